@@ -1,0 +1,162 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kind is what a directory entry itself is, without following links.
+type Kind int
+
+// The kinds of entry that make a difference to a file set.
+const (
+	Missing Kind = iota
+	File         // a regular file
+	Directory    // a directory
+	Link         // a symbolic link, wherever it leads
+	Other        // a FIFO, socket or device
+)
+
+func (k Kind) String() string {
+	return [...]string{"missing", "file", "directory", "symbolic link", "special file"}[k]
+}
+
+// Node is one name on disk as it was seen: what the entry is (lstat(2)) and,
+// where it leads somewhere, what lies there (stat(2)). It is a value; nothing
+// changes on disk when it changes.
+type Node struct {
+	Path   string // the name that was looked at
+	Kind   Kind   // what the entry itself is
+	Target string // Link: the text of the link, else ""
+	// Resolved is the absolute path without any link in it, "" when nothing is there.
+	Resolved string
+
+	// What stat(2) says, through links; all zero when Exists is false.
+	Exists    bool        // false for a missing entry and for a dangling link
+	IsDir     bool        // stat says directory
+	IsRegular bool        // stat says regular file
+	Mode      fs.FileMode // permission bits only (07777 in Unix terms: with setuid, setgid, sticky)
+	UID, GID  uint32
+	Size      int64
+	Modified  time.Time // mtime
+	Changed   time.Time // ctime
+	Dev, Ino  uint64
+	Nlink     uint64
+
+	Data []byte // the content, when it was asked for and could be read; nil otherwise
+	// Err is why it could not be looked at or read; nil also for a missing entry.
+	Err error
+}
+
+// ErrTooLarge says that a file is larger than the reader was ready to take.
+var ErrTooLarge = errors.New("file is too large")
+
+// ErrNotRegular says that a name that should hold content is no regular file.
+var ErrNotRegular = errors.New("not a regular file")
+
+// Look describes path without reading it.
+func Look(path string) Node {
+	n := Node{Path: path}
+	li, err := os.Lstat(path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+			n.Err = err
+		}
+		return n
+	}
+	n.Kind = kindOf(li.Mode())
+	si := li
+	if n.Kind == Link {
+		if n.Target, err = os.Readlink(path); err != nil {
+			n.Err = err
+			return n
+		}
+		if si, err = os.Stat(path); err != nil {
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+				n.Err = err
+			}
+			return n
+		}
+	}
+	n.describe(si)
+	if r, err := filepath.EvalSymlinks(path); err == nil {
+		if r, err = filepath.Abs(r); err == nil {
+			n.Resolved = r
+		}
+	}
+	return n
+}
+
+// Read describes path and reads at most limit bytes of it, through links. It
+// never blocks on a FIFO and never reads a device: Err is then ErrNotRegular.
+// A larger file gives ErrTooLarge and no Data.
+func Read(path string, limit int64) Node {
+	n := Look(path)
+	if !n.Exists || n.Err != nil {
+		return n
+	}
+	if !n.IsRegular {
+		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+		return n
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		n.Err = err
+		return n
+	}
+	defer f.Close()
+	si, err := f.Stat()
+	if err != nil {
+		n.Err = err
+		return n
+	}
+	n.describe(si) // what was read is what is described
+	if !n.IsRegular {
+		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+		return n
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		n.Err = err
+	case int64(len(data)) > limit:
+		n.Err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
+	default:
+		n.Data = data
+	}
+	return n
+}
+
+func (n *Node) describe(si fs.FileInfo) {
+	n.Exists = true
+	n.IsDir = si.IsDir()
+	n.IsRegular = si.Mode().IsRegular()
+	n.Mode = si.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
+	n.Size = si.Size()
+	n.Modified = si.ModTime()
+	if st, ok := si.Sys().(*syscall.Stat_t); ok {
+		n.UID, n.GID = st.Uid, st.Gid
+		n.Dev, n.Ino, n.Nlink = uint64(st.Dev), uint64(st.Ino), uint64(st.Nlink)
+		n.Changed = changeTime(st)
+	}
+}
+
+func kindOf(m fs.FileMode) Kind {
+	switch {
+	case m.IsRegular():
+		return File
+	case m.IsDir():
+		return Directory
+	case m&fs.ModeSymlink != 0:
+		return Link
+	}
+	return Other
+}
