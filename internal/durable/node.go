@@ -18,11 +18,11 @@ type Kind int
 
 // The kinds of entry that make a difference to a file set.
 const (
-	Missing Kind = iota
-	File         // a regular file
-	Directory    // a directory
-	Link         // a symbolic link, wherever it leads
-	Other        // a FIFO, socket or device
+	Missing   Kind = iota
+	File           // a regular file
+	Directory      // a directory
+	Link           // a symbolic link, wherever it leads
+	Other          // a FIFO, socket or device
 )
 
 func (k Kind) String() string {

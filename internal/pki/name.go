@@ -1,0 +1,253 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"encoding/asn1"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+	"unicode/utf16"
+)
+
+// attribute is one AttributeTypeAndValue of a name (RFC 5280 section 4.1.2.4).
+type attribute struct {
+	Type  asn1.ObjectIdentifier
+	Value asn1.RawValue
+}
+
+// rdns parses a distinguished name into its relative names, keeping the order
+// of a multi-valued one.
+func rdns(rawName []byte) ([][]attribute, error) {
+	var seq asn1.RawValue
+	if rest, err := asn1.Unmarshal(rawName, &seq); err != nil || len(rest) > 0 || seq.Tag != asn1.TagSequence {
+		return nil, errors.New("not a distinguished name")
+	}
+	var out [][]attribute
+	for body := seq.Bytes; len(body) > 0; {
+		var set asn1.RawValue
+		rest, err := asn1.Unmarshal(body, &set)
+		if err != nil || set.Tag != asn1.TagSet {
+			return nil, errors.New("not a relative distinguished name")
+		}
+		body = rest
+		var rdn []attribute
+		for inner := set.Bytes; len(inner) > 0; {
+			var a attribute
+			if inner, err = asn1.Unmarshal(inner, &a); err != nil {
+				return nil, fmt.Errorf("attribute of a name: %w", err)
+			}
+			rdn = append(rdn, a)
+		}
+		out = append(out, rdn)
+	}
+	return out, nil
+}
+
+// SubjectHash is OpenSSL's X509_NAME_hash(3) since 1.0.0: the first four
+// octets, little-endian, of the SHA-1 over the canonical encoding of the name
+// (strings as UTF-8, white space folded, ASCII letters in lower case).
+func SubjectHash(rawName []byte) (uint32, error) {
+	names, err := rdns(rawName)
+	if err != nil {
+		return 0, err
+	}
+	var canon []byte
+	for _, rdn := range names {
+		var members [][]byte
+		for _, a := range rdn {
+			v, err := canonicalValue(a.Value)
+			if err != nil {
+				return 0, err
+			}
+			der, err := asn1.Marshal(struct {
+				Type  asn1.ObjectIdentifier
+				Value asn1.RawValue
+			}{a.Type, v})
+			if err != nil {
+				return 0, err
+			}
+			members = append(members, der)
+		}
+		sort.Slice(members, func(i, j int) bool { return bytes.Compare(members[i], members[j]) < 0 }) // DER's SET OF
+		set, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: bytes.Join(members, nil)})
+		if err != nil {
+			return 0, err
+		}
+		canon = append(canon, set...)
+	}
+	sum := sha1.Sum(canon)
+	return binary.LittleEndian.Uint32(sum[:4]), nil
+}
+
+// HashName is the name of the nth hash link for a subject, as openssl-rehash(1)
+// has it: eight hexadecimal digits, a dot and a number. "" when the subject is
+// no name.
+func HashName(rawName []byte, n int) string {
+	h, err := SubjectHash(rawName)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%08x.%d", h, n)
+}
+
+// Tags of string types that encoding/asn1 has no name for.
+const (
+	tagVisible   = 26
+	tagUniversal = 28
+	tagBMP       = 30
+)
+
+func canonicalValue(v asn1.RawValue) (asn1.RawValue, error) {
+	if v.Class != asn1.ClassUniversal {
+		return verbatim(v), nil
+	}
+	var text []byte
+	switch v.Tag {
+	case asn1.TagUTF8String, asn1.TagPrintableString, asn1.TagIA5String, tagVisible:
+		text = v.Bytes
+	case asn1.TagT61String: // OpenSSL reads it as Latin-1
+		for _, b := range v.Bytes {
+			text = append(text, string(rune(b))...)
+		}
+	case tagBMP:
+		if len(v.Bytes)%2 != 0 {
+			return v, errors.New("BMPString of odd length")
+		}
+		units := make([]uint16, len(v.Bytes)/2)
+		for i := range units {
+			units[i] = binary.BigEndian.Uint16(v.Bytes[2*i:])
+		}
+		text = []byte(string(utf16.Decode(units)))
+	case tagUniversal:
+		if len(v.Bytes)%4 != 0 {
+			return v, errors.New("UniversalString of odd length")
+		}
+		for b := v.Bytes; len(b) > 0; b = b[4:] {
+			text = append(text, string(rune(binary.BigEndian.Uint32(b)))...)
+		}
+	default:
+		return verbatim(v), nil
+	}
+	return asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: fold(text)}, nil
+}
+
+func verbatim(v asn1.RawValue) asn1.RawValue {
+	return asn1.RawValue{FullBytes: v.FullBytes}
+}
+
+// fold trims white space, folds runs of it, and lowers ASCII letters; all
+// other octets stay.
+func fold(text []byte) []byte {
+	isSpace := func(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }
+	var out []byte
+	gap := false
+	for _, b := range text {
+		if isSpace(b) {
+			gap = len(out) > 0
+			continue
+		}
+		if gap {
+			out = append(out, ' ')
+			gap = false
+		}
+		if b >= 'A' && b <= 'Z' {
+			b += 'a' - 'A'
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
+// shortNames are OpenSSL's short names of attribute types (objects.txt).
+var shortNames = map[string]string{
+	"2.5.4.3": "CN", "2.5.4.4": "SN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",
+	"2.5.4.9": "street", "2.5.4.10": "O", "2.5.4.11": "OU", "2.5.4.12": "title", "2.5.4.13": "description",
+	"2.5.4.17": "postalCode", "2.5.4.41": "name", "2.5.4.42": "GN", "2.5.4.43": "initials", "2.5.4.44": "generationQualifier",
+	"2.5.4.46": "dnQualifier", "2.5.4.65": "pseudonym", "2.5.4.97": "organizationIdentifier",
+	"1.2.840.113549.1.9.1": "emailAddress", "1.2.840.113549.1.9.2": "unstructuredName", "0.9.2342.19200300.100.1.25": "DC", "0.9.2342.19200300.100.1.1": "UID",
+	"1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC", "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST", "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL", "2.5.4.15": "businessCategory",
+}
+
+// OneLine is a name as X509_NAME_oneline(3) prints it and index.txt holds it:
+// /C=JP/O=Home/CN=host; octets outside printable ASCII as \xHH. "" when the
+// bytes are no name.
+func OneLine(rawName []byte) string {
+	names, err := rdns(rawName)
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	for _, rdn := range names {
+		for _, a := range rdn {
+			oid := a.Type.String()
+			if s, ok := shortNames[oid]; ok {
+				oid = s
+			}
+			b.WriteString("/" + oid + "=")
+			for _, c := range a.Value.Bytes {
+				if c < ' ' || c > '~' {
+					fmt.Fprintf(&b, "\\x%02X", c)
+				} else {
+					b.WriteByte(c)
+				}
+			}
+		}
+	}
+	return b.String()
+}
+
+// Attribute is one part of a name to be made: openssl's short name and its value.
+type Attribute struct{ Type, Value string }
+
+// RawName builds the DER of a distinguished name, one attribute after the
+// other; empty values are left out. C, serialNumber and DC take the string
+// types that RFC 5280 asks for, all others are UTF8String.
+func RawName(attrs ...Attribute) ([]byte, error) {
+	var body []byte
+	for _, at := range attrs {
+		if at.Value == "" {
+			continue
+		}
+		var oid asn1.ObjectIdentifier
+		for dotted, short := range shortNames {
+			if short == at.Type {
+				oid = parseOID(dotted)
+			}
+		}
+		if oid == nil {
+			return nil, fmt.Errorf("unknown attribute type %q", at.Type)
+		}
+		tag := asn1.TagUTF8String
+		switch at.Type {
+		case "C", "serialNumber":
+			tag = asn1.TagPrintableString
+		case "DC", "emailAddress":
+			tag = asn1.TagIA5String
+		}
+		ava, err := asn1.Marshal(attribute{oid, asn1.RawValue{Tag: tag, Bytes: []byte(at.Value)}})
+		if err != nil {
+			return nil, err
+		}
+		set, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: ava})
+		if err != nil {
+			return nil, err
+		}
+		body = append(body, set...)
+	}
+	return asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: body})
+}
+
+func parseOID(dotted string) asn1.ObjectIdentifier {
+	var oid asn1.ObjectIdentifier
+	for _, part := range strings.Split(dotted, ".") {
+		n := 0
+		for _, c := range part {
+			n = n*10 + int(c-'0')
+		}
+		oid = append(oid, n)
+	}
+	return oid
+}
