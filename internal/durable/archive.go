@@ -1,0 +1,244 @@
+package durable
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// manifestName is written last: a folder without it is a copy that a crash cut
+// short, and nothing was replaced on its strength.
+const manifestName = "manifest.json"
+
+// ErrForeign says that a generation holds copies of files that mailcertd did
+// not make: those are never deleted.
+var ErrForeign = errors.New("it holds copies of files that mailcertd did not make")
+
+// Item is one archived file or symbolic link.
+type Item struct {
+	Name    string // its name in the directory it was taken from; may hold one slash
+	Data    []byte
+	Mode    fs.FileMode // permission bits it had
+	LinkTo  string      // the text of the link, "" for a file
+	Foreign bool
+	Secret  bool
+}
+
+// Archived is what the manifest says of an Item.
+type Archived struct {
+	Name   string `json:"name"`
+	LinkTo string `json:"link_to,omitempty"`
+	Mode   uint32 `json:"mode"`
+	Size   int    `json:"size"`
+	SHA256 string `json:"sha256,omitempty"` // hex
+	Secret bool   `json:"secret,omitempty"`
+	// Deleted says that a replaced key has been deleted since.
+	Deleted bool `json:"deleted,omitempty"`
+}
+
+// Generation is one archived set.
+type Generation struct {
+	ID      string     `json:"-"` // its folder; sorts by time
+	Version int        `json:"version"`
+	When    time.Time  `json:"when"`
+	Reason  string     `json:"reason"`
+	Foreign bool       `json:"foreign"` // holds a file that mailcertd did not make
+	Files   []Archived `json:"files"`
+	Damaged bool       `json:"-"` // no manifest that can be read
+}
+
+// Archive is a directory of generations, 0700, every file in it 0600.
+type Archive struct {
+	disk *Disk
+	dir  string
+}
+
+// OpenArchive prepares an archive; nothing is opened or made until it is used.
+func OpenArchive(disk *Disk, dir string) *Archive { return &Archive{disk: disk, dir: dir} }
+
+func (a *Archive) file(id, name string) string {
+	return filepath.Join(a.dir, id, strings.ReplaceAll(name, "/", "%"))
+}
+
+// Add makes a generation and returns when it is durable: the files, their
+// folder's entries, the manifest, and the archive's own entry for it. What is
+// archived already with the same content gives that generation's ID.
+func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error) {
+	gens, err := a.List()
+	if err != nil {
+		return "", err
+	}
+	g := Generation{Version: 1, When: now.UTC().Truncate(time.Second), Reason: reason}
+	for _, it := range items {
+		g.Foreign = g.Foreign || it.Foreign
+		f := Archived{Name: it.Name, LinkTo: it.LinkTo, Mode: uint32(it.Mode.Perm()), Size: len(it.Data), Secret: it.Secret}
+		if it.LinkTo == "" {
+			f.SHA256 = hexSum(it.Data)
+		}
+		g.Files = append(g.Files, f)
+	}
+	for _, old := range gens {
+		if !old.Damaged && old.Foreign == g.Foreign && sameFiles(old.Files, g.Files) {
+			return old.ID, nil
+		}
+	}
+	if err := a.disk.MkdirAll(a.dir, 0o700); err != nil {
+		return "", err
+	}
+	g.ID = a.newID(g.When)
+	if err := a.disk.Mkdir(filepath.Join(a.dir, g.ID), 0o700); err != nil {
+		return "", err
+	}
+	for _, it := range items {
+		if it.LinkTo != "" {
+			continue // the manifest holds its text
+		}
+		if err := a.disk.Create(a.file(g.ID, it.Name), it.Data, 0o600); err != nil {
+			return "", err
+		}
+	}
+	if err := a.writeManifest(g); err != nil {
+		return "", err
+	}
+	return g.ID, a.disk.SyncDir(a.dir)
+}
+
+func sameFiles(a, b []Archived) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (a *Archive) newID(when time.Time) string {
+	stamp := when.Format("20060102T150405Z")
+	for n := 1; ; n++ {
+		id := fmt.Sprintf("%s-%02d", stamp, n)
+		if Look(filepath.Join(a.dir, id)).Kind == Missing {
+			return id
+		}
+	}
+}
+
+func (a *Archive) writeManifest(g Generation) error {
+	data, err := json.MarshalIndent(g, "", "  ")
+	if err != nil {
+		return err
+	}
+	return a.disk.Replace(filepath.Join(a.dir, g.ID, manifestName), append(data, '\n'), 0o600)
+}
+
+// List gives all generations, newest first. A missing archive is empty.
+func (a *Archive) List() ([]Generation, error) {
+	entries, err := os.ReadDir(a.dir)
+	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	var out []Generation
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
+			out = append(out, a.manifest(e.Name()))
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].ID > out[j].ID })
+	return out, nil
+}
+
+func (a *Archive) manifest(id string) Generation {
+	n := Read(filepath.Join(a.dir, id, manifestName), 1<<20)
+	g := Generation{}
+	if n.Kind == Missing || n.Err != nil || json.Unmarshal(n.Data, &g) != nil || g.Version != 1 {
+		g = Generation{Damaged: true, Reason: "no manifest"}
+	}
+	g.ID = id
+	return g
+}
+
+// Load reads a generation and checks the digest of every file. Deleted files
+// are left out.
+func (a *Archive) Load(id string) (Generation, []Item, error) {
+	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") || !Look(filepath.Join(a.dir, id)).IsDir {
+		return Generation{}, nil, fmt.Errorf("%s: no archived generation %q", a.dir, id)
+	}
+	g := a.manifest(id)
+	if g.Damaged {
+		return g, nil, fmt.Errorf("%s: has no manifest that can be read", filepath.Join(a.dir, id))
+	}
+	var items []Item
+	for _, f := range g.Files {
+		it := Item{Name: f.Name, LinkTo: f.LinkTo, Mode: fs.FileMode(f.Mode).Perm(), Foreign: g.Foreign, Secret: f.Secret}
+		if f.Deleted {
+			continue
+		}
+		if f.LinkTo == "" {
+			n := Read(a.file(id, f.Name), maxStaged)
+			if n.Kind == Missing {
+				return g, nil, fmt.Errorf("%s: is missing", n.Path)
+			}
+			if n.Err != nil {
+				return g, nil, n.Err
+			}
+			if hexSum(n.Data) != f.SHA256 {
+				return g, nil, fmt.Errorf("%s: is not what was archived (digest differs)", n.Path)
+			}
+			it.Data = n.Data
+		}
+		items = append(items, it)
+	}
+	return g, items, nil
+}
+
+// Remove deletes a generation of our own, its manifest last: what a crash
+// leaves of it can be removed again.
+func (a *Archive) Remove(id string) error {
+	g, dir := a.manifest(id), filepath.Join(a.dir, id)
+	if g.Foreign || g.Damaged {
+		return fmt.Errorf("%s: %w", dir, ErrForeign)
+	}
+	for _, f := range g.Files {
+		if err := a.disk.Remove(a.file(id, f.Name)); err != nil {
+			return err
+		}
+	}
+	if err := a.disk.Remove(filepath.Join(dir, manifestName)); err != nil {
+		return err
+	}
+	if err := a.disk.Remove(dir); err != nil {
+		return err
+	}
+	return a.disk.SyncDir(a.dir)
+}
+
+// DropItem deletes one file of a generation of our own, such as a replaced
+// key. The manifest goes on naming it. What is gone already is no error.
+func (a *Archive) DropItem(id, name string) error {
+	if !Look(filepath.Join(a.dir, id)).IsDir {
+		return nil
+	}
+	g := a.manifest(id)
+	if g.Foreign || g.Damaged {
+		return fmt.Errorf("%s: %w", filepath.Join(a.dir, id), ErrForeign)
+	}
+	for i := range g.Files {
+		if g.Files[i].Name == name {
+			g.Files[i].Deleted = true
+		}
+	}
+	if err := a.disk.Remove(a.file(id, name)); err != nil {
+		return err
+	}
+	return a.writeManifest(g)
+}

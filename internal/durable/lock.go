@@ -1,0 +1,79 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked says that another process holds the lock.
+var ErrLocked = errors.New("another process has it locked")
+
+// lockPoll is how often a waiting Lock tries again.
+const lockPoll = 20 * time.Millisecond
+
+// Locked is a kernel lock on a directory. The kernel drops it when the process
+// ends, however it ends: there is no stale lock.
+type Locked struct{ f *os.File }
+
+// TryLock takes an exclusive flock(2) on the directory itself, or gives
+// ErrLocked at once.
+func TryLock(path string) (*Locked, error) {
+	for {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		for {
+			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		if err != nil {
+			f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+			}
+			return nil, fmt.Errorf("flock %s: %w", path, err)
+		}
+		// While we opened it, somebody may have put another directory there.
+		mine, err1 := f.Stat()
+		there, err2 := os.Stat(path)
+		if err1 == nil && err2 == nil && os.SameFile(mine, there) {
+			return &Locked{f}, nil
+		}
+		f.Close()
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Lock waits for the lock until ctx is done.
+func Lock(ctx context.Context, path string) (*Locked, error) {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for {
+		l, err := TryLock(path)
+		if err == nil || !errors.Is(err, ErrLocked) {
+			return l, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w (most likely a mailcertd at work): %w", err, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// Unlock gives the lock back. On nil it does nothing.
+func (l *Locked) Unlock() {
+	if l != nil {
+		l.f.Close()
+	}
+}
