@@ -1,0 +1,179 @@
+package certdir
+
+import (
+	"crypto/x509"
+	"fmt"
+	"path/filepath"
+	"sort"
+
+	"mailcertd/internal/durable"
+)
+
+// LinkChange is one step that makes the hash links right.
+type LinkChange struct {
+	Name   string
+	Target string // what the link is to say; "" removes the entry
+	Why    string // what is wrong with what is there
+	// Foreign says that an entry which is not ours is replaced or removed: a
+	// dangling link, or one that moves down into a hole.
+	Foreign bool
+}
+
+// slot is one number of one hash.
+type slot struct {
+	link   *Link  // nil: free
+	target string // what ought to stand there; "" when the present entry stays or nothing is wanted
+	stays  bool
+}
+
+// Links works out the changes that make every wanted subject hash reachable.
+// want maps a target within the directory (cacert.pem, trust/x.pem) to the
+// certificates in it. OpenSSL reads HASH.0, HASH.1 and so on up to the first
+// gap (X509_LOOKUP_hash_dir(3)), and takes every certificate of each file: one
+// link for each target and hash is enough.
+//
+// Right links and files of others stay where they are as long as the run has
+// no gap; the last of a run moves down into one. Dangling links go, and so do
+// ours that lead to the wrong place, and what OpenSSL cannot load, because its
+// search ends there. No change means that all is right.
+func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
+	wanted := map[uint32][]string{} // hash → targets
+	targets := make([]string, 0, len(want))
+	for t := range want {
+		targets = append(targets, t)
+	}
+	sort.Strings(targets)
+	for _, t := range targets {
+		for _, h := range Hashes(want[t]) {
+			wanted[h] = append(wanted[h], t)
+		}
+	}
+	byHash := map[uint32][]*Link{}
+	var hashes []uint32
+	for i := range have {
+		h := have[i].Hash
+		if byHash[h] == nil {
+			hashes = append(hashes, h)
+		}
+		byHash[h] = append(byHash[h], &have[i])
+	}
+	for h := range wanted {
+		if byHash[h] == nil {
+			hashes = append(hashes, h)
+		}
+	}
+	sort.Slice(hashes, func(i, j int) bool { return hashes[i] < hashes[j] })
+	var out []LinkChange
+	for _, h := range hashes {
+		out = append(out, run(h, byHash[h], wanted[h])...)
+	}
+	return out
+}
+
+// run puts the entries of one hash right.
+func run(hash uint32, have []*Link, targets []string) []LinkChange {
+	missing := map[string]bool{}
+	for _, t := range targets {
+		missing[t] = true
+	}
+	sort.Slice(have, func(i, j int) bool { return have[i].N < have[j].N })
+	var keep []*Link          // what stays, movable or not
+	blocked := map[int]bool{} // numbers that a foreign file or directory takes
+	var drop []*Link
+	for _, l := range have {
+		switch {
+		case l.Node.Kind == durable.File && !l.Loads && l.Node.Err == nil:
+			drop = append(drop, l)
+		case l.Node.Kind != durable.Link: // not ours to touch
+			blocked[l.N] = true
+		case l.Local:
+			t := filepath.Clean(l.Node.Target)
+			if missing[t] { // the first right one stays; a second one for the same target goes
+				delete(missing, t)
+				keep = append(keep, l)
+			} else {
+				drop = append(drop, l)
+			}
+		case l.Right:
+			keep = append(keep, l)
+		case l.Node.Err == nil && (!l.Node.Exists || l.Node.IsRegular && !l.Loads):
+			drop = append(drop, l)
+		default: // it leads to something else that is there: of no use, but not ours
+			blocked[l.N] = true
+		}
+	}
+	var add []string
+	for _, t := range targets {
+		if missing[t] {
+			add = append(add, t)
+		}
+	}
+	return arrange(hash, keep, drop, blocked, add)
+}
+
+// arrange lays out a run without gaps: what stays keeps its number if it can,
+// new links fill gaps first, then the last of the run moves down.
+func arrange(hash uint32, keep, drop []*Link, blocked map[int]bool, add []string) []LinkChange {
+	at := map[int]*Link{}
+	for _, l := range keep {
+		at[l.N] = l
+	}
+	was := map[int]*Link{}
+	for _, l := range append(append([]*Link{}, keep...), drop...) {
+		was[l.N] = l
+	}
+	put := map[int]string{}
+	left := len(keep)
+	for n := 0; left > 0 || len(add) > 0; n++ {
+		switch {
+		case blocked[n]:
+		case at[n] != nil:
+			delete(at, n)
+			left--
+		case len(add) > 0:
+			put[n] = add[0]
+			add = add[1:]
+		default: // a gap before the last one: it moves down
+			last := -1
+			for m := range at {
+				last = max(last, m)
+			}
+			put[n] = at[last].Node.Target
+			drop = append(drop, at[last])
+			delete(at, last)
+			left--
+		}
+	}
+	var out []LinkChange
+	numbers := make([]int, 0, len(put))
+	for n := range put {
+		numbers = append(numbers, n)
+	}
+	sort.Ints(numbers)
+	for _, n := range numbers {
+		c := LinkChange{Name: fmt.Sprintf("%08x.%d", hash, n), Target: put[n], Why: "missing"}
+		if l := was[n]; l != nil {
+			c.Why, c.Foreign = whyWrong(l), !l.Local
+		}
+		out = append(out, c)
+	}
+	for _, l := range drop {
+		if _, replaced := put[l.N]; replaced {
+			continue
+		}
+		out = append(out, LinkChange{Name: l.Name, Why: whyWrong(l), Foreign: !l.Local})
+	}
+	return out
+}
+
+func whyWrong(l *Link) string {
+	switch {
+	case !l.Node.Exists:
+		return "a dangling link to " + l.Node.Target
+	case !l.Loads && l.Node.Kind == durable.File:
+		return "a file that OpenSSL cannot load"
+	case !l.Right:
+		return "stale: no CA with this hash stands in " + l.Node.Target
+	}
+	return "no longer wanted, or not reached: the numbers before it have a gap"
+}

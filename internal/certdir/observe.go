@@ -1,0 +1,272 @@
+// Package certdir is /etc/mail/certs: what lies there, as plain values, and
+// what its hash links should be.
+package certdir
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// The names in the certs directory, as FreeBSD's freebsd.mc has them.
+const (
+	KeyName    = "host.key"
+	CertName   = "host.cert"
+	CAName     = "cacert.pem"
+	DHName     = "dh.param"
+	TrustDir   = "trust"
+	StagingDir = ".mailcertd"
+)
+
+// Bounds of what is read, in bytes and entries.
+const (
+	maxKey     = 1 << 20
+	maxBundle  = 16 << 20
+	maxEntries = 10000
+)
+
+// KeyEntry is host.key. The secret is dropped as soon as it has been parsed:
+// Node.Data is always nil.
+type KeyEntry struct {
+	Node   durable.Node
+	Key    pki.KeyFile
+	Digest [32]byte // SHA-256 of the content; zero when there is none
+}
+
+// CertEntry is a certificate file or bundle.
+type CertEntry struct {
+	Node   durable.Node // Data is nil: File has what matters
+	File   pki.CertFile
+	Digest [32]byte
+}
+
+// DHEntry is dh.param; Node.Data holds its content.
+type DHEntry struct {
+	Node   durable.Node
+	Digest [32]byte
+}
+
+// Link is an entry whose name is that of a hash link.
+type Link struct {
+	Name  string // 0a1b2c3d.0
+	Hash  uint32
+	N     int
+	Node  durable.Node
+	Local bool       // a symbolic link that stays within the certs directory
+	Loads bool       // OpenSSL can load it: one that it cannot ends its search
+	Right bool       // a certificate with this subject hash stands where it leads
+	Certs [][32]byte // SHA-256 of the DER of those certificates
+}
+
+// Dir is the certs directory as it was seen.
+type Dir struct {
+	Path    string
+	Node    durable.Node
+	Parents []durable.Node // above the resolved directory, nearest first, up to /
+	Key     KeyEntry
+	Cert    CertEntry
+	CA      CertEntry
+	DH      DHEntry
+	Links   []Link      // by name
+	Trust   []CertEntry // files in trust/, by name
+	Extra   []string    // every other name
+	Err     error       // why the directory could not be read; nil also when it is missing
+}
+
+// Observe reads the certs directory. It changes nothing, follows links only to
+// read, and never blocks.
+func Observe(path string) Dir {
+	d := Dir{Path: path, Node: durable.Look(path)}
+	if base := d.Node.Resolved; base != "" {
+		d.Parents = parents(base)
+	} else {
+		d.Parents = parents(path)
+	}
+	file := func(name string, limit int64) durable.Node { return durable.Read(filepath.Join(path, name), limit) }
+	d.Key = readKey(file(KeyName, maxKey))
+	d.Cert = readCert(file(CertName, maxBundle))
+	d.CA = readCert(file(CAName, maxBundle))
+	n := file(DHName, maxKey)
+	d.DH = DHEntry{Node: n, Digest: sum(n.Data)}
+	if !d.Node.IsDir {
+		return d
+	}
+	names, err := entries(path)
+	if err != nil {
+		d.Err = err
+		return d
+	}
+	bundles := map[string]pki.CertFile{} // one parse for each file that links lead to
+	if d.CA.Node.Resolved != "" {
+		bundles[d.CA.Node.Resolved] = d.CA.File
+	}
+	for _, name := range names {
+		switch hash, number, ok := hashName(name); {
+		case ok:
+			d.Links = append(d.Links, readLink(path, name, hash, number, bundles))
+		case name == KeyName, name == CertName, name == CAName, name == DHName, name == StagingDir:
+		case name == TrustDir:
+			d.Trust = trust(filepath.Join(path, TrustDir))
+		default:
+			d.Extra = append(d.Extra, name)
+		}
+	}
+	return d
+}
+
+func readKey(n durable.Node) KeyEntry {
+	e := KeyEntry{Node: n, Key: pki.KeyFile{Err: n.Err}}
+	if n.Err == nil && n.IsRegular {
+		e.Key = pki.ReadKeyFile(n.Data)
+		e.Digest = sum(n.Data)
+	} else if n.Err == nil {
+		e.Key.Err = fs.ErrNotExist
+	}
+	e.Node.Data = nil
+	return e
+}
+
+func readCert(n durable.Node) CertEntry {
+	e := CertEntry{Node: n, File: pki.CertFile{Err: n.Err}}
+	if n.Err == nil && n.IsRegular {
+		e.File = pki.ReadCertFile(n.Data)
+		e.Digest = sum(n.Data)
+	} else if n.Err == nil {
+		e.File.Err = fs.ErrNotExist
+	}
+	e.Node.Data = nil
+	return e
+}
+
+func sum(data []byte) [32]byte {
+	if data == nil {
+		return [32]byte{}
+	}
+	return sha256.Sum256(data)
+}
+
+func trust(dir string) []CertEntry {
+	names, err := entries(dir)
+	if err != nil {
+		return nil
+	}
+	var out []CertEntry
+	for _, name := range names {
+		if strings.HasPrefix(name, ".") {
+			continue
+		}
+		out = append(out, readCert(durable.Read(filepath.Join(dir, name), maxBundle)))
+	}
+	return out
+}
+
+func entries(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(maxEntries)
+	sort.Strings(names)
+	if len(names) > 0 || err == nil {
+		return names, nil
+	}
+	if strings.Contains(err.Error(), "EOF") {
+		return nil, nil
+	}
+	return nil, err
+}
+
+// parents are the directories above path, nearest first, up to the root.
+func parents(path string) []durable.Node {
+	var out []durable.Node
+	for p := filepath.Dir(path); ; p = filepath.Dir(p) {
+		out = append(out, durable.Look(p))
+		if p == filepath.Dir(p) {
+			return out
+		}
+	}
+}
+
+// hashName splits the name of a hash link: eight hexadecimal digits in lower
+// case, a dot, a number without leading zeros.
+func hashName(name string) (hash uint32, n int, ok bool) {
+	head, tail, found := strings.Cut(name, ".")
+	if !found || len(head) != 8 || tail == "" || len(tail) > 4 || tail[0] == '0' && len(tail) > 1 {
+		return 0, 0, false
+	}
+	if strings.ToLower(head) != head {
+		return 0, 0, false
+	}
+	h, err := strconv.ParseUint(head, 16, 32)
+	if err != nil {
+		return 0, 0, false
+	}
+	v, err := strconv.ParseUint(tail, 10, 16)
+	if err != nil {
+		return 0, 0, false
+	}
+	return uint32(h), int(v), true
+}
+
+func readLink(dir, name string, hash uint32, n int, bundles map[string]pki.CertFile) Link {
+	l := Link{Name: name, Hash: hash, N: n}
+	l.Node = durable.Look(filepath.Join(dir, name))
+	l.Local = l.Node.Kind == durable.Link && local(l.Node.Target)
+	if !l.Node.IsRegular {
+		return l
+	}
+	f, seen := bundles[l.Node.Resolved]
+	if !seen {
+		r := durable.Read(l.Node.Path, maxBundle)
+		f = pki.CertFile{Err: r.Err}
+		if r.Err == nil {
+			f = pki.ReadCertFile(r.Data)
+		}
+		bundles[l.Node.Resolved] = f
+	}
+	if l.Loads = f.Err == nil || errors.Is(f.Err, pki.ErrUnsupported); !l.Loads {
+		if !errors.Is(f.Err, pki.ErrEmpty) && !errors.Is(f.Err, pki.ErrGarbage) && !errors.Is(f.Err, pki.ErrTruncated) && !errors.Is(f.Err, pki.ErrDER) {
+			l.Node.Err = f.Err // it could not be read: nothing is known of it
+		}
+		return l
+	}
+	for _, c := range f.Certs {
+		if h, err := pki.SubjectHash(c.RawSubject); err == nil && h == hash {
+			l.Right = true
+			l.Certs = append(l.Certs, sha256.Sum256(c.Raw))
+		}
+	}
+	return l
+}
+
+// local says that a link's text stays within the directory: cacert.pem or
+// trust/file.
+func local(target string) bool {
+	clean := filepath.Clean(target)
+	return !filepath.IsAbs(clean) && (!strings.Contains(clean, "/") || filepath.Dir(clean) == TrustDir) && clean != ".."
+}
+
+// Hashes are the subject hashes of certificates, without repetition, in the
+// order of the certificates.
+func Hashes(certs []*x509.Certificate) []uint32 {
+	var out []uint32
+	seen := map[uint32]bool{}
+	for _, c := range certs {
+		h, err := pki.SubjectHash(c.RawSubject)
+		if err == nil && !seen[h] {
+			seen[h] = true
+			out = append(out, h)
+		}
+	}
+	return out
+}
