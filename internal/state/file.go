@@ -1,0 +1,111 @@
+package state
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/durable"
+)
+
+const (
+	fileName = "state.json"
+	maxState = 1 << 20 // bytes
+)
+
+// ErrNewer says that a newer mailcertd wrote the state; it is not overwritten.
+var ErrNewer = errors.New("was written by a newer mailcertd")
+
+// Loaded says how loading went.
+type Loaded struct {
+	Path    string
+	Present bool
+	// Problem is why the file could not be used; nil when it could or is missing.
+	Problem error
+}
+
+// Load reads state.json. Whatever is wrong with it, the State returned is one
+// to go on with; Loaded.Problem then says what was forgotten.
+func Load(dir string) (State, Loaded) {
+	l := Loaded{Path: filepath.Join(dir, fileName)}
+	n := durable.Read(l.Path, maxState)
+	l.Present = n.Kind != durable.Missing
+	switch {
+	case !l.Present && n.Err == nil:
+		return State{}, l
+	case n.Err != nil:
+		l.Problem = n.Err
+		return State{}, l
+	}
+	var s State
+	if err := json.Unmarshal(n.Data, &s); err != nil {
+		l.Problem = fmt.Errorf("%s: %w", l.Path, err)
+		return State{}, l
+	}
+	if s.Version > version {
+		l.Problem = fmt.Errorf("%s: %w (version %d)", l.Path, ErrNewer, s.Version)
+		return State{}, l
+	}
+	if s.Version != version {
+		l.Problem = fmt.Errorf("%s: has no known version", l.Path)
+		return State{}, l
+	}
+	for k, v := range s.Notify {
+		if v == nil {
+			delete(s.Notify, k)
+		}
+	}
+	return s.Clone(), l
+}
+
+// Save writes the state durably, 0600 in a directory of 0700. Without a
+// difference to what lies there nothing is written. A file that cannot be read
+// is kept beside it as state.json.bad-TIME; one of a newer version is ErrNewer.
+func Save(disk *durable.Disk, dir string, s State) error {
+	s.Version = version
+	data, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	data = append(data, '\n')
+	path := filepath.Join(dir, fileName)
+	n := durable.Read(path, maxState)
+	if n.Err == nil && n.Exists && bytes.Equal(n.Data, data) {
+		return nil
+	}
+	if err := disk.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if _, l := Load(dir); l.Problem != nil {
+		if errors.Is(l.Problem, ErrNewer) {
+			return l.Problem
+		}
+		if err := setAside(disk, path, n); err != nil {
+			return err
+		}
+	}
+	return disk.Replace(path, data, 0o600)
+}
+
+// setAside renames what cannot be read to a name of its own.
+func setAside(disk *durable.Disk, path string, n durable.Node) error {
+	if n.IsDir {
+		return fmt.Errorf("%s: is a directory", path)
+	}
+	stamp := n.Modified.UTC().Format("20060102T150405Z")
+	if n.Modified.IsZero() {
+		stamp = time.Unix(0, 0).UTC().Format("20060102T150405Z")
+	}
+	for i := 0; ; i++ {
+		aside := path + ".bad-" + stamp
+		if i > 0 {
+			aside = fmt.Sprintf("%s-%d", aside, i)
+		}
+		if durable.Look(aside).Kind == durable.Missing {
+			return disk.Rename(path, aside)
+		}
+	}
+}

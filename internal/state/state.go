@@ -1,0 +1,231 @@
+// Package state is what must be remembered between two looks: debts, proofs,
+// failures, the newest clock seen, and which files are ours. Without it
+// everything still works; it only forgets.
+package state
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+)
+
+// version is the only one that this program reads and writes.
+const version = 1
+
+// maxOurs bounds the digests that are remembered; the oldest go first.
+const maxOurs = 256
+
+// State is state.json. The zero value is a fresh start. Times are UTC with
+// full seconds unless they come from a file's inode.
+type State struct {
+	Version int `json:"version"`
+	// HighWater is the newest plausible clock seen; it moves once a day at most.
+	HighWater time.Time `json:"high_water"`
+	// CA is the hex SHA-256 of the SubjectPublicKeyInfo of the CA in use; "": none yet.
+	CA string `json:"ca,omitempty"`
+	// Ours are the files that mailcertd wrote, by the hex SHA-256 of their content.
+	Ours      map[string]Ours        `json:"ours,omitempty"`
+	Delivered Delivered              `json:"delivered"`
+	Debt      *Debt                  `json:"debt,omitempty"`
+	Notify    map[string]*NotifyDebt `json:"notify,omitempty"`   // by command line
+	Failures  map[string]Failure     `json:"failures,omitempty"` // by what failed
+	Name      NameSeen               `json:"name"`               // a changed system host name
+	Mismatch  Seen                   `json:"mismatch"`           // a pair that does not match
+	// Hold is the Leaf ID of a restored certificate that stays until it is due.
+	Hold       string     `json:"hold,omitempty"`
+	OldKeys    []OldKey   `json:"old_keys,omitempty"`
+	DH         DHChoice   `json:"dh"`
+	Deliveries []Delivery `json:"deliveries,omitempty"` // the last ones, oldest first
+}
+
+// Ours is a file that mailcertd wrote.
+type Ours struct {
+	Kind string    `json:"kind"` // key, cert, ca, dh, trust
+	At   time.Time `json:"at"`
+}
+
+// Delivered is the set that sendmail was last seen to use.
+type Delivered struct {
+	Set      string    `json:"set,omitempty"`  // plan.SetID
+	Leaf     string    `json:"leaf,omitempty"` // plan.LeafID
+	At       time.Time `json:"at"`
+	How      string    `json:"how,omitempty"`      // proven, started-later, none-running, not-probed
+	Instance string    `json:"instance,omitempty"` // plan.InstanceID; "" when none ran
+	Addr     string    `json:"addr,omitempty"`     // where it was seen
+}
+
+// Debt is a set that a running sendmail has not yet taken over.
+type Debt struct {
+	Set       string      `json:"set"`
+	Leaf      string      `json:"leaf"`
+	Since     time.Time   `json:"since"`
+	Instance  Instance    `json:"instance"` // the sendmail that is owed
+	HUPs      []HUP       `json:"hups,omitempty"`
+	Attempts  int         `json:"attempts,omitempty"` // that failed
+	Next      time.Time   `json:"next"`               // the earliest next attempt; zero: now
+	LastError string      `json:"last_error,omitempty"`
+	WasUp     bool        `json:"was_up"`            // it listened before the change
+	Started   []time.Time `json:"started,omitempty"` // when start_command was run
+}
+
+// Instance is one run of sendmail.
+type Instance struct {
+	PID       int       `json:"pid"`
+	PIDFile   string    `json:"pid_file"`
+	PIDFileID string    `json:"pid_file_id"` // device:inode:mtime of the pid file
+	Started   time.Time `json:"started"`
+}
+
+// HUP is one signal: noted before it is sent, confirmed after.
+type HUP struct {
+	Instance Instance  `json:"instance"`
+	At       time.Time `json:"at"`
+	Sent     bool      `json:"sent"`
+}
+
+// NotifyDebt is a configured command that has not yet run for a set.
+type NotifyDebt struct {
+	Set       string    `json:"set"`
+	Attempts  int       `json:"attempts,omitempty"`
+	Next      time.Time `json:"next"`
+	LastError string    `json:"last_error,omitempty"`
+}
+
+// Failure is a series of failed attempts.
+type Failure struct {
+	Count int       `json:"count"`
+	First time.Time `json:"first"`
+	Last  time.Time `json:"last"`
+	Next  time.Time `json:"next"` // the earliest next attempt
+	Error string    `json:"error"`
+}
+
+// NameSeen is a host name and when it was first seen.
+type NameSeen struct {
+	Name  string    `json:"name,omitempty"`
+	Since time.Time `json:"since"`
+}
+
+// Seen is a content and when it was first seen.
+type Seen struct {
+	Digest string    `json:"digest,omitempty"`
+	Since  time.Time `json:"since"`
+}
+
+// OldKey is a replaced key of our own in the archive.
+type OldKey struct {
+	Generation string    `json:"generation"`
+	Name       string    `json:"name"`
+	After      time.Time `json:"after"` // deleted from then on; zero until its successor is in use
+}
+
+// DHChoice is a group that somebody chose while the configuration said Config.
+type DHChoice struct {
+	Group  string `json:"group,omitempty"`
+	Config string `json:"config,omitempty"`
+}
+
+// Delivery is one finished attempt to tell sendmail.
+type Delivery struct {
+	At     time.Time `json:"at"`
+	Leaf   string    `json:"leaf,omitempty"`
+	Serial string    `json:"serial,omitempty"`
+	Result string    `json:"result"`
+	Detail string    `json:"detail,omitempty"`
+}
+
+// Clone copies everything: changing the copy leaves the original alone.
+func (s State) Clone() State {
+	c := s
+	c.Ours = maps.Clone(s.Ours)
+	c.Failures = maps.Clone(s.Failures)
+	c.OldKeys = slices.Clone(s.OldKeys)
+	c.Deliveries = slices.Clone(s.Deliveries)
+	if s.Debt != nil {
+		d := *s.Debt
+		d.HUPs, d.Started = slices.Clone(d.HUPs), slices.Clone(d.Started)
+		c.Debt = &d
+	}
+	if s.Notify != nil {
+		c.Notify = make(map[string]*NotifyDebt, len(s.Notify))
+		for k, v := range s.Notify {
+			if v != nil {
+				n := *v
+				c.Notify[k] = &n
+			}
+		}
+	}
+	return c
+}
+
+// Equal says that two states remember the same; an empty list is no list.
+func (s State) Equal(o State) bool {
+	return reflect.DeepEqual(s.plain(), o.plain())
+}
+
+func (s State) plain() State {
+	c := s.Clone()
+	c.Version = version
+	if len(c.Ours) == 0 {
+		c.Ours = nil
+	}
+	if len(c.Notify) == 0 {
+		c.Notify = nil
+	}
+	if len(c.Failures) == 0 {
+		c.Failures = nil
+	}
+	if len(c.OldKeys) == 0 {
+		c.OldKeys = nil
+	}
+	if len(c.Deliveries) == 0 {
+		c.Deliveries = nil
+	}
+	if c.Debt != nil {
+		if len(c.Debt.HUPs) == 0 {
+			c.Debt.HUPs = nil
+		}
+		if len(c.Debt.Started) == 0 {
+			c.Debt.Started = nil
+		}
+	}
+	return c
+}
+
+// AddOurs remembers the content of a file that is about to be written. digest
+// is its hex SHA-256. What is known keeps its first time: a key's age counts
+// from when it was made.
+func (s *State) AddOurs(digest, kind string, now time.Time) {
+	if _, known := s.Ours[digest]; known {
+		return
+	}
+	if s.Ours == nil {
+		s.Ours = map[string]Ours{}
+	}
+	s.Ours[digest] = Ours{Kind: kind, At: now.UTC().Truncate(time.Second)}
+	for len(s.Ours) > maxOurs {
+		oldest := ""
+		for d, o := range s.Ours {
+			if d != digest && (oldest == "" || o.At.Before(s.Ours[oldest].At) || o.At.Equal(s.Ours[oldest].At) && d < oldest) {
+				oldest = d
+			}
+		}
+		delete(s.Ours, oldest)
+	}
+}
+
+// The retry schedule: a minute, doubled with each failure, an hour at most.
+const (
+	backoffFirst = time.Minute
+	backoffCap   = time.Hour
+)
+
+// Backoff is how long to wait after n failures in a row. n counts from 1.
+func Backoff(n int) time.Duration {
+	d := backoffFirst
+	for ; n > 1 && d < backoffCap; n-- {
+		d *= 2
+	}
+	return min(d, backoffCap)
+}
