@@ -1,0 +1,135 @@
+// Package config turns mailcertd.yaml into a validated Config. Every setting
+// has a default, and a missing file is fine. --root is applied here, once.
+package config
+
+import (
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/pki"
+)
+
+// Config is the effective configuration. All paths lie below Root already.
+type Config struct {
+	Path    string // the file it came from, as the user named it
+	Missing bool   // there is no such file: these are the defaults
+	Root    string // --root, absolute; "" is /
+
+	Host struct {
+		Name     string // "": rc.conf's sendmail_cert_cn, else the system's host name
+		AltNames []string
+	}
+	Key struct {
+		Type        pki.KeyType
+		TypeSet     bool          // the file names a type: an existing key of another type is replaced at --rekey
+		RotateAfter time.Duration // 0: never
+	}
+	Validity struct {
+		Days        int
+		RenewBefore time.Duration // 0: a third of the lifetime
+		WarnDays    []int         // descending
+	}
+	Issuer Issuer
+	CA     struct {
+		Dir              string
+		Key              pki.KeyType
+		Days             int
+		PassphraseFile   string
+		Subject          Subject
+		PermittedDomains []string
+	}
+	Certs struct{ Dir string }
+	Trust []string // bundles or directories, or the word system
+	DH    string   // a group of RFC 7919, or keep
+	CRL   struct {
+		Days    int
+		Install bool
+	}
+	Sendmail struct {
+		CF           string
+		PidFile      string // "": from sendmail.cf
+		Program      string // not moved by Root
+		Probe        string // auto, none, or an address with or without port
+		StartCommand []string
+	}
+	Notify [][]string
+	State  struct {
+		Dir  string
+		Keep int // archived generations of our own
+	}
+	Log struct{ Level, Target, Facility string }
+}
+
+// IssuerKind is who gives this host its certificate.
+type IssuerKind string
+
+// The issuers.
+const (
+	IssuerLocal IssuerKind = "local" // the CA on this host
+	IssuerNone  IssuerKind = "none"  // nobody: certificates are installed by hand
+	IssuerSSH   IssuerKind = "ssh"   // the CA on another host
+)
+
+// Issuer is who gives this host its certificate, and how to reach it.
+type Issuer struct {
+	Kind IssuerKind
+	SSH  struct{ Target, Identity, KnownHosts string }
+}
+
+// Subject is what stands in the subjects of CA and host beside the CN.
+type Subject struct {
+	Country, State, Locality, Organization, OrganizationalUnit, CommonName string
+}
+
+// The bounds of numbers, as the manual states them.
+const (
+	maxLeafDays = 3650
+	minCADays   = 30
+	maxCADays   = 36500
+	maxCRLDays  = 365
+	maxKeep     = 1000
+	maxRotate   = 3650
+)
+
+// Default is the configuration without a file, below root.
+func Default(root string) Config {
+	var c Config
+	c.Root = root
+	c.Key.Type = pki.RSA2048
+	c.Validity.Days = 365
+	c.Validity.WarnDays = []int{30, 14, 7, 3, 1}
+	c.Issuer.Kind = IssuerLocal
+	c.CA.Dir = c.below("/etc/mail/CA")
+	c.CA.Key = pki.ECDSAP256
+	c.CA.Days = 3650
+	c.Certs.Dir = c.below("/etc/mail/certs")
+	c.DH = "ffdhe3072"
+	c.CRL.Days = 30
+	c.Sendmail.CF = c.below("/etc/mail/sendmail.cf")
+	c.Sendmail.Program = "/usr/sbin/sendmail"
+	c.Sendmail.Probe = "auto"
+	c.Sendmail.StartCommand = []string{"service", "sendmail", "start"}
+	c.State.Dir = c.below("/var/db/mailcertd")
+	c.State.Keep = 10
+	c.Log.Level, c.Log.Target, c.Log.Facility = "info", "auto", "mail"
+	return c
+}
+
+// below puts an absolute path below Root.
+func (c *Config) below(path string) string {
+	if c.Root == "" {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(c.Root, path)
+}
+
+// shown takes Root off again.
+func (c *Config) shown(path string) string {
+	if c.Root == "" || path == "" {
+		return path
+	}
+	if rel, err := filepath.Rel(c.Root, path); err == nil && filepath.IsLocal(rel) {
+		return "/" + rel
+	}
+	return path
+}

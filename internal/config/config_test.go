@@ -1,0 +1,149 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const sample = "../../etc/mailcertd.yaml.sample"
+
+// The sample as installed gives the defaults, and so does each line of it that
+// somebody uncomments.
+func TestSample(t *testing.T) {
+	data, err := os.ReadFile(sample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default("")
+	want.Path = "sample"
+	got, err := Parse(data, "sample", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("as installed (-want +got):\n%s", diff)
+	}
+	open := regexp.MustCompile(`(?m)^#( *[a-z_]+:.*)$`).ReplaceAll(data, []byte("$1"))
+	if n := strings.Count(string(open), "\n") - strings.Count(string(data), "\n"); n != 0 {
+		t.Fatal("lines were lost")
+	}
+	want.Key.TypeSet = true
+	got, err = Parse(open, "sample", "")
+	if err != nil {
+		t.Fatalf("uncommented:\n%v", err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("uncommented (-want +got):\n%s", diff)
+	}
+	for _, f := range strings.Fields("altnames rotate_after renew_before warn_days passphrase_file permitted_domains pid_file start_command notify keep facility install") {
+		if !strings.Contains(string(data), f+":") {
+			t.Errorf("%s is not documented", f)
+		}
+	}
+}
+
+// Each testdata/NAME.yaml gives exactly the errors of NAME.errors; without such
+// a file it must load.
+func TestFiles(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.yaml")
+	if len(files) < 10 {
+		t.Fatalf("only %d files", len(files))
+	}
+	for _, f := range files {
+		t.Run(filepath.Base(f), func(t *testing.T) {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, _ := os.ReadFile(strings.TrimSuffix(f, ".yaml") + ".errors")
+			got := ""
+			c, err := Parse(data, "c.yaml", "")
+			if err != nil {
+				var list Errors
+				if !errors.As(err, &list) {
+					t.Fatalf("not a list of errors: %v", err)
+				}
+				got = err.Error() + "\n"
+			}
+			if os.Getenv("UPDATE") != "" {
+				if got != "" {
+					_ = os.WriteFile(strings.TrimSuffix(f, ".yaml")+".errors", []byte(got), 0o644)
+				}
+				return
+			}
+			if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if err == nil {
+				again(t, c)
+			}
+		})
+	}
+}
+
+// again checks that what `mailcertd config` prints gives the same configuration.
+func again(t *testing.T, c Config) {
+	t.Helper()
+	d, err := Parse(c.YAML(), c.Path, c.Root)
+	if err != nil {
+		t.Fatalf("what was printed does not load:\n%s\n%v", c.YAML(), err)
+	}
+	if diff := cmp.Diff(c, d, cmp.FilterValues(func(a, b []string) bool { return len(a) == 0 && len(b) == 0 }, cmp.Ignore())); diff != "" {
+		t.Errorf("printed and read again (-first +second):\n%s", diff)
+	}
+}
+
+func TestRoot(t *testing.T) {
+	c, err := Parse([]byte("sendmail: {pid_file: /run/sm.pid, program: /opt/sendmail}\nca: {passphrase_file: /root/pp}\ntrust: [system, /x.pem]\n"), "c.yaml", "/srv/demo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{c.Certs.Dir, c.CA.Dir, c.State.Dir, c.Sendmail.CF, c.Sendmail.PidFile, c.CA.PassphraseFile, c.Trust[1]} {
+		if !strings.HasPrefix(p, "/srv/demo/") {
+			t.Errorf("%s is not below the root", p)
+		}
+	}
+	if c.Sendmail.Program != "/opt/sendmail" || c.Trust[0] != "system" {
+		t.Errorf("moved what must stay: %q %q", c.Sendmail.Program, c.Trust[0])
+	}
+	again(t, c)
+}
+
+func TestLoadMissing(t *testing.T) {
+	c, err := Load(filepath.Join(t.TempDir(), "none.yaml"), "")
+	if err != nil || !c.Missing {
+		t.Fatalf("%v, %v", c.Missing, err)
+	}
+	if _, err := Load(t.TempDir(), ""); err == nil {
+		t.Error("a directory was read as a file")
+	}
+}
+
+// What loads is printed as something that loads to the same.
+func FuzzParse(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.yaml")
+	for _, name := range append(files, sample) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data, "c.yaml", "")
+		if err != nil {
+			var list Errors
+			if !errors.As(err, &list) || len(list) == 0 {
+				t.Fatalf("no list of errors: %v", err)
+			}
+			return
+		}
+		again(t, c)
+	})
+}

@@ -1,0 +1,315 @@
+package config
+
+import (
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"mailcertd/internal/pki"
+)
+
+// text takes a scalar as it was written: numbers and words alike. It holds no
+// control character, because it ends in certificates, paths and command lines.
+func (r *reader) text(n *yaml.Node, key string, to *string) bool {
+	if n.Kind != yaml.ScalarNode {
+		r.fail(n, key, "is %s: want one value", kindOf(n))
+		return false
+	}
+	if i := strings.IndexFunc(n.Value, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }); i >= 0 {
+		r.fail(n, key, "%q holds a control character", n.Value)
+		return false
+	}
+	*to = n.Value
+	return true
+}
+
+func (r *reader) number(n *yaml.Node, key string, low, high int, unit string, to *int) bool {
+	v, err := strconv.Atoi(n.Value)
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
+		r.fail(n, key, "is %s: want a whole number from %d to %d (%s)", kindOf(n), low, high, unit)
+		return false
+	}
+	if v < low || v > high {
+		r.fail(n, key, "is %d: want %d to %d %s", v, low, high, unit)
+		return false
+	}
+	*to = v
+	return true
+}
+
+func (r *reader) boolean(n *yaml.Node, key string, to *bool) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
+		r.fail(n, key, "is %s: want true or false", kindOf(n))
+		return
+	}
+	*to = strings.EqualFold(n.Value, "true")
+}
+
+func (r *reader) oneOf(n *yaml.Node, key string, to *string, allowed ...string) bool {
+	if n.Kind == yaml.ScalarNode && slices.Contains(allowed, n.Value) {
+		*to = n.Value
+		return true
+	}
+	r.fail(n, key, "is %s: want one of %s", kindOf(n), strings.Join(allowed, ", "))
+	return false
+}
+
+func (r *reader) keyType(n *yaml.Node, key string, to *pki.KeyType) bool {
+	var words []string
+	for _, t := range pki.KeyTypes() {
+		words = append(words, string(t))
+	}
+	var s string
+	if !r.oneOf(n, key, &s, words...) {
+		return false
+	}
+	*to = pki.KeyType(s)
+	return true
+}
+
+// daysOr takes a number of days, or the word for the default.
+func (r *reader) daysOr(n *yaml.Node, key, word string, high int, to *time.Duration) {
+	if n.Kind == yaml.ScalarNode && n.Value == word {
+		*to = 0
+		return
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" {
+		r.fail(n, key, "is %s: want %s, or a number from 1 to %d (days)", kindOf(n), word, high)
+		return
+	}
+	var days int
+	if r.number(n, key, 1, high, "days", &days) {
+		*to = time.Duration(days) * 24 * time.Hour
+	}
+}
+
+func (r *reader) list(n *yaml.Node, key, of string) []*yaml.Node {
+	if n.Kind != yaml.SequenceNode {
+		r.fail(n, key, "is %s: want a list of %s, such as [a, b]", kindOf(n), of)
+		return nil
+	}
+	for _, x := range n.Content {
+		if x.Kind == yaml.AliasNode {
+			r.fail(x, key, "aliases are not allowed here")
+			return nil
+		}
+	}
+	return n.Content
+}
+
+func (r *reader) warnDays(n *yaml.Node, key string, to *[]int) {
+	items := r.list(n, key, "days")
+	if n.Kind != yaml.SequenceNode {
+		return
+	}
+	out := []int{}
+	for _, x := range items {
+		var d int
+		if !r.number(x, key, 1, maxLeafDays, "days", &d) {
+			return
+		}
+		out = append(out, d)
+	}
+	slices.Sort(out)
+	slices.Reverse(out)
+	*to = slices.Compact(out)
+}
+
+func (r *reader) absolute(n *yaml.Node, key, s string) bool {
+	if !filepath.IsAbs(s) {
+		r.fail(n, key, "is %q: want an absolute path", s)
+		return false
+	}
+	return true
+}
+
+// path reads a path that moves with --root.
+func (r *reader) path(c *Config, to *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		var s string
+		if !r.text(n, key, &s) || !r.absolute(n, key, s) {
+			return
+		}
+		if filepath.Clean(s) == "/" {
+			r.fail(n, key, "is the root directory")
+			return
+		}
+		*to = c.below(s)
+	}
+}
+
+// optionalPath also takes a word, or nothing, for none.
+func (r *reader) optionalPath(c *Config, to *string, word string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		if n.Kind == yaml.ScalarNode && (n.Value == "" || n.Value == word) {
+			*to = ""
+			return
+		}
+		r.path(c, to)(n, key)
+	}
+}
+
+func (r *reader) trust(n *yaml.Node, key string, c *Config) {
+	for _, x := range r.list(n, key, "paths") {
+		if x.Kind == yaml.ScalarNode && x.Value == "system" {
+			c.Trust = append(c.Trust, "system")
+			continue
+		}
+		var p string
+		r.path(c, &p)(x, key)
+		if p != "" {
+			c.Trust = append(c.Trust, p)
+		}
+	}
+}
+
+func (r *reader) command(n *yaml.Node, key string, to *[]string) {
+	var out []string
+	for _, x := range r.list(n, key, "words") {
+		var s string
+		if !r.text(x, key, &s) {
+			return
+		}
+		out = append(out, s)
+	}
+	if len(out) > 0 && out[0] == "" {
+		r.fail(n, key, "names no program")
+		return
+	}
+	*to = out
+}
+
+func (r *reader) commands(n *yaml.Node, key string, to *[][]string) {
+	for _, x := range r.list(n, key, "commands") {
+		var argv []string
+		r.command(x, key, &argv)
+		if len(argv) > 0 {
+			*to = append(*to, argv)
+		} else if x.Kind == yaml.SequenceNode {
+			r.fail(x, key, "holds an empty command")
+		}
+	}
+}
+
+// badHostName says why s is no host name for a certificate, "" when it is one:
+// RFC 1123 labels of at most 63 octets, at most 253 in all.
+func badHostName(s string) string {
+	s = strings.TrimSuffix(s, ".")
+	switch {
+	case s == "":
+		return "is empty"
+	case len(s) > 253:
+		return "is longer than 253 characters"
+	case strings.EqualFold(s, "localhost") || strings.HasPrefix(strings.ToLower(s), "localhost."):
+		return "is localhost: no peer can use that name"
+	case net.ParseIP(s) != nil:
+		return "is an address: want a name"
+	}
+	for _, label := range strings.Split(s, ".") {
+		if label == "" || len(label) > 63 {
+			return "has a part that is empty or longer than 63 characters"
+		}
+		if label[0] == '-' || label[len(label)-1] == '-' {
+			return "has a part that begins or ends with a dash"
+		}
+		for _, c := range label {
+			switch {
+			case c >= 0x80:
+				return "is not ASCII: write it in its xn-- form (A-label)"
+			case c == '*':
+				return "holds a wildcard"
+			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
+			default:
+				return "holds the character " + strconv.QuoteRune(c)
+			}
+		}
+	}
+	return ""
+}
+
+func (r *reader) hostName(n *yaml.Node, key string, to *string) {
+	var s string
+	if !r.text(n, key, &s) || s == "" {
+		return
+	}
+	if why := badHostName(s); why != "" {
+		r.fail(n, key, "%q %s", s, why)
+		return
+	}
+	*to = strings.ToLower(strings.TrimSuffix(s, "."))
+}
+
+func trimBrackets(s string) string { return strings.Trim(s, "[]") }
+
+func (r *reader) altNames(n *yaml.Node, key string, to *[]string) {
+	for _, x := range r.list(n, key, "names and addresses") {
+		var s string
+		if !r.text(x, key, &s) {
+			continue
+		}
+		if ip := net.ParseIP(trimBrackets(s)); ip != nil {
+			*to = append(*to, ip.String())
+			continue
+		}
+		if why := badHostName(s); why != "" {
+			r.fail(x, key, "%q %s", s, why)
+			continue
+		}
+		*to = append(*to, strings.ToLower(strings.TrimSuffix(s, ".")))
+	}
+}
+
+func (r *reader) domains(n *yaml.Node, key string, to *[]string) {
+	for _, x := range r.list(n, key, "domains") {
+		var s string
+		if !r.text(x, key, &s) {
+			continue
+		}
+		if why := badHostName(strings.TrimPrefix(s, ".")); why != "" {
+			r.fail(x, key, "%q %s", s, why)
+			continue
+		}
+		*to = append(*to, strings.ToLower(strings.Trim(s, ".")))
+	}
+}
+
+// subject bounds its parts as RFC 5280 appendix A.1 does, in characters.
+func (r *reader) subject(n *yaml.Node, key string, s *Subject) {
+	part := func(name string, most int, to *string) field {
+		return field{name, func(n *yaml.Node, key string) {
+			var v string
+			if !r.text(n, key, &v) {
+				return
+			}
+			if len([]rune(v)) > most {
+				r.fail(n, key, "is %d characters long: want at most %d (RFC 5280)", len([]rune(v)), most)
+				return
+			}
+			*to = v
+		}}
+	}
+	r.mapping(n, key, []field{
+		{"country", func(n *yaml.Node, key string) {
+			var v string
+			if !r.text(n, key, &v) {
+				return
+			}
+			v = strings.ToUpper(v)
+			if v != "" && (len(v) != 2 || strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
+				r.fail(n, key, "is %q: want two letters (ISO 3166)", n.Value)
+				return
+			}
+			s.Country = v
+		}},
+		part("state", 128, &s.State),
+		part("locality", 128, &s.Locality),
+		part("organization", 64, &s.Organization),
+		part("organizational_unit", 64, &s.OrganizationalUnit),
+		part("common_name", 64, &s.CommonName),
+	})
+}
