@@ -1,0 +1,441 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+var start = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+func options(dir string) Options {
+	return Options{Dir: dir, Key: pki.ECDSAP256, Days: 3650, Host: "mail.example.org"}
+}
+
+func newKey(t testing.TB) crypto.Signer {
+	t.Helper()
+	k, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func request(t testing.TB) Request {
+	return Request{Public: newKey(t).Public(), Name: "mail.example.org", AltNames: []string{"192.0.2.1", "smtp.example.org"}, Days: 365, Backdate: time.Hour}
+}
+
+func made(t testing.TB) (Options, *durable.Disk) {
+	t.Helper()
+	o, d := options(filepath.Join(t.TempDir(), "CA")), &durable.Disk{}
+	if _, err := Init(context.Background(), d, o, rand.Reader, start); err != nil {
+		t.Fatal(err)
+	}
+	return o, d
+}
+
+func issue(t testing.TB, d *durable.Disk, o Options, now time.Time) *x509.Certificate {
+	t.Helper()
+	c, err := Issue(context.Background(), d, o, request(t), rand.Reader, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// openssl runs in the CA directory, as the comment in openssl.cnf says.
+func openssl(t testing.TB, dir string, args ...string) (string, error) {
+	t.Helper()
+	path, err := exec.LookPath("openssl")
+	if err != nil {
+		t.Skip("openssl is not installed")
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func mustOpenssl(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	out, err := openssl(t, dir, args...)
+	if err != nil {
+		t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+// Whoever works on the directory, the other goes on from there.
+func TestOpensslBeforeAndAfterUs(t *testing.T) {
+	o, d := made(t)
+	issue(t, d, o, time.Now())
+	mustOpenssl(t, o.Dir, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "x.key", "-out", "x.csr",
+		"-subj", "/CN=krb5.example.org", "-addext", "subjectAltName=DNS:krb5.example.org")
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", "x.csr", "-out", "x.pem")
+	if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", "x.pem"); !strings.Contains(out, "DNS:krb5.example.org") || !strings.Contains(out, "CA:FALSE") {
+		t.Errorf("openssl's certificate lacks its name or constraint:\n%s", out)
+	}
+	if c := issue(t, d, o, time.Now()); c.SerialNumber.Int64() != 3 { // a second valid row of one subject
+		t.Errorf("serial %v after openssl used 2", c.SerialNumber)
+	}
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/01.pem")
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+	if out := mustOpenssl(t, o.Dir, "crl", "-in", "crl.pem", "-noout", "-text", "-CAfile", "cacert.pem"); !strings.Contains(out, "Serial Number: 01") {
+		t.Errorf("the CRL lacks what was revoked:\n%s", out)
+	}
+	issue(t, d, o, time.Now())
+	obs := Observe(o.Dir, Filter{Name: o.Host})
+	if len(obs.Faults) > 0 || obs.Serial.Int64() != 5 || len(obs.Index) != 4 || obs.Index[0].Status != Revoked || len(obs.Issued) != 2 {
+		t.Errorf("faults %v, serial %v, %d rows, %d issued", obs.Faults, obs.Serial, len(obs.Index), len(obs.Issued))
+	}
+	for _, s := range []string{"03", "04"} {
+		f := "newcerts/" + s + ".pem"
+		for _, p := range []string{"sslserver", "sslclient"} {
+			mustOpenssl(t, o.Dir, "verify", "-CAfile", "cacert.pem", "-purpose", p, "-x509_strict", f)
+		}
+		for flag, name := range map[string]string{"-checkhost": "smtp.example.org", "-checkip": "192.0.2.1"} {
+			if out := mustOpenssl(t, o.Dir, "x509", "-noout", flag, name, "-in", f); !strings.Contains(out, "does match") {
+				t.Errorf("%s: %s", name, out)
+			}
+		}
+	}
+}
+
+// A CA made by hand, as the post does it, is adopted.
+func TestHandMadeCA(t *testing.T) {
+	dir := t.TempDir()
+	o, d := options(dir), &durable.Disk{}
+	mustOpenssl(t, dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/C=JP/O=Home/CN=Home CA", "-keyout", "cakey.pem", "-out", "cacert.pem")
+	for name, text := range map[string]string{"serial": "1a\n", "index.txt": "V\t360101000000Z\t\t19\tunknown\t/CN=old\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if obs := Observe(dir, Filter{}); obs.Status != Complete || obs.Serial.Int64() != 0x1a {
+		t.Fatalf("%v, serial %v", obs.Status, obs.Serial)
+	}
+	if _, err := Reconcile(context.Background(), d, dir, start); err != nil {
+		t.Fatal(err)
+	}
+	if f := Observe(dir, Filter{}).Faults; len(f) != 0 {
+		t.Errorf("left after Reconcile: %v", f)
+	}
+	c := issue(t, d, o, time.Now())
+	if c.SerialNumber.Int64() != 0x1a {
+		t.Errorf("serial %X", c.SerialNumber)
+	}
+	mustOpenssl(t, dir, "verify", "-CAfile", "cacert.pem", "newcerts/1A.pem")
+	index, _ := os.ReadFile(filepath.Join(dir, "index.txt"))
+	if !bytes.HasPrefix(index, []byte("V\t360101000000Z\t\t19\tunknown\t/CN=old\nV\t")) {
+		t.Errorf("index.txt:\n%s", index)
+	}
+}
+
+func TestGenerations(t *testing.T) {
+	o, d := made(t)
+	ctx := context.Background()
+	leaf1 := issue(t, d, o, time.Now())
+	old := Observe(o.Dir, Filter{}).Current.Cert
+	cert, err := NextGeneration(ctx, d, o, rand.Reader, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf2 := issue(t, d, o, time.Now())
+	obs := Observe(o.Dir, Filter{Name: o.Host})
+	if obs.Status != Complete || !obs.Current.Cert.Equal(cert) || len(obs.Older) != 1 || !obs.Older[0].Cert.Equal(old) || len(obs.Faults) > 0 {
+		t.Fatalf("%v %+v", obs.Status, obs.Faults)
+	}
+	if !obs.Older[0].LastLeaf.Equal(leaf1.NotAfter) {
+		t.Errorf("the old generation's last leaf ends %v, want %v", obs.Older[0].LastLeaf, leaf1.NotAfter)
+	}
+	write := func(name string, certs ...*x509.Certificate) {
+		var b []byte
+		for _, c := range certs {
+			b = append(b, pki.EncodeCertificate(c.Raw)...)
+		}
+		if err := os.WriteFile(filepath.Join(o.Dir, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("bundle", Bundle(obs, time.Now())...)
+	write("leaf1", leaf1)
+	write("leaf2", leaf2)
+	write("old", old)
+	mustOpenssl(t, o.Dir, "verify", "-CAfile", "bundle", "leaf1", "leaf2")
+	// Who trusts the old one alone reaches the new leaf through the cross certificate.
+	mustOpenssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "old", "-untrusted", "gen-1/cross.pem", "leaf2")
+	if out, err := openssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "old", "leaf2"); err == nil {
+		t.Errorf("the new leaf verifies without the cross certificate: %s", out)
+	}
+	later := leaf1.NotAfter.Add(time.Hour)
+	if Prunable(obs, time.Now()) || !Prunable(obs, later) || len(Bundle(obs, later)) != 1 {
+		t.Error("the old generation ends with its last leaf, not before and not after")
+	}
+	if err := Prune(ctx, d, o.Dir, later); err != nil {
+		t.Fatal(err)
+	}
+	if obs := Observe(o.Dir, Filter{}); len(obs.Older) != 0 || len(obs.Index) != 2 {
+		t.Errorf("after Prune: %d older, %d rows", len(obs.Older), len(obs.Index))
+	}
+}
+
+type death struct{}
+
+// stopAt makes every operation from the Nth on a crash.
+func stopAt(n int64) *durable.Disk {
+	return &durable.Disk{Before: func(p durable.Point) error {
+		if p.N >= n {
+			panic(death{})
+		}
+		return nil
+	}}
+}
+
+func dies(f func()) (died bool) {
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(death); !ok {
+				panic(r)
+			}
+			died = true
+		}
+	}()
+	f()
+	return false
+}
+
+// After a crash at any operation the directory heals by the next call, no
+// serial is used twice, and openssl goes on working.
+func TestCrashes(t *testing.T) {
+	ctx := context.Background()
+	for _, act := range []struct {
+		name string
+		made bool
+		do   func(*durable.Disk, Options) error
+	}{
+		{"init", false, func(d *durable.Disk, o Options) error { _, err := Init(ctx, d, o, rand.Reader, start); return err }},
+		{"issue", true, func(d *durable.Disk, o Options) error {
+			_, err := Issue(ctx, d, o, Request{Public: newKey(t).Public(), Name: o.Host, Days: 90}, rand.Reader, start)
+			return err
+		}},
+		{"generation", true, func(d *durable.Disk, o Options) error {
+			_, err := NextGeneration(ctx, d, o, rand.Reader, start)
+			return err
+		}},
+	} {
+		t.Run(act.name, func(t *testing.T) {
+			crashes := 0
+			for n := int64(1); ; n++ {
+				o := options(filepath.Join(t.TempDir(), "CA"))
+				if act.made {
+					if _, err := Init(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+						t.Fatal(err)
+					}
+					issue(t, &durable.Disk{}, o, start)
+				}
+				var key []byte
+				if !dies(func() {
+					if err := act.do(stopAt(n), o); err != nil {
+						t.Fatalf("point %d: %v", n, err)
+					}
+				}) {
+					break
+				}
+				crashes++
+				key, _ = os.ReadFile(filepath.Join(o.Dir, keyName))
+				if act.made {
+					if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir, start); err != nil {
+						t.Fatalf("point %d: %v", n, err)
+					}
+				} else if err := act.do(&durable.Disk{}, o); err != nil && !errors.Is(err, ErrExists) {
+					t.Fatalf("point %d: %v", n, err)
+				}
+				if now, _ := os.ReadFile(filepath.Join(o.Dir, keyName)); !act.made && key != nil && !bytes.Equal(key, now) {
+					t.Fatalf("point %d: the key was made twice", n)
+				}
+				obs := Observe(o.Dir, Filter{Name: o.Host})
+				if obs.Status != Complete || len(obs.Faults) > 0 {
+					t.Fatalf("point %d: %v, %v", n, obs.Status, obs.Faults)
+				}
+				issue(t, &durable.Disk{}, o, start)
+				obs = Observe(o.Dir, Filter{Name: o.Host})
+				seen := map[string]bool{}
+				for _, e := range obs.Index {
+					if seen[FormatSerial(e.Serial)] {
+						t.Fatalf("point %d: serial %v twice", n, e.Serial)
+					}
+					seen[FormatSerial(e.Serial)] = true
+				}
+				if len(obs.Faults) > 0 || len(obs.Issued) != len(obs.Index) {
+					t.Fatalf("point %d: %d rows, %d certificates, %v", n, len(obs.Index), len(obs.Issued), obs.Faults)
+				}
+			}
+			if crashes < 5 {
+				t.Errorf("only %d crash points", crashes)
+			}
+		})
+	}
+}
+
+func TestFaults(t *testing.T) {
+	for _, c := range []struct {
+		kind   FaultKind
+		damage func(dir string) error
+		mended bool
+	}{
+		{FaultOrphan, func(d string) error { return os.WriteFile(filepath.Join(d, indexName), nil, 0o644) }, true},
+		{FaultIndexMissing, func(d string) error { return os.Remove(filepath.Join(d, indexName)) }, true},
+		{FaultIndexTorn, func(d string) error { return appendTo(filepath.Join(d, indexName), "V\t3601010") }, true},
+		{FaultIndexRow, func(d string) error { return appendTo(filepath.Join(d, indexName), "hello\n") }, false},
+		{FaultUnique, func(d string) error {
+			return os.WriteFile(filepath.Join(d, attrName), []byte("unique_subject = yes\n"), 0o644)
+		}, true},
+		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("01\n"), 0o644) }, true},
+		{FaultSerial, func(d string) error { return os.Remove(filepath.Join(d, serialName)) }, true},
+		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("zz"), 0o644) }, true},
+		{FaultCRLNumber, func(d string) error { return os.Remove(filepath.Join(d, crlNumName)) }, true},
+		{FaultConf, func(d string) error { return os.Remove(filepath.Join(d, confName)) }, true},
+		{FaultMode, func(d string) error { return os.Chmod(d, 0o755) }, true},
+		{FaultMode, func(d string) error { return os.Chmod(filepath.Join(d, keyName), 0o644) }, true},
+		{FaultKey, func(d string) error { return os.Remove(filepath.Join(d, keyName)) }, false},
+		{FaultCert, func(d string) error { return os.WriteFile(filepath.Join(d, certName), []byte("x"), 0o644) }, false},
+	} {
+		t.Run(string(c.kind), func(t *testing.T) {
+			o, d := made(t)
+			issue(t, d, o, time.Now())
+			issue(t, d, o, time.Now())
+			if err := c.damage(o.Dir); err != nil {
+				t.Fatal(err)
+			}
+			if !has(Observe(o.Dir, Filter{}).Faults, c.kind) {
+				t.Fatalf("not named: %v", Observe(o.Dir, Filter{}).Faults)
+			}
+			if _, err := Reconcile(context.Background(), d, o.Dir, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			after := Observe(o.Dir, Filter{Name: o.Host})
+			if has(after.Faults, c.kind) == c.mended {
+				t.Errorf("after Reconcile: %v", after.Faults)
+			}
+			if c.mended {
+				if len(after.Index) != 2 || after.Serial.Int64() != 3 {
+					t.Errorf("%d rows, serial %v", len(after.Index), after.Serial)
+				}
+				mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+			}
+		})
+	}
+}
+
+func has(fs []Fault, k FaultKind) bool {
+	for _, f := range fs {
+		if f.Kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
+}
+
+func TestRefusals(t *testing.T) {
+	o, d := made(t)
+	ctx := context.Background()
+	if _, err := Init(ctx, d, o, rand.Reader, start); !errors.Is(err, ErrExists) {
+		t.Errorf("a second Init: %v", err)
+	}
+	if _, err := Issue(ctx, d, o, request(t), rand.Reader, start.AddDate(20, 0, 0)); !errors.Is(err, ErrEnded) {
+		t.Errorf("after the end: %v", err)
+	}
+	leaf, err := Issue(ctx, d, o, request(t), rand.Reader, start.AddDate(9, 11, 0))
+	if err != nil || leaf.NotAfter.After(Observe(o.Dir, Filter{}).Current.Cert.NotAfter) {
+		t.Errorf("outlives its CA: %v", err)
+	}
+	same := options(filepath.Join(t.TempDir(), "CA"))
+	same.Subject.CommonName = same.Host
+	if _, err := Init(ctx, d, same, rand.Reader, start); err == nil {
+		t.Error("a CA with the host's name")
+	}
+	narrow := options(filepath.Join(t.TempDir(), "CA"))
+	narrow.PermittedDomains = []string{"example.net"}
+	if _, err := Init(ctx, d, narrow, rand.Reader, start); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Issue(ctx, d, narrow, request(t), rand.Reader, start); err == nil || !strings.Contains(err.Error(), "permitted_domains") {
+		t.Errorf("outside the permitted domains: %v", err)
+	}
+	mustOpenssl(t, o.Dir, "ec", "-in", "cakey.pem", "-aes256", "-passout", "pass:secret", "-out", "cakey.pem")
+	if _, err := Issue(ctx, d, o, request(t), rand.Reader, start); !errors.Is(err, ErrLocked) {
+		t.Errorf("with a passphrase: %v", err)
+	}
+}
+
+// Rows that were read are written back byte for byte, and what is understood
+// survives being written anew.
+func FuzzIndex(f *testing.F) {
+	f.Add([]byte("V\t360101000000Z\t\t19\tunknown\t/CN=old\nR\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n"))
+	f.Add([]byte("V\t36\nE\t491231235959Z\t\tFF\tunknown\t/\r\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		rows, torn := ParseIndex(data)
+		if !torn && !bytes.Contains(data, []byte("#")) && len(rows) > 0 {
+			again, _ := ParseIndex(formatIndex(rows))
+			if len(again) != len(rows) {
+				t.Fatalf("%d rows became %d", len(rows), len(again))
+			}
+		}
+		for _, e := range rows {
+			if e.Err != nil {
+				continue
+			}
+			e.raw = ""
+			back := parseRow(e.row())
+			if back.Err != nil || back.Serial.Cmp(e.Serial) != 0 || !back.Expires.Equal(e.Expires) || back.Subject != e.Subject || back.Status != e.Status || back.Reason != e.Reason {
+				t.Fatalf("%+v became %+v", e, back)
+			}
+		}
+	})
+}
+
+// The database may be large: issuing does not read every certificate.
+func BenchmarkIssue(b *testing.B) {
+	for _, rows := range []int{0, 10000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			o, d := made(b)
+			var index strings.Builder
+			for i := range rows {
+				fmt.Fprintf(&index, "V\t360101000000Z\t\t%s\tunknown\t/CN=h%d\n", fmt.Sprintf("%06X", i+1), i)
+			}
+			if err := os.WriteFile(filepath.Join(o.Dir, indexName), []byte(index.String()), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			req := request(b)
+			for b.Loop() {
+				if _, err := Issue(context.Background(), d, o, req, rand.Reader, start); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,176 @@
+package ca
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// The modes of what lies in the CA directory, which is itself closed.
+const (
+	dirMode    = 0o700
+	keyMode    = 0o600
+	publicMode = 0o644
+)
+
+// backdate is how far a certificate's beginning lies back, for clocks that are
+// a little behind.
+const backdate = time.Hour
+
+// Init makes the CA, or goes on where an interrupted Init stopped, with the key
+// that is there. The order is: directory, cakey.pem, newcerts, serial,
+// index.txt, index.txt.attr, crlnumber, openssl.cnf, and cacert.pem last: its
+// presence means that the CA exists. Files of a person that are there stay.
+func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+	if err := disk.MkdirAll(o.Dir, dirMode); err != nil {
+		return nil, err
+	}
+	l, err := lock(ctx, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Unlock()
+	obs := Observe(o.Dir, Filter{})
+	switch {
+	case obs.Err != nil:
+		return nil, obs.Err
+	case obs.Status == Complete:
+		return nil, fmt.Errorf("%s: %w", o.Dir, ErrExists)
+	case obs.Status == Damaged:
+		return nil, fmt.Errorf("%s: %w", o.Dir, ErrDamaged)
+	case obs.KeyInfo.Encrypted:
+		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
+	}
+	if obs.Dir.Mode.Perm()&0o077 != 0 {
+		if err := disk.Chmod(resolved(o.Dir), dirMode); err != nil {
+			return nil, err
+		}
+	}
+	key, err := initKey(disk, o, obs, rnd)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := selfSign(o, key, nil, rnd, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := disk.Mkdir(filepath.Join(o.Dir, newCertsName), dirMode); err != nil {
+		return nil, err
+	}
+	for _, f := range []struct{ name, text string }{{serialName, "01\n"}, {indexName, ""}, {attrName, "unique_subject = no\n"}} {
+		path := filepath.Join(o.Dir, f.name)
+		if durable.Look(path).Kind != durable.Missing {
+			continue
+		}
+		if err := disk.Replace(path, []byte(f.text), publicMode); err != nil {
+			return nil, err
+		}
+	}
+	if err := supply(disk, o.Dir, o); err != nil {
+		return nil, err
+	}
+	if err := disk.Replace(filepath.Join(o.Dir, certName), pki.EncodeCertificate(cert.Raw), publicMode); err != nil {
+		return nil, err
+	}
+	return cert, nil
+}
+
+func initKey(disk *durable.Disk, o Options, obs Observed, rnd io.Reader) (crypto.Signer, error) {
+	path := filepath.Join(o.Dir, keyName)
+	if obs.Status == Unfinished {
+		return readKey(path)
+	}
+	key, err := pki.GenerateKey(o.Key, rnd)
+	if err != nil {
+		return nil, err
+	}
+	data, err := pki.MarshalKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return key, disk.Replace(path, data, keyMode)
+}
+
+func readKey(path string) (crypto.Signer, error) {
+	n := durable.Read(path, maxFile)
+	if n.Err != nil {
+		return nil, n.Err
+	}
+	key, err := pki.ParseKey(n.Data)
+	if errors.Is(err, pki.ErrEncrypted) {
+		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+	} else if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}
+
+// subject is the CA's own name: never a host's.
+func (o Options) subject() ([]byte, error) {
+	cn := o.Subject.CommonName
+	if cn == "" {
+		cn = "mailcertd CA"
+		if o.Host != "" {
+			cn += " " + o.Host
+		}
+		if len(cn) > 64 { // RFC 5280 ub-common-name
+			cn = cn[:64]
+		}
+	}
+	if cn == o.Host {
+		return nil, fmt.Errorf("ca.subject.common_name is %q, the host's own name: a CA and a host must not share one", cn)
+	}
+	return o.Subject.name(cn)
+}
+
+// selfSign makes a root: critical CA:TRUE with pathlen 0, keyCertSign and
+// cRLSign (RFC 5280 4.2.1.3, 4.2.1.9), a random positive serial of 16 octets.
+// With before the new root takes over its subject, byte for byte.
+func selfSign(o Options, key crypto.Signer, before *x509.Certificate, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+	t, err := rootTemplate(o, key.Public(), rnd, now)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		t.RawSubject = before.RawSubject
+	}
+	t.AuthorityKeyId = t.SubjectKeyId
+	return create(t, t, key.Public(), key, rnd)
+}
+
+func rootTemplate(o Options, pub crypto.PublicKey, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+	name, err := o.subject()
+	if err != nil {
+		return nil, err
+	}
+	serial, err := rand.Int(rnd, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	from := now.Add(-backdate).UTC().Truncate(time.Second)
+	return &x509.Certificate{
+		SerialNumber: serial.Add(serial, big.NewInt(1)), RawSubject: name,
+		NotBefore: from, NotAfter: from.Add(backdate + time.Duration(o.Days)*24*time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, IsCA: true, MaxPathLenZero: true, BasicConstraintsValid: true,
+		SubjectKeyId:        pki.KeyID(pub),
+		PermittedDNSDomains: o.PermittedDomains, PermittedDNSDomainsCritical: len(o.PermittedDomains) > 0,
+	}, nil
+}
+
+func create(t, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer, rnd io.Reader) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rnd, t, parent, pub, key)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
+}

@@ -1,0 +1,155 @@
+// Package ca is the private certificate authority: a directory in the layout
+// of openssl-ca(1), to the letter, so that openssl works on it before and
+// after us.
+package ca
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// The names in the CA directory.
+const (
+	keyName      = "cakey.pem"
+	certName     = "cacert.pem"
+	serialName   = "serial"
+	indexName    = "index.txt"
+	attrName     = "index.txt.attr"
+	crlNumName   = "crlnumber"
+	crlName      = "crl.pem"
+	newCertsName = "newcerts"
+	confName     = "openssl.cnf"
+	crossName    = "cross.pem" // in gen-N: the successor, signed by this generation
+)
+
+// Bounds of what is read, in bytes and entries.
+const (
+	maxFile  = 1 << 20
+	maxIndex = 64 << 20
+	maxCerts = 1_000_000
+)
+
+// Options is what the authority needs to know.
+type Options struct {
+	Dir     string
+	Key     pki.KeyType // of a new CA
+	Days    int         // life of a CA certificate
+	Subject Subject     // the CommonName is the CA's own, "": made from Host
+	Host    string      // this host's name
+	// PermittedDomains become critical name constraints (RFC 5280 4.2.1.10).
+	PermittedDomains []string
+	CRLDays          int
+}
+
+// Subject is what stands in the subjects of CA and host beside the CN.
+type Subject struct {
+	Country, State, Locality, Organization, OrganizationalUnit, CommonName string
+}
+
+func (s Subject) name(cn string) ([]byte, error) {
+	return pki.RawName(pki.Attribute{Type: "C", Value: s.Country}, pki.Attribute{Type: "ST", Value: s.State},
+		pki.Attribute{Type: "L", Value: s.Locality}, pki.Attribute{Type: "O", Value: s.Organization},
+		pki.Attribute{Type: "OU", Value: s.OrganizationalUnit}, pki.Attribute{Type: "CN", Value: cn})
+}
+
+// Why the authority cannot act. Test with errors.Is.
+var (
+	ErrLocked  = errors.New("the CA key has a passphrase")
+	ErrExists  = errors.New("there is a CA already")
+	ErrDamaged = errors.New("the CA cannot be used as it is")
+	ErrEnded   = errors.New("the CA has expired")
+)
+
+// lockPatience bounds the wait for another process that writes here.
+const lockPatience = time.Minute
+
+func lock(ctx context.Context, dir string) (*durable.Locked, error) {
+	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	return durable.Lock(ctx, dir)
+}
+
+// confMark stands in the first line of an openssl.cnf of ours.
+const confMark = "# Written by mailcertd"
+
+// MadeHere says that mailcertd made the CA in dir: its openssl.cnf is ours. One
+// that was made by hand and adopted has its own.
+func MadeHere(dir string) bool {
+	n := durable.Read(filepath.Join(dir, confName), maxFile)
+	return n.Err == nil && len(n.Data) > len(confMark) && string(n.Data[:len(confMark)]) == confMark
+}
+
+// conf is openssl.cnf for work by hand: cd there, then
+// `openssl ca -config openssl.cnf …`.
+func conf(o Options) []byte {
+	days, crlDays := 365, o.CRLDays
+	if crlDays == 0 {
+		crlDays = 30
+	}
+	return fmt.Appendf(nil, confMark+` once, and never changed by it again. For work by hand:
+#   cd to this directory, then
+#   openssl ca -config openssl.cnf -in host.csr -out host.cert
+#   openssl ca -config openssl.cnf -revoke newcerts/05.pem
+#   openssl ca -config openssl.cnf -gencrl -out crl.pem
+
+[ ca ]
+default_ca       = mailcertd
+
+[ mailcertd ]
+dir              = .
+database         = $dir/index.txt
+new_certs_dir    = $dir/newcerts
+certificate      = $dir/cacert.pem
+private_key      = $dir/cakey.pem
+serial           = $dir/serial
+crlnumber        = $dir/crlnumber
+crl              = $dir/crl.pem
+default_days     = %d
+default_crl_days = %d
+default_md       = sha256
+policy           = any
+preserve         = no
+email_in_dn      = no
+string_mask      = utf8only
+# A renewed certificate has the subject of the one before.
+unique_subject   = no
+x509_extensions  = leaf
+crl_extensions   = crl
+# The names of a request (subjectAltName) are taken over; what stands in the
+# section below cannot be overruled by it. Read what you sign.
+copy_extensions  = copy
+
+[ any ]
+countryName            = optional
+stateOrProvinceName    = optional
+localityName           = optional
+organizationName       = optional
+organizationalUnitName = optional
+commonName             = optional
+emailAddress           = optional
+
+[ leaf ]
+basicConstraints       = critical, CA:FALSE
+keyUsage               = critical, digitalSignature, keyEncipherment
+extendedKeyUsage       = serverAuth, clientAuth
+subjectKeyIdentifier   = hash
+authorityKeyIdentifier = keyid
+
+[ crl ]
+authorityKeyIdentifier = keyid
+
+[ req ]
+distinguished_name     = request
+string_mask            = utf8only
+
+[ request ]
+commonName             = Host name
+commonName_max         = 64
+`, days, crlDays)
+}

@@ -1,0 +1,321 @@
+package ca
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// Status is what the CA directory holds.
+type Status int
+
+// The statuses.
+const (
+	Absent     Status = iota // nothing of a CA
+	Unfinished               // a key without a certificate, and nothing was ever issued: first boot was cut short
+	Complete                 // a certificate with its key (which may have a passphrase)
+	Damaged                  // anything else
+)
+
+func (s Status) String() string {
+	return [...]string{"absent", "unfinished", "complete", "damaged"}[s]
+}
+
+// Generation is one key of the CA with its certificate.
+type Generation struct {
+	N      int // the oldest is 1; 0: the current one, in the CA directory itself
+	Dir    string
+	Cert   *x509.Certificate // nil when it cannot be read
+	HasKey bool
+	Cross  *x509.Certificate // its successor, signed by it; nil when there is none
+	// LastLeaf is when the last certificate that it issued expires; zero when no
+	// valid one is known. For older generations only.
+	LastLeaf time.Time
+}
+
+// Issued is a certificate in newcerts that could serve this host.
+type Issued struct {
+	Serial *big.Int
+	Path   string
+	Cert   *x509.Certificate
+	Row    *Entry // nil: no row in index.txt
+}
+
+// Filter says which certificates in newcerts matter: those whose CN is Name,
+// or which have none. Key is not needed for it and may be nil.
+type Filter struct {
+	Name string
+	Key  crypto.PublicKey
+}
+
+// Observed is the CA directory as it was seen. It holds no secret.
+type Observed struct {
+	Dir     durable.Node
+	Status  Status
+	Key     durable.Node // without Data
+	KeyInfo pki.KeyFile
+	Current Generation
+	Older   []Generation // newest first
+	Index   []Entry
+	Serial  *big.Int // what the serial file says; nil when it says nothing
+	Issued  []Issued // newest first; revoked ones left out
+	Faults  []Fault
+	Err     error // why it could not be looked at, such as a permission
+}
+
+// Observe reads the CA directory and changes nothing.
+func Observe(dir string, f Filter) Observed {
+	o := Observed{Dir: durable.Look(dir), KeyInfo: pki.KeyFile{Err: fs.ErrNotExist}}
+	if o.Err = o.Dir.Err; o.Err != nil || !o.Dir.Exists {
+		return o
+	}
+	if !o.Dir.IsDir {
+		o.Err = fmt.Errorf("%s: is no directory", dir)
+		return o
+	}
+	names, err := list(filepath.Join(dir, newCertsName))
+	if err != nil {
+		o.Err = err
+		return o
+	}
+	o.Key = durable.Read(filepath.Join(dir, keyName), maxFile)
+	if o.Key.Exists && o.Key.Err == nil {
+		o.KeyInfo = pki.ReadKeyFile(o.Key.Data)
+	} else if o.Key.Err != nil {
+		o.KeyInfo.Err = o.Key.Err
+		o.Err = o.Key.Err
+	}
+	o.Key.Data = nil
+	o.Current = generation(dir, 0)
+	o.Current.HasKey = o.KeyInfo.Err == nil || o.KeyInfo.Encrypted
+	index := durable.Read(filepath.Join(dir, indexName), maxIndex)
+	var torn bool
+	o.Index, torn = ParseIndex(index.Data)
+	o.Serial = readSerial(filepath.Join(dir, serialName))
+	o.status(names)
+	o.older(dir)
+	if o.Status == Absent {
+		return o
+	}
+	o.issued(dir, names, f)
+	o.faults(index, torn, names)
+	return o
+}
+
+// status judges key and certificate together.
+func (o *Observed) status(newCerts []string) {
+	key, cert := o.Key.Kind != durable.Missing, o.Current.Cert != nil
+	used := len(o.Index) > 0 || len(newCerts) > 0
+	certThere := durable.Look(filepath.Join(o.Dir.Path, certName)).Kind != durable.Missing
+	switch {
+	case !key && !certThere && !used:
+		o.Status = Absent
+	case key && !certThere && !used && (o.KeyInfo.Err == nil || o.KeyInfo.Encrypted):
+		o.Status = Unfinished
+	case key && cert && o.KeyInfo.Encrypted:
+		o.Status = Complete
+	case key && cert && o.KeyInfo.Err == nil && pki.SamePublicKey(o.KeyInfo.Public, o.Current.Cert.PublicKey):
+		o.Status = Complete
+	default:
+		o.Status = Damaged
+	}
+}
+
+func generation(dir string, n int) Generation {
+	g := Generation{N: n, Dir: dir}
+	if cs := readCerts(filepath.Join(dir, certName)); len(cs) > 0 {
+		g.Cert = cs[0]
+	}
+	if n > 0 {
+		g.HasKey = durable.Look(filepath.Join(dir, keyName)).Exists
+		if cs := readCerts(filepath.Join(dir, crossName)); len(cs) > 0 {
+			g.Cross = cs[0]
+		}
+	}
+	return g
+}
+
+func readCerts(path string) []*x509.Certificate {
+	n := durable.Read(path, maxFile)
+	if n.Err != nil || !n.Exists {
+		return nil
+	}
+	return pki.ReadCertFile(n.Data).Certs
+}
+
+// older finds gen-N. One that holds the current certificate is a copy that an
+// interrupted NextGeneration left.
+func (o *Observed) older(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		n, ok := generationNumber(e.Name())
+		if !ok || !e.IsDir() {
+			continue
+		}
+		g := generation(filepath.Join(dir, e.Name()), n)
+		if g.Cert != nil && o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
+			continue
+		}
+		o.Older = append(o.Older, g)
+	}
+	sort.Slice(o.Older, func(i, j int) bool { return o.Older[i].N > o.Older[j].N })
+	if len(o.Older) > 0 {
+		o.lastLeaves(dir)
+	}
+}
+
+func generationNumber(name string) (int, bool) {
+	tail, ok := strings.CutPrefix(name, "gen-")
+	n, err := strconv.Atoi(tail)
+	return n, ok && err == nil && n > 0 && tail == strconv.Itoa(n)
+}
+
+// lastLeaves finds for each older generation its certificate that lasts
+// longest. The rows are read from the one that ends last, so that few files
+// need to be opened. A certificate whose file is gone counts for every
+// generation that was alive then.
+func (o *Observed) lastLeaves(dir string) {
+	rows := make([]*Entry, 0, len(o.Index))
+	for i := range o.Index {
+		if e := &o.Index[i]; e.Err == nil && e.Status == Valid {
+			rows = append(rows, e)
+		}
+	}
+	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Expires.After(rows[j].Expires) })
+	open := map[int]bool{}
+	for i, g := range o.Older {
+		open[i] = g.Cert != nil
+	}
+	for _, e := range rows {
+		if len(open) == 0 {
+			return
+		}
+		var leaf *x509.Certificate
+		if cs := readCerts(filepath.Join(dir, newCertsName, FormatSerial(e.Serial)+".pem")); len(cs) > 0 {
+			leaf = cs[0]
+		}
+		for i := range open {
+			g := &o.Older[i]
+			if g.Cert == nil || e.Expires.Before(g.Cert.NotBefore) {
+				delete(open, i)
+				continue
+			}
+			if leaf == nil && !e.Expires.After(g.Cert.NotAfter) || leaf != nil && leaf.CheckSignatureFrom(g.Cert) == nil {
+				g.LastLeaf = e.Expires
+				delete(open, i)
+			}
+		}
+	}
+}
+
+// issued collects the certificates that could serve the host.
+func (o *Observed) issued(dir string, names []string, f Filter) {
+	rows := map[string]*Entry{}
+	for i := range o.Index {
+		if e := &o.Index[i]; e.Err == nil {
+			rows[FormatSerial(e.Serial)] = e
+		}
+	}
+	for _, name := range names {
+		serial := strings.TrimSuffix(name, ".pem")
+		row := rows[serial]
+		if row != nil && (row.Status == Revoked || row.commonName() != "" && row.commonName() != f.Name) {
+			continue
+		}
+		path := filepath.Join(dir, newCertsName, name)
+		cs := readCerts(path)
+		if len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
+			continue
+		}
+		o.Issued = append(o.Issued, Issued{Serial: cs[0].SerialNumber, Path: path, Cert: cs[0], Row: row})
+	}
+	sort.SliceStable(o.Issued, func(i, j int) bool {
+		a, b := o.Issued[i], o.Issued[j]
+		if !a.Cert.NotBefore.Equal(b.Cert.NotBefore) {
+			return a.Cert.NotBefore.After(b.Cert.NotBefore)
+		}
+		return a.Serial.Cmp(b.Serial) > 0
+	})
+}
+
+// list gives the names SERIAL.pem in newcerts.
+func list(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	all, err := f.Readdirnames(maxCerts)
+	if len(all) == 0 && err != nil && !strings.Contains(err.Error(), "EOF") {
+		return nil, err
+	}
+	var out []string
+	for _, n := range all {
+		base, ok := strings.CutSuffix(n, ".pem")
+		if v, err := parseSerial(base); ok && err == nil && FormatSerial(v) == base {
+			out = append(out, n)
+		}
+	}
+	sort.Strings(out)
+	return out, nil
+}
+
+func readSerial(path string) *big.Int {
+	n := durable.Read(path, maxFile)
+	if n.Err != nil || !n.Exists {
+		return nil
+	}
+	v, err := parseSerial(strings.TrimSpace(string(n.Data)))
+	if err != nil {
+		return nil
+	}
+	return v
+}
+
+// Prunable says that an older generation has no living certificate.
+func Prunable(o Observed, now time.Time) bool {
+	for _, g := range o.Older {
+		if g.ended(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// ended: a generation whose certificate cannot be read is kept while its key is there.
+func (g Generation) ended(now time.Time) bool {
+	if g.Cert == nil {
+		return !g.HasKey
+	}
+	return now.After(g.LastLeaf) || now.After(g.Cert.NotAfter)
+}
+
+// Bundle is what a member's cacert.pem must hold: the current generation, then
+// older ones that still have living certificates, newest first.
+func Bundle(o Observed, now time.Time) []*x509.Certificate {
+	var out []*x509.Certificate
+	if c := o.Current.Cert; c != nil && (o.Status == Complete || o.Status == Damaged) {
+		out = append(out, c)
+	}
+	for _, g := range o.Older {
+		if g.Cert != nil && !g.ended(now) {
+			out = append(out, g.Cert)
+		}
+	}
+	return out
+}

@@ -1,0 +1,183 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// Reconcile mends every mendable fault and returns those that it found. It is
+// monotone: no row is ever deleted or changed, the serial only rises.
+func Reconcile(ctx context.Context, disk *durable.Disk, dir string, now time.Time) ([]Fault, error) {
+	l, err := lock(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Unlock()
+	found := Observe(dir, Filter{}).Faults
+	for _, f := range found {
+		if f.Kind == FaultMode && f.Mendable {
+			mode := fs.FileMode(keyMode)
+			if filepath.Clean(f.Path) == filepath.Clean(dir) {
+				mode = dirMode
+			}
+			if err := disk.Chmod(resolved(f.Path), mode); err != nil {
+				return found, err
+			}
+		}
+	}
+	return found, reconcile(disk, dir)
+}
+
+func resolved(path string) string {
+	if r := durable.Look(path).Resolved; r != "" {
+		return r
+	}
+	return path
+}
+
+// reconcile does the work under the lock.
+func reconcile(disk *durable.Disk, dir string) error {
+	set := durable.OpenSet(disk, dir)
+	if p, err := set.Pending(); err != nil {
+		return err
+	} else if p.Journal || p.Damaged || len(p.Staged) > 0 {
+		if _, err := set.Recover(); err != nil {
+			return err
+		}
+	}
+	o := Observe(dir, Filter{})
+	if o.Err != nil {
+		return o.Err
+	}
+	if o.Status == Absent || o.Status == Unfinished {
+		return nil
+	}
+	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
+		return err
+	}
+	if err := mendIndex(disk, &o); err != nil {
+		return err
+	}
+	names, err := list(filepath.Join(dir, newCertsName))
+	if err != nil {
+		return err
+	}
+	if want := o.nextSerial(names); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+		if err := writeSerial(disk, dir, want); err != nil {
+			return err
+		}
+	}
+	if o.sharesSubject() {
+		if err := notUnique(disk, dir); err != nil {
+			return err
+		}
+	}
+	return supply(disk, dir, Options{})
+}
+
+// mendIndex gives orphans their rows and cuts a torn last row off, after a copy.
+func mendIndex(disk *durable.Disk, o *Observed) error {
+	dir := o.Dir.Path
+	path := filepath.Join(dir, indexName)
+	have := durable.Read(path, maxIndex)
+	if have.Err != nil {
+		return have.Err
+	}
+	rows, torn := ParseIndex(have.Data)
+	names, err := list(filepath.Join(dir, newCertsName))
+	if err != nil {
+		return err
+	}
+	orphans := o.orphans(names)
+	if !torn && len(orphans) == 0 && have.Exists {
+		return nil
+	}
+	if torn {
+		if err := disk.Replace(fmt.Sprintf("%s.bad-%d", path, have.Modified.Unix()), have.Data, publicMode); err != nil {
+			return err
+		}
+	}
+	data := have.Data
+	if torn {
+		data = data[:lastLine(data)]
+	} else if len(data) > 0 && data[len(data)-1] != '\n' {
+		data = append(data[:len(data):len(data)], '\n')
+	}
+	data = data[:len(data):len(data)]
+	for _, name := range orphans {
+		c := readCerts(filepath.Join(dir, newCertsName, name))[0]
+		e := entryFor(c)
+		rows = append(rows, e)
+		data = append(data, formatIndex([]Entry{e})...)
+	}
+	o.Index = rows
+	if o.sharesSubject() { // the attribute first: openssl must never meet the rows without it
+		if err := notUnique(disk, dir); err != nil {
+			return err
+		}
+	}
+	return disk.Replace(path, data, publicMode)
+}
+
+func lastLine(data []byte) int {
+	for i := len(data) - 1; i >= 0; i-- {
+		if data[i] == '\n' {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// entryFor is the row of a certificate that was just issued.
+func entryFor(c *x509.Certificate) Entry {
+	return Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown", Subject: pki.OneLine(c.RawSubject)}
+}
+
+func writeSerial(disk *durable.Disk, dir string, n *big.Int) error {
+	return disk.Replace(filepath.Join(dir, serialName), []byte(FormatSerial(n)+"\n"), publicMode)
+}
+
+// notUnique makes index.txt.attr allow two valid rows of one subject: a
+// renewal has the subject of the certificate before it.
+func notUnique(disk *durable.Disk, dir string) error {
+	if saysNotUnique(dir) {
+		return nil
+	}
+	return disk.Replace(filepath.Join(dir, attrName), []byte("unique_subject = no\n"), publicMode)
+}
+
+// supply writes the small files that are missing and changes none that is there.
+func supply(disk *durable.Disk, dir string, o Options) error {
+	missing := func(name string) bool { return durable.Look(filepath.Join(dir, name)).Kind == durable.Missing }
+	conf0 := missing(confName)
+	if missing(crlNumName) && (conf0 || MadeHere(dir)) {
+		n := crlNumber(filepath.Join(dir, crlName))
+		if err := disk.Replace(filepath.Join(dir, crlNumName), []byte(FormatSerial(n)+"\n"), publicMode); err != nil {
+			return err
+		}
+	}
+	if conf0 {
+		return disk.Replace(filepath.Join(dir, confName), conf(o), publicMode)
+	}
+	return nil
+}
+
+// crlNumber is the number after the one in a CRL, 1 without one.
+func crlNumber(path string) *big.Int {
+	n := durable.Read(path, maxIndex)
+	if b, _ := pem.Decode(n.Data); b != nil {
+		if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && crl.Number != nil && crl.Number.Sign() >= 0 {
+			return new(big.Int).Add(crl.Number, big.NewInt(1))
+		}
+	}
+	return big.NewInt(1)
+}
