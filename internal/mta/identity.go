@@ -1,0 +1,259 @@
+package mta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailcertd/internal/durable"
+)
+
+// Status is what was found behind a pid file.
+type Status int
+
+// The statuses.
+const (
+	NotRunning    Status = iota // no pid file, or nobody has that pid
+	OK                          // a sendmail that listens and would survive a HUP, as far as can be told
+	NoListener                  // a queue runner alone: it has read no TLS files
+	RelativeArgv0               // a sendmail that was started with a relative path: a HUP would end it
+	MailerChanged               // mailer.conf names another program now: a HUP would start that
+	OtherProcess                // the pid belongs to something else
+	OtherJail                   // the pid belongs to another jail
+	BadPidFile                  // the pid file cannot be read or makes no sense
+	Unknown                     // the process could not be looked at
+)
+
+func (s Status) String() string {
+	return [...]string{"not running", "running", "queue runner without a listener", "running, started with a relative path",
+		"running, but mailer.conf names another program", "pid file names another process", "pid file names a process of another jail",
+		"pid file cannot be used", "cannot be identified"}[s]
+}
+
+// Serving says that a sendmail with a listener runs.
+func (s Status) Serving() bool { return s == OK || s == RelativeArgv0 || s == MailerChanged }
+
+// Instance is one run of sendmail.
+type Instance struct {
+	PID       int
+	PIDFile   string
+	PIDFileID string // device:inode:mtime: a new instance writes a new file
+	// Started is no later than when the files were read: the start of the
+	// process, or, with -bD, when the pid file was written.
+	Started time.Time
+}
+
+// Identity is who is behind the pid file.
+type Identity struct {
+	Status   Status
+	PID      int
+	PidFile  string
+	Argv     []string
+	Argv0    string // absolute when Status is OK
+	CF       string // the sendmail.cf that it reads
+	Instance Instance
+	Detail   string // for people: what was found
+	Hint     string // what a person can do, "" for nothing
+
+	opts IdentifyOptions
+}
+
+// IdentifyOptions says where to look.
+type IdentifyOptions struct {
+	PidFile    string
+	Program    string // /usr/sbin/sendmail
+	MailerConf string // "": /etc/mail/mailer.conf
+	DefaultCF  string // without -C
+}
+
+// process is what the system says of a process.
+type process struct {
+	exe     string // the running executable, "" when it cannot be told
+	started time.Time
+	jail    string // "" outside FreeBSD
+}
+
+var errNoProcess = errors.New("no such process")
+
+// Identify looks at the process that the pid file names. Nothing is signalled.
+func Identify(ctx context.Context, o IdentifyOptions) Identity {
+	if o.MailerConf == "" {
+		o.MailerConf = "/etc/mail/mailer.conf"
+	}
+	id := Identity{PidFile: o.PidFile, CF: o.DefaultCF, opts: o}
+	n := durable.Read(o.PidFile, maxPidFile)
+	if n.Err != nil {
+		return id.is(BadPidFile, "cannot be read: "+n.Err.Error(), "run as root, or set sendmail.pid_file in mailcertd.yaml")
+	}
+	if !n.Exists {
+		return id.is(NotRunning, "there is no pid file", "")
+	}
+	pid, argv, err := ParsePidFile(n.Data)
+	if err != nil {
+		return id.is(BadPidFile, err.Error(), "restart sendmail")
+	}
+	id.PID, id.Argv = pid, argv
+	if len(argv) > 0 {
+		id.Argv0 = argv[0]
+	}
+	if cf := configFile(argv); cf != "" {
+		id.CF = cf
+	}
+	p, err := lookAt(ctx, pid)
+	if errors.Is(err, errNoProcess) {
+		return id.is(NotRunning, fmt.Sprintf("nobody has the pid %d", pid), "")
+	} else if err != nil {
+		return id.is(Unknown, fmt.Sprintf("process %d: %v", pid, err), "run as root")
+	}
+	id.Instance = Instance{PID: pid, PIDFile: o.PidFile, Started: p.started,
+		PIDFileID: fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino, n.Modified.UnixNano())}
+	if foreground(argv) && n.Modified.After(p.started) {
+		id.Instance.Started = n.Modified
+	}
+	return id.judge(ctx, p)
+}
+
+func (id Identity) is(s Status, detail, hint string) Identity {
+	id.Status, id.Detail, id.Hint = s, detail, hint
+	return id
+}
+
+// judge compares the running executable with what the command line says.
+func (id Identity) judge(ctx context.Context, p process) Identity {
+	if p.jail != "" {
+		if own, err := lookAt(ctx, unix.Getpid()); err == nil && own.jail != p.jail {
+			return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s, mailcertd in %s", id.PID, p.jail, own.jail), "run mailcertd in the jail of sendmail")
+		}
+	}
+	exe := strings.TrimSuffix(p.exe, " (deleted)") // an upgraded program is still the one
+	other := fmt.Sprintf("process %d runs %s, which is not sendmail", id.PID, exe)
+	restart := "`service sendmail restart` starts it with its full path"
+	switch {
+	case exe == "":
+		return id.is(Unknown, fmt.Sprintf("it cannot be told which program process %d runs", id.PID), "run as root")
+	case id.Argv0 == "":
+		return id.is(BadPidFile, "it names no command line", "restart sendmail")
+	case !filepath.IsAbs(id.Argv0):
+		if !id.isSendmail(exe) {
+			return id.is(OtherProcess, other, "")
+		}
+		if !listens(id.Argv) {
+			return id.is(NoListener, "a queue runner alone: it reads no TLS files", "")
+		}
+		return id.is(RelativeArgv0, fmt.Sprintf("sendmail (pid %d) was started as %q, a relative path: a HUP would end it", id.PID, id.Argv0), restart)
+	}
+	now, err := id.program(id.Argv0)
+	switch {
+	case err == nil && now == exe:
+	case !id.isSendmail(exe):
+		return id.is(OtherProcess, other, "")
+	case !listens(id.Argv):
+	case err != nil:
+		return id.is(MailerChanged, err.Error(), "correct it; then `service sendmail restart`")
+	default:
+		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe, now), "correct "+id.opts.MailerConf+"; then `service sendmail restart`")
+	}
+	if !listens(id.Argv) {
+		return id.is(NoListener, "a queue runner alone: it reads no TLS files", "")
+	}
+	return id.is(OK, "", "")
+}
+
+// program is what the kernel would run for this path now: through links, and
+// through mailwrapper(8) and mailer.conf(5).
+func (id Identity) program(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	if filepath.Base(real) != "mailwrapper" {
+		return real, nil
+	}
+	conf := durable.Read(id.opts.MailerConf, maxPidFile)
+	if conf.Err != nil {
+		return "", conf.Err
+	}
+	next := mailer(conf.Data, filepath.Base(path))
+	if next == "" {
+		return "", fmt.Errorf("%s names no program for %s", id.opts.MailerConf, filepath.Base(path))
+	}
+	if next, err = filepath.EvalSymlinks(next); err != nil {
+		return "", fmt.Errorf("%s: %w", id.opts.MailerConf, err)
+	}
+	return next, nil
+}
+
+// isSendmail: the configured program, or something called sendmail.
+func (id Identity) isSendmail(exe string) bool {
+	if now, err := id.program(id.opts.Program); err == nil && now == exe {
+		return true
+	}
+	return strings.Contains(filepath.Base(exe), "sendmail")
+}
+
+// CFUnchangedSince says that a cf was last changed before sendmail started.
+func CFUnchangedSince(cf durable.Node, started time.Time) bool {
+	return cf.Err == nil && cf.Exists && cf.Modified.Before(started) && cf.Changed.Before(started)
+}
+
+// sanePatience bounds SaneCF: with an unqualified host name `sendmail -bt`
+// sleeps for 60 s.
+const sanePatience = 90 * time.Second
+
+// SaneCF lets sendmail itself read a cf: `program -bt -C cf </dev/null`.
+func SaneCF(ctx context.Context, program, cf string) error {
+	ctx, cancel := context.WithTimeout(ctx, sanePatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "-bt", "-C", cf)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &limited{&out}, &limited{&out}
+	cmd.WaitDelay = time.Second
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: sendmail -bt did not end within %s", cf, sanePatience)
+	}
+	// sendmail complains of an unknown option and goes on, at -bt as at start.
+	if err != nil {
+		return fmt.Errorf("%s: sendmail -bt: %w: %s", cf, err, firstLine(out.String()))
+	}
+	return nil
+}
+
+// limited keeps the first 4 KiB.
+type limited struct{ b *bytes.Buffer }
+
+func (l *limited) Write(p []byte) (int, error) {
+	if room := 4<<10 - l.b.Len(); room > 0 {
+		l.b.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
+
+// Hangup sends one HUP, after a last look that the pid is still this instance.
+func Hangup(ctx context.Context, id Identity) error {
+	now := Identify(ctx, id.opts)
+	if now.Status != OK || now.Instance != id.Instance || !slices.Equal(now.Argv, id.Argv) {
+		return errors.New("it is another process now: " + now.Status.String())
+	}
+	return unix.Kill(id.PID, syscall.SIGHUP)
+}
+
+// Alive says that a process has this pid and is no zombie.
+func Alive(pid int) bool {
+	_, err := lookAt(context.Background(), pid)
+	return pid > 0 && !errors.Is(err, errNoProcess)
+}

@@ -1,0 +1,49 @@
+package mta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookAt asks sysctl(3) for the executable and ps(1) for start, jail and
+// state: golang.org/x/sys has no kinfo_proc for FreeBSD. The start is rounded
+// down to a second.
+func lookAt(ctx context.Context, pid int) (process, error) {
+	var p process
+	if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) {
+		return p, errNoProcess
+	}
+	if raw, err := unix.SysctlRaw("kern.proc.pathname", pid); err == nil {
+		p.exe = string(bytes.TrimRight(raw, "\x00"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=", "-o", "lstart=")
+	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && len(bytes.TrimSpace(out)) == 0 {
+		return p, errNoProcess
+	} else if err != nil {
+		return p, err
+	}
+	f := strings.Fields(string(out))
+	if len(f) != 7 {
+		return p, fmt.Errorf("ps says %q", strings.TrimSpace(string(out)))
+	}
+	if strings.HasPrefix(f[1], "Z") {
+		return p, errNoProcess
+	}
+	p.jail = f[0]
+	p.started, err = time.Parse("Mon Jan 2 15:04:05 2006", strings.Join(f[2:], " "))
+	return p, err
+}

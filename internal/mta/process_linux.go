@@ -1,0 +1,52 @@
+package mta
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ticks is sysconf(_SC_CLK_TCK), 100 on every Linux that Go runs on.
+const ticks = 100
+
+// lookAt reads /proc/PID. The start is rounded down to a hundredth of a second.
+func lookAt(_ context.Context, pid int) (process, error) {
+	var p process
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return p, errNoProcess
+	} else if err != nil {
+		return p, err
+	}
+	i := bytes.LastIndexByte(stat, ')') // the name may hold anything
+	f := strings.Fields(string(stat[i+1:]))
+	if len(f) < 20 {
+		return p, fmt.Errorf("/proc/%d/stat cannot be read", pid)
+	}
+	if f[0] == "Z" || f[0] == "X" {
+		return p, errNoProcess
+	}
+	since, err := strconv.ParseInt(f[19], 10, 64)
+	if err != nil {
+		return p, err
+	}
+	var up, now unix.Timespec
+	if err := errors.Join(unix.ClockGettime(unix.CLOCK_BOOTTIME, &up), unix.ClockGettime(unix.CLOCK_REALTIME, &now)); err != nil {
+		return p, err
+	}
+	boot := time.Unix(now.Unix()).Add(-time.Duration(up.Nano()))
+	p.started = boot.Add(time.Duration(since) * time.Second / ticks).Truncate(time.Second / ticks)
+	p.exe, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, errNoProcess
+	}
+	return p, nil // without an executable: not ours to look at
+}
