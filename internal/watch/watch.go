@@ -1,0 +1,199 @@
+// Package watch turns file events, a regular sweep and clock steps into one
+// coalesced "look again". An event says no more than that: what happened is
+// found out by looking.
+package watch
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// The defaults of Options.
+const (
+	defaultSweep  = 10 * time.Second
+	defaultSettle = 100 * time.Millisecond
+	// settleMost bounds how long a burst of events can put off a look.
+	settleMost = 5
+)
+
+// clockStep is how far wall clock and monotonic clock may drift apart between
+// two sweeps. NTP slews half a millisecond a second.
+const clockStep = 5 * time.Second
+
+// Options says what to watch.
+type Options struct {
+	Dirs  []string // may be missing, may go and come back; never /etc: kqueue opens every file
+	Files []string // swept only
+	// Sweep is the time between two lstat sweeps; zero: 10 s.
+	Sweep time.Duration
+	// Settle is how long to wait after an event for more; zero: 100 ms. Five times
+	// that is the longest wait.
+	Settle time.Duration
+	// SweepOnly leaves kernel events out.
+	SweepOnly bool
+	// Now gives wall and monotonic time; nil: time.Now.
+	Now func() time.Time
+}
+
+// Event says: look again.
+type Event struct {
+	Why  string // file event, sweep, clock stepped, watch failed
+	Path string // one of the paths concerned, "" for none
+}
+
+// Watcher watches. Run does the work; C gives at most one event at a time.
+type Watcher struct {
+	o    Options
+	c    chan Event
+	fs   *fsnotify.Watcher // nil: sweep only
+	fail error             // why there are no kernel events
+
+	mu   sync.Mutex
+	seen fingerprint // an event that shows nothing else is dropped
+}
+
+// New prepares a Watcher. Where the kernel gives no events (limits), the sweep
+// alone has to do: Problem then says why.
+func New(o Options) (*Watcher, error) {
+	if o.Sweep <= 0 {
+		o.Sweep = defaultSweep
+	}
+	if o.Settle <= 0 {
+		o.Settle = defaultSettle
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	for _, d := range append(o.Dirs[:len(o.Dirs):len(o.Dirs)], o.Files...) {
+		if !filepath.IsAbs(d) {
+			return nil, fmt.Errorf("watch: %s is no absolute path", d)
+		}
+	}
+	w := &Watcher{o: o, c: make(chan Event, 1)}
+	if !o.SweepOnly {
+		w.fs, w.fail = fsnotify.NewWatcher()
+	}
+	w.seen = w.take()
+	return w, nil
+}
+
+// Problem is why there are no kernel events, nil when there are.
+func (w *Watcher) Problem() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fail
+}
+
+// C gives the events. An event that is not yet taken stands for all later ones.
+func (w *Watcher) C() <-chan Event { return w.c }
+
+// Absorb takes what lies there now as known: changes of our own making are no
+// news. Call it after acting, before looking for the last time.
+func (w *Watcher) Absorb() {
+	now := w.take()
+	w.mu.Lock()
+	w.seen = now
+	w.mu.Unlock()
+	select {
+	case <-w.c:
+	default:
+	}
+}
+
+// Run watches until ctx is done. It returns nil then.
+func (w *Watcher) Run(ctx context.Context) error {
+	var events <-chan fsnotify.Event
+	var errs <-chan error
+	if w.fs != nil {
+		defer w.fs.Close()
+		events, errs = w.fs.Events, w.fs.Errors
+	}
+	w.subscribe()
+	sweep := time.NewTicker(w.o.Sweep)
+	defer sweep.Stop()
+	last := w.o.Now()
+	var settle <-chan time.Time
+	var first time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case e, ok := <-events:
+			if !ok {
+				events = nil
+				continue
+			}
+			if ours(filepath.Base(e.Name)) {
+				continue
+			}
+			if settle == nil {
+				first = w.o.Now()
+				settle = time.After(w.o.Settle)
+			} else if w.o.Now().Sub(first) < (settleMost-1)*w.o.Settle {
+				settle = time.After(w.o.Settle)
+			}
+		case err, ok := <-errs:
+			if !ok {
+				errs = nil
+				continue
+			}
+			w.tell("watch failed: "+err.Error(), "") // an overflow: events were lost
+		case <-settle:
+			settle = nil
+			w.subscribe() // a directory may have gone and come back
+			w.compare("file event")
+		case <-sweep.C:
+			now := w.o.Now()
+			drift := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+			last = now
+			w.subscribe()
+			if drift > clockStep || drift < -clockStep {
+				w.tell("clock stepped", "")
+			}
+			w.compare("sweep")
+		}
+	}
+}
+
+// subscribe asks for the events of every directory that is there. Asking again
+// for one that is watched already costs nothing, and one that was replaced is
+// watched anew.
+func (w *Watcher) subscribe() {
+	if w.fs == nil {
+		return
+	}
+	for _, d := range w.o.Dirs {
+		if !isDir(d) {
+			_ = w.fs.Remove(d)
+			continue
+		}
+		if err := w.fs.Add(d); err != nil {
+			w.mu.Lock()
+			w.fail = err
+			w.mu.Unlock()
+		}
+	}
+}
+
+func (w *Watcher) compare(why string) {
+	now := w.take()
+	w.mu.Lock()
+	path, changed := now.differs(w.seen)
+	w.seen = now
+	w.mu.Unlock()
+	if changed {
+		w.tell(why, path)
+	}
+}
+
+func (w *Watcher) tell(why, path string) {
+	select {
+	case w.c <- Event{Why: why, Path: path}:
+	default: // one is waiting already
+	}
+}
