@@ -1,0 +1,134 @@
+package rcd
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// LogOptions says where the log goes.
+type LogOptions struct {
+	Level    string // trace, debug, info, warn, error
+	Target   string // auto, stderr, syslog
+	Facility string // of syslog(3)
+	Stderr   io.Writer
+	Terminal bool     // Stderr is one: auto means stderr then
+	Sockets  []string // of syslogd, the first that answers; nil: the system's
+}
+
+// sockets are where syslogd listens: FreeBSD, then Linux.
+var sockets = []string{"/var/run/log", "/var/run/logpriv", "/dev/log"}
+
+// facilities are the codes of RFC 5424 section 6.2.1 (security is FreeBSD's own).
+var facilities = map[string]int{"user": 1, "mail": 2, "daemon": 3, "auth": 4, "cron": 9, "authpriv": 10, "security": 13,
+	"local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21, "local6": 22, "local7": 23}
+
+// severities are those of RFC 5424 section 6.2.1.
+var severities = map[hclog.Level]int{hclog.Trace: 7, hclog.Debug: 7, hclog.Info: 6, hclog.Warn: 4, hclog.Error: 3}
+
+// NewLogger makes the log: one line per decision, key=value. Under syslog the
+// time is syslogd's; where it cannot be reached, the line goes to Stderr.
+func NewLogger(o LogOptions) hclog.Logger {
+	opts := &hclog.LoggerOptions{Name: "mailcertd", Level: hclog.LevelFromString(o.Level), Output: o.Stderr}
+	if o.Target == "syslog" || o.Target == "auto" && !o.Terminal {
+		if o.Sockets == nil {
+			o.Sockets = sockets
+		}
+		opts.Name = "" // the tag says it
+		opts.DisableTime = true
+		s := &syslogWriter{o: o}
+		opts.Output = hclog.NewLeveledWriter(s, map[hclog.Level]io.Writer{
+			hclog.Trace: s.at(hclog.Trace), hclog.Debug: s.at(hclog.Debug), hclog.Info: s.at(hclog.Info),
+			hclog.Warn: s.at(hclog.Warn), hclog.Error: s.at(hclog.Error)})
+	}
+	return hclog.New(opts)
+}
+
+// syslogWriter sends one datagram per line. It connects anew when syslogd was
+// restarted.
+type syslogWriter struct {
+	o    LogOptions
+	mu   sync.Mutex
+	conn net.Conn
+	told bool // that syslogd cannot be reached
+}
+
+func (s *syslogWriter) Write(p []byte) (int, error) { return s.at(hclog.Info).Write(p) }
+
+func (s *syslogWriter) at(l hclog.Level) io.Writer { return leveled{s, severities[l]} }
+
+type leveled struct {
+	s        *syslogWriter
+	severity int
+}
+
+func (l leveled) Write(p []byte) (int, error) {
+	l.s.send(l.severity, p)
+	return len(p), nil
+}
+
+// maxLine bounds a syslog line, in octets: RFC 5424 asks for 2048 to be taken.
+const maxLine = 2048
+
+func (s *syslogWriter) send(severity int, p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := strings.TrimRight(string(p), "\n")
+	if _, rest, ok := strings.Cut(text, "] "); ok && strings.HasPrefix(text, "[") {
+		text = strings.TrimSpace(rest) // hclog's [INFO]: the priority says it
+	}
+	text = oneLine(text)
+	line := fmt.Appendf(nil, "<%d>mailcertd[%d]: %s", facilities[s.o.Facility]<<3|severity, os.Getpid(), text)
+	if len(line) > maxLine {
+		line = append(line[:maxLine-3], "..."...)
+	}
+	for range 2 {
+		if s.conn == nil && !s.dial() {
+			break
+		}
+		if _, err := s.conn.Write(line); err == nil {
+			s.told = false
+			return
+		}
+		s.conn.Close() // syslogd was restarted
+		s.conn = nil
+	}
+	if !s.told {
+		s.told = true
+		fmt.Fprintln(s.o.Stderr, "mailcertd: syslogd cannot be reached: the log goes here")
+	}
+	fmt.Fprintf(s.o.Stderr, "mailcertd: %s\n", text)
+}
+
+func (s *syslogWriter) dial() bool {
+	for _, path := range s.o.Sockets {
+		if c, err := net.Dial("unixgram", path); err == nil {
+			s.conn = c
+			return true
+		}
+	}
+	return false
+}
+
+// oneLine makes control characters harmless: nobody writes lines of their own
+// into the log.
+func oneLine(s string) string {
+	var b bytes.Buffer
+	for _, c := range s {
+		switch {
+		case c == '\n' || c == '\t':
+			b.WriteByte(' ')
+		case c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0:
+			fmt.Fprintf(&b, "\\x%02x", c)
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,136 @@
+// Package rcd is life under rc(8): the one loop, its signals, and the log.
+package rcd
+
+import (
+	"context"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"mailcertd/internal/watch"
+)
+
+// Keeper is what the loop drives.
+type Keeper interface {
+	// Look makes everything right and says when to look again at the latest; the
+	// zero time means that nothing is due.
+	Look(ctx context.Context, why string) (next time.Time, err error)
+	// Reload reads the configuration again; on an error the old one stays.
+	Reload(ctx context.Context) error
+}
+
+// Watch is where events come from.
+type Watch interface {
+	C() <-chan watch.Event
+	Absorb()
+	Run(ctx context.Context) error
+}
+
+// Options is what the loop needs. All but MaxIdle are required.
+type Options struct {
+	Keeper  Keeper
+	Watch   Watch
+	Signals <-chan os.Signal
+	Now     func() time.Time
+	After   func(time.Duration) <-chan time.Time
+	// MaxIdle is the longest time between two looks; zero: an hour.
+	MaxIdle time.Duration
+	Log     hclog.Logger
+}
+
+const (
+	defaultIdle = time.Hour
+	// leastWait keeps a look that is due again at once from becoming a busy loop.
+	leastWait = time.Second
+)
+
+// result is what one look came to.
+type result struct {
+	next time.Time
+	err  error
+}
+
+// Run looks, and looks again whenever something happens, until ctx is done or
+// the first SIGTERM or SIGINT; a look under way is cancelled then and awaited.
+// The second such signal is left to the system. Only this goroutine decides;
+// a look runs in another one, never two at a time, and what happens meanwhile
+// makes one more look.
+func Run(ctx context.Context, o Options) error {
+	if o.MaxIdle <= 0 {
+		o.MaxIdle = defaultIdle
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	watching := make(chan error, 1)
+	go func() { watching <- o.Watch.Run(ctx) }()
+	defer func() { cancel(); <-watching }()
+
+	done := make(chan result, 1)
+	busy, again, reload := false, "", false
+	look := func(why string) {
+		if busy {
+			again = why
+			return
+		}
+		busy = true
+		reloading := reload
+		reload = false
+		go func() {
+			if reloading {
+				if err := o.Keeper.Reload(ctx); err != nil {
+					o.Log.Error("the configuration was not taken over", "error", err.Error())
+				}
+			}
+			next, err := o.Keeper.Look(ctx, why)
+			o.Watch.Absorb()
+			done <- result{next, err}
+		}()
+	}
+	finish := func() {
+		cancel()
+		if busy {
+			<-done
+		}
+		o.Log.Info("stopped")
+	}
+	var wake <-chan time.Time
+	look("start")
+	for {
+		select {
+		case <-ctx.Done():
+			finish()
+			return nil
+		case s := <-o.Signals:
+			switch s {
+			case syscall.SIGHUP:
+				reload = true
+				look("reload")
+			case syscall.SIGTERM, os.Interrupt:
+				finish()
+				return nil
+			}
+		case e := <-o.Watch.C():
+			o.Log.Debug("something changed", "why", e.Why, "path", e.Path)
+			look(e.Why)
+		case <-wake:
+			look("time")
+		case r := <-done:
+			busy = false
+			if r.err != nil && ctx.Err() == nil {
+				o.Log.Error("not everything is right", "error", r.err.Error())
+			}
+			wait := o.MaxIdle
+			if !r.next.IsZero() {
+				wait = max(leastWait, min(wait, r.next.Sub(o.Now())))
+			}
+			wake = o.After(wait)
+			if again != "" {
+				why := again
+				again = ""
+				look(why)
+			}
+		}
+	}
+}
