@@ -1,0 +1,169 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/config"
+)
+
+// ObtainFailure is the key of state.Failures under which failed requests to
+// the issuer are counted.
+const ObtainFailure = "obtain"
+
+// canSign says that the local CA exists, is open and still valid.
+func (a *assessment) canSign() bool {
+	o := a.obs.CA
+	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Status == ca.Complete && o.Current.Cert != nil &&
+		o.KeyInfo.Err == nil && !o.KeyInfo.Encrypted && o.KeyInfo.Public != nil &&
+		(a.now.Before(o.Current.Cert.NotAfter) || a.wish.TrustClock)
+}
+
+// mayMakeCA: a new CA is made unasked only where CA directory, state and any
+// certificate of ours are all absent.
+func (a *assessment) mayMakeCA() bool {
+	if a.cfg.Issuer.Kind != config.IssuerLocal {
+		return false
+	}
+	switch a.obs.CA.Status {
+	case ca.Unfinished:
+		return true
+	case ca.Absent:
+		return a.wish.MakeCA || a.obs.State.CA == "" && a.owner != Ours
+	}
+	return false
+}
+
+// obtainable says that a certificate can be asked for now. Where a CA must be
+// made first, the action for it is added.
+func (a *assessment) obtainable(p *Plan) bool {
+	if a.name == "" {
+		return false
+	}
+	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && a.now.Before(f.Next) {
+		p.lookAt(f.Next, "ask the issuer again")
+		p.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.CA.Dir,
+			Text: fmt.Sprintf("no certificate since %s (%d attempts): %s", day(f.First), f.Count, f.Error)})
+		return false
+	}
+	if a.hasCA {
+		return true
+	}
+	if !a.mayMakeCA() {
+		return false
+	}
+	if !p.has(InitCA) {
+		a.makeCA(p)
+	}
+	return true
+}
+
+func (a *assessment) makeCA(p *Plan) {
+	r, text := CAMake, "make the private CA in "+a.cfg.CA.Dir
+	if a.obs.CA.Status == ca.Unfinished {
+		r, text = CAUnfinished, "finish making the private CA in "+a.cfg.CA.Dir
+		p.report(Problem{Reason: r, Severity: Warning, Path: a.cfg.CA.Dir, Mended: true, Text: "an interrupted first boot left a CA key without a certificate"})
+	}
+	p.do(Action{Kind: InitCA, Reason: r, Path: a.cfg.CA.Dir, Text: text})
+}
+
+// authority decides about the CA directory.
+func (a *assessment) authority(p *Plan) {
+	if a.cfg.Issuer.Kind == config.IssuerSSH {
+		p.report(Problem{Reason: Unsupported, Severity: Error, Path: a.cfg.Path,
+			Text: "issuer ssh: this version cannot ask another host for a certificate"})
+	}
+	if len(a.cfg.Trust) > 0 {
+		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
+			Text: "trust: this version does not link other CAs"})
+	}
+	if a.cfg.CRL.Install {
+		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
+			Text: "crl.install: this version does not install a CRL for sendmail"})
+	}
+	if a.cfg.Issuer.Kind != config.IssuerLocal {
+		return
+	}
+	o := a.obs.CA
+	if o.Err != nil {
+		p.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Text: o.Err.Error(), Hint: "run as root, or mend what it says"})
+		return
+	}
+	a.faults(p)
+	switch o.Status {
+	case ca.Absent:
+		if a.wish.MakeCA {
+			a.makeCA(p)
+			return
+		}
+		if !a.mayMakeCA() {
+			p.report(Problem{Reason: CAMissing, Severity: Error, Path: a.cfg.CA.Dir,
+				Text: "there was a CA and it is gone: no new one is made unasked",
+				Hint: "mount or restore " + a.cfg.CA.Dir + ", or make a new CA with `mailcertd ca init`"})
+		}
+	case ca.Unfinished:
+		a.makeCA(p)
+	case ca.Damaged:
+		p.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Mended: p.has(ReconcileCA),
+			Text: "the CA cannot sign as it is", Hint: "restore it from a backup; nothing in it was changed"})
+	case ca.Complete:
+		a.generation(p)
+	}
+}
+
+// faults turns what is wrong with the database into one action.
+func (a *assessment) faults(p *Plan) {
+	mendable := 0
+	for _, f := range a.obs.CA.Faults {
+		sev := Warning
+		if f.Mendable {
+			mendable++
+		}
+		text := string(f.Kind)
+		if f.Want != "" || f.Got != "" {
+			text += fmt.Sprintf(": want %s, got %s", f.Want, f.Got)
+		}
+		p.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Mended: f.Mendable})
+	}
+	if mendable > 0 {
+		p.do(Action{Kind: ReconcileCA, Reason: CAFault, Path: a.cfg.CA.Dir,
+			Text: fmt.Sprintf("mend %d fault(s) of the CA's database", mendable)})
+	}
+}
+
+// generation starts the next generation in time and removes ended ones.
+func (a *assessment) generation(p *Plan) {
+	o := a.obs.CA
+	if o.KeyInfo.Encrypted {
+		p.report(Problem{Reason: CALocked, Severity: Warning, Path: o.Key.Path,
+			Text: "the CA key has a passphrase: nothing can be signed unattended"})
+	}
+	if ca.Prunable(o, a.now) && a.clock == clockFine {
+		p.do(Action{Kind: PruneCA, Reason: CAPrune, Path: a.cfg.CA.Dir, Text: "remove a CA generation whose last certificate has expired"})
+	}
+	c := o.Current.Cert
+	if c == nil {
+		return
+	}
+	due := GenerationDue(c.NotBefore, c.NotAfter)
+	if a.now.Before(due) {
+		p.lookAt(due, "the CA's next generation is due")
+		return
+	}
+	canMake := o.KeyInfo.Err == nil && !o.KeyInfo.Encrypted && a.clock == clockFine
+	p.report(Problem{Reason: CAGeneration, Severity: Warning, Path: o.Dir.Path, Mended: canMake,
+		Text: "the CA ends on " + day(c.NotAfter) + ": time for its next generation"})
+	if canMake {
+		p.do(Action{Kind: NextCA, Reason: CAGeneration, Path: a.cfg.CA.Dir,
+			Text: "start the CA's next generation: same subject, new key, cross-signed by the old"})
+	}
+	if a.now.After(c.NotAfter) {
+		p.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path, Mended: canMake, Text: "the CA expired on " + day(c.NotAfter)})
+	}
+}
+
+// GenerationDue is when a CA's next generation starts: a third of its life is left.
+func GenerationDue(notBefore, notAfter time.Time) time.Time {
+	return notAfter.Add(-notAfter.Sub(notBefore) / 3)
+}

@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+)
+
+// recover asks for an unfinished change to be rolled forward, or for what it
+// left behind to be cleared away, before anything else is decided.
+func (a *assessment) recover(p *Plan) bool {
+	pend := a.obs.Pending
+	left := slices.DeleteFunc(slices.Clone(pend.Staged), func(n string) bool { return n == certdir.KeyName })
+	if !pend.Journal && !pend.Damaged && len(left) == 0 {
+		return false
+	}
+	text := "clear away what an interrupted change left: " + strings.Join(left, ", ")
+	if pend.Journal {
+		text = "finish an interrupted change"
+	}
+	p.report(Problem{Reason: Unfinished, Severity: Warning, Path: a.obs.Certs.Path, Mended: true, Text: "an earlier change was interrupted"})
+	p.do(Action{Kind: Recover, Reason: Unfinished, Path: a.obs.Certs.Path, Text: text})
+	return true
+}
+
+func (a *assessment) stateProblems(p *Plan) {
+	l := a.obs.Loaded
+	if l.Problem != nil {
+		p.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path, Text: l.Problem.Error(),
+			Hint: "what it remembered is forgotten; the file is kept aside"})
+	}
+	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
+		p.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Mended: true,
+			Text: fmt.Sprintf("mode is %04o, wanted is 0700: archived keys lie there", n.Mode.Perm())})
+		p.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode, Text: "chmod 0700 " + n.Path})
+	}
+}
+
+// certsBlocked says that nothing can be put into the certs directory.
+func (a *assessment) certsBlocked() bool {
+	n := a.obs.Certs.Node
+	return n.Err != nil || n.Exists && !n.IsDir || n.Kind == durable.Link && !n.Exists
+}
+
+func (a *assessment) directories(p *Plan) {
+	d := a.obs.Certs
+	n := d.Node
+	switch {
+	case d.Err != nil || n.Err != nil:
+		err := d.Err
+		if err == nil {
+			err = n.Err
+		}
+		p.report(Problem{Reason: Unreadable, Severity: Error, Path: d.Path, Text: err.Error(), Hint: "run as root, or correct its mode and owner"})
+	case n.Kind == durable.Link && !n.Exists:
+		p.report(Problem{Reason: InTheWay, Severity: Error, Path: d.Path, Text: "is a dangling link to " + n.Target,
+			Hint: "mount what it leads to, or remove the link"})
+	case n.Exists && !n.IsDir:
+		p.report(Problem{Reason: InTheWay, Severity: Error, Path: d.Path, Text: "is no directory", Hint: "move it away; mailcertd does not delete it"})
+	case !n.Exists:
+		p.report(Problem{Reason: DirMissing, Severity: Error, Path: d.Path, Text: "the directory is missing", Mended: true})
+		p.do(Action{Kind: MakeDir, Reason: DirMissing, Path: d.Path, Mode: dirMode, Text: "make " + d.Path})
+	}
+}
+
+// modes mends what sendmail would refuse and a chmod or chown can put right:
+// in the certs directory, on the directory itself and on the one that holds
+// it. Nothing is changed through a link that leaves the certs directory, and
+// nothing further up: those are told.
+func (a *assessment) modes(p *Plan) {
+	for _, c := range a.verdict.Complaints {
+		if c.Mend.Kind == mta.MendNone {
+			continue
+		}
+		mend := c.Mend
+		mended := a.mayMend(mend.Path) && (mend.Kind != mta.MendOwner || a.obs.Root)
+		sev := Warning
+		if c.Fatal {
+			sev = Error
+		}
+		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail says: " + c.Text, Mended: mended}
+		switch mend.Kind {
+		case mta.MendMode:
+			pr.Hint = fmt.Sprintf("chmod %04o %s", mend.Mode.Perm(), mend.Path)
+			if mended {
+				p.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode, Text: pr.Hint + ": " + c.Text})
+			}
+		case mta.MendOwner:
+			pr.Hint = "chown 0:0 " + mend.Path
+			if mended {
+				p.do(Action{Kind: Chown, Reason: ModeRefused, Path: mend.Path, Text: pr.Hint + ": " + c.Text})
+			}
+		}
+		p.report(pr)
+	}
+}
+
+func (a *assessment) mayMend(path string) bool {
+	base := a.obs.Certs.Node.Resolved
+	if base == "" {
+		return false
+	}
+	return path == base || filepath.Dir(path) == base || path == filepath.Dir(base)
+}
+
+func (a *assessment) housekeeping(p *Plan) {
+	var own []durable.Generation
+	for _, g := range a.obs.Archive {
+		if !g.Foreign && !g.Damaged {
+			own = append(own, g)
+		}
+	}
+	if keep := a.cfg.State.Keep; len(own) > keep {
+		for _, g := range own[keep:] { // newest first
+			p.do(Action{Kind: PruneArchive, Reason: ArchivePrune, ID: g.ID, Text: "drop archived generation " + g.ID})
+		}
+	}
+	for _, k := range a.obs.State.OldKeys {
+		switch {
+		case k.After.IsZero():
+		case !a.now.Before(k.After) && a.clock == clockFine:
+			p.do(Action{Kind: DeleteOldKey, Reason: OldKeyDelete, ID: k.Generation, Path: k.Name,
+				Text: "delete the replaced key in generation " + k.Generation})
+		default:
+			p.lookAt(k.After, "a replaced key is deleted")
+		}
+	}
+}

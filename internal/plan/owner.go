@@ -1,0 +1,126 @@
+package plan
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"slices"
+
+	"mailcertd/internal/pki"
+)
+
+// Owner is whose certificate is installed. It decides what may be replaced.
+type Owner string
+
+// The owners.
+const (
+	Nobody  Owner = "nobody"  // nothing readable there
+	Ours    Owner = "ours"    // chains to a generation in the CA directory, or its digest is in the state
+	Interim Owner = "interim" // our self-signed stop-gap
+	Stanza  Owner = "stanza"  // made by the base system's rc.d/sendmail
+	Foreign Owner = "foreign" // bought, or of another CA
+)
+
+// mine says that mailcertd renews it without being told to.
+func (o Owner) mine() bool { return o == Ours || o == Interim }
+
+// InterimOrganization stands in the subject of a stop-gap certificate, so that
+// it is known again without any state.
+const InterimOrganization = "mailcertd interim"
+
+// stanzaComment is what the base stanza's openssl.cnf puts into nsComment.
+const stanzaComment = "OpenSSL Generated Certificate"
+
+// netscapeComment is Netscape's nsComment, x509v3_config(5).
+var netscapeComment = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 13}
+
+func (a *assessment) ownerOf(c *x509.Certificate) Owner {
+	if c == nil {
+		return Nobody
+	}
+	for _, g := range a.generations() {
+		if issuedUnder(c, g) {
+			return Ours
+		}
+	}
+	if selfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
+		return Interim
+	}
+	if _, known := a.obs.State.Ours[FileID(a.obs.Certs.Cert.Digest)]; known {
+		return Ours
+	}
+	if a.fromStanza(c) {
+		return Stanza
+	}
+	return Foreign
+}
+
+func selfSigned(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+// fromStanza recognizes what rc.d/sendmail makes: CA and leaf share one DN,
+// serial 01, openssl's comment, and no key of that CA anywhere. The last
+// condition tells it from a CA that a person made with the same openssl.cnf.
+func (a *assessment) fromStanza(c *x509.Certificate) bool {
+	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 || !hasComment(c) {
+		return false
+	}
+	for _, ca := range a.obs.Certs.CA.File.Certs {
+		if !issuedUnder(c, ca) {
+			continue
+		}
+		if pub := a.obs.CA.KeyInfo.Public; pub != nil && pki.SamePublicKey(ca.PublicKey, pub) {
+			return false
+		}
+	}
+	return !a.obs.CA.KeyInfo.Encrypted // an encrypted CA key may be the one: then it is a person's CA
+}
+
+func hasComment(c *x509.Certificate) bool {
+	for _, e := range c.Extensions {
+		if e.Id.Equal(netscapeComment) && bytes.Contains(e.Value, []byte(stanzaComment)) {
+			return true
+		}
+	}
+	return false
+}
+
+// generations are the CA certificates in the CA directory, the current first.
+func (a *assessment) generations() []*x509.Certificate {
+	var out []*x509.Certificate
+	if c := a.obs.CA.Current.Cert; c != nil {
+		out = append(out, c)
+	}
+	for _, g := range a.obs.CA.Older {
+		if g.Cert != nil {
+			out = append(out, g.Cert)
+		}
+	}
+	return out
+}
+
+// keyIsOurs says that the installed key was made or certified by us.
+func (a *assessment) keyIsOurs() bool {
+	if a.key == nil {
+		return false
+	}
+	if _, known := a.obs.State.Ours[FileID(a.obs.Certs.Key.Digest)]; known {
+		return true
+	}
+	if a.matches && a.owner.mine() {
+		return true
+	}
+	for _, is := range a.obs.CA.Issued {
+		if pki.SamePublicKey(is.Cert.PublicKey, a.key) {
+			return true
+		}
+	}
+	return false
+}
+
+// fileIsOurs says that a file's content is one that we wrote.
+func (a *assessment) fileIsOurs(sum [32]byte) bool {
+	_, known := a.obs.State.Ours[FileID(sum)]
+	return known
+}

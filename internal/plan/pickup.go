@@ -1,0 +1,202 @@
+package plan
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/state"
+)
+
+// cf is the sendmail.cf that counts: the running sendmail's own, else the
+// configured one.
+func (a *assessment) cf() mta.CF {
+	if a.obs.RunningCF != nil {
+		return *a.obs.RunningCF
+	}
+	return a.obs.CF
+}
+
+// cfNamesOurs says that sendmail reads our files at start. Paths in a
+// sendmail.cf are real: below --root nobody reads ours unless it names them so.
+func (a *assessment) cfNamesOurs() bool {
+	return NamesOurs(a.cf(), a.obs.Certs)
+}
+
+// NamesOurs says that cf names host.cert of this certs directory, by its own
+// path or through links.
+func NamesOurs(cf mta.CF, d certdir.Dir) bool {
+	for _, name := range cf.ServerCert {
+		if samePath(name, d, certdir.CertName) {
+			return true
+		}
+	}
+	return false
+}
+
+func samePath(named string, d certdir.Dir, file string) bool {
+	named = filepath.Clean(named)
+	if named == filepath.Join(d.Path, file) {
+		return true
+	}
+	if d.Node.Resolved == "" {
+		return false
+	}
+	if filepath.Join(d.Node.Resolved, file) == named {
+		return true
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(named))
+	return err == nil && filepath.Join(dir, filepath.Base(named)) == filepath.Join(d.Node.Resolved, file)
+}
+
+// cfProblems reports a sendmail.cf that does not read what mailcertd keeps.
+func (a *assessment) cfProblems(p *Plan) {
+	cf := a.obs.CF
+	for _, text := range cf.Problems {
+		p.report(Problem{Reason: CFProblem, Severity: Warning, Path: cf.Path, Text: text})
+	}
+	switch {
+	case cf.Missing:
+		p.report(Problem{Reason: CFMissing, Severity: Notice, Path: cf.Path,
+			Text: "there is no sendmail.cf: sendmail's defaults are assumed"})
+	case len(cf.ServerCert) == 0 || len(cf.ServerKey) == 0:
+		p.report(Problem{Reason: CFNoTLS, Severity: Error, Path: cf.Path,
+			Text: "names no TLS files: sendmail offers no STARTTLS, whatever lies in " + a.obs.Certs.Path,
+			Hint: "add confSERVER_CERT, confSERVER_KEY, confCACERT and confCACERT_PATH to the host's .mc file (see freebsd.mc), then make -C /etc/mail install restart"})
+	case !NamesOurs(cf, a.obs.Certs):
+		p.report(Problem{Reason: CFOther, Severity: Error, Path: cf.Path,
+			Text: "names " + cf.ServerCert[0] + ", not " + filepath.Join(a.obs.Certs.Path, certdir.CertName),
+			Hint: "correct the .mc file, or set certs.dir in mailcertd.yaml"})
+	}
+}
+
+// lastChange is when what sendmail reads at start last changed.
+func (a *assessment) lastChange() time.Time {
+	d := a.obs.Certs
+	var last time.Time
+	for _, t := range []time.Time{d.Cert.Node.Changed, d.Key.Node.Changed, d.CA.Node.Changed, d.DH.Node.Changed} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last
+}
+
+// InstanceID names one run of sendmail: its pid and its pid file.
+func InstanceID(i state.Instance) string {
+	if i.PID == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d@%s", i.PID, i.PIDFileID)
+}
+
+// Running says that a sendmail with a listener runs, whether or not it would
+// survive a HUP.
+func Running(id mta.Identity) bool { return id.Status.Serving() }
+
+// pickup decides whether a running sendmail owes it to us to read what lies on
+// the disk. The debt itself is worked off by deliver.
+func (a *assessment) pickup(p *Plan) {
+	if !a.cfNamesOurs() {
+		p.State.Debt = nil
+		return
+	}
+	a.sendmailProblems(p)
+	if p.has(Install) || p.has(Obtain) || p.has(Chmod) || p.has(Chown) {
+		return // it changes in a moment; the next look decides
+	}
+	set, leaf := SetID(a.obs.Certs), LeafID(a.leaf)
+	if d := p.State.Debt; d != nil {
+		if d.Set != set { // the files have changed since: what is on the disk now is owed
+			nd := *d
+			nd.Set, nd.Leaf = set, leaf
+			p.State.Debt = &nd
+		}
+		a.owed(p)
+		return
+	}
+	if !a.works() {
+		return // nothing that could be picked up
+	}
+	done := p.State.Delivered
+	inst := Instance(a.obs.MTA)
+	switch {
+	case !Running(a.obs.MTA):
+		if done.Set != set || done.Instance != "" {
+			p.State.Delivered = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}
+		}
+	case done.Set == set && done.Instance == InstanceID(inst):
+		// proven, or seen before
+	case done.Set == set && done.How == NoneRunning && done.Instance == "",
+		inst.Started.After(a.lastChange()):
+		p.State.Delivered = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater, Instance: InstanceID(inst)}
+	default:
+		p.State.Debt = &state.Debt{Set: set, Leaf: leaf, Since: a.stamp(), Instance: inst, WasUp: true}
+		a.owed(p)
+	}
+}
+
+// How a set came to be in use.
+const (
+	Proven       = "proven"        // the served certificate was seen
+	StartedLater = "started-later" // sendmail started after the change
+	NoneRunning  = "none-running"  // no sendmail ran at the change
+	Unproven     = "not-probed"    // restarted, and sendmail.probe is none
+)
+
+// Instance is the identified sendmail as it is remembered.
+func Instance(id mta.Identity) state.Instance { return state.Instance(id.Instance) }
+
+func (a *assessment) stamp() time.Time { return a.now.UTC().Truncate(time.Second) }
+
+func (a *assessment) owed(p *Plan) {
+	d := p.State.Debt
+	text := "sendmail (pid " + fmt.Sprint(d.Instance.PID) + ") has not yet taken over the files, since " + day(d.Since)
+	sev := Warning
+	if d.Attempts > 0 {
+		sev = Error
+		text += fmt.Sprintf("; %d attempt(s), the last: %s", d.Attempts, d.LastError)
+	}
+	p.report(Problem{Reason: SendmailOwed, Severity: sev, Path: a.cf().Path, Text: text,
+		Hint: "mailcertd retries; `service sendmail restart` settles it"})
+	next := d.Next
+	if next.IsZero() {
+		next = a.now
+	}
+	p.lookAt(next, "sendmail is told")
+}
+
+// sendmailProblems reports what is wrong with the running sendmail, and files
+// that it would refuse although nothing here mends them.
+func (a *assessment) sendmailProblems(p *Plan) {
+	id := a.obs.MTA
+	switch {
+	case id.Status == mta.NotRunning:
+		p.report(Problem{Reason: SendmailDown, Severity: Notice, Text: "no sendmail runs: nothing to tell"})
+	case id.Status != mta.OK:
+		sev := Warning
+		if p.State.Debt != nil {
+			sev = Error
+		}
+		p.report(Problem{Reason: SendmailUnsafe, Severity: sev, Path: id.PidFile, Text: id.Detail, Hint: id.Hint})
+	}
+}
+
+// refused reports what sendmail would refuse and no action of this plan mends.
+func (a *assessment) refused(p *Plan) {
+	if p.has(Install) || p.has(Obtain) || p.has(Chmod) || p.has(Chown) {
+		return
+	}
+	for _, c := range a.verdict.Complaints {
+		if c.Mend.Kind != mta.MendNone {
+			continue // reported with its mending
+		}
+		sev := Warning
+		if c.Fatal {
+			sev = Error
+		}
+		p.report(Problem{Reason: Refused, Severity: sev, Path: c.Path, Text: c.Text})
+	}
+}

@@ -1,0 +1,279 @@
+// Package plan decides. Make is a pure function from the configuration, what
+// was observed and the time to the ordered actions that make things right,
+// every problem there is, and the time to look again. It does no I/O, reads no
+// clock, draws no random numbers and logs nothing.
+package plan
+
+import (
+	"io/fs"
+	"sort"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/state"
+)
+
+// Wish is what a person asked for, beyond what is due by itself. A wish names
+// what it wants replaced, so that it is fulfilled by looking, not by counting.
+type Wish struct {
+	Renew bool   // a new certificate, due or not
+	Rekey bool   // with a new key
+	Force bool   // also over a foreign set
+	From  string // Leaf ID of the certificate to be replaced, "" for none
+	// FromKey is the Key ID (PublicID) of the key to be replaced, "" for none.
+	FromKey string
+	// TrustClock says that the clock is right, whatever was seen before.
+	TrustClock bool
+	// MakeCA asks for a CA although a foreign set makes none necessary (`ca init`).
+	MakeCA bool
+	// Group is the RFC 7919 group that somebody chose for dh.param, "" for none.
+	Group string
+	// Once is set by verbs: nobody comes back in ten minutes, so a pair that does
+	// not match is mended at once.
+	Once bool
+}
+
+// Host is where the host's name comes from.
+type Host struct {
+	RC     string // rc.conf's sendmail_cert_cn, "" when unset
+	System string // the system's host name
+}
+
+// Observed is all that was seen. It holds no secret.
+type Observed struct {
+	Certs   certdir.Dir
+	Pending durable.Pending // unfinished business in the certs directory
+	Staged  pki.KeyFile     // a staged host.key; Public nil when there is none
+	CA      ca.Observed
+	State   state.State
+	Loaded  state.Loaded
+	Archive []durable.Generation // newest first
+	// StateDir is the state directory itself.
+	StateDir durable.Node
+	CF       mta.CF // the configured sendmail.cf
+	// RunningCF is the cf of the running sendmail, where its command line names
+	// another (-C); nil: the configured one.
+	RunningCF *mta.CF
+	MTA       mta.Identity
+	Accept    Acceptance // who judges: what the running system's sendmail would be
+	Host      Host
+	Build     time.Time // when this program was built; zero: unknown
+	Root      bool      // the process may change owners
+}
+
+// Acceptance is what is needed to ask mta.Judge about any set of files.
+type Acceptance struct {
+	Root     bool     // sendmail runs as root: directories are checked too
+	OwnersOK []uint32 // uids that may own the files: root, RunAsUser, TrustedUser
+}
+
+// Severity orders problems.
+type Severity int
+
+// The severities. A plan with nothing above Warning exits 0.
+const (
+	Notice  Severity = iota // worth knowing
+	Warning                 // needs attention some day
+	Error                   // something is to be done, or failed
+)
+
+func (s Severity) String() string { return [...]string{"notice", "warning", "error"}[s] }
+
+// MarshalText gives the word for JSON.
+func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Problem is one thing that is not as it should be.
+type Problem struct {
+	Reason   Reason   `json:"reason"`
+	Severity Severity `json:"severity"`
+	Path     string   `json:"path,omitempty"` // the file concerned
+	Text     string   `json:"text"`           // what is wrong, with want and got
+	Hint     string   `json:"hint,omitempty"` // what a person can do
+	Mended   bool     `json:"mended"`         // an action of the same plan mends it
+}
+
+// Kind is what an action does.
+type Kind string
+
+// The actions, in the order in which a plan lists them.
+const (
+	Recover      Kind = "recover"        // finish an interrupted change in the certs directory; then look again
+	MakeDir      Kind = "mkdir"          // make a directory
+	Chmod        Kind = "chmod"          // set a mode
+	Chown        Kind = "chown"          // give to root:wheel
+	ReconcileCA  Kind = "reconcile-ca"   // mend the openssl database
+	InitCA       Kind = "make-ca"        // make the CA, or finish making it
+	NextCA       Kind = "next-ca"        // start the next generation of the CA
+	PruneCA      Kind = "prune-ca"       // remove an ended generation
+	Unstage      Kind = "unstage"        // delete a staged key that nobody wants any more
+	StageKey     Kind = "stage-key"      // make a new host key, durably, beside the old one
+	Obtain       Kind = "obtain"         // ask the issuer for a certificate; then look again
+	Install      Kind = "install"        // the transaction: files and links change together
+	PruneArchive Kind = "prune-archive"  // drop archived generations of our own
+	DeleteOldKey Kind = "delete-old-key" // delete a replaced key of our own
+)
+
+// Action is one step. Only the fields that its Kind needs are set.
+type Action struct {
+	Kind    Kind        `json:"kind"`
+	Reason  Reason      `json:"reason"`
+	Text    string      `json:"text"` // for people: what and why
+	Path    string      `json:"path,omitempty"`
+	Mode    fs.FileMode `json:"-"`
+	KeyType pki.KeyType `json:"-"`
+	Request *Request    `json:"-"`
+	Change  *Change     `json:"-"`
+	ID      string      `json:"-"` // PruneArchive, DeleteOldKey: the generation
+}
+
+// Request is what the issuer is asked for.
+type Request struct {
+	Staged   bool // over the staged key; else over the installed one
+	Name     string
+	AltNames []string
+	Days     int
+}
+
+// Source says where the content of an installed file comes from.
+type Source int
+
+// The sources.
+const (
+	FromData     Source = iota // Install.Data
+	FromStaging                // staged already (a new key)
+	FromStripped               // the installed key without the certificates in it
+	FromSelf                   // a self-signed stop-gap over the key
+)
+
+// File is one file of a transaction.
+type File struct {
+	Name   string // host.key, host.cert, cacert.pem, dh.param, trust/…
+	Mode   fs.FileMode
+	Source Source
+	Data   []byte // FromData: public content
+	Reason Reason
+}
+
+// Change is one transaction in the certs directory.
+type Change struct {
+	Files   []File
+	Links   []certdir.LinkChange
+	Archive []Archived
+	// Interim is the name for which FromSelf signs itself.
+	Interim *Request
+	// StagedKey is true when the key of the new set is the staged one.
+	StagedKey bool
+	// Pickup is false when sendmail reads nothing of it at start (links alone).
+	Pickup bool
+}
+
+// Archived is a file that is replaced or removed and is copied first.
+type Archived struct {
+	Name    string
+	Foreign bool // not made by us: the copy is never pruned
+	Secret  bool
+}
+
+// Plan is the decision.
+type Plan struct {
+	Actions  []Action
+	Problems []Problem // worst first
+	// State is what is to be remembered; written when it differs from what was observed.
+	State state.State
+	// Next is when to look again at the latest, and NextWhat why; zero: nothing is due.
+	Next     time.Time
+	NextWhat string
+	// Facts for `status`; they repeat no decision.
+	Facts Facts
+}
+
+// Facts is what the decision rests on, for reports.
+type Facts struct {
+	Name      string    // the host name that is to be certified, "" when unusable
+	Owner     Owner     // whose certificate is installed
+	Due       time.Time // when the installed certificate is renewed; zero: never by us
+	Offered   bool      // sendmail would offer STARTTLS with these files
+	Verdict   mta.Verdict
+	NamesOurs bool   // sendmail.cf names our files
+	Set       string // digest of what sendmail reads at start
+	LeafID    string // SHA-256 of the installed leaf's DER, hex; "" for none
+	KeyID     string // SHA-256 of the installed key's SubjectPublicKeyInfo, hex; "" for none
+}
+
+// Empty says that nothing is to be done now.
+func (p Plan) Empty() bool { return len(p.Actions) == 0 }
+
+// Worst is the highest severity of a problem that the plan does not mend, and
+// Notice when there is none.
+func (p Plan) Worst() Severity {
+	worst := Notice
+	for _, pr := range p.Problems {
+		if !pr.Mended && pr.Severity > worst {
+			worst = pr.Severity
+		}
+	}
+	return worst
+}
+
+// Make decides.
+func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
+	a := assess(cfg, obs, wish, now)
+	p := &Plan{State: obs.State.Clone()}
+	if a.recover(p) { // an unfinished change comes first and alone: everything else would be decided on half a set
+		a.finish(p)
+		return *p
+	}
+	a.stateProblems(p)
+	a.clockProblems(p)
+	a.nameProblems(p)
+	a.cfProblems(p)
+	a.directories(p)
+	a.modes(p)
+	a.authority(p)
+	a.set(p)
+	a.pickup(p)
+	a.housekeeping(p)
+	a.expiry(p)
+	a.refused(p)
+	a.finish(p)
+	return *p
+}
+
+func (a *assessment) finish(p *Plan) {
+	p.Facts = a.facts()
+	sort.SliceStable(p.Actions, func(i, j int) bool { return order(p.Actions[i].Kind) < order(p.Actions[j].Kind) })
+	sort.SliceStable(p.Problems, func(i, j int) bool { return p.Problems[i].Severity > p.Problems[j].Severity })
+}
+
+func order(k Kind) int {
+	for i, o := range []Kind{Recover, MakeDir, Chmod, Chown, ReconcileCA, InitCA, NextCA, PruneCA, Unstage, StageKey, Obtain, Install, PruneArchive, DeleteOldKey} {
+		if o == k {
+			return i
+		}
+	}
+	return 99
+}
+
+func (p *Plan) do(a Action)       { p.Actions = append(p.Actions, a) }
+func (p *Plan) report(pr Problem) { p.Problems = append(p.Problems, pr) }
+func (p *Plan) has(k Kind) bool {
+	for _, a := range p.Actions {
+		if a.Kind == k {
+			return true
+		}
+	}
+	return false
+}
+
+// lookAt moves the time of the next look forward to t.
+func (p *Plan) lookAt(t time.Time, what string) {
+	if t.IsZero() || (!p.Next.IsZero() && !t.Before(p.Next)) {
+		return
+	}
+	p.Next, p.NextWhat = t, what
+}

@@ -1,0 +1,90 @@
+package plan
+
+// Reason is why something is done or reported. The words are stable: they
+// stand in logs, in `check --json` and in the manual.
+type Reason string
+
+// Reasons that concern the host's certificate and key.
+const (
+	CertMissing     Reason = "cert-missing"      // there is no host.cert
+	CertUnusable    Reason = "cert-unusable"     // host.cert is empty, truncated, DER or garbage
+	CertUnreadable  Reason = "cert-unreadable"   // well-formed, but of a form that mailcertd cannot judge; left alone
+	KeyMissing      Reason = "key-missing"       // there is no host.key
+	KeyUnusable     Reason = "key-unusable"      // host.key is empty, truncated, DER, garbage or encrypted
+	KeyUnreadable   Reason = "key-unreadable"    // well-formed, but of a form that mailcertd cannot judge; left alone
+	KeyWeak         Reason = "key-weak"          // an RSA key below 2048 bits: sendmail's OpenSSL refuses it
+	KeyHasCert      Reason = "key-has-cert"      // our host.key has a certificate inside
+	KeyRotation     Reason = "key-rotation"      // the key is older than key.rotate_after
+	Mismatch        Reason = "mismatch"          // host.key and host.cert do not belong together
+	Expired         Reason = "expired"           // host.cert's notAfter has passed
+	NotYetValid     Reason = "not-yet-valid"     // host.cert's notBefore is to come
+	WrongName       Reason = "wrong-name"        // host.cert is for other names than the configuration wants
+	NoSAN           Reason = "no-san"            // an adopted certificate that has its name in the CN only
+	WrongPurpose    Reason = "wrong-purpose"     // host.cert lacks serverAuth or clientAuth
+	StanzaSet       Reason = "stanza-set"        // made by the base system's rc.d/sendmail
+	InterimSet      Reason = "interim-set"       // our own self-signed stop-gap, and a CA can sign again
+	Due             Reason = "renewal-due"       // a third of the lifetime is left
+	Asked           Reason = "asked"             // somebody ran `renew`
+	AskedKey        Reason = "asked-new-key"     // somebody ran `renew --rekey`
+	AskedForce      Reason = "asked-force"       // somebody ran `renew --force` over a foreign set
+	Unfinished      Reason = "unfinished"        // a change that a crash interrupted
+	ForeignKept     Reason = "foreign-kept"      // a certificate of another CA: left alone
+	ForeignExpiring Reason = "foreign-expiring"  // a kept certificate ends soon
+	ForeignRefused  Reason = "foreign-refused"   // a foreign set that sendmail would refuse
+	Expiring        Reason = "expiring"          // ours ends soon and could not be renewed
+	Held            Reason = "held"              // a restored set that is kept until its renewal
+	NoIssuer        Reason = "no-issuer"         // nobody can issue now: issuer none, or not to be reached
+	Unsupported     Reason = "not-supported-yet" // a setting that this version accepts and does not act on
+)
+
+// Reasons that concern the trust side: cacert.pem, hash links, dh.param.
+const (
+	CAFileMissing   Reason = "cacert-missing"    // there is no cacert.pem
+	CAFileUnusable  Reason = "cacert-unusable"   // cacert.pem is empty, DER or garbage
+	CAFileWrong     Reason = "cacert-not-issuer" // cacert.pem lacks a CA generation that is to be trusted
+	CAFileStale     Reason = "cacert-stale"      // cacert.pem holds a generation of ours that has ended
+	LinkMissing     Reason = "link-missing"      // a CA without its hash link
+	LinkWrong       Reason = "link-wrong"        // a hash link that is stale, dangling or in the way
+	DHMissing       Reason = "dh-missing"        // there is no dh.param
+	DHUnusable      Reason = "dh-unusable"       // dh.param is empty or garbage
+	DHGroup         Reason = "dh-group"          // dh.param holds another RFC 7919 group than configured
+	DHWeak          Reason = "dh-weak"           // kept parameters below 2048 bits
+	DirMissing      Reason = "directory-missing" // a directory is not there
+	ModeRefused     Reason = "mode-refused"      // sendmail refuses a mode or an owner
+	ModeLoose       Reason = "mode-loose"        // a directory of secrets is open to others
+	InTheWay        Reason = "in-the-way"        // a directory or special file where a file belongs
+	Unreadable      Reason = "unreadable"        // something could not be read at all
+	TrustMissing    Reason = "trust-missing"     // a CA that a foreign cacert.pem lacks got a file of its own
+	ChangeForbidden Reason = "change-refused"    // sendmail would refuse the candidate, so it was not installed
+)
+
+// Reasons that concern the CA, the clock, the host name and sendmail.
+const (
+	CAMake          Reason = "ca-make"           // there is no CA yet
+	CAUnfinished    Reason = "ca-unfinished"     // the first boot was interrupted
+	CAMissing       Reason = "ca-missing"        // there was a CA and it is gone: an unmounted file system must not breed a new one
+	CADamaged       Reason = "ca-damaged"        // the CA directory cannot be used as it is
+	CALocked        Reason = "ca-locked"         // the CA key has a passphrase
+	CAFault         Reason = "ca-fault"          // the openssl database needs reconciling
+	CAGeneration    Reason = "ca-generation-due" // a third of the CA's life is left
+	CAPrune         Reason = "ca-prune"          // an older generation's last leaf has expired
+	CAEnded         Reason = "ca-ended"          // the CA's own certificate has expired
+	ClockBehind     Reason = "clock-behind"      // the clock runs behind what was seen before
+	ClockImplaus    Reason = "clock-implausible" // before this build, or past the CA's end
+	NameUnqualified Reason = "name-unqualified"  // the host name has no domain
+	NameUnusable    Reason = "name-unusable"     // empty or localhost: nothing can be certified
+	NameChanged     Reason = "name-changed"      // the system's host name is another than the certificate's
+	StateDamaged    Reason = "state-damaged"     // the state file could not be used
+	StateUnwritable Reason = "state-unwritable"  // no state directory: works, but forgets
+	CFMissing       Reason = "cf-missing"        // there is no sendmail.cf
+	CFNoTLS         Reason = "cf-no-tls"         // sendmail.cf names no TLS files
+	CFOther         Reason = "cf-other-files"    // sendmail.cf names other files than ours
+	CFProblem       Reason = "cf-problem"        // something in sendmail.cf that could not be read
+	SendmailDown    Reason = "sendmail-down"     // no sendmail runs
+	SendmailOwed    Reason = "pickup-owed"       // a running sendmail has not yet taken over what lies on the disk
+	SendmailUnsafe  Reason = "sendmail-unsafe"   // sendmail runs, but a HUP would end it or hit something else
+	Refused         Reason = "sendmail-refuses"  // sendmail would not offer STARTTLS with what lies there
+	NotifyOwed      Reason = "notify-owed"       // a command of `notify` has not succeeded yet
+	ArchivePrune    Reason = "archive-prune"     // more generations of our own than state.keep
+	OldKeyDelete    Reason = "old-key-delete"    // a week after the pickup of its successor
+)
