@@ -1,0 +1,179 @@
+package keeper
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// apply executes a plan in its order and stops at the first error. It returns
+// what was done.
+func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
+	st := p.State
+	for _, act := range p.Actions {
+		if err := ctx.Err(); err != nil {
+			return done, err
+		}
+		if err := k.act(ctx, obs, &st, act); err != nil {
+			k.log(Fail, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error())
+			k.remember(obs.State, st)
+			return done, err
+		}
+		done = append(done, act)
+		if act.Kind != plan.Install { // a transaction tells its own
+			k.log(Info, act.Text, "reason", string(act.Reason))
+		}
+		if act.Kind == plan.Recover {
+			break // everything else was decided on half a set
+		}
+	}
+	k.remember(obs.State, st)
+	return done, nil
+}
+
+func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
+	disk, set := k.o.Disk, durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
+	switch act.Kind {
+	case plan.Recover:
+		_, err := set.Recover(certdir.KeyName)
+		return err
+	case plan.MakeDir:
+		return disk.MkdirAll(act.Path, act.Mode)
+	case plan.Chmod:
+		return disk.Chmod(act.Path, act.Mode)
+	case plan.Chown:
+		return disk.ChownRoot(act.Path)
+	case plan.ReconcileCA:
+		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir, k.o.Now())
+		return err
+	case plan.InitCA:
+		c, err := ca.Init(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		if err == nil {
+			st.CA = plan.PublicID(c.PublicKey)
+		}
+		return err
+	case plan.NextCA:
+		c, err := ca.NextGeneration(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		if err == nil {
+			st.CA = plan.PublicID(c.PublicKey)
+		}
+		return err
+	case plan.PruneCA:
+		return ca.Prune(ctx, disk, k.cfg.CA.Dir, k.o.Now())
+	case plan.Unstage:
+		return set.Unstage(act.Path)
+	case plan.StageKey:
+		k.o.Progress(act.Text)
+		key, err := pki.GenerateKey(act.KeyType, k.o.Rand)
+		if err != nil {
+			return err
+		}
+		data, err := pki.MarshalKey(key)
+		if err != nil {
+			return err
+		}
+		return set.Stage(certdir.KeyName, data, 0o600)
+	case plan.Obtain:
+		return k.obtain(ctx, obs, st, act)
+	case plan.Install:
+		return k.install(ctx, obs, st, act)
+	case plan.PruneArchive:
+		return durable.OpenArchive(disk, k.archiveDir()).Remove(act.ID)
+	case plan.DeleteOldKey:
+		if err := durable.OpenArchive(disk, k.archiveDir()).DropItem(act.ID, act.Path); err != nil {
+			return err
+		}
+		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool { return o.Generation == act.ID && o.Name == act.Path })
+		return nil
+	}
+	return fmt.Errorf("no such action: %s", act.Kind)
+}
+
+// obtain asks the issuer. The local CA's answer lies in newcerts when this
+// returns: the next look finds it there, as it would after a crash.
+func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
+	pub := obs.Certs.Key.Key.Public
+	if act.Request.Staged {
+		staged := pki.ReadKeyFile(durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName).Data)
+		if staged.Err != nil {
+			return fmt.Errorf("the staged key: %w", staged.Err)
+		}
+		pub = staged.Public
+	}
+	c, err := ca.Issue(ctx, k.o.Disk, k.caOptions(obs), ca.Request{
+		Public: pub, Name: act.Request.Name, AltNames: act.Request.AltNames,
+		Days: act.Request.Days, Backdate: time.Hour,
+	}, k.o.Rand, k.o.Now())
+	if err != nil {
+		fail(st, plan.ObtainFailure, err, k.o.Now())
+		return err
+	}
+	delete(st.Failures, plan.ObtainFailure)
+	if st.CA == "" {
+		st.CA = plan.PublicID(k.issuerKey(obs))
+	}
+	k.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends", c.NotAfter.UTC().Format(time.RFC3339))
+	return nil
+}
+
+func (k *Keeper) issuerKey(obs plan.Observed) any {
+	if c := obs.CA.Current.Cert; c != nil {
+		return c.PublicKey
+	}
+	return nil
+}
+
+func serial(c *x509.Certificate) string { return fmt.Sprintf("%02X", c.SerialNumber) }
+
+// fail counts one failure and sets the earliest next attempt.
+func fail(st *state.State, what string, err error, now time.Time) {
+	f := st.Failures[what]
+	if f.Count == 0 {
+		f.First = now.UTC().Truncate(time.Second)
+	}
+	f.Count++
+	f.Last = now.UTC().Truncate(time.Second)
+	f.Next = f.Last.Add(state.Backoff(f.Count))
+	f.Error = err.Error()
+	if st.Failures == nil {
+		st.Failures = map[string]state.Failure{}
+	}
+	st.Failures[what] = f
+}
+
+func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
+	name, _ := plan.HostName(k.cfg, obs.Host)
+	s := k.cfg.CA.Subject
+	return ca.Options{
+		Dir: k.cfg.CA.Dir, Key: k.cfg.CA.Key, Days: k.cfg.CA.Days, Host: name,
+		Subject: ca.Subject{Country: s.Country, State: s.State, Locality: s.Locality, Organization: s.Organization,
+			OrganizationalUnit: s.OrganizationalUnit, CommonName: s.CommonName},
+		PermittedDomains: k.cfg.CA.PermittedDomains, CRLDays: k.cfg.CRL.Days,
+	}
+}
+
+// remember writes the state when it differs. Where it cannot be written it is
+// kept in memory, and the disk is tried again at the next change.
+func (k *Keeper) remember(before, after state.State) {
+	if after.Equal(before) && k.memory == nil {
+		return
+	}
+	if err := state.Save(k.o.Disk, k.cfg.State.Dir, after); err != nil {
+		if k.memory == nil {
+			k.log(Warn, "the state cannot be written: what it remembers is lost with this process", "reason", string(plan.StateUnwritable), "error", err.Error())
+		}
+		m := after.Clone()
+		k.memory = &m
+		return
+	}
+	k.memory = nil
+}

@@ -1,0 +1,69 @@
+package keeper
+
+import (
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"math/big"
+	"net"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+)
+
+// selfSigned makes the stop-gap certificate: for the host's names, signed by
+// its own key, marked in its subject. It serves where no CA can sign.
+func (k *Keeper) selfSigned(c *plan.Change, now time.Time) ([]byte, error) {
+	var keyData []byte
+	if c.StagedKey {
+		n := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName)
+		if n.Err != nil {
+			return nil, n.Err
+		}
+		keyData = n.Data
+	} else {
+		n := durable.Read(k.cfg.Certs.Dir+"/"+certdir.KeyName, 1<<20)
+		if n.Err != nil {
+			return nil, n.Err
+		}
+		keyData = n.Data
+	}
+	key, err := pki.ParseKey(keyData)
+	if err != nil {
+		return nil, err
+	}
+	serial, err := rand.Int(k.o.Rand, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	id := pki.KeyID(key.Public())
+	t := &x509.Certificate{
+		SerialNumber:          serial.Add(serial, big.NewInt(1)),
+		Subject:               pkix.Name{Organization: []string{plan.InterimOrganization}},
+		NotBefore:             now.Add(-time.Hour).UTC().Truncate(time.Second),
+		NotAfter:              now.Add(time.Duration(c.Interim.Days) * 24 * time.Hour).UTC().Truncate(time.Second),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		BasicConstraintsValid: true,
+		SubjectKeyId:          id,
+		AuthorityKeyId:        id,
+	}
+	if len(c.Interim.Name) <= 64 { // RFC 5280 ub-common-name
+		t.Subject.CommonName = c.Interim.Name
+	}
+	for _, n := range append([]string{c.Interim.Name}, c.Interim.AltNames...) {
+		if ip := net.ParseIP(n); ip != nil {
+			t.IPAddresses = append(t.IPAddresses, ip)
+		} else {
+			t.DNSNames = append(t.DNSNames, n)
+		}
+	}
+	der, err := x509.CreateCertificate(k.o.Rand, t, t, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return pki.EncodeCertificate(der), nil
+}

@@ -1,0 +1,126 @@
+package keeper
+
+import (
+	"context"
+	"os/user"
+	"slices"
+	"strconv"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// archiveDir is where replaced files go: the state directory, or, where there
+// is none, the certs directory's own staging area.
+func (k *Keeper) archiveDir() string { return k.cfg.State.Dir + "/archive" }
+
+// observe reads everything that a decision may rest on. It changes nothing and
+// decides nothing.
+func (k *Keeper) observe(ctx context.Context) plan.Observed {
+	cfg := k.cfg
+	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0}
+	obs.Certs = certdir.Observe(cfg.Certs.Dir)
+	set := durable.OpenSet(k.o.Disk, cfg.Certs.Dir)
+	pending, err := set.Pending()
+	if err != nil && obs.Certs.Err == nil {
+		obs.Certs.Err = err
+	}
+	obs.Pending = pending
+	if slices.Contains(pending.Staged, certdir.KeyName) {
+		obs.Staged = pki.ReadKeyFile(set.Staged(certdir.KeyName).Data)
+	}
+	obs.StateDir = durable.Look(cfg.State.Dir)
+	obs.State, obs.Loaded = state.Load(cfg.State.Dir)
+	if k.memory != nil {
+		obs.State = k.memory.Clone()
+	}
+	obs.Archive, _ = durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
+	obs.Host = k.o.Host(ctx)
+	name, _ := plan.HostName(cfg, obs.Host)
+	obs.CA = ca.Observe(cfg.CA.Dir, ca.Filter{Name: name, Key: obs.Certs.Key.Key.Public})
+	obs.CF = mta.ReadCF(cfg.Sendmail.CF)
+	k.observeSendmail(ctx, &obs)
+	obs.Accept = k.acceptance(obs)
+	if cfg.Root != "" && !plan.NamesOurs(obs.CF, obs.Certs) {
+		// Below --root, what lies above it is not part of the system looked at.
+		obs.Certs.Parents = below(obs.Certs.Parents, cfg.Root)
+	}
+	return obs
+}
+
+// observeSendmail identifies the process that the pid file names. Below --root
+// without a sendmail.cf there is nothing to identify.
+func (k *Keeper) observeSendmail(ctx context.Context, obs *plan.Observed) {
+	if obs.CF.Missing && k.cfg.Root != "" {
+		return
+	}
+	obs.MTA = mta.Identify(ctx, k.identifyOptions(obs.CF))
+	if cf := obs.MTA.CF; cf != "" && cf != obs.CF.Path {
+		running := mta.ReadCF(cf)
+		obs.RunningCF = &running
+	}
+}
+
+func (k *Keeper) identifyOptions(cf mta.CF) mta.IdentifyOptions {
+	pid := k.cfg.Sendmail.PidFile
+	if pid == "" {
+		pid = cf.PidFile
+	}
+	return mta.IdentifyOptions{PidFile: pid, Program: k.cfg.Sendmail.Program, DefaultCF: k.cfg.Sendmail.CF}
+}
+
+// acceptance says who may own the files: root, and whom sendmail.cf trusts or
+// runs as. An unprivileged mailcertd serves an unprivileged sendmail.
+func (k *Keeper) acceptance(obs plan.Observed) plan.Acceptance {
+	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}}
+	if k.o.UID != 0 {
+		acc.OwnersOK = append(acc.OwnersOK, k.o.UID)
+	}
+	cf := obs.CF
+	if obs.RunningCF != nil {
+		cf = *obs.RunningCF
+	}
+	for _, name := range []string{cf.RunAsUser, cf.TrustedUser} {
+		if uid, ok := lookupUID(name); ok && !slices.Contains(acc.OwnersOK, uid) {
+			acc.OwnersOK = append(acc.OwnersOK, uid)
+		}
+	}
+	return acc
+}
+
+// lookupUID takes a name, a number, or "user:group" as RunAsUser allows.
+func lookupUID(name string) (uint32, bool) {
+	for i, r := range name {
+		if r == ':' || r == '.' {
+			name = name[:i]
+			break
+		}
+	}
+	if name == "" {
+		return 0, false
+	}
+	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return uint32(n), true
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(u.Uid, 10, 32)
+	return uint32(n), err == nil
+}
+
+func below(parents []durable.Node, root string) []durable.Node {
+	resolved := durable.Look(root).Resolved
+	for i, n := range parents {
+		if n.Resolved == resolved || n.Path == root {
+			return parents[:i]
+		}
+	}
+	return parents
+}
