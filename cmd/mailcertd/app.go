@@ -1,0 +1,227 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/rcd"
+)
+
+// The exit statuses, as the manual has them.
+const (
+	exitFine  = 0 // fine, warnings included
+	exitTodo  = 1 // something is to be done, or failed
+	exitUsage = 2 // wrong usage or configuration
+)
+
+// defaultConfig is where the port installs the configuration, below --root.
+const defaultConfig = "/usr/local/etc/mailcertd.yaml"
+
+// app is one run of the program: its flags and where it talks.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+
+	configPath string
+	root       string
+	logLevel   string
+	dryRun     bool
+	json       bool
+
+	disk *durable.Disk
+}
+
+func newApp(in io.Reader, out, errw io.Writer) *app {
+	return &app{in: in, out: out, err: errw, disk: newDisk()}
+}
+
+// usageError is wrong usage or a wrong configuration: exit status 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// errTodo says that a verb has told everything itself and exits with 1.
+var errTodo = errors.New("something is to be done")
+
+func (a *app) execute(ctx context.Context, args []string) int {
+	root := a.command()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitFine
+	case errors.Is(err, errTodo):
+		return exitTodo
+	case errors.As(err, &usage):
+		fmt.Fprintln(a.err, "mailcertd:", err)
+		return exitUsage
+	}
+	fmt.Fprintln(a.err, "mailcertd:", err)
+	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
+		fmt.Fprintln(a.err, "hint: run it as root, or try it below a directory of your own with --root DIR")
+	}
+	return exitTodo
+}
+
+func (a *app) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mailcertd",
+		Short: "keeps sendmail's certificates complete, renewed and served",
+		Long: `mailcertd keeps sendmail's TLS files: /etc/mail/certs complete before sendmail
+starts, every certificate renewed before it expires, and sendmail seen to serve
+the new one.
+
+  mailcertd ensure     make everything complete, once
+  mailcertd status     what there is, and what happens next
+  mailcertd check      everything that is wrong, and what ensure would do
+
+To try it without root, in a directory of your own: mailcertd --root ./demo ensure`,
+		SilenceErrors: true, SilenceUsage: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			text := fmt.Sprintf("unknown verb %q", args[0])
+			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+				text += fmt.Sprintf("; did you mean %q?", s[0])
+			}
+			return usageError{errors.New(text + "; see `mailcertd help`")}
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SuggestionsMinimumDistance = 2
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see `mailcertd help`", err)}
+	})
+	f := root.PersistentFlags()
+	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
+	f.StringVar(&a.root, "root", "", "put every path below `dir`, as make's DESTDIR does")
+	f.StringVar(&a.logLevel, "log-level", "", "trace, debug, info, warn or error (default from the configuration)")
+	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
+		a.configCommand(), a.caCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
+	return root
+}
+
+// noArgs refuses arguments with exit status 2.
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+	}
+	return nil
+}
+
+func (a *app) dryRunFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	return cmd
+}
+
+func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+// load reads the configuration; every error in it ends with exit status 2.
+func (a *app) load() (config.Config, error) {
+	if a.root != "" {
+		abs, err := absolute(a.root)
+		if err != nil {
+			return config.Config{}, usageError{err}
+		}
+		a.root = abs
+	}
+	if a.logLevel != "" && hclog.LevelFromString(a.logLevel) == hclog.NoLevel {
+		return config.Config{}, usageError{fmt.Errorf("--log-level %q: want trace, debug, info, warn or error", a.logLevel)}
+	}
+	path, given := a.configPath, a.configPath != ""
+	if !given {
+		path = a.root + defaultConfig
+	}
+	cfg, err := config.Load(path, a.root)
+	if err != nil {
+		return cfg, usageError{err}
+	}
+	if given && cfg.Missing {
+		return cfg, usageError{fmt.Errorf("%s: no such file", path)}
+	}
+	if a.logLevel != "" {
+		cfg.Log.Level = a.logLevel
+	}
+	return cfg, nil
+}
+
+// keeper wires the core to this machine.
+func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
+	return keeper.New(keeper.Options{
+		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
+		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress,
+	})
+}
+
+// progress tells a person at a terminal what takes long.
+func (a *app) progress(text string) {
+	if a.terminal() {
+		fmt.Fprintf(a.err, "%s ...\n", text)
+	}
+}
+
+func (a *app) terminal() bool {
+	f, ok := a.err.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// quiet logs what a verb for people does: warnings and failures only, unless a
+// log level was asked for. What was done is printed by the verb itself.
+func (a *app) quiet() func(keeper.Event) {
+	level := hclog.NoLevel
+	if a.logLevel != "" {
+		level = hclog.LevelFromString(a.logLevel)
+	}
+	if level == hclog.NoLevel {
+		return func(keeper.Event) {}
+	}
+	l := hclog.New(&hclog.LoggerOptions{Name: "mailcertd", Level: level, Output: a.err})
+	return logTo(l)
+}
+
+func logTo(l hclog.Logger) func(keeper.Event) {
+	return func(e keeper.Event) {
+		switch e.Level {
+		case keeper.Debug:
+			l.Debug(e.Msg, e.KV...)
+		case keeper.Info:
+			l.Info(e.Msg, e.KV...)
+		case keeper.Warn:
+			l.Warn(e.Msg, e.KV...)
+		default:
+			l.Error(e.Msg, e.KV...)
+		}
+	}
+}
+
+// sink is the log of the configuration: stderr in the foreground, syslog under rc.d.
+func (a *app) sink(cfg config.Config) hclog.Logger {
+	return rcd.NewLogger(rcd.LogOptions{Level: cfg.Log.Level, Target: cfg.Log.Target, Facility: cfg.Log.Facility, Stderr: a.err, Terminal: a.terminal()})
+}
+
+func absolute(dir string) (string, error) {
+	if strings.TrimSpace(dir) == "" {
+		return "", errors.New("--root is empty")
+	}
+	return absPath(dir)
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+func (a *app) restoreCommand() *cobra.Command {
+	var list bool
+	cmd := a.dryRunFlag(&cobra.Command{
+		Use:   "restore [GENERATION]",
+		Short: "bring an archived set back",
+		Long: `Brings back the newest archived set, or the one named. What lies there now is
+archived first, sendmail's rules are asked before anything changes, and the
+restored certificate is kept until its renewal is due. --list shows what there is.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usageError{fmt.Errorf("unexpected argument %q", args[1])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			k := a.keeper(cfg, a.quiet())
+			gens, err := k.Archive()
+			if err != nil {
+				return err
+			}
+			if list || a.dryRun {
+				for _, g := range gens {
+					var names []string
+					for _, f := range g.Files {
+						names = append(names, f.Name)
+					}
+					note := ""
+					if g.Foreign {
+						note = " (not made by mailcertd)"
+					}
+					if g.Damaged {
+						note = " (damaged)"
+					}
+					fmt.Fprintf(a.out, "%s  %s  %s%s\n", g.ID, g.Reason, strings.Join(names, ", "), note)
+				}
+				if len(gens) == 0 {
+					fmt.Fprintln(a.out, "nothing is archived")
+				}
+				return nil
+			}
+			id := ""
+			if len(args) == 1 {
+				id = args[0]
+			}
+			r, err := k.Restore(cmd.Context(), id)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, "restored")
+			a.printDone(r)
+			return verdict(r.Plan)
+		},
+	})
+	cmd.Flags().BoolVar(&list, "list", false, "list the archived generations, newest first")
+	return cmd
+}
+
+func (a *app) purgeCommand() *cobra.Command {
+	var yes bool
+	cmd := a.dryRunFlag(&cobra.Command{
+		Use: "purge", Args: noArgs,
+		Short: "remove everything mailcertd made",
+		Long: `Removes key, certificate, CA and state that mailcertd made, after a question or
+with --yes. What it did not make stays, and so do the copies of it. sendmail
+offers no STARTTLS at its next start, until its rc script has made new files.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			k := a.keeper(cfg, a.quiet())
+			for _, p := range k.PurgeList(cmd.Context()) {
+				if p.Kept != "" {
+					fmt.Fprintf(a.out, "keep    %s: %s\n", p.Path, p.Kept)
+				} else {
+					fmt.Fprintf(a.out, "remove  %s\n", p.Path)
+				}
+			}
+			if a.dryRun {
+				return nil
+			}
+			if !yes {
+				if err := a.confirm("Remove these for ever?"); err != nil {
+					return err
+				}
+			}
+			if _, err := k.Purge(cmd.Context()); err != nil {
+				return err
+			}
+			fmt.Fprintln(a.out, "removed")
+			return nil
+		},
+	})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// confirm asks on a terminal. Without one, nobody can have said yes.
+func (a *app) confirm(question string) error {
+	f, ok := a.in.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return usageError{errors.New("no terminal to ask on: say --yes")}
+	}
+	fmt.Fprint(a.err, question+" [y/N] ")
+	line, _ := bufio.NewReader(f).ReadString('\n')
+	if s := strings.ToLower(strings.TrimSpace(line)); s != "y" && s != "yes" {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}

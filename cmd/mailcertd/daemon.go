@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/rcd"
+	"mailcertd/internal/watch"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Args: noArgs,
+		Short: "ensure, then stay: watch, renew, repair, tell sendmail",
+		Long: `Stays in the foreground; under rc.d, daemon(8) puts it into the background.
+SIGHUP reads the configuration again, SIGTERM ends.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := a.load()
+			if err != nil {
+				return err
+			}
+			log := a.sink(cfg)
+			k := a.keeper(cfg, logTo(log))
+			lock, err := k.LockDaemon()
+			if errors.Is(err, durable.ErrLocked) {
+				return fmt.Errorf("another mailcertd runs already: %w", err)
+			} else if err != nil {
+				return err
+			}
+			if lock != nil {
+				defer lock.Unlock()
+			}
+			w, err := watch.New(watchOptions(cfg))
+			if err != nil {
+				return err
+			}
+			signals := make(chan os.Signal, 4)
+			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
+			return rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Watch: w, Signals: signals, Now: time.Now, After: time.After, MaxIdle: time.Hour, Log: log})
+		},
+	}
+}
+
+// watchOptions: the certs directory, the CA's and the ones that hold them;
+// never /etc, which kqueue would open file by file.
+func watchOptions(cfg config.Config) watch.Options {
+	dirs := []string{cfg.Certs.Dir, cfg.CA.Dir}
+	for _, d := range []string{filepath.Dir(cfg.Certs.Dir), filepath.Dir(cfg.CA.Dir)} {
+		if d != "/" && d != cfg.Root+"/etc" && !contains(dirs, d) {
+			dirs = append(dirs, d)
+		}
+	}
+	return watch.Options{Dirs: dirs, Files: []string{cfg.Sendmail.CF, cfg.Path}}
+}
+
+func contains(s []string, x string) bool {
+	for _, y := range s {
+		if y == x {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,63 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mailcertd/internal/dh"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/plan"
+)
+
+func (a *app) dhparamCommand() *cobra.Command {
+	var group string
+	cmd := a.dryRunFlag(&cobra.Command{
+		Use: "dhparam", Args: noArgs,
+		Short: "show or choose the Diffie-Hellman parameters",
+		Long: `Without --group: says what dh.param holds. With it: installs that group of RFC
+7919 (` + strings.Join(dh.Names(), ", ") + `) and keeps it until "dh" in
+mailcertd.yaml is changed.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if group == "" {
+				return a.showDH(cmd.Context())
+			}
+			if _, err := dh.Group(group); err != nil {
+				return usageError{err}
+			}
+			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) plan.Wish {
+				if !a.dryRun {
+					k.ChooseGroup(ctx, group)
+				}
+				return plan.Wish{Group: group}
+			})
+		},
+	})
+	cmd.Flags().StringVar(&group, "group", "", "the RFC 7919 `group` to install")
+	_ = cmd.RegisterFlagCompletionFunc("group", cobra.FixedCompletions(dh.Names(), cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+func (a *app) showDH(ctx context.Context) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	e := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{}).Observed.Certs.DH
+	if !e.Node.Exists {
+		fmt.Fprintf(a.out, "%s: missing\n", e.Node.Path)
+		return errTodo
+	}
+	p, err := dh.Read(e.Node.Data)
+	if err != nil {
+		return fmt.Errorf("%s: %w", e.Node.Path, err)
+	}
+	name := p.Name
+	if name == "" {
+		name = "no RFC 7919 group"
+	}
+	fmt.Fprintf(a.out, "%s: %s, %d bits, generator %s\n", e.Node.Path, name, p.P.BitLen(), p.G)
+	return nil
+}

@@ -1,0 +1,25 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Args: noArgs, Short: "version, commit, Go, platform",
+		RunE: func(*cobra.Command, []string) error {
+			text := "mailcertd " + version
+			if commit != "" {
+				text += " (" + commit + ")"
+			}
+			if t := buildTime(); !t.IsZero() {
+				text += " built " + t.UTC().Format("2006-01-02")
+			}
+			_, err := fmt.Fprintf(a.out, "%s %s %s/%s\n", text, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}
