@@ -98,6 +98,9 @@ func (a *app) printDone(r keeper.Result) {
 		}
 	}
 	a.printProblems(a.err, r.Plan, false)
+	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && r.Plan.Worst() < plan.Error {
+		fmt.Fprintln(a.out, "complete: nothing to do")
+	}
 	if len(r.Done) > 0 {
 		if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
 			fmt.Fprintf(a.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name, cs[0].NotAfter.Local().Format("2006-01-02"))

@@ -88,6 +88,7 @@ type certificate struct {
 
 type sendmailInfo struct {
 	CF        string     `json:"cf"`
+	CFMissing bool       `json:"cf_missing"`
 	NamesOurs bool       `json:"names_our_files"`
 	PID       int        `json:"pid,omitempty"`
 	Status    string     `json:"status"`
@@ -143,7 +144,7 @@ func describeStatus(r keeper.Result, now time.Time) statusReport {
 		}
 	}
 	st := p.State
-	rep.Sendmail = sendmailInfo{CF: o.CF.Path, NamesOurs: p.Facts.NamesOurs, PID: o.MTA.PID, Status: o.MTA.Status.String(), Owed: st.Debt != nil}
+	rep.Sendmail = sendmailInfo{CF: o.CF.Path, CFMissing: o.CF.Missing, NamesOurs: p.Facts.NamesOurs, PID: o.MTA.PID, Status: o.MTA.Status.String(), Owed: st.Debt != nil}
 	if d := st.Delivered; d.Set == p.Facts.Set && d.Set != "" {
 		rep.Sendmail.Seen = d.How
 		at := d.At.UTC()
@@ -188,6 +189,8 @@ func (a *app) printStatus(r statusReport) {
 	s := r.Sendmail
 	state := s.Status
 	switch {
+	case s.CFMissing:
+		state += "; there is no " + s.CF
 	case !s.NamesOurs:
 		state += "; its sendmail.cf does not name these files"
 	case s.Owed:

@@ -102,7 +102,7 @@ func (a *assessment) pair(p *Plan, c *Change) {
 		p.do(Action{Kind: StageKey, Reason: first.reason, KeyType: t, Text: fmt.Sprintf("make a new %s key", t)})
 	}
 	p.do(Action{Kind: Obtain, Reason: first.reason, Path: certPath(a),
-		Text:    "issue a certificate for " + strings.Join(a.names, ", ") + ": " + first.text(a),
+		Text:    fmt.Sprintf("issue a certificate for %s (%s: %s)", strings.Join(a.names, ", "), baseName(first.path(a)), first.text(a)),
 		Request: &Request{Staged: newKey, Name: a.name, AltNames: a.cfg.Host.AltNames, Days: a.cfg.Validity.Days}})
 }
 

@@ -1,0 +1,86 @@
+package bed
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// cfDir is where the system's package has sendmail's m4 sources.
+const cfDir = "/usr/share/sendmail/cf"
+
+// anyName stands in the generated cf for the host's name.
+const anyName = "name.placeholder.test"
+
+// mc is FreeBSD's certificate block (freebsd.mc) with what a bench needs.
+const mc = "divert(0)dnl\nVERSIONID(`bed')\nOSTYPE(freebsd6)\nDOMAIN(generic)\n" +
+	"define(`CERT_DIR', `/etc/mail/certs')dnl\n" +
+	"define(`confSERVER_CERT', `CERT_DIR/host.cert')dnl\n" +
+	"define(`confSERVER_KEY', `CERT_DIR/host.key')dnl\n" +
+	"define(`confCLIENT_CERT', `CERT_DIR/host.cert')dnl\n" +
+	"define(`confCLIENT_KEY', `CERT_DIR/host.key')dnl\n" +
+	"define(`confCACERT', `CERT_DIR/cacert.pem')dnl\n" +
+	"define(`confCACERT_PATH', `CERT_DIR')dnl\n" +
+	"define(`confDH_PARAMETERS', `CERT_DIR/dh.param')dnl\n" +
+	"define(`confDOMAIN_NAME', `" + anyName + "')dnl\n" +
+	"define(`confLOG_LEVEL', `14')dnl\n" +
+	"define(`confPID_FILE', `/var/run/sendmail.pid')dnl\n" +
+	"define(`STATUS_FILE', `/var/spool/sendmail.st')dnl\n" +
+	"define(`ALIAS_FILE', `/etc/mail/aliases')dnl\n" +
+	"define(`confSERVICE_SWITCH_FILE', `/etc/mail/service.switch')dnl\n" +
+	"define(`confDEF_USER_ID', `mail:mail')dnl\n" +
+	"define(`confTO_IDENT', `0')dnl\ndefine(`confQUEUE_LA', `999')dnl\ndefine(`confREFUSE_LA', `999')dnl\n" +
+	"define(`confDONT_PROBE_INTERFACES', `True')dnl\n" +
+	"FEATURE(`nocanonify')dnl\nFEATURE(`accept_unresolvable_domains')dnl\nFEATURE(`no_default_msa')dnl\n" +
+	"FEATURE(`mailertable', `hash -o /etc/mail/mailertable')dnl\n" +
+	"FEATURE(`local_lmtp', `/usr/libexec/sendmail/mail.local')dnl\n" +
+	"DAEMON_OPTIONS(`Name=IPv4, Family=inet')dnl\nMAILER(local)dnl\nMAILER(smtp)dnl\n"
+
+// baseCF is the sendmail.cf for anyName, made once: m4 takes a while.
+var baseCF = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "bed-cf")
+	if err != nil {
+		return "", err
+	}
+	defer os.RemoveAll(dir)
+	in := filepath.Join(dir, "sendmail.mc")
+	if err := os.WriteFile(in, []byte(mc), 0o600); err != nil {
+		return "", err
+	}
+	var errs bytes.Buffer
+	cmd := exec.Command("m4", "-D_CF_DIR_="+cfDir+"/", cfDir+"/m4/cf.m4", in)
+	cmd.Dir = cfDir + "/cf"
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("m4: %w: %s", err, errs.String())
+	}
+	return string(out), nil
+})
+
+// CF is a sendmail.cf for a host of that name. Each change is "old=>new" on an
+// option line, such as "PidFile=/var/run/sendmail.pid=>PidFile=/x"; one that
+// begins with + is a line to be added.
+func CF(name string, changes ...string) (string, error) {
+	cf, err := baseCF()
+	if err != nil {
+		return "", err
+	}
+	cf = strings.ReplaceAll(cf, anyName, name)
+	for _, c := range changes {
+		if line, add := strings.CutPrefix(c, "+"); add {
+			cf = strings.Replace(cf, "\nO PidFile", "\n"+line+"\nO PidFile", 1)
+			continue
+		}
+		old, new, _ := strings.Cut(c, "=>")
+		if !strings.Contains(cf, old) {
+			return "", fmt.Errorf("sendmail.cf has no %q", old)
+		}
+		cf = strings.ReplaceAll(cf, old, new)
+	}
+	return cf, nil
+}

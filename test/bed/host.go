@@ -1,0 +1,328 @@
+// Package bed runs real sendmails: as root each in namespaces of its own with
+// FreeBSD's paths and port 25, else unprivileged on a high port.
+package bed
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Patience bounds every wait.
+const Patience = 20 * time.Second
+
+// Sendmail is the program as FreeBSD's rc.conf names it.
+const Sendmail = "/usr/sbin/sendmail"
+
+// Host is one machine: network, mount and UTS namespaces, and its own
+// /etc/mail, /var, /run and /dev/log.
+type Host struct {
+	Name, IP string
+	dir      string
+	holder   *exec.Cmd
+	log      *syslog
+}
+
+// Need skips the test by name, with the reason, unless everything is there.
+// Where nothing may be skipped it fails instead.
+func Need(t testing.TB, root bool, programs ...string) {
+	t.Helper()
+	skip := t.Skipf
+	if os.Getenv("MAILCERTD_NOSKIP") != "" {
+		skip = t.Fatalf
+	}
+	if root && os.Geteuid() != 0 {
+		skip("needs root: namespaces of its own")
+	}
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			skip("needs %s: %v", p, err)
+		}
+	}
+}
+
+// NewHost makes a machine that lives as long as the test. Its sendmail.cf has
+// the changes that CF describes. No sendmail runs yet.
+func NewHost(t testing.TB, name, ip string, changes ...string) *Host {
+	t.Helper()
+	Need(t, true, "unshare", "nsenter", "ip", "m4", Sendmail)
+	if _, err := os.Stat(cfDir); err != nil {
+		Need(t, true, "sendmail-cf (Debian's package with "+cfDir+")")
+	}
+	h := &Host{Name: name, IP: ip, dir: tempDir(t)}
+	cf, err := CF(name, changes...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.files(t, cf)
+	h.log = listen(t, filepath.Join(h.dir, "log.sock"))
+	h.start(t)
+	h.Must(t, "ip", "link", "set", "lo", "up")
+	h.Must(t, "/usr/libexec/sendmail/makemap", "-e", "hash", "/etc/mail/mailertable") // stdin is empty
+	h.Must(t, Sendmail, "-bi")
+	t.Cleanup(func() { h.Stop() })
+	return h
+}
+
+// tempDir is short and open: sendmail's children must reach it.
+func tempDir(t testing.TB) string {
+	dir, err := os.MkdirTemp("", "bed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func (h *Host) files(t testing.TB, cf string) {
+	put := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"etc-mail", "run", "var/spool/mqueue", "var/spool/clientmqueue", "var/mail", "var/db", "var/tmp", "olddev"} {
+		if err := os.MkdirAll(filepath.Join(h.dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = os.Symlink("/run", filepath.Join(h.dir, "var/run"))
+	_ = os.Chmod(filepath.Join(h.dir, "var/spool/mqueue"), 0o700)
+	_ = os.Chmod(filepath.Join(h.dir, "var/mail"), 0o3777|os.ModeSticky|os.ModeSetgid)
+	put("var/spool/sendmail.st", "")
+	hosts := "127.0.0.1 localhost\n::1 localhost\n"
+	for ip, name := range Names {
+		hosts += ip + " " + name + "\n"
+	}
+	put("hosts", hosts+h.IP+" "+h.Name+"\n")
+	put("resolv.conf", "")
+	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
+	passwd, _ := os.ReadFile("/etc/passwd")
+	put("passwd", string(passwd)+"alice:x:2001:2001:Alice:/nonexistent:/bin/sh\n")
+	put("etc-mail/service.switch", "hosts files\naliases files\n")
+	put("etc-mail/local-host-names", h.Name+"\n")
+	put("etc-mail/aliases", "postmaster: root\n")
+	put("etc-mail/relay-domains", "10.99\n")
+	put("etc-mail/trusted-users", "")
+	put("etc-mail/access", "")
+	table := ""
+	for _, name := range Names {
+		if name != h.Name {
+			table += name + "\tesmtp:[" + name + "]\n"
+		}
+	}
+	put("etc-mail/mailertable", table)
+	put("etc-mail/helpfile", "")
+	put("etc-mail/sendmail.cf", cf)
+}
+
+// Names are the hosts that know each other.
+var Names = map[string]string{"10.99.0.1": "mail-a.example.test", "10.99.0.2": "mail-b.example.test"}
+
+const setup = `set -e
+d=$1; hostname "$2"
+mount --bind $d/etc-mail /etc/mail
+for f in hosts resolv.conf passwd nsswitch.conf; do mount --bind $d/$f /etc/$f; done
+mount --bind $d/run /run
+mount --bind $d/var /var
+mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev
+for n in null zero random urandom tty; do : > /dev/$n; mount --bind $d/olddev/$n /dev/$n; done
+: > /dev/log; mount --bind $d/log.sock /dev/log
+: > $d/ready
+exec sleep 3600`
+
+func (h *Host) start(t testing.TB) {
+	var out bytes.Buffer
+	h.holder = exec.Command("unshare", "-m", "-u", "-n", "--propagation", "private", "sh", "-c", setup, "_", h.dir, h.Name)
+	h.holder.Stdout, h.holder.Stderr = &out, &out
+	h.holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	if err := h.holder.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-h.holder.Process.Pid, syscall.SIGKILL)
+		_ = h.holder.Wait()
+	})
+	Wait(t, "the namespaces: "+out.String(), func() error { _, err := os.Stat(filepath.Join(h.dir, "ready")); return err })
+}
+
+// Path is where a path of the host lies on this machine: below /etc/mail, /var
+// or /run.
+func (h *Host) Path(p string) string {
+	p = strings.Replace(p, "/var/run/", "/run/", 1)
+	if rest, ok := strings.CutPrefix(p, "/etc/mail"); ok {
+		return filepath.Join(h.dir, "etc-mail", rest)
+	}
+	return filepath.Join(h.dir, p)
+}
+
+// Command prepares a command on the host.
+func (h *Host) Command(args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"-t", strconv.Itoa(h.holder.Process.Pid), "-m", "-u", "-n", "--"}, args...)...)
+}
+
+// Run runs a command on the host; code is its exit status.
+func (h *Host) Run(args ...string) (out string, code int) {
+	b, err := h.Command(args...).CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return string(b), exit.ExitCode()
+	case err != nil:
+		return err.Error(), -1
+	}
+	return string(b), 0
+}
+
+// Must is Run for commands that succeed.
+func (h *Host) Must(t testing.TB, args ...string) string {
+	t.Helper()
+	out, code := h.Run(args...)
+	if code != 0 {
+		t.Fatalf("%s: %s: status %d\n%s", h.Name, strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// Wait asks again and again until ok gives nil, or fails the test.
+func Wait(t testing.TB, what string, ok func() error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err = ok(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("waited %s for %s: %v", Patience, what, err)
+}
+
+// Start starts sendmail as rc.d does and waits until it listens.
+func (h *Host) Start(t testing.TB, args ...string) {
+	t.Helper()
+	if len(args) == 0 {
+		args = []string{Sendmail, "-L", "sm-mta", "-bd", "-q30m"}
+	}
+	h.Must(t, args...)
+	Wait(t, "sendmail to listen", func() error { return h.listening("127.0.0.1:25") })
+}
+
+func (h *Host) listening(addr string) error {
+	host, port, _ := net.SplitHostPort(addr)
+	if out, code := h.Run("bash", "-c", "exec 3<>/dev/tcp/"+host+"/"+port+" && read -t 5 l <&3 && printf 'QUIT\r\n' >&3 && cat <&3"); code != 0 {
+		return errors.New(strings.TrimSpace(out))
+	}
+	return nil
+}
+
+// PID is what the pid file says, 0 for nothing.
+func (h *Host) PID() int {
+	b, _ := os.ReadFile(h.Path("/run/sendmail.pid"))
+	line, _, _ := strings.Cut(string(b), "\n")
+	pid, _ := strconv.Atoi(line)
+	return pid
+}
+
+// Stop ends sendmail and waits until it is gone.
+func (h *Host) Stop() {
+	if pid := h.PID(); pid > 1 {
+		_ = syscall.Kill(pid, syscall.SIGTERM)
+		for range 500 {
+			if h.listening("127.0.0.1:25") != nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// Offers says whether STARTTLS stands in the EHLO reply.
+func (h *Host) Offers(t testing.TB) bool {
+	t.Helper()
+	out := h.Must(t, "bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/25; read -t 5 l <&3; printf "EHLO probe.example.test\r\n" >&3
+while read -t 5 l <&3; do echo "$l"; case $l in "250 "*) break;; esac; done; printf "QUIT\r\n" >&3; cat <&3 >/dev/null`)
+	return strings.Contains(out, "STARTTLS")
+}
+
+// Serial is the serial number that a client sees at addr, "" when it sees none.
+func (h *Host) Serial(addr string) string {
+	out, _ := h.Run("bash", "-c", "echo QUIT | timeout 10 openssl s_client -starttls smtp -connect "+addr+" -name probe.example.test 2>/dev/null | openssl x509 -noout -serial 2>/dev/null")
+	return strings.TrimPrefix(strings.TrimSpace(out), "serial=")
+}
+
+// Log is what syslogd got so far.
+func (h *Host) Log() string { return h.log.text() }
+
+// Complaints are the lines of the log that speak of a file or a failure of TLS.
+func (h *Host) Complaints() []string {
+	var out []string
+	for _, line := range strings.Split(h.Log(), "\n") {
+		if complaint.MatchString(line) {
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+var complaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed)`)
+
+// Connect lays a cable between two hosts.
+func Connect(t testing.TB, a, b *Host) {
+	t.Helper()
+	veth := fmt.Sprintf("v%d", os.Getpid()%100000)
+	if out, err := exec.Command("ip", "link", "add", veth+"a", "netns", strconv.Itoa(a.holder.Process.Pid), "type", "veth", "peer", "name", veth+"b", "netns", strconv.Itoa(b.holder.Process.Pid)).CombinedOutput(); err != nil {
+		t.Fatalf("ip link: %v: %s", err, out)
+	}
+	for h, dev := range map[*Host]string{a: veth + "a", b: veth + "b"} {
+		h.Must(t, "ip", "addr", "add", h.IP+"/24", "dev", dev)
+		h.Must(t, "ip", "link", "set", dev, "up")
+	}
+}
+
+// syslog is a syslogd that keeps what it gets.
+type syslog struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *syslog) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.String()
+}
+
+func listen(t testing.TB, path string) *syslog {
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Chmod(path, 0o666)
+	t.Cleanup(func() { c.Close() })
+	s := &syslog{}
+	go func() {
+		b := make([]byte, 64<<10)
+		for {
+			n, err := c.Read(b)
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			s.buf.Write(bytes.TrimRight(b[:n], "\n\x00"))
+			s.buf.WriteByte('\n')
+			s.mu.Unlock()
+		}
+	}()
+	return s
+}

@@ -1,0 +1,61 @@
+package test
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"mailcertd/test/bed"
+)
+
+// host makes one machine on which mailcertd has run before sendmail starts.
+func host(t *testing.T, changes ...string) (*bed.Host, string) {
+	t.Helper()
+	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1", changes...)
+	m := bed.Binary(t, "")
+	h.Must(t, m, "ensure")
+	return h, m
+}
+
+// After ensure on an empty disk the real sendmail has nothing to complain
+// about and offers STARTTLS with that certificate; after renew it serves the
+// next one without anybody's restarting it.
+func TestFirstBootAndRenewal(t *testing.T) {
+	h, m := host(t)
+	h.Start(t)
+	if c := h.Complaints(); len(c) > 0 {
+		t.Errorf("sendmail complains:\n%s", strings.Join(c, "\n"))
+	}
+	if !strings.Contains(h.Log(), "Diffie-Hellman init, key=3072 bit") {
+		t.Errorf("dh.param was not read:\n%s", h.Log())
+	}
+	if !h.Offers(t) || h.Serial("127.0.0.1:25") != "01" {
+		t.Fatalf("serves %q", h.Serial("127.0.0.1:25"))
+	}
+	before := h.PID()
+	out := h.Must(t, m, "renew")
+	if !strings.Contains(out, "sendmail serves serial 02 at 127.0.0.1:25") {
+		t.Errorf("renew says:\n%s", out)
+	}
+	if got := h.Serial("127.0.0.1:25"); got != "02" {
+		t.Errorf("serves %q after renew", got)
+	}
+	if h.PID() == before {
+		t.Error("sendmail was not restarted")
+	}
+	if n := strings.Count(h.Log(), "restarting"); n != 1 {
+		t.Errorf("%d restarts\n%s", n, h.Log())
+	}
+	if out := h.Must(t, m, "ensure"); !strings.Contains(out, "nothing to do") {
+		t.Errorf("a second ensure:\n%s", out)
+	}
+	if out := h.Must(t, m, "renew", "--rekey"); !strings.Contains(out, "serves serial 03") {
+		t.Errorf("renew --rekey says:\n%s", out)
+	}
+	if err := os.RemoveAll(h.Path("/var/db/mailcertd")); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := h.Run(m, "check"); code != 0 {
+		t.Errorf("without the state: %d\n%s", code, out)
+	}
+}
