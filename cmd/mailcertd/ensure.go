@@ -92,7 +92,11 @@ func (a *app) printDone(r keeper.Result) {
 	if p := r.Pickup; p != nil {
 		switch p.Result {
 		case plan.Proven:
-			fmt.Fprintf(a.out, "sendmail serves serial %s at %s\n", p.Serial, p.Addr)
+			note := ""
+			if p.Detail != "" {
+				note = " (" + p.Detail + ")"
+			}
+			fmt.Fprintf(a.out, "sendmail serves serial %s at %s%s\n", p.Serial, p.Addr, note)
 		default:
 			fmt.Fprintf(a.out, "sendmail: %s\n", p.Detail)
 		}

@@ -213,7 +213,7 @@ func (k *Keeper) owe(obs plan.Observed, st *state.State, after certdir.Dir, now 
 		cf = *obs.RunningCF
 	}
 	set := plan.SetID(after)
-	if !plan.NamesOurs(cf, obs.Certs) || !plan.Running(obs.MTA) {
+	if !plan.NamesOurs(cf, obs.Certs) || !plan.MayRun(obs.MTA) {
 		return
 	}
 	if st.Delivered.Set == set && st.Delivered.Instance == plan.InstanceID(plan.Instance(obs.MTA)) {

@@ -113,7 +113,7 @@ const lockPatience = 3 * time.Minute
 // returns the first error that stopped it; Result.Plan then says what is left.
 func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	r := k.Check(ctx, wish)
-	if !k.hasWork(r.Plan, r.Observed) {
+	if !k.hasWork(r.Plan, r.Observed) && !(wish.Once && r.Plan.State.Debt != nil) {
 		k.tell(r.Plan)
 		return r, nil
 	}

@@ -96,6 +96,13 @@ func InstanceID(i state.Instance) string {
 // survive a HUP.
 func Running(id mta.Identity) bool { return id.Status.Serving() }
 
+// MayRun says that a sendmail may be serving: one that is identified, or one
+// that cannot be told, because the pid file or the process in it makes no
+// sense. Whether somebody listens is then found out by asking.
+func MayRun(id mta.Identity) bool {
+	return id.Status != mta.NotRunning && id.Status != mta.NoListener
+}
+
 // pickup decides whether a running sendmail owes it to us to read what lies on
 // the disk. The debt itself is worked off by deliver.
 func (a *assessment) pickup(p *Plan) {
@@ -123,7 +130,7 @@ func (a *assessment) pickup(p *Plan) {
 	done := p.State.Delivered
 	inst := Instance(a.obs.MTA)
 	switch {
-	case !Running(a.obs.MTA):
+	case !MayRun(a.obs.MTA):
 		if done.Set != set || done.Instance != "" {
 			p.State.Delivered = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}
 		}

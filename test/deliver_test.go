@@ -1,0 +1,258 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mailcertd/test/bed"
+)
+
+// wrapper stands in for FreeBSD's mailwrapper(8), with a switch to make it fail.
+const wrapper = `#!/usr/bin/perl
+exit 1 if -e "/etc/mail/die";
+open(my $f, "<", "/etc/mail/mailer.conf") or die;
+while (<$f>) { my @w = split; if (@w >= 2 && $w[0] eq "sendmail") { my $p = $w[1]; exec { $p } $0, @ARGV; die } }
+die "no sendmail in mailer.conf\n";
+`
+
+func write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wrapped puts sendmail behind a mailwrapper at /etc/mail/bin/sendmail.
+func wrapped(t *testing.T, h *bed.Host) {
+	write(t, h.Path("/etc/mail/bin/mailwrapper"), wrapper, 0o755)
+	write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /usr/libexec/sendmail/sendmail\n", 0o644)
+	if err := os.Symlink("mailwrapper", h.Path("/etc/mail/bin/sendmail")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail:\n  program: /etc/mail/bin/sendmail\n  start_command: [sh, -c, 'rm -f /etc/mail/die; exec /etc/mail/bin/sendmail -L sm-mta -bd -q30m']\n", 0o644)
+}
+
+// Each case ends in a clear report, and a sendmail that runs goes on running.
+func TestDelivery(t *testing.T) {
+	const conf = "--config=/etc/mail/mailcertd.yaml"
+	for _, c := range []struct {
+		name   string
+		start  []string // nil: as rc.d does
+		before func(*testing.T, *bed.Host)
+		damage func(*testing.T, *bed.Host)
+		args   []string
+		code   int    // of renew
+		says   string // in its output
+		serial string // that is served afterwards; "" when nobody listens
+		pid    bool   // the process in the pid file is the one from before
+	}{
+		{name: "relative argv0", start: []string{"sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m"},
+			code: 1, says: "a relative path: a HUP would end it", serial: "01", pid: true},
+		{name: "unknown option in sendmail.cf", damage: func(t *testing.T, h *bed.Host) {
+			appendFile(t, h.Path("/etc/mail/sendmail.cf"), "O NoSuchOption=1\n")
+		}, code: 1, says: "no HUP was sent", serial: "01", pid: true},
+		{name: "sendmail.cf changed and sane", damage: func(t *testing.T, h *bed.Host) {
+			appendFile(t, h.Path("/etc/mail/sendmail.cf"), "# a comment\n")
+		}, code: 0, says: "serves serial 02", serial: "02"},
+		{name: "pid file of another process", damage: func(t *testing.T, h *bed.Host) {
+			cmd := h.Command("sleep", "60")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan error, 1)
+			go func() { done <- cmd.Wait() }()
+			t.Cleanup(func() {
+				select {
+				case err := <-done:
+					t.Errorf("the other process was ended: %v", err)
+				default:
+					_ = cmd.Process.Kill()
+				}
+			})
+			// The pid of sleep itself: nsenter executes it.
+			write(t, h.Path("/run/sendmail.pid"), fmt.Sprintf("%d\n/usr/sbin/sendmail -L sm-mta -bd -q30m\n", cmd.Process.Pid), 0o600)
+		}, code: 1, says: "which is not sendmail", serial: "01", pid: true},
+		{name: "garbage in the pid file", damage: func(t *testing.T, h *bed.Host) {
+			write(t, h.Path("/run/sendmail.pid"), "hello\n", 0o600)
+		}, code: 1, says: "no process ID", serial: "01", pid: true},
+		{name: "behind mailwrapper", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+			args: []string{conf}, code: 0, says: "serves serial 02", serial: "02"},
+		{name: "mailer.conf names another program", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+			damage: func(t *testing.T, h *bed.Host) {
+				write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /bin/true\n", 0o644)
+			},
+			args: []string{conf}, code: 1, says: "a HUP would start /", serial: "01", pid: true},
+		{name: "gone after the HUP", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+			damage: func(t *testing.T, h *bed.Host) { write(t, h.Path("/etc/mail/die"), "", 0o644) },
+			args:   []string{conf}, code: 0, says: "was gone after its HUP and was started again", serial: "02"},
+		{name: "queue runner alone", start: []string{bed.Sendmail, "-L", "sm-queue", "-q30m"}, code: 0, pid: true},
+		{name: "not running", start: []string{"true"}, code: 0},
+		{name: "foreground daemon", start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0, says: "serves serial 02", serial: "02", pid: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, m := host(t)
+			if c.before != nil {
+				c.before(t, h)
+			}
+			if c.serial == "" {
+				if c.start != nil {
+					h.Must(t, c.start...)
+				}
+				if c.pid {
+					bed.Wait(t, "the pid file", func() error { _, err := os.Stat(h.Path("/run/sendmail.pid")); return err })
+				}
+			} else {
+				h.Start(t, c.start...)
+			}
+			if c.damage != nil {
+				c.damage(t, h)
+			}
+			pid := h.PID()
+			out, code := h.Run(append([]string{m}, append(c.args, "renew")...)...)
+			if code != c.code || !strings.Contains(out, c.says) {
+				t.Errorf("renew: status %d, want %d and %q:\n%s", code, c.code, c.says, out)
+			}
+			if got := h.Serial("127.0.0.1:25"); got != c.serial {
+				t.Errorf("serves %q, want %q\n%s", got, c.serial, h.Log())
+			}
+			if same := h.PID() == pid; same != c.pid && c.serial != "" {
+				t.Errorf("pid %d became %d", pid, h.PID())
+			}
+			if c.serial == "" && pid > 1 && syscall.Kill(pid, 0) != nil {
+				t.Error("the queue runner is gone")
+			}
+			status, _ := h.Run(append([]string{m}, append(c.args, "status", "--json")...)...)
+			var rep struct {
+				Sendmail struct {
+					Owed bool `json:"pickup_owed"`
+				} `json:"sendmail"`
+			}
+			if err := json.Unmarshal([]byte(status), &rep); err != nil {
+				t.Fatalf("%v:\n%s", err, status)
+			}
+			if rep.Sendmail.Owed != (c.code == 1) {
+				t.Errorf("owed: %v\n%s", rep.Sendmail.Owed, status)
+			}
+		})
+	}
+}
+
+func appendFile(t *testing.T, path, text string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(b)+text, 0o644)
+}
+
+// A report is no dead end: when the cause is gone the next ensure delivers.
+func TestDebtIsPaidLater(t *testing.T) {
+	h, m := host(t)
+	h.Start(t)
+	appendFile(t, h.Path("/etc/mail/sendmail.cf"), "O NoSuchOption=1\n")
+	if out, code := h.Run(m, "renew"); code != 1 {
+		t.Fatalf("status %d\n%s", code, out)
+	}
+	b, _ := os.ReadFile(h.Path("/etc/mail/sendmail.cf"))
+	write(t, h.Path("/etc/mail/sendmail.cf"), strings.Replace(string(b), "O NoSuchOption=1\n", "", 1), 0o644)
+	if out, code := h.Run(m, "ensure"); code != 0 || h.Serial("127.0.0.1:25") != "02" {
+		t.Errorf("status %d, serves %q\n%s", code, h.Serial("127.0.0.1:25"), out)
+	}
+}
+
+// Whoever restarts sendmail settles the debt: no HUP, no probe.
+func TestRestartedByHand(t *testing.T) {
+	h, m := host(t)
+	h.Start(t, "sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m")
+	if _, code := h.Run(m, "renew"); code != 1 {
+		t.Fatal("a relative argv[0] was no problem")
+	}
+	h.Stop()
+	h.Start(t)
+	probes := strings.Count(h.Log(), "did not issue MAIL")
+	if out, code := h.Run(m, "ensure"); code != 0 || strings.Contains(h.Log(), "restarting") {
+		t.Errorf("status %d\n%s\n%s", code, out, h.Log())
+	}
+	if n := strings.Count(h.Log(), "did not issue MAIL"); n != probes {
+		t.Errorf("%d probes without a reason", n-probes)
+	}
+}
+
+// The addresses come from sendmail.cf: IPv6 and other ports.
+func TestListeners(t *testing.T) {
+	for _, c := range []struct{ name, options, addr string }{
+		{"IPv6", "Name=v6, Family=inet6", "[::1]:25"},
+		{"another port", "Name=v4, Family=inet, Port=2525", "127.0.0.1:2525"},
+		{"one address", "Name=v4, Family=inet, Addr=127.0.0.7, Port=587, M=Ea", "127.0.0.7:587"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, m := host(t, "DaemonPortOptions=Name=IPv4, Family=inet=>DaemonPortOptions="+c.options)
+			h.Must(t, bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m")
+			bed.Wait(t, "sendmail to listen", func() error {
+				if s := h.Serial(c.addr); s != "01" {
+					return fmt.Errorf("serves %q", s)
+				}
+				return nil
+			})
+			if out, code := h.Run(m, "renew"); code != 0 || !strings.Contains(out, "serves serial 02 at "+c.addr) {
+				t.Errorf("status %d\n%s", code, out)
+			}
+			h.Stop()
+		})
+	}
+}
+
+// Two hosts whose certificates come from one CA trust each other.
+func TestTwoHosts(t *testing.T) {
+	a, m := host(t)
+	b := bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
+	bed.Connect(t, a, b)
+	// What an owner does today: the CA issues for b, and the files are carried over.
+	ca, certs := a.Path("/etc/mail/CA"), b.Path("/etc/mail/certs")
+	if err := os.MkdirAll(certs, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.Must(t, "sh", "-ec", `cd /etc/mail/CA; openssl req -config openssl.cnf -newkey rsa:2048 -nodes -keyout b.key -out b.csr -subj /CN=mail-b.example.test -addext subjectAltName=DNS:mail-b.example.test
+		openssl ca -config openssl.cnf -batch -notext -in b.csr -out b.cert`)
+	for from, to := range map[string]string{"b.key": "host.key", "b.cert": "host.cert", "cacert.pem": "cacert.pem"} {
+		data, err := os.ReadFile(filepath.Join(ca, from))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(certs, to), string(data), 0o600)
+	}
+	write(t, b.Path("/etc/mail/mailcertd.yaml"), "issuer: none\n", 0o644)
+	b.Must(t, m, "--config=/etc/mail/mailcertd.yaml", "ensure") // hash link, modes, dh.param
+	a.Start(t)
+	b.Start(t)
+	cmd := a.Command(bed.Sendmail, "-Am", "-oi", "-f", "root@mail-a.example.test", "alice@mail-b.example.test")
+	cmd.Stdin = strings.NewReader("Subject: hello\n\nhello\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for h, side := range map[*bed.Host]string{a: "STARTTLS=client", b: "STARTTLS=server"} {
+		bed.Wait(t, side+" in the log of "+h.Name, func() error {
+			for _, line := range strings.Split(h.Log(), "\n") {
+				if strings.Contains(line, side+", relay=") && strings.Contains(line, "verify=") {
+					if !strings.Contains(line, "verify=OK") {
+						t.Fatalf("%s: %s", h.Name, line)
+					}
+					return nil
+				}
+			}
+			return fmt.Errorf("not yet:\n%s", h.Log())
+		})
+	}
+}
