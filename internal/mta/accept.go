@@ -94,6 +94,15 @@ func Judge(cf CF, f Files) Verdict {
 			j.complain(f.DH.Path, "cannot read DH parameters: "+f.DH.Err.Error(), false)
 		}
 	}
+	for _, n := range cf.More {
+		crl := n.Path == cf.CRL
+		switch {
+		case !n.Exists && !crl:
+			j.complain(n.Path, "unsafe: No such file or directory: the second pair is incomplete, init=0", true)
+		case crl && (!n.Exists || n.Size == 0):
+			j.complain(n.Path, "PEM_read_bio_X509_CRL failed: it is missing or empty", false)
+		}
+	}
 	v := Verdict{Offered: true, Complaints: j.out}
 	for _, c := range j.out {
 		v.Offered = v.Offered && !c.Fatal

@@ -31,7 +31,10 @@ type CF struct {
 	DontBlame              []string // DontBlameSendmail, in lower case
 	RunAsUser, TrustedUser string
 	Listeners              []Listener
-	Problems               []string // what could not be read, for people
+	// More are the files that it names beside the ones of the certs directory: a
+	// second pair, the CRL. Looked at by ReadCF alone.
+	More     []durable.Node
+	Problems []string // what could not be read, for people
 }
 
 // Listener is one DaemonPortOptions.
@@ -56,6 +59,14 @@ func ReadCF(path string) CF {
 	}
 	n.Data = nil
 	cf.Path, cf.Node = path, n
+	for _, names := range [][]string{cf.ServerCert, cf.ServerKey} {
+		for _, name := range names[min(1, len(names)):] {
+			cf.More = append(cf.More, durable.Look(name))
+		}
+	}
+	if cf.CRL != "" {
+		cf.More = append(cf.More, durable.Look(cf.CRL))
+	}
 	return cf
 }
 
