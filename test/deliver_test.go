@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"mailcertd/test/bed"
@@ -66,22 +65,8 @@ func TestDelivery(t *testing.T) {
 			appendFile(t, h.Path("/etc/mail/sendmail.cf"), "# a comment\n")
 		}, code: 0, says: "serves serial 02", serial: "02"},
 		{name: "pid file of another process", damage: func(t *testing.T, h *bed.Host) {
-			cmd := h.Command("sleep", "60")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			done := make(chan error, 1)
-			go func() { done <- cmd.Wait() }()
-			t.Cleanup(func() {
-				select {
-				case err := <-done:
-					t.Errorf("the other process was ended: %v", err)
-				default:
-					_ = cmd.Process.Kill()
-				}
-			})
-			// The pid of sleep itself: nsenter executes it.
-			write(t, h.Path("/run/sendmail.pid"), fmt.Sprintf("%d\n/usr/sbin/sendmail -L sm-mta -bd -q30m\n", cmd.Process.Pid), 0o600)
+			other := strings.TrimSpace(h.Must(t, "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"))
+			write(t, h.Path("/run/sendmail.pid"), other+"\n/usr/sbin/sendmail -L sm-mta -bd -q30m\n", 0o600)
 		}, code: 1, says: "which is not sendmail", serial: "01", pid: true},
 		{name: "garbage in the pid file", damage: func(t *testing.T, h *bed.Host) {
 			write(t, h.Path("/run/sendmail.pid"), "hello\n", 0o600)
@@ -101,6 +86,7 @@ func TestDelivery(t *testing.T) {
 		{name: "foreground daemon", start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0, says: "serves serial 02", serial: "02", pid: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			h, m := host(t)
 			if c.before != nil {
 				c.before(t, h)
@@ -129,8 +115,8 @@ func TestDelivery(t *testing.T) {
 			if same := h.PID() == pid; same != c.pid && c.serial != "" {
 				t.Errorf("pid %d became %d", pid, h.PID())
 			}
-			if c.serial == "" && pid > 1 && syscall.Kill(pid, 0) != nil {
-				t.Error("the queue runner is gone")
+			if c.pid && pid > 1 && !h.Alive(pid) {
+				t.Errorf("process %d is gone", pid)
 			}
 			status, _ := h.Run(append([]string{m}, append(c.args, "status", "--json")...)...)
 			var rep struct {

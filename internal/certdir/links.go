@@ -19,13 +19,6 @@ type LinkChange struct {
 	Foreign bool
 }
 
-// slot is one number of one hash.
-type slot struct {
-	link   *Link  // nil: free
-	target string // what ought to stand there; "" when the present entry stays or nothing is wanted
-	stays  bool
-}
-
 // Links works out the changes that make every wanted subject hash reachable.
 // want maps a target within the directory (cacert.pem, trust/x.pem) to the
 // certificates in it. OpenSSL reads HASH.0, HASH.1 and so on up to the first

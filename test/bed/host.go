@@ -25,12 +25,13 @@ const Patience = 20 * time.Second
 // Sendmail is the program as FreeBSD's rc.conf names it.
 const Sendmail = "/usr/sbin/sendmail"
 
-// Host is one machine: network, mount and UTS namespaces, and its own
+// Host is one machine: network, mount, PID and UTS namespaces, and its own
 // /etc/mail, /var, /run and /dev/log.
 type Host struct {
 	Name, IP string
 	dir      string
 	holder   *exec.Cmd
+	init     string // the pid of its first process, as seen from here
 	log      *syslog
 }
 
@@ -141,12 +142,13 @@ mount --bind $d/var /var
 mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev
 for n in null zero random urandom tty; do : > /dev/$n; mount --bind $d/olddev/$n /dev/$n; done
 : > /dev/log; mount --bind $d/log.sock /dev/log
+mount -t proc proc /proc
 : > $d/ready
-exec sleep 3600`
+sleep 3600; :`
 
 func (h *Host) start(t testing.TB) {
 	var out bytes.Buffer
-	h.holder = exec.Command("unshare", "-m", "-u", "-n", "--propagation", "private", "sh", "-c", setup, "_", h.dir, h.Name)
+	h.holder = exec.Command("unshare", "-m", "-u", "-n", "-p", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", setup, "_", h.dir, h.Name)
 	h.holder.Stdout, h.holder.Stderr = &out, &out
 	h.holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := h.holder.Start(); err != nil {
@@ -157,6 +159,11 @@ func (h *Host) start(t testing.TB) {
 		_ = h.holder.Wait()
 	})
 	Wait(t, "the namespaces: "+out.String(), func() error { _, err := os.Stat(filepath.Join(h.dir, "ready")); return err })
+	pid := strconv.Itoa(h.holder.Process.Pid)
+	b, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
+	if h.init = strings.TrimSpace(string(b)); err != nil || h.init == "" {
+		t.Fatalf("the first process of the namespaces: %v", err)
+	}
 }
 
 // Path is where a path of the host lies on this machine: below /etc/mail, /var
@@ -171,7 +178,7 @@ func (h *Host) Path(p string) string {
 
 // Command prepares a command on the host.
 func (h *Host) Command(args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"-t", strconv.Itoa(h.holder.Process.Pid), "-m", "-u", "-n", "--"}, args...)...)
+	return exec.Command("nsenter", append([]string{"-t", h.init, "-m", "-u", "-n", "-p", "--"}, args...)...)
 }
 
 // Run runs a command on the host; code is its exit status.
@@ -227,7 +234,7 @@ func (h *Host) listening(addr string) error {
 	return nil
 }
 
-// PID is what the pid file says, 0 for nothing.
+// PID is what the pid file says, in the numbers of the host; 0 for nothing.
 func (h *Host) PID() int {
 	b, _ := os.ReadFile(h.Path("/run/sendmail.pid"))
 	line, _, _ := strings.Cut(string(b), "\n")
@@ -235,10 +242,16 @@ func (h *Host) PID() int {
 	return pid
 }
 
+// Alive says that the host has a process with that pid.
+func (h *Host) Alive(pid int) bool {
+	_, code := h.Run("kill", "-0", strconv.Itoa(pid))
+	return code == 0
+}
+
 // Stop ends sendmail and waits until it is gone.
 func (h *Host) Stop() {
 	if pid := h.PID(); pid > 1 {
-		_ = syscall.Kill(pid, syscall.SIGTERM)
+		h.Run("kill", strconv.Itoa(pid))
 		for range 500 {
 			if h.listening("127.0.0.1:25") != nil {
 				break
@@ -282,7 +295,7 @@ var complaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed)`)
 func Connect(t testing.TB, a, b *Host) {
 	t.Helper()
 	veth := fmt.Sprintf("v%d", os.Getpid()%100000)
-	if out, err := exec.Command("ip", "link", "add", veth+"a", "netns", strconv.Itoa(a.holder.Process.Pid), "type", "veth", "peer", "name", veth+"b", "netns", strconv.Itoa(b.holder.Process.Pid)).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ip", "link", "add", veth+"a", "netns", a.init, "type", "veth", "peer", "name", veth+"b", "netns", b.init).CombinedOutput(); err != nil {
 		t.Fatalf("ip link: %v: %s", err, out)
 	}
 	for h, dev := range map[*Host]string{a: veth + "a", b: veth + "b"} {
