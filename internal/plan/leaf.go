@@ -69,6 +69,9 @@ var needs = []need{
 	{reason: NotYetValid, severity: Error, path: certPath,
 		applies: func(a *assessment) bool { return a.owner.mine() && a.now.Before(a.leaf.NotBefore) },
 		text:    func(a *assessment) string { return "not valid before " + day(a.leaf.NotBefore) }},
+	{reason: IssuerGone, severity: Error, path: certPath,
+		applies: func(a *assessment) bool { return a.owner == Ours && a.hasCA && !a.issuedHere(a.leaf) },
+		text:    func(*assessment) string { return "the CA that issued it is gone; there is another one" }},
 	{reason: WrongName, severity: Error, path: certPath,
 		applies: func(a *assessment) bool {
 			return a.owner.mine() && a.name != "" && !a.covers(a.leaf) && a.nameSettled()

@@ -38,10 +38,8 @@ func (a *assessment) ownerOf(c *x509.Certificate) Owner {
 	if c == nil {
 		return Nobody
 	}
-	for _, g := range a.generations() {
-		if issuedUnder(c, g) {
-			return Ours
-		}
+	if a.issuedHere(c) {
+		return Ours
 	}
 	if selfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
 		return Interim
@@ -98,6 +96,11 @@ func (a *assessment) generations() []*x509.Certificate {
 		}
 	}
 	return out
+}
+
+// issuedHere says that a generation in the CA directory issued c.
+func (a *assessment) issuedHere(c *x509.Certificate) bool {
+	return slices.ContainsFunc(a.generations(), func(g *x509.Certificate) bool { return issuedUnder(c, g) })
 }
 
 // keyIsOurs says that the installed key was made or certified by us.

@@ -21,6 +21,7 @@ const (
 	WrongName       Reason = "wrong-name"        // host.cert is for other names than the configuration wants
 	NoSAN           Reason = "no-san"            // an adopted certificate that has its name in the CN only
 	WrongPurpose    Reason = "wrong-purpose"     // host.cert lacks serverAuth or clientAuth
+	IssuerGone      Reason = "issuer-gone"       // host.cert is ours, and no CA that is there issued it
 	StanzaSet       Reason = "stanza-set"        // made by the base system's rc.d/sendmail
 	InterimSet      Reason = "interim-set"       // our own self-signed stop-gap, and a CA can sign again
 	Due             Reason = "renewal-due"       // a third of the lifetime is left

@@ -45,13 +45,12 @@ func (a *assessment) set(p *Plan) {
 	default:
 		a.pair(p, c)
 	}
-	if p.has(Obtain) {
-		return // everything is installed together when the answer is there
-	}
 	a.strip(p, c)
 	a.trust(p, c)
 	a.parameters(p, c)
-	a.emit(p, c)
+	if !p.has(Obtain) { // everything is installed together when the answer is there
+		a.emit(p, c)
+	}
 }
 
 // pair puts into c what host.key and host.cert need, or asks for it.

@@ -90,7 +90,7 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
 	kept := a.keptForeign() || a.held()
 	want := ca.Bundle(a.obs.CA, a.now)
-	mended := len(want) > 0 || c.Interim != nil || a.leaf != nil
+	mended := len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain)
 	reason := Reason("")
 	switch {
 	case !e.Node.Exists:
