@@ -147,7 +147,9 @@ var damages = map[string]func(path string, good []byte) error{
 	"empty":     func(p string, _ []byte) error { return os.Truncate(p, 0) },
 	"truncated": func(p string, b []byte) error { return os.Truncate(p, int64(len(b)/2)) },
 	"garbage":   func(p string, _ []byte) error { return os.WriteFile(p, []byte("hello\n"), 0o600) },
-	"binary":    func(p string, _ []byte) error { return os.WriteFile(p, bytes.Repeat([]byte{0x30, 0x82, 1, 2, 0}, 99), 0o600) },
+	"binary": func(p string, _ []byte) error {
+		return os.WriteFile(p, bytes.Repeat([]byte{0x30, 0x82, 1, 2, 0}, 99), 0o600)
+	},
 	"dangling": func(p string, _ []byte) error {
 		if err := os.Remove(p); err != nil {
 			return err

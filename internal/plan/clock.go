@@ -1,6 +1,9 @@
 package plan
 
-import "time"
+import (
+	"crypto/x509"
+	"time"
+)
 
 // clock is what may be believed of the wall clock (promise: a wrong clock
 // never signs over a working set, and never moves the mark).
@@ -65,6 +68,16 @@ func (a *assessment) clockProblems(p *Plan) {
 			p.State.HighWater = a.now.UTC().Truncate(time.Second)
 		}
 	}
+}
+
+// tooEarly says that c is not valid yet and that a better one can be had. By a
+// clock that runs behind the CA's own beginning, none can: c is as good as any.
+func (a *assessment) tooEarly(c *x509.Certificate) bool {
+	if !a.now.Before(c.NotBefore) {
+		return false
+	}
+	g := a.obs.CA.Current.Cert
+	return g == nil || !a.now.Before(g.NotBefore) || c.NotBefore.After(g.NotBefore)
 }
 
 // maySign says that a certificate may be signed now: always over a set that

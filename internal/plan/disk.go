@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
@@ -108,6 +109,10 @@ func (a *assessment) mayMend(path string) bool {
 	return path == base || filepath.Dir(path) == base || path == filepath.Dir(base)
 }
 
+// oldKeyKept is how long a replaced key of our own stays after its successor
+// is in use.
+const oldKeyKept = 7 * 24 * time.Hour
+
 func (a *assessment) housekeeping(p *Plan) {
 	var own []durable.Generation
 	for _, g := range a.obs.Archive {
@@ -120,8 +125,11 @@ func (a *assessment) housekeeping(p *Plan) {
 			p.do(Action{Kind: PruneArchive, Reason: ArchivePrune, ID: g.ID, Text: "drop archived generation " + g.ID})
 		}
 	}
-	for _, k := range a.obs.State.OldKeys {
+	inUse := a.works() && p.State.Debt == nil && !p.has(Install) && !p.has(Obtain)
+	for i, k := range p.State.OldKeys {
 		switch {
+		case k.After.IsZero() && inUse: // its successor is in use from now on
+			p.State.OldKeys[i].After = a.stamp().Add(oldKeyKept)
 		case k.After.IsZero():
 		case !a.now.Before(k.After) && a.clock == clockFine:
 			p.do(Action{Kind: DeleteOldKey, Reason: OldKeyDelete, ID: k.Generation, Path: k.Name,

@@ -67,7 +67,7 @@ var needs = []need{
 		applies: func(a *assessment) bool { return a.owner.mine() && a.now.After(a.leaf.NotAfter) },
 		text:    func(a *assessment) string { return "expired on " + day(a.leaf.NotAfter) }},
 	{reason: NotYetValid, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.owner.mine() && a.now.Before(a.leaf.NotBefore) },
+		applies: func(a *assessment) bool { return a.owner.mine() && a.tooEarly(a.leaf) },
 		text:    func(a *assessment) string { return "not valid before " + day(a.leaf.NotBefore) }},
 	{reason: IssuerGone, severity: Error, path: certPath,
 		applies: func(a *assessment) bool { return a.owner == Ours && a.hasCA && !a.issuedHere(a.leaf) },

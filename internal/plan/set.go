@@ -155,7 +155,7 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		if !pki.SamePublicKey(c.PublicKey, pub) || !hasSAN(c) || !a.covers(c) || !bothPurposes(c) {
 			continue
 		}
-		if a.now.Before(c.NotBefore) || a.now.After(c.NotAfter) || !a.living(c) || LeafID(c) == LeafID(a.leaf) {
+		if a.tooEarly(c) || a.now.After(c.NotAfter) || !a.living(c) || LeafID(c) == LeafID(a.leaf) {
 			continue
 		}
 		_, installedBefore := a.obs.State.Ours[FileID(digest(pki.EncodeCertificate(c.Raw)))]
