@@ -46,7 +46,7 @@ func (o *Observed) fault(kind FaultKind, name string, mendable bool, want, got s
 func (o *Observed) faults(index durable.Node, torn bool, newCerts []string) {
 	dir := o.Dir.Path
 	look := func(name string) durable.Node { return durable.Look(filepath.Join(dir, name)) }
-	if p, err := durable.OpenSet(nil, dir).Pending(); err == nil && (p.Journal || p.Damaged || len(p.Staged) > 0) {
+	if p, err := durable.OpenSet(nil, dir).Pending(); err == nil && (p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0) {
 		o.fault(FaultInterrupted, "", true, "", "")
 	}
 	o.modes()

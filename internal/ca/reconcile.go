@@ -49,7 +49,7 @@ func reconcile(disk *durable.Disk, dir string) error {
 	set := durable.OpenSet(disk, dir)
 	if p, err := set.Pending(); err != nil {
 		return err
-	} else if p.Journal || p.Damaged || len(p.Staged) > 0 {
+	} else if p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0 {
 		if _, err := set.Recover(); err != nil {
 			return err
 		}
@@ -72,6 +72,11 @@ func reconcile(disk *durable.Disk, dir string) error {
 		return err
 	}
 	if want := o.nextSerial(names); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+		if o.Serial == nil { // not a number: somebody may want to know what it was
+			if err := keepAside(disk, filepath.Join(dir, serialName)); err != nil {
+				return err
+			}
+		}
 		if err := writeSerial(disk, dir, want); err != nil {
 			return err
 		}
@@ -102,7 +107,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 		return nil
 	}
 	if torn {
-		if err := disk.Replace(fmt.Sprintf("%s.bad-%d", path, have.Modified.Unix()), have.Data, publicMode); err != nil {
+		if err := keepAside(disk, path); err != nil {
 			return err
 		}
 	}
@@ -128,6 +133,15 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	return disk.Replace(path, data, publicMode)
 }
 
+// keepAside copies a file that is about to be mended to NAME.bad-TIME.
+func keepAside(disk *durable.Disk, path string) error {
+	n := durable.Read(path, maxIndex)
+	if n.Err != nil || len(n.Data) == 0 {
+		return n.Err
+	}
+	return disk.Replace(fmt.Sprintf("%s.bad-%d", path, n.Modified.UnixNano()), n.Data, publicMode)
+}
+
 func lastLine(data []byte) int {
 	for i := len(data) - 1; i >= 0; i-- {
 		if data[i] == '\n' {
@@ -151,6 +165,9 @@ func writeSerial(disk *durable.Disk, dir string, n *big.Int) error {
 func notUnique(disk *durable.Disk, dir string) error {
 	if saysNotUnique(dir) {
 		return nil
+	}
+	if err := keepAside(disk, filepath.Join(dir, attrName)); err != nil {
+		return err
 	}
 	return disk.Replace(filepath.Join(dir, attrName), []byte("unique_subject = no\n"), publicMode)
 }

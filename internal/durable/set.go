@@ -94,6 +94,7 @@ type Pending struct {
 	Journal bool     // a complete journal: the change is committed and must be finished
 	Damaged bool     // a journal that cannot be read
 	Staged  []string // staged files, by name; the journal is not among them
+	Empty   bool     // a staging area with nothing in it
 }
 
 // Pending looks at the staging area and changes nothing.
@@ -114,6 +115,7 @@ func (s *Set) Pending() (Pending, error) {
 		p.Staged = append(p.Staged, strings.ReplaceAll(e.Name(), "%", "/"))
 	}
 	sort.Strings(p.Staged)
+	p.Empty = len(entries) == 0
 	return p, nil
 }
 

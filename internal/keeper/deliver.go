@@ -31,8 +31,9 @@ const (
 	// sendmail that got a HUP is called gone.
 	goneAfter = 10 * time.Second
 	// crashPatience is how long a HUP that was noted but not confirmed as sent
-	// may still be under way after a crash of ours.
-	crashPatience  = 2 * time.Minute
+	// may still be under way after a crash of ours. A sendmail that got one stops
+	// listening as soon as its main loop turns, every 5 s at the latest.
+	crashPatience  = 10 * time.Second
 	pollEvery      = 50 * time.Millisecond
 	keptDeliveries = 20
 )
@@ -104,9 +105,16 @@ func (k *Keeper) settleDebt(ctx context.Context, r *Result, st *state.State) (*P
 	if hup, noted := hupOf(d, plan.Instance(id)); noted {
 		// It was signalled before, by a process of ours that did not live to see
 		// the outcome, or in vain: look first.
-		if p, err := k.prove(ctx, r, id); err == nil && plan.Instance(id).Started.After(changed) {
+		p, err := k.prove(ctx, r, id)
+		age := k.o.Now().Sub(hup.At)
+		switch {
+		case err == nil && plan.Instance(id).Started.After(changed):
 			return p, nil
-		} else if hup.Sent || k.o.Now().Sub(hup.At) < crashPatience {
+		case age < crashPatience && (hup.Sent || !errors.Is(err, errServesAnother)):
+			return k.await(ctx, r, st, id) // it is restarting right now
+		case !hup.Sent && errors.Is(err, errServesAnother) && k.stillServes(ctx, r, id, hup) == nil:
+			// the signal was noted and never sent
+		default:
 			if err == nil {
 				err = errors.New("the certificate is served, but by a sendmail that started before the last change")
 			}
@@ -120,6 +128,25 @@ func (k *Keeper) settleDebt(ctx context.Context, r *Result, st *state.State) (*P
 		return nil, err
 	}
 	return k.hangup(ctx, r, st, id)
+}
+
+// stillServes waits until a HUP that may never have been sent would have shown
+// its effect, and gives nil when the same instance still serves the old
+// certificate: the signal was not sent, and may be sent now.
+func (k *Keeper) stillServes(ctx context.Context, r *Result, id mta.Identity, hup state.HUP) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(min(crashPatience, crashPatience-k.o.Now().Sub(hup.At))):
+	}
+	if now := k.identify(ctx); !sameInstance(plan.Instance(now), plan.Instance(id)) {
+		return errors.New("it has restarted meanwhile")
+	}
+	_, err := k.prove(ctx, r, id)
+	if errors.Is(err, errServesAnother) {
+		return nil
+	}
+	return fmt.Errorf("it no longer serves the old certificate: %w", err)
 }
 
 // sane says that the cf of a running sendmail would survive a restart: it has

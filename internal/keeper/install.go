@@ -43,7 +43,9 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 		return err
 	}
 	for _, f := range files {
-		note(st, f, now)
+		if f.Name != certdir.CertName {
+			note(st, f, now)
+		}
 	}
 	if c.Pickup {
 		k.owe(obs, st, after, now)
@@ -54,6 +56,13 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	err = set.Commit(steps(files, c.Links))
 	if err != nil && !errors.Is(err, durable.ErrCommitted) {
 		return err
+	}
+	// A certificate counts as installed only when it is: one that a crash kept
+	// out is still there to be used.
+	for _, f := range files {
+		if f.Name == certdir.CertName {
+			note(st, f, now)
+		}
 	}
 	k.log(Info, act.Text, k.describe(act, files)...)
 	return err
@@ -241,8 +250,11 @@ func (k *Keeper) rememberBefore(before, after state.State) error {
 	return nil
 }
 
-// note marks the content of a file as ours.
+// note marks the content of a file as ours. What was restored is whose it was.
 func note(st *state.State, f staged, now time.Time) {
+	if f.Reason == plan.Held {
+		return
+	}
 	kind := map[string]string{certdir.KeyName: "key", certdir.CertName: "cert", certdir.CAName: "ca", certdir.DHName: "dh"}[f.Name]
 	if kind == "" {
 		kind = "trust"

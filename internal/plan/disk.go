@@ -17,10 +17,13 @@ import (
 func (a *assessment) recover(p *Plan) bool {
 	pend := a.obs.Pending
 	left := slices.DeleteFunc(slices.Clone(pend.Staged), func(n string) bool { return n == certdir.KeyName })
-	if !pend.Journal && !pend.Damaged && len(left) == 0 {
+	if !pend.Journal && !pend.Damaged && !pend.Empty && len(left) == 0 {
 		return false
 	}
 	text := "clear away what an interrupted change left: " + strings.Join(left, ", ")
+	if len(left) == 0 {
+		text = "clear away what an interrupted change left"
+	}
 	if pend.Journal {
 		text = "finish an interrupted change"
 	}
