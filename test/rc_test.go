@@ -1,0 +1,243 @@
+package test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mailcertd/test/bed"
+)
+
+// rc is a machine that has only rc.d/mailcertd, with stand-ins around it.
+type rc struct {
+	t                 *testing.T
+	dir, script, conf string
+	log               string // what the stub wrote down
+	shell             []string
+	lines             map[int]bool // of the script, that were executed
+}
+
+func newRC(t *testing.T) *rc {
+	t.Helper()
+	bed.Need(t, false, "bash", "sed", "ps")
+	r := &rc{t: t, dir: t.TempDir(), lines: map[int]bool{}}
+	for _, d := range []string{"sbin", "etc", "run"} {
+		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for from, to := range map[string]string{"./rcsubr/daemon": "sbin/daemon", "./rcsubr/stub": "sbin/mailcertd"} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(r.dir, to), from).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	src, err := os.ReadFile("../rc.d/mailcertd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	subr, _ := filepath.Abs("rcsubr/rc.subr")
+	text := strings.NewReplacer("%%PREFIX%%", r.dir, "/var/run", r.dir+"/run", "/usr/sbin/daemon", r.dir+"/sbin/daemon", "/etc/rc.subr", subr).Replace(string(src))
+	r.script, r.conf, r.log = filepath.Join(r.dir, "etc/mailcertd"), filepath.Join(r.dir, "etc/rc.conf"), filepath.Join(r.dir, "stub.log")
+	write(t, r.script, text, 0o755)
+	// As root, bash takes no PS4 from its environment.
+	write(t, r.dir+"/trace.sh", "PS4='+ ${BASH_SOURCE##*/} $LINENO '; set -x\n", 0o644)
+	r.set(`mailcertd_enable="YES"`)
+	t.Cleanup(func() { r.run("forcestop") })
+	return r
+}
+
+// set replaces rc.conf.
+func (r *rc) set(lines ...string) { write(r.t, r.conf, strings.Join(lines, "\n")+"\n", 0o644) }
+
+// run runs the script as service(8) does, and notes which lines were executed.
+func (r *rc) run(args ...string) (out string, code int) {
+	shell := r.shell
+	if shell == nil {
+		shell = []string{"bash"}
+	}
+	cmd := exec.Command(shell[0], append(append(shell[1:], r.script), args...)...)
+	trace := filepath.Join(r.dir, "trace")
+	f, err := os.Create(trace)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "RCSUBR_CONF=" + r.conf, "STUB_LOG=" + r.log, "BASH_XTRACEFD=3", "BASH_ENV=" + r.dir + "/trace.sh"}
+	b, err := cmd.CombinedOutput()
+	f.Close()
+	data, _ := os.ReadFile(trace)
+	for _, m := range regexp.MustCompile(`(?m)^\++ mailcertd (\d+) `).FindAllStringSubmatch(string(data), -1) {
+		n, _ := strconv.Atoi(m[1])
+		r.lines[n] = true
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(b), exit.ExitCode()
+	} else if err != nil {
+		r.t.Fatal(err)
+	}
+	return string(b), 0
+}
+
+// want runs a command and checks its status and what it says.
+func (r *rc) want(code int, says string, args ...string) string {
+	r.t.Helper()
+	out, got := r.run(args...)
+	if got != code || !strings.Contains(out, says) {
+		r.t.Errorf("%v: status %d, want %d and %q:\n%s", args, got, code, says, out)
+	}
+	return out
+}
+
+func (r *rc) stub() string { b, _ := os.ReadFile(r.log); return string(b) }
+
+// logged waits until the stub has written that.
+func (r *rc) logged(re string) {
+	r.t.Helper()
+	bed.Wait(r.t, re, func() error {
+		if !regexp.MustCompile(re).MatchString(r.stub()) {
+			return fmt.Errorf("the stub wrote:\n%s", r.stub())
+		}
+		return nil
+	})
+}
+
+func (r *rc) pid(file string) int {
+	b, _ := os.ReadFile(filepath.Join(r.dir, "run", file))
+	n, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return n
+}
+
+// Every command, and every line of the script.
+func TestRC(t *testing.T) {
+	r := newRC(t)
+
+	r.set(`mailcertd_enable="NO"`)
+	r.want(0, "Cannot 'start'", "start")
+	r.want(0, "Cannot 'renew'", "renew")
+	if r.stub() != "" {
+		t.Errorf("disabled, and yet it ran:\n%s", r.stub())
+	}
+	r.want(0, "", "onerenew", "--rekey", "--force")
+	r.logged(`argv renew\|--rekey\|--force\n`)
+	r.want(0, "complete, renewed and served", "describe")
+	r.want(0, "renew check reload configtest", "extracommands")
+
+	r.set(`mailcertd_enable="YES"`)
+	r.want(1, "not running", "status")
+	r.want(1, "not running", "stop")
+	r.want(1, "not running", "reload")
+	r.want(0, "Starting mailcertd", "start")
+	r.logged(`(?s)argv ensure\n.*argv run\n.*running`)
+	first := r.pid("mailcertd.pid")
+	r.want(0, fmt.Sprint("running as pid ", first), "status")
+	r.want(1, "already running", "start")
+	r.want(1, "", "faststart") // as at boot: no pid check; daemon(8) itself refuses
+	if r.pid("mailcertd.pid") != first {
+		t.Error("a second daemon was started")
+	}
+
+	r.want(0, "the configuration is right", "reload")
+	r.logged(fmt.Sprintf("signal hangup %d", first))
+	write(t, r.log+".fail-config", "", 0o600)
+	r.want(1, "config fails", "reload")
+	r.want(1, "config fails", "configtest")
+	if n := strings.Count(r.stub(), "signal hangup"); n != 1 {
+		t.Errorf("%d reloads with a wrong configuration", n)
+	}
+	_ = os.Remove(r.log + ".fail-config")
+	r.want(0, "is right", "configtest")
+	r.want(0, "", "check", "--json")
+	r.logged(`argv check\|--json\n`)
+	write(t, r.log+".fail-renew", "", 0o600)
+	r.want(1, "renew fails", "renew")
+
+	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, "the daemon to come back", func() error {
+		if p := r.pid("mailcertd.pid"); p == 0 || p == first {
+			return errors.New("the old pid")
+		}
+		return nil
+	})
+	r.want(0, "Stopping mailcertd", "restart")
+	second := r.pid("mailcertd.pid")
+	r.want(0, fmt.Sprint("running as pid ", second), "status")
+
+	// The supervisor is killed: its child can still be stopped.
+	if err := syscall.Kill(r.pid("mailcertd-supervisor.pid"), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, "the supervisor to end", func() error {
+		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.pid("mailcertd-supervisor.pid"))); len(b) > 0 { // a zombie has none
+			return errors.New("it lives")
+		}
+		return nil
+	})
+	r.want(0, "Stopping mailcertd", "stop")
+	r.logged(fmt.Sprintf("signal terminated %d", second))
+
+	// A failing ensure warns, and the daemon starts all the same.
+	write(t, r.log+".fail-ensure", "", 0o600)
+	r.want(0, "WARNING: not everything is complete", "start")
+	r.want(0, "running as pid", "status")
+	r.want(0, "Stopping mailcertd", "stop")
+	r.want(1, "not running", "status")
+
+	// Flags reach mailcertd and not daemon; a path may hold a blank.
+	own := filepath.Join(r.dir, "my conf.yaml")
+	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--log-level debug"`, `mailcertd_config="`+own+`"`, `mailcertd_svcj="YES"`)
+	r.want(0, "Starting", "start")
+	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|run"))
+	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|ensure"))
+	r.want(0, "Stopping", "stop")
+	r.covered()
+
+	// FreeBSD's sh is an ash, as dash is.
+	if dash, err := exec.LookPath("dash"); err == nil {
+		r.shell = []string{dash}
+		r.want(0, "Starting", "start")
+		r.want(0, "running as pid", "status")
+		r.want(1, "renew fails", "renew", "--rekey")
+		r.want(0, "Stopping", "stop")
+	}
+}
+
+// covered checks that every line of the script that does anything was run.
+func (r *rc) covered() {
+	src, _ := os.ReadFile(r.script)
+	var missed []string
+	for i, line := range strings.Split(string(src), "\n") {
+		s := strings.TrimSpace(line)
+		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || strings.HasSuffix(s, "()") || strings.HasPrefix(s, "local ") {
+			continue
+		}
+		if !r.lines[i+1] {
+			missed = append(missed, fmt.Sprintf("%d: %s", i+1, s))
+		}
+	}
+	sort.Strings(missed)
+	if len(missed) > 0 || len(r.lines) < 30 {
+		r.t.Errorf("%d lines were run, never:\n%s", len(r.lines), strings.Join(missed, "\n"))
+	}
+}
+
+// The script as it is installed passes shellcheck (ash knows `local`).
+func TestRCShellcheck(t *testing.T) {
+	bed.Need(t, false, "shellcheck")
+	// SC1091: /etc/rc.subr is not here. SC2034: rc.subr reads the variables.
+	// SC2223, SC2086: as base scripts write defaults. SC3043: FreeBSD's sh has local.
+	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2034,SC2223,SC3043,SC2154", "../rc.d/mailcertd").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

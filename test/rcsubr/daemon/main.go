@@ -1,0 +1,111 @@
+// Command daemon is a stand-in for FreeBSD's daemon(8), for tests on other
+// systems: -f -r -R delay -P supervisor.pid -p child.pid -t title. The pid
+// files are locked; it exits with 3 where one is in use. SIGTERM is forwarded to
+// the child and ends it for good, SIGHUP is not forwarded.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	flag.Bool("f", false, "stdio to /dev/null")
+	again := flag.Bool("r", false, "restart the child")
+	delay := flag.Int("R", 1, "seconds until the restart")
+	super := flag.String("P", "", "pid file of the supervisor")
+	child := flag.String("p", "", "pid file of the child")
+	flag.String("t", "", "title")
+	flag.Parse()
+	if os.Getenv("STANDIN_SUPERVISES") == "" {
+		os.Exit(background(*super, *child))
+	}
+	supervise(*super, *child, *again, time.Duration(*delay)*time.Second)
+}
+
+// lock opens a pid file that nobody else holds.
+func lock(path string) *os.File {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err == nil {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
+		b, _ := os.ReadFile(path)
+		fmt.Fprintf(os.Stderr, "daemon: process already running, pid: %s\n", b)
+		os.Exit(3)
+	}
+	return f
+}
+
+// background starts this program again, as the supervisor, and waits until the
+// child runs.
+func background(super, child string) int {
+	lock(super).Close()
+	lock(child).Close()
+	os.Remove(child)
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = "daemon: supervisor"
+	cmd.Env = append(os.Environ(), "STANDIN_SUPERVISES=yes")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	for range 500 {
+		if b, _ := os.ReadFile(child); len(b) > 0 {
+			return 0
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	return 1
+}
+
+func put(f *os.File, pid int) {
+	_ = f.Truncate(0)
+	_, _ = f.WriteAt(fmt.Appendf(nil, "%d", pid), 0)
+}
+
+func supervise(super, child string, again bool, delay time.Duration) {
+	sf, cf := lock(super), lock(child)
+	put(sf, os.Getpid())
+	defer os.Remove(super)
+	defer os.Remove(child)
+	sigs := make(chan os.Signal, 4)
+	signal.Notify(sigs, syscall.SIGTERM, syscall.SIGHUP)
+	for {
+		cmd := exec.Command(flag.Arg(0), flag.Args()[1:]...)
+		done := make(chan error, 1)
+		if err := cmd.Start(); err != nil {
+			return
+		}
+		put(cf, cmd.Process.Pid)
+		go func() { done <- cmd.Wait() }()
+		for running := true; running; {
+			select {
+			case s := <-sigs:
+				if s == syscall.SIGTERM {
+					_ = cmd.Process.Signal(s)
+					<-done
+					return
+				}
+			case <-done:
+				running = false
+			}
+		}
+		if !again {
+			return
+		}
+		select {
+		case <-time.After(delay):
+		case s := <-sigs:
+			if s == syscall.SIGTERM {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,50 @@
+// Command stub stands in for mailcertd in the tests of its rc.d script: it
+// writes down its arguments and the signals that it gets, one line each, to
+// $STUB_LOG. A file $STUB_LOG.fail-VERB makes that verb fail.
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	path := os.Getenv("STUB_LOG")
+	tell := func(format string, args ...any) {
+		f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			os.Exit(9)
+		}
+		fmt.Fprintf(f, format+"\n", args...)
+		f.Close()
+	}
+	tell("argv %s", strings.Join(os.Args[1:], "|"))
+	verb := ""
+	for i := 1; i < len(os.Args) && verb == ""; i++ {
+		switch a := os.Args[i]; {
+		case a == "--config" || a == "--log-level":
+			i++
+		case !strings.HasPrefix(a, "-"):
+			verb = a
+		}
+	}
+	if _, err := os.Stat(path + ".fail-" + verb); err == nil {
+		fmt.Fprintln(os.Stderr, "stub:", verb, "fails")
+		os.Exit(1)
+	}
+	if verb != "run" {
+		return
+	}
+	sigs := make(chan os.Signal, 4)
+	signal.Notify(sigs, syscall.SIGHUP, syscall.SIGTERM)
+	tell("running %d", os.Getpid())
+	for s := range sigs {
+		tell("signal %v %d", s, os.Getpid())
+		if s == syscall.SIGTERM {
+			return
+		}
+	}
+}
