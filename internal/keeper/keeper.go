@@ -214,6 +214,7 @@ func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
 	r, err := k.Settle(ctx, plan.Wish{})
 	next := r.Plan.Next
+	k.log(Debug, "looked", "done", len(r.Done), "next", next.UTC().Format(time.RFC3339))
 	if err != nil {
 		return soonest(next, k.o.Now().Add(time.Minute)), err
 	}

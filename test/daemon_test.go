@@ -1,0 +1,223 @@
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"mailcertd/test/bed"
+)
+
+// daemon is a `mailcertd run` below a root of its own.
+type daemon struct {
+	root string
+	cmd  *exec.Cmd
+	mu   sync.Mutex
+	buf  bytes.Buffer
+}
+
+func (d *daemon) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.buf.Write(p)
+}
+
+func (d *daemon) log() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.buf.String()
+}
+
+func (d *daemon) certs(name string) string { return filepath.Join(d.root, "etc/mail/certs", name) }
+
+// startDaemon waits until everything is complete and the first look is over.
+func startDaemon(t *testing.T, root string) *daemon {
+	t.Helper()
+	d := &daemon{root: root}
+	d.cmd = exec.Command(bed.Binary(t, ""), "--root", root, "--log-level", "debug", "run")
+	d.cmd.Stdout, d.cmd.Stderr = d, d
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.cmd.Process.Kill(); _ = d.cmd.Wait() })
+	bed.Wait(t, "the first look", func() error {
+		if _, err := os.Stat(d.certs("dh.param")); err != nil {
+			return err
+		}
+		return d.idle()
+	})
+	return d
+}
+
+// idle says that the last look is over.
+func (d *daemon) idle() error {
+	if l := d.log(); strings.Count(l, "looking:") == 0 || strings.Count(l, "looking:") != strings.Count(l, "looked:") {
+		return fmt.Errorf("it looks:\n%s", l)
+	}
+	return nil
+}
+
+func (d *daemon) looks() int { return strings.Count(d.log(), "looking:") }
+
+// What is damaged while the daemon runs is mended: at once where the kernel
+// tells, within a sweep otherwise. Its own writes make one further look at most.
+func TestDaemonMends(t *testing.T) {
+	root := site(t)
+	d := startDaemon(t, root)
+	hash, _ := filepath.Glob(d.certs("*.0"))
+	if len(hash) != 1 {
+		t.Fatalf("hash links: %v", hash)
+	}
+	for _, c := range []struct {
+		name   string
+		damage func() error
+	}{
+		{"host.cert removed", func() error { return os.Remove(d.certs("host.cert")) }},
+		{"hash link removed", func() error { return os.Remove(hash[0]) }},
+		{"host.key readable", func() error { return os.Chmod(d.certs("host.key"), 0o644) }},
+		{"directory writable", func() error { return os.Chmod(d.certs(""), 0o777) }},
+		{"dangling link in the way", func() error {
+			_ = os.Remove(d.certs("dh.param"))
+			return os.Symlink("nowhere", d.certs("dh.param"))
+		}},
+		{"rm -rf certs", func() error { return os.RemoveAll(d.certs("")) }},
+		{"again, in the new directory", func() error { return os.Remove(d.certs("cacert.pem")) }},
+		{"CA index removed", func() error { return os.Remove(filepath.Join(root, "etc/mail/CA/index.txt")) }},
+	} {
+		before := d.looks()
+		if err := c.damage(); err != nil {
+			t.Fatalf("%s: %v", c.name, err)
+		}
+		bed.Wait(t, c.name, func() error {
+			out, st := run(t, bed.Binary(t, ""), root, nil, "check")
+			if !st.Success() || d.looks() == before {
+				return errors.New(out)
+			}
+			return d.idle()
+		})
+		after := d.looks()
+		time.Sleep(700 * time.Millisecond) // longer than events are gathered: is there another look?
+		if n := d.looks() - before; n > 3 || d.looks()-after > 1 {
+			t.Errorf("%s: %d looks\n%s", c.name, n, d.log())
+		}
+	}
+}
+
+// A wrong configuration leaves the old one in force; a second daemon is
+// refused; SIGTERM ends.
+func TestDaemonSignals(t *testing.T) {
+	root := site(t)
+	d := startDaemon(t, root)
+	conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")
+	good, _ := os.ReadFile(conf)
+	write(t, conf, "dh: ffdhe9999\n", 0o644)
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, "the refusal", func() error {
+		if !strings.Contains(d.log(), "the old configuration stays in force") {
+			return errors.New(d.log())
+		}
+		return nil
+	})
+	write(t, conf, string(good)+"dh: ffdhe2048\n", 0o644)
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, "the other group", func() error {
+		if out, _ := run(t, bed.Binary(t, ""), root, nil, "dhparam"); !strings.Contains(out, "ffdhe2048") {
+			return errors.New(out)
+		}
+		return nil
+	})
+	if out, st := run(t, bed.Binary(t, ""), root, nil, "run"); st.Success() || !strings.Contains(out, "another mailcertd runs already") {
+		t.Errorf("a second daemon: %v\n%s", st, out)
+	}
+	if out, st := run(t, bed.Binary(t, ""), root, nil, "purge", "--yes"); st.Success() {
+		t.Errorf("purged under a running daemon:\n%s", out)
+	}
+	start := time.Now()
+	_ = d.cmd.Process.Signal(syscall.SIGTERM)
+	if err := d.cmd.Wait(); err != nil || time.Since(start) > 5*time.Second {
+		t.Errorf("SIGTERM: %v after %s\n%s", err, time.Since(start), d.log())
+	}
+	if !strings.Contains(d.log(), "stopped") {
+		t.Error("it does not say that it stopped")
+	}
+}
+
+// Renewals from ten shells and a daemon at once: one after the other, no
+// damage, each with a serial of its own.
+func TestManyWriters(t *testing.T) {
+	root := site(t)
+	startDaemon(t, root)
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if out, st := run(t, bed.Binary(t, ""), root, nil, "renew"); !st.Success() {
+				t.Errorf("%v\n%s", st, out)
+			}
+		}()
+	}
+	wg.Wait()
+	whole(t, bed.Binary(t, ""), root, 0, 11)
+}
+
+// The demonstration of the README shows what it says: as root and without.
+func TestDemo(t *testing.T) {
+	bed.Need(t, false, "unshare", "setpriv")
+	type user struct {
+		name string
+		argv []string
+	}
+	users := []user{{"this user", nil}}
+	if os.Geteuid() == 0 {
+		users = append(users, user{"nobody", []string{"setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"}})
+	}
+	binDir, err := filepath.Abs("../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(binDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", bed.Binary(t, ""), filepath.Join(binDir, "mailcertd")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for i, u := range users {
+		t.Run(u.name, func(t *testing.T) {
+			dir, err := os.MkdirTemp("..", "demo.test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, _ = filepath.Abs(dir)
+			defer os.RemoveAll(dir)
+			if u.argv != nil {
+				if err := os.Chown(dir, 65534, 65534); err != nil {
+					t.Fatal(err)
+				}
+			}
+			script, _ := filepath.Abs("../scripts/demo.sh")
+			argv := append(append([]string{}, u.argv...), "env", "DEMO_ONCE=1", "DEMO_DIR="+dir+"/demo", fmt.Sprintf("DEMO_PORT=%d", 24000+os.Getpid()%4000*2+i), "sh", script)
+			out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
+			if err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+			for _, want := range []string{"serial 01, as on disk", "host.cert: it comes back", "sendmail serves serial 02", "serial 02, as on disk", "TLSA          3 1 1"} {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("it does not show %q:\n%s", want, out)
+				}
+			}
+		})
+	}
+}
