@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -48,7 +49,7 @@ func (a *assessment) reportForeign(p *Plan) {
 
 // reportBlocked says that a name is taken by what no file can replace.
 func (a *assessment) reportBlocked(p *Plan, n durable.Node) {
-	if n.Err != nil {
+	if n.Err != nil && !errors.Is(n.Err, durable.ErrNotRegular) {
 		p.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path, Text: "cannot be read: " + n.Err.Error(),
 			Hint: "run as root, or correct its mode and owner"})
 		return

@@ -60,7 +60,7 @@ var needs = []need{
 		text: func(*assessment) string {
 			return "made by the base system's rc.d/sendmail: a throw-away CA, no SAN, never renewed"
 		}},
-	{reason: InterimSet, severity: Warning, path: certPath,
+	{reason: InterimSet, severity: Error, path: certPath,
 		applies: func(a *assessment) bool { return a.owner == Interim },
 		text:    func(*assessment) string { return "a self-signed stop-gap: peers log verify=FAIL" }},
 	{reason: Expired, severity: Error, path: certPath,

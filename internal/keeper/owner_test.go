@@ -1,0 +1,315 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/plan"
+)
+
+// put installs a pair and a CA as a person would.
+func (s *site) put(f foreign) {
+	s.t.Helper()
+	if err := os.MkdirAll(s.cfg.Certs.Dir, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	for n, b := range map[string][]byte{"host.key": f.key, "host.cert": f.cert, "cacert.pem": f.ca} {
+		_ = os.Remove(s.certs(n))
+		if err := os.WriteFile(s.certs(n), b, 0o600); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// archived says that the archive holds that content, in a generation that is
+// never pruned.
+func (s *site) archived(b []byte) bool {
+	gens, err := s.Archive()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, g := range gens {
+		if !g.Foreign {
+			continue
+		}
+		for _, f := range g.Files {
+			if data, err := os.ReadFile(filepath.Join(s.archiveDir(), g.ID, f.Name)); err == nil && bytes.Equal(data, b) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func reasons(r Result) string {
+	var out []string
+	for _, p := range r.Plan.Problems {
+		out = append(out, string(p.Reason))
+	}
+	return strings.Join(out, " ")
+}
+
+// The base stanza's set gets a certificate of our CA over its own key, and a copy.
+func TestStanzaSet(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
+	s := newSite(t, "")
+	s.now = time.Now()
+	if out, err := exec.Command("sh", "../../scripts/stanza.sh", s.cfg.Certs.Dir, name).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	key, cert := s.read(s.certs("host.key")), s.read(s.certs("host.cert"))
+	if r := s.Check(t.Context(), plan.Wish{Once: true}); r.Plan.Facts.Owner != plan.Stanza {
+		t.Fatalf("it is %s", r.Plan.Facts.Owner)
+	}
+	if why := s.complete(s.settle(plan.Wish{})); why != "" {
+		t.Error(why)
+	}
+	if !bytes.Equal(key, s.read(s.certs("host.key"))) {
+		t.Error("the key was replaced")
+	}
+	if !s.archived(cert) {
+		t.Error("no copy of the certificate")
+	}
+	links, _ := filepath.Glob(s.certs("*.0"))
+	if len(links) != 1 {
+		t.Errorf("hash links: %v", links)
+	}
+}
+
+// A CA that a person made with the same openssl.cnf looks alike, but its key is
+// there: it is adopted, not taken for a throw-away.
+func TestHandMadeSet(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	_ = os.RemoveAll(s.cfg.State.Dir)
+	was := s.leaf()
+	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Ours || !s.leaf().Equal(was) {
+		t.Errorf("it is %s", r.Plan.Facts.Owner)
+	}
+}
+
+// A bought set stays byte for byte, even expired; links, dh.param and modes are
+// kept right; it is reported in time; `renew --force` replaces it with a copy.
+func TestForeignSet(t *testing.T) {
+	s := newSite(t, "")
+	f := makeForeign(t, s.now)
+	s.put(f)
+	_ = os.Chmod(s.certs("host.key"), 0o644)
+	r := s.settle(plan.Wish{})
+	if why := s.complete(r); why != "" {
+		t.Error(why)
+	}
+	if st, _ := os.Stat(s.certs("host.key")); st.Mode().Perm() != 0o600 {
+		t.Errorf("the key's mode is %v", st.Mode())
+	}
+	same := func() bool {
+		return bytes.Equal(f.key, s.read(s.certs("host.key"))) && bytes.Equal(f.cert, s.read(s.certs("host.cert"))) && bytes.Equal(f.ca, s.read(s.certs("cacert.pem")))
+	}
+	if !same() {
+		t.Fatal("something was changed")
+	}
+	start := s.now
+	for days, want := range map[int]string{200: "", 340: "foreign-expiring", 364: "foreign-expiring", 400: "foreign-expiring"} {
+		s.now = start.AddDate(0, 0, days)
+		r := s.settle(plan.Wish{})
+		if got := strings.Contains(reasons(r), "foreign-expiring"); got != (want != "") || !same() {
+			t.Errorf("after %d days: %s", days, reasons(r))
+		}
+		if bad := days > 363; (r.Plan.Worst() == plan.Error) != bad {
+			t.Errorf("after %d days: worst is %v", days, r.Plan.Worst())
+		}
+	}
+	s.now = start
+	leaf := plan.LeafID(s.leaf())
+	if r := s.settle(plan.Wish{Renew: true, From: leaf, TrustClock: true}); r.Plan.Worst() != plan.Error || !same() {
+		t.Errorf("renew without --force: %s", reasons(r))
+	}
+	r = s.settle(plan.Wish{Renew: true, Force: true, TrustClock: true, From: leaf, FromKey: plan.PublicID(s.leaf().PublicKey)})
+	if why := s.complete(r); why != "" || r.Plan.Facts.Owner != plan.Ours {
+		t.Errorf("renew --force: %s %s", why, r.Plan.Facts.Owner)
+	}
+	if !s.archived(f.cert) || !s.archived(f.ca) {
+		t.Error("no copies")
+	}
+	// And back: what was bought is somebody's own again, and stays.
+	gens, _ := s.Archive()
+	for _, g := range gens {
+		if g.Foreign {
+			if _, err := s.Restore(t.Context(), g.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
+		t.Error("restore did not bring it back")
+	}
+	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Foreign || !bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
+		t.Errorf("it is %s now", r.Plan.Facts.Owner)
+	}
+}
+
+// Somebody copies key and certificate one after the other: the daemon waits
+// ten minutes, ensure does not.
+func TestMismatchWaits(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	f := makeForeign(t, s.now)
+	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i, min := range []int{0, 5, 9} {
+		s.now = s.now.Add(time.Duration(min) * time.Minute / time.Duration(max(i, 1)))
+		if _, err := s.Look(t.Context(), "test"); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
+			t.Fatalf("look %d: it did not wait", i)
+		}
+	}
+	s.now = s.now.Add(10 * time.Minute)
+	if _, err := s.Look(t.Context(), "test"); err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Equal(f.cert, s.read(s.certs("host.cert"))) || !s.archived(f.cert) {
+		t.Error("after ten minutes it is not mended, or there is no copy")
+	}
+	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s.settle(plan.Wish{}); bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
+		t.Error("ensure waited")
+	}
+}
+
+// Our host.key with the certificate in it: the key is kept, the certificate goes.
+func TestStrip(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	key := s.read(s.certs("host.key"))
+	if err := os.WriteFile(s.certs("host.key"), append(bytes.Clone(s.read(s.certs("host.cert"))), key...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.settle(plan.Wish{})
+	if !bytes.Equal(key, s.read(s.certs("host.key"))) {
+		t.Error("it is not the key alone")
+	}
+}
+
+// Nothing is written through a link that leaves the certs directory.
+func TestLinksOutside(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	out := filepath.Join(t.TempDir(), "own.pem")
+	if err := os.WriteFile(out, []byte("hello\n"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	before := snapshot(t, filepath.Dir(out))
+	for _, n := range []string{"host.key", "host.cert", "cacert.pem", "dh.param"} {
+		_ = os.Remove(s.certs(n))
+		if err := os.Symlink(out, s.certs(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := s.settle(plan.Wish{})
+	if snapshot(t, filepath.Dir(out)) != before {
+		t.Error("the file outside was touched")
+	}
+	if why := s.complete(r); why != "" {
+		t.Error(why)
+	}
+}
+
+// What cannot be mended is reported, and everything else is done.
+func TestInTheWay(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	_ = os.Remove(s.certs("dh.param"))
+	_ = os.Remove(s.certs("host.cert"))
+	if err := os.MkdirAll(s.certs("dh.param/x"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := s.settle(plan.Wish{})
+	if !strings.Contains(reasons(r), "in-the-way") || s.verify() != nil {
+		t.Errorf("%s, %v", reasons(r), s.verify())
+	}
+	if n := durable.Look(s.certs("dh.param/x")); !n.IsDir {
+		t.Error("somebody's directory is gone")
+	}
+}
+
+// A locked CA: what works stays; what does not is bridged by a stop-gap, which
+// goes when the CA can sign again.
+func TestLockedCA(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	cakey := filepath.Join(s.cfg.CA.Dir, "cakey.pem")
+	open := s.read(cakey)
+	if out, err := exec.Command("openssl", "ec", "-in", cakey, "-aes256", "-passout", "pass:x", "-out", cakey).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if r := s.settle(plan.Wish{}); r.Changed && s.verify() != nil {
+		t.Error("a working set was touched")
+	}
+	_ = os.Remove(s.certs("host.key"))
+	r := s.settle(plan.Wish{})
+	if r.Plan.Facts.Owner != plan.Interim || !r.Plan.Facts.Offered || r.Plan.Worst() != plan.Error {
+		t.Errorf("it is %s, offered %v: %s", r.Plan.Facts.Owner, r.Plan.Facts.Offered, reasons(r))
+	}
+	if err := os.WriteFile(cakey, open, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.now.Add(2 * time.Hour)
+	if why := s.complete(s.settle(plan.Wish{})); why != "" {
+		t.Error(why)
+	}
+}
+
+// Names: configured ones hold at once, the system's after a day; an address
+// stands in the SAN as one.
+func TestNames(t *testing.T) {
+	s := newSite(t, "host: {name: "+name+", altnames: [192.0.2.7, smtp.example.org]}")
+	s.settle(plan.Wish{})
+	c := s.leaf()
+	if len(c.IPAddresses) != 1 || !c.IPAddresses[0].Equal(net.ParseIP("192.0.2.7")) || c.VerifyHostname("smtp.example.org") != nil {
+		t.Errorf("SAN %v %v", c.DNSNames, c.IPAddresses)
+	}
+	s.cfg.Host.AltNames = nil
+	s.settle(plan.Wish{})
+	if c := s.leaf(); len(c.IPAddresses) != 0 {
+		t.Error("a changed configuration was not followed at once")
+	}
+
+	s = newSite(t, "")
+	s.settle(plan.Wish{})
+	other := "new.example.org"
+	s.o.Host = func(context.Context) plan.Host { return plan.Host{System: other} }
+	r := s.settle(plan.Wish{})
+	if s.leaf().DNSNames[0] != name || !strings.Contains(reasons(r), "name-changed") {
+		t.Errorf("at once: %v %s", s.leaf().DNSNames, reasons(r))
+	}
+	s.now = s.now.Add(25 * time.Hour)
+	s.settle(plan.Wish{})
+	if s.leaf().DNSNames[0] != other {
+		t.Error("after a day it was not followed")
+	}
+	for _, bad := range []string{"", "localhost", "a..b"} {
+		s := newSite(t, "")
+		s.o.Host = func(context.Context) plan.Host { return plan.Host{System: bad} }
+		if r, _ := s.Settle(t.Context(), plan.Wish{Once: true}); !strings.Contains(reasons(r), "name-unusable") {
+			t.Errorf("%q: %s", bad, reasons(r))
+		}
+	}
+}
