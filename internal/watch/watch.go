@@ -36,8 +36,8 @@ type Options struct {
 	Settle time.Duration
 	// SweepOnly leaves kernel events out.
 	SweepOnly bool
-	// Now gives wall and monotonic time; nil: time.Now.
-	Now func() time.Time
+	// Wall is the wall clock; nil: time.Now. Waiting goes by the monotonic one.
+	Wall func() time.Time
 }
 
 // Event says: look again.
@@ -66,8 +66,8 @@ func New(o Options) (*Watcher, error) {
 	if o.Settle <= 0 {
 		o.Settle = defaultSettle
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if o.Wall == nil {
+		o.Wall = time.Now
 	}
 	for _, d := range append(o.Dirs[:len(o.Dirs):len(o.Dirs)], o.Files...) {
 		if !filepath.IsAbs(d) {
@@ -116,7 +116,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	w.subscribe()
 	sweep := time.NewTicker(w.o.Sweep)
 	defer sweep.Stop()
-	last := w.o.Now()
+	last, wall := time.Now(), w.o.Wall().Round(0)
 	var settle <-chan time.Time
 	var first time.Time
 	for {
@@ -132,9 +132,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 				continue
 			}
 			if settle == nil {
-				first = w.o.Now()
+				first = time.Now()
 				settle = time.After(w.o.Settle)
-			} else if w.o.Now().Sub(first) < (settleMost-1)*w.o.Settle {
+			} else if time.Since(first) < (settleMost-1)*w.o.Settle {
 				settle = time.After(w.o.Settle)
 			}
 		case err, ok := <-errs:
@@ -148,9 +148,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.subscribe() // a directory may have gone and come back
 			w.compare("file event")
 		case <-sweep.C:
-			now := w.o.Now()
-			drift := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
-			last = now
+			now, wallNow := time.Now(), w.o.Wall().Round(0)
+			drift := wallNow.Sub(wall) - now.Sub(last)
+			last, wall = now, wallNow
 			w.subscribe()
 			if drift > clockStep || drift < -clockStep {
 				w.tell("clock stepped", "")
