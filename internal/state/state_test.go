@@ -1,0 +1,111 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/durable"
+)
+
+func TestRoundTrip(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "db")
+	d := &durable.Disk{}
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	s := State{HighWater: now, CA: "ab", Debt: &Debt{Set: "x", HUPs: []HUP{{At: now, Sent: true}}}, Notify: map[string]*NotifyDebt{"a b": {Set: "x"}}}
+	s.AddOurs("00", "key", now)
+	if err := Save(d, dir, s); err != nil {
+		t.Fatal(err)
+	}
+	got, l := Load(dir)
+	if l.Problem != nil || !l.Present || !got.Equal(s) {
+		t.Errorf("%+v, %+v", got, l)
+	}
+	path := filepath.Join(dir, fileName)
+	st, _ := os.Stat(path)
+	if st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", st.Mode())
+	}
+	n := d.Points()
+	if err := Save(d, dir, got); err != nil || d.Points() != n {
+		t.Errorf("written without a difference: %v", err)
+	}
+	c := got.Clone()
+	c.Debt.HUPs[0].Sent, c.Notify["a b"].Set = false, "y"
+	c.AddOurs("01", "cert", now)
+	if got.Equal(c) || !got.Debt.HUPs[0].Sent || got.Notify["a b"].Set != "x" || len(got.Ours) != 1 {
+		t.Error("a copy shares something with its original")
+	}
+}
+
+// Garbage is kept beside it, a newer version is not touched.
+func TestDamaged(t *testing.T) {
+	for text, newer := range map[string]bool{"": false, "{": false, "hello": false, `{"version":0}`: false, `{"version":99}`: true, `{"version":1,"debt":7}`: false} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, fileName)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, l := Load(dir)
+		if l.Problem == nil || !strings.Contains(l.Problem.Error(), path) || !s.Equal(State{}) {
+			t.Errorf("%q: %+v", text, l)
+		}
+		err := Save(&durable.Disk{}, dir, State{CA: "x"})
+		if errors.Is(err, ErrNewer) != newer || err != nil && !newer {
+			t.Errorf("%q: %v", text, err)
+		}
+		aside, _ := filepath.Glob(path + ".bad-*")
+		if newer {
+			if b, _ := os.ReadFile(path); string(b) != text {
+				t.Errorf("%q was overwritten", text)
+			}
+		} else if len(aside) != 1 {
+			t.Errorf("%q: kept aside: %v", text, aside)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	var s State
+	now := time.Unix(1e9, 0)
+	for i := range 1000 {
+		s.AddOurs(fmt.Sprintf("%04d", i), "cert", now.Add(time.Duration(i)*time.Minute))
+	}
+	if _, newest := s.Ours["0999"]; len(s.Ours) != maxOurs || !newest {
+		t.Errorf("%d remembered", len(s.Ours))
+	}
+	at := s.Ours["0999"].At
+	s.AddOurs("0999", "cert", now.AddDate(1, 0, 0))
+	if !s.Ours["0999"].At.Equal(at) {
+		t.Error("the age of a known file changed")
+	}
+	for n, want := range map[int]time.Duration{0: time.Minute, 1: time.Minute, 2: 2 * time.Minute, 6: 32 * time.Minute, 7: time.Hour, 1000: time.Hour} {
+		if got := Backoff(n); got != want {
+			t.Errorf("Backoff(%d) = %s, want %s", n, got, want)
+		}
+	}
+}
+
+// What loads can be saved and is the same again.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"version":1,"ours":{"x":{"kind":"key"}},"debt":{"set":"a","hups":[{}]},"notify":{"a":null}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, fileName), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s, l := Load(dir)
+		if err := Save(&durable.Disk{}, dir, s); errors.Is(l.Problem, ErrNewer) {
+			return
+		} else if err != nil {
+			t.Skip(err) // such as a year that JSON cannot hold
+		}
+		if again, l := Load(dir); l.Problem != nil || !again.Equal(s) {
+			t.Fatalf("%v: %+v became %+v", l.Problem, s, again)
+		}
+	})
+}
