@@ -83,8 +83,10 @@ func Run(ctx context.Context, o Options) error {
 					o.Log.Error("the configuration was not taken over", "error", err.Error())
 				}
 			}
-			next, err := o.Keeper.Look(ctx, why)
+			// Before the look: what changes while it goes on is news, our own writes
+			// included. They cost one more look, which finds nothing to do.
 			o.Watch.Absorb()
+			next, err := o.Keeper.Look(ctx, why)
 			done <- result{next, err}
 		}()
 	}

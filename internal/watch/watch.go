@@ -21,6 +21,9 @@ const (
 	settleMost = 5
 )
 
+// rejoinAfter is how often a missing directory is looked for.
+const rejoinAfter = 250 * time.Millisecond
+
 // clockStep is how far wall clock and monotonic clock may drift apart between
 // two sweeps. NTP slews half a millisecond a second.
 const clockStep = 5 * time.Second
@@ -92,17 +95,17 @@ func (w *Watcher) Problem() error {
 // C gives the events. An event that is not yet taken stands for all later ones.
 func (w *Watcher) C() <-chan Event { return w.c }
 
-// Absorb takes what lies there now as known: changes of our own making are no
-// news. Call it after acting, before looking for the last time.
+// Absorb takes what lies there now as known. Call it right before looking:
+// what changes from then on is told, and nothing is lost in between.
 func (w *Watcher) Absorb() {
-	now := w.take()
-	w.mu.Lock()
-	w.seen = now
-	w.mu.Unlock()
 	select {
 	case <-w.c:
 	default:
 	}
+	now := w.take()
+	w.mu.Lock()
+	w.seen = now
+	w.mu.Unlock()
 }
 
 // Run watches until ctx is done. It returns nil then.
@@ -113,12 +116,20 @@ func (w *Watcher) Run(ctx context.Context) error {
 		defer w.fs.Close()
 		events, errs = w.fs.Events, w.fs.Errors
 	}
-	w.subscribe()
+	var rejoin <-chan time.Time
+	join := func() { // a directory that is not there yet, or was replaced
+		rejoin = nil
+		if !w.subscribe() {
+			rejoin = time.After(rejoinAfter)
+		}
+	}
+	join()
 	sweep := time.NewTicker(w.o.Sweep)
 	defer sweep.Stop()
 	last, wall := time.Now(), w.o.Wall().Round(0)
 	var settle <-chan time.Time
 	var first time.Time
+	sure := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -131,6 +142,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 			if ours(filepath.Base(e.Name)) {
 				continue
 			}
+			// A name that came or went is news even where it looks as before: it may
+			// have come and gone. An attribute alone must show.
+			sure = sure || !e.Has(fsnotify.Chmod)
 			if settle == nil {
 				first = time.Now()
 				settle = time.After(w.o.Settle)
@@ -145,31 +159,37 @@ func (w *Watcher) Run(ctx context.Context) error {
 			w.tell("watch failed: "+err.Error(), "") // an overflow: events were lost
 		case <-settle:
 			settle = nil
-			w.subscribe() // a directory may have gone and come back
-			w.compare("file event")
+			join()
+			w.compare("file event", sure)
+			sure = false
+		case <-rejoin:
+			join()
+			w.compare("sweep", false)
 		case <-sweep.C:
 			now, wallNow := time.Now(), w.o.Wall().Round(0)
 			drift := wallNow.Sub(wall) - now.Sub(last)
 			last, wall = now, wallNow
-			w.subscribe()
+			join()
 			if drift > clockStep || drift < -clockStep {
 				w.tell("clock stepped", "")
 			}
-			w.compare("sweep")
+			w.compare("sweep", false)
 		}
 	}
 }
 
 // subscribe asks for the events of every directory that is there. Asking again
 // for one that is watched already costs nothing, and one that was replaced is
-// watched anew.
-func (w *Watcher) subscribe() {
+// watched anew. It says whether all of them are there.
+func (w *Watcher) subscribe() bool {
 	if w.fs == nil {
-		return
+		return true
 	}
+	all := true
 	for _, d := range w.o.Dirs {
 		if !isDir(d) {
 			_ = w.fs.Remove(d)
+			all = false
 			continue
 		}
 		if err := w.fs.Add(d); err != nil {
@@ -178,15 +198,17 @@ func (w *Watcher) subscribe() {
 			w.mu.Unlock()
 		}
 	}
+	return all
 }
 
-func (w *Watcher) compare(why string) {
+// compare tells what differs from what is known; sure tells in any case.
+func (w *Watcher) compare(why string, sure bool) {
 	now := w.take()
 	w.mu.Lock()
 	path, changed := now.differs(w.seen)
 	w.seen = now
 	w.mu.Unlock()
-	if changed {
+	if changed || sure {
 		w.tell(why, path)
 	}
 }

@@ -1,0 +1,171 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/test/bed"
+)
+
+// timed runs a command and gives its time as a whole process.
+func timed(b *testing.B, argv ...string) time.Duration {
+	b.Helper()
+	start := time.Now()
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		b.Fatalf("%v: %v\n%s", argv, err, out)
+	}
+	return time.Since(start)
+}
+
+func median(d []time.Duration) float64 {
+	slices.Sort(d)
+	return float64(d[len(d)/2].Microseconds()) / 1000
+}
+
+func siteWith(b *testing.B, keyType string) string {
+	root := b.TempDir()
+	conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")
+	_ = os.MkdirAll(filepath.Dir(conf), 0o755)
+	if err := os.WriteFile(conf, []byte("host: {name: mail.example.test}\nkey: {type: "+keyType+"}\n"), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	return root
+}
+
+// BenchmarkFirstBoot runs the base stanza's openssl commands and ensure on an
+// empty root in turn. The ratios are those of the medians.
+func BenchmarkFirstBoot(b *testing.B) {
+	m := bed.Binary(b, "")
+	var stanza, rsa, ecdsa []time.Duration
+	for b.Loop() {
+		stanza = append(stanza, timed(b, "sh", "../scripts/stanza.sh", b.TempDir()))
+		rsa = append(rsa, timed(b, m, "--root", siteWith(b, "rsa-2048"), "ensure"))
+		ecdsa = append(ecdsa, timed(b, m, "--root", siteWith(b, "ecdsa-p256"), "ensure"))
+	}
+	b.ReportMetric(median(stanza), "stanza-ms")
+	b.ReportMetric(median(rsa), "rsa-ms")
+	b.ReportMetric(median(ecdsa), "ecdsa-ms")
+	b.ReportMetric(median(stanza)/median(rsa), "x-rsa")
+	b.ReportMetric(median(stanza)/median(ecdsa), "x-ecdsa")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkComplete runs ensure where everything is complete.
+func BenchmarkComplete(b *testing.B) {
+	m, root := bed.Binary(b, ""), siteWith(b, "rsa-2048")
+	timed(b, m, "--root", root, "ensure")
+	var d []time.Duration
+	for b.Loop() {
+		d = append(d, timed(b, m, "--root", root, "ensure"))
+	}
+	b.ReportMetric(median(d), "median-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// until polls for a condition.
+func until(b *testing.B, ok func() bool) time.Duration {
+	start := time.Now()
+	for !ok() {
+		if time.Since(start) > 30*time.Second {
+			b.Fatal("nothing within 30 s")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return time.Since(start)
+}
+
+func daemonOf(b *testing.B, root string) *exec.Cmd {
+	cmd := exec.Command(bed.Binary(b, ""), "--root", root, "--log-level", "error", "run")
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	until(b, func() bool { _, err := os.Stat(filepath.Join(root, "etc/mail/certs/dh.param")); return err == nil })
+	time.Sleep(time.Second)
+	return cmd
+}
+
+// BenchmarkReturn deletes host.cert under a daemon and waits for its return.
+func BenchmarkReturn(b *testing.B) {
+	root := siteWith(b, "ecdsa-p256")
+	daemonOf(b, root)
+	cert := filepath.Join(root, "etc/mail/certs/host.cert")
+	var d []time.Duration
+	for b.Loop() {
+		if err := os.Remove(cert); err != nil {
+			b.Fatal(err)
+		}
+		d = append(d, until(b, func() bool { _, err := os.Stat(cert); return err == nil }))
+		time.Sleep(300 * time.Millisecond)
+	}
+	b.ReportMetric(median(d), "median-ms")
+	b.ReportMetric(float64(d[len(d)-1].Milliseconds()), "worst-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkRenew is `renew` with a real sendmail: it returns when the new
+// certificate has been seen at port 25.
+func BenchmarkRenew(b *testing.B) {
+	h := bed.NewHost(b, "mail-a.example.test", "10.99.0.1")
+	m := bed.Binary(b, "")
+	h.Must(b, m, "ensure")
+	h.Start(b)
+	var d []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		if out := h.Must(b, m, "renew"); !strings.Contains(out, "sendmail serves serial") {
+			b.Fatal(out)
+		}
+		d = append(d, time.Since(start))
+	}
+	b.ReportMetric(median(d), "median-ms")
+	b.ReportMetric(float64(d[len(d)-1].Milliseconds()), "worst-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+// usage is the CPU time and the resident memory of a process, from /proc.
+func usage(b *testing.B, pid int) (cpu time.Duration, rss float64) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Skip("needs /proc")
+	}
+	f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	sys, _ := strconv.Atoi(f[12])
+	pages, _ := strconv.Atoi(f[21])
+	return time.Duration(user+sys) * 10 * time.Millisecond, float64(pages*os.Getpagesize()) / (1 << 20)
+}
+
+// BenchmarkDaemon: CPU time a day at rest, resident memory, and how it grows
+// with 10,000 changes. One iteration takes three minutes.
+func BenchmarkDaemon(b *testing.B) {
+	root := siteWith(b, "ecdsa-p256")
+	cmd := daemonOf(b, root)
+	const rest = 2 * time.Minute
+	for b.Loop() {
+		before, _ := usage(b, cmd.Process.Pid)
+		time.Sleep(rest)
+		after, rss := usage(b, cmd.Process.Pid)
+		b.ReportMetric((after-before).Seconds()*float64(24*time.Hour/rest), "cpu-s/day")
+		b.ReportMetric(rss, "rss-MiB")
+		extra := filepath.Join(root, "etc/mail/certs/extra")
+		for i := range 10000 {
+			if err := os.WriteFile(extra, []byte(strconv.Itoa(i)), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			if i%100 == 0 {
+				time.Sleep(250 * time.Millisecond) // each hundred is a look of its own
+			}
+		}
+		_, grown := usage(b, cmd.Process.Pid)
+		b.ReportMetric(grown, "rss-MiB-after")
+	}
+	b.ReportMetric(0, "ns/op")
+}

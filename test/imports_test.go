@@ -1,0 +1,99 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed are the rooms that each room may use: the direction of the house,
+// see ARCHITECTURE.md. Nothing else, and no circles.
+var allowed = map[string][]string{
+	"durable": {}, "pki": {}, "dh": {}, "watch": {"durable"},
+	"state": {"durable"}, "certdir": {"durable", "pki"}, "ca": {"durable", "pki"}, "mta": {"durable", "pki"},
+	"config": {"pki", "dh"},
+	"plan":   {"ca", "certdir", "config", "dh", "durable", "mta", "pki", "state"},
+	"keeper": {"ca", "certdir", "config", "dh", "durable", "mta", "pki", "plan", "state"},
+	"rcd":    {"watch"},
+}
+
+func TestImports(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./internal/...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dec, seen := json.NewDecoder(bytes.NewReader(out)), 0
+	for dec.More() {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		room := strings.TrimPrefix(p.ImportPath, "mailcertd/internal/")
+		may, known := allowed[room]
+		if !known {
+			t.Errorf("%s: a room that ARCHITECTURE.md does not know", room)
+		}
+		for _, i := range p.Imports {
+			other, ours := strings.CutPrefix(i, "mailcertd/internal/")
+			if ours && !slices.Contains(may, other) {
+				t.Errorf("%s uses %s", room, other)
+			}
+			if room == "plan" && slices.Contains([]string{"os", "net/http", "math/rand", "crypto/rand", "os/exec", "github.com/hashicorp/go-hclog"}, i) {
+				t.Errorf("plan is pure, and uses %s", i)
+			}
+		}
+	}
+	if seen != len(allowed) {
+		t.Errorf("%d rooms, %d known", seen, len(allowed))
+	}
+}
+
+// Only cmd reads clock and environment: time is a parameter. Waiting on a
+// network, a child or a kernel is not deciding, and has its own clock.
+func TestNoClock(t *testing.T) {
+	waiting := []string{"internal/mta/probe.go", "internal/watch/watch.go"}
+	err := filepath.WalkDir("../internal", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if !ok {
+				return true
+			}
+			pkg, _ := sel.X.(*ast.Ident)
+			if pkg == nil {
+				return true
+			}
+			switch name := pkg.Name + "." + sel.Sel.Name; name {
+			case "time.Now", "time.Since", "os.Getenv", "os.LookupEnv":
+				if !slices.Contains(waiting, strings.TrimPrefix(path, "../")) {
+					t.Errorf("%s: %s", path, name)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
