@@ -222,6 +222,9 @@ func (k *Keeper) owe(obs plan.Observed, st *state.State, after certdir.Dir, now 
 		cf = *obs.RunningCF
 	}
 	set := plan.SetID(after)
+	for _, argv := range k.cfg.Notify { // whoever else reads the files, sendmail or not
+		oweNotify(st, argv, set)
+	}
 	if !plan.NamesOurs(cf, obs.Certs) || !plan.MayRun(obs.MTA) {
 		return
 	}
@@ -238,9 +241,6 @@ func (k *Keeper) owe(obs plan.Observed, st *state.State, after certdir.Dir, now 
 		d.Since, d.HUPs, d.Started = st.Debt.Since, st.Debt.HUPs, st.Debt.Started
 	}
 	st.Debt = &d
-	for _, argv := range k.cfg.Notify {
-		oweNotify(st, argv, set)
-	}
 }
 
 // rememberBefore writes the debt durably. Where there is no state directory

@@ -106,6 +106,7 @@ func MayRun(id mta.Identity) bool {
 // pickup decides whether a running sendmail owes it to us to read what lies on
 // the disk. The debt itself is worked off by deliver.
 func (a *assessment) pickup(p *Plan) {
+	a.notifyProblems(p)
 	if !a.cfNamesOurs() {
 		p.State.Debt = nil
 		return
@@ -142,6 +143,19 @@ func (a *assessment) pickup(p *Plan) {
 	default:
 		p.State.Debt = &state.Debt{Set: set, Leaf: leaf, Since: a.stamp(), Instance: inst, WasUp: true}
 		a.owed(p)
+	}
+}
+
+// notifyProblems reports configured commands that have failed.
+func (a *assessment) notifyProblems(p *Plan) {
+	for line, d := range p.State.Notify {
+		if d.Attempts == 0 {
+			continue
+		}
+		p.report(Problem{Reason: NotifyOwed, Severity: Error, Path: a.cfg.Path,
+			Text: fmt.Sprintf("notify: %q has failed %d time(s), the last: %s", line, d.Attempts, d.LastError),
+			Hint: "mailcertd retries; it must exit with 0"})
+		p.lookAt(d.Next, "a notify command is tried again")
 	}
 }
 

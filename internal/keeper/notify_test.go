@@ -1,0 +1,82 @@
+package keeper
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/plan"
+)
+
+// Commands are run once after a change, again until they succeed, and never
+// without a change. They see no shell.
+func TestNotify(t *testing.T) {
+	dir := t.TempDir()
+	out, ready := filepath.Join(dir, "out file"), filepath.Join(dir, "ready")
+	script := filepath.Join(dir, "told")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$#\" >>\"$1\"; test -e \"$2\" || { echo not ready >&2; exit 3; }\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, "notify: [["+script+", \""+out+"\", "+ready+"]]")
+	runs := func() int { b, _ := os.ReadFile(out); return strings.Count(string(b), "2\n") }
+	r := s.settle(plan.Wish{})
+	if runs() != 1 || len(r.Plan.State.Notify) != 1 {
+		t.Fatalf("%d runs, %+v", runs(), r.Plan.State.Notify)
+	}
+	r = s.settle(plan.Wish{})
+	if runs() != 1 || r.Plan.Worst() != plan.Error || !strings.Contains(reasons(r), "notify-owed") {
+		t.Errorf("before its time: %d runs, %s", runs(), reasons(r))
+	}
+	s.now = s.now.Add(2 * time.Minute)
+	if s.settle(plan.Wish{}); runs() != 2 {
+		t.Errorf("after the wait: %d runs", runs())
+	}
+	if err := os.WriteFile(ready, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.now.Add(10 * time.Minute)
+	if r := s.settle(plan.Wish{}); runs() != 3 || len(r.Plan.State.Notify) != 0 {
+		t.Errorf("when it succeeds: %d runs, %+v", runs(), r.Plan.State.Notify)
+	}
+	s.now = s.now.Add(48 * time.Hour)
+	if s.settle(plan.Wish{}); runs() != 3 {
+		t.Error("run without a change")
+	}
+	s.settle(plan.Wish{Renew: true, From: plan.LeafID(s.leaf())})
+	if runs() != 4 {
+		t.Errorf("after a renewal: %d runs", runs())
+	}
+}
+
+// purge leaves nothing of ours and takes nothing of others.
+func TestPurge(t *testing.T) {
+	s := newSite(t, "")
+	f := makeForeign(t, s.now)
+	s.settle(plan.Wish{})
+	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.settle(plan.Wish{}) // archives what somebody put there
+	if err := os.WriteFile(s.certs("own.txt"), []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	_ = filepath.WalkDir(s.root, func(p string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			rel, _ := filepath.Rel(s.root, p)
+			left = append(left, filepath.Base(rel))
+		}
+		return err
+	})
+	if got := strings.Join(left, " "); got != "own.txt host.cert manifest.json" {
+		t.Errorf("left: %s", got)
+	}
+	if !s.archived(f.cert) {
+		t.Error("the copy of somebody's certificate is gone")
+	}
+}
