@@ -27,7 +27,25 @@ stop() {
 trap 'stop; exit 130' INT TERM
 trap stop EXIT
 
-case $demo in */demo | */demo.*) rm -rf "$demo" ;; *) echo "DEMO_DIR must end in /demo" >&2; exit 2 ;; esac
+case $demo in */demo) ;; *) echo "DEMO_DIR must end in /demo" >&2; exit 2 ;; esac
+mkdir -p "$demo"
+find "$demo" -mindepth 1 -delete
+# Root's sendmail trusts no file below a directory that others may write.
+if [ "$(id -u)" = 0 ]; then
+	d=$demo
+	while [ "$d" != / ]; do
+		d=$(dirname "$d")
+		# shellcheck disable=SC2012
+		case $(ls -ld "$d" | cut -c1-10) in
+		?????w* | ????????w*)
+			command -v setpriv >/dev/null || break
+			echo "$d may be written by others, where root's sendmail trusts nothing: this runs as nobody"
+			chown 65534:65534 "$demo"
+			exec setpriv --reuid=65534 --regid=65534 --clear-groups env HOME="$demo" DEMO_DIR="$demo" DEMO_PORT="$port" sh "$top/scripts/demo.sh"
+			;;
+		esac
+	done
+fi
 mkdir -p "$demo/usr/local/etc" "$demo/etc/mail" "$demo/run" "$demo/spool" "$demo/libexec"
 chmod 700 "$demo/spool"
 sendmail=$(first /usr/libexec/sendmail/sendmail /usr/sbin/sendmail)

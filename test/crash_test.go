@@ -182,3 +182,15 @@ func TestKilledWhileSendmailRuns(t *testing.T) {
 	}
 	t.Logf("killed at %d points, %d restarts", kills, len(seen))
 }
+
+// sh runs a shell command in a directory.
+func sh(t testing.TB, dir, command string) (string, int) {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", command)
+	cmd.Dir = dir
+	out, _ := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		t.Fatal("no sh")
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}

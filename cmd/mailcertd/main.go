@@ -11,6 +11,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() { <-ctx.Done(); stop() }() // the first signal drains, the second kills
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
 	status := a.execute(ctx, os.Args[1:])
 	stop()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"sort"
 	"strings"
+	"syscall"
 
 	"gopkg.in/yaml.v3"
 )
@@ -49,7 +50,7 @@ func (e Errors) Error() string {
 // Load reads the configuration at path; a missing file gives the defaults.
 // The error is of type Errors when the file could be read.
 func Load(path, root string) (Config, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // never waits for a FIFO
 	if errors.Is(err, fs.ErrNotExist) {
 		c := Default(root)
 		c.Path, c.Missing = path, true

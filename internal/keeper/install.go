@@ -195,13 +195,13 @@ func (k *Keeper) stage(set *durable.Set, obs plan.Observed, files []staged) (cer
 var ErrRefused = errors.New("sendmail would refuse the new set, so it was not installed")
 
 // acceptable runs sendmail's rules over the candidate. What is refused already
-// and not by the candidate's doing (a directory further up, say) does not
-// speak against it.
+// and not by the candidate's doing does not speak against it, and neither do
+// the directories that hold it: no file in them would be accepted.
 func (k *Keeper) acceptable(obs plan.Observed, after certdir.Dir) error {
 	before := mta.Judge(obs.CF, plan.Files(obs.Certs, obs.Accept))
 	then := mta.Judge(obs.CF, plan.Files(after, obs.Accept))
 	for _, c := range then.Complaints {
-		if !c.Fatal {
+		if !c.Fatal || filepath.Dir(c.Path) != obs.Certs.Path {
 			continue
 		}
 		known := false

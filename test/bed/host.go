@@ -147,9 +147,13 @@ mount -t proc proc /proc
 sleep 3600; :`
 
 func (h *Host) start(t testing.TB) {
-	var out bytes.Buffer
+	out, err := os.Create(filepath.Join(h.dir, "holder.out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
 	h.holder = exec.Command("unshare", "-m", "-u", "-n", "-p", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", setup, "_", h.dir, h.Name)
-	h.holder.Stdout, h.holder.Stderr = &out, &out
+	h.holder.Stdout, h.holder.Stderr = out, out
 	h.holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := h.holder.Start(); err != nil {
 		t.Fatal(err)
@@ -158,7 +162,13 @@ func (h *Host) start(t testing.TB) {
 		_ = syscall.Kill(-h.holder.Process.Pid, syscall.SIGKILL)
 		_ = h.holder.Wait()
 	})
-	Wait(t, "the namespaces: "+out.String(), func() error { _, err := os.Stat(filepath.Join(h.dir, "ready")); return err })
+	Wait(t, "the namespaces", func() error {
+		if _, err := os.Stat(filepath.Join(h.dir, "ready")); err != nil {
+			said, _ := os.ReadFile(out.Name())
+			return fmt.Errorf("%w: %s", err, said)
+		}
+		return nil
+	})
 	pid := strconv.Itoa(h.holder.Process.Pid)
 	b, err := os.ReadFile("/proc/" + pid + "/task/" + pid + "/children")
 	if h.init = strings.TrimSpace(string(b)); err != nil || h.init == "" {

@@ -1,0 +1,157 @@
+package test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"mailcertd/test/bed"
+)
+
+// Each verb and each wrong use of one: what it says, and its exit status. The
+// cases share one root, in this order.
+func TestVerbs(t *testing.T) {
+	bed.Need(t, false, "openssl")
+	m, root := bed.Binary(t, ""), site(t)
+	certs := filepath.Join(root, "etc/mail/certs")
+	conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")
+	good, _ := os.ReadFile(conf)
+	for _, c := range []struct {
+		args  string
+		code  int
+		says  string
+		never string // must not be said
+		do    func() error
+	}{
+		{args: "version", says: "mailcertd devel"},
+		{args: "help", says: "ensure "},
+		{args: "completion bash", says: "bash completion"},
+		{args: "completion fish", says: "fish completion"},
+		{args: "bogus", code: 2, says: "unknown verb"},
+		{args: "ensur", code: 2, says: `did you mean "ensure"`},
+		{args: "ensure extra", code: 2, says: "unexpected argument"},
+		{args: "ensure --bogus", code: 2, says: "unknown flag"},
+		{args: "ca", code: 2, says: "ca init"},
+		{args: "dhparam --group ffdhe1024", code: 2, says: "ffdhe3072"},
+		{args: "--log-level loud ensure", code: 2, says: "want trace"},
+		{args: "--config /nowhere.yaml ensure", code: 2, says: "no such file"},
+		{args: "check", code: 1, says: "ensure would"},
+		{args: "status", says: "certificate   none"},
+		{args: "dhparam", code: 1, says: "missing"},
+		{args: "ca show", code: 1, says: "absent"},
+		{args: "restore", code: 1, says: "no such archived generation"},
+		{args: "ensure --dry-run", says: "would make the private CA"},
+		{args: "check", code: 1, says: "ensure would", never: "nothing to do"},
+		{args: "ensure", says: "install host.key, host.cert, cacert.pem, dh.param"},
+		{args: "ensure", says: "nothing to do"},
+		{args: "check", says: "no sendmail.cf"},
+		{args: "status", says: "serial 01 for mail.example.test (ours)"},
+		{args: "ca show", says: "next serial 02"},
+		{args: "ca init", says: "next serial 02"},
+		{args: "renew --dry-run", says: "would issue a certificate"},
+		{args: "renew", says: "renewal was asked for", never: "new ecdsa"},
+		{args: "renew --rekey", says: "make a new ecdsa-p256 key"},
+		{args: "restore --list", says: "asked-new-key"},
+		{args: "restore 20200101T000000Z-01", code: 1, says: "no archived generation"},
+		{args: "dhparam --group ffdhe2048", says: "install dh.param"},
+		{args: "dhparam", says: "ffdhe2048, 2048 bits"},
+		{args: "ensure", says: "nothing to do"},
+		{args: "config", says: "type: ecdsa-p256"},
+		{args: "config", code: 2, says: "unknown key", do: func() error { return os.WriteFile(conf, []byte("hots: x\n"), 0o644) }},
+		{args: "ensure", code: 2, says: `did you mean "host"`},
+		{args: "config", says: "certs:", do: func() error { return os.WriteFile(conf, good, 0o644) }},
+		{args: "purge", code: 2, says: "--yes"},
+		{args: "purge --dry-run", says: "remove  " + certs},
+		{args: "purge --yes", says: "removed"},
+		{args: "check", code: 1, says: "ensure would make the private CA"},
+		{args: "ensure", code: 1, says: "is no directory", do: func() error { return os.WriteFile(certs, []byte("x"), 0o644) }},
+	} {
+		if c.do != nil {
+			if err := c.do(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, st := run(t, m, root, nil, strings.Fields(c.args)...)
+		if st.ExitCode() != c.code || !strings.Contains(out, c.says) || c.never != "" && strings.Contains(out, c.never) {
+			t.Errorf("%s: status %d, want %d and %q\n%s", c.args, st.ExitCode(), c.code, c.says, out)
+		}
+	}
+}
+
+// The reports are JSON that a program can read, with stable words and no
+// secret; warnings do not change the exit status.
+func TestJSON(t *testing.T) {
+	m, root := bed.Binary(t, ""), site(t)
+	run(t, m, root, nil, "ensure")
+	key, err := os.ReadFile(filepath.Join(root, "etc/mail/certs/host.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := strings.Split(string(key), "\n")[1]
+	for _, args := range [][]string{{"status", "--json"}, {"check", "--json"}, {"ca", "show", "--json"}, {"--log-level", "trace", "renew", "--rekey"}, {"status"}} {
+		out, st := run(t, m, root, nil, args...)
+		if !st.Success() {
+			t.Errorf("%v: %v\n%s", args, st, out)
+		}
+		if strings.Contains(out, secret) || strings.Contains(out, "PRIVATE KEY") {
+			t.Errorf("%v tells the key", args)
+		}
+		if args[len(args)-1] != "--json" {
+			continue
+		}
+		var v struct {
+			Version int `json:"version"`
+		}
+		if err := json.Unmarshal([]byte(out), &v); err != nil || v.Version != 1 {
+			t.Errorf("%v: %v\n%s", args, err, out)
+		}
+	}
+}
+
+// Whatever lies in the directories or the configuration: an error that names
+// the file, no hang, no panic, nothing lost.
+func TestBadInput(t *testing.T) {
+	bed.Need(t, false, "mkfifo", "timeout")
+	m := bed.Binary(t, "")
+	for name, damage := range map[string]string{
+		"FIFO as configuration":      "rm usr/local/etc/mailcertd.yaml; mkfifo usr/local/etc/mailcertd.yaml",
+		"directory as configuration": "rm usr/local/etc/mailcertd.yaml; mkdir usr/local/etc/mailcertd.yaml",
+		"large configuration":        "head -c 3000000 /dev/zero >usr/local/etc/mailcertd.yaml",
+		"FIFO as key":                "rm etc/mail/certs/host.key; mkfifo etc/mail/certs/host.key",
+		"FIFO as hash link":          "mkfifo etc/mail/certs/12345678.0",
+		"device as cacert":           "ln -sf /dev/zero etc/mail/certs/cacert.pem",
+		"large certificate":          "head -c 30000000 /dev/zero >etc/mail/certs/host.cert",
+		"loop of links":              "rm etc/mail/certs/host.cert; ln -s host.cert etc/mail/certs/host.cert",
+		"FIFO as sendmail.cf":        "mkfifo etc/mail/sendmail.cf",
+		"garbage as sendmail.cf":     "head -c 100000 /dev/urandom >etc/mail/sendmail.cf",
+		"garbage as index.txt":       "head -c 100000 /dev/urandom >etc/mail/CA/index.txt",
+		"garbage as CA key":          "head -c 1000 /dev/urandom >etc/mail/CA/cakey.pem",
+		"garbage as state":           "head -c 1000 /dev/urandom >var/db/mailcertd/state.json",
+		"FIFO as state":              "rm var/db/mailcertd/state.json; mkfifo var/db/mailcertd/state.json",
+		"file as staging area":       "echo x >etc/mail/certs/.mailcertd",
+		"garbage as journal":         "mkdir etc/mail/certs/.mailcertd; echo x >etc/mail/certs/.mailcertd/journal",
+		"many hash links":            "for i in $(seq 1000 3000); do ln -s nowhere etc/mail/certs/0000$i.0; done",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := site(t)
+			if out, st := run(t, m, root, nil, "ensure"); !st.Success() {
+				t.Fatal(out)
+			}
+			if out, code := sh(t, root, damage); code != 0 {
+				t.Fatalf("%d: %s", code, out)
+			}
+			for _, verb := range []string{"check", "ensure", "status", "ensure"} {
+				out, code := sh(t, root, "timeout -k 5 20 "+m+" --root "+root+" "+verb)
+				if code == 124 || code > 2 || strings.Contains(out, "panic") || strings.Contains(out, "goroutine ") {
+					t.Errorf("%s: status %d\n%s", verb, code, out)
+				}
+				if code != 0 && len(strings.TrimSpace(out)) == 0 {
+					t.Errorf("%s fails without a word", verb)
+				}
+			}
+		})
+	}
+}
