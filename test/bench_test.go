@@ -152,7 +152,7 @@ func usage(b *testing.B, pid int) (cpu time.Duration, rss float64) {
 func BenchmarkDaemon(b *testing.B) {
 	root := siteWith(b, "ecdsa-p256")
 	cmd := daemonOf(b, root)
-	const rest = 2 * time.Minute
+	const rest = 4 * time.Minute
 	changes := func(n int) {
 		for i := range n {
 			if err := os.WriteFile(filepath.Join(root, "etc/mail/certs/extra"), []byte(strconv.Itoa(i)), 0o644); err != nil {

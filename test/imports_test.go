@@ -17,7 +17,7 @@ import (
 // allowed are the rooms that each room may use: the direction of the house,
 // see ARCHITECTURE.md. Nothing else, and no circles.
 var allowed = map[string][]string{
-	"durable": {}, "pki": {}, "dh": {}, "watch": {"durable"},
+	"durable": {}, "pki": {}, "dh": {}, "watch": {},
 	"state": {"durable"}, "certdir": {"durable", "pki"}, "ca": {"durable", "pki"}, "mta": {"durable", "pki"},
 	"config": {"pki", "dh"},
 	"plan":   {"ca", "certdir", "config", "dh", "durable", "mta", "pki", "state"},

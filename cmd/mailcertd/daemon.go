@@ -43,6 +43,9 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			if err != nil {
 				return err
 			}
+			if p := w.Problem(); p != nil {
+				log.Warn("the kernel tells no file events: a sweep every 10 s has to do", "error", p.Error())
+			}
 			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)

@@ -85,7 +85,9 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	}
 	for _, old := range gens {
 		if !old.Damaged && old.Foreign == g.Foreign && sameFiles(old.Files, g.Files) {
-			return old.ID, nil
+			if _, _, err := a.Load(old.ID); err == nil { // a copy that is damaged is none
+				return old.ID, nil
+			}
 		}
 	}
 	if err := a.disk.MkdirAll(a.dir, 0o700); err != nil {
@@ -205,6 +207,12 @@ func (a *Archive) Load(id string) (Generation, []Item, error) {
 // leaves of it can be removed again.
 func (a *Archive) Remove(id string) error {
 	g, dir := a.manifest(id), filepath.Join(a.dir, id)
+	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 { // a crash came before the rmdir
+		if err := a.disk.Remove(dir); err != nil {
+			return err
+		}
+		return a.disk.SyncDir(a.dir)
+	}
 	if g.Foreign || g.Damaged {
 		return fmt.Errorf("%s: %w", dir, ErrForeign)
 	}

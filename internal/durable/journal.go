@@ -42,7 +42,7 @@ type journal struct {
 //	for each install: rename(staging/x, x)
 //	for each link: symlink(staging/x), rename(staging/x, x)
 //	fsync(dir), and fsync(dir/trust) where it was touched
-//	for each removal: unlink, then fsync(dir)
+//	for each removal: unlink, then the same fsyncs again
 //	unlink(journal), fsync(staging) or rmdir(staging) and fsync(dir)
 //
 // An error before the commit leaves the directory as it was; one after it is
@@ -115,6 +115,10 @@ func (s *Set) finish(steps []Step) error {
 	var touched []string
 	for _, st := range steps {
 		path, tmp := filepath.Join(s.dir, st.Name), s.stagedPath(st.Name)
+		// Also where the step is done already: who did it may have died before the fsync.
+		if dir := filepath.Dir(path); dir != s.dir && !contains(touched, dir) && Look(dir).IsDir {
+			touched = append(touched, dir)
+		}
 		switch st.Op {
 		case OpInstall:
 			if n := Look(tmp); n.Kind == Missing && n.Err == nil {
@@ -141,14 +145,10 @@ func (s *Set) finish(steps []Step) error {
 			if err := s.disk.Rename(tmp, path); err != nil {
 				return err
 			}
-		default:
-			continue
-		}
-		if dir := filepath.Dir(path); dir != s.dir && !contains(touched, dir) {
-			touched = append(touched, dir)
 		}
 	}
-	for _, dir := range append(touched, s.dir) {
+	touched = append(touched, s.dir)
+	for _, dir := range touched {
 		if err := s.disk.SyncDir(dir); err != nil {
 			return err
 		}
@@ -163,8 +163,10 @@ func (s *Set) finish(steps []Step) error {
 		}
 	}
 	if removed {
-		if err := s.disk.SyncDir(s.dir); err != nil {
-			return err
+		for _, dir := range touched {
+			if err := s.disk.SyncDir(dir); err != nil {
+				return err
+			}
 		}
 	}
 	if err := s.disk.Remove(filepath.Join(s.staging(), journalName)); err != nil {

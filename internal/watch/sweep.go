@@ -2,27 +2,28 @@ package watch
 
 import (
 	"os"
-	"path/filepath"
-	"sort"
 	"strings"
 
-	"mailcertd/internal/durable"
+	"golang.org/x/sys/unix"
 )
 
 // maxEntries bounds what is swept of one directory.
 const maxEntries = 4096
 
-// mark is what lstat(2) and readlink(2) say of one name, and what lies behind
-// a link.
+// mark is what lstat(2) and readlink(2) say of one name, and stat(2) of what
+// lies behind a link. The sweep runs six times a minute for years: it makes
+// these system calls and little else.
 type mark struct {
-	kind     durable.Kind
-	target   string
-	mode     uint32
-	uid, gid uint32
-	size     int64
-	mtime    int64
-	ctime    int64
-	dev, ino uint64
+	there, behind stat
+	target        string
+}
+
+type stat struct {
+	mode         uint32 // with the type; 0: nothing there
+	uid, gid     uint32
+	size         int64
+	mtime, ctime int64 // ns
+	dev, ino     uint64
 }
 
 type fingerprint map[string]mark
@@ -32,73 +33,86 @@ func ours(name string) bool {
 	return name == ".mailcertd" || strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".mailcertd")
 }
 
-func isDir(path string) bool {
-	st, err := os.Stat(path)
-	return err == nil && st.IsDir()
+// identify gives device and inode of a directory, zero when there is none.
+func identify(path string) [2]uint64 {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return [2]uint64{}
+	}
+	return [2]uint64{uint64(st.Dev), st.Ino}
 }
 
 // take looks at every entry of the directories and at the files.
 func (w *Watcher) take() fingerprint {
-	f := fingerprint{}
+	f := make(fingerprint, 64)
 	for _, d := range w.o.Dirs {
-		f[d] = look(d, true)
-		names, err := readNames(d)
+		f[d] = look(d)
+		dir, err := os.Open(d)
 		if err != nil {
 			continue
 		}
+		names, _ := dir.Readdirnames(maxEntries)
+		dir.Close()
 		for _, n := range names {
 			if !ours(n) {
-				p := filepath.Join(d, n)
-				f[p] = look(p, isDir(p))
+				p := d + "/" + n
+				f[p] = look(p)
 			}
 		}
 	}
 	for _, p := range w.o.Files {
-		f[p] = look(p, false)
+		f[p] = look(p)
 	}
 	return f
 }
 
-func readNames(dir string) ([]string, error) {
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
+func look(path string) mark {
+	var st unix.Stat_t
+	if unix.Lstat(path, &st) != nil {
+		return mark{}
 	}
-	defer d.Close()
-	names, _ := d.Readdirnames(maxEntries)
-	return names, nil
-}
-
-// look leaves out the times of a directory: they change with the entries in
-// it, which are looked at themselves, our own temporary ones excepted.
-func look(path string, dir bool) mark {
-	n := durable.Look(path)
-	m := mark{kind: n.Kind, target: n.Target, mode: uint32(n.Mode), uid: n.UID, gid: n.GID, dev: n.Dev, ino: n.Ino}
-	if !dir {
-		m.size, m.mtime, m.ctime = n.Size, n.Modified.UnixNano(), n.Changed.UnixNano()
-	}
-	if !n.Exists {
-		m.mtime, m.ctime = 0, 0
+	m := mark{there: describe(&st)}
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
+		var buf [1024]byte
+		if n, err := unix.Readlink(path, buf[:]); err == nil {
+			m.target = string(buf[:n])
+		}
+		if unix.Stat(path, &st) == nil {
+			m.behind = describe(&st)
+		}
 	}
 	return m
 }
 
+// describe leaves out size and times of a directory: they change with the
+// entries in it, which are looked at themselves, our temporary ones excepted.
+func describe(st *unix.Stat_t) stat {
+	s := stat{mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid, dev: uint64(st.Dev), ino: st.Ino}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		s.size, s.mtime, s.ctime = st.Size, st.Mtim.Nano(), st.Ctim.Nano()
+	}
+	return s
+}
+
 // differs names one path, the first in order, at which two fingerprints differ.
 func (f fingerprint) differs(old fingerprint) (string, bool) {
-	var paths []string
+	first, changed := "", false
+	note := func(p string) {
+		if !changed || p < first {
+			first, changed = p, true
+		}
+	}
 	for p, m := range f {
 		if was, ok := old[p]; !ok || was != m {
-			paths = append(paths, p)
+			note(p)
 		}
 	}
-	for p := range old {
-		if _, ok := f[p]; !ok {
-			paths = append(paths, p)
+	if len(f) != len(old) || changed {
+		for p := range old {
+			if _, ok := f[p]; !ok {
+				note(p)
+			}
 		}
 	}
-	sort.Strings(paths)
-	if len(paths) == 0 {
-		return "", false
-	}
-	return paths[0], true
+	return first, changed
 }

@@ -51,10 +51,12 @@ type Event struct {
 
 // Watcher watches. Run does the work; C gives at most one event at a time.
 type Watcher struct {
-	o    Options
-	c    chan Event
-	fs   *fsnotify.Watcher // nil: sweep only
-	fail error             // why there are no kernel events
+	o  Options
+	c  chan Event
+	fs *fsnotify.Watcher // nil: sweep only
+	// joined are the directories that are watched, by device and inode.
+	joined map[string][2]uint64
+	fail   error // why there are no kernel events
 
 	mu   sync.Mutex
 	seen fingerprint // an event that shows nothing else is dropped
@@ -77,7 +79,7 @@ func New(o Options) (*Watcher, error) {
 			return nil, fmt.Errorf("watch: %s is no absolute path", d)
 		}
 	}
-	w := &Watcher{o: o, c: make(chan Event, 1)}
+	w := &Watcher{o: o, c: make(chan Event, 1), joined: map[string][2]uint64{}}
 	if !o.SweepOnly {
 		w.fs, w.fail = fsnotify.NewWatcher()
 	}
@@ -142,6 +144,9 @@ func (w *Watcher) Run(ctx context.Context) error {
 			if ours(filepath.Base(e.Name)) {
 				continue
 			}
+			if _, dir := w.joined[e.Name]; dir && !e.Has(fsnotify.Chmod) {
+				w.joined[e.Name] = [2]uint64{} // watch it anew, even if its inode is used again
+			}
 			// A name that came or went is news even where it looks as before: it may
 			// have come and gone. An attribute alone must show.
 			sure = sure || !e.Has(fsnotify.Chmod)
@@ -178,21 +183,27 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// subscribe asks for the events of every directory that is there. Asking again
-// for one that is watched already costs nothing, and one that was replaced is
-// watched anew. It says whether all of them are there.
+// subscribe asks for the events of every directory that is there and is not
+// watched yet; one that was replaced is watched anew. It says whether all of
+// them are there.
 func (w *Watcher) subscribe() bool {
 	if w.fs == nil {
 		return true
 	}
 	all := true
 	for _, d := range w.o.Dirs {
-		if !isDir(d) {
-			_ = w.fs.Remove(d)
+		is := identify(d)
+		if is == w.joined[d] && is != ([2]uint64{}) {
+			continue
+		}
+		_ = w.fs.Remove(d) // it is gone, or another one; an error says that it was not watched
+		w.joined[d] = is
+		if is == ([2]uint64{}) {
 			all = false
 			continue
 		}
 		if err := w.fs.Add(d); err != nil {
+			w.joined[d] = [2]uint64{}
 			w.mu.Lock()
 			w.fail = err
 			w.mu.Unlock()
