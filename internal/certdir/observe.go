@@ -61,7 +61,7 @@ type Link struct {
 	Hash  uint32
 	N     int
 	Node  durable.Node
-	Local bool       // a symbolic link that stays within the certs directory
+	Local bool       // a symbolic link within the certs directory, and not to somebody's right file
 	Loads bool       // OpenSSL can load it: one that it cannot ends its search
 	Right bool       // a certificate with this subject hash stands where it leads
 	Certs [][32]byte // SHA-256 of the DER of those certificates
@@ -245,6 +245,10 @@ func readLink(dir, name string, hash uint32, n int, bundles map[string]pki.CertF
 			l.Right = true
 			l.Certs = append(l.Certs, sha256.Sum256(c.Raw))
 		}
+	}
+	// A CA that somebody put beside ours, as openssl rehash links it, is theirs.
+	if t := filepath.Clean(l.Node.Target); l.Right && t != CAName && filepath.Dir(t) != TrustDir {
+		l.Local = false
 	}
 	return l
 }

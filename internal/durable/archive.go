@@ -221,8 +221,10 @@ func (a *Archive) Remove(id string) error {
 			return err
 		}
 	}
-	if err := a.disk.Remove(filepath.Join(dir, manifestName)); err != nil {
-		return err
+	for _, name := range []string{tempName(manifestName), manifestName} { // a crash in DropItem leaves the first
+		if err := a.disk.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
 	}
 	if err := a.disk.Remove(dir); err != nil {
 		return err

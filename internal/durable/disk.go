@@ -134,7 +134,7 @@ func (d *Disk) Create(path string, data []byte, mode fs.FileMode) (err error) {
 // file beside it, fsync, rename over it, fsync of the directory. What a link
 // at path leads to is not touched: the link is replaced.
 func (d *Disk) Replace(path string, data []byte, mode fs.FileMode) error {
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".mailcertd")
+	tmp := filepath.Join(filepath.Dir(path), tempName(filepath.Base(path)))
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -148,6 +148,9 @@ func (d *Disk) Replace(path string, data []byte, mode fs.FileMode) error {
 	}
 	return d.SyncDir(filepath.Dir(path))
 }
+
+// tempName is what a file is called until it is whole.
+func tempName(name string) string { return "." + name + ".mailcertd" }
 
 // Rename renames old to new, over what is there. No directory is synced.
 func (d *Disk) Rename(old, new string) error {

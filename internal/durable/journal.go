@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // The operations of a Step.
@@ -86,8 +89,13 @@ func (s *Set) checkStep(st Step) error {
 	if st.Name == "" || !filepath.IsLocal(st.Name) {
 		return fmt.Errorf("%q is no name within the directory", st.Name)
 	}
-	if n := Look(path); n.Kind == Directory {
+	switch n := Look(path); n.Kind {
+	case Directory:
 		return fmt.Errorf("%s: is a directory, no file can take its place", path)
+	case File:
+		if err := replaceable(path); err != nil {
+			return err
+		}
 	}
 	if dir := filepath.Dir(st.Name); dir != "." {
 		if n := Look(filepath.Join(s.dir, dir)); n.Kind == Link {
@@ -108,6 +116,19 @@ func (s *Set) checkStep(st Step) error {
 		return fmt.Errorf("no such step: %q", st.Op)
 	}
 	return nil
+}
+
+// replaceable says whether a rename over a file would be refused: one with an
+// immutable flag (chflags(1) schg, chattr(1) +i) answers EPERM to both.
+func replaceable(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err == nil {
+		return f.Close()
+	}
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("cannot be replaced (an immutable flag?): %w", err)
+	}
+	return nil // such as a mode that does not matter to a rename
 }
 
 // finish carries out committed steps; those that are done already are passed over.

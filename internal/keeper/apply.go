@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,11 +20,27 @@ import (
 // what was done.
 func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
 	st := p.State
+	var failed []error
 	for _, act := range p.Actions {
 		if err := ctx.Err(); err != nil {
 			return done, err
 		}
+		if k.stuck[act.Path] && isMode(act) {
+			continue
+		}
 		if err := k.act(ctx, obs, &st, act); err != nil {
+			if isMode(act) { // the rest need not wait for it
+				k.stuck[act.Path] = true
+				level := Fail
+				if act.Path == k.cfg.State.Dir {
+					level = Warn
+				}
+				k.log(level, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error())
+				if level == Fail {
+					failed = append(failed, err)
+				}
+				continue
+			}
 			k.log(Fail, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error())
 			k.remember(obs.State, st)
 			return done, err
@@ -37,7 +54,26 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 		}
 	}
 	k.remember(obs.State, st)
+	if len(failed) > 0 {
+		return done, stuckError{errors.Join(failed...)}
+	}
 	return done, nil
+}
+
+// stuckError is a mode or an owner that could not be set; all else was done.
+type stuckError struct{ error }
+
+// isMode: a mode or an owner that cannot be set stands in nobody's way.
+func isMode(a plan.Action) bool { return a.Kind == plan.Chmod || a.Kind == plan.Chown }
+
+// left says that something of p can still be done.
+func (k *Keeper) left(p plan.Plan) bool {
+	for _, a := range p.Actions {
+		if !isMode(a) || !k.stuck[a.Path] {
+			return true
+		}
+	}
+	return false
 }
 
 func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {

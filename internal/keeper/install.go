@@ -34,12 +34,15 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	if err != nil {
 		return err
 	}
-	if err := k.acceptable(obs, after); err != nil {
+	unstage := func() {
 		for _, f := range files {
 			if f.Source != plan.FromStaging {
 				_ = set.Unstage(f.Name)
 			}
 		}
+	}
+	if err := k.acceptable(obs, after); err != nil {
+		unstage()
 		return err
 	}
 	for _, f := range files {
@@ -55,6 +58,7 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	}
 	err = set.Commit(steps(files, c.Links))
 	if err != nil && !errors.Is(err, durable.ErrCommitted) {
+		unstage()
 		return err
 	}
 	// A certificate counts as installed only when it is: one that a crash kept
@@ -147,6 +151,10 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 			continue
 		}
 		id, err := ar.Add(now, reason, items)
+		if err != nil && !items[0].Foreign { // newcerts has our certificates, and a key of ours is not lost but old
+			k.log(Warn, "no copy of what is replaced", "reason", string(plan.StateUnwritable), "error", err.Error())
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("nothing was changed: no copy of what would be replaced: %w", err)
 		}

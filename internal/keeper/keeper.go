@@ -65,6 +65,8 @@ type Keeper struct {
 	cfg config.Config
 	// memory is the state where it could not be written; nil: the disk has it.
 	memory *state.State
+	// stuck are the paths whose mode or owner could not be set in this run.
+	stuck map[string]bool
 	// told remembers which problems stand in the log, by what and where.
 	told map[string]string
 }
@@ -80,7 +82,7 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}}
+	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{}}
 }
 
 // Config is the configuration in force.
@@ -123,7 +125,9 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	}
 	defer lock.Unlock()
 	var done []plan.Action
+	var stuck error
 	changed := false
+	k.stuck = map[string]bool{}
 	for round := 0; ; round++ {
 		obs := k.observe(ctx)
 		p := plan.Make(k.cfg, obs, wish, k.o.Now())
@@ -131,7 +135,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		if p.Empty() {
+		if !k.left(p) {
 			break
 		}
 		if round == maxRounds {
@@ -141,7 +145,9 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		done = append(done, acted...)
 		changed = changed || len(acted) > 0
 		r.Done, r.Changed = done, changed
-		if err != nil {
+		if mode := (stuckError{}); errors.As(err, &mode) {
+			stuck = errors.Join(stuck, mode.error)
+		} else if err != nil {
 			k.tell(p)
 			return r, err
 		}
@@ -153,7 +159,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	}
 	k.notify(ctx, &r)
 	k.tell(r.Plan)
-	return r, nil
+	return r, stuck
 }
 
 // hasWork says that more than looking is to be done.

@@ -169,10 +169,21 @@ var shortNames = map[string]string{
 	"2.5.4.46": "dnQualifier", "2.5.4.65": "pseudonym", "2.5.4.97": "organizationIdentifier",
 	"1.2.840.113549.1.9.1": "emailAddress", "1.2.840.113549.1.9.2": "unstructuredName", "0.9.2342.19200300.100.1.25": "DC", "0.9.2342.19200300.100.1.1": "UID",
 	"1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC", "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST", "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL", "2.5.4.15": "businessCategory",
+	"2.5.4.14": "searchGuide", "2.5.4.16": "postalAddress", "2.5.4.18": "postOfficeBox", "2.5.4.19": "physicalDeliveryOfficeName",
+	"2.5.4.20": "telephoneNumber", "2.5.4.21": "telexNumber", "2.5.4.22": "teletexTerminalIdentifier", "2.5.4.23": "facsimileTelephoneNumber",
+	"2.5.4.24": "x121Address", "2.5.4.25": "internationaliSDNNumber", "2.5.4.26": "registeredAddress", "2.5.4.27": "destinationIndicator",
+	"2.5.4.28": "preferredDeliveryMethod", "2.5.4.29": "presentationAddress", "2.5.4.30": "supportedApplicationContext", "2.5.4.31": "member",
+	"2.5.4.32": "owner", "2.5.4.33": "roleOccupant", "2.5.4.34": "seeAlso", "2.5.4.35": "userPassword", "2.5.4.36": "userCertificate",
+	"2.5.4.37": "cACertificate", "2.5.4.38": "authorityRevocationList", "2.5.4.39": "certificateRevocationList", "2.5.4.40": "crossCertificatePair",
+	"2.5.4.45": "x500UniqueIdentifier", "2.5.4.47": "enhancedSearchGuide", "2.5.4.48": "protocolInformation", "2.5.4.49": "distinguishedName",
+	"2.5.4.50": "uniqueMember", "2.5.4.51": "houseIdentifier", "2.5.4.52": "supportedAlgorithms", "2.5.4.53": "deltaRevocationList",
+	"2.5.4.54": "dmdName", "2.5.4.72": "role", "2.5.4.98": "c3", "2.5.4.99": "n3", "2.5.4.100": "dnsName",
+	"1.2.840.113549.1.9.8": "unstructuredAddress", "0.9.2342.19200300.100.1.3": "mail",
 }
 
 // OneLine is a name as X509_NAME_oneline(3) prints it and index.txt holds it:
-// /C=JP/O=Home/CN=host; octets outside printable ASCII as \xHH. "" when the
+// /C=JP/O=Home/CN=host; octets outside printable ASCII as \xHH, and since
+// OpenSSL 3.0 \/ and \+ within a value, + between the values of one part. "" when the
 // bytes are no name.
 func OneLine(rawName []byte) string {
 	names, err := rdns(rawName)
@@ -181,16 +192,25 @@ func OneLine(rawName []byte) string {
 	}
 	var b strings.Builder
 	for _, rdn := range names {
-		for _, a := range rdn {
+		for i, a := range rdn {
 			oid := a.Type.String()
 			if s, ok := shortNames[oid]; ok {
 				oid = s
 			}
-			b.WriteString("/" + oid + "=")
+			if i == 0 {
+				b.WriteByte('/')
+			} else {
+				b.WriteByte('+')
+			}
+			b.WriteString(oid + "=")
 			for _, c := range a.Value.Bytes {
-				if c < ' ' || c > '~' {
+				switch {
+				case c < ' ' || c > '~':
 					fmt.Fprintf(&b, "\\x%02X", c)
-				} else {
+				case c == '/' || c == '+':
+					b.WriteByte('\\')
+					fallthrough
+				default:
 					b.WriteByte(c)
 				}
 			}
