@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			if err != nil {
 				return err
 			}
+			runtime.GOMAXPROCS(1) // it rests nearly all of its life: more threads only wake each other
 			log := a.sink(cfg)
 			k := a.keeper(cfg, logTo(log))
 			lock, err := k.LockDaemon()

@@ -27,7 +27,7 @@ type locker struct {
 func TestLockerProcess(t *testing.T) {
 	dir := os.Getenv("DURABLE_LOCKER")
 	if dir == "" {
-		t.Skip("is run by the other tests")
+		return
 	}
 	_, _ = bufio.NewReader(os.Stdin).ReadString('\n') // all start together
 	l, err := TryLock(dir)

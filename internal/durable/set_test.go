@@ -2,9 +2,7 @@ package durable
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -158,39 +156,4 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%+v: %v, %s", st, err, stateOf(dir))
 		}
 	}
-}
-
-// The kernel drops a lock when its holder is killed.
-func TestLock(t *testing.T) {
-	if dir := os.Getenv("DURABLE_LOCK"); dir != "" { // the child
-		if _, err := TryLock(dir); err != nil {
-			os.Exit(1)
-		}
-		fmt.Println("locked")
-		select {}
-	}
-	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestLock$")
-	cmd.Env = append(os.Environ(), "DURABLE_LOCK="+dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := out.Read(make([]byte, 7)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := TryLock(dir); !errors.Is(err, ErrLocked) {
-		t.Errorf("the lock of a living process: %v", err)
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	l, err := TryLock(dir)
-	if err != nil {
-		t.Fatalf("after its death: %v", err)
-	}
-	l.Unlock()
-	(*Locked)(nil).Unlock()
 }

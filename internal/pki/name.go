@@ -183,8 +183,8 @@ var shortNames = map[string]string{
 
 // OneLine is a name as X509_NAME_oneline(3) prints it and index.txt holds it:
 // /C=JP/O=Home/CN=host; octets outside printable ASCII as \xHH, and since
-// OpenSSL 3.0 \/ and \+ within a value, + between the values of one part. "" when the
-// bytes are no name.
+// OpenSSL 3.0 \/ and \+ within a value, + between the values of one part. ""
+// when the bytes are no name.
 func OneLine(rawName []byte) string {
 	names, err := rdns(rawName)
 	if err != nil {

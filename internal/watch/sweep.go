@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -47,13 +46,7 @@ func (w *Watcher) take() fingerprint {
 	f := make(fingerprint, 64)
 	for _, d := range w.o.Dirs {
 		f[d] = look(d)
-		dir, err := os.Open(d)
-		if err != nil {
-			continue
-		}
-		names, _ := dir.Readdirnames(maxEntries)
-		dir.Close()
-		for _, n := range names {
+		for _, n := range names(d) {
 			if !ours(n) {
 				p := d + "/" + n
 				f[p] = look(p)
@@ -64,6 +57,26 @@ func (w *Watcher) take() fingerprint {
 		f[p] = look(p)
 	}
 	return f
+}
+
+// names reads a directory without Go's poller, which would take as many system
+// calls again.
+func names(dir string) []string {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	var out []string
+	var buf [8192]byte
+	for len(out) < maxEntries {
+		n, err := unix.ReadDirent(fd, buf[:])
+		if n <= 0 || err != nil {
+			break
+		}
+		_, _, out = unix.ParseDirent(buf[:n], -1, out)
+	}
+	return out
 }
 
 func look(path string) mark {
