@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"mailcertd/test/bed"
 )
@@ -240,4 +241,36 @@ func TestRCShellcheck(t *testing.T) {
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// With the real program: when start returns, the files are complete, and the
+// daemon runs; stop ends it.
+func TestRCWithMailcertd(t *testing.T) {
+	r := newRC(t)
+	root := site(t)
+	data, err := os.ReadFile(bed.Binary(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = os.Remove(filepath.Join(r.dir, "sbin/mailcertd"))
+	write(t, filepath.Join(r.dir, "sbin/mailcertd"), string(data), 0o755)
+	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--root `+root+`"`, `mailcertd_config=""`)
+	r.want(0, "install host.key, host.cert, cacert.pem, dh.param", "start")
+	if _, err := os.Stat(filepath.Join(root, "etc/mail/certs/dh.param")); err != nil {
+		t.Error(err)
+	}
+	r.want(0, "running as pid", "status")
+	bed.Wait(t, "the daemon to mend", func() error {
+		_ = os.Remove(filepath.Join(root, "etc/mail/certs/dh.param"))
+		for range 300 {
+			if _, err := os.Stat(filepath.Join(root, "etc/mail/certs/dh.param")); err == nil {
+				return nil
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return errors.New("dh.param did not come back")
+	})
+	r.want(0, "renewal was asked for", "renew")
+	r.want(0, "the configuration is right", "reload")
+	r.want(0, "Stopping", "stop")
 }

@@ -28,19 +28,7 @@ func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.R
 		return nil, err
 	}
 	defer l.Unlock()
-	if err := reconcile(disk, o.Dir); err != nil {
-		return nil, err
-	}
-	obs := Observe(o.Dir, Filter{})
-	switch {
-	case obs.Err != nil:
-		return nil, obs.Err
-	case obs.KeyInfo.Encrypted:
-		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
-	case obs.Status != Complete:
-		return nil, fmt.Errorf("%s: %w (%s)", o.Dir, ErrDamaged, obs.Status)
-	}
-	oldKey, err := readKey(filepath.Join(o.Dir, keyName))
+	obs, oldKey, err := open(disk, o.Dir)
 	if err != nil {
 		return nil, err
 	}

@@ -42,23 +42,12 @@ func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd 
 		return nil, err
 	}
 	defer l.Unlock()
-	if err := reconcile(disk, o.Dir); err != nil {
-		return nil, err
-	}
-	obs := Observe(o.Dir, Filter{Name: req.Name})
-	switch {
-	case obs.Err != nil:
-		return nil, obs.Err
-	case obs.KeyInfo.Encrypted:
-		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
-	case obs.Status != Complete:
-		return nil, fmt.Errorf("%s: %w (%s)", o.Dir, ErrDamaged, obs.Status)
-	case !now.Before(obs.Current.Cert.NotAfter):
-		return nil, fmt.Errorf("%s: %w on %s", filepath.Join(o.Dir, certName), ErrEnded, obs.Current.Cert.NotAfter.UTC().Format(time.RFC3339))
-	}
-	key, err := readKey(filepath.Join(o.Dir, keyName))
+	obs, key, err := open(disk, o.Dir)
 	if err != nil {
 		return nil, err
+	}
+	if end := obs.Current.Cert.NotAfter; !now.Before(end) {
+		return nil, fmt.Errorf("%s: %w on %s", filepath.Join(o.Dir, certName), ErrEnded, end.UTC().Format(time.RFC3339))
 	}
 	t, err := leafTemplate(o, req, obs.Current.Cert, now)
 	if err != nil {
@@ -83,6 +72,25 @@ func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd 
 		return nil, err
 	}
 	return cert, mendIndex(disk, &obs)
+}
+
+// open mends the database and gives the CA and its key, ready to sign. The
+// caller holds the lock.
+func open(disk *durable.Disk, dir string) (Observed, crypto.Signer, error) {
+	if err := reconcile(disk, dir); err != nil {
+		return Observed{}, nil, err
+	}
+	obs := Observe(dir, Filter{})
+	switch {
+	case obs.Err != nil:
+		return obs, nil, obs.Err
+	case obs.KeyInfo.Encrypted:
+		return obs, nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
+	case obs.Status != Complete:
+		return obs, nil, fmt.Errorf("%s: %w (%s)", dir, ErrDamaged, obs.Status)
+	}
+	key, err := readKey(filepath.Join(dir, keyName))
+	return obs, key, err
 }
 
 // leafTemplate is everything but the serial number.

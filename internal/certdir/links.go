@@ -26,9 +26,9 @@ type LinkChange struct {
 // link for each target and hash is enough.
 //
 // Right links and files of others stay where they are as long as the run has
-// no gap; the last of a run moves down into one. Dangling links go, and so do
-// ours that lead to the wrong place, and what OpenSSL cannot load, because its
-// search ends there. No change means that all is right.
+// no gap; the last of a run moves down into one. Dangling links go, because
+// OpenSSL's search ends there, and so do ours that lead to the wrong place, and
+// files that it cannot load. No change means that all is right.
 func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 	wanted := map[uint32][]string{} // hash → targets
 	targets := make([]string, 0, len(want))

@@ -62,7 +62,7 @@ type Link struct {
 	N     int
 	Node  durable.Node
 	Local bool       // a symbolic link within the certs directory, and not to somebody's right file
-	Loads bool       // OpenSSL can load it: one that it cannot ends its search
+	Loads bool       // OpenSSL can load it
 	Right bool       // a certificate with this subject hash stands where it leads
 	Certs [][32]byte // SHA-256 of the DER of those certificates
 }

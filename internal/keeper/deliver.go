@@ -92,7 +92,7 @@ func (k *Keeper) identify(ctx context.Context) mta.Identity {
 func (k *Keeper) settleDebt(ctx context.Context, r *Result, st *state.State) (*Pickup, error) {
 	id := k.identify(ctx)
 	d := st.Debt
-	changed := lastChange(r.Observed)
+	changed := plan.LastChange(r.Observed.Certs)
 	if !plan.Running(id) {
 		return k.absent(ctx, r, st, id)
 	}
@@ -311,16 +311,4 @@ func hupOf(d *state.Debt, i state.Instance) (state.HUP, bool) {
 		}
 	}
 	return state.HUP{}, false
-}
-
-// lastChange is when what sendmail reads at start last changed on the disk.
-func lastChange(obs plan.Observed) time.Time {
-	d := obs.Certs
-	var last time.Time
-	for _, n := range []durable.Node{d.Cert.Node, d.Key.Node, d.CA.Node, d.DH.Node} {
-		if n.Changed.After(last) {
-			last = n.Changed
-		}
-	}
-	return last
 }

@@ -72,9 +72,8 @@ func (a *assessment) cfProblems(p *Plan) {
 	}
 }
 
-// lastChange is when what sendmail reads at start last changed.
-func (a *assessment) lastChange() time.Time {
-	d := a.obs.Certs
+// LastChange is when what sendmail reads at start last changed on the disk.
+func LastChange(d certdir.Dir) time.Time {
 	var last time.Time
 	for _, t := range []time.Time{d.Cert.Node.Changed, d.Key.Node.Changed, d.CA.Node.Changed, d.DH.Node.Changed} {
 		if t.After(last) {
@@ -138,7 +137,7 @@ func (a *assessment) pickup(p *Plan) {
 	case done.Set == set && done.Instance == InstanceID(inst):
 		// proven, or seen before
 	case done.Set == set && done.How == NoneRunning && done.Instance == "",
-		inst.Started.After(a.lastChange()):
+		inst.Started.After(LastChange(a.obs.Certs)):
 		p.State.Delivered = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater, Instance: InstanceID(inst)}
 	default:
 		p.State.Debt = &state.Debt{Set: set, Leaf: leaf, Since: a.stamp(), Instance: inst, WasUp: true}
