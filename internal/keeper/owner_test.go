@@ -313,3 +313,36 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// Ours, expired while nobody looked, or with a hand-made CA beside it: renewed,
+// and what was not ours is kept.
+func TestLeftAlone(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	f := makeForeign(t, s.now)
+	if err := os.WriteFile(s.certs("cacert.pem"), f.ca, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.now = s.now.AddDate(1, 6, 0)
+	checked := reasons(s.Check(t.Context(), plan.Wish{Once: true}))
+	if !strings.Contains(checked, "expired") || !strings.Contains(checked, "cacert-not-issuer") {
+		t.Errorf("check names %s", checked)
+	}
+	if why := s.complete(s.settle(plan.Wish{})); why != "" {
+		t.Error(why)
+	}
+	if !s.archived(f.ca) {
+		t.Error("no copy of somebody's CA file")
+	}
+	// A person's CA beside ours in the same file stays.
+	both := append(s.read(s.certs("cacert.pem")), f.ca...)
+	if err := os.WriteFile(s.certs("cacert.pem"), both, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s.settle(plan.Wish{}); !bytes.Equal(both, s.read(s.certs("cacert.pem"))) {
+		t.Error("a CA that somebody added was taken away")
+	}
+	if links, _ := filepath.Glob(s.certs("*.0")); len(links) != 2 {
+		t.Errorf("hash links: %v", links)
+	}
+}
