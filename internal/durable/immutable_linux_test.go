@@ -1,0 +1,32 @@
+package durable
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// A file that cannot be replaced is noticed before the commit: else the key
+// would be the new one and the certificate the old. A read-only mount of the
+// one file stands in for an immutable flag.
+func TestIrreplaceable(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a mount of its own")
+	}
+	dir := t.TempDir()
+	prepare(t, dir)
+	cert := filepath.Join(dir, "host.cert")
+	if err := syscall.Mount(cert, cert, "", syscall.MS_BIND, ""); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Unmount(cert, syscall.MNT_DETACH) }()
+	if err := syscall.Mount("", cert, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	err := change(&Disk{}, dir)
+	if err == nil || errors.Is(err, ErrCommitted) || stateOf(dir) != "old" {
+		t.Errorf("%v leaves %s", err, stateOf(dir))
+	}
+}
