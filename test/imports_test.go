@@ -19,9 +19,9 @@ import (
 var allowed = map[string][]string{
 	"durable": {}, "pki": {}, "dh": {}, "watch": {},
 	"state": {"durable"}, "certdir": {"durable", "pki"}, "ca": {"durable", "pki"}, "mta": {"durable", "pki"},
-	"config": {"pki", "dh"},
-	"plan":   {"ca", "certdir", "config", "dh", "durable", "mta", "pki", "state"},
-	"keeper": {"ca", "certdir", "config", "dh", "durable", "mta", "pki", "plan", "state"},
+	"config": {"pki", "dh"}, "issuer": {"durable", "pki"},
+	"plan":   {"ca", "certdir", "config", "dh", "durable", "issuer", "mta", "pki", "state"},
+	"keeper": {"ca", "certdir", "config", "dh", "durable", "issuer", "mta", "pki", "plan", "state"},
 	"rcd":    {"watch"},
 }
 

@@ -128,7 +128,7 @@ func TestHandMadeCA(t *testing.T) {
 	if obs := Observe(dir, Filter{}); obs.Status != Complete || obs.Serial.Int64() != 0x1a {
 		t.Fatalf("%v, serial %v", obs.Status, obs.Serial)
 	}
-	if _, err := Reconcile(context.Background(), d, dir, start); err != nil {
+	if _, err := Reconcile(context.Background(), d, dir); err != nil {
 		t.Fatal(err)
 	}
 	if f := Observe(dir, Filter{}).Faults; len(f) != 0 {
@@ -226,7 +226,7 @@ func TestFaults(t *testing.T) {
 			if !has(Observe(o.Dir, Filter{}).Faults, c.kind) {
 				t.Fatalf("not named: %v", Observe(o.Dir, Filter{}).Faults)
 			}
-			if _, err := Reconcile(context.Background(), d, o.Dir, time.Now()); err != nil {
+			if _, err := Reconcile(context.Background(), d, o.Dir); err != nil {
 				t.Fatal(err)
 			}
 			after := Observe(o.Dir, Filter{Name: o.Host})

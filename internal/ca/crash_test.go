@@ -77,7 +77,7 @@ func TestCrashes(t *testing.T) {
 				crashes++
 				key, _ = os.ReadFile(filepath.Join(o.Dir, keyName))
 				if act.made {
-					if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir, start); err != nil {
+					if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir); err != nil {
 						t.Fatalf("point %d: %v", n, err)
 					}
 				} else if err := act.do(&durable.Disk{}, o); err != nil && !errors.Is(err, ErrExists) {

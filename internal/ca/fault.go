@@ -3,7 +3,6 @@ package ca
 import (
 	"fmt"
 	"io/fs"
-	"math/big"
 	"path/filepath"
 	"strings"
 
@@ -29,6 +28,8 @@ const (
 	FaultCert         FaultKind = "the CA certificate is missing or cannot be used"
 	FaultPair         FaultKind = "the CA key does not belong to the CA certificate"
 	FaultNewCerts     FaultKind = "newcerts is missing"
+	FaultNext         FaultKind = "the next generation is incomplete"
+	FaultMembers      FaultKind = "the list of enrolled hosts cannot be read"
 )
 
 // Fault is one thing that is wrong.
@@ -43,8 +44,8 @@ func (o *Observed) fault(kind FaultKind, name string, mendable bool, want, got s
 	o.Faults = append(o.Faults, Fault{Kind: kind, Path: filepath.Join(o.Dir.Path, name), Want: want, Got: got, Mendable: mendable})
 }
 
-func (o *Observed) faults(index durable.Node, torn bool, newCerts []string) {
-	dir := o.Dir.Path
+func (o *Observed) faults() {
+	dir, index := o.Dir.Path, o.db.node
 	look := func(name string) durable.Node { return durable.Look(filepath.Join(dir, name)) }
 	if p, err := durable.OpenSet(nil, dir).Pending(); err == nil && (p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0) {
 		o.fault(FaultInterrupted, "", true, "", "")
@@ -69,7 +70,7 @@ func (o *Observed) faults(index durable.Node, torn bool, newCerts []string) {
 	} else if index.Err != nil {
 		o.fault(FaultIndexRow, indexName, false, "", index.Err.Error())
 	}
-	if torn {
+	if o.db.torn {
 		o.fault(FaultIndexTorn, indexName, true, "", "")
 	}
 	for _, e := range o.Index {
@@ -77,13 +78,13 @@ func (o *Observed) faults(index durable.Node, torn bool, newCerts []string) {
 			o.fault(FaultIndexRow, fmt.Sprintf("%s:%d", indexName, e.Line), false, "", e.Err.Error())
 		}
 	}
-	for _, name := range o.orphans(newCerts) {
+	for _, name := range o.orphans() {
 		o.fault(FaultOrphan, filepath.Join(newCertsName, name), true, "", "")
 	}
-	if o.sharesSubject() && !saysNotUnique(dir) {
+	if o.db.shares && !saysNotUnique(dir) {
 		o.fault(FaultUnique, attrName, true, "unique_subject = no", "")
 	}
-	if want := o.nextSerial(newCerts); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+	if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {
 		got := "nothing"
 		if o.Serial != nil {
 			got = FormatSerial(o.Serial)
@@ -114,6 +115,7 @@ func (o *Observed) modes() {
 	for _, g := range o.Older {
 		keys = append(keys, filepath.Join(filepath.Base(g.Dir), keyName))
 	}
+	keys = append(keys, filepath.Join(nextName, keyName), membersName)
 	for _, k := range keys {
 		n := durable.Look(filepath.Join(o.Dir.Path, k))
 		if n.Exists && n.Mode.Perm()&0o077 != 0 {
@@ -122,35 +124,15 @@ func (o *Observed) modes() {
 	}
 }
 
-// orphans are the files in newcerts without a row, a crash's leavings.
-func (o *Observed) orphans(newCerts []string) []string {
-	known := map[string]bool{}
-	for _, e := range o.Index {
-		if e.Err == nil {
-			known[FormatSerial(e.Serial)+".pem"] = true
-		}
-	}
+// orphans are the certificates in newcerts without a row, a crash's leavings.
+func (o *Observed) orphans() []string {
 	var out []string
-	for _, n := range newCerts {
-		if !known[n] && len(readCerts(filepath.Join(o.Dir.Path, newCertsName, n))) > 0 {
+	for _, n := range o.db.orphans {
+		if len(readCerts(filepath.Join(o.Dir.Path, newCertsName, n))) > 0 {
 			out = append(out, n)
 		}
 	}
 	return out
-}
-
-func (o *Observed) sharesSubject() bool {
-	seen := map[string]bool{}
-	for _, e := range o.Index {
-		if e.Err != nil || e.Status != Valid {
-			continue
-		}
-		if seen[e.Subject] {
-			return true
-		}
-		seen[e.Subject] = true
-	}
-	return false
 }
 
 // saysNotUnique reads index.txt.attr, which overrules openssl.cnf.
@@ -163,37 +145,4 @@ func saysNotUnique(dir string) bool {
 		}
 	}
 	return false
-}
-
-// maxCounted tells serials that were counted up from random ones, in bits.
-const maxCounted = 63
-
-// nextSerial is the serial file's number, or the first above everything seen
-// when that is lower or missing. Random serials are not counted from: the file
-// goes on where it is, and what is in use is passed over.
-func (o *Observed) nextSerial(newCerts []string) *big.Int {
-	next, used := big.NewInt(1), map[string]bool{}
-	see := func(n *big.Int) {
-		used[n.String()] = true
-		if n.BitLen() <= maxCounted && n.Cmp(next) >= 0 {
-			next.Add(n, big.NewInt(1))
-		}
-	}
-	for _, e := range o.Index {
-		if e.Err == nil {
-			see(e.Serial)
-		}
-	}
-	for _, name := range newCerts {
-		if n, err := parseSerial(strings.TrimSuffix(name, ".pem")); err == nil {
-			see(n)
-		}
-	}
-	if o.Serial != nil && o.Serial.Sign() > 0 && o.Serial.Cmp(next) > 0 {
-		next.Set(o.Serial)
-	}
-	for used[next.String()] {
-		next.Add(next, big.NewInt(1))
-	}
-	return next
 }

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"time"
 
@@ -14,27 +16,38 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// NextGeneration gives the CA a new key under the same subject. In durable
-// order: the old certificate, key and CRL are copied to gen-N; the new
-// certificate signed by the old key lies there as cross.pem; then cakey.pem and
-// cacert.pem change together, and the old CRL goes. A crash before that leaves
-// the old generation in force and a copy that the next call uses again.
+// StartNext makes the CA's next generation and puts it into next/, where it
+// waits: the same subject, a new key, cross-signed by the present one. In
+// durable order: the key, the certificate signed by the present key
+// (cross.pem), and the self-signed certificate last, whose presence means that
+// the next generation exists. One that is there already is returned as it is;
+// a key that an interrupted call left is used again.
 //
-// The new one is self-issued: it does not count for the old one's pathlen of 0
-// (RFC 5280 6.1.4 (l)).
-func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
-	l, err := lock(ctx, o.Dir)
+// The cross-signed one is self-issued: it does not count for the present one's
+// pathlen of 0 (RFC 5280 6.1.4 (l)).
+func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+	s, err := Open(ctx, disk, o)
 	if err != nil {
 		return nil, err
 	}
-	defer l.Unlock()
-	obs, oldKey, err := open(disk, o.Dir)
-	if err != nil {
+	defer s.Close()
+	if s.obs.HasNext() {
+		return s.obs.Next.Cert, nil
+	}
+	if s.obs.has(FaultNext) {
+		return nil, fmt.Errorf("%s: %w: %s; move it away", filepath.Join(o.Dir, nextName), ErrDamaged, FaultNext)
+	}
+	old, dir := s.obs.Current.Cert, filepath.Join(o.Dir, nextName)
+	if err := disk.Mkdir(dir, dirMode); err != nil {
 		return nil, err
 	}
-	old := obs.Current.Cert
-	key, err := pki.GenerateKey(o.Key, rnd)
-	if err != nil {
+	keyPath := filepath.Join(dir, keyName)
+	key, err := readKey(keyPath, o.Passphrase)
+	if errors.Is(err, fs.ErrNotExist) {
+		if key, err = newKeyFile(disk, keyPath, o, s.obs.KeyInfo.Encrypted, rnd); err != nil {
+			return nil, err
+		}
+	} else if err != nil {
 		return nil, err
 	}
 	cert, err := selfSign(o, key, old, rnd, now)
@@ -53,18 +66,74 @@ func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.R
 	if t.NotAfter.After(old.NotAfter) {
 		t.NotAfter = old.NotAfter
 	}
-	cross, err := create(t, old, key.Public(), oldKey, rnd)
+	cross, err := create(t, old, key.Public(), s.key, rnd)
 	if err != nil {
 		return nil, err
 	}
-	if err := retire(disk, o.Dir, obs, cross); err != nil {
+	if err := disk.Replace(filepath.Join(dir, crossName), pki.EncodeCertificate(cross.Raw), publicMode); err != nil {
 		return nil, err
 	}
-	data, err := pki.MarshalKey(key)
+	return cert, disk.Replace(filepath.Join(dir, certName), pki.EncodeCertificate(cert.Raw), publicMode)
+}
+
+// Promote puts the next generation in force. In durable order: the old
+// certificate, key, CRL and the cross-signed certificate are copied to gen-N;
+// cakey.pem and cacert.pem change together, and the old CRL goes; next/ goes. A
+// crash before the change leaves the old generation in force and a copy that
+// the next call uses again.
+func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certificate, error) {
+	l, err := lock(ctx, o.Dir)
 	if err != nil {
 		return nil, err
 	}
-	return cert, change(disk, o.Dir, data, pki.EncodeCertificate(cert.Raw))
+	defer l.Unlock()
+	if err := reconcile(disk, o.Dir, o.Memory); err != nil {
+		return nil, err
+	}
+	obs := o.Memory.Observe(o.Dir, Filter{Name: "."})
+	switch {
+	case obs.Err != nil:
+		return nil, obs.Err
+	case !obs.HasNext():
+		return nil, fmt.Errorf("%s: %w", filepath.Join(o.Dir, nextName), fs.ErrNotExist)
+	case obs.Status != Complete:
+		return nil, fmt.Errorf("%s: %w (%s)", o.Dir, ErrDamaged, obs.Status)
+	}
+	next := obs.Next
+	if err := retire(disk, o.Dir, obs, next.Cross); err != nil {
+		return nil, err
+	}
+	key := durable.Read(filepath.Join(next.Dir, keyName), maxFile)
+	if key.Err != nil {
+		return nil, key.Err
+	}
+	if err := change(disk, o.Dir, key.Data, pki.EncodeCertificate(next.Cert.Raw)); err != nil {
+		return nil, err
+	}
+	return next.Cert, dropNext(disk, o.Dir)
+}
+
+// NextGeneration starts the next generation and puts it in force at once.
+func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+	if _, err := StartNext(ctx, disk, o, rnd, now); err != nil {
+		return nil, err
+	}
+	return Promote(ctx, disk, o)
+}
+
+// dropNext removes next/, whose certificate is in force. The key goes first: it
+// would be taken up again without a certificate.
+func dropNext(disk *durable.Disk, dir string) error {
+	next := filepath.Join(dir, nextName)
+	for _, name := range []string{keyName, crossName, certName} {
+		if err := disk.Remove(filepath.Join(next, name)); err != nil {
+			return err
+		}
+	}
+	if err := disk.Remove(next); err != nil {
+		return err
+	}
+	return disk.SyncDir(dir)
 }
 
 // retire copies the generation in force to gen-N, certificate first: a folder

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"path/filepath"
 	"time"
@@ -48,7 +49,7 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 		return nil, fmt.Errorf("%s: %w", o.Dir, ErrExists)
 	case obs.Status == Damaged:
 		return nil, fmt.Errorf("%s: %w", o.Dir, ErrDamaged)
-	case obs.KeyInfo.Encrypted:
+	case obs.KeyInfo.Encrypted && o.Passphrase == nil:
 		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
 	}
 	if obs.Dir.Mode.Perm()&0o077 != 0 {
@@ -88,31 +89,58 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 func initKey(disk *durable.Disk, o Options, obs Observed, rnd io.Reader) (crypto.Signer, error) {
 	path := filepath.Join(o.Dir, keyName)
 	if obs.Status == Unfinished {
-		return readKey(path)
+		return readKey(path, o.Passphrase)
 	}
+	return newKeyFile(disk, path, o, o.Passphrase != nil, rnd)
+}
+
+// newKeyFile makes a key and writes it, encrypted where asked: it never lies on
+// the disk in clear then.
+func newKeyFile(disk *durable.Disk, path string, o Options, encrypt bool, rnd io.Reader) (crypto.Signer, error) {
 	key, err := pki.GenerateKey(o.Key, rnd)
 	if err != nil {
 		return nil, err
 	}
-	data, err := pki.MarshalKey(key)
+	var data []byte
+	if encrypt {
+		data, err = pki.Encrypt(key, o.Passphrase, rnd)
+	} else {
+		data, err = pki.MarshalKey(key)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return key, disk.Replace(path, data, keyMode)
 }
 
-func readKey(path string) (crypto.Signer, error) {
+func readKey(path string, passphrase []byte) (crypto.Signer, error) {
 	n := durable.Read(path, maxFile)
 	if n.Err != nil {
 		return nil, n.Err
 	}
-	key, err := pki.ParseKey(n.Data)
-	if errors.Is(err, pki.ErrEncrypted) {
-		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
-	} else if err != nil {
+	if n.Kind == durable.Missing {
+		return nil, fmt.Errorf("%s: %w", path, fs.ErrNotExist)
+	}
+	if passphrase == nil {
+		key, err := pki.ParseKey(n.Data)
+		if errors.Is(err, pki.ErrEncrypted) {
+			return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+		} else if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return key, nil
+	}
+	key, err := pki.Decrypt(n.Data, passphrase)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return key, nil
+}
+
+// Unlocks says whether passphrase opens the CA's key: nil, or why not.
+func Unlocks(dir string, passphrase []byte) error {
+	_, err := readKey(filepath.Join(dir, keyName), passphrase)
+	return err
 }
 
 // subject is the CA's own name: never a host's.

@@ -1,19 +1,15 @@
 package ca
 
 import (
-	"context"
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
-	"path/filepath"
 	"time"
 
-	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
 
@@ -31,67 +27,6 @@ type Request struct {
 
 // maxCommonName is RFC 5280's ub-common-name, in octets.
 const maxCommonName = 64
-
-// Issue signs a certificate. In durable order: the serial number is taken (a
-// crash leaves a gap), the certificate lies in newcerts (a crash leaves an
-// orphan, which Reconcile gives its row), then index.txt has its row. The
-// certificate does not outlive its CA.
-func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
-	l, err := lock(ctx, o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Unlock()
-	obs, key, err := open(disk, o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if end := obs.Current.Cert.NotAfter; !now.Before(end) {
-		return nil, fmt.Errorf("%s: %w on %s", filepath.Join(o.Dir, certName), ErrEnded, end.UTC().Format(time.RFC3339))
-	}
-	t, err := leafTemplate(o, req, obs.Current.Cert, now)
-	if err != nil {
-		return nil, err
-	}
-	t.SerialNumber = obs.Serial
-	if f := req.Floor; f != nil && t.SerialNumber.Cmp(f) <= 0 {
-		t.SerialNumber = new(big.Int).Add(f, big.NewInt(1))
-	}
-	if err := writeSerial(disk, o.Dir, new(big.Int).Add(t.SerialNumber, big.NewInt(1))); err != nil {
-		return nil, err
-	}
-	cert, err := create(t, obs.Current.Cert, req.Public, key, rnd)
-	if err != nil {
-		return nil, err
-	}
-	if err := allowed(cert, obs.Current.Cert); err != nil {
-		return nil, err
-	}
-	path := filepath.Join(o.Dir, newCertsName, FormatSerial(cert.SerialNumber)+".pem")
-	if err := disk.Replace(path, pki.EncodeCertificate(cert.Raw), publicMode); err != nil {
-		return nil, err
-	}
-	return cert, mendIndex(disk, &obs)
-}
-
-// open mends the database and gives the CA and its key, ready to sign. The
-// caller holds the lock.
-func open(disk *durable.Disk, dir string) (Observed, crypto.Signer, error) {
-	if err := reconcile(disk, dir); err != nil {
-		return Observed{}, nil, err
-	}
-	obs := Observe(dir, Filter{})
-	switch {
-	case obs.Err != nil:
-		return obs, nil, obs.Err
-	case obs.KeyInfo.Encrypted:
-		return obs, nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
-	case obs.Status != Complete:
-		return obs, nil, fmt.Errorf("%s: %w (%s)", dir, ErrDamaged, obs.Status)
-	}
-	key, err := readKey(filepath.Join(dir, keyName))
-	return obs, key, err
-}
 
 // leafTemplate is everything but the serial number.
 func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (*x509.Certificate, error) {

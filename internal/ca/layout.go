@@ -25,7 +25,9 @@ const (
 	crlName      = "crl.pem"
 	newCertsName = "newcerts"
 	confName     = "openssl.cnf"
-	crossName    = "cross.pem" // in gen-N: the successor, signed by this generation
+	crossName    = "cross.pem"    // in gen-N and next: the successor, signed by the generation before it
+	nextName     = "next"         // the generation that waits to be put in force
+	membersName  = "members.json" // the enrolled hosts
 )
 
 // Bounds of what is read, in bytes and entries.
@@ -45,6 +47,10 @@ type Options struct {
 	// PermittedDomains become critical name constraints (RFC 5280 4.2.1.10).
 	PermittedDomains []string
 	CRLDays          int
+	// Passphrase opens an encrypted CA key, and encrypts a new one; nil: none.
+	Passphrase []byte
+	// Memory makes repeated work on a large database cheap; nil: none.
+	Memory *Memory
 }
 
 // Subject is what stands in the subjects of CA and host beside the CN.

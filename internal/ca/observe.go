@@ -69,15 +69,25 @@ type Observed struct {
 	KeyInfo pki.KeyFile
 	Current Generation
 	Older   []Generation // newest first
+	// Next is the generation that is waiting to be put in force; its Cert is nil
+	// when there is none. It lies in next/.
+	Next    Generation
 	Index   []Entry
 	Serial  *big.Int // what the serial file says; nil when it says nothing
 	Issued  []Issued // newest first; revoked ones left out
+	CRL     CRL
+	Members []Member // the enrolled hosts, by name
 	Faults  []Fault
 	Err     error // why it could not be looked at, such as a permission
+
+	db *database
 }
 
 // Observe reads the CA directory and changes nothing.
-func Observe(dir string, f Filter) Observed {
+func Observe(dir string, f Filter) Observed { return (*Memory)(nil).Observe(dir, f) }
+
+// Observe is the same with a memory of the last time.
+func (m *Memory) Observe(dir string, f Filter) Observed {
 	o := Observed{Dir: durable.Look(dir), KeyInfo: pki.KeyFile{Err: fs.ErrNotExist}}
 	if o.Err = o.Dir.Err; o.Err != nil || !o.Dir.Exists {
 		return o
@@ -86,8 +96,8 @@ func Observe(dir string, f Filter) Observed {
 		o.Err = fmt.Errorf("%s: is no directory", dir)
 		return o
 	}
-	names, err := list(filepath.Join(dir, newCertsName))
-	if err != nil {
+	var err error
+	if o.db, err = m.database(dir); err != nil {
 		o.Err = err
 		return o
 	}
@@ -101,24 +111,27 @@ func Observe(dir string, f Filter) Observed {
 	o.Key.Data = nil
 	o.Current = generation(dir, 0)
 	o.Current.HasKey = o.KeyInfo.Err == nil || o.KeyInfo.Encrypted
-	index := durable.Read(filepath.Join(dir, indexName), maxIndex)
-	var torn bool
-	o.Index, torn = ParseIndex(index.Data)
+	o.Index = o.db.rows
 	o.Serial = readSerial(filepath.Join(dir, serialName))
-	o.status(names)
-	o.older(dir)
+	o.status()
+	o.older(dir, m)
 	if o.Status == Absent {
 		return o
 	}
-	o.issued(dir, names, f)
-	o.faults(index, torn, names)
+	o.next(dir)
+	o.issued(dir, f)
+	o.CRL = observeCRL(dir, &o, m)
+	if o.Members, err = readMembers(dir); err != nil {
+		o.fault(FaultMembers, membersName, false, "", err.Error())
+	}
+	o.faults()
 	return o
 }
 
 // status judges key and certificate together.
-func (o *Observed) status(newCerts []string) {
+func (o *Observed) status() {
 	key, cert := o.Key.Kind != durable.Missing, o.Current.Cert != nil
-	used := len(o.Index) > 0 || len(newCerts) > 0
+	used := len(o.Index) > 0 || len(o.db.names) > 0
 	certThere := durable.Look(filepath.Join(o.Dir.Path, certName)).Kind != durable.Missing
 	switch {
 	case !key && !certThere && !used:
@@ -158,7 +171,7 @@ func readCerts(path string) []*x509.Certificate {
 
 // older finds gen-N. One that holds the current certificate is a copy that an
 // interrupted NextGeneration left.
-func (o *Observed) older(dir string) {
+func (o *Observed) older(dir string, m *Memory) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		n, ok := generationNumber(e.Name())
@@ -173,9 +186,40 @@ func (o *Observed) older(dir string) {
 	}
 	sort.Slice(o.Older, func(i, j int) bool { return o.Older[i].N > o.Older[j].N })
 	if len(o.Older) > 0 {
-		o.lastLeaves(dir)
+		o.lastLeaves(dir, m)
 	}
 }
+
+// next finds the generation in next/. One whose certificate is in force
+// already is what an interrupted Promote left.
+func (o *Observed) next(dir string) {
+	path := filepath.Join(dir, nextName)
+	if n := durable.Look(path); !n.IsDir {
+		return
+	}
+	g := Generation{Dir: path, HasKey: durable.Look(filepath.Join(path, keyName)).Exists}
+	if cs := readCerts(filepath.Join(path, certName)); len(cs) > 0 {
+		g.Cert = cs[0]
+	}
+	if cs := readCerts(filepath.Join(path, crossName)); len(cs) > 0 {
+		g.Cross = cs[0]
+	}
+	if g.Cert == nil {
+		return // StartNext goes on with the key that is there
+	}
+	if o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
+		o.fault(FaultInterrupted, nextName, true, "", "")
+		return
+	}
+	if !g.HasKey || g.Cross == nil || !pki.SamePublicKey(g.Cross.PublicKey, g.Cert.PublicKey) {
+		o.fault(FaultNext, nextName, false, "", "")
+		return
+	}
+	o.Next = g
+}
+
+// HasNext says that a next generation waits to be put in force.
+func (o Observed) HasNext() bool { return o.Next.Cert != nil }
 
 func generationNumber(name string) (int, bool) {
 	tail, ok := strings.CutPrefix(name, "gen-")
@@ -187,7 +231,7 @@ func generationNumber(name string) (int, bool) {
 // longest. The rows are read from the one that ends last, so that few files
 // need to be opened. A certificate whose file is gone counts for every
 // generation that was alive then.
-func (o *Observed) lastLeaves(dir string) {
+func (o *Observed) lastLeaves(dir string, m *Memory) {
 	rows := make([]*Entry, 0, len(o.Index))
 	for i := range o.Index {
 		if e := &o.Index[i]; e.Err == nil && e.Status == Valid {
@@ -199,21 +243,19 @@ func (o *Observed) lastLeaves(dir string) {
 	for i, g := range o.Older {
 		open[i] = g.Cert != nil
 	}
+	by := o.issuer(dir, m)
 	for _, e := range rows {
 		if len(open) == 0 {
 			return
 		}
-		var leaf *x509.Certificate
-		if cs := readCerts(filepath.Join(dir, newCertsName, FormatSerial(e.Serial)+".pem")); len(cs) > 0 {
-			leaf = cs[0]
-		}
+		signer := by(e.Serial)
 		for i := range open {
 			g := &o.Older[i]
 			if g.Cert == nil || e.Expires.Before(g.Cert.NotBefore) {
 				delete(open, i)
 				continue
 			}
-			if leaf == nil && !e.Expires.After(g.Cert.NotAfter) || leaf != nil && leaf.CheckSignatureFrom(g.Cert) == nil {
+			if signer == fileGone && !e.Expires.After(g.Cert.NotAfter) || signer == g.N {
 				g.LastLeaf = e.Expires
 				delete(open, i)
 			}
@@ -221,34 +263,81 @@ func (o *Observed) lastLeaves(dir string) {
 	}
 }
 
-// issued collects the certificates that could serve the host.
-func (o *Observed) issued(dir string, names []string, f Filter) {
-	rows := map[string]*Entry{}
-	for i := range o.Index {
-		if e := &o.Index[i]; e.Err == nil {
-			rows[FormatSerial(e.Serial)] = e
+// What issuer says beside the number of a generation.
+const (
+	fileGone   = -1 // newcerts has no such certificate
+	signedElse = -2 // no generation that is there signed it
+)
+
+// issuer tells which generation signed the certificate with that serial: 0 is
+// the current one.
+func (o *Observed) issuer(dir string, m *Memory) func(*big.Int) int {
+	gens := append([]Generation{o.Current}, o.Older...)
+	known := ""
+	for _, g := range gens {
+		if g.Cert != nil {
+			known += fmt.Sprintf("%d:%x ", g.N, g.Cert.SubjectKeyId)
 		}
 	}
-	for _, name := range names {
-		serial := strings.TrimSuffix(name, ".pem")
-		row := rows[serial]
-		if row != nil && (row.Status == Revoked || row.commonName() != "" && row.commonName() != f.Name) {
+	memo := map[string]int{}
+	if m != nil {
+		if m.known != known || m.issuers == nil {
+			m.issuers, m.known = map[string]int{}, known
+		}
+		memo = m.issuers
+	}
+	return func(n *big.Int) int {
+		serial := FormatSerial(n)
+		if v, ok := memo[serial]; ok {
+			return v
+		}
+		cs := readCerts(filepath.Join(dir, newCertsName, serial+".pem"))
+		if len(cs) == 0 {
+			return fileGone
+		}
+		v := signedElse
+		for _, g := range gens {
+			if g.Cert != nil && cs[0].CheckSignatureFrom(g.Cert) == nil {
+				v = g.N
+				break
+			}
+		}
+		memo[serial] = v
+		return v
+	}
+}
+
+// issued collects the certificates that could serve the host.
+func (o *Observed) issued(dir string, f Filter) {
+	o.Issued = o.db.issued(dir, f.Name)
+}
+
+// issued reads the certificates in newcerts for a name, newest first, without
+// those that are revoked.
+func (db *database) issued(dir, name string) (out []Issued) {
+	for _, serial := range db.of(name) {
+		var row *Entry
+		if i, ok := db.bySerial[serial]; ok {
+			row = &db.rows[i]
+		}
+		if row != nil && row.Status == Revoked || !db.files[serial+".pem"] {
 			continue
 		}
-		path := filepath.Join(dir, newCertsName, name)
+		path := filepath.Join(dir, newCertsName, serial+".pem")
 		cs := readCerts(path)
 		if len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
 			continue
 		}
-		o.Issued = append(o.Issued, Issued{Serial: cs[0].SerialNumber, Path: path, Cert: cs[0], Row: row})
+		out = append(out, Issued{Serial: cs[0].SerialNumber, Path: path, Cert: cs[0], Row: row})
 	}
-	sort.SliceStable(o.Issued, func(i, j int) bool {
-		a, b := o.Issued[i], o.Issued[j]
+	sort.SliceStable(out, func(i, j int) bool {
+		a, b := out[i], out[j]
 		if !a.Cert.NotBefore.Equal(b.Cert.NotBefore) {
 			return a.Cert.NotBefore.After(b.Cert.NotBefore)
 		}
 		return a.Serial.Cmp(b.Serial) > 0
 	})
+	return out
 }
 
 // list gives the names SERIAL.pem in newcerts.
@@ -305,12 +394,15 @@ func (g Generation) ended(now time.Time) bool {
 	return now.After(g.LastLeaf) || now.After(g.Cert.NotAfter)
 }
 
-// Bundle is what a member's cacert.pem must hold: the current generation, then
-// older ones that still have living certificates, newest first.
+// Bundle is what a member's cacert.pem must hold: the current generation, the
+// next one when it waits to be put in force, then older ones that still have living certificates, newest first.
 func Bundle(o Observed, now time.Time) []*x509.Certificate {
 	var out []*x509.Certificate
 	if c := o.Current.Cert; c != nil && (o.Status == Complete || o.Status == Damaged) {
 		out = append(out, c)
+	}
+	if o.HasNext() && len(out) > 0 {
+		out = append(out, o.Next.Cert)
 	}
 	for _, g := range o.Older {
 		if g.Cert != nil && !g.ended(now) {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"math/big"
 	"path/filepath"
-	"time"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
@@ -16,7 +15,7 @@ import (
 
 // Reconcile mends every mendable fault and returns those that it found. It is
 // monotone: no row is ever deleted or changed, the serial only rises.
-func Reconcile(ctx context.Context, disk *durable.Disk, dir string, now time.Time) ([]Fault, error) {
+func Reconcile(ctx context.Context, disk *durable.Disk, dir string) ([]Fault, error) {
 	l, err := lock(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -34,7 +33,7 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, now time.Tim
 			}
 		}
 	}
-	return found, reconcile(disk, dir)
+	return found, reconcile(disk, dir, nil)
 }
 
 func resolved(path string) string {
@@ -45,7 +44,7 @@ func resolved(path string) string {
 }
 
 // reconcile does the work under the lock.
-func reconcile(disk *durable.Disk, dir string) error {
+func reconcile(disk *durable.Disk, dir string, m *Memory) error {
 	set := durable.OpenSet(disk, dir)
 	if p, err := set.Pending(); err != nil {
 		return err
@@ -54,24 +53,26 @@ func reconcile(disk *durable.Disk, dir string) error {
 			return err
 		}
 	}
-	o := Observe(dir, Filter{})
+	o := m.Observe(dir, Filter{})
 	if o.Err != nil {
 		return o.Err
 	}
-	if o.Status == Absent || o.Status == Unfinished {
+	if o.Status == Absent || o.Status == Unfinished || len(o.Faults) == 0 {
 		return nil
 	}
+	m.Forget()
 	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
 		return err
+	}
+	if n := durable.Look(filepath.Join(dir, nextName)); n.IsDir && o.Next.Cert == nil && o.has(FaultInterrupted) {
+		if err := dropNext(disk, dir); err != nil {
+			return err
+		}
 	}
 	if err := mendIndex(disk, &o); err != nil {
 		return err
 	}
-	names, err := list(filepath.Join(dir, newCertsName))
-	if err != nil {
-		return err
-	}
-	if want := o.nextSerial(names); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+	if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {
 		if o.Serial == nil { // not a number: somebody may want to know what it was
 			if err := keepAside(disk, filepath.Join(dir, serialName)); err != nil {
 				return err
@@ -81,12 +82,21 @@ func reconcile(disk *durable.Disk, dir string) error {
 			return err
 		}
 	}
-	if o.sharesSubject() {
+	if o.db.shares {
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}
 	}
 	return supply(disk, dir, Options{})
+}
+
+func (o *Observed) has(kind FaultKind) bool {
+	for _, f := range o.Faults {
+		if f.Kind == kind {
+			return true
+		}
+	}
+	return false
 }
 
 // mendIndex gives orphans their rows and cuts a torn last row off, after a copy.
@@ -97,12 +107,8 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	if have.Err != nil {
 		return have.Err
 	}
-	rows, torn := ParseIndex(have.Data)
-	names, err := list(filepath.Join(dir, newCertsName))
-	if err != nil {
-		return err
-	}
-	orphans := o.orphans(names)
+	_, torn := ParseIndex(have.Data)
+	orphans := o.orphans()
 	if !torn && len(orphans) == 0 && have.Exists {
 		return nil
 	}
@@ -119,13 +125,12 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	}
 	data = data[:len(data):len(data)]
 	for _, name := range orphans {
-		c := readCerts(filepath.Join(dir, newCertsName, name))[0]
-		e := entryFor(c)
-		rows = append(rows, e)
+		e := entryFor(readCerts(filepath.Join(dir, newCertsName, name))[0])
+		o.db.addRow(e)
 		data = append(data, formatIndex([]Entry{e})...)
 	}
-	o.Index = rows
-	if o.sharesSubject() { // the attribute first: openssl must never meet the rows without it
+	o.Index = o.db.rows
+	if o.db.shares { // the attribute first: openssl must never meet the rows without it
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}

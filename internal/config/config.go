@@ -37,6 +37,8 @@ type Config struct {
 		PassphraseFile   string
 		Subject          Subject
 		PermittedDomains []string
+		Account          string // the unprivileged user that members log in as, for requests over ssh
+		Inbox            string // where that user puts them
 	}
 	Certs struct{ Dir string }
 	Trust []string // bundles or directories, or the word system
@@ -102,6 +104,8 @@ func Default(root string) Config {
 	c.CA.Dir = c.below("/etc/mail/CA")
 	c.CA.Key = pki.ECDSAP256
 	c.CA.Days = 3650
+	c.CA.Account = "mailcertd"
+	c.CA.Inbox = c.below("/var/spool/mailcertd")
 	c.Certs.Dir = c.below("/etc/mail/certs")
 	c.DH = "ffdhe3072"
 	c.CRL.Days = 30

@@ -79,7 +79,7 @@ func (c Config) YAML() []byte {
 			"passphrase_file", str(c.shown(c.CA.PassphraseFile)),
 			"subject", flow("country", str(s.Country), "state", str(s.State), "locality", str(s.Locality), "organization", str(s.Organization),
 				"organizational_unit", str(s.OrganizationalUnit), "common_name", str(s.CommonName)),
-			"permitted_domains", words(c.CA.PermittedDomains)),
+			"permitted_domains", words(c.CA.PermittedDomains), "account", str(c.CA.Account), "inbox", str(c.shown(c.CA.Inbox))),
 		"certs", flow("dir", str(c.shown(c.Certs.Dir))),
 		"trust", words(trust),
 		"dh", str(c.DH),

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -83,6 +84,8 @@ func (r *reader) ca(n *yaml.Node, key string, c *Config) {
 		{"passphrase_file", r.optionalPath(c, &c.CA.PassphraseFile, "")},
 		{"subject", func(n *yaml.Node, key string) { r.subject(n, key, &c.CA.Subject) }},
 		{"permitted_domains", func(n *yaml.Node, key string) { r.domains(n, key, &c.CA.PermittedDomains) }},
+		{"account", func(n *yaml.Node, key string) { r.account(n, key, &c.CA.Account) }},
+		{"inbox", r.path(c, &c.CA.Inbox)},
 	})
 }
 
@@ -156,9 +159,19 @@ func (r *reader) together(n *yaml.Node, c *Config) {
 	if b := c.Validity.RenewBefore; b > 0 && b >= time.Duration(c.Validity.Days)*24*time.Hour {
 		r.fail(at(n, "validity"), "validity.renew_before", "%d days is not less than validity.days (%d days)", int(b.Hours()/24), c.Validity.Days)
 	}
+	for key, dir := range map[string]string{"certs.dir": c.Certs.Dir, "ca.dir": c.CA.Dir, "state.dir": c.State.Dir} {
+		if within(c.CA.Inbox, dir) || within(dir, c.CA.Inbox) {
+			r.fail(at(n, "ca"), "ca.inbox", "must lie neither within %s nor above it: an unprivileged user writes there", key)
+		}
+	}
 	if c.Certs.Dir == c.CA.Dir || c.Certs.Dir == c.State.Dir || c.CA.Dir == c.State.Dir {
 		r.fail(at(n, "certs", "ca", "state"), "certs.dir", "certs.dir, ca.dir and state.dir must be three different directories")
 	}
+}
+
+// within says that path is dir or below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }
 
 // at is the first of these keys that the document has, for its line.

@@ -154,6 +154,23 @@ func (r *reader) optionalPath(c *Config, to *string, word string) func(*yaml.Nod
 	}
 }
 
+// account is a user name as pw(8) takes it.
+func (r *reader) account(n *yaml.Node, key string, to *string) {
+	var s string
+	if !r.text(n, key, &s) {
+		return
+	}
+	if s == "" || len(s) > 32 || s[0] == '-' || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+		r.fail(n, key, "%q: want a user name of at most 32 small letters, digits, - and _", s)
+		return
+	}
+	if s == "root" || s == "toor" {
+		r.fail(n, key, "%q: want an unprivileged user of its own", s)
+		return
+	}
+	*to = s
+}
+
 func (r *reader) trust(n *yaml.Node, key string, c *Config) {
 	for _, x := range r.list(n, key, "paths") {
 		if x.Kind == yaml.ScalarNode && x.Value == "system" {

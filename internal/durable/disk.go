@@ -19,7 +19,7 @@ import (
 // in which a Disk performs them.
 type Point struct {
 	N    int64
-	Op   string // mkdir, create, write, sync, rename, symlink, remove, chmod, chown, syncdir
+	Op   string // mkdir, create, write, append, sync, rename, symlink, remove, chmod, chown, syncdir
 	Path string
 }
 
@@ -149,6 +149,35 @@ func (d *Disk) Replace(path string, data []byte, mode fs.FileMode) error {
 	return d.SyncDir(filepath.Dir(path))
 }
 
+// Append adds data to the end of a file that is there, and syncs it. A crash
+// may leave a part of it: only for files whose reader can tell.
+func (d *Disk) Append(path string, data []byte) (err error) {
+	if err := d.point("append", path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		_ = f.Truncate(st.Size()) // a full disk: nothing of it stays
+		return err
+	}
+	if err := d.point("sync", path); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
 // tempName is what a file is called until it is whole.
 func tempName(name string) string { return "." + name + ".mailcertd" }
 
@@ -189,6 +218,15 @@ func (d *Disk) Chmod(path string, mode fs.FileMode) error {
 // syncs it.
 func (d *Disk) ChownRoot(path string) error {
 	return d.onFile("chown", path, func(f *os.File) error { return f.Chown(0, 0) })
+}
+
+// ChownGroup gives a file or directory that is no link to that group, where
+// Chown is set, and syncs it. Its owner stays.
+func (d *Disk) ChownGroup(path string, gid int) error {
+	if !d.Chown || gid < 0 {
+		return nil
+	}
+	return d.onFile("chown", path, func(f *os.File) error { return f.Chown(-1, gid) })
 }
 
 func (d *Disk) onFile(op, path string, change func(*os.File) error) error {

@@ -89,7 +89,7 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 	case plan.Chown:
 		return disk.ChownRoot(act.Path)
 	case plan.ReconcileCA:
-		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir, k.o.Now())
+		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir)
 		return err
 	case plan.InitCA:
 		c, err := ca.Init(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())

@@ -1,0 +1,222 @@
+package ca
+
+import (
+	"context"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"path/filepath"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// CRL is what is known of the revocation lists, one for each generation that
+// has living certificates.
+type CRL struct {
+	Lists []RevocationList
+	// Behind says that a revoked row stands in no list yet, or that a generation
+	// has none while another has.
+	Behind bool
+}
+
+// RevocationList is one CRL.
+type RevocationList struct {
+	N    int // the generation: 0 is the current one
+	Path string
+	List *x509.RevocationList // nil: missing or unreadable
+	Raw  []byte               // its DER
+}
+
+// Wanted says that there is a CRL to be kept: somebody revoked a certificate,
+// or one lies there.
+func (c CRL) Wanted() bool {
+	for _, l := range c.Lists {
+		if l.List != nil {
+			return true
+		}
+	}
+	return c.Behind
+}
+
+// Due is when the lists are made anew at the latest: when a third of the life
+// of the shortest is left. Zero: there is none.
+func (c CRL) Due() time.Time {
+	var due time.Time
+	for _, l := range c.Lists {
+		if l.List == nil || l.List.NextUpdate.IsZero() {
+			continue
+		}
+		at := l.List.NextUpdate.Add(-l.List.NextUpdate.Sub(l.List.ThisUpdate) / 3)
+		if due.IsZero() || at.Before(due) {
+			due = at
+		}
+	}
+	return due
+}
+
+// Ends is when the first list is stale; zero: there is none.
+func (c CRL) Ends() time.Time {
+	var end time.Time
+	for _, l := range c.Lists {
+		if l.List != nil && (end.IsZero() || l.List.NextUpdate.Before(end)) {
+			end = l.List.NextUpdate
+		}
+	}
+	return end
+}
+
+func observeCRL(dir string, o *Observed, m *Memory) CRL {
+	var c CRL
+	revoked := map[int]map[string]bool{}
+	by := o.issuer(dir, m)
+	any := false
+	for _, e := range o.Index {
+		if e.Err != nil || e.Status != Revoked {
+			continue
+		}
+		any = true
+		n := by(e.Serial)
+		if n < 0 {
+			n = 0
+		}
+		if revoked[n] == nil {
+			revoked[n] = map[string]bool{}
+		}
+		revoked[n][FormatSerial(e.Serial)] = true
+	}
+	for _, g := range append([]Generation{o.Current}, o.Older...) {
+		if g.Cert == nil {
+			continue
+		}
+		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName)}
+		n := durable.Read(l.Path, maxIndex)
+		if b, _ := pem.Decode(n.Data); n.Err == nil && b != nil {
+			if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && crl.CheckSignatureFrom(g.Cert) == nil {
+				l.List, l.Raw = crl, b.Bytes
+			}
+		}
+		listed := map[string]bool{}
+		if l.List != nil {
+			for _, r := range l.List.RevokedCertificateEntries {
+				listed[FormatSerial(r.SerialNumber)] = true
+			}
+		}
+		for serial := range revoked[g.N] {
+			c.Behind = c.Behind || !listed[serial]
+		}
+		c.Behind = c.Behind || any && l.List == nil && g.HasKey
+		c.Lists = append(c.Lists, l)
+	}
+	return c
+}
+
+var oidReasonCode = asn1.ObjectIdentifier{2, 5, 29, 21} // RFC 5280 5.3.1
+
+// WriteCRL makes the lists of all generations whose key is there, version 2
+// with a number (RFC 5280 5.2.3), good for CRLDays days. A revoked certificate
+// stands in the list of the generation that signed it; one whose file is gone
+// in the current one's.
+func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
+	dir := s.o.Dir
+	days := s.o.CRLDays
+	if days <= 0 {
+		days = 30
+	}
+	by := s.obs.issuer(dir, s.o.Memory)
+	entries := map[int][]x509.RevocationListEntry{}
+	for _, e := range s.obs.Index {
+		if e.Err != nil || e.Status != Revoked {
+			continue
+		}
+		n := by(e.Serial)
+		if n < 0 {
+			n = 0
+		}
+		r := x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC()}
+		if code := Reasons()[e.Reason]; code != 0 {
+			value, err := asn1.Marshal(asn1.Enumerated(code))
+			if err != nil {
+				return err
+			}
+			r.ExtraExtensions = []pkix.Extension{{Id: oidReasonCode, Value: value}}
+		}
+		entries[n] = append(entries[n], r)
+	}
+	numberPath := filepath.Join(dir, crlNumName)
+	number := readSerial(numberPath)
+	if least := s.obs.nextCRLNumber(); number == nil || number.Cmp(least) < 0 {
+		number = least
+	}
+	if err := s.disk.Replace(numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"), publicMode); err != nil {
+		return err
+	}
+	for _, g := range append([]Generation{s.obs.Current}, s.obs.Older...) {
+		key := s.key
+		if g.Cert == nil {
+			continue
+		}
+		if g.N != 0 {
+			var err error
+			if key, err = readKey(filepath.Join(g.Dir, keyName), s.o.Passphrase); err != nil {
+				return fmt.Errorf("the CRL of generation %d: %w", g.N, err)
+			}
+		}
+		from := now.Add(-backdate).UTC().Truncate(time.Second)
+		der, err := x509.CreateRevocationList(rnd, &x509.RevocationList{
+			Number: number, ThisUpdate: from, NextUpdate: now.UTC().Truncate(time.Second).Add(time.Duration(days) * 24 * time.Hour),
+			RevokedCertificateEntries: entries[g.N],
+		}, crlIssuer(g.Cert), key)
+		if err != nil {
+			return fmt.Errorf("the CRL of %s: %w", g.Dir, err)
+		}
+		text := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+		if err := s.disk.Replace(filepath.Join(g.Dir, crlName), text, publicMode); err != nil {
+			return err
+		}
+	}
+	s.obs.CRL = observeCRL(dir, &s.obs, s.o.Memory)
+	return nil
+}
+
+// crlIssuer lets a CA sign its list whose certificate says nothing of key
+// usage, or has no key identifier: made by hand, and openssl does the same.
+func crlIssuer(c *x509.Certificate) *x509.Certificate {
+	if c.KeyUsage&x509.KeyUsageCRLSign != 0 && len(c.SubjectKeyId) > 0 {
+		return c
+	}
+	d := *c
+	if d.KeyUsage == 0 {
+		d.KeyUsage = x509.KeyUsageCRLSign
+	}
+	if len(d.SubjectKeyId) == 0 {
+		d.SubjectKeyId = pki.KeyID(d.PublicKey)
+	}
+	return &d
+}
+
+// nextCRLNumber is above every list that is there.
+func (o *Observed) nextCRLNumber() *big.Int {
+	next := big.NewInt(1)
+	for _, l := range o.CRL.Lists {
+		if l.List != nil && l.List.Number != nil && l.List.Number.Cmp(next) >= 0 {
+			next = new(big.Int).Add(l.List.Number, big.NewInt(1))
+		}
+	}
+	return next
+}
+
+// WriteCRL makes the lists with a session of its own.
+func WriteCRL(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) error {
+	s, err := Open(ctx, disk, o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return s.WriteCRL(rnd, now)
+}

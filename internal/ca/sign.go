@@ -1,0 +1,264 @@
+package ca
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/pki"
+)
+
+// Ask is what somebody else wants signed.
+type Ask struct {
+	pki.Request
+	// Name is the host that asks; "" takes the request's own: its CN, else its
+	// first name. The certificate is for Name and the request's other names.
+	Name string
+	// Allowed are the names beside Name that it may have; ignored with ByHand.
+	Allowed []string
+	ByHand  bool // a person looks at it and answers for the names
+	Days    int
+	// Holds is the serial that the asker wants replaced: it has that one and
+	// wants another. nil: the same certificate again serves it.
+	Holds *big.Int
+	// Replace revokes the valid certificates of that name over other keys, as superseded.
+	Replace bool
+}
+
+// Bounds of what one name gets.
+const (
+	maxLive   = 4 // valid certificates at a time
+	maxPerDay = 6 // signatures within a day
+)
+
+// ErrRefused says that a request is not signed, and the text why. Test with errors.Is.
+var ErrRefused = errors.New("refused")
+
+// Decision is what a CA does with a request.
+type Decision struct {
+	Repeat  *x509.Certificate // the valid certificate over this key and these names: given again
+	Revoke  []*big.Int        // to be revoked as superseded
+	Request Request           // to be signed, when Repeat is nil
+}
+
+// Fingerprint is the hex SHA-256 of a certificate's DER.
+func Fingerprint(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Decide says what becomes of a request, from the certificates that were
+// issued for its name. An error satisfies errors.Is(err, ErrRefused) and says
+// what to do instead. It is a pure function.
+func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decision, error) {
+	refuse := func(format string, args ...any) (Decision, error) {
+		return Decision{}, fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
+	}
+	name, names := ask.names()
+	if name == "" {
+		return refuse("the request names no host")
+	}
+	if !ask.ByHand {
+		for _, n := range names {
+			if n != name && !slices.Contains(canonical(ask.Allowed), n) {
+				return refuse("%s may not have a certificate for %q: want %s", name, n, strings.Join(append([]string{name}, ask.Allowed...), ", "))
+			}
+		}
+		if ask.CommonName != "" && ask.CommonName != name {
+			return refuse("%s may not have a certificate for %q", name, ask.CommonName)
+		}
+	}
+	var live, others []Issued
+	for _, is := range issued {
+		if is.Row != nil && is.Row.Status != Valid || now.After(is.Cert.NotAfter) || !slices.Contains(certNames(is.Cert), name) {
+			continue
+		}
+		live = append(live, is)
+		if !pki.SamePublicKey(is.Cert.PublicKey, ask.Public) {
+			others = append(others, is)
+		}
+	}
+	newest := (*Issued)(nil)
+	for i := range live { // newest first
+		if pki.SamePublicKey(live[i].Cert.PublicKey, ask.Public) && sameNames(live[i].Cert, names) {
+			newest = &live[i]
+			break
+		}
+	}
+	d := Decision{Request: Request{Public: ask.Public, Name: name, AltNames: names[1:], Days: ask.Days, Backdate: backdate}}
+	if ask.Replace {
+		for _, is := range others {
+			d.Revoke = append(d.Revoke, is.Serial)
+		}
+	}
+	if newest != nil && !lastThird(newest.Cert, now) && (ask.Holds == nil || newest.Serial.Cmp(ask.Holds) != 0) {
+		d.Repeat = newest.Cert
+		return d, nil
+	}
+	if newest == nil && !ask.Replace {
+		for _, is := range others {
+			switch {
+			case lastThird(is.Cert, now), ask.Holds != nil && is.Serial.Cmp(ask.Holds) == 0:
+			case ask.Holds != nil && slices.ContainsFunc(others, func(o Issued) bool { return o.Serial.Cmp(ask.Holds) == 0 && o.Serial.Cmp(is.Serial) >= 0 }):
+				// an older one of the same host than the one it shows
+			default:
+				return refuse("%s has a valid certificate over another key, serial %s until %s: revoke that one first (`mailcertd revoke %s --reason superseded`), or sign with --replace, which does it",
+					name, FormatSerial(is.Serial), is.Cert.NotAfter.UTC().Format("2006-01-02"), FormatSerial(is.Serial))
+			}
+		}
+	}
+	if n := len(live) - len(d.Revoke); n >= maxLive && !ask.ByHand {
+		return refuse("%s has %d valid certificates already, want at most %d: revoke some (`mailcertd list`, `mailcertd revoke SERIAL`)", name, n, maxLive)
+	}
+	if n := len(recent(signed, now)); n >= maxPerDay && !ask.ByHand {
+		return refuse("%s got %d certificates within a day, want at most %d: it is asked again tomorrow", name, n, maxPerDay)
+	}
+	return d, nil
+}
+
+// names are the canonical names asked for, without repetition, Name first.
+func (a Ask) names() (string, []string) {
+	var all []string
+	for _, n := range a.DNSNames {
+		all = append(all, n)
+	}
+	for _, ip := range a.IPs {
+		all = append(all, ip.String())
+	}
+	name := a.Name
+	if name == "" {
+		name = a.CommonName
+	}
+	if name == "" && len(a.DNSNames) > 0 {
+		name = a.DNSNames[0]
+	}
+	out := canonical(append([]string{name}, all...))
+	if len(out) == 0 {
+		return "", nil
+	}
+	return out[0], out
+}
+
+func canonical(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if ip := net.ParseIP(n); ip != nil {
+			n = ip.String()
+		}
+		n = strings.ToLower(strings.TrimSuffix(n, "."))
+		if n != "" && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// certNames are the names of a certificate, its SAN, else its CN.
+func certNames(c *x509.Certificate) []string {
+	if len(c.DNSNames)+len(c.IPAddresses) == 0 {
+		return canonical([]string{c.Subject.CommonName})
+	}
+	all := slices.Clone(c.DNSNames)
+	for _, ip := range c.IPAddresses {
+		all = append(all, ip.String())
+	}
+	return canonical(all)
+}
+
+func sameNames(c *x509.Certificate, names []string) bool {
+	have := certNames(c)
+	if len(have) != len(names) {
+		return false
+	}
+	for _, n := range names {
+		if !slices.Contains(have, n) {
+			return false
+		}
+	}
+	return true
+}
+
+// lastThird says that no more than a third of a certificate's life is left.
+func lastThird(c *x509.Certificate, now time.Time) bool {
+	return c.NotAfter.Sub(now) <= c.NotAfter.Sub(c.NotBefore)/3
+}
+
+func recent(signed []time.Time, now time.Time) []time.Time {
+	return slices.DeleteFunc(slices.Clone(signed), func(t time.Time) bool { return now.Sub(t) >= 24*time.Hour || t.After(now) })
+}
+
+// Preview is what Sign would do.
+func (s *Session) Preview(ask Ask, now time.Time) (Decision, error) {
+	return Preview(s.obs, s.o, ask, now)
+}
+
+// Preview is what Sign would do with the CA as it was observed; no key is needed.
+func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) {
+	if obs.db == nil || obs.Current.Cert == nil {
+		return Decision{}, fmt.Errorf("%s: %w (%s)", o.Dir, ErrDamaged, obs.Status)
+	}
+	name, _ := ask.names()
+	var signed []time.Time
+	if m := Find(obs.Members, name); m != nil {
+		signed = m.Signed
+	}
+	d, err := Decide(obs.db.issued(o.Dir, name), signed, ask, now)
+	if err != nil || d.Repeat != nil {
+		return d, err
+	}
+	t, err := leafTemplate(o, d.Request, obs.Current.Cert, now)
+	if err == nil {
+		err = permitted(t, obs.Current.Cert)
+	}
+	if err != nil {
+		return d, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return d, nil
+}
+
+// Sign decides about a request and carries the decision out: the certificate,
+// and whether it is one that was given before. What it replaces is revoked when
+// it lies in newcerts: the same request again completes that.
+func (s *Session) Sign(ask Ask, rnd io.Reader, now time.Time) (c *x509.Certificate, again bool, err error) {
+	d, err := s.Preview(ask, now)
+	if err != nil {
+		return nil, false, err
+	}
+	if c = d.Repeat; c == nil {
+		if c, err = s.Issue(d.Request, rnd, now); err != nil {
+			return nil, false, err
+		}
+	}
+	for _, serial := range d.Revoke {
+		if err := s.Revoke(serial, "superseded", now); err != nil {
+			return c, d.Repeat != nil, err
+		}
+	}
+	return c, d.Repeat != nil, nil
+}
+
+// permitted checks a template against the CA's name constraints before
+// anything is written.
+func permitted(t, ca *x509.Certificate) error {
+	if len(ca.PermittedDNSDomains) == 0 {
+		return nil
+	}
+	for _, n := range t.DNSNames {
+		ok := slices.ContainsFunc(ca.PermittedDNSDomains, func(d string) bool {
+			d = strings.TrimPrefix(d, ".")
+			return n == d || strings.HasSuffix(n, "."+d)
+		})
+		if !ok {
+			return fmt.Errorf("the CA may not certify %q: want a name in %s (ca.permitted_domains)", n, strings.Join(ca.PermittedDNSDomains, ", "))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package issuer
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailcertd/internal/durable"
+)
+
+// The inbox on the CA's host. An unprivileged account puts requests into in/,
+// which it cannot list; the daemon puts answers into out/, which only it can
+// write:
+//
+//	DIR/      0755 root:wheel
+//	DIR/in/   1730 root:GROUP
+//	DIR/out/  0750 root:GROUP
+const (
+	inName, outName = "in", "out"
+	requestSuffix   = ".req"
+	answerSuffix    = ".ans"
+	inMode          = fs.ModeSticky | 0o730
+	outMode         = 0o750
+)
+
+// Times of the inbox.
+const (
+	submitPatience = 60 * time.Second
+	staleRequest   = 5 * time.Minute
+	staleAnswer    = 15 * time.Minute
+	pollFirst      = 10 * time.Millisecond
+	pollMost       = 250 * time.Millisecond
+)
+
+// maxPending bounds how many requests are read at a time.
+const maxPending = 200
+
+// Submission is one request in the inbox.
+type Submission struct {
+	ID   string
+	Name string // the enrolled host, from the forced command
+	Data []byte // what it sent
+	At   time.Time
+	Err  error // why it cannot be read
+}
+
+// Box is what was seen of the inbox.
+type Box struct {
+	Exists  bool
+	Pending []Submission // oldest first
+	Stale   []string     // paths of what nobody waits for any more
+	// Loose says why its directories are not as they must be; "": they are.
+	Loose string
+	Err   error
+}
+
+// MakeBox makes the directories of the inbox for that account.
+func MakeBox(disk *durable.Disk, dir string, gid int) error {
+	if err := disk.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, d := range []struct {
+		name string
+		mode fs.FileMode
+	}{{inName, inMode}, {outName, outMode}} {
+		path := filepath.Join(dir, d.name)
+		if n := durable.Look(path); n.Kind == durable.Link {
+			return fmt.Errorf("%s: is a link, and must be a directory", path)
+		}
+		if err := disk.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		if err := disk.ChownGroup(path, gid); err != nil {
+			return err
+		}
+		if err := disk.Chmod(path, d.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Look reads the inbox as the daemon. What lies in in/ was put there by an
+// account that is not trusted: links, FIFOs and large files are not followed,
+// waited for or read.
+func Look(dir string, gid int, now time.Time) Box {
+	var b Box
+	in, out := durable.Look(filepath.Join(dir, inName)), durable.Look(filepath.Join(dir, outName))
+	if in.Kind == durable.Missing && out.Kind == durable.Missing {
+		return b
+	}
+	b.Exists = true
+	switch {
+	case in.Kind != durable.Directory || out.Kind != durable.Directory:
+		b.Loose = "in or out is missing or no directory"
+	case in.Mode != inMode || out.Mode != outMode:
+		b.Loose = fmt.Sprintf("modes are %s and %s, want %s and %s", in.Mode, out.Mode, inMode, fs.FileMode(outMode))
+	case gid >= 0 && (in.GID != uint32(gid) || out.GID != uint32(gid)):
+		b.Loose = fmt.Sprintf("group is %d and %d, want %d", in.GID, out.GID, gid)
+	}
+	names, err := entries(in.Path)
+	if err != nil {
+		b.Err = err
+		return b
+	}
+	for _, name := range names {
+		id, isRequest := strings.CutSuffix(name, requestSuffix)
+		path := filepath.Join(in.Path, name)
+		n := durable.Look(path)
+		if n.Kind == durable.Missing {
+			continue
+		}
+		if !isRequest || !validID(id) || n.Kind != durable.File || now.Sub(n.Modified) > staleRequest {
+			if n.Kind != durable.Directory && (now.Sub(n.Modified) > staleRequest || n.Kind == durable.Link || n.Kind == durable.Other) {
+				b.Stale = append(b.Stale, path)
+			}
+			continue
+		}
+		if len(b.Pending) < maxPending {
+			b.Pending = append(b.Pending, readSubmission(path, id))
+		}
+	}
+	sort.SliceStable(b.Pending, func(i, j int) bool { return b.Pending[i].At.Before(b.Pending[j].At) })
+	if names, err = entries(out.Path); err == nil {
+		for _, name := range names {
+			path := filepath.Join(out.Path, name)
+			if n := durable.Look(path); n.Kind == durable.File && now.Sub(n.Modified) > staleAnswer {
+				b.Stale = append(b.Stale, path)
+			}
+		}
+	}
+	return b
+}
+
+func entries(dir string) ([]string, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(100 * maxPending)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return names, nil
+}
+
+func validID(id string) bool {
+	b, err := hex.DecodeString(id)
+	return err == nil && len(b) == 16 && strings.ToLower(id) == id
+}
+
+func readSubmission(path, id string) Submission {
+	s := Submission{ID: id}
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		s.Err = err
+		return s
+	case !st.Mode().IsRegular():
+		s.Err = fmt.Errorf("%s: is no regular file", path)
+		return s
+	}
+	s.At = st.ModTime()
+	data, err := io.ReadAll(io.LimitReader(f, MaxRequest+512))
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	line, rest, ok := strings.Cut(string(data), "\n")
+	name, named := strings.CutPrefix(line, "from: ")
+	if !ok || !named || len(rest) > MaxRequest {
+		s.Err = fmt.Errorf("%s: %w", path, ErrMessage)
+		return s
+	}
+	s.Name, s.Data = strings.TrimSpace(name), []byte(rest)
+	return s
+}
+
+// Answer puts a reply into out/ and removes its request. The request goes
+// last: a crash in between answers it again, with the same certificate.
+func Answer(disk *durable.Disk, dir, id string, r Reply) error {
+	if !validID(id) {
+		return fmt.Errorf("%q is no request", id)
+	}
+	// The directory keeps everybody but the account out; nothing in it is secret.
+	if err := disk.Replace(filepath.Join(dir, outName, id+answerSuffix), r.Encode(), 0o644); err != nil {
+		return err
+	}
+	return disk.Remove(filepath.Join(dir, inName, id+requestSuffix))
+}
+
+// Submit is the account's side, run by sshd as the forced command: it puts
+// what the member sends into the inbox under that name, waits a minute for the
+// daemon's answer and returns it.
+func Submit(ctx context.Context, dir, name string, request io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(request, MaxRequest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxRequest {
+		return nil, fmt.Errorf("the request is larger than %d bytes", MaxRequest)
+	}
+	random := make([]byte, 16)
+	if _, err := rand.Read(random); err != nil {
+		return nil, err
+	}
+	id := hex.EncodeToString(random)
+	path := filepath.Join(dir, inName, id)
+	if err := put(path+".part", "from: "+name+"\n"+string(data)); err != nil {
+		return nil, fmt.Errorf("the CA's inbox: %w", err)
+	}
+	if err := os.Rename(path+".part", path+requestSuffix); err != nil {
+		return nil, errors.Join(err, os.Remove(path+".part"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, submitPatience)
+	defer cancel()
+	answer := filepath.Join(dir, outName, id+answerSuffix)
+	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
+		reply, err := os.ReadFile(answer)
+		if err == nil {
+			return reply, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			_ = os.Remove(path + requestSuffix)
+			return nil, fmt.Errorf("the daemon on the CA's host did not answer within %s: is it running?", submitPatience)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func put(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, werr := f.WriteString(text)
+	return errors.Join(werr, f.Close())
+}
+

@@ -1,0 +1,296 @@
+// Package issuer is the way to a CA on another host and back: what a member
+// asks, what the CA answers, the ssh between them, the inbox on the CA's side,
+// and which CA certificates a member accepts.
+package issuer
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+)
+
+// Bounds of messages, in bytes and entries.
+const (
+	MaxRequest = 64 << 10
+	MaxReply   = 1 << 20
+	maxTrusts  = 64
+	maxReason  = 1000
+)
+
+const (
+	requestMark = "mailcertd-request 1"
+	replyMark   = "mailcertd-reply 1"
+)
+
+// Request is what a member sends: lines of headers, an empty line, and a
+// certificate request in PEM, or none to ask for the trust set alone.
+type Request struct {
+	// Renew is the serial that the member wants replaced; nil: none.
+	Renew *big.Int
+	// Trusts are the CA certificates that it trusts now, by the hex SHA-256 of
+	// their DER.
+	Trusts []string
+	CSR    []byte // PEM, or nil
+}
+
+// ErrMessage says that a message is not of the form that is spoken here.
+var ErrMessage = errors.New("no message of mailcertd's")
+
+// Encode writes a request.
+func (r Request) Encode() []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, requestMark)
+	if r.Renew != nil {
+		fmt.Fprintf(&b, "renew: %X\n", r.Renew)
+	}
+	for _, t := range r.Trusts {
+		fmt.Fprintf(&b, "trusts: %s\n", t)
+	}
+	fmt.Fprintln(&b)
+	b.Write(r.CSR)
+	return b.Bytes()
+}
+
+// ParseRequest reads a request. Text without the first line is a bare
+// certificate request, as `mailcertd request` prints it.
+func ParseRequest(data []byte) (Request, error) {
+	if len(data) > MaxRequest {
+		return Request{}, fmt.Errorf("%w: more than %d bytes", ErrMessage, MaxRequest)
+	}
+	head, body, err := split(data, requestMark)
+	if err != nil {
+		if bytes.Contains(data, []byte("-----BEGIN ")) && !bytes.HasPrefix(data, []byte("mailcertd-")) {
+			return Request{CSR: data}, nil
+		}
+		return Request{}, err
+	}
+	var r Request
+	for _, h := range head {
+		switch h.key {
+		case "renew":
+			n, ok := new(big.Int).SetString(h.value, 16)
+			if !ok || n.Sign() < 0 || len(h.value) > 40 {
+				return Request{}, fmt.Errorf("%w: renew: want a serial number in hex", ErrMessage)
+			}
+			r.Renew = n
+		case "trusts":
+			if b, err := hex.DecodeString(h.value); err != nil || len(b) != 32 || len(r.Trusts) >= maxTrusts {
+				return Request{}, fmt.Errorf("%w: trusts: want at most %d digests in hex", ErrMessage, maxTrusts)
+			}
+			r.Trusts = append(r.Trusts, strings.ToLower(h.value))
+		}
+	}
+	if len(bytes.TrimSpace(body)) > 0 {
+		r.CSR = body
+	}
+	return r, nil
+}
+
+// The statuses of a reply.
+const (
+	Signed  = "signed"  // a new certificate
+	Again   = "again"   // the same certificate as before
+	Trust   = "trust"   // no certificate was asked for
+	Refused = "refused" // Reason says why; asking again will not help
+	Failed  = "failed"  // Reason says why; it may work later
+)
+
+// Reply is what the CA answers: headers, an empty line, and PEM.
+type Reply struct {
+	Status string
+	Reason string
+	Leaf   *x509.Certificate   // nil unless signed or again
+	CAs    []*x509.Certificate // the trust set: self-signed, the one in force first
+	Cross  []*x509.Certificate // generations signed by the one before them
+	CRLs   [][]byte            // DER
+}
+
+// Encode writes a reply.
+func (r Reply) Encode() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\nstatus: %s\n", replyMark, r.Status)
+	if r.Reason != "" {
+		fmt.Fprintf(&b, "reason: %s\n", oneLine(r.Reason))
+	}
+	fmt.Fprintln(&b)
+	certs := append(append([]*x509.Certificate{r.Leaf}, r.CAs...), r.Cross...)
+	for _, c := range certs {
+		if c != nil {
+			_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+		}
+	}
+	for _, crl := range r.CRLs {
+		_ = pem.Encode(&b, &pem.Block{Type: "X509 CRL", Bytes: crl})
+	}
+	return b.Bytes()
+}
+
+// oneLine makes a text fit for a header: printable, on one line, bounded.
+func oneLine(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == 0xfffd {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > maxReason {
+		s = s[:maxReason] + "..."
+	}
+	return s
+}
+
+// ParseReply reads a reply and checks its form. Whether its certificates are
+// to be believed is decided by Accept and by the plan.
+func ParseReply(data []byte) (Reply, error) {
+	if len(data) > MaxReply {
+		return Reply{}, fmt.Errorf("%w: more than %d bytes", ErrMessage, MaxReply)
+	}
+	head, body, err := split(data, replyMark)
+	if err != nil {
+		return Reply{}, err
+	}
+	var r Reply
+	for _, h := range head {
+		switch h.key {
+		case "status":
+			r.Status = h.value
+		case "reason":
+			r.Reason = oneLine(h.value)
+		}
+	}
+	if !slices.Contains([]string{Signed, Again, Trust, Refused, Failed}, r.Status) {
+		return Reply{}, fmt.Errorf("%w: status %q", ErrMessage, oneLine(r.Status))
+	}
+	if err := r.parts(body); err != nil {
+		return Reply{}, err
+	}
+	if (r.Status == Signed || r.Status == Again) != (r.Leaf != nil) {
+		return Reply{}, fmt.Errorf("%w: status %s, and the certificate is missing or too much", ErrMessage, r.Status)
+	}
+	if r.Status != Refused && r.Status != Failed && len(r.CAs) == 0 {
+		return Reply{}, fmt.Errorf("%w: it has no CA certificate", ErrMessage)
+	}
+	return r, nil
+}
+
+func (r *Reply) parts(body []byte) error {
+	for {
+		b, rest := pem.Decode(body)
+		if b == nil {
+			break
+		}
+		body = rest
+		switch b.Type {
+		case "CERTIFICATE":
+			c, err := x509.ParseCertificate(b.Bytes)
+			if err != nil {
+				return fmt.Errorf("%w: a certificate in it: %w", ErrMessage, err)
+			}
+			switch {
+			case SelfSigned(c):
+				r.CAs = append(r.CAs, c)
+			case c.IsCA:
+				r.Cross = append(r.Cross, c)
+			case r.Leaf == nil:
+				r.Leaf = c
+			default:
+				return fmt.Errorf("%w: it has two certificates for hosts", ErrMessage)
+			}
+		case "X509 CRL":
+			if _, err := x509.ParseRevocationList(b.Bytes); err != nil {
+				return fmt.Errorf("%w: a CRL in it: %w", ErrMessage, err)
+			}
+			r.CRLs = append(r.CRLs, b.Bytes)
+		default:
+			return fmt.Errorf("%w: it has a block %q", ErrMessage, oneLine(b.Type))
+		}
+	}
+	if len(bytes.TrimSpace(body)) > 0 {
+		return fmt.Errorf("%w: it is cut short", ErrMessage)
+	}
+	return nil
+}
+
+// SelfSigned says that a CA certificate carries a signature of its own key.
+func SelfSigned(c *x509.Certificate) bool {
+	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+}
+
+type header struct{ key, value string }
+
+// split takes the first line, the headers and the rest apart.
+func split(data []byte, mark string) ([]header, []byte, error) {
+	line, rest, _ := bytes.Cut(data, []byte("\n"))
+	if strings.TrimRight(string(line), "\r") != mark {
+		return nil, nil, fmt.Errorf("%w: it does not begin with %q", ErrMessage, mark)
+	}
+	var out []header
+	for len(out) < 2*maxTrusts {
+		line, after, found := bytes.Cut(rest, []byte("\n"))
+		text := strings.TrimRight(string(line), "\r")
+		if !found && text != "" {
+			return nil, nil, fmt.Errorf("%w: it is cut short", ErrMessage)
+		}
+		rest = after
+		if text == "" {
+			return out, rest, nil
+		}
+		k, v, ok := strings.Cut(text, ":")
+		if !ok {
+			return nil, nil, fmt.Errorf("%w: a header without a colon", ErrMessage)
+		}
+		out = append(out, header{strings.TrimSpace(k), strings.TrimSpace(v)})
+	}
+	return nil, nil, fmt.Errorf("%w: too many headers", ErrMessage)
+}
+
+// Accept says which CA certificates of a reply a member takes over: those it
+// trusts already, and those that one it trusts has signed under the same
+// subject and key (Cross), also over several generations. Without anything
+// trusted all are accepted: the first contact, over a connection whose host
+// key is known. refused are the others: they need a person.
+func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Certificate) {
+	if len(trusted) == 0 {
+		return slices.Clone(r.CAs), nil
+	}
+	good := slices.Clone(trusted)
+	vouched := func(c *x509.Certificate) bool {
+		for _, x := range r.Cross {
+			if !bytes.Equal(x.RawSubject, c.RawSubject) || !bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) {
+				continue
+			}
+			for _, t := range good {
+				if x.CheckSignatureFrom(t) == nil {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	in := func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(good, func(t *x509.Certificate) bool { return bytes.Equal(t.Raw, c.Raw) })
+	}
+	for again := true; again; {
+		again = false
+		for _, c := range r.CAs {
+			if !in(c) && vouched(c) {
+				good = append(good, c)
+				again = true
+			}
+		}
+	}
+	for _, c := range r.CAs {
+		if in(c) {
+			accepted = append(accepted, c)
+		} else {
+			refused = append(refused, c)
+		}
+	}
+	return accepted, refused
+}
