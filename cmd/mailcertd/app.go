@@ -38,6 +38,7 @@ type app struct {
 	root       string
 	logLevel   string
 	dryRun     bool
+	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
 
 	disk *durable.Disk
@@ -114,7 +115,8 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 	f.StringVar(&a.root, "root", "", "put every path below `dir`, as make's DESTDIR does")
 	f.StringVar(&a.logLevel, "log-level", "", "trace, debug, info, warn or error (default from the configuration)")
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
-		a.configCommand(), a.caCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
+		a.configCommand(), a.caCommand(),
+		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
 	return root
 }
 

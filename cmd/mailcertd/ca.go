@@ -3,39 +3,120 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/keeper"
+	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
 func (a *app) caCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "ca", Short: "the private CA: init, show",
+		Use: "ca", Short: "the private CA: init, show, rollover, enrol, unenrol, forget",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown verb %q: want init or show", "ca "+args[0])}
+				return usageError{fmt.Errorf("unknown verb %q: want init, show, rollover, enrol, unenrol or forget", "ca "+args[0])}
 			}
-			return usageError{fmt.Errorf("say what: `mailcertd ca init` or `mailcertd ca show`")}
+			return usageError{fmt.Errorf("say what: `mailcertd ca init`, `mailcertd ca show`")}
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}
-	cmd.AddCommand(a.dryRunFlag(&cobra.Command{
+	cmd.AddCommand(a.caInitCommand(), a.jsonFlag(&cobra.Command{
+		Use: "show", Args: noArgs, Short: "describe the CA, its generations and its hosts",
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.showCA(cmd.Context()) },
+	}), a.rolloverCommand(), a.enrolCommand(), a.unenrolCommand(true), a.unenrolCommand(false))
+	return cmd
+}
+
+func (a *app) caInitCommand() *cobra.Command {
+	var encrypt bool
+	cmd := a.dryRunFlag(&cobra.Command{
 		Use: "init", Args: noArgs, Short: "create the CA, or adopt the one that is there",
+		Long: `Makes the CA in ca.dir, or takes over one that openssl made there: no file is
+rewritten that needs no change. With --encrypt the new key gets a passphrase,
+which protects copies of the directory; whoever is root here while it is used
+can have the key all the same.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if encrypt {
+				return a.initEncrypted(cmd.Context())
+			}
 			if err := a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) plan.Wish { return plan.Wish{MakeCA: true} }); err != nil || a.dryRun {
 				return err
 			}
 			return a.showCA(cmd.Context())
 		},
-	}), a.jsonFlag(&cobra.Command{
-		Use: "show", Args: noArgs, Short: "describe the CA",
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.showCA(cmd.Context()) },
-	}))
+	})
+	cmd.Flags().BoolVar(&encrypt, "encrypt", false, "protect the new key with a passphrase, asked for twice (or ca.passphrase_file)")
+	return cmd
+}
+
+// initEncrypted makes a CA whose key has a passphrase from the beginning.
+func (a *app) initEncrypted(ctx context.Context) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	k := a.keeper(cfg, a.quiet())
+	r := k.Check(ctx, plan.Wish{})
+	if s := r.Observed.CA.Status; s != ca.Absent {
+		return fmt.Errorf("%s: the CA is there already (%s): --encrypt is for a new one; `openssl pkcs8 -topk8 -v2 aes-256-cbc` encrypts a key", cfg.CA.Dir, s)
+	}
+	if a.dryRun {
+		fmt.Fprintf(a.out, "would make the private CA in %s, its key with a passphrase\n", cfg.CA.Dir)
+		return nil
+	}
+	secret, err := k.ConfiguredPassphrase()
+	if err != nil {
+		return fmt.Errorf("ca.passphrase_file: %s %w", cfg.CA.PassphraseFile, err)
+	}
+	if secret == nil {
+		if secret, err = a.newPassphrase("the CA's key"); err != nil {
+			return err
+		}
+	}
+	k.SetPassphrase(secret)
+	res, err := k.Settle(ctx, plan.Wish{Once: true, MakeCA: true})
+	a.printDone(res)
+	if err != nil {
+		return err
+	}
+	return a.showCA(ctx)
+}
+
+func (a *app) rolloverCommand() *cobra.Command {
+	var now bool
+	cmd := a.dryRunFlag(&cobra.Command{
+		Use: "rollover", Args: noArgs, Short: "start the CA's next generation",
+		Long: `Makes a new key under the same subject, cross-signed by the present one. Every
+enrolled host gets it when it next asks, within a day; certificates come from
+the new one when all of them trust it, or when the present one has no more than
+one certificate's lifetime left. The old one stays trusted until its last
+certificate has expired. It may be run again at any time; "mailcertd ca show"
+says how far it is.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o, err := a.office(cmd.Context(), true)
+			if err != nil {
+				return err
+			}
+			wish := plan.Wish{Once: true, Rollover: true, RolloverFrom: ca.Fingerprint(o.obs.CA.Current.Cert), Promote: now}
+			if a.dryRun {
+				a.printPlan(o.k.Check(cmd.Context(), wish))
+				return nil
+			}
+			r, err := o.k.Settle(cmd.Context(), wish)
+			a.printDone(r)
+			if err != nil {
+				return err
+			}
+			return a.showCA(cmd.Context())
+		},
+	})
+	cmd.Flags().BoolVar(&now, "now", false, "put the next generation in force at once, whoever does not trust it yet")
 	return cmd
 }
 
@@ -51,10 +132,25 @@ type caReport struct {
 	Expired     int            `json:"expired"`
 	NextDue     *time.Time     `json:"next_generation_due,omitempty"`
 	Faults      []string       `json:"faults"`
+	Hosts       []caHost       `json:"hosts"`   // the enrolled ones
+	Waiting     []string       `json:"waiting"` // hosts that hold up the next generation
+	Silent      []string       `json:"silent"`  // hosts that are passed over: not heard of for 30 days
+	Deadline    *time.Time     `json:"next_generation_deadline,omitempty"`
+	CRLEnds     *time.Time     `json:"crl_ends,omitempty"`
+	Issuer      string         `json:"access_issuer,omitempty"`  // the key for an access map
+	Subject     string         `json:"access_subject,omitempty"` // of this host's certificate
+}
+
+type caHost struct {
+	Name    string     `json:"name"`
+	Enroled time.Time  `json:"enrolled"`
+	Seen    *time.Time `json:"seen,omitempty"`
 }
 
 type caGeneration struct {
 	Current   bool      `json:"current"`
+	Next      bool      `json:"next"` // waits to be put in force
+	SHA256    string    `json:"sha256"`
 	Subject   string    `json:"subject"` // as in sendmail's CERTIssuer:
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
@@ -71,6 +167,13 @@ func (a *app) showCA(ctx context.Context) error {
 	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
 	rep := describeCA(r.Observed.CA, time.Now())
 	rep.Dir = cfg.CA.Dir
+	if o := r.Observed.CA; o.HasNext() && o.Current.Cert != nil {
+		at := plan.PromoteDeadline(o.Current.Cert.NotAfter, cfg.Validity.Days).UTC()
+		rep.Deadline = &at
+	}
+	if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
+		rep.Subject = "CERTSubject:" + mta.AccessKey(pki.OneLine(cs[0].RawSubject))
+	}
 	if a.json {
 		return a.printJSON(rep)
 	}
@@ -79,6 +182,8 @@ func (a *app) showCA(ctx context.Context) error {
 		what := "older"
 		if g.Current {
 			what = "current"
+		} else if g.Next {
+			what = "next"
 		}
 		lock := ""
 		if g.Encrypted {
@@ -86,7 +191,9 @@ func (a *app) showCA(ctx context.Context) error {
 		}
 		fmt.Fprintf(a.out, "%-14s %s\n", what, g.Subject)
 		fmt.Fprintf(a.out, "               %s%s, %s to %s, hash %s\n", g.Key, lock, g.NotBefore.Local().Format("2006-01-02"), g.NotAfter.Local().Format("2006-01-02"), g.Hash)
+		fmt.Fprintf(a.out, "               SHA-256 %s\n", g.SHA256)
 	}
+	a.showMore(rep, len(cfg.Trust) > 0)
 	if rep.NextDue != nil {
 		fmt.Fprintf(a.out, "next CA        due %s\n", rep.NextDue.Local().Format("2006-01-02"))
 	}
@@ -102,13 +209,69 @@ func (a *app) showCA(ctx context.Context) error {
 	return nil
 }
 
+// showMore prints what concerns other hosts.
+func (a *app) showMore(rep caReport, public bool) {
+	if len(rep.Hosts) > 0 {
+		for i, h := range rep.Hosts {
+			what, seen := "", "never seen"
+			if i == 0 {
+				what = "hosts"
+			}
+			if h.Seen != nil {
+				seen = "seen " + h.Seen.Local().Format("2006-01-02 15:04")
+			}
+			fmt.Fprintf(a.out, "%-14s %s, enrolled %s, %s\n", what, h.Name, h.Enroled.Local().Format("2006-01-02"), seen)
+		}
+	}
+	if rep.Deadline != nil {
+		fmt.Fprintf(a.out, "rollover       in force by %s at the latest", rep.Deadline.Local().Format("2006-01-02"))
+		if len(rep.Waiting) > 0 {
+			fmt.Fprintf(a.out, "; waits for %s", strings.Join(rep.Waiting, ", "))
+		}
+		if len(rep.Silent) > 0 {
+			fmt.Fprintf(a.out, "; does not wait for %s (silent for 30 days)", strings.Join(rep.Silent, ", "))
+		}
+		fmt.Fprintln(a.out)
+	}
+	if rep.CRLEnds != nil {
+		fmt.Fprintf(a.out, "CRL            until %s\n", rep.CRLEnds.Local().Format("2006-01-02"))
+	}
+	if rep.Issuer != "" {
+		fmt.Fprintf(a.out, "access map     %s\n", rep.Issuer)
+		if rep.Subject != "" {
+			fmt.Fprintf(a.out, "               %s\n", rep.Subject)
+		}
+		fmt.Fprintln(a.out, "               allow relaying by CERTIssuer: or CERTSubject:, never because of verify=OK alone:")
+		if public {
+			fmt.Fprintln(a.out, "               trust: lets everybody with a bought certificate be verify=OK")
+		} else {
+			fmt.Fprintln(a.out, "               where public CAs are trusted, everybody with a bought certificate is verify=OK")
+		}
+	}
+}
+
 func describeCA(o ca.Observed, now time.Time) caReport {
-	rep := caReport{Version: 1, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}}
-	for i, g := range append([]ca.Generation{o.Current}, o.Older...) {
+	rep := caReport{Version: 1, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}, Hosts: []caHost{}}
+	for _, m := range o.Members {
+		h := caHost{Name: m.Name, Enroled: m.Enrolled}
+		if !m.Seen.IsZero() {
+			h.Seen = &m.Seen
+		}
+		rep.Hosts = append(rep.Hosts, h)
+	}
+	waiting, silent := o.Waiting(now)
+	rep.Waiting, rep.Silent = nonNil(waiting), nonNil(silent)
+	if end := o.CRL.Ends(); !end.IsZero() {
+		rep.CRLEnds = &end
+	}
+	if c := o.Current.Cert; c != nil {
+		rep.Issuer = "CERTIssuer:" + mta.AccessKey(pki.OneLine(c.RawSubject))
+	}
+	for i, g := range append([]ca.Generation{o.Current, o.Next}, o.Older...) {
 		if g.Cert == nil {
 			continue
 		}
-		d := caGeneration{Current: i == 0, Subject: pki.OneLine(g.Cert.RawSubject), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
+		d := caGeneration{Current: i == 0, Next: i == 1, SHA256: ca.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
 			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0)}
 		if i == 0 {
 			d.Encrypted = o.KeyInfo.Encrypted

@@ -51,7 +51,7 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
-			return rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Watch: w, Signals: signals, Now: time.Now, After: time.After, MaxIdle: time.Hour, Log: log})
+			return rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Watch: w, Wake: k.Wake(), Signals: signals, Now: time.Now, After: time.After, MaxIdle: time.Hour, Log: log})
 		},
 	}
 }
@@ -64,6 +64,9 @@ func watchOptions(cfg config.Config) watch.Options {
 		if d != "/" && d != cfg.Root+"/etc" && !contains(dirs, d) {
 			dirs = append(dirs, d)
 		}
+	}
+	if cfg.Issuer.Kind == config.IssuerLocal {
+		dirs = append(dirs, filepath.Join(cfg.CA.Inbox, "in"))
 	}
 	return watch.Options{Dirs: dirs, Files: []string{cfg.Sendmail.CF, cfg.Path}}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/config"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/plan"
 )
@@ -32,6 +33,7 @@ func (a *app) renewCommand() *cobra.Command {
 		Long: `Issues a new certificate over the same key, installs it and waits until sendmail
 serves it. TLSA 3 1 1 records stay valid unless --rekey makes a new key.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.renewing = true
 			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) plan.Wish {
 				f := k.Check(ctx, plan.Wish{}).Plan.Facts
 				return plan.Wish{Renew: true, Rekey: rekey, Force: force, TrustClock: trustClock, From: f.LeafID, FromKey: f.KeyID}
@@ -58,7 +60,16 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 		a.printPlan(r)
 		return verdict(r.Plan)
 	}
-	r, err := k.Settle(ctx, w)
+	if a.renewing && cfg.Issuer.Kind == config.IssuerLocal { // a person waits
+		if err := a.unlock(k, k.Check(ctx, plan.Wish{})); err != nil {
+			return err
+		}
+	}
+	act := k.Settle
+	if a.renewing {
+		act = k.Renew
+	}
+	r, err := act(ctx, w)
 	a.printDone(r)
 	if err != nil {
 		return err

@@ -3,8 +3,6 @@ package ca
 import (
 	"context"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -116,8 +114,6 @@ func observeCRL(dir string, o *Observed, m *Memory) CRL {
 	return c
 }
 
-var oidReasonCode = asn1.ObjectIdentifier{2, 5, 29, 21} // RFC 5280 5.3.1
-
 // WriteCRL makes the lists of all generations whose key is there, version 2
 // with a number (RFC 5280 5.2.3), good for CRLDays days. A revoked certificate
 // stands in the list of the generation that signed it; one whose file is gone
@@ -138,15 +134,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 		if n < 0 {
 			n = 0
 		}
-		r := x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC()}
-		if code := Reasons()[e.Reason]; code != 0 {
-			value, err := asn1.Marshal(asn1.Enumerated(code))
-			if err != nil {
-				return err
-			}
-			r.ExtraExtensions = []pkix.Extension{{Id: oidReasonCode, Value: value}}
-		}
-		entries[n] = append(entries[n], r)
+		entries[n] = append(entries[n], x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC(), ReasonCode: Reasons()[e.Reason]})
 	}
 	numberPath := filepath.Join(dir, crlNumName)
 	number := readSerial(numberPath)

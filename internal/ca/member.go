@@ -95,6 +95,47 @@ func Members(ctx context.Context, disk *durable.Disk, dir string, change func([]
 	return writeMembers(disk, dir, want)
 }
 
+// Heard is what was heard of a member.
+type Heard struct {
+	At     time.Time
+	Trusts []string // nil: it did not say
+	Signed int      // certificates that it got
+}
+
+// Hear notes what was heard of members. Those that are not enrolled are left out.
+func (s *Session) Hear(heard map[string]Heard) error {
+	all := slices.Clone(s.obs.Members)
+	if err := writeMembers(s.disk, s.o.Dir, hear(all, heard)); err != nil {
+		return err
+	}
+	s.obs.Members = all
+	return nil
+}
+
+// Hear does the same for who has no session.
+func Hear(ctx context.Context, disk *durable.Disk, dir string, heard map[string]Heard) error {
+	return Members(ctx, disk, dir, func(all []Member) ([]Member, error) { return hear(all, heard), nil })
+}
+
+func hear(all []Member, heard map[string]Heard) []Member {
+	for i := range all {
+		h, ok := heard[all[i].Name]
+		if !ok {
+			continue
+		}
+		m := &all[i]
+		m.Seen = h.At.UTC().Truncate(time.Second)
+		if h.Trusts != nil {
+			m.Trusts = h.Trusts
+		}
+		m.Signed = recent(m.Signed, h.At)
+		for range h.Signed {
+			m.Signed = append(m.Signed, m.Seen)
+		}
+	}
+	return all
+}
+
 // Enrol adds a host. One that is there gets its further names replaced.
 func Enrol(name string, altNames []string, now time.Time) func([]Member) ([]Member, error) {
 	return func(all []Member) ([]Member, error) {

@@ -43,10 +43,11 @@ func Open(ctx context.Context, disk *durable.Disk, o Options) (*Session, error) 
 	return s, nil
 }
 
-// Close lets others in.
+// Close lets others in. A second call does nothing.
 func (s *Session) Close() {
 	if s.lock != nil {
 		s.lock.Unlock()
+		s.lock = nil
 	}
 }
 

@@ -29,6 +29,8 @@ type Ask struct {
 	// Holds is the serial that the asker wants replaced: it has that one and
 	// wants another. nil: the same certificate again serves it.
 	Holds *big.Int
+	// Signed is how many certificates this name got since its member was last noted.
+	Signed int
 	// Replace revokes the valid certificates of that name over other keys, as superseded.
 	Replace bool
 }
@@ -118,7 +120,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	if n := len(live) - len(d.Revoke); n >= maxLive && !ask.ByHand {
 		return refuse("%s has %d valid certificates already, want at most %d: revoke some (`mailcertd list`, `mailcertd revoke SERIAL`)", name, n, maxLive)
 	}
-	if n := len(recent(signed, now)); n >= maxPerDay && !ask.ByHand {
+	if n := len(recent(signed, now)) + ask.Signed; n >= maxPerDay && !ask.ByHand {
 		return refuse("%s got %d certificates within a day, want at most %d: it is asked again tomorrow", name, n, maxPerDay)
 	}
 	return d, nil

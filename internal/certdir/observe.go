@@ -23,6 +23,7 @@ const (
 	CertName   = "host.cert"
 	CAName     = "cacert.pem"
 	DHName     = "dh.param"
+	CRLName    = "crl.pem"
 	TrustDir   = "trust"
 	StagingDir = ".mailcertd"
 )
@@ -76,6 +77,7 @@ type Dir struct {
 	Cert    CertEntry
 	CA      CertEntry
 	DH      DHEntry
+	CRL     DHEntry     // crl.pem, where crl.install asks for it; Node.Data holds its content
 	Links   []Link      // by name
 	Trust   []CertEntry // files in trust/, by name
 	Extra   []string    // every other name
@@ -97,6 +99,8 @@ func Observe(path string) Dir {
 	d.CA = readCert(file(CAName, maxBundle))
 	n := file(DHName, maxKey)
 	d.DH = DHEntry{Node: n, Digest: sum(n.Data)}
+	n = file(CRLName, maxBundle)
+	d.CRL = DHEntry{Node: n, Digest: sum(n.Data)}
 	if !d.Node.IsDir {
 		return d
 	}
@@ -113,7 +117,7 @@ func Observe(path string) Dir {
 		switch hash, number, ok := hashName(name); {
 		case ok:
 			d.Links = append(d.Links, readLink(path, name, hash, number, bundles))
-		case name == KeyName, name == CertName, name == CAName, name == DHName, name == StagingDir:
+		case name == KeyName, name == CertName, name == CAName, name == DHName, name == CRLName, name == StagingDir:
 		case name == TrustDir:
 			d.Trust = trust(filepath.Join(path, TrustDir))
 		default:

@@ -258,4 +258,3 @@ func put(path, text string) error {
 	_, werr := f.WriteString(text)
 	return errors.Join(werr, f.Close())
 }
-

@@ -102,4 +102,3 @@ func (l *limited) because() string {
 	}
 	return ": " + text
 }
-

@@ -11,6 +11,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -98,13 +99,25 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		}
 		return err
 	case plan.NextCA:
-		c, err := ca.NextGeneration(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		k.o.Progress(act.Text)
+		_, err := ca.StartNext(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		return err
+	case plan.PromoteCA:
+		c, err := ca.Promote(ctx, disk, k.caOptions(obs))
 		if err == nil {
 			st.CA = plan.PublicID(c.PublicKey)
 		}
 		return err
 	case plan.PruneCA:
 		return ca.Prune(ctx, disk, k.cfg.CA.Dir, k.o.Now())
+	case plan.WriteCRL:
+		return ca.WriteCRL(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+	case plan.MakeInbox:
+		return issuer.MakeBox(disk, k.cfg.CA.Inbox, obs.Account.GID)
+	case plan.Answer:
+		return k.answerMembers(ctx, obs, act.Hold)
+	case plan.AcceptCA:
+		return k.accept(act.Certs)
 	case plan.Unstage:
 		return set.Unstage(act.Path)
 	case plan.StageKey:
@@ -186,6 +199,9 @@ func fail(st *state.State, what string, err error, now time.Time) {
 	st.Failures[what] = f
 }
 
+// Authority is what the CA of this host needs to know, its passphrase included.
+func (k *Keeper) Authority(obs plan.Observed) ca.Options { return k.caOptions(obs) }
+
 func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
 	name, _ := plan.HostName(k.cfg, obs.Host)
 	s := k.cfg.CA.Subject
@@ -194,6 +210,7 @@ func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
 		Subject: ca.Subject{Country: s.Country, State: s.State, Locality: s.Locality, Organization: s.Organization,
 			OrganizationalUnit: s.OrganizationalUnit, CommonName: s.CommonName},
 		PermittedDomains: k.cfg.CA.PermittedDomains, CRLDays: k.cfg.CRL.Days,
+		Passphrase: k.secret(obs), Memory: &k.database,
 	}
 }
 

@@ -56,7 +56,11 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	if err := k.rememberBefore(obs.State, *st); err != nil {
 		return err
 	}
-	err = set.Commit(steps(files, c.Links))
+	todo := steps(files, c.Links)
+	for _, name := range c.Drop {
+		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
+	}
+	err = set.Commit(todo)
 	if err != nil && !errors.Is(err, durable.ErrCommitted) {
 		unstage()
 		return err
@@ -194,6 +198,8 @@ func (k *Keeper) stage(set *durable.Set, obs plan.Observed, files []staged) (cer
 			after.CA = certdir.CertEntry{Node: n, File: pki.ReadCertFile(n.Data), Digest: f.sum}
 		case certdir.DHName:
 			after.DH = certdir.DHEntry{Node: n, Digest: f.sum}
+		case certdir.CRLName:
+			after.CRL = certdir.DHEntry{Node: n, Digest: f.sum}
 		}
 	}
 	return after, nil
@@ -260,10 +266,10 @@ func (k *Keeper) rememberBefore(before, after state.State) error {
 
 // note marks the content of a file as ours. What was restored is whose it was.
 func note(st *state.State, f staged, now time.Time) {
-	if f.Reason == plan.Held {
+	if f.Reason == plan.Held || f.Reason == plan.Installed {
 		return
 	}
-	kind := map[string]string{certdir.KeyName: "key", certdir.CertName: "cert", certdir.CAName: "ca", certdir.DHName: "dh"}[f.Name]
+	kind := map[string]string{certdir.KeyName: "key", certdir.CertName: "cert", certdir.CAName: "ca", certdir.DHName: "dh", certdir.CRLName: "crl"}[f.Name]
 	if kind == "" {
 		kind = "trust"
 	}

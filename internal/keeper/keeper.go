@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
@@ -35,6 +36,8 @@ type Options struct {
 	UID uint32
 	// Log takes one line per decision; nil: nothing is told.
 	Log func(Event)
+	// Ask puts a question to the CA on another host; nil: over ssh, as configured.
+	Ask func(ctx context.Context, request []byte) ([]byte, error)
 	// Progress tells of long work while it goes on, for a terminal; nil: nothing.
 	Progress func(string)
 }
@@ -67,6 +70,17 @@ type Keeper struct {
 	memory *state.State
 	// stuck are the paths whose mode or owner could not be set in this run.
 	stuck map[string]bool
+	// database remembers the CA's.
+	database ca.Memory
+	// passphrase was given by a person; nil: there is only the configured file.
+	passphrase []byte
+	unlocked   unlocked
+	// reply and accepted are kept here where they could not be written.
+	reply, accepted []byte
+	// asking says that a question is out; its answer comes through answers.
+	asking  bool
+	answers chan answer
+	wake    chan struct{}
 	// told remembers which problems stand in the log, by what and where.
 	told map[string]string
 }
@@ -82,7 +96,8 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{}}
+	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
+		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
 }
 
 // Config is the configuration in force.
@@ -218,6 +233,7 @@ func (k *Keeper) Reload(context.Context) error {
 // latest. The zero time means that nothing is due.
 func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
+	k.arrivals(ctx)
 	r, err := k.Settle(ctx, plan.Wish{})
 	next := r.Plan.Next
 	k.log(Debug, "looked", "done", len(r.Done), "next", next.UTC().Format(time.RFC3339))
@@ -226,6 +242,9 @@ func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	}
 	if d := r.Plan.State.Debt; d != nil {
 		next = soonest(next, d.Next)
+	}
+	if q := r.Plan.Ask; q != nil && !k.asking {
+		k.askLater(ctx, *q)
 	}
 	return next, nil
 }

@@ -104,12 +104,15 @@ func PublicID(pub crypto.PublicKey) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// SetID names what sendmail reads at start: certificate, key, CA file and DH
-// parameters together.
+// SetID names what sendmail reads at start: certificate, key, CA file, DH
+// parameters and, where it is installed, the CRL.
 func SetID(d certdir.Dir) string {
 	h := sha256.New()
 	for _, sum := range [][32]byte{d.Cert.Digest, d.Key.Digest, d.CA.Digest, d.DH.Digest} {
 		h.Write(sum[:])
+	}
+	if d.CRL.Node.Exists {
+		h.Write(d.CRL.Digest[:])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"time"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
@@ -16,8 +15,7 @@ const ObtainFailure = "obtain"
 func (a *assessment) canSign() bool {
 	o := a.obs.CA
 	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Status == ca.Complete && o.Current.Cert != nil &&
-		o.KeyInfo.Err == nil && !o.KeyInfo.Encrypted && o.KeyInfo.Public != nil &&
-		(a.now.Before(o.Current.Cert.NotAfter) || a.wish.TrustClock)
+		a.hasKey() && (a.now.Before(o.Current.Cert.NotAfter) || a.wish.TrustClock)
 }
 
 // mayMakeCA: a new CA is made unasked only where CA directory, state and any
@@ -70,17 +68,9 @@ func (a *assessment) makeCA(p *Plan) {
 
 // authority decides about the CA directory.
 func (a *assessment) authority(p *Plan) {
-	if a.cfg.Issuer.Kind == config.IssuerSSH {
-		p.report(Problem{Reason: Unsupported, Severity: Error, Path: a.cfg.Path,
-			Text: "issuer ssh: this version cannot ask another host for a certificate"})
-	}
 	if len(a.cfg.Trust) > 0 {
 		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
 			Text: "trust: this version does not link other CAs"})
-	}
-	if a.cfg.CRL.Install {
-		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
-			Text: "crl.install: this version does not install a CRL for sendmail"})
 	}
 	if a.cfg.Issuer.Kind != config.IssuerLocal {
 		return
@@ -109,6 +99,8 @@ func (a *assessment) authority(p *Plan) {
 			Text: "the CA cannot sign as it is", Hint: "restore it from a backup; nothing in it was changed"})
 	case ca.Complete:
 		a.generation(p)
+		a.lists(p)
+		a.inbox(p)
 	}
 }
 
@@ -130,40 +122,4 @@ func (a *assessment) faults(p *Plan) {
 		p.do(Action{Kind: ReconcileCA, Reason: CAFault, Path: a.cfg.CA.Dir,
 			Text: fmt.Sprintf("mend %d fault(s) of the CA's database", mendable)})
 	}
-}
-
-// generation starts the next generation in time and removes ended ones.
-func (a *assessment) generation(p *Plan) {
-	o := a.obs.CA
-	if o.KeyInfo.Encrypted {
-		p.report(Problem{Reason: CALocked, Severity: Warning, Path: o.Key.Path,
-			Text: "the CA key has a passphrase: nothing can be signed unattended"})
-	}
-	if ca.Prunable(o, a.now) && a.clock == clockFine {
-		p.do(Action{Kind: PruneCA, Reason: CAPrune, Path: a.cfg.CA.Dir, Text: "remove a CA generation whose last certificate has expired"})
-	}
-	c := o.Current.Cert
-	if c == nil {
-		return
-	}
-	due := GenerationDue(c.NotBefore, c.NotAfter)
-	if a.now.Before(due) {
-		p.lookAt(due, "the CA's next generation is due")
-		return
-	}
-	canMake := o.KeyInfo.Err == nil && !o.KeyInfo.Encrypted && a.clock == clockFine
-	p.report(Problem{Reason: CAGeneration, Severity: Warning, Path: o.Dir.Path, Mended: canMake,
-		Text: "the CA ends on " + day(c.NotAfter) + ": time for its next generation"})
-	if canMake {
-		p.do(Action{Kind: NextCA, Reason: CAGeneration, Path: a.cfg.CA.Dir,
-			Text: "start the CA's next generation: same subject, new key, cross-signed by the old"})
-	}
-	if a.now.After(c.NotAfter) {
-		p.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path, Mended: canMake, Text: "the CA expired on " + day(c.NotAfter)})
-	}
-}
-
-// GenerationDue is when a CA's next generation starts: a third of its life is left.
-func GenerationDue(notBefore, notAfter time.Time) time.Time {
-	return notAfter.Add(-notAfter.Sub(notBefore) / 3)
 }

@@ -30,7 +30,7 @@ func (a *assessment) judgeClock() clock {
 	if !a.obs.Build.IsZero() && a.now.Before(a.obs.Build.Add(-clockSlack)) {
 		return clockImplausible
 	}
-	if c := a.obs.CA.Current.Cert; c != nil {
+	if c := a.currentCA(); c != nil {
 		if a.now.After(c.NotAfter) {
 			return clockImplausible
 		}
@@ -49,14 +49,14 @@ func (a *assessment) clockProblems(p *Plan) {
 	switch a.clock {
 	case clockBehind:
 		seen := a.obs.State.HighWater
-		if c := a.obs.CA.Current.Cert; c != nil && c.NotBefore.After(seen) {
+		if c := a.currentCA(); c != nil && c.NotBefore.After(seen) {
 			seen = c.NotBefore
 		}
 		p.report(Problem{Reason: ClockBehind, Severity: Error, Hint: hint,
 			Text: "the clock says " + day(a.now) + ", but " + day(seen) + " has been seen: nothing new is signed over a working set"})
 	case clockImplausible:
 		text := "the clock says " + day(a.now) + ", before this program was built (" + day(a.obs.Build) + ")"
-		if c := a.obs.CA.Current.Cert; c != nil && a.now.After(c.NotAfter) {
+		if c := a.currentCA(); c != nil && a.now.After(c.NotAfter) {
 			text = "the clock says " + day(a.now) + ", past the CA's end (" + day(c.NotAfter) + ")"
 		}
 		p.report(Problem{Reason: ClockImplaus, Severity: Error, Hint: hint, Text: text + ": nothing new is signed over a working set"})
@@ -76,7 +76,7 @@ func (a *assessment) tooEarly(c *x509.Certificate) bool {
 	if !a.now.Before(c.NotBefore) {
 		return false
 	}
-	g := a.obs.CA.Current.Cert
+	g := a.currentCA()
 	return g == nil || !a.now.Before(g.NotBefore) || c.NotBefore.After(g.NotBefore)
 }
 

@@ -70,8 +70,10 @@ var needs = []need{
 		applies: func(a *assessment) bool { return a.owner.mine() && a.tooEarly(a.leaf) },
 		text:    func(a *assessment) string { return "not valid before " + day(a.leaf.NotBefore) }},
 	{reason: IssuerGone, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.owner == Ours && a.hasCA && !a.issuedHere(a.leaf) },
-		text:    func(*assessment) string { return "the CA that issued it is gone; there is another one" }},
+		applies: func(a *assessment) bool {
+			return a.owner == Ours && (a.hasCA || a.remote() && len(a.obs.Accepted) > 0) && !a.issuedHere(a.leaf)
+		},
+		text: func(*assessment) string { return "the CA that issued it is gone; there is another one" }},
 	{reason: WrongName, severity: Error, path: certPath,
 		applies: func(a *assessment) bool {
 			return a.owner.mine() && a.name != "" && !a.covers(a.leaf) && a.nameSettled()

@@ -27,15 +27,15 @@ func HostName(cfg config.Config, h Host) (name string, configured bool) {
 		name = h.System
 	}
 	name = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
-	if !usableName(name) {
+	if !UsableName(name) {
 		return "", configured
 	}
 	return name, configured
 }
 
-// usableName says that a certificate for name makes sense: not empty, not
+// UsableName says that a certificate for name makes sense: not empty, not
 // localhost, and made of host name characters (RFC 1123, at most 253 octets).
-func usableName(name string) bool {
+func UsableName(name string) bool {
 	if name == "" || len(name) > 253 || name == "localhost" || strings.HasPrefix(name, "localhost.") || net.ParseIP(name) != nil {
 		return false
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"slices"
 
+	"mailcertd/internal/ca"
+	"mailcertd/internal/config"
 	"mailcertd/internal/pki"
 )
 
@@ -84,8 +86,12 @@ func hasComment(c *x509.Certificate) bool {
 	return false
 }
 
-// generations are the CA certificates in the CA directory, the current first.
+// generations are the CA certificates in the CA directory, the current first;
+// with the CA on another host those of it that are accepted here.
 func (a *assessment) generations() []*x509.Certificate {
+	if a.remote() {
+		return a.obs.Accepted
+	}
 	var out []*x509.Certificate
 	if c := a.obs.CA.Current.Cert; c != nil {
 		out = append(out, c)
@@ -95,7 +101,32 @@ func (a *assessment) generations() []*x509.Certificate {
 			out = append(out, g.Cert)
 		}
 	}
+	if a.obs.CA.HasNext() {
+		out = append(out, a.obs.CA.Next.Cert)
+	}
 	return out
+}
+
+// remote says that the CA is on another host.
+func (a *assessment) remote() bool { return a.cfg.Issuer.Kind == config.IssuerSSH }
+
+// currentCA is the generation that issues now; nil when none is known.
+func (a *assessment) currentCA() *x509.Certificate {
+	if !a.remote() {
+		return a.obs.CA.Current.Cert
+	}
+	if len(a.obs.Accepted) > 0 {
+		return a.obs.Accepted[0]
+	}
+	return nil
+}
+
+// trustSet are the CA certificates that cacert.pem must hold, the one in force first.
+func (a *assessment) trustSet() []*x509.Certificate {
+	if !a.remote() {
+		return ca.Bundle(a.obs.CA, a.now)
+	}
+	return slices.DeleteFunc(slices.Clone(a.obs.Accepted), func(c *x509.Certificate) bool { return a.now.After(c.NotAfter) })
 }
 
 // issuedHere says that a generation in the CA directory issued c.

@@ -75,7 +75,7 @@ func (a *assessment) cfProblems(p *Plan) {
 // LastChange is when what sendmail reads at start last changed on the disk.
 func LastChange(d certdir.Dir) time.Time {
 	var last time.Time
-	for _, t := range []time.Time{d.Cert.Node.Changed, d.Key.Node.Changed, d.CA.Node.Changed, d.DH.Node.Changed} {
+	for _, t := range []time.Time{d.Cert.Node.Changed, d.Key.Node.Changed, d.CA.Node.Changed, d.DH.Node.Changed, d.CRL.Node.Changed} {
 		if t.After(last) {
 			last = t
 		}

@@ -5,7 +5,9 @@
 package plan
 
 import (
+	"crypto/x509"
 	"io/fs"
+	"math/big"
 	"sort"
 	"time"
 
@@ -13,6 +15,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
@@ -31,6 +34,12 @@ type Wish struct {
 	TrustClock bool
 	// MakeCA asks for a CA although a foreign set makes none necessary (`ca init`).
 	MakeCA bool
+	// Rollover asks for the CA's next generation, due or not, in place of the one
+	// whose ca.Fingerprint is RolloverFrom.
+	Rollover     bool
+	RolloverFrom string
+	// Promote puts the waiting generation in force, whoever does not trust it yet.
+	Promote bool
 	// Group is the RFC 7919 group that somebody chose for dh.param, "" for none.
 	Group string
 	// Once is set by verbs: nobody comes back in ten minutes, so a pair that does
@@ -64,6 +73,30 @@ type Observed struct {
 	Host      Host
 	Build     time.Time // when this program was built; zero: unknown
 	Root      bool      // the process may change owners
+	// Passphrase is what is known of the CA key's passphrase.
+	Passphrase Passphrase
+	Inbox      issuer.Box
+	Account    Account
+	// Reply is what the CA on another host answered last; Status "" is nothing.
+	Reply    issuer.Reply
+	ReplyErr error // why the last answer cannot be read
+	// Accepted are the CA certificates of the other host that this one trusts.
+	Accepted []*x509.Certificate
+}
+
+// Passphrase is what is known of the passphrase of the CA's key; never the
+// passphrase itself.
+type Passphrase struct {
+	Path    string // ca.passphrase_file, or ""
+	Ready   bool   // it is there and opens the key
+	Problem string // why it is not used, "" when all is well or none is configured
+}
+
+// Account is the unprivileged user that members log in as.
+type Account struct {
+	Name    string
+	Missing bool
+	GID     int // its group; -1: unknown, or not looked up
 }
 
 // Acceptance is what is needed to ask mta.Judge about any set of files.
@@ -116,6 +149,11 @@ const (
 	Install      Kind = "install"        // the transaction: files and links change together
 	PruneArchive Kind = "prune-archive"  // drop archived generations of our own
 	DeleteOldKey Kind = "delete-old-key" // delete a replaced key of our own
+	PromoteCA    Kind = "promote-ca"     // put the waiting generation in force
+	WriteCRL     Kind = "write-crl"      // make the CA's revocation lists anew
+	MakeInbox    Kind = "make-inbox"     // the directories for requests of enrolled hosts
+	Answer       Kind = "answer"         // answer the requests in the inbox
+	AcceptCA     Kind = "accept-ca"      // take over CA certificates of the other host
 )
 
 // Action is one step. Only the fields that its Kind needs are set.
@@ -129,6 +167,21 @@ type Action struct {
 	Request *Request    `json:"-"`
 	Change  *Change     `json:"-"`
 	ID      string      `json:"-"` // PruneArchive, DeleteOldKey: the generation
+	// Hold is why Answer signs nothing now; "": it signs.
+	Hold string `json:"-"`
+	// Certs are what AcceptCA takes over, the one in force first.
+	Certs []*x509.Certificate `json:"-"`
+}
+
+// Ask is a question for the CA on another host. It is put without the lock,
+// and its answer is an arrival like any file.
+type Ask struct {
+	Reason Reason
+	Text   string
+	// Request is the certificate that is wanted; nil: the trust set alone.
+	Request *Request
+	Renew   *big.Int // the serial that it is to replace; nil: none
+	Trusts  []string // ca.Fingerprint of each CA certificate in cacert.pem
 }
 
 // Request is what the issuer is asked for.
@@ -163,6 +216,7 @@ type File struct {
 type Change struct {
 	Files   []File
 	Links   []certdir.LinkChange
+	Drop    []string // files of ours that go, such as a stale CRL
 	Archive []Archived
 	// Interim is the name for which FromSelf signs itself.
 	Interim *Request
@@ -185,6 +239,8 @@ type Plan struct {
 	Problems []Problem // worst first
 	// State is what is to be remembered; written when it differs from what was observed.
 	State state.State
+	// Ask is to be put to the CA on another host; nil: nothing.
+	Ask *Ask
 	// Next is when to look again at the latest, and NextWhat why; zero: nothing is due.
 	Next     time.Time
 	NextWhat string
@@ -235,7 +291,9 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	a.directories(p)
 	a.modes(p)
 	a.authority(p)
+	a.member(p)
 	a.set(p)
+	a.askDaily(p)
 	a.pickup(p)
 	a.housekeeping(p)
 	a.expiry(p)
@@ -251,7 +309,7 @@ func (a *assessment) finish(p *Plan) {
 }
 
 func order(k Kind) int {
-	for i, o := range []Kind{Recover, MakeDir, Chmod, Chown, ReconcileCA, InitCA, NextCA, PruneCA, Unstage, StageKey, Obtain, Install, PruneArchive, DeleteOldKey} {
+	for i, o := range []Kind{Recover, MakeDir, Chmod, Chown, ReconcileCA, InitCA, NextCA, PromoteCA, PruneCA, WriteCRL, MakeInbox, Answer, AcceptCA, Unstage, StageKey, Obtain, Install, PruneArchive, DeleteOldKey} {
 		if o == k {
 			return i
 		}

@@ -34,6 +34,7 @@ const (
 	ForeignRefused  Reason = "foreign-refused"   // a foreign set that sendmail would refuse
 	Expiring        Reason = "expiring"          // ours ends soon and could not be renewed
 	Held            Reason = "held"              // a restored set that is kept until its renewal
+	Installed       Reason = "installed"         // what a person carried here with `mailcertd install`
 	NoIssuer        Reason = "no-issuer"         // nobody can issue now: issuer none, or not to be reached
 	Unsupported     Reason = "not-supported-yet" // a setting that this version accepts and does not act on
 )
@@ -69,6 +70,17 @@ const (
 	CAFault         Reason = "ca-fault"          // the openssl database needs reconciling
 	CAGeneration    Reason = "ca-generation-due" // a third of the CA's life is left
 	CAPrune         Reason = "ca-prune"          // an older generation's last leaf has expired
+	CAWaiting       Reason = "ca-waiting"        // the next generation waits until every enrolled host trusts it
+	CASilent        Reason = "ca-silent-host"    // an enrolled host has been silent for thirty days
+	CARefused       Reason = "ca-refused"        // the CA's host shows a CA that none of ours has signed
+	CAPassphrase    Reason = "ca-passphrase"     // ca.passphrase_file cannot be used
+	CRLDue          Reason = "crl-due"           // a revocation list lacks a revoked certificate, or is due
+	CRLStale        Reason = "crl-stale"         // a revocation list that cannot be kept fresh
+	InboxDue        Reason = "inbox"             // the directories for requests are missing or open to others
+	InboxRequest    Reason = "request"           // an enrolled host asks for something
+	AccountMissing  Reason = "account-missing"   // there is no such user for enrolled hosts
+	IssuerAway      Reason = "issuer-away"       // the CA on the other host could not be asked, or refused
+	TrustAsk        Reason = "trust-ask"         // the daily question for the CA's trust set
 	CAEnded         Reason = "ca-ended"          // the CA's own certificate has expired
 	ClockBehind     Reason = "clock-behind"      // the clock runs behind what was seen before
 	ClockImplaus    Reason = "clock-implausible" // before this build, or past the CA's end

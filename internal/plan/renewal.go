@@ -41,7 +41,7 @@ func (a *assessment) isDue(c *x509.Certificate) bool {
 // and over.
 func (a *assessment) gains(c *x509.Certificate) bool {
 	ends := a.now.Add(time.Duration(a.cfg.Validity.Days) * 24 * time.Hour)
-	if g := a.obs.CA.Current.Cert; g != nil && a.owner != Interim && ends.After(g.NotAfter) {
+	if g := a.currentCA(); g != nil && a.owner != Interim && ends.After(g.NotAfter) {
 		ends = g.NotAfter
 	}
 	return ends.Sub(c.NotAfter) > c.NotAfter.Sub(c.NotBefore)/10

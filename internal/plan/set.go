@@ -48,6 +48,7 @@ func (a *assessment) set(p *Plan) {
 	a.strip(p, c)
 	a.trust(p, c)
 	a.parameters(p, c)
+	a.revocation(p, c)
 	if !p.has(Obtain) { // everything is installed together when the answer is there
 		a.emit(p, c)
 	}
@@ -86,6 +87,10 @@ func (a *assessment) pair(p *Plan, c *Change) {
 	}
 	if is := a.candidate(pub, first.reason); is != nil {
 		a.installLeaf(p, c, is, newKey, first.reason)
+		return
+	}
+	if a.remote() {
+		a.request(p, c, first, newKey)
 		return
 	}
 	if !a.obtainable(p) {
@@ -146,11 +151,12 @@ func (a *assessment) bothHalves() bool { return a.leaf != nil || a.key != nil }
 // candidate is a certificate in newcerts that serves: for this key and these
 // names, valid, not revoked, and worth installing for that reason.
 func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
-	if pub == nil || a.name == "" || a.obs.CA.Status != ca.Complete {
+	if pub == nil || a.name == "" {
 		return nil
 	}
-	for i := range a.obs.CA.Issued {
-		is := &a.obs.CA.Issued[i]
+	issued := a.arrived()
+	for i := range issued {
+		is := &issued[i]
 		c := is.Cert
 		if !pki.SamePublicKey(c.PublicKey, pub) || !hasSAN(c) || !a.covers(c) || !bothPurposes(c) {
 			continue
@@ -198,7 +204,7 @@ func (a *assessment) installLeaf(p *Plan, c *Change, is *ca.Issued, staged bool,
 // certificate of its own it is a renewal that a crash cut short, and is
 // completed; without one it is deleted.
 func (a *assessment) finishStaged(p *Plan, c *Change, staged crypto.PublicKey) {
-	if !slices.Contains(a.obs.Pending.Staged, certdir.KeyName) {
+	if !slices.Contains(a.obs.Pending.Staged, certdir.KeyName) || a.requestOut(p, staged) {
 		return
 	}
 	if staged != nil && a.owner.mine() && a.maySign() {
@@ -266,7 +272,7 @@ func (c *Change) file(name string) *File {
 
 // emit turns a change into an action, with the copies that must be made first.
 func (a *assessment) emit(p *Plan, c *Change) {
-	if len(c.Files) == 0 && len(c.Links) == 0 {
+	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Drop) == 0 {
 		return
 	}
 	reason, names := Reason(""), []string{}
@@ -317,6 +323,11 @@ func (a *assessment) archive(c *Change, f File) {
 		n := a.obs.Certs.CA.Node
 		if worthKeeping(n) {
 			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: !a.bundleIsOurs() || n.Kind == durable.Link})
+		}
+	case certdir.CRLName:
+		n := a.obs.Certs.CRL.Node
+		if worthKeeping(n) && !a.fileIsOurs(a.obs.Certs.CRL.Digest) {
+			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: true})
 		}
 	case certdir.DHName:
 		n := a.obs.Certs.DH.Node

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/dh"
 	"mailcertd/internal/durable"
@@ -89,7 +88,7 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	loads := e.Node.Exists && e.File.Err == nil && len(e.File.Certs) > 0
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
 	kept := a.keptForeign() || a.held()
-	want := ca.Bundle(a.obs.CA, a.now)
+	want := a.trustSet()
 	mended := len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain)
 	reason := Reason("")
 	switch {
@@ -134,6 +133,8 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 		text := "lacks the certificate of the CA that issues host.cert"
 		if a.containsAll(want) {
 			reason, text = CAFileStale, "holds a CA generation that has ended"
+		} else if g := a.currentCA(); g != nil && contains(e.File.Certs, g) {
+			text = "lacks a generation of the CA that is to be trusted"
 		}
 		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: true, Text: text})
 	}
@@ -189,7 +190,7 @@ func (a *assessment) ownTrust(p *Plan, c *Change, final []*x509.Certificate) *Fi
 	if a.obs.Certs.CA.Node.Kind != durable.Link || c.file(certdir.CAName) != nil || a.keptForeign() || len(final) == 0 {
 		return nil
 	}
-	want := ca.Bundle(a.obs.CA, a.now)
+	want := a.trustSet()
 	if len(want) == 0 || !slices.ContainsFunc(want, func(w *x509.Certificate) bool { return !contains(final, w) }) {
 		return nil
 	}

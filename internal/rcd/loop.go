@@ -35,6 +35,8 @@ type Options struct {
 	Signals <-chan os.Signal
 	Now     func() time.Time
 	After   func(time.Duration) <-chan time.Time
+	// Wake says that something arrived which no file tells; nil: never.
+	Wake <-chan struct{}
 	// MaxIdle is the longest time between two looks; zero: an hour.
 	MaxIdle time.Duration
 	Log     hclog.Logger
@@ -116,6 +118,8 @@ func Run(ctx context.Context, o Options) error {
 		case e := <-o.Watch.C():
 			o.Log.Debug("something changed", "why", e.Why, "path", e.Path)
 			look(e.Why)
+		case <-o.Wake:
+			look("an answer arrived")
 		case <-wake:
 			look("time")
 		case r := <-done:

@@ -36,6 +36,7 @@ type State struct {
 	Hold       string     `json:"hold,omitempty"`
 	OldKeys    []OldKey   `json:"old_keys,omitempty"`
 	DH         DHChoice   `json:"dh"`
+	Member     Member     `json:"member"`               // what a member of another host's CA has asked
 	Deliveries []Delivery `json:"deliveries,omitempty"` // the last ones, oldest first
 }
 
@@ -133,6 +134,15 @@ type Delivery struct {
 	Serial string    `json:"serial,omitempty"`
 	Result string    `json:"result"`
 	Detail string    `json:"detail,omitempty"`
+}
+
+// Member is what was asked of the CA on another host.
+type Member struct {
+	Asked time.Time `json:"asked"`          // when it last answered; zero: never
+	Told  string    `json:"told,omitempty"` // the trust set that it was told then, as plan.TrustID
+	// Key is the plan.PublicID of a staged key that a request is out for, since At.
+	Key string    `json:"key,omitempty"`
+	At  time.Time `json:"at"`
 }
 
 // Clone copies everything: changing the copy leaves the original alone.

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/plan"
+)
+
+// enrolment is what `ca enrol` explains.
+type enrolment struct {
+	name   string
+	from   []string
+	key    string // the public ssh key, or a gap
+	target string
+	cfg    config.Config
+}
+
+// printEnrolment prints the lines that go onto the two hosts, ready to be
+// copied.
+func (a *app) printEnrolment(r keeper.Result, e enrolment) error {
+	own, _ := plan.HostName(e.cfg, r.Observed.Host)
+	account := e.cfg.CA.Account
+	from := e.from
+	if len(from) == 0 {
+		from, _ = net.LookupHost(e.name)
+		sort.Strings(from)
+	}
+	note := ""
+	if len(from) == 0 {
+		from, note = []string{"ADDRESS"}, "# ADDRESS is where it logs in from: "+e.name+" could not be looked up (--from)\n"
+	}
+	if e.target == "" {
+		e.target = account + "@" + own
+	}
+	command := []string{executable()}
+	if a.configPath != "" {
+		command = append(command, "--config", a.configPath)
+	}
+	if a.root != "" {
+		command = append(command, "--root", a.root)
+	}
+	command = append(command, "sign", "--submit", e.name)
+	w := a.out
+	fmt.Fprintf(w, "%s is enrolled.\n\n", e.name)
+	fmt.Fprintf(w, "# 1. here, once: the user that enrolled hosts log in as\n")
+	fmt.Fprintf(w, "pw useradd %s -c \"mailcertd requests\" -d /var/spool/%s-home -m -s /bin/sh -h -\n\n", account, account)
+	fmt.Fprintf(w, "# 2. on %s, once: its key for that\n", e.name)
+	fmt.Fprintf(w, "ssh-keygen -t ed25519 -N '' -f /root/.ssh/mailcertd\n\n")
+	fmt.Fprintf(w, "# 3. here: a line of /var/spool/%s-home/.ssh/authorized_keys\n%s", account, note)
+	fmt.Fprintf(w, "restrict,from=\"%s\",command=\"%s\" %s\n\n", strings.Join(from, ","), strings.Join(command, " "), e.key)
+	fmt.Fprintf(w, "# 4. on %s: lines of /root/.ssh/known_hosts\n", e.name)
+	host := e.target[strings.LastIndexByte(e.target, '@')+1:]
+	lines := hostKeys(host)
+	if len(lines) == 0 {
+		lines = []string{"# (no host keys found here: ssh-keyscan " + host + ", and compare)"}
+	}
+	fmt.Fprintf(w, "%s\n\n", strings.Join(lines, "\n"))
+	fmt.Fprintf(w, "# 5. on %s: /usr/local/etc/mailcertd.yaml, then `service mailcertd reload`\n", e.name)
+	fmt.Fprintf(w, "issuer:\n  ssh:\n    target: %s\n    identity: /root/.ssh/mailcertd\n    known_hosts: /root/.ssh/known_hosts\n", e.target)
+	a.printProblems(a.err, r.Plan, false)
+	return nil
+}
+
+// hostKeys are this host's public ssh keys as known_hosts has them.
+func hostKeys(host string) []string {
+	files, _ := filepath.Glob("/etc/ssh/ssh_host_*_key.pub")
+	sort.Strings(files)
+	var out []string
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if w := strings.Fields(string(data)); err == nil && len(w) >= 2 && !strings.Contains(f, "dsa_key") || err == nil && strings.Contains(f, "ecdsa") {
+			w = strings.Fields(string(data))
+			out = append(out, host+" "+w[0]+" "+w[1])
+		}
+	}
+	return out
+}

@@ -1,0 +1,124 @@
+package plan
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+)
+
+// crlMargin is how long before its end a CRL that nobody renews is taken away
+// from sendmail: one that is over makes sendmail refuse everybody.
+const crlMargin = 24 * time.Hour
+
+// lists decides about the CA's revocation lists: made when somebody was
+// revoked or sendmail is to have one, and made anew when a third of their life
+// is left.
+func (a *assessment) lists(p *Plan) {
+	crl := a.obs.CA.CRL
+	if !crl.Wanted() && !a.cfg.CRL.Install {
+		return
+	}
+	due, none := crl.Due(), crl.Ends().IsZero()
+	if !crl.Behind && !none && a.now.Before(due) {
+		p.lookAt(due, "the CRL is made anew")
+		return
+	}
+	text := "the CRL lacks a revoked certificate"
+	switch {
+	case none:
+		text = "there is no CRL yet"
+	case !crl.Behind:
+		text = "the CRL ends on " + day(crl.Ends())
+	}
+	can := a.hasKey() && a.clock == clockFine
+	if can {
+		p.report(Problem{Reason: CRLDue, Severity: Notice, Path: a.cfg.CA.Dir, Mended: true, Text: text})
+		p.do(Action{Kind: WriteCRL, Reason: CRLDue, Path: a.cfg.CA.Dir, Text: "make the CRL anew"})
+		return
+	}
+	sev := Warning
+	if !none && a.now.After(crl.Ends().Add(-crlMargin)) {
+		sev = Error
+	}
+	p.report(Problem{Reason: CRLStale, Severity: sev, Path: a.cfg.CA.Dir, Text: text + ", and the CA cannot sign now"})
+}
+
+// revocation puts the CRL where sendmail reads it, and takes it away before it
+// could be over.
+func (a *assessment) revocation(p *Plan, c *Change) {
+	have := a.obs.Certs.CRL
+	ours := have.Node.Kind == durable.File && a.fileIsOurs(have.Digest)
+	if !a.cfg.CRL.Install || a.cfg.Issuer.Kind == config.IssuerNone {
+		if ours {
+			c.Drop = append(c.Drop, certdir.CRLName)
+		}
+		return
+	}
+	if have.Node.Err != nil || have.Node.Exists && !have.Node.IsRegular {
+		a.reportBlocked(p, have.Node)
+		return
+	}
+	want, ends := a.crlText()
+	path := have.Node.Path
+	switch {
+	case want == nil || !a.now.Before(ends.Add(-crlMargin)):
+		if !have.Node.Exists {
+			return
+		}
+		p.report(Problem{Reason: CRLStale, Severity: Error, Path: path, Mended: ours,
+			Text: "the CRL cannot be kept fresh: sendmail would refuse everybody when it is over",
+			Hint: "without a CRL revoked certificates are accepted again"})
+		if ours {
+			c.Drop = append(c.Drop, certdir.CRLName)
+		}
+	case string(have.Node.Data) != string(want):
+		p.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Mended: true, Text: "is not the CA's present CRL"})
+		c.Files = append(c.Files, File{Name: certdir.CRLName, Mode: publicMode, Data: want, Reason: CRLDue})
+		p.lookAt(ends.Add(-crlMargin), "the CRL is over soon")
+	default:
+		p.lookAt(ends.Add(-crlMargin), "the CRL is over soon")
+	}
+	if cf := a.cf(); want != nil && cf.CRL == "" && !cf.Missing {
+		p.report(Problem{Reason: CFOther, Severity: Warning, Path: cf.Path, Text: "crl.install is set, and sendmail.cf reads no CRL",
+			Hint: fmt.Sprintf("define(`confCRL', `%s') in the host's .mc file", path)})
+	}
+}
+
+// crlText is the PEM of the lists of every generation that is trusted, and
+// when the first of them is over; nil when there are none.
+func (a *assessment) crlText() ([]byte, time.Time) {
+	var out []byte
+	var ends time.Time
+	add := func(der []byte, next time.Time) {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
+		if ends.IsZero() || next.Before(ends) {
+			ends = next
+		}
+	}
+	if !a.remote() {
+		for _, l := range a.obs.CA.CRL.Lists {
+			if l.List != nil {
+				add(l.Raw, l.List.NextUpdate)
+			}
+		}
+		return out, ends
+	}
+	for _, der := range a.obs.Reply.CRLs {
+		l, err := x509.ParseRevocationList(der)
+		if err != nil {
+			continue
+		}
+		for _, g := range a.obs.Accepted {
+			if l.CheckSignatureFrom(g) == nil {
+				add(der, l.NextUpdate)
+				break
+			}
+		}
+	}
+	return out, ends
+}
