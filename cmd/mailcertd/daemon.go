@@ -65,10 +65,11 @@ func watchOptions(cfg config.Config) watch.Options {
 			dirs = append(dirs, d)
 		}
 	}
+	var inbox []string
 	if cfg.Issuer.Kind == config.IssuerLocal {
-		dirs = append(dirs, filepath.Join(cfg.CA.Inbox, "in"))
+		inbox = []string{filepath.Join(cfg.CA.Inbox, "in")}
 	}
-	return watch.Options{Dirs: dirs, Files: []string{cfg.Sendmail.CF, cfg.Path}}
+	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path}}
 }
 
 func contains(s []string, x string) bool {

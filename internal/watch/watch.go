@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ const clockStep = 5 * time.Second
 type Options struct {
 	Dirs  []string // may be missing, may go and come back; never /etc: kqueue opens every file
 	Files []string // swept only
+	// Optional are directories like Dirs that are rarely there: one that is
+	// missing is looked for at each sweep, not more often.
+	Optional []string
 	// Sweep is the time between two lstat sweeps; zero: 10 s.
 	Sweep time.Duration
 	// Settle is how long to wait after an event for more; zero: 100 ms. Five times
@@ -74,7 +78,7 @@ func New(o Options) (*Watcher, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
-	for _, d := range append(o.Dirs[:len(o.Dirs):len(o.Dirs)], o.Files...) {
+	for _, d := range slices.Concat(o.Dirs, o.Files, o.Optional) {
 		if !filepath.IsAbs(d) {
 			return nil, fmt.Errorf("watch: %s is no absolute path", d)
 		}
@@ -191,7 +195,7 @@ func (w *Watcher) subscribe() bool {
 		return true
 	}
 	all := true
-	for _, d := range w.o.Dirs {
+	for i, d := range slices.Concat(w.o.Dirs, w.o.Optional) {
 		is := identify(d)
 		if is == w.joined[d] && is != ([2]uint64{}) {
 			continue
@@ -199,7 +203,7 @@ func (w *Watcher) subscribe() bool {
 		_ = w.fs.Remove(d) // it is gone, or another one; an error says that it was not watched
 		w.joined[d] = is
 		if is == ([2]uint64{}) {
-			all = false
+			all = all && i >= len(w.o.Dirs)
 			continue
 		}
 		if err := w.fs.Add(d); err != nil {

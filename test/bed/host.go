@@ -112,7 +112,7 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("resolv.conf", "")
 	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
 	passwd, _ := os.ReadFile("/etc/passwd")
-	put("passwd", string(passwd)+"alice:x:2001:2001:Alice:/nonexistent:/bin/sh\n")
+	put("passwd", string(passwd)+"alice:x:2001:2001:Alice:/nonexistent:/bin/sh\n"+Account+":x:2002:2002:requests:/var/db/"+Account+"-home:/bin/sh\n")
 	put("etc-mail/service.switch", "hosts files\naliases files\n")
 	put("etc-mail/local-host-names", h.Name+"\n")
 	put("etc-mail/aliases", "postmaster: root\n")

@@ -1,0 +1,248 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"mailcertd/test/bed"
+)
+
+const (
+	memberConf = "--config=/etc/mail/mailcertd.yaml"
+	memberName = "mail-b.example.test"
+	memberYAML = `issuer:
+  ssh:
+    target: mailcertd@10.99.0.1
+    identity: /etc/mail/ssh/id
+    known_hosts: /etc/mail/ssh/known_hosts
+log: {level: debug, target: stderr}
+`
+)
+
+// owner is the CA's host and a member of it, connected, with the real sshd.
+type owner struct {
+	a, b       *bed.Host
+	m          string
+	aLog, bLog func() string
+}
+
+// newOwner enrols b at a, as `ca enrol` says. No sendmail runs yet.
+func newOwner(t *testing.T, changesA ...string) *owner {
+	t.Helper()
+	o := &owner{a: bed.NewHost(t, "mail-a.example.test", "10.99.0.1", changesA...), m: bed.Binary(t, "")}
+	o.b = bed.NewHost(t, memberName, "10.99.0.2")
+	bed.Connect(t, o.a, o.b)
+	write(t, o.a.Path("/etc/mail/mailcertd.yaml"), "log: {level: debug, target: stderr}\n", 0o644)
+	o.a.Must(t, o.m, memberConf, "ensure")
+	known := o.a.SSHD(t)
+	pub := o.b.SSHKey(t, "/etc/mail/ssh/id")
+	write(t, o.b.Path("/etc/mail/ssh/known_hosts"), known, 0o644)
+	write(t, o.a.Path("/etc/mail/b.pub"), pub+"\n", 0o644)
+	out := o.a.Must(t, o.m, memberConf, "ca", "enrol", memberName, "--from", "10.99.0.2", "--key", "/etc/mail/b.pub")
+	line := regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out)
+	want := `restrict,from="10.99.0.2",command="` + o.m + ` --config /etc/mail/mailcertd.yaml sign --submit ` + memberName + `" ` + pub
+	if line != want {
+		t.Fatalf("the line for authorized_keys is\n%s\nwant\n%s\nin\n%s", line, want, out)
+	}
+	write(t, o.a.Path("/etc/mail/ssh/authorized_keys"), line+"\n", 0o644)
+	write(t, o.b.Path("/etc/mail/mailcertd.yaml"), memberYAML, 0o644)
+	return o
+}
+
+func (o *owner) daemons(t *testing.T) {
+	t.Helper()
+	o.aLog = o.a.Daemon(t, o.m, memberConf, "run")
+	o.bLog = o.b.Daemon(t, o.m, memberConf, "run")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the CA's host:\n%s\nthe member:\n%s", o.aLog(), o.bLog())
+		}
+	})
+}
+
+// issuerOf is the issuer of what a host serves, openssl's way.
+func issuerOf(t testing.TB, h *bed.Host) string {
+	t.Helper()
+	return h.Must(t, "openssl", "x509", "-noout", "-issuer", "-in", "/etc/mail/certs/host.cert")
+}
+
+func mail(from, to *bed.Host, n int) error {
+	cmd := from.Command(bed.Sendmail, "-Am", "-oi", "-f", "root@"+from.Name, "alice@"+to.Name)
+	cmd.Stdin = strings.NewReader(fmt.Sprintf("Subject: %d\n\nhello\n", n))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// verdicts are the verify= of the connections with the other host in a log;
+// probes come from the host itself.
+func verdicts(h *bed.Host) map[string]int {
+	out := map[string]int{}
+	for _, m := range regexp.MustCompile(`STARTTLS=(client|server), relay=mail-[^\n]*?(verify=\w+)`).FindAllStringSubmatch(h.Log(), -1) {
+		out[m[1]+" "+m[2]]++
+	}
+	return out
+}
+
+// serves waits until the host's sendmail serves that serial.
+func serves(t *testing.T, h *bed.Host, serial string) {
+	t.Helper()
+	bed.Wait(t, h.Name+" to serve "+serial, func() error {
+		if got := h.Serial("127.0.0.1:25"); got != serial {
+			return fmt.Errorf("serves %q", got)
+		}
+		return nil
+	})
+}
+
+// The story of two hosts: first start, mail both ways, renewal, a change of
+// generation with mail flowing, and the end of the membership.
+func TestMembers(t *testing.T) {
+	o := newOwner(t)
+	a, b := o.a, o.b
+	// First start, the CA's daemon not yet running: a stop-gap serves.
+	if out, code := b.Run(o.m, memberConf, "ensure"); code != 1 || !strings.Contains(out, "self-signed stop-gap") {
+		t.Fatalf("ensure without the CA: %d\n%s", code, out)
+	}
+	a.Start(t)
+	b.Start(t)
+	if !b.Offers(t) {
+		t.Fatal("the stop-gap is not offered")
+	}
+	o.daemons(t)
+	serves(t, b, "02")
+	for n := range 2 {
+		if err := mail(a, b, n); err != nil {
+			t.Fatal(err)
+		}
+		if err := mail(b, a, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bed.Wait(t, "verify=OK in both logs", func() error {
+		for _, h := range []*bed.Host{a, b} {
+			if v := verdicts(h); v["client verify=OK"] < 2 || v["server verify=OK"] < 2 {
+				return fmt.Errorf("%s: %v", h.Name, v)
+			}
+		}
+		return nil
+	})
+	bed.Wait(t, "the CA to know what b trusts", func() error {
+		if out := a.Must(t, o.m, memberConf, "ca", "show"); !strings.Contains(out, memberName+", enrolled") || strings.Contains(out, "never seen") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	if out := b.Must(t, o.m, memberConf, "renew"); !strings.Contains(out, "serves serial 03") {
+		t.Errorf("renew on the member:\n%s", out)
+	}
+	// A certificate that is due, as a year later: the daemon renews it alone.
+	b.Must(t, "sh", "-ec", "cd /etc/mail; openssl req -new -key certs/host.key -subj /CN="+memberName+" -addext subjectAltName=DNS:"+memberName+" -out old.csr")
+	csr, err := os.ReadFile(b.Path("/etc/mail/old.csr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, a.Path("/etc/mail/CA/old.csr"), string(csr), 0o600)
+	a.Must(t, "sh", "-ec", "cd /etc/mail/CA; openssl ca -config openssl.cnf -batch -notext -startdate "+
+		time.Now().AddDate(0, -11, 0).UTC().Format("060102150405Z")+" -enddate "+time.Now().AddDate(0, 1, 0).UTC().Format("060102150405Z")+" -in old.csr -out old.cert")
+	old, err := os.ReadFile(a.Path("/etc/mail/CA/old.cert"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, serial := range []string{"02", "03"} { // what is there is as old as that
+		a.Must(t, o.m, memberConf, "revoke", serial, "--reason", "superseded")
+	}
+	if err := os.Remove(b.Path("/var/db/mailcertd/candidates/reply.pem")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, b.Path("/etc/mail/certs/.new"), string(old), 0o644)
+	if err := os.Rename(b.Path("/etc/mail/certs/.new"), b.Path("/etc/mail/certs/host.cert")); err != nil {
+		t.Fatal(err)
+	}
+	serves(t, b, "05")
+
+	rollover(t, o)
+
+	out := a.Must(t, o.m, memberConf, "ca", "unenrol", memberName)
+	if !strings.Contains(out, "revoked ") || !strings.Contains(out, "no sendmail.cf seen from here reads a CRL") {
+		t.Errorf("unenrol:\n%s", out)
+	}
+	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "is not enrolled") {
+		t.Errorf("renew after unenrol: %d\n%s", code, out)
+	}
+	if out := a.Must(t, "sh", "-ec", "cd /etc/mail/CA; cat cacert.pem gen-*/cacert.pem crl.pem gen-*/crl.pem > all.pem 2>/dev/null; openssl crl -in crl.pem -noout -text; openssl ca -config openssl.cnf -gencrl -out /dev/null"); !strings.Contains(out, "Cessation Of Operation") {
+		t.Errorf("the CRL:\n%s", out)
+	}
+}
+
+// rollover changes the generation while both hosts send mail.
+func rollover(t *testing.T, o *owner) {
+	a, b := o.a, o.b
+	stop := make(chan struct{})
+	var sending sync.WaitGroup
+	sent := [2]int{}
+	for i, pair := range [][2]*bed.Host{{a, b}, {b, a}} {
+		sending.Add(1)
+		go func() {
+			defer sending.Done()
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := mail(pair[0], pair[1], n); err != nil {
+					t.Error(err)
+					return
+				}
+				sent[i]++
+			}
+		}()
+	}
+	before := issuerOf(t, b)
+	out := a.Must(t, o.m, memberConf, "ca", "rollover")
+	if !strings.Contains(out, "waits for "+memberName) {
+		t.Errorf("rollover does not wait:\n%s", out)
+	}
+	b.Must(t, o.m, memberConf, "renew") // as it would within a day
+	bed.Wait(t, "the next generation to be in force", func() error {
+		out := a.Must(t, o.m, memberConf, "ca", "show")
+		if strings.Contains(out, "\nnext   ") || !strings.Contains(out, "\nolder  ") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	a.Must(t, o.m, memberConf, "renew")
+	b.Must(t, o.m, memberConf, "renew")
+	if after := issuerOf(t, b); after != before {
+		t.Errorf("the CA's subject changed: %s, %s", before, after)
+	}
+	for _, h := range []*bed.Host{a, b} {
+		if out, code := h.Run("sh", "-c", "cd /etc/mail/certs && openssl crl2pkcs7 -nocrl -certfile cacert.pem | openssl pkcs7 -print_certs -noout | grep -c subject"); code != 0 || strings.TrimSpace(out) != "2" {
+			t.Errorf("%s trusts %s generations", h.Name, out)
+		}
+	}
+	n := sent
+	bed.Wait(t, "some more mail", func() error {
+		if sent[0] < n[0]+3 || sent[1] < n[1]+3 {
+			return fmt.Errorf("%v", sent)
+		}
+		return nil
+	})
+	close(stop)
+	sending.Wait()
+	for _, h := range []*bed.Host{a, b} {
+		for v, n := range verdicts(h) {
+			if !strings.HasSuffix(v, "verify=OK") {
+				t.Errorf("%s: %s, %d times", h.Name, v, n)
+			}
+		}
+	}
+	t.Logf("%d and %d messages while the generation changed: %v, %v", sent[0], sent[1], verdicts(a), verdicts(b))
+}
