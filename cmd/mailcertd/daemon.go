@@ -12,8 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/keeper"
 	"mailcertd/internal/rcd"
 	"mailcertd/internal/watch"
 )
@@ -65,7 +67,8 @@ func watchOptions(cfg config.Config) watch.Options {
 			dirs = append(dirs, d)
 		}
 	}
-	return watch.Options{Dirs: dirs, Files: []string{cfg.Sendmail.CF, cfg.Path}}
+	swept := append([]string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}, keeper.TrustPaths(cfg)...)
+	return watch.Options{Dirs: dirs, Files: []string{cfg.Sendmail.CF, cfg.Path}, Swept: swept}
 }
 
 func contains(s []string, x string) bool {

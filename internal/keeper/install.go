@@ -56,7 +56,11 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	if err := k.rememberBefore(obs.State, *st); err != nil {
 		return err
 	}
-	err = set.Commit(steps(files, c.Links))
+	todo := steps(files, c.Links)
+	for _, name := range k.stillOwn(c.Remove) { // after their links
+		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
+	}
+	err = set.Commit(todo)
 	if err != nil && !errors.Is(err, durable.ErrCommitted) {
 		unstage()
 		return err
@@ -260,8 +264,8 @@ func (k *Keeper) rememberBefore(before, after state.State) error {
 
 // note marks the content of a file as ours. What was restored is whose it was.
 func note(st *state.State, f staged, now time.Time) {
-	if f.Reason == plan.Held {
-		return
+	if f.Reason == plan.Held || f.Reason == plan.TrustAdded {
+		return // and a CA's own file says itself whose it is
 	}
 	kind := map[string]string{certdir.KeyName: "key", certdir.CertName: "cert", certdir.CAName: "ca", certdir.DHName: "dh"}[f.Name]
 	if kind == "" {

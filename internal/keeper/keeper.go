@@ -11,6 +11,7 @@ import (
 	"io"
 	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
@@ -65,6 +66,8 @@ type Keeper struct {
 	cfg config.Config
 	// memory is the state where it could not be written; nil: the disk has it.
 	memory *state.State
+	// known is what certificate files held at the last look.
+	known certdir.Cache
 	// stuck are the paths whose mode or owner could not be set in this run.
 	stuck map[string]bool
 	// told remembers which problems stand in the log, by what and where.

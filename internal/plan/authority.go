@@ -74,10 +74,6 @@ func (a *assessment) authority(p *Plan) {
 		p.report(Problem{Reason: Unsupported, Severity: Error, Path: a.cfg.Path,
 			Text: "issuer ssh: this version cannot ask another host for a certificate"})
 	}
-	if len(a.cfg.Trust) > 0 {
-		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
-			Text: "trust: this version does not link other CAs"})
-	}
 	if a.cfg.CRL.Install {
 		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
 			Text: "crl.install: this version does not install a CRL for sendmail"})

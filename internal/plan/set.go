@@ -266,7 +266,7 @@ func (c *Change) file(name string) *File {
 
 // emit turns a change into an action, with the copies that must be made first.
 func (a *assessment) emit(p *Plan, c *Change) {
-	if len(c.Files) == 0 && len(c.Links) == 0 {
+	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Remove) == 0 {
 		return
 	}
 	reason, names := Reason(""), []string{}
@@ -274,14 +274,16 @@ func (a *assessment) emit(p *Plan, c *Change) {
 		if reason == "" {
 			reason = f.Reason
 		}
-		names = append(names, f.Name)
-		if f.Name != certdir.TrustDir && !strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
-			c.Pickup = true
+		if !strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
+			c.Pickup = true // hash links and what they lead to are read at each verification
+		}
+		if f.Reason != TrustAdded {
+			names = append(names, f.Name)
 		}
 		a.archive(c, f)
 	}
 	for _, l := range c.Links {
-		if reason == "" {
+		if reason == "" && len(c.Remove) == 0 {
 			reason = LinkWrong
 			if l.Target != "" {
 				reason = LinkMissing
@@ -291,11 +293,17 @@ func (a *assessment) emit(p *Plan, c *Change) {
 		if l.Target == "" {
 			verb = "no " + l.Name
 		}
-		names = append(names, verb)
+		if !a.toldAsCA(c, l) {
+			names = append(names, verb)
+		}
 		if l.Foreign {
 			c.Archive = append(c.Archive, Archived{Name: l.Name, Foreign: true})
 		}
 	}
+	if reason == "" {
+		reason = TrustRemoved
+	}
+	names = append(names, countCAs(c)...)
 	p.do(Action{Kind: Install, Reason: reason, Path: a.obs.Certs.Path, Text: "install " + strings.Join(names, ", "), Change: c})
 }
 

@@ -55,8 +55,12 @@ func (a *assessment) trust(p *Plan, c *Change) {
 	if c.Interim != nil && c.file(certdir.CAName) != nil {
 		return // links to a certificate that does not exist yet: the next look makes them
 	}
+	a.bundles(p, c, final, want)
 	c.Links = certdir.Links(a.obs.Certs.Links, want)
 	for _, l := range c.Links {
+		if a.toldAsCA(c, l) {
+			continue
+		}
 		r, text := LinkWrong, "is "+l.Why
 		if l.Target != "" && !linkExists(a.obs.Certs.Links, l.Name) {
 			r, text = LinkMissing, "is missing: sendmail finds a CA in this directory by its hash link only"

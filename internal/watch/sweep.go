@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -44,7 +45,7 @@ func identify(path string) [2]uint64 {
 // take looks at every entry of the directories and at the files.
 func (w *Watcher) take() fingerprint {
 	f := make(fingerprint, 64)
-	for _, d := range w.o.Dirs {
+	for _, d := range slices.Concat(w.o.Dirs, w.o.Swept) {
 		f[d] = look(d)
 		for _, n := range names(d) {
 			if !ours(n) {

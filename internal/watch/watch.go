@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,9 @@ const clockStep = 5 * time.Second
 type Options struct {
 	Dirs  []string // may be missing, may go and come back; never /etc: kqueue opens every file
 	Files []string // swept only
+	// Swept are files, or directories and what lies in them, that are swept only:
+	// for the events of a directory kqueue would open every file in it.
+	Swept []string
 	// Sweep is the time between two lstat sweeps; zero: 10 s.
 	Sweep time.Duration
 	// Settle is how long to wait after an event for more; zero: 100 ms. Five times
@@ -74,7 +78,7 @@ func New(o Options) (*Watcher, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
-	for _, d := range append(o.Dirs[:len(o.Dirs):len(o.Dirs)], o.Files...) {
+	for _, d := range slices.Concat(o.Dirs, o.Files, o.Swept) {
 		if !filepath.IsAbs(d) {
 			return nil, fmt.Errorf("watch: %s is no absolute path", d)
 		}
