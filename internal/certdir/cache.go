@@ -40,7 +40,7 @@ type parsed struct {
 	certs  []*x509.Certificate // all that can be read, also where another cannot
 	hashes []uint32            // the subject hash of each of file.Certs
 	hashed []bool              // false: its name has none
-	passed int // certificates of a form that cannot be read
+	passed int                 // certificates of a form that cannot be read
 	rested bool
 }
 
