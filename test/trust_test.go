@@ -1,11 +1,13 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mailcertd/test/bed"
@@ -52,8 +54,21 @@ func TestDaemonFollowsTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	bed.Wait(t, "a file less", is(true, false, true))
+	write(t, filepath.Join(root, "etc/more.pem"), "", 0o644)
+	write(t, conf, string(good)+"trust: [/etc/more.pem]\n", 0o644)
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, "the other configuration", func() error {
+		if !strings.Contains(d.log(), "/etc/more.pem") {
+			return errors.New(d.log())
+		}
+		return d.idle()
+	})
+	write(t, filepath.Join(root, "etc/more.pem"), text(b)+text(c), 0o644)
+	bed.Wait(t, "a bundle that is new to it", is(false, true, true))
 	if err := os.RemoveAll(d.certs("trust")); err != nil {
 		t.Fatal(err)
 	}
-	bed.Wait(t, "what was deleted", is(true, false, true))
+	bed.Wait(t, "what was deleted", is(false, true, true))
 }

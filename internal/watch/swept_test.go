@@ -49,6 +49,14 @@ func TestSwept(t *testing.T) {
 			t.Fatalf("%s: nothing was told", c.name)
 		}
 	}
+	w.Sweep([]string{at("behind")}) // as after SIGHUP
+	w.Absorb()
+	if err := put("behind", "ccc"); err != nil {
+		t.Fatal(err)
+	}
+	if e := <-w.C(); e.Path != at("behind") {
+		t.Errorf("told of %s", e.Path)
+	}
 	if len(w.joined) > 0 {
 		t.Errorf("the kernel was asked for events of %v", w.joined)
 	}

@@ -62,8 +62,10 @@ type Watcher struct {
 	joined map[string][2]uint64
 	fail   error // why there are no kernel events
 
-	mu   sync.Mutex
-	seen fingerprint // an event that shows nothing else is dropped
+	mu sync.Mutex
+	// swept is Options.Swept until Sweep says otherwise.
+	swept []string
+	seen  fingerprint // an event that shows nothing else is dropped
 }
 
 // New prepares a Watcher. Where the kernel gives no events (limits), the sweep
@@ -83,7 +85,7 @@ func New(o Options) (*Watcher, error) {
 			return nil, fmt.Errorf("watch: %s is no absolute path", d)
 		}
 	}
-	w := &Watcher{o: o, c: make(chan Event, 1), joined: map[string][2]uint64{}}
+	w := &Watcher{o: o, c: make(chan Event, 1), swept: o.Swept, joined: map[string][2]uint64{}}
 	if !o.SweepOnly {
 		w.fs, w.fail = fsnotify.NewWatcher()
 	}
@@ -96,6 +98,14 @@ func (w *Watcher) Problem() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fail
+}
+
+// Sweep names other files and directories that are swept only, in place of
+// Options.Swept. Any goroutine may call it.
+func (w *Watcher) Sweep(paths []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.swept = paths
 }
 
 // C gives the events. An event that is not yet taken stands for all later ones.
