@@ -116,7 +116,7 @@ func TestIntermediates(t *testing.T) {
 		t.Error("no chain for the second one")
 	}
 	s.expect("bought again", cas{b2.low, b2.high}, cas{b.low, b.high})
-	s.put(foreign{b2.key, bundle(b2.leaf), bundle(b2.root, b2.high, b2.low)})
+	s.put(foreign{b2.key, bundle(b2.leaf, b2.low, b2.high), bundle(b2.root, b2.high, b2.low)})
 	s.settle(plan.Wish{})
 	if files, _ := filepath.Glob(s.certs("trust/*")); len(files) > 0 || !s.chains(b2) {
 		t.Errorf("left: %v, chain: %v", files, s.chains(b2))
