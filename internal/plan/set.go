@@ -41,6 +41,7 @@ func (a *assessment) set(p *Plan) {
 	case a.held():
 		p.report(Problem{Reason: Held, Severity: Notice, Path: certPath(a), Text: "a restored certificate: kept until its renewal"})
 	case a.keptForeign():
+		p.State.Mismatch = state.Seen{}
 		a.reportForeign(p)
 	default:
 		a.pair(p, c)
@@ -71,6 +72,10 @@ func (a *assessment) pair(p *Plan, c *Change) {
 	staged := a.obs.Staged.Public
 	if first == nil {
 		a.finishStaged(p, c, staged)
+		return
+	}
+	if a.delivering() {
+		a.await(p)
 		return
 	}
 	switch {
@@ -128,11 +133,7 @@ func (a *assessment) waitsForPair(p *Plan) bool {
 		p.State.Mismatch = state.Seen{}
 		return false
 	}
-	id := SetID(a.obs.Certs)
-	if p.State.Mismatch.Digest != id {
-		p.State.Mismatch = state.Seen{Digest: id, Since: a.now.UTC().Truncate(time.Second)}
-	}
-	until := p.State.Mismatch.Since.Add(pairSettles)
+	until := a.unmatchedSince(p).Add(pairSettles)
 	if a.wish.Once || !a.now.Before(until) {
 		return false
 	}

@@ -94,7 +94,8 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
 	kept := a.keptForeign() || a.held()
 	want := ca.Bundle(a.obs.CA, a.now)
-	mended := len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain)
+	delivering := a.delivering()
+	mended := !delivering && (len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain))
 	reason := Reason("")
 	switch {
 	case !e.Node.Exists:
@@ -103,6 +104,9 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	case !loads && !unjudged:
 		reason = CAFileUnusable
 		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
+	}
+	if delivering {
+		return nil // its owner may bring this one too
 	}
 	if c.Interim != nil {
 		if reason == "" {
