@@ -3,6 +3,7 @@ package keeper
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,40 @@ func TestDeliveryLeftAlone(t *testing.T) {
 					t.Errorf("whole at last: it is %s, %s", r.Plan.Facts.Owner, reasons(r))
 				}
 			})
+		}
+	}
+}
+
+// What was nobody's purchase is no delivery: the stanza's throw-away
+// certificate, and a stop-gap that no state remembers.
+func TestDeliveryOfNothing(t *testing.T) {
+	needOpenssl(t)
+	for name, c := range map[string]struct {
+		before func(s *site) error
+		yields bool // to a stop-gap
+	}{
+		"the stanza's without its key": {func(s *site) error { return os.Remove(s.certs("host.key")) }, true},
+		"a key over the stanza's": {func(s *site) error {
+			return os.WriteFile(s.certs("host.key"), makeForeign(t, s.now).key, 0o600)
+		}, false},
+		"a stop-gap without its key": {func(s *site) error {
+			s.lie(nil, nil)
+			s.settle(plan.Wish{})
+			_ = os.RemoveAll(s.cfg.State.Dir)
+			return os.Remove(s.certs("host.key"))
+		}, true},
+	} {
+		s := newSite(t, "issuer: none")
+		s.now = time.Now()
+		if out, err := exec.Command("sh", "../../scripts/stanza.sh", s.cfg.Certs.Dir, "mail.example.org").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if err := c.before(s); err != nil {
+			t.Fatal(err)
+		}
+		cert := s.content("host.cert")
+		if s.settle(plan.Wish{}); bytes.Equal(cert, s.content("host.cert")) == c.yields {
+			t.Errorf("%s: a stop-gap: %v", name, !c.yields)
 		}
 	}
 }

@@ -15,7 +15,7 @@ type holding int
 
 const (
 	lacking holding = iota // missing, empty, or a dangling link
-	own                    // made by us, or by the base system's stanza
+	own                    // made by us; a certificate also by the base system's stanza
 	theirs                 // anything else, a half-written file included
 )
 
@@ -30,13 +30,11 @@ func holds(n durable.Node, ours bool) holding {
 }
 
 func (a *assessment) keyHolding() holding {
-	e := a.obs.Certs.Key
-	return holds(e.Node, a.keyIsOurs() || a.fileIsOurs(e.Digest) || a.owner == Stanza && a.matches)
+	return holds(a.obs.Certs.Key.Node, a.keyIsOurs())
 }
 
 func (a *assessment) certHolding() holding {
-	e := a.obs.Certs.Cert
-	return holds(e.Node, a.owner.mine() || a.owner == Stanza || a.fileIsOurs(e.Digest))
+	return holds(a.obs.Certs.Cert.Node, a.owner.mine() || a.owner == Stanza)
 }
 
 // delivering says that, with issuer none, somebody's key or certificate lies
