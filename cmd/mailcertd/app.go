@@ -42,6 +42,8 @@ type app struct {
 	json       bool
 
 	disk *durable.Disk
+	// loaded is told of every configuration that has been read; nil: nobody is.
+	loaded func(config.Config)
 }
 
 func newApp(in io.Reader, out, errw io.Writer) *app {
@@ -163,6 +165,9 @@ func (a *app) load() (config.Config, error) {
 	}
 	if a.logLevel != "" {
 		cfg.Log.Level = a.logLevel
+	}
+	if a.loaded != nil {
+		a.loaded(cfg)
 	}
 	return cfg, nil
 }

@@ -12,8 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/keeper"
 	"mailcertd/internal/rcd"
 	"mailcertd/internal/watch"
 )
@@ -45,6 +47,7 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			if err != nil {
 				return err
 			}
+			a.loaded = func(cfg config.Config) { w.Sweep(sweptPaths(cfg)) } // SIGHUP may name other bundles
 			if p := w.Problem(); p != nil {
 				log.Warn("the kernel tells no file events: a sweep every 10 s has to do", "error", p.Error())
 			}
@@ -69,7 +72,13 @@ func watchOptions(cfg config.Config) watch.Options {
 	if cfg.Issuer.Kind == config.IssuerLocal {
 		inbox = []string{filepath.Join(cfg.CA.Inbox, "in")}
 	}
-	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path}}
+	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path}, Swept: sweptPaths(cfg)}
+}
+
+// sweptPaths: trust/ and the bundles that it follows. Some have hundreds of
+// files, and ten seconds are soon enough.
+func sweptPaths(cfg config.Config) []string {
+	return append([]string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}, keeper.TrustPaths(cfg)...)
 }
 
 func contains(s []string, x string) bool {

@@ -69,24 +69,13 @@ func (c CRL) Ends() time.Time {
 	return end
 }
 
-func observeCRL(dir string, o *Observed, m *Memory) CRL {
+func observeCRL(dir string, o *Observed) CRL {
 	var c CRL
-	revoked := map[int]map[string]bool{}
-	by := o.issuer(dir, m)
-	any := false
+	var revoked []string
 	for _, e := range o.Index {
-		if e.Err != nil || e.Status != Revoked {
-			continue
+		if e.Err == nil && e.Status == Revoked {
+			revoked = append(revoked, FormatSerial(e.Serial))
 		}
-		any = true
-		n := by(e.Serial)
-		if n < 0 {
-			n = 0
-		}
-		if revoked[n] == nil {
-			revoked[n] = map[string]bool{}
-		}
-		revoked[n][FormatSerial(e.Serial)] = true
 	}
 	for _, g := range append([]Generation{o.Current}, o.Older...) {
 		if g.Cert == nil {
@@ -99,42 +88,39 @@ func observeCRL(dir string, o *Observed, m *Memory) CRL {
 				l.List, l.Raw = crl, b.Bytes
 			}
 		}
+		c.Lists = append(c.Lists, l)
+		if len(revoked) == 0 || l.List == nil && !g.HasKey {
+			continue
+		}
 		listed := map[string]bool{}
 		if l.List != nil {
 			for _, r := range l.List.RevokedCertificateEntries {
 				listed[FormatSerial(r.SerialNumber)] = true
 			}
 		}
-		for serial := range revoked[g.N] {
+		for _, serial := range revoked {
 			c.Behind = c.Behind || !listed[serial]
 		}
-		c.Behind = c.Behind || any && l.List == nil && g.HasKey
-		c.Lists = append(c.Lists, l)
 	}
 	return c
 }
 
 // WriteCRL makes the lists of all generations whose key is there, version 2
-// with a number (RFC 5280 5.2.3), good for CRLDays days. A revoked certificate
-// stands in the list of the generation that signed it; one whose file is gone
-// in the current one's.
+// with a number (RFC 5280 5.2.3), good for CRLDays days. Each list has every
+// revoked certificate: serial numbers are unique over the generations, which
+// share one name, and OpenSSL takes the list of any of them for all; so does
+// `openssl ca -gencrl`.
 func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	dir := s.o.Dir
 	days := s.o.CRLDays
 	if days <= 0 {
 		days = 30
 	}
-	by := s.obs.issuer(dir, s.o.Memory)
-	entries := map[int][]x509.RevocationListEntry{}
+	var entries []x509.RevocationListEntry
 	for _, e := range s.obs.Index {
-		if e.Err != nil || e.Status != Revoked {
-			continue
+		if e.Err == nil && e.Status == Revoked {
+			entries = append(entries, x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC(), ReasonCode: Reasons()[e.Reason]})
 		}
-		n := by(e.Serial)
-		if n < 0 {
-			n = 0
-		}
-		entries[n] = append(entries[n], x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC(), ReasonCode: Reasons()[e.Reason]})
 	}
 	numberPath := filepath.Join(dir, crlNumName)
 	number := readSerial(numberPath)
@@ -158,7 +144,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 		from := now.Add(-backdate).UTC().Truncate(time.Second)
 		der, err := x509.CreateRevocationList(rnd, &x509.RevocationList{
 			Number: number, ThisUpdate: from, NextUpdate: now.UTC().Truncate(time.Second).Add(time.Duration(days) * 24 * time.Hour),
-			RevokedCertificateEntries: entries[g.N],
+			RevokedCertificateEntries: entries,
 		}, crlIssuer(g.Cert), key)
 		if err != nil {
 			return fmt.Errorf("the CRL of %s: %w", g.Dir, err)
@@ -168,7 +154,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 			return err
 		}
 	}
-	s.obs.CRL = observeCRL(dir, &s.obs, s.o.Memory)
+	s.obs.CRL = observeCRL(dir, &s.obs)
 	return nil
 }
 

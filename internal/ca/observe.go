@@ -120,7 +120,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	}
 	o.next(dir)
 	o.issued(dir, f)
-	o.CRL = observeCRL(dir, &o, m)
+	o.CRL = observeCRL(dir, &o)
 	if o.Members, err = readMembers(dir); err != nil {
 		o.fault(FaultMembers, membersName, false, "", err.Error())
 	}

@@ -77,16 +77,25 @@ type Dir struct {
 	Cert    CertEntry
 	CA      CertEntry
 	DH      DHEntry
-	CRL     DHEntry     // crl.pem, where crl.install asks for it; Node.Data holds its content
-	Links   []Link      // by name
-	Trust   []CertEntry // files in trust/, by name
-	Extra   []string    // every other name
-	Err     error       // why the directory could not be read; nil also when it is missing
+	CRL     DHEntry // crl.pem, where crl.install asks for it; Node.Data holds its content
+	// CRLLinks are the entries named as hash links to CRLs, with the text of the
+	// link; "" for what is no link.
+	CRLLinks map[string]string
+	Links    []Link      // by name
+	Trust    []CertEntry // files in trust/, by name
+	// TrustNode is trust/ itself; its Err is set when it could not be listed.
+	TrustNode durable.Node
+	Extra     []string // every other name
+	Err       error    // why the directory could not be read; nil also when it is missing
 }
 
 // Observe reads the certs directory. It changes nothing, follows links only to
 // read, and never blocks.
-func Observe(path string) Dir {
+func Observe(path string) Dir { return new(Cache).Observe(path) }
+
+// Observe is the function of that name, without a second look into files that
+// are known already.
+func (c *Cache) Observe(path string) Dir {
 	d := Dir{Path: path, Node: durable.Look(path)}
 	if base := d.Node.Resolved; base != "" {
 		d.Parents = parents(base)
@@ -96,7 +105,7 @@ func Observe(path string) Dir {
 	file := func(name string, limit int64) durable.Node { return durable.Read(filepath.Join(path, name), limit) }
 	d.Key = readKey(file(KeyName, maxKey))
 	d.Cert = readCert(file(CertName, maxBundle))
-	d.CA = readCert(file(CAName, maxBundle))
+	d.CA = c.entry(filepath.Join(path, CAName))
 	n := file(DHName, maxKey)
 	d.DH = DHEntry{Node: n, Digest: sum(n.Data)}
 	n = file(CRLName, maxBundle)
@@ -109,17 +118,14 @@ func Observe(path string) Dir {
 		d.Err = err
 		return d
 	}
-	bundles := map[string]pki.CertFile{} // one parse for each file that links lead to
-	if d.CA.Node.Resolved != "" {
-		bundles[d.CA.Node.Resolved] = d.CA.File
-	}
 	for _, name := range names {
 		switch hash, number, ok := hashName(name); {
 		case ok:
-			d.Links = append(d.Links, readLink(path, name, hash, number, bundles))
+			d.Links = append(d.Links, c.link(path, name, hash, number))
 		case name == KeyName, name == CertName, name == CAName, name == DHName, name == CRLName, name == StagingDir:
+		case d.crlLink(path, name):
 		case name == TrustDir:
-			d.Trust = trust(filepath.Join(path, TrustDir))
+			d.TrustNode, d.Trust = c.trust(filepath.Join(path, TrustDir))
 		default:
 			d.Extra = append(d.Extra, name)
 		}
@@ -151,6 +157,9 @@ func readCert(n durable.Node) CertEntry {
 	return e
 }
 
+// ReadCert reads one certificate file, whatever is known of it.
+func ReadCert(path string) CertEntry { return readCert(durable.Read(path, maxBundle)) }
+
 func sum(data []byte) [32]byte {
 	if data == nil {
 		return [32]byte{}
@@ -158,19 +167,37 @@ func sum(data []byte) [32]byte {
 	return sha256.Sum256(data)
 }
 
-func trust(dir string) []CertEntry {
+// entry is readCert for a file that may be known already.
+func (c *Cache) entry(path string) CertEntry {
+	n := durable.Look(path)
+	if n.Err != nil || !n.IsRegular {
+		return ReadCert(path)
+	}
+	p, err := c.read(n)
+	if err != nil {
+		n.Err = err
+		return CertEntry{Node: n, File: pki.CertFile{Err: err}}
+	}
+	return CertEntry{Node: n, File: p.file, Digest: p.digest}
+}
+
+func (c *Cache) trust(dir string) (durable.Node, []CertEntry) {
+	n := durable.Look(dir)
 	names, err := entries(dir)
 	if err != nil {
-		return nil
+		if n.Err == nil && n.IsDir {
+			n.Err = err
+		}
+		return n, nil
 	}
 	var out []CertEntry
 	for _, name := range names {
 		if strings.HasPrefix(name, ".") {
 			continue
 		}
-		out = append(out, readCert(durable.Read(filepath.Join(dir, name), maxBundle)))
+		out = append(out, c.entry(filepath.Join(dir, name)))
 	}
-	return out
+	return n, out
 }
 
 func entries(dir string) ([]string, error) {
@@ -222,34 +249,25 @@ func hashName(name string) (hash uint32, n int, ok bool) {
 	return uint32(h), int(v), true
 }
 
-func readLink(dir, name string, hash uint32, n int, bundles map[string]pki.CertFile) Link {
+func (c *Cache) link(dir, name string, hash uint32, n int) Link {
 	l := Link{Name: name, Hash: hash, N: n}
 	l.Node = durable.Look(filepath.Join(dir, name))
 	l.Local = l.Node.Kind == durable.Link && local(l.Node.Target)
 	if !l.Node.IsRegular {
 		return l
 	}
-	f, seen := bundles[l.Node.Resolved]
-	if !seen {
-		r := durable.Read(l.Node.Path, maxBundle)
-		f = pki.CertFile{Err: r.Err}
-		if r.Err == nil {
-			f = pki.ReadCertFile(r.Data)
-		}
-		bundles[l.Node.Resolved] = f
+	p, err := c.read(l.Node)
+	if err == nil {
+		err = p.file.Err
 	}
-	if l.Loads = f.Err == nil || errors.Is(f.Err, pki.ErrUnsupported); !l.Loads {
-		if !errors.Is(f.Err, pki.ErrEmpty) && !errors.Is(f.Err, pki.ErrGarbage) && !errors.Is(f.Err, pki.ErrTruncated) && !errors.Is(f.Err, pki.ErrDER) {
-			l.Node.Err = f.Err // it could not be read: nothing is known of it
+	if l.Loads = err == nil || errors.Is(err, pki.ErrUnsupported); !l.Loads {
+		if !errors.Is(err, pki.ErrEmpty) && !errors.Is(err, pki.ErrGarbage) && !errors.Is(err, pki.ErrTruncated) && !errors.Is(err, pki.ErrDER) {
+			l.Node.Err = err // it could not be read: nothing is known of it
 		}
 		return l
 	}
-	for _, c := range f.Certs {
-		if h, err := pki.SubjectHash(c.RawSubject); err == nil && h == hash {
-			l.Right = true
-			l.Certs = append(l.Certs, sha256.Sum256(c.Raw))
-		}
-	}
+	l.Certs = p.with(hash)
+	l.Right = len(l.Certs) > 0
 	// A CA that somebody put beside ours, as openssl rehash links it, is theirs.
 	if t := filepath.Clean(l.Node.Target); l.Right && t != CAName && filepath.Dir(t) != TrustDir {
 		l.Local = false

@@ -32,6 +32,10 @@ var ErrCommitted = errors.New("the change is committed and will be finished at t
 
 const journalName = "journal"
 
+// maxJournal bounds a journal, in bytes: a change with thousands of files has
+// one of a megabyte. What could not be read again is not committed.
+const maxJournal = 16 << 20
+
 type journal struct {
 	Version int    `json:"version"`
 	Steps   []Step `json:"steps"`
@@ -73,6 +77,9 @@ func (s *Set) Commit(steps []Step) error {
 	data, err := json.MarshalIndent(journal{Version: 1, Steps: steps, Sum: hexSum(body)}, "", " ")
 	if err != nil {
 		return err
+	}
+	if len(data) > maxJournal {
+		return fmt.Errorf("the change is too large, nothing was changed: its journal has %d bytes", len(data))
 	}
 	if err := s.disk.Replace(filepath.Join(s.staging(), journalName), data, 0o600); err != nil {
 		return fmt.Errorf("cannot write the journal, nothing was changed: %w", err)
@@ -199,7 +206,7 @@ func (s *Set) finish(steps []Step) error {
 // readJournal gives a journal that is whole, or an error.
 func (s *Set) readJournal() (journal, error) {
 	var j journal
-	n := Read(filepath.Join(s.staging(), journalName), 1<<20)
+	n := Read(filepath.Join(s.staging(), journalName), maxJournal)
 	if n.Err != nil {
 		return j, n.Err
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -34,6 +35,9 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	if err != nil {
 		return err
 	}
+	if slices.Contains(c.Drop, certdir.CRLName) {
+		after.CRL = certdir.DHEntry{}
+	}
 	unstage := func() {
 		for _, f := range files {
 			if f.Source != plan.FromStaging {
@@ -57,7 +61,7 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 		return err
 	}
 	todo := steps(files, c.Links)
-	for _, name := range c.Drop {
+	for _, name := range append(k.stillOwn(c.Remove), c.Drop...) { // after their links
 		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
 	}
 	err = set.Commit(todo)
@@ -266,8 +270,8 @@ func (k *Keeper) rememberBefore(before, after state.State) error {
 
 // note marks the content of a file as ours. What was restored is whose it was.
 func note(st *state.State, f staged, now time.Time) {
-	if f.Reason == plan.Held || f.Reason == plan.Installed {
-		return
+	if f.Reason == plan.Held || f.Reason == plan.Installed || f.Reason == plan.TrustAdded {
+		return // and a CA's own file says itself whose it is
 	}
 	kind := map[string]string{certdir.KeyName: "key", certdir.CertName: "cert", certdir.CAName: "ca", certdir.DHName: "dh", certdir.CRLName: "crl"}[f.Name]
 	if kind == "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
@@ -68,6 +69,8 @@ type Keeper struct {
 	cfg config.Config
 	// memory is the state where it could not be written; nil: the disk has it.
 	memory *state.State
+	// known is what certificate files held at the last look.
+	known certdir.Cache
 	// stuck are the paths whose mode or owner could not be set in this run.
 	stuck map[string]bool
 	// database remembers the CA's.

@@ -24,7 +24,9 @@ func (k *Keeper) archiveDir() string { return k.cfg.State.Dir + "/archive" }
 func (k *Keeper) observe(ctx context.Context) plan.Observed {
 	cfg := k.cfg
 	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0}
-	obs.Certs = certdir.Observe(cfg.Certs.Dir)
+	k.known.Begin(k.o.Now())
+	obs.Certs = k.known.Observe(cfg.Certs.Dir)
+	obs.Trust = k.sources()
 	set := durable.OpenSet(k.o.Disk, cfg.Certs.Dir)
 	pending, err := set.Pending()
 	if err != nil && obs.Certs.Err == nil {

@@ -41,7 +41,7 @@ func (s *site) archived(b []byte) bool {
 			continue
 		}
 		for _, f := range g.Files {
-			if data, err := os.ReadFile(filepath.Join(s.archiveDir(), g.ID, f.Name)); err == nil && bytes.Equal(data, b) {
+			if data, err := os.ReadFile(filepath.Join(s.archiveDir(), g.ID, strings.ReplaceAll(f.Name, "/", "%"))); err == nil && bytes.Equal(data, b) {
 				return true
 			}
 		}

@@ -45,6 +45,9 @@ func (k *Keeper) PurgeList(ctx context.Context) []Purged {
 	add(d.Key.Node, known(d.Key.Digest))
 	add(d.CA.Node, known(d.CA.Digest))
 	add(d.DH.Node, known(d.DH.Digest))
+	for _, e := range d.Trust {
+		add(e.Node, known(e.Digest) || plan.OwnTrust(e))
+	}
 	if n := durable.Look(filepath.Join(d.Path, certdir.StagingDir)); n.Kind != durable.Missing {
 		out = append(out, Purged{Path: n.Path})
 	}
@@ -105,7 +108,7 @@ func (k *Keeper) Purge(ctx context.Context) ([]Purged, error) {
 		}
 	}
 	// The directories themselves go when nothing is left in them.
-	for _, dir := range []string{k.cfg.Certs.Dir, filepath.Join(k.archiveDir()), k.cfg.State.Dir} {
+	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, filepath.Join(k.archiveDir()), k.cfg.State.Dir} {
 		_ = os.Remove(dir)
 	}
 	_ = k.o.Disk.SyncDir(filepath.Dir(k.cfg.Certs.Dir))

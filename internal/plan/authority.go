@@ -68,10 +68,6 @@ func (a *assessment) makeCA(p *Plan) {
 
 // authority decides about the CA directory.
 func (a *assessment) authority(p *Plan) {
-	if len(a.cfg.Trust) > 0 {
-		p.report(Problem{Reason: Unsupported, Severity: Warning, Path: a.cfg.Path,
-			Text: "trust: this version does not link other CAs"})
-	}
 	if a.cfg.Issuer.Kind != config.IssuerLocal {
 		return
 	}

@@ -82,8 +82,10 @@ func (a *assessment) expiry(p *Plan) {
 		p.report(Problem{Reason: reason, Severity: Error, Path: certPath(a), Text: "expired on " + day(a.leaf.NotAfter)})
 		return
 	}
+	p.lookAt(a.leaf.NotAfter, "certificate ends")
 	var threshold int
-	for _, d := range a.cfg.Validity.WarnDays { // descending
+	days := a.cfg.Validity.WarnDays // descending
+	for _, d := range days {
 		at := a.leaf.NotAfter.Add(-time.Duration(d) * 24 * time.Hour)
 		if a.now.Before(at) {
 			p.lookAt(at, "certificate ends soon")
@@ -93,6 +95,10 @@ func (a *assessment) expiry(p *Plan) {
 	}
 	if threshold == 0 {
 		return
+	}
+	if threshold == days[len(days)-1] { // nobody is told again later: daily from here on
+		threshold = int((left + 24*time.Hour - 1) / (24 * time.Hour))
+		p.lookAt(a.leaf.NotAfter.Add(-time.Duration(threshold-1)*24*time.Hour), "certificate ends soon")
 	}
 	sev := Warning
 	if left <= 24*time.Hour {

@@ -62,6 +62,7 @@ type Observed struct {
 	State   state.State
 	Loaded  state.Loaded
 	Archive []durable.Generation // newest first
+	Trust   []TrustSource        // what `trust:` names, in its order
 	// StateDir is the state directory itself.
 	StateDir durable.Node
 	CF       mta.CF // the configured sendmail.cf
@@ -218,6 +219,9 @@ type Change struct {
 	Links   []certdir.LinkChange
 	Drop    []string // files of ours that go, such as a stale CRL
 	Archive []Archived
+	// Remove are files in trust/ that hold exactly the certificate after which
+	// they are called, see OwnTrust. They go after their links.
+	Remove []string
 	// Interim is the name for which FromSelf signs itself.
 	Interim *Request
 	// StagedKey is true when the key of the new set is the staged one.

@@ -60,6 +60,17 @@ const (
 	ChangeForbidden Reason = "change-refused"    // sendmail would refuse the candidate, so it was not installed
 )
 
+// Reasons that concern the CAs of `trust:` and the intermediates of a kept
+// certificate, each in a file of its own in trust/.
+const (
+	TrustAdded      Reason = "trust-added"      // a CA that is wanted gets its file and link
+	TrustRemoved    Reason = "trust-removed"    // a CA is wanted no longer: its file and link go
+	TrustUnreadable Reason = "trust-unreadable" // a bundle that is missing, or that cannot be read as a whole
+	TrustEmpty      Reason = "trust-empty"      // a bundle or directory that holds no CA
+	TrustPassed     Reason = "trust-passed"     // certificates in a bundle of a form that mailcertd cannot read
+	TrustTooMany    Reason = "trust-too-many"   // more CAs than are linked
+)
+
 // Reasons that concern the CA, the clock, the host name and sendmail.
 const (
 	CAMake          Reason = "ca-make"           // there is no CA yet

@@ -54,9 +54,7 @@ func (a *assessment) revocation(p *Plan, c *Change) {
 	have := a.obs.Certs.CRL
 	ours := have.Node.Kind == durable.File && a.fileIsOurs(have.Digest)
 	if !a.cfg.CRL.Install || a.cfg.Issuer.Kind == config.IssuerNone {
-		if ours {
-			c.Drop = append(c.Drop, certdir.CRLName)
-		}
+		a.dropCRL(c, ours)
 		return
 	}
 	if have.Node.Err != nil || have.Node.Exists && !have.Node.IsRegular {
@@ -68,14 +66,14 @@ func (a *assessment) revocation(p *Plan, c *Change) {
 	switch {
 	case want == nil || !a.now.Before(ends.Add(-crlMargin)):
 		if !have.Node.Exists {
+			a.dropCRL(c, false)
 			return
 		}
 		p.report(Problem{Reason: CRLStale, Severity: Error, Path: path, Mended: ours,
 			Text: "the CRL cannot be kept fresh: sendmail would refuse everybody when it is over",
 			Hint: "without a CRL revoked certificates are accepted again"})
-		if ours {
-			c.Drop = append(c.Drop, certdir.CRLName)
-		}
+		a.dropCRL(c, ours)
+		return
 	case string(have.Node.Data) != string(want):
 		p.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Mended: true, Text: "is not the CA's present CRL"})
 		c.Files = append(c.Files, File{Name: certdir.CRLName, Mode: publicMode, Data: want, Reason: CRLDue})
@@ -83,9 +81,25 @@ func (a *assessment) revocation(p *Plan, c *Change) {
 	default:
 		p.lookAt(ends.Add(-crlMargin), "the CRL is over soon")
 	}
+	for _, l := range certdir.CRLLinks(a.obs.Certs.CRLLinks, a.trustSet()) {
+		if l.Target != "" {
+			p.report(Problem{Reason: LinkMissing, Severity: Notice, Path: a.obs.Certs.Path + "/" + l.Name, Mended: true, Text: "is missing: sendmail finds the lists of other CA generations by it"})
+		}
+		c.Links = append(c.Links, l)
+	}
 	if cf := a.cf(); want != nil && cf.CRL == "" && !cf.Missing {
 		p.report(Problem{Reason: CFOther, Severity: Warning, Path: cf.Path, Text: "crl.install is set, and sendmail.cf reads no CRL",
 			Hint: fmt.Sprintf("define(`confCRL', `%s') in the host's .mc file", path)})
+	}
+}
+
+// dropCRL takes crl.pem and its links away, where it is ours.
+func (a *assessment) dropCRL(c *Change, ours bool) {
+	if ours {
+		c.Drop = append(c.Drop, certdir.CRLName)
+	}
+	if ours || !a.obs.Certs.CRL.Node.Exists {
+		c.Links = append(c.Links, certdir.CRLLinks(a.obs.Certs.CRLLinks, nil)...)
 	}
 }
 

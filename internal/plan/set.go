@@ -41,6 +41,7 @@ func (a *assessment) set(p *Plan) {
 	case a.held():
 		p.report(Problem{Reason: Held, Severity: Notice, Path: certPath(a), Text: "a restored certificate: kept until its renewal"})
 	case a.keptForeign():
+		p.State.Mismatch = state.Seen{}
 		a.reportForeign(p)
 	default:
 		a.pair(p, c)
@@ -72,6 +73,10 @@ func (a *assessment) pair(p *Plan, c *Change) {
 	staged := a.obs.Staged.Public
 	if first == nil {
 		a.finishStaged(p, c, staged)
+		return
+	}
+	if a.delivering() {
+		a.await(p)
 		return
 	}
 	switch {
@@ -133,11 +138,7 @@ func (a *assessment) waitsForPair(p *Plan) bool {
 		p.State.Mismatch = state.Seen{}
 		return false
 	}
-	id := SetID(a.obs.Certs)
-	if p.State.Mismatch.Digest != id {
-		p.State.Mismatch = state.Seen{Digest: id, Since: a.now.UTC().Truncate(time.Second)}
-	}
-	until := p.State.Mismatch.Since.Add(pairSettles)
+	until := a.unmatchedSince(p).Add(pairSettles)
 	if a.wish.Once || !a.now.Before(until) {
 		return false
 	}
@@ -272,7 +273,7 @@ func (c *Change) file(name string) *File {
 
 // emit turns a change into an action, with the copies that must be made first.
 func (a *assessment) emit(p *Plan, c *Change) {
-	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Drop) == 0 {
+	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Remove)+len(c.Drop) == 0 {
 		return
 	}
 	reason, names := Reason(""), []string{}
@@ -280,14 +281,23 @@ func (a *assessment) emit(p *Plan, c *Change) {
 		if reason == "" {
 			reason = f.Reason
 		}
-		names = append(names, f.Name)
-		if f.Name != certdir.TrustDir && !strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
-			c.Pickup = true
+		if !strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
+			c.Pickup = true // hash links and what they lead to are read at each verification
+		}
+		if f.Reason != TrustAdded {
+			names = append(names, f.Name)
 		}
 		a.archive(c, f)
 	}
-	for _, l := range c.Links {
+	for _, name := range c.Drop {
 		if reason == "" {
+			reason = CRLStale
+		}
+		c.Pickup = true
+		names = append(names, "no "+name)
+	}
+	for _, l := range c.Links {
+		if reason == "" && len(c.Remove) == 0 {
 			reason = LinkWrong
 			if l.Target != "" {
 				reason = LinkMissing
@@ -297,11 +307,17 @@ func (a *assessment) emit(p *Plan, c *Change) {
 		if l.Target == "" {
 			verb = "no " + l.Name
 		}
-		names = append(names, verb)
+		if !a.toldAsCA(c, l) {
+			names = append(names, verb)
+		}
 		if l.Foreign {
 			c.Archive = append(c.Archive, Archived{Name: l.Name, Foreign: true})
 		}
 	}
+	if reason == "" {
+		reason = TrustRemoved
+	}
+	names = append(names, countCAs(c)...)
 	p.do(Action{Kind: Install, Reason: reason, Path: a.obs.Certs.Path, Text: "install " + strings.Join(names, ", "), Change: c})
 }
 

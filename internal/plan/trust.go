@@ -54,8 +54,12 @@ func (a *assessment) trust(p *Plan, c *Change) {
 	if c.Interim != nil && c.file(certdir.CAName) != nil {
 		return // links to a certificate that does not exist yet: the next look makes them
 	}
+	a.bundles(p, c, final, want)
 	c.Links = certdir.Links(a.obs.Certs.Links, want)
 	for _, l := range c.Links {
+		if a.toldAsCA(c, l) {
+			continue
+		}
 		r, text := LinkWrong, "is "+l.Why
 		if l.Target != "" && !linkExists(a.obs.Certs.Links, l.Name) {
 			r, text = LinkMissing, "is missing: sendmail finds a CA in this directory by its hash link only"
@@ -89,7 +93,8 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
 	kept := a.keptForeign() || a.held()
 	want := a.trustSet()
-	mended := len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain)
+	delivering := a.delivering()
+	mended := !delivering && (len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain))
 	reason := Reason("")
 	switch {
 	case !e.Node.Exists:
@@ -98,6 +103,9 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	case !loads && !unjudged:
 		reason = CAFileUnusable
 		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
+	}
+	if delivering {
+		return nil // its owner may bring this one too
 	}
 	if c.Interim != nil {
 		if reason == "" {

@@ -44,8 +44,11 @@ func identify(path string) [2]uint64 {
 
 // take looks at every entry of the directories and at the files.
 func (w *Watcher) take() fingerprint {
+	w.mu.Lock()
+	swept := w.swept
+	w.mu.Unlock()
 	f := make(fingerprint, 64)
-	for _, d := range slices.Concat(w.o.Dirs, w.o.Optional) {
+	for _, d := range slices.Concat(w.o.Dirs, w.o.Optional, swept) {
 		f[d] = look(d)
 		for _, n := range names(d) {
 			if !ours(n) {

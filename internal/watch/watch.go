@@ -36,6 +36,9 @@ type Options struct {
 	// Optional are directories like Dirs that are rarely there: one that is
 	// missing is looked for at each sweep, not more often.
 	Optional []string
+	// Swept are files, or directories and what lies in them, that are swept only:
+	// for the events of a directory kqueue would open every file in it.
+	Swept []string
 	// Sweep is the time between two lstat sweeps; zero: 10 s.
 	Sweep time.Duration
 	// Settle is how long to wait after an event for more; zero: 100 ms. Five times
@@ -62,8 +65,10 @@ type Watcher struct {
 	joined map[string][2]uint64
 	fail   error // why there are no kernel events
 
-	mu   sync.Mutex
-	seen fingerprint // an event that shows nothing else is dropped
+	mu sync.Mutex
+	// swept is Options.Swept until Sweep says otherwise.
+	swept []string
+	seen  fingerprint // an event that shows nothing else is dropped
 }
 
 // New prepares a Watcher. Where the kernel gives no events (limits), the sweep
@@ -78,12 +83,12 @@ func New(o Options) (*Watcher, error) {
 	if o.Wall == nil {
 		o.Wall = time.Now
 	}
-	for _, d := range slices.Concat(o.Dirs, o.Files, o.Optional) {
+	for _, d := range slices.Concat(o.Dirs, o.Files, o.Optional, o.Swept) {
 		if !filepath.IsAbs(d) {
 			return nil, fmt.Errorf("watch: %s is no absolute path", d)
 		}
 	}
-	w := &Watcher{o: o, c: make(chan Event, 1), joined: map[string][2]uint64{}}
+	w := &Watcher{o: o, c: make(chan Event, 1), swept: o.Swept, joined: map[string][2]uint64{}}
 	if !o.SweepOnly {
 		w.fs, w.fail = fsnotify.NewWatcher()
 	}
@@ -96,6 +101,14 @@ func (w *Watcher) Problem() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fail
+}
+
+// Sweep names other files and directories that are swept only, in place of
+// Options.Swept. Any goroutine may call it.
+func (w *Watcher) Sweep(paths []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.swept = paths
 }
 
 // C gives the events. An event that is not yet taken stands for all later ones.

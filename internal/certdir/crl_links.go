@@ -1,0 +1,60 @@
+package certdir
+
+import (
+	"crypto/x509"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"sort"
+
+	"mailcertd/internal/durable"
+)
+
+// crlLinkName is that of a hash link to a CRL: the issuer's hash, a dot, r and
+// a number (X509_LOOKUP_hash_dir(3)).
+var crlLinkName = regexp.MustCompile(`^([0-9a-f]{8})\.r(0|[1-9][0-9]{0,3})$`)
+
+// CRLLinks are the links by which OpenSSL finds crl.pem under the names of its
+// issuers. sendmail reads the first list of its CRLFile alone, and looks up
+// those of other CA generations in CACertPath. have is Dir.CRLLinks; no issuers
+// means that the links go. Entries that are not links to crl.pem are somebody
+// else's: they stay, and the next number is used.
+func CRLLinks(have map[string]string, issuers []*x509.Certificate) []LinkChange {
+	var out []LinkChange
+	keep := map[string]bool{}
+	for _, h := range Hashes(issuers) {
+		for n := 0; ; n++ {
+			name := fmt.Sprintf("%08x.r%d", h, n)
+			target, there := have[name]
+			if there && target != CRLName {
+				continue
+			}
+			keep[name] = true
+			if !there {
+				out = append(out, LinkChange{Name: name, Target: CRLName})
+			}
+			break
+		}
+	}
+	for name, target := range have {
+		if target == CRLName && !keep[name] {
+			out = append(out, LinkChange{Name: name, Why: "a link to a CRL that is not kept here"})
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
+	return out
+}
+
+// crlLink notes a name of such a link with the text of the link; "" for what
+// is no link.
+func (d *Dir) crlLink(path, name string) bool {
+	if !crlLinkName.MatchString(name) {
+		return false
+	}
+	n := durable.Look(filepath.Join(path, name))
+	if d.CRLLinks == nil {
+		d.CRLLinks = map[string]string{}
+	}
+	d.CRLLinks[name] = n.Target
+	return true
+}

@@ -1,0 +1,240 @@
+package keeper
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/plan"
+)
+
+// lie is what lies in the two files of the pair; nil: nothing.
+func (s *site) lie(key, cert []byte) {
+	s.t.Helper()
+	for n, b := range map[string][]byte{"host.key": key, "host.cert": cert} {
+		_ = os.Remove(s.certs(n))
+		if b != nil {
+			s.write(s.certs(n), b)
+			_ = os.Chmod(s.certs(n), 0o600)
+		}
+	}
+}
+
+func (s *site) content(name string) []byte {
+	b, _ := os.ReadFile(s.certs(name))
+	return b
+}
+
+// severity of the worst problem with that reason, -1 for none.
+func severity(r Result, why plan.Reason) plan.Severity {
+	worst := plan.Severity(-1)
+	for _, p := range r.Plan.Problems {
+		if p.Reason == why {
+			worst = max(worst, p.Severity)
+		}
+	}
+	return worst
+}
+
+// With issuer none, nothing of somebody's is replaced or archived because it
+// is no pair yet: not at once, not after ten minutes, not by a verb. A stop-gap
+// is made only where it takes nobody's place.
+func TestDeliveryLeftAlone(t *testing.T) {
+	base := newSite(t, "issuer: none")
+	f, other := makeForeign(t, base.now), makeForeign(t, base.now)
+	half := func(b []byte) []byte { return b[:len(b)/2] }
+	// The stop-gap that was there before stands for I.
+	for name, c := range map[string]struct {
+		key, cert string // I: the stop-gap's, F: bought, O: of another purchase, h: half of the bought one, 0: empty, -: missing
+		stopgap   bool   // made after all
+		waits     bool   // the daemon gives ten minutes first
+		stays     string // what is left of the bought ones in any case
+	}{
+		"key first":                        {"F", "I", false, true, "k"},
+		"certificate first":                {"I", "F", false, true, "c"},
+		"half a key":                       {"h", "I", false, true, "k"},
+		"half a certificate":               {"I", "h", false, true, "c"},
+		"key, half a certificate":          {"F", "h", false, true, "kc"},
+		"certificate, half a key":          {"h", "F", false, true, "kc"},
+		"half and half":                    {"h", "h", false, true, "kc"},
+		"of two purchases":                 {"O", "F", false, true, "kc"},
+		"certificate alone":                {"-", "F", false, true, "c"},
+		"certificate, empty key":           {"0", "F", false, true, "c"},
+		"half a key alone":                 {"h", "-", false, true, "k"},
+		"half a certificate alone":         {"-", "h", false, true, "c"},
+		"half a key, empty certificate":    {"h", "0", false, true, "k"},
+		"key alone":                        {"F", "-", true, true, "k"},
+		"key, empty certificate":           {"F", "0", true, true, "k"},
+		"nothing":                          {"-", "-", true, false, ""},
+		"empty files":                      {"0", "0", true, false, ""},
+		"the stop-gap without its key":     {"-", "I", true, false, ""},
+		"the stop-gap's key alone":         {"I", "-", true, false, ""},
+		"the stop-gap's key, empty certif": {"I", "0", true, false, ""},
+	} {
+		for _, once := range []bool{false, true} {
+			t.Run(name+map[bool]string{true: ", a verb"}[once], func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t, "issuer: none")
+				s.settle(plan.Wish{})
+				pick := func(what string, interim, bought, other []byte) []byte {
+					return map[string][]byte{"I": interim, "F": bought, "O": other, "h": half(bought), "0": {}, "-": nil}[what]
+				}
+				key := pick(c.key, s.content("host.key"), f.key, other.key)
+				cert := pick(c.cert, s.content("host.cert"), f.cert, other.cert)
+				s.lie(key, cert)
+				start := s.now
+				look := func() Result {
+					r, err := s.Settle(t.Context(), plan.Wish{Once: once})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if strings.Contains(c.stays, "k") && !bytes.Equal(key, s.content("host.key")) || strings.Contains(c.stays, "c") && !bytes.Equal(cert, s.content("host.cert")) {
+						t.Fatalf("after %s somebody's file was changed", s.now.Sub(start))
+					}
+					return r
+				}
+				same := func() bool {
+					return bytes.Equal(key, s.content("host.key")) && bytes.Equal(cert, s.content("host.cert"))
+				}
+				r := look()
+				if waits := c.waits && !(once && c.stopgap); waits != same() {
+					t.Errorf("left alone at first: %v", same())
+				} else if waits {
+					if want := start.Add(10 * time.Minute); !r.Plan.Next.Equal(want) {
+						t.Errorf("looks again at %v", r.Plan.Next)
+					}
+					if severity(r, plan.Mismatch) == plan.Error && !c.stopgap {
+						t.Error("an error at once")
+					}
+					s.now = start.Add(9 * time.Minute)
+					if look(); !same() {
+						t.Error("changed after nine minutes")
+					}
+				}
+				s.now = start.Add(10 * time.Minute)
+				r = look()
+				if c.stopgap {
+					if r.Plan.Facts.Owner != plan.Interim || !r.Plan.Facts.Offered {
+						t.Errorf("no stop-gap: %s", reasons(r))
+					}
+					return
+				}
+				if !same() || severity(r, plan.Mismatch) != plan.Error {
+					t.Errorf("after ten minutes: the same %v, %s", same(), reasons(r))
+				}
+				s.now = start.Add(48 * time.Hour)
+				if look(); !same() || s.archived(key) || s.archived(cert) {
+					t.Error("it was archived, or changed later")
+				}
+				s.lie(f.key, f.cert)
+				r = s.settle(plan.Wish{})
+				if r.Plan.Facts.Owner != plan.Foreign || !r.Plan.Facts.Offered || r.Plan.Worst() == plan.Error || r.Plan.State.Mismatch.Digest != "" {
+					t.Errorf("whole at last: it is %s, %s", r.Plan.Facts.Owner, reasons(r))
+				}
+			})
+		}
+	}
+}
+
+// What was nobody's purchase is no delivery: the stanza's throw-away
+// certificate, and a stop-gap that no state remembers.
+func TestDeliveryOfNothing(t *testing.T) {
+	needOpenssl(t)
+	for name, c := range map[string]struct {
+		before func(s *site) error
+		yields bool // to a stop-gap
+	}{
+		"the stanza's without its key": {func(s *site) error { return os.Remove(s.certs("host.key")) }, true},
+		"a key over the stanza's": {func(s *site) error {
+			return os.WriteFile(s.certs("host.key"), makeForeign(t, s.now).key, 0o600)
+		}, false},
+		"a stop-gap without its key": {func(s *site) error {
+			s.lie(nil, nil)
+			s.settle(plan.Wish{})
+			_ = os.RemoveAll(s.cfg.State.Dir)
+			return os.Remove(s.certs("host.key"))
+		}, true},
+	} {
+		s := newSite(t, "issuer: none")
+		s.now = time.Now()
+		if out, err := exec.Command("sh", "../../scripts/stanza.sh", s.cfg.Certs.Dir, "mail.example.org").CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if err := c.before(s); err != nil {
+			t.Fatal(err)
+		}
+		cert := s.content("host.cert")
+		if s.settle(plan.Wish{}); bytes.Equal(cert, s.content("host.cert")) == c.yields {
+			t.Errorf("%s: a stop-gap: %v", name, !c.yields)
+		}
+	}
+}
+
+// Each piece that arrives starts the ten minutes anew, and cacert.pem is left
+// to its owner as well.
+func TestDeliveryInPieces(t *testing.T) {
+	s := newSite(t, "issuer: none")
+	s.settle(plan.Wish{})
+	f := makeForeign(t, s.now)
+	for n := range 8 {
+		s.lie(f.key[:len(f.key)*n/8+1], s.content("host.cert"))
+		s.write(s.certs("cacert.pem"), f.ca[:len(f.ca)*n/8])
+		next, err := s.Look(t.Context(), "test")
+		if err != nil || !next.Equal(s.now.Add(10*time.Minute)) {
+			t.Fatalf("piece %d: looks again at %v, %v", n, next, err)
+		}
+		if !bytes.Equal(s.content("cacert.pem"), f.ca[:len(f.ca)*n/8]) {
+			t.Fatalf("piece %d: cacert.pem was changed", n)
+		}
+		s.now = s.now.Add(9 * time.Minute)
+	}
+	s.put(f)
+	if why := s.complete(s.settle(plan.Wish{})); why != "" {
+		t.Error(why)
+	}
+	if gens, _ := s.Archive(); slices.ContainsFunc(gens, func(g durable.Generation) bool { return g.Foreign }) {
+		t.Error("something of its owner's was archived")
+	}
+}
+
+// A kept certificate that ends is told on the configured days, once each, and
+// daily from the last of them on; every look says when the next one is due.
+func TestForeignExpiry(t *testing.T) {
+	for _, c := range []struct {
+		yaml string
+		want []int // days before the end on which a line is logged
+	}{
+		{"issuer: none", []int{30, 14, 7, 3, 1, 0}},
+		{"issuer: none\nvalidity: {warn_days: [20, 4]}", []int{20, 4, 3, 2, 1, 0}},
+	} {
+		s := newSite(t, c.yaml)
+		s.put(makeForeign(t, s.now))
+		s.settle(plan.Wish{})
+		end := s.leaf().NotAfter
+		var got []int
+		for s.now.Before(end.Add(time.Hour)) {
+			lines := len(s.log)
+			next, err := s.Look(t.Context(), "test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if told := strings.Count(strings.Join(s.log[lines:], "\n"), "foreign-expiring"); told > 1 {
+				t.Errorf("%d lines at once", told)
+			} else if told == 1 {
+				got = append(got, int(end.Sub(s.now)/(24*time.Hour)))
+			}
+			if next.IsZero() {
+				break
+			}
+			s.now = next
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: told %v days before the end, want %v", c.yaml, got, c.want)
+		}
+	}
+}

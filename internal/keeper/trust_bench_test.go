@@ -1,0 +1,58 @@
+package keeper
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"mailcertd/internal/plan"
+)
+
+// publicCAs is the system's own bundle of public CAs.
+const publicCAs = "/etc/ssl/certs/ca-certificates.crt"
+
+// trusting is a site that has linked every public CA, with the system's clock:
+// the files must have rested before they are known.
+func trusting(t testing.TB) *site {
+	if _, err := os.Stat(publicCAs); err != nil {
+		t.Skip(err)
+	}
+	s := newSite(t, "trust: [/ca.crt]")
+	data, err := os.ReadFile(publicCAs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.now = time.Now()
+	if err := os.WriteFile(s.root+"/ca.crt", data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.settle(plan.Wish{})
+	s.now = time.Now().Add(time.Minute)
+	if r := s.settle(plan.Wish{}); len(r.Observed.Certs.Trust) < 100 || !r.Plan.Empty() {
+		t.Fatalf("%d files: %v", len(r.Observed.Certs.Trust), r.Plan.Actions)
+	}
+	return s
+}
+
+// One complete look with all public CAs linked that finds nothing to do: by a
+// daemon, and by a verb that has nothing in its memory.
+func BenchmarkLookWithPublicCAs(b *testing.B) {
+	s := trusting(b)
+	look := func(b *testing.B, s *site) {
+		if r := s.Check(b.Context(), plan.Wish{Once: true}); !r.Plan.Empty() {
+			b.Fatal(r.Plan.Actions[0].Text)
+		}
+	}
+	b.Run("daemon", func(b *testing.B) {
+		for b.Loop() {
+			look(b, s)
+		}
+	})
+	b.Run("verb", func(b *testing.B) {
+		for b.Loop() {
+			fresh := *s
+			fresh.Keeper = New(s.o)
+			look(b, &fresh)
+		}
+	})
+}
