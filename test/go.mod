@@ -3,6 +3,7 @@ module mailcertd/test
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/zmap/zcrypto v0.0.0-20260906180147-3ed30b1e9340
 	github.com/zmap/zlint/v3 v3.7.3
 )

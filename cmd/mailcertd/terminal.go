@@ -57,10 +57,17 @@ func (a *app) passphrase(prompt string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "%s: ", prompt)
-	secret, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(f)
-	return secret, err
+	fd := int(f.Fd())
+	before, err := term.MakeRaw(fd) // before the prompt: who types at once is not shown either
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = term.Restore(fd, before) }()
+	secret, err := term.NewTerminal(f, "").ReadPassword(prompt + ": ")
+	if errors.Is(err, io.EOF) {
+		return nil, errors.New("nothing was typed: nothing was changed")
+	}
+	return []byte(secret), err
 }
 
 // newPassphrase asks twice.

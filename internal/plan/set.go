@@ -170,7 +170,7 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, Mismatch:
 			// what lay there before is as good as new
 		case Asked, AskedKey, AskedForce:
-			if installedBefore || a.leaf != nil && c.NotBefore.Before(a.leaf.NotBefore) && a.owner.mine() || a.isDue(c) {
+			if installedBefore || a.owner.mine() && a.issuedEarlier(c, a.leaf) || a.isDue(c) {
 				continue
 			}
 		default:
@@ -181,6 +181,16 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		return is
 	}
 	return nil
+}
+
+// issuedEarlier says that c was issued before leaf: by the serial, where one CA
+// counts them up. Their beginnings say less: none lies before the CA's own.
+func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
+	const counted = 63 // bits; longer ones are drawn at random
+	if a.issuedHere(leaf) && c.SerialNumber.BitLen() <= counted && leaf.SerialNumber.BitLen() <= counted {
+		return c.SerialNumber.Cmp(leaf.SerialNumber) < 0
+	}
+	return c.NotBefore.Before(leaf.NotBefore)
 }
 
 // living says that c was issued by a generation of the CA that is still valid.
