@@ -37,7 +37,8 @@ func newOwner(t *testing.T, changesA ...string) *owner {
 	o := &owner{a: bed.NewHost(t, "mail-a.example.test", "10.99.0.1", changesA...), m: bed.Binary(t, "")}
 	o.b = bed.NewHost(t, memberName, "10.99.0.2")
 	bed.Connect(t, o.a, o.b)
-	write(t, o.a.Path("/etc/mail/mailcertd.yaml"), "log: {level: debug, target: stderr}\n", 0o644)
+	write(t, o.a.Path("/etc/mail/mailcertd.yaml"), "log: {level: debug, target: stderr}\n"+
+		"ca: {subject: {country: jp, organization: 'Ho+me (old) \"net\" <x> mür\\\\'}}\n", 0o644)
 	o.a.Must(t, o.m, memberConf, "ensure")
 	known := o.a.SSHD(t)
 	pub := o.b.SSHKey(t, "/etc/mail/ssh/id")
@@ -133,6 +134,7 @@ func TestMembers(t *testing.T) {
 		}
 		return nil
 	})
+	accessKeys(t, o)
 	bed.Wait(t, "the CA to know what b trusts", func() error {
 		if out := a.Must(t, o.m, memberConf, "ca", "show"); !strings.Contains(out, memberName+", enrolled") || strings.Contains(out, "never seen") {
 			return fmt.Errorf("%s", out)
@@ -178,6 +180,16 @@ func TestMembers(t *testing.T) {
 	}
 	if out := a.Must(t, "sh", "-ec", "cd /etc/mail/CA; cat cacert.pem gen-*/cacert.pem crl.pem gen-*/crl.pem > all.pem 2>/dev/null; openssl crl -in crl.pem -noout -text; openssl ca -config openssl.cnf -gencrl -out /dev/null"); !strings.Contains(out, "Cessation Of Operation") {
 		t.Errorf("the CRL:\n%s", out)
+	}
+}
+
+// accessKeys: what `ca show` says for the access map is what sendmail matches:
+// its macros cert_issuer and cert_subject, as they stand in its log.
+func accessKeys(t *testing.T, o *owner) {
+	show := o.a.Must(t, o.m, memberConf, "ca", "show")
+	m := regexp.MustCompile(`cert-subject=(\S+), cert-issuer=(\S+), verifymsg=ok`).FindStringSubmatch(o.b.Log())
+	if m == nil || !strings.Contains(show, "CERTIssuer:"+m[2]+"\n") || !strings.Contains(show, "CERTSubject:"+m[1]+"\n") {
+		t.Errorf("sendmail says %q; ca show:\n%s", m, show)
 	}
 }
 
