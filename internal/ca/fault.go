@@ -81,7 +81,7 @@ func (o *Observed) faults() {
 	for _, name := range o.orphans() {
 		o.fault(FaultOrphan, filepath.Join(newCertsName, name), true, "", "")
 	}
-	if o.db.shares && !saysNotUnique(dir) {
+	if !saysNotUnique(dir) && o.db.sharing() {
 		o.fault(FaultUnique, attrName, true, "unique_subject = no", "")
 	}
 	if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {

@@ -29,7 +29,8 @@ type Entry struct {
 	Line    int    // from 1
 	Err     error
 
-	raw string // the row as it was read, without its line feed
+	raw  string // the row as it was read, without its line feed
+	text string // its serial as it was read, when that is as FormatSerial writes it
 }
 
 // ParseIndex reads index.txt: six fields separated by tabs. torn says that the
@@ -37,6 +38,7 @@ type Entry struct {
 // a row is not among the entries.
 func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
+	rows = make([]Entry, 0, strings.Count(text, "\n")+1)
 	for n := 1; text != ""; n++ {
 		line, rest, whole := strings.Cut(text, "\n")
 		text = rest
@@ -54,9 +56,16 @@ func ParseIndex(data []byte) (rows []Entry, torn bool) {
 }
 
 func parseRow(line string) Entry {
-	f := strings.Split(line, "\t")
-	if len(f) != 6 {
-		return Entry{Err: fmt.Errorf("has %d fields, want 6", len(f))}
+	var f [6]string
+	rest, n := line, 0
+	for more := true; more; n++ {
+		var field string
+		if field, rest, more = strings.Cut(rest, "\t"); n < len(f) {
+			f[n] = field
+		}
+	}
+	if n != len(f) {
+		return Entry{Err: fmt.Errorf("has %d fields, want 6", n)}
 	}
 	e := Entry{File: f[4], Subject: f[5]}
 	if len(f[0]) != 1 || !strings.Contains("VRE", f[0]) {
@@ -79,23 +88,48 @@ func parseRow(line string) Entry {
 	if e.Serial, err = parseSerial(f[3]); err != nil {
 		return Entry{Err: err}
 	}
+	if canonicalSerial(f[3]) {
+		e.text = f[3]
+	}
 	return e
+}
+
+// serial is the row's serial as FormatSerial writes it.
+func (e *Entry) serial() string {
+	if e.text != "" {
+		return e.text
+	}
+	return FormatSerial(e.Serial)
 }
 
 // parseTime takes YYMMDDHHMMSSZ (1950 to 2049, RFC 5280 4.1.2.5.1) and
 // YYYYMMDDHHMMSSZ.
 func parseTime(s string) (time.Time, error) {
-	switch len(s) {
-	case 13:
-		t, err := time.Parse("060102150405Z", s)
-		if err == nil && t.Year() >= 2050 {
-			t = t.AddDate(-100, 0, 0)
-		}
-		return t, err
-	case 15:
-		return time.Parse("20060102150405Z", s)
+	bad := func() (time.Time, error) { return time.Time{}, fmt.Errorf("%q is no date of index.txt", clip(s)) }
+	if len(s) != 13 && len(s) != 15 || s[len(s)-1] != 'Z' {
+		return bad()
 	}
-	return time.Time{}, fmt.Errorf("%q is no date of index.txt", s)
+	var d [7]int // pairs of digits
+	pairs := d[:len(s)/2]
+	for i := range pairs {
+		hi, lo := s[2*i]-'0', s[2*i+1]-'0'
+		if hi > 9 || lo > 9 {
+			return bad()
+		}
+		pairs[i] = int(hi)*10 + int(lo)
+	}
+	year := pairs[0]
+	if rest := pairs[1:]; len(s) == 15 {
+		year = 100*year + pairs[1]
+		pairs = rest
+	} else if year += 1900; year < 1950 {
+		year += 100
+	}
+	t := time.Date(year, time.Month(pairs[1]), pairs[2], pairs[3], pairs[4], pairs[5], 0, time.UTC)
+	if t.Month() != time.Month(pairs[1]) || t.Day() != pairs[2] || t.Hour() != pairs[3] || t.Minute() != pairs[4] || t.Second() != pairs[5] {
+		return bad() // such as the 31st of February
+	}
+	return t, nil
 }
 
 func formatTime(t time.Time) string {
@@ -109,8 +143,22 @@ func formatTime(t time.Time) string {
 // parseSerial takes hexadecimal digits, 40 at most (20 octets, RFC 5280 4.1.2.2).
 func parseSerial(s string) (*big.Int, error) {
 	n, ok := new(big.Int), s != "" && len(s) <= 40
-	for _, c := range s {
-		ok = ok && strings.ContainsRune("0123456789abcdefABCDEF", c)
+	var small uint64
+	for _, c := range []byte(s) {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			ok = false
+		}
+		small = small<<4 | uint64(c&15)
+	}
+	if ok && len(s) <= 16 {
+		return n.SetUint64(small), nil
 	}
 	if ok {
 		_, ok = n.SetString(s, 16)

@@ -36,23 +36,16 @@ type database struct {
 	whole    bool         // index.txt is empty or ends with a line feed
 	rows     []Entry
 	torn     bool
-	names    []string       // SERIAL.pem, in no order once some were added
 	bySerial map[string]int // row by FormatSerial
-	files    map[string]bool
-	byName   map[string][]string // serials by commonName in lower case; "" for rows and files without
-	subjects map[string]bool     // of valid rows
-	shares   bool                // two valid rows have one subject
-	orphans  []string            // names without a row, whether or not a certificate is in them
-	highest  *big.Int            // the highest that was counted, not drawn at random
+	files    int            // certificates in newcerts
+	orphans  []string       // names without a row, whether or not a certificate is in them
+	highest  *big.Int       // the highest that was counted, not drawn at random
+	shares   bool           // two valid rows have one subject; known once sharing was asked
+	asked    bool
 }
 
 // maxCounted tells serials that were counted up from random ones, in bits.
 const maxCounted = 63
-
-func newDatabase() *database {
-	return &database{bySerial: map[string]int{}, files: map[string]bool{}, byName: map[string][]string{},
-		subjects: map[string]bool{}, highest: new(big.Int)}
-}
 
 // database reads index.txt and newcerts, or remembers them.
 func (m *Memory) database(dir string) (*database, error) {
@@ -66,10 +59,9 @@ func (m *Memory) database(dir string) (*database, error) {
 		return nil, err
 	}
 	n := durable.Read(indexPath, maxIndex)
-	db := newDatabase()
 	rows, torn := ParseIndex(n.Data)
-	db.torn = torn
-	db.whole = len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n'
+	db := &database{torn: torn, whole: len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n', highest: new(big.Int),
+		rows: make([]Entry, 0, len(rows)+1), bySerial: make(map[string]int, len(rows)+1)}
 	n.Data = nil
 	db.node = n
 	for _, e := range rows {
@@ -78,6 +70,7 @@ func (m *Memory) database(dir string) (*database, error) {
 	for _, name := range names {
 		db.addFile(name)
 	}
+	sort.Strings(db.orphans)
 	if m != nil {
 		issuers, known := m.issuers, m.known
 		if m.dir != dir {
@@ -107,35 +100,26 @@ func same(a, b durable.Node) bool {
 func (db *database) addRow(e Entry) {
 	i := len(db.rows)
 	db.rows = append(db.rows, e)
+	db.asked = false
 	if e.Err != nil {
 		return
 	}
-	serial := FormatSerial(e.Serial)
+	serial := e.serial()
 	db.bySerial[serial] = i
 	db.see(e.Serial)
-	cn := strings.ToLower(e.commonName())
-	db.byName[cn] = append(db.byName[cn], serial)
-	if e.Status == Valid {
-		db.shares = db.shares || db.subjects[e.Subject]
-		db.subjects[e.Subject] = true
-	}
-	if i := slices.Index(db.orphans, serial+".pem"); i >= 0 {
-		db.orphans = slices.Delete(db.orphans, i, i+1)
+	if len(db.orphans) > 0 {
+		db.orphans = slices.DeleteFunc(db.orphans, func(n string) bool { return n == serial+".pem" })
 	}
 }
 
+// addFile notes a new name in newcerts.
 func (db *database) addFile(name string) {
-	if db.files[name] {
-		return
-	}
-	db.files[name] = true
-	db.names = append(db.names, name)
+	db.files++
 	serial := strings.TrimSuffix(name, ".pem")
 	if _, known := db.bySerial[serial]; known {
 		return
 	}
 	db.orphans = append(db.orphans, name)
-	db.byName[""] = append(db.byName[""], serial)
 	if n, err := parseSerial(serial); err == nil {
 		db.see(n)
 	}
@@ -147,10 +131,31 @@ func (db *database) see(n *big.Int) {
 	}
 }
 
+// used: rows and files have distinct serials, but for orphans both.
 func (db *database) used(n *big.Int) bool {
 	serial := FormatSerial(n)
 	_, row := db.bySerial[serial]
-	return row || db.files[serial+".pem"]
+	return row || slices.Contains(db.orphans, serial+".pem")
+}
+
+// sharing says that two valid rows have one subject.
+func (db *database) sharing() bool {
+	if !db.asked {
+		db.asked, db.shares = true, false
+		seen := make(map[string]bool, len(db.rows))
+		for i := range db.rows {
+			if e := &db.rows[i]; e.Err == nil && e.Status == Valid {
+				db.shares = db.shares || seen[e.Subject]
+				seen[e.Subject] = true
+			}
+		}
+	}
+	return db.shares
+}
+
+// has says that a valid row has that subject.
+func (db *database) has(subject string) bool {
+	return slices.ContainsFunc(db.rows, func(e Entry) bool { return e.Err == nil && e.Status == Valid && e.Subject == subject })
 }
 
 // nextSerial is the serial file's number, or the first above everything seen
@@ -167,12 +172,21 @@ func (db *database) nextSerial(file *big.Int) *big.Int {
 	return next
 }
 
-// for a name: the serials of the rows whose CN it is and of those that have
-// none, oldest first.
+// of gives the serials for a name, oldest first: of the rows whose CN it is and
+// of those that have none, and of files without a row.
 func (db *database) of(name string) []string {
-	out := slices.Clone(db.byName[""])
-	if name != "" {
-		out = append(out, db.byName[strings.ToLower(name)]...)
+	var out []string
+	for i := range db.rows {
+		e := &db.rows[i]
+		if e.Err != nil {
+			continue
+		}
+		if cn := e.commonName(); cn == "" || name != "" && strings.EqualFold(cn, name) {
+			out = append(out, e.serial())
+		}
+	}
+	for _, o := range db.orphans {
+		out = append(out, strings.TrimSuffix(o, ".pem"))
 	}
 	sort.Strings(out)
 	return slices.Compact(out)

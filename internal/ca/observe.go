@@ -131,7 +131,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 // status judges key and certificate together.
 func (o *Observed) status() {
 	key, cert := o.Key.Kind != durable.Missing, o.Current.Cert != nil
-	used := len(o.Index) > 0 || len(o.db.names) > 0
+	used := len(o.Index) > 0 || o.db.files > 0
 	certThere := durable.Look(filepath.Join(o.Dir.Path, certName)).Kind != durable.Missing
 	switch {
 	case !key && !certThere && !used:
@@ -320,7 +320,7 @@ func (db *database) issued(dir, name string) (out []Issued) {
 		if i, ok := db.bySerial[serial]; ok {
 			row = &db.rows[i]
 		}
-		if row != nil && row.Status == Revoked || !db.files[serial+".pem"] {
+		if row != nil && row.Status == Revoked {
 			continue
 		}
 		path := filepath.Join(dir, newCertsName, serial+".pem")
@@ -340,7 +340,7 @@ func (db *database) issued(dir, name string) (out []Issued) {
 	return out
 }
 
-// list gives the names SERIAL.pem in newcerts.
+// list gives the names SERIAL.pem in newcerts, in no order.
 func list(dir string) ([]string, error) {
 	f, err := os.Open(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -353,15 +353,26 @@ func list(dir string) ([]string, error) {
 	if len(all) == 0 && err != nil && !strings.Contains(err.Error(), "EOF") {
 		return nil, err
 	}
-	var out []string
+	out := all[:0]
 	for _, n := range all {
-		base, ok := strings.CutSuffix(n, ".pem")
-		if v, err := parseSerial(base); ok && err == nil && FormatSerial(v) == base {
+		if base, ok := strings.CutSuffix(n, ".pem"); ok && canonicalSerial(base) {
 			out = append(out, n)
 		}
 	}
-	sort.Strings(out)
 	return out, nil
+}
+
+// canonicalSerial says that s is a serial as FormatSerial writes it.
+func canonicalSerial(s string) bool {
+	if len(s) == 0 || len(s)%2 == 1 || len(s) > 40 || len(s) > 2 && s[:2] == "00" {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'A' || c > 'F') {
+			return false
+		}
+	}
+	return true
 }
 
 func readSerial(path string) *big.Int {

@@ -82,7 +82,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) error {
 			return err
 		}
 	}
-	if o.db.shares {
+	if !saysNotUnique(dir) && o.db.sharing() {
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}
@@ -130,7 +130,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 		data = append(data, formatIndex([]Entry{e})...)
 	}
 	o.Index = o.db.rows
-	if o.db.shares { // the attribute first: openssl must never meet the rows without it
+	if !saysNotUnique(dir) && o.db.sharing() { // the attribute first: openssl must never meet the rows without it
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}
