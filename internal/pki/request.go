@@ -90,7 +90,7 @@ func ReadRequest(data []byte) (Request, error) {
 	}
 	var req certificationRequest
 	if _, err := asn1.Unmarshal(der, &req); err != nil {
-		return Request{}, refuse("is no PKCS#10 structure: %+.80q", err.Error())
+		return Request{}, refuse("is no CertificationRequest, want the structure of PKCS#10")
 	}
 	var r Request
 	if err := checkKey(req.Info.Key); err != nil {
@@ -162,7 +162,7 @@ func checkKey(k publicKeyInfo) error {
 	case a.Algorithm.Equal(oidRSA):
 		var p struct{ N, E *big.Int } // RFC 8017 appendix A.1.1
 		if err := exactly(k.Key.RightAlign(), &p); err != nil {
-			return refuse("has an RSA key that cannot be parsed: %+.80q", err.Error())
+			return refuse("has an RSA key that cannot be parsed, want a modulus and an exponent")
 		}
 		if bits := p.N.BitLen(); p.N.Sign() < 0 || bits < 2048 || bits > 8192 {
 			return refuse("has an RSA key of %d bits, want 2048 to 8192", p.N.Sign()*bits)
@@ -202,7 +202,7 @@ func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
 			Values []asn1.RawValue `asn1:"set"`
 		}
 		if err := exactly(raw.FullBytes, &a); err != nil {
-			return nil, refuse("has an attribute that cannot be parsed: %+.80q", err.Error())
+			return nil, refuse("has an attribute that cannot be parsed, want a type and a set of values")
 		}
 		if !a.Type.Equal(oidExtensionRequest) {
 			continue
@@ -212,7 +212,7 @@ func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
 		}
 		found = true
 		if err := exactly(a.Values[0].FullBytes, &out); err != nil {
-			return nil, refuse("has extensions that cannot be parsed: %+.80q", err.Error())
+			return nil, refuse("has extensions that cannot be parsed, want a list of them")
 		}
 	}
 	for i, e := range out {
@@ -230,7 +230,7 @@ func (r *Request) readConstraints(der []byte) error {
 		PathLen int  `asn1:"optional"`
 	}
 	if err := exactly(der, &c); err != nil {
-		return refuse("has basicConstraints that cannot be parsed: %+.80q", err.Error())
+		return refuse("has basicConstraints that cannot be parsed, want CA and a path length")
 	}
 	if r.WantsCA = c.CA; c.CA {
 		return refuse("is for a CA (basicConstraints CA:TRUE), want one for a host")

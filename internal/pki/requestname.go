@@ -23,7 +23,7 @@ var generalNames = []string{"otherName", "email", "DNS", "x400Address", "directo
 func (r *Request) readSubject(der []byte) error {
 	var subject pkix.RDNSequence
 	if err := exactly(der, &subject); err != nil {
-		return refuse("has a subject that cannot be parsed: %+.80q", err.Error())
+		return refuse("has a subject that cannot be parsed, want a distinguished name")
 	}
 	seen := 0
 	for _, rdn := range subject {
