@@ -146,8 +146,6 @@ func TestRefusals(t *testing.T) {
 	hostile := strings.Repeat("\x1b[31m\"", 1000)
 	usage := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: []byte{3, 2, 7, 128}}
 
-	password := a.seq(a.der(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 7}), a.set(a.der("challenge")))
-
 	// These are other ways to a refusal that another row has.
 	again := []string{"RSA's signature", "half a boolean", "behind the SAN", "empty SAN", "CN and 100 names"}
 	texts := map[string]string{}
@@ -155,20 +153,19 @@ func TestRefusals(t *testing.T) {
 		data []byte
 		text string
 	}{
-		"nothing":                    {nil, `has 0 PEM blocks, want one CERTIFICATE REQUEST`},
-		"two":                        {append(bytes.Clone(good), good...), `has 2 PEM blocks, want one CERTIFICATE REQUEST`},
-		"others behind":              {slices.Concat(good, as("CERTIFICATE", []byte{1}), as("X", nil)), `has 3 PEM blocks, want one CERTIFICATE REQUEST`},
-		"large":                      {bytes.Repeat([]byte("x"), 64<<10+1), `has 65537 octets, want at most 65536`},
-		"another block":              {as("CERTIFICATE", block.Bytes), `has a PEM block "CERTIFICATE", want CERTIFICATE REQUEST`},
-		"half":                       {good[:len(good)/2], `has a PEM block that is broken or has no end, want one CERTIFICATE REQUEST`},
-		"headers":                    {bytes.Replace(good, []byte("ST-----\n"), []byte("ST-----\nA: b\n\n"), 1), `has 1 PEM headers, want none`},
-		"octets behind":              {of(append(bytes.Clone(block.Bytes), 0, 0)), `has 2 octets behind its end, want none`},
-		"no structure":               {of([]byte{0x30, 0}), `is no CertificationRequest, want the structure of PKCS#10`},
-		"own key not":                {of(sum), `is not signed with its own key: …`},
-		"SHA-224":                    {a.pem(asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 1}, a.spki, a.cn("a")), `is signed with 1.2.840.10045.4.3.1, want SHA-256, SHA-384, SHA-512 or Ed25519`},
-		"ECDSA, SHA-1":               {a.pem(asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}, a.spki, a.cn("a")), `is signed with ECDSA-SHA1, want SHA-256, SHA-384, SHA-512 or Ed25519`},
-		"RSA's signature":            {a.pem(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, a.spki, a.cn("a")), `is not signed with its own key: …`},
-		"one password, and one more": {a.request(a.cn("a"), password, password), `cannot be read: …`},
+		"nothing":         {nil, `has 0 PEM blocks, want one CERTIFICATE REQUEST`},
+		"two":             {append(bytes.Clone(good), good...), `has 2 PEM blocks, want one CERTIFICATE REQUEST`},
+		"others behind":   {slices.Concat(good, as("CERTIFICATE", []byte{1}), as("X", nil)), `has 3 PEM blocks, want one CERTIFICATE REQUEST`},
+		"large":           {bytes.Repeat([]byte("x"), 64<<10+1), `has 65537 octets, want at most 65536`},
+		"another block":   {as("CERTIFICATE", block.Bytes), `has a PEM block "CERTIFICATE", want CERTIFICATE REQUEST`},
+		"half":            {good[:len(good)/2], `has a PEM block that is broken or has no end, want one CERTIFICATE REQUEST`},
+		"headers":         {bytes.Replace(good, []byte("ST-----\n"), []byte("ST-----\nA: b\n\n"), 1), `has 1 PEM headers, want none`},
+		"octets behind":   {of(append(bytes.Clone(block.Bytes), 0, 0)), `has 2 octets behind its end, want none`},
+		"no structure":    {of([]byte{0x30, 0}), `is no CertificationRequest, want the structure of PKCS#10`},
+		"own key not":     {of(sum), `is not signed with its own key: …`},
+		"SHA-224":         {a.pem(asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 3, 1}, a.spki, a.cn("a")), `is signed with 1.2.840.10045.4.3.1, want SHA-256, SHA-384, SHA-512 or Ed25519`},
+		"ECDSA, SHA-1":    {a.pem(asn1.ObjectIdentifier{1, 2, 840, 10045, 4, 1}, a.spki, a.cn("a")), `is signed with ECDSA-SHA1, want SHA-256, SHA-384, SHA-512 or Ed25519`},
+		"RSA's signature": {a.pem(asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 11}, a.spki, a.cn("a")), `is not signed with its own key: …`},
 
 		"rsa-1024":       {rsaKey(bits(1024), f4), `has an RSA key of 1024 bits, want 2048 to 8192`},
 		"rsa-2047":       {rsaKey(bits(2047), f4), `has an RSA key of 2047 bits, want 2048 to 8192`},
