@@ -215,10 +215,13 @@ func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
 			return nil, refuse("has extensions that cannot be parsed, want a list of them")
 		}
 	}
-	for i, e := range out {
-		if slices.ContainsFunc(out[:i], func(o pkix.Extension) bool { return o.Id.Equal(e.Id) }) {
-			return nil, refuse("has extension %s twice, want each once", short(e.Id.String()))
+	seen := map[string]bool{}
+	for _, e := range out {
+		oid := e.Id.String()
+		if seen[oid] {
+			return nil, refuse("has extension %s twice, want each once", short(oid))
 		}
+		seen[oid] = true
 	}
 	return out, nil
 }

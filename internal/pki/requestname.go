@@ -36,7 +36,7 @@ func (r *Request) readSubject(der []byte) error {
 			}
 			text, ok := a.Value.(string)
 			if !ok {
-				return refuse("has a common name that is no text")
+				return refuse("has a common name that is no text, want a string")
 			}
 			name, ip, err := readName("common name", text)
 			if err != nil {
