@@ -3,10 +3,6 @@ package pki
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -14,254 +10,266 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"math/big"
 	"net"
 	"slices"
-	"strings"
 )
 
-// Request is what a certificate request (PKCS#10, RFC 2986) asks for, checked.
+// ErrRequest is how every refusal of a request begins. Test with errors.Is.
+var ErrRequest = errors.New("the request")
+
+// maxRequest bounds what is parsed, in octets.
+const maxRequest = 64 << 10
+
+// Request is what somebody asks a CA to certify, after proof that he holds the
+// key. Names may all be empty; attributes of the subject other than CN and
+// extensions other than the names are the CA's to decide and are not kept.
 type Request struct {
 	Public     crypto.PublicKey
-	CommonName string   // in lower case; "" when it has none
-	DNSNames   []string // of its subjectAltName, in lower case
-	IPs        []net.IP
+	CommonName string   // lower case; a DNS name or an IP address; "" when there is none
+	DNSNames   []string // lower case, without the last dot, each once
+	IPs        []net.IP // 4 octets for IPv4, 16 for IPv6, each once
+	WantsCA    bool     // true only next to the refusal that it causes
 }
 
-// ErrRequest says that a request is not one that a CA takes; the text says why.
-var ErrRequest = errors.New("the request is refused")
+// requestInfo is CertificationRequestInfo of RFC 2986 section 4.1.
+type requestInfo struct {
+	Version    int
+	Subject    asn1.RawValue
+	Key        publicKeyInfo
+	Attributes []asn1.RawValue `asn1:"tag:0"`
+}
 
-// Bounds of a request.
-const (
-	maxRequest      = 64 << 10 // bytes
-	maxRequestNames = 100
-	maxRequestRSA   = 8192 // bits
-	minRequestRSA   = 2048
-)
+type publicKeyInfo struct {
+	Raw       asn1.RawContent
+	Algorithm pkix.AlgorithmIdentifier
+	Key       asn1.BitString
+}
+
+type certificationRequest struct {
+	Info      requestInfo
+	Algorithm pkix.AlgorithmIdentifier
+	Signature asn1.BitString
+}
 
 var (
-	oidSAN         = asn1.ObjectIdentifier{2, 5, 29, 17}
-	oidConstraints = asn1.ObjectIdentifier{2, 5, 29, 19}
-	oidCommonName  = asn1.ObjectIdentifier{2, 5, 4, 3}
+	oidExtensionRequest = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 14} // RFC 2985 section 5.4.2
+	oidAltName          = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidConstraints      = asn1.ObjectIdentifier{2, 5, 29, 19}
+	oidCommonName       = asn1.ObjectIdentifier{2, 5, 4, 3}
+	oidRSA              = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 1, 1} // RFC 3279 section 2.3.1
+	oidEC               = asn1.ObjectIdentifier{1, 2, 840, 10045, 2, 1}     // RFC 5480 section 2.1.1
+	oidEd25519          = asn1.ObjectIdentifier{1, 3, 101, 112}             // RFC 8410 section 3
 )
 
-func refused(format string, args ...any) error {
-	return fmt.Errorf("%w: "+format, append([]any{ErrRequest}, args...)...)
+// curves are the named curves that are taken (RFC 5480 section 2.1.1.1).
+var curves = []string{"1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"}
+
+// signatures are the algorithms that are taken: SHA-2 and Ed25519.
+var signatures = []x509.SignatureAlgorithm{
+	x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
+	x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
+	x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512, x509.PureEd25519,
 }
 
-// clip shortens hostile text.
-func clip(s string) string {
-	if len(s) > 80 {
-		return s[:80] + "..."
-	}
-	return s
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w "+format, append([]any{ErrRequest}, args...)...)
 }
 
-// ReadRequest reads an untrusted request: one PEM block, its signature right
-// (the asker has the key), a key that OpenSSL takes, names that are plain host
-// names and addresses. What a CA decides by itself (key usage, lifetime) is
-// ignored, a wish to be a CA is refused.
+// ReadRequest reads one PKCS#10 request (RFC 2986) from a stranger and says
+// why it is refused when it is. Every error is an ErrRequest.
 func ReadRequest(data []byte) (Request, error) {
-	var r Request
-	if len(data) > maxRequest {
-		return r, refused("it is larger than %d bytes", maxRequest)
-	}
-	b, rest := pem.Decode(data)
-	switch {
-	case b == nil:
-		return r, refused("it holds no whole PEM block")
-	case b.Type != "CERTIFICATE REQUEST" && b.Type != "NEW CERTIFICATE REQUEST":
-		return r, refused("it is a block %q, want CERTIFICATE REQUEST", clip(b.Type))
-	case bytes.Count(data, []byte("-----BEGIN ")) != 1 || bytes.Contains(rest, []byte("-----BEGIN")):
-		return r, refused("it holds more than one block, want one request")
-	}
-	csr, err := x509.ParseCertificateRequest(b.Bytes)
+	der, err := requestBlock(data)
 	if err != nil {
-		return r, refused("it cannot be parsed: %s", clip(err.Error()))
+		return Request{}, err
 	}
-	switch csr.SignatureAlgorithm {
-	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
-		return r, refused("it is signed with %s, want SHA-256 or better", csr.SignatureAlgorithm)
+	var outer asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &outer); err == nil && len(rest) != 0 {
+		return Request{}, refuse("has %d octets behind its end, want none", len(rest))
 	}
-	if err := goodKey(csr.PublicKey); err != nil {
-		return r, err
+	var req certificationRequest
+	if _, err := asn1.Unmarshal(der, &req); err != nil {
+		return Request{}, refuse("is no CertificationRequest, want the structure of PKCS#10")
 	}
-	if err := csr.CheckSignature(); err != nil {
-		return r, refused("its signature is wrong: whoever made it does not have the key")
+	var r Request
+	if err := checkKey(req.Info.Key); err != nil {
+		return Request{}, err
 	}
-	r.Public = csr.PublicKey
-	if err := r.readSubject(csr.Subject); err != nil {
-		return r, err
+	if err := r.readSubject(req.Info.Subject.FullBytes); err != nil {
+		return Request{}, err
 	}
-	seen := 0
-	for _, e := range csr.Extensions {
+	extensions, err := requestedExtensions(req.Info.Attributes)
+	if err != nil {
+		return Request{}, err
+	}
+	for _, e := range extensions {
 		switch {
-		case e.Id.Equal(oidSAN):
-			if seen++; seen > 1 {
-				return r, refused("it has more than one subjectAltName")
-			}
-			if err := r.readSAN(e.Value); err != nil {
-				return r, err
-			}
+		case e.Id.Equal(oidAltName):
+			err = r.readAltNames(e.Value)
 		case e.Id.Equal(oidConstraints):
-			var c struct {
-				CA      bool `asn1:"optional"`
-				PathLen int  `asn1:"optional,default:-1"`
-			}
-			if !whole(e.Value, &c) {
-				return r, refused("its basicConstraints cannot be parsed")
-			}
-			if c.CA {
-				return r, refused("it wants to be a CA (CA:TRUE)")
-			}
+			err = r.readConstraints(e.Value)
+		}
+		if err != nil {
+			return Request{WantsCA: r.WantsCA}, err
 		}
 	}
-	if r.CommonName == "" && len(r.DNSNames)+len(r.IPs) == 0 {
-		return r, refused("it names no host")
+	if n := r.count(); n > maxNames {
+		return Request{}, refuse("has %d names, want at most %d", n, maxNames)
 	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return Request{}, refuse("cannot be read: %+.80q", err.Error())
+	}
+	if !slices.Contains(signatures, csr.SignatureAlgorithm) {
+		got := csr.SignatureAlgorithm.String()
+		if csr.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
+			got = short(req.Algorithm.Algorithm.String())
+		}
+		return Request{}, refuse("is signed with %s, want SHA-256, SHA-384, SHA-512 or Ed25519", got)
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return Request{}, refuse("is not signed with its own key: %+.80q", err.Error())
+	}
+	r.Public = csr.PublicKey
 	return r, nil
 }
 
-func goodKey(pub crypto.PublicKey) error {
-	switch k := pub.(type) {
-	case *rsa.PublicKey:
-		if n := k.N.BitLen(); n < minRequestRSA || n > maxRequestRSA {
-			return refused("its RSA key has %d bits, want %d to %d", n, minRequestRSA, maxRequestRSA)
-		}
-		if k.E < 3 || k.E%2 == 0 {
-			return refused("its RSA key has the exponent %d", k.E)
-		}
-		if k.N.Bit(0) == 0 {
-			return refused("its RSA key has an even modulus")
-		}
-		return nil
-	case *ecdsa.PublicKey:
-		if k.Curve == elliptic.P256() || k.Curve == elliptic.P384() || k.Curve == elliptic.P521() {
-			return nil
-		}
-		return refused("its key is on the curve %s, want P-256, P-384 or P-521", k.Curve.Params().Name)
-	case ed25519.PublicKey:
-		return nil
+// requestBlock is the DER of the one PEM block (RFC 7468 section 7).
+func requestBlock(data []byte) ([]byte, error) {
+	if len(data) > maxRequest {
+		return nil, refuse("has %d octets, want at most %d", len(data), maxRequest)
 	}
-	return refused("its key is of an unknown kind, want RSA, ECDSA or Ed25519")
+	if n := bytes.Count(data, []byte("-----BEGIN")); n != 1 {
+		return nil, refuse("has %d PEM blocks, want one CERTIFICATE REQUEST", n)
+	}
+	b, _ := pem.Decode(data)
+	switch {
+	case b == nil:
+		return nil, refuse("has a PEM block that is broken or has no end, want one CERTIFICATE REQUEST")
+	case b.Type != "CERTIFICATE REQUEST" && b.Type != "NEW CERTIFICATE REQUEST":
+		return nil, refuse("has a PEM block %+.80q, want CERTIFICATE REQUEST", b.Type)
+	case len(b.Headers) != 0:
+		return nil, refuse("has %d PEM headers, want none", len(b.Headers))
+	}
+	return b.Bytes, nil
 }
 
-func (r *Request) readSubject(s pkix.Name) error {
-	n := 0
-	for _, a := range s.Names {
-		if !a.Type.Equal(oidCommonName) {
-			continue // the CA makes the subject
+// checkKey looks at the kind and size of the key before anything is computed
+// with it.
+func checkKey(k publicKeyInfo) error {
+	switch a := k.Algorithm; {
+	case a.Algorithm.Equal(oidRSA):
+		var p struct{ N, E *big.Int } // RFC 8017 appendix A.1.1
+		if err := exactly(k.Key.RightAlign(), &p); err != nil {
+			return refuse("has an RSA key that cannot be parsed, want a modulus and an exponent")
 		}
-		text, ok := a.Value.(string)
-		if n++; n > 1 || !ok {
-			return refused("it has more than one common name, or one that is no text")
+		if bits := p.N.BitLen(); p.N.Sign() < 0 || bits < 2048 || bits > 8192 {
+			return refuse("has an RSA key of %d bits, want 2048 to 8192", p.N.Sign()*bits)
 		}
-		if ip := net.ParseIP(text); ip != nil {
-			r.CommonName = ip.String()
+		if p.E.Cmp(big.NewInt(3)) < 0 || p.E.Cmp(big.NewInt(math.MaxInt32)) > 0 || p.E.Bit(0) == 0 {
+			return refuse("has an RSA key with exponent %s, want an odd one from 3 to %d", short(p.E.String()), math.MaxInt32)
+		}
+	case a.Algorithm.Equal(oidEC):
+		var curve asn1.ObjectIdentifier
+		if err := exactly(a.Parameters.FullBytes, &curve); err != nil {
+			return refuse("has an EC key without a named curve, want P-256, P-384 or P-521")
+		}
+		if !slices.Contains(curves, curve.String()) {
+			return refuse("has an EC key on curve %s, want P-256, P-384 or P-521", short(curve.String()))
+		}
+	case a.Algorithm.Equal(oidEd25519):
+	default:
+		return refuse("has a key of algorithm %s, want RSA, ECDSA or Ed25519", short(a.Algorithm.String()))
+	}
+	if _, err := x509.ParsePKIXPublicKey(k.Raw); err != nil {
+		return refuse("has a key that cannot be parsed: %+.80q", err.Error())
+	}
+	return nil
+}
+
+// short cuts hostile text that needs no quotes.
+func short(s string) string { return fmt.Sprintf("%.80s", s) }
+
+// requestedExtensions reads the attributes more strictly than crypto/x509,
+// which passes over those that it cannot parse.
+func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
+	var out []pkix.Extension
+	found := false
+	for _, raw := range attributes {
+		var a struct {
+			Type   asn1.ObjectIdentifier
+			Values []asn1.RawValue `asn1:"set"`
+		}
+		if err := exactly(raw.FullBytes, &a); err != nil {
+			return nil, refuse("has an attribute that cannot be parsed, want a type and a set of values")
+		}
+		if !a.Type.Equal(oidExtensionRequest) {
 			continue
 		}
-		if why := badName(text); why != "" {
-			return refused("its common name %q %s", clip(text), why)
+		if found || len(a.Values) != 1 {
+			return nil, refuse("has several lists of extensions or an empty one, want at most one list")
 		}
-		r.CommonName = lowerName(text)
+		found = true
+		if err := exactly(a.Values[0].FullBytes, &out); err != nil {
+			return nil, refuse("has extensions that cannot be parsed, want a list of them")
+		}
+	}
+	seen := map[string]bool{}
+	for _, e := range out {
+		oid := e.Id.String()
+		if seen[oid] {
+			return nil, refuse("has extension %s twice, want each once", short(oid))
+		}
+		seen[oid] = true
+	}
+	return out, nil
+}
+
+// readConstraints reads basicConstraints (RFC 5280 section 4.2.1.9).
+func (r *Request) readConstraints(der []byte) error {
+	var c struct {
+		CA      bool `asn1:"optional"`
+		PathLen int  `asn1:"optional"`
+	}
+	if err := exactly(der, &c); err != nil {
+		return refuse("has basicConstraints that cannot be parsed, want CA and a path length")
+	}
+	if r.WantsCA = c.CA; c.CA {
+		return refuse("is for a CA (basicConstraints CA:TRUE), want one for a host")
 	}
 	return nil
 }
 
-// kinds are the other choices of GeneralName, RFC 5280 4.2.1.6.
-var kinds = map[int]string{0: "otherName", 1: "an e-mail address", 3: "an X.400 address", 4: "a directory name", 5: "an EDI party name", 6: "a URI", 8: "a registered ID"}
-
-func (r *Request) readSAN(der []byte) error {
-	var names []asn1.RawValue
-	if !whole(der, &names) {
-		return refused("its subjectAltName cannot be parsed")
-	}
-	if len(names) > maxRequestNames {
-		return refused("it has %d names, want at most %d", len(names), maxRequestNames)
-	}
-	for _, n := range names {
-		if n.Class != asn1.ClassContextSpecific {
-			return refused("its subjectAltName cannot be parsed")
-		}
-		switch n.Tag {
-		case 2:
-			text := string(n.Bytes)
-			if why := badName(text); why != "" {
-				return refused("its name %q %s", clip(text), why)
-			}
-			if name := lowerName(text); !slices.Contains(r.DNSNames, name) {
-				r.DNSNames = append(r.DNSNames, name)
-			}
-		case 7:
-			if len(n.Bytes) != net.IPv4len && len(n.Bytes) != net.IPv6len {
-				return refused("it has an address of %d bytes", len(n.Bytes))
-			}
-			r.IPs = append(r.IPs, net.IP(slices.Clone(n.Bytes)))
-		default:
-			return refused("it has %s among its names, want host names and addresses alone", or(kinds[n.Tag], "something unknown"))
-		}
-	}
-	return nil
-}
-
-func or(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
-}
-
-func lowerName(s string) string { return strings.ToLower(strings.TrimSuffix(s, ".")) }
-
-// badName says why s is no plain host name (RFC 1123, RFC 5890 A-labels); ""
-// when it is one.
-func badName(s string) string {
-	s = strings.TrimSuffix(s, ".")
-	if s == "" || len(s) > 253 {
-		return "is empty or longer than 253 characters"
-	}
-	for _, c := range []byte(s) {
-		switch {
-		case c == '*':
-			return "is a wildcard, want a host's own name"
-		case c < ' ' || c == 0x7f:
-			return "holds a control character"
-		case c >= 0x80:
-			return "is not ASCII, want its xn-- form"
-		case (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' && c != '.':
-			return fmt.Sprintf("holds the character %q", string(c))
-		}
-	}
-	for _, label := range strings.Split(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return "has a part that is empty, longer than 63 characters, or begins or ends with a dash"
-		}
-	}
-	if net.ParseIP(s) != nil {
-		return "is an address in the place of a name"
-	}
-	return ""
-}
-
-// CreateRequest makes a request for these names: the first is also the common
-// name, where it fits into 64 octets (RFC 5280 ub-common-name).
+// CreateRequest makes a PEM request that ReadRequest takes: CN is name, unless
+// that is longer than 64 characters; subjectAltName is name and altNames, each
+// a DNS name or an IP address, each once. name may be empty when there are altNames.
 func CreateRequest(key crypto.Signer, name string, altNames []string, rand io.Reader) ([]byte, error) {
-	t := &x509.CertificateRequest{}
-	if len(name) <= 64 {
-		t.Subject.CommonName = name
-	}
-	for _, n := range append([]string{name}, altNames...) {
-		ip := net.ParseIP(n)
-		switch {
-		case ip != nil:
-			if four := ip.To4(); four != nil {
-				ip = four
-			}
-			t.IPAddresses = append(t.IPAddresses, ip)
-		case n != "" && !slices.Contains(t.DNSNames, n):
-			t.DNSNames = append(t.DNSNames, n)
+	var r Request
+	for i, s := range append([]string{name}, altNames...) {
+		if i == 0 && s == "" && len(altNames) > 0 {
+			continue
+		}
+		host, ip, err := readName("name", s)
+		if err != nil {
+			return nil, err
+		}
+		if ip != nil {
+			host = ip.String()
+			r.addIP(ip)
+		} else if !slices.Contains(r.DNSNames, host) {
+			r.DNSNames = append(r.DNSNames, host)
+		}
+		if i == 0 && len(host) <= maxCN {
+			r.CommonName = host
 		}
 	}
-	der, err := x509.CreateCertificateRequest(rand, t, key)
+	if n := r.count(); n > maxNames {
+		return nil, refuse("has %d names, want at most %d", n, maxNames)
+	}
+	der, err := x509.CreateCertificateRequest(rand, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: r.CommonName}, DNSNames: r.DNSNames, IPAddresses: r.IPs,
+	}, key)
 	if err != nil {
 		return nil, err
 	}

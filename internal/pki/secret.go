@@ -3,14 +3,10 @@ package pki
 import (
 	"bytes"
 	"crypto"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/des"
 	"crypto/pbkdf2"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"crypto/subtle"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -20,234 +16,296 @@ import (
 	"hash"
 	"io"
 
-	"golang.org/x/crypto/scrypt"
+	"github.com/youmark/pkcs8"
 )
 
-// ErrPassphrase says that a key is encrypted with another passphrase.
+// ErrPassphrase says that a key was not decrypted. A key whose encrypted
+// octets are damaged looks the same. Test with errors.Is.
 var ErrPassphrase = errors.New("the passphrase is wrong")
 
-// Bounds of the work that a key file may ask for, and what Encrypt writes.
+// What Encrypt writes: the figures of OWASP's password storage cheat sheet
+// for PBKDF2-HMAC-SHA256; RFC 8018 section 4 asks for a salt of at least eight
+// octets and at least 1000 iterations.
 const (
-	maxIterations = 10_000_000
-	maxScrypt     = 256 << 20 // bytes of memory: 128·N·r
-	iterations    = 600_000   // of PBKDF2 with HMAC-SHA-256
-	saltSize      = 16
+	encryptIterations = 600_000
+	encryptSalt       = 16 // octets
 )
 
-// Decrypt reads a private key that has a passphrase: PKCS#8 with PBES2 (RFC
-// 8018; PBKDF2 or scrypt, AES-CBC or DES-EDE3-CBC), as openssl 1.1.1 and 3
-// write it, or the older PEM encryption (`Proc-Type: 4,ENCRYPTED`). A key
-// without encryption is read as it is. ErrPassphrase: another passphrase.
-func Decrypt(data, passphrase []byte) (crypto.Signer, error) {
-	if err := shape(data, isKeyBlock); err != nil {
-		return nil, err
-	}
-	var key crypto.Signer
-	err := error(ErrGarbage)
-	first := true
-	eachBlock(data, func(b *pem.Block) {
-		if !first || !isKeyBlock(b.Type) {
-			return
-		}
-		first = false
-		if _, enc := keyForm(b); !enc {
-			key, err = parseKeyBlock(b)
-			return
-		}
-		var der []byte
-		if b.Type == "ENCRYPTED PRIVATE KEY" {
-			der, err = openPBES2(b.Bytes, passphrase)
-		} else {
-			der, err = openPEM(b, passphrase)
-		}
-		if err != nil {
-			return
-		}
-		plain := &pem.Block{Type: "PRIVATE KEY", Bytes: der}
-		if b.Type != "ENCRYPTED PRIVATE KEY" {
-			plain.Type = b.Type
-		}
-		if key, err = parseKeyBlock(plain); err != nil && !errors.Is(err, ErrUnsupported) {
-			err = ErrPassphrase // the padding was right by chance: one in 256
-		}
-	})
-	return key, err
+// effort bounds what a key file may ask for before anything is computed.
+type effort struct {
+	iterations int   // PBKDF2
+	memory     int64 // scrypt, octets
+	parallel   int   // scrypt: how often the memory is filled, one after the other
 }
 
-func openPEM(b *pem.Block, passphrase []byte) ([]byte, error) {
-	der, err := x509.DecryptPEMBlock(b, passphrase) //nolint:staticcheck // such files exist; none is written
-	switch {
-	case errors.Is(err, x509.IncorrectPasswordError):
-		return nil, ErrPassphrase
-	case err != nil:
-		return nil, fmt.Errorf("%w: its DEK-Info", ErrUnsupported)
-	}
-	return der, nil
-}
+// maxEffort is some ten seconds of one core; openssl's own defaults are 2048
+// iterations, and 16 MiB once.
+var maxEffort = effort{iterations: 10_000_000, memory: 256 << 20, parallel: 16}
 
-// The object identifiers of RFC 8018 appendix C and RFC 7914 section 7.
-var (
-	oidPBES2  = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
-	oidPBKDF2 = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
-	oidScrypt = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
-	oidSHA256 = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9}
-	oidAES256 = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}
-)
-
-// hashes are the HMACs that PBKDF2 may use.
-var hashes = map[string]func() hash.Hash{
-	"1.2.840.113549.2.7": sha1.New, "1.2.840.113549.2.8": sha256.New224, "1.2.840.113549.2.9": sha256.New,
-	"1.2.840.113549.2.10": sha512.New384, "1.2.840.113549.2.11": sha512.New,
-}
-
-// ciphers are the CBC ciphers with their key sizes in bytes.
-var ciphers = map[string]struct {
-	size int
-	make func([]byte) (cipher.Block, error)
-}{
-	"2.16.840.1.101.3.4.1.2": {16, aes.NewCipher}, "2.16.840.1.101.3.4.1.22": {24, aes.NewCipher},
-	"2.16.840.1.101.3.4.1.42": {32, aes.NewCipher}, "1.2.840.113549.3.7": {24, des.NewTripleDESCipher},
-}
-
-type encryptedKeyInfo struct {
+// The structures of RFC 5958 section 3 and RFC 8018 appendix A.
+type encryptedKey struct {
 	Algorithm pkix.AlgorithmIdentifier
 	Data      []byte
 }
 
-type pbes2Params struct{ KDF, Cipher pkix.AlgorithmIdentifier }
+type pbes2Parameters struct {
+	KDF    pkix.AlgorithmIdentifier
+	Cipher pkix.AlgorithmIdentifier
+}
 
-type pbkdf2Params struct {
+type pbkdf2Parameters struct {
 	Salt       []byte
 	Iterations int
-	KeyLength  int                      `asn1:"optional"`
-	PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
+	KeyLength  int                      `asn1:"optional"` // octets
+	PRF        pkix.AlgorithmIdentifier `asn1:"optional"` // HMAC-SHA1 when absent
 }
 
-type scryptParams struct {
-	Salt      []byte
-	N, R, P   int
-	KeyLength int `asn1:"optional"`
+// scryptParameters is RFC 7914 section 7.
+type scryptParameters struct {
+	Salt                  []byte
+	Cost, Block, Parallel int
+	KeyLength             int `asn1:"optional"` // octets
 }
 
-func whole(der []byte, v any) bool {
-	rest, err := asn1.Unmarshal(der, v)
-	return err == nil && len(rest) == 0
+var (
+	oidPBES2      = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13}
+	oidPBKDF2     = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12}
+	oidScrypt     = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 11591, 4, 11}
+	oidHMACSHA1   = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 7}
+	oidHMACSHA256 = asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9}
+)
+
+// prfs are the pseudo-random functions of RFC 8018 appendix B.1.2.
+var prfs = map[string]func() hash.Hash{
+	oidHMACSHA1.String():   sha1.New,
+	"1.2.840.113549.2.8":   sha256.New224,
+	oidHMACSHA256.String(): sha256.New,
+	"1.2.840.113549.2.10":  sha512.New384,
+	"1.2.840.113549.2.11":  sha512.New,
+	"1.2.840.113549.2.12":  sha512.New512_224,
+	"1.2.840.113549.2.13":  sha512.New512_256,
 }
 
-func openPBES2(der, passphrase []byte) ([]byte, error) {
-	var info encryptedKeyInfo
-	if !whole(der, &info) {
-		return nil, fmt.Errorf("%w: its encrypted block", ErrTruncated)
-	}
-	var params pbes2Params
-	if !info.Algorithm.Algorithm.Equal(oidPBES2) || !whole(info.Algorithm.Parameters.FullBytes, &params) {
-		return nil, fmt.Errorf("%w: its encryption is not PBES2; `openssl pkcs8 -topk8` writes it anew", ErrUnsupported)
-	}
-	c, known := ciphers[params.Cipher.Algorithm.String()]
-	if !known {
-		return nil, fmt.Errorf("%w: its cipher is %s", ErrUnsupported, params.Cipher.Algorithm)
-	}
-	key, err := deriveKey(params.KDF, passphrase, c.size)
-	if err != nil {
+// schemes are the encryption schemes of RFC 8018 appendix B.2 that are CBC
+// with the padding of section 6.1.1.
+var schemes = map[string]pkcs8.Cipher{
+	pkcs8.TripleDESCBC.OID().String(): pkcs8.TripleDESCBC,
+	pkcs8.AES128CBC.OID().String():    pkcs8.AES128CBC,
+	pkcs8.AES192CBC.OID().String():    pkcs8.AES192CBC,
+	pkcs8.AES256CBC.OID().String():    pkcs8.AES256CBC,
+}
+
+// Decrypt is the private key of a PEM file that may be encrypted: the first
+// key block counts, as in ParseKey. It takes PKCS#8 with PBES2 (RFC 8018
+// section 6.2: PBKDF2 or scrypt, AES-CBC or DES-EDE3-CBC) and the older
+// encrypted PEM of RFC 1421 section 4.6.1.1. For a key that is not encrypted
+// the passphrase is ignored. Errors: ErrPassphrase; ErrUnsupported, also for
+// more than 10 million PBKDF2 iterations, or 256 MiB or 16 rounds of scrypt;
+// those of ParseKey. None quotes what the file holds.
+func Decrypt(data, passphrase []byte) (crypto.Signer, error) {
+	return decrypt(data, passphrase, maxEffort)
+}
+
+func decrypt(data, passphrase []byte, max effort) (crypto.Signer, error) {
+	if err := shape(data, isKeyBlock); err != nil {
 		return nil, err
 	}
-	block, err := c.make(key)
-	if err != nil {
-		return nil, err
+	var block *pem.Block
+	eachBlock(data, func(b *pem.Block) {
+		if block == nil && isKeyBlock(b.Type) {
+			block = b
+		}
+	})
+	if block == nil {
+		return nil, ErrGarbage
 	}
-	var iv []byte
-	size := block.BlockSize()
-	if !whole(params.Cipher.Parameters.FullBytes, &iv) || len(iv) != size || len(info.Data) == 0 || len(info.Data)%size != 0 {
-		return nil, fmt.Errorf("%w: its encrypted block", ErrTruncated)
+	_, encrypted := keyForm(block)
+	switch {
+	case !encrypted:
+		return parseKeyBlock(block)
+	case block.Type == "ENCRYPTED PRIVATE KEY":
+		der, err := decryptPBES2(block.Bytes, passphrase, max)
+		if err != nil {
+			return nil, err
+		}
+		return decrypted("PRIVATE KEY", der)
 	}
-	plain := make([]byte, len(info.Data))
-	cipher.NewCBCDecrypter(block, iv).CryptBlocks(plain, info.Data)
-	pad := int(plain[len(plain)-1])
-	if pad == 0 || pad > size || subtle.ConstantTimeCompare(plain[len(plain)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) != 1 {
+	//lint:ignore SA1019 openssl still writes this form with -traditional
+	der, err := x509.DecryptPEMBlock(block, passphrase)
+	switch {
+	case errors.Is(err, x509.IncorrectPasswordError):
+		return nil, ErrPassphrase
+	case err != nil:
+		return nil, fmt.Errorf("%w: the encryption that its PEM headers name", ErrUnsupported)
+	}
+	return decrypted(block.Type, der)
+}
+
+// decrypted parses what came out. A wrong key leaves good padding behind once
+// in some 256 times, but nothing that is well-formed.
+func decrypted(blockType string, der []byte) (crypto.Signer, error) {
+	key, err := parseKeyBlock(&pem.Block{Type: blockType, Bytes: der})
+	if err != nil && !errors.Is(err, ErrUnsupported) {
 		return nil, ErrPassphrase
 	}
-	return plain[:len(plain)-pad], nil
+	return key, err
 }
 
-func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int) ([]byte, error) {
+func decryptPBES2(der, passphrase []byte, max effort) ([]byte, error) {
+	var e encryptedKey
+	if err := exactly(der, &e); err != nil {
+		return nil, fmt.Errorf("%w: its ENCRYPTED PRIVATE KEY block cannot be parsed", why(der))
+	}
+	if !e.Algorithm.Algorithm.Equal(oidPBES2) {
+		return nil, fmt.Errorf("%w: encryption %s, want PBES2 (openssl pkcs8 -topk8 writes it)", ErrUnsupported, e.Algorithm.Algorithm)
+	}
+	var p pbes2Parameters
+	if err := exactly(e.Algorithm.Parameters.FullBytes, &p); err != nil {
+		return nil, fmt.Errorf("%w: its PBES2 parameters cannot be parsed", ErrGarbage)
+	}
+	scheme, ok := schemes[p.Cipher.Algorithm.String()]
+	if !ok {
+		return nil, fmt.Errorf("%w: cipher %s, want AES-CBC or DES-EDE3-CBC", ErrUnsupported, p.Cipher.Algorithm)
+	}
+	// For these ciphers the block is as long as the initialization vector.
+	block := scheme.IVSize()
+	var iv []byte
+	if err := exactly(p.Cipher.Parameters.FullBytes, &iv); err != nil || len(iv) != block {
+		return nil, fmt.Errorf("%w: its initialization vector, want %d octets", ErrGarbage, block)
+	}
+	if len(e.Data) == 0 || len(e.Data)%block != 0 {
+		return nil, fmt.Errorf("%w: %d encrypted octets, want a multiple of %d", ErrGarbage, len(e.Data), block)
+	}
+	key, err := deriveKey(p.KDF, passphrase, scheme.KeySize(), max)
+	if err != nil {
+		return nil, err
+	}
+	out, err := scheme.Decrypt(key, iv, e.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its cipher", ErrUnsupported)
+	}
+	pad := int(out[len(out)-1])
+	if pad == 0 || pad > block || !bytes.Equal(out[len(out)-pad:], bytes.Repeat([]byte{byte(pad)}, pad)) {
+		return nil, ErrPassphrase
+	}
+	return out[:len(out)-pad], nil
+}
+
+// deriveKey computes a key of size octets, once it is known that the work
+// stays within max.
+func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max effort) ([]byte, error) {
+	length := func(n int) error {
+		if n != 0 && n != size {
+			return fmt.Errorf("%w: a derived key of %d octets, want %d", ErrUnsupported, n, size)
+		}
+		return nil
+	}
 	switch {
 	case kdf.Algorithm.Equal(oidPBKDF2):
-		var p pbkdf2Params
-		if !whole(kdf.Parameters.FullBytes, &p) || p.Iterations < 1 || p.KeyLength != 0 && p.KeyLength != size {
-			return nil, fmt.Errorf("%w: its key derivation", ErrUnsupported)
+		var p pbkdf2Parameters
+		if err := exactly(kdf.Parameters.FullBytes, &p); err != nil {
+			return nil, fmt.Errorf("%w: its PBKDF2 parameters cannot be parsed", ErrGarbage)
 		}
-		if p.Iterations > maxIterations {
-			return nil, fmt.Errorf("%w: %d iterations of PBKDF2, at most %d are done", ErrUnsupported, p.Iterations, maxIterations)
+		if len(p.PRF.Algorithm) == 0 {
+			p.PRF.Algorithm = oidHMACSHA1
 		}
-		h := hashes["1.2.840.113549.2.7"] // the default is HMAC-SHA-1
-		if len(p.PRF.Algorithm) > 0 {
-			if h = hashes[p.PRF.Algorithm.String()]; h == nil {
-				return nil, fmt.Errorf("%w: its key derivation uses %s", ErrUnsupported, p.PRF.Algorithm)
-			}
+		prf, ok := prfs[p.PRF.Algorithm.String()]
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%w: PBKDF2 with %s, want HMAC with SHA-1 or SHA-2", ErrUnsupported, p.PRF.Algorithm)
+		case p.Iterations < 1 || p.Iterations > max.iterations:
+			return nil, fmt.Errorf("%w: %d PBKDF2 iterations, want 1 to %d", ErrUnsupported, p.Iterations, max.iterations)
 		}
-		return pbkdf2.Key(h, string(passphrase), p.Salt, p.Iterations, size)
-	case kdf.Algorithm.Equal(oidScrypt):
-		var p scryptParams
-		if !whole(kdf.Parameters.FullBytes, &p) || p.N < 2 || p.R < 1 || p.P < 1 || p.KeyLength != 0 && p.KeyLength != size {
-			return nil, fmt.Errorf("%w: its key derivation", ErrUnsupported)
+		if err := length(p.KeyLength); err != nil {
+			return nil, err
 		}
-		if p.R > maxScrypt || p.P > 64 || p.N > maxScrypt/128/p.R {
-			return nil, fmt.Errorf("%w: scrypt with more than %d MiB of memory", ErrUnsupported, maxScrypt>>20)
-		}
-		key, err := scrypt.Key(passphrase, p.Salt, p.N, p.R, p.P, size)
+		key, err := pbkdf2.Key(prf, string(passphrase), p.Salt, p.Iterations, size)
 		if err != nil {
-			return nil, fmt.Errorf("%w: its key derivation", ErrUnsupported)
+			return nil, fmt.Errorf("%w: PBKDF2: %s", ErrUnsupported, err)
+		}
+		return key, nil
+	case kdf.Algorithm.Equal(oidScrypt):
+		var p scryptParameters
+		if err := exactly(kdf.Parameters.FullBytes, &p); err != nil {
+			return nil, fmt.Errorf("%w: its scrypt parameters cannot be parsed", ErrGarbage)
+		}
+		// Each factor alone is bounded first: the product cannot overflow.
+		each := max.memory / 128
+		switch n, r, par := int64(p.Cost), int64(p.Block), int64(p.Parallel); {
+		case n < 2 || n&(n-1) != 0 || r < 1 || par < 1:
+			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d", ErrUnsupported, n, r, par)
+		case par > int64(max.parallel):
+			return nil, fmt.Errorf("%w: scrypt with p %d, want 1 to %d", ErrUnsupported, par, max.parallel)
+		case n > each || r > each || n*r+par*r > each:
+			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d, want at most %d MiB of memory", ErrUnsupported, n, r, par, max.memory>>20)
+		}
+		if err := length(p.KeyLength); err != nil {
+			return nil, err
+		}
+		key, _, err := pkcs8.ScryptOpts{CostParameter: p.Cost, BlockSize: p.Block, ParallelizationParameter: p.Parallel}.DeriveKey(passphrase, p.Salt, size)
+		if err != nil {
+			return nil, fmt.Errorf("%w: scrypt: %s", ErrUnsupported, err)
 		}
 		return key, nil
 	}
-	return nil, fmt.Errorf("%w: its key derivation is %s", ErrUnsupported, kdf.Algorithm)
+	return nil, fmt.Errorf("%w: key derivation %s, want PBKDF2 or scrypt", ErrUnsupported, kdf.Algorithm)
 }
 
-// Encrypt encodes a private key with a passphrase as a PKCS#8 PEM block that
-// openssl since 1.0 reads: PBES2 with PBKDF2-HMAC-SHA-256, 600,000 iterations,
-// and AES-256-CBC.
+// exactly is asn1.Unmarshal without anything behind the value.
+func exactly(der []byte, v any) error {
+	rest, err := asn1.Unmarshal(der, v)
+	if err == nil && len(rest) != 0 {
+		err = errors.New("trailing data")
+	}
+	return err
+}
+
+// Encrypt writes a private key as an ENCRYPTED PRIVATE KEY block that openssl
+// 1.1.1 and later read: PBES2 of RFC 8018 section 6.2 with PBKDF2-HMAC-SHA256
+// and AES-256-CBC. Salt and initialization vector come from rand. An empty
+// passphrase is an error: it would protect nothing.
 func Encrypt(key crypto.Signer, passphrase []byte, rand io.Reader) ([]byte, error) {
 	if len(passphrase) == 0 {
-		return nil, errors.New("an empty passphrase")
+		return nil, errors.New("the passphrase is empty")
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	plain, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, err
 	}
-	random := make([]byte, saltSize+aes.BlockSize)
+	scheme := pkcs8.AES256CBC
+	random := make([]byte, encryptSalt+scheme.IVSize())
 	if _, err := io.ReadFull(rand, random); err != nil {
 		return nil, err
 	}
-	salt, iv := random[:saltSize], random[saltSize:]
-	secret, err := pbkdf2.Key(sha256.New, string(passphrase), salt, iterations, 32)
+	salt, iv := random[:encryptSalt], random[encryptSalt:]
+	secret, err := pbkdf2.Key(sha256.New, string(passphrase), salt, encryptIterations, scheme.KeySize())
 	if err != nil {
 		return nil, err
 	}
-	block, err := aes.NewCipher(secret)
+	data, err := scheme.Encrypt(secret, iv, plain)
 	if err != nil {
 		return nil, err
 	}
-	pad := aes.BlockSize - len(der)%aes.BlockSize
-	der = append(der, bytes.Repeat([]byte{byte(pad)}, pad)...)
-	cipher.NewCBCEncrypter(block, iv).CryptBlocks(der, der)
-	kdf, err := asn1.Marshal(pbkdf2Params{Salt: salt, Iterations: iterations, PRF: pkix.AlgorithmIdentifier{Algorithm: oidSHA256, Parameters: asn1.NullRawValue}})
+	var p pbes2Parameters
+	prf := pkix.AlgorithmIdentifier{Algorithm: oidHMACSHA256, Parameters: asn1.NullRawValue}
+	if p.KDF, err = algorithm(oidPBKDF2, pbkdf2Parameters{Salt: salt, Iterations: encryptIterations, PRF: prf}); err != nil {
+		return nil, err
+	}
+	if p.Cipher, err = algorithm(scheme.OID(), iv); err != nil {
+		return nil, err
+	}
+	e := encryptedKey{Data: data}
+	if e.Algorithm, err = algorithm(oidPBES2, p); err != nil {
+		return nil, err
+	}
+	der, err := asn1.Marshal(e)
 	if err != nil {
 		return nil, err
 	}
-	ivDER, err := asn1.Marshal(iv)
-	if err != nil {
-		return nil, err
-	}
-	params, err := asn1.Marshal(pbes2Params{
-		KDF:    pkix.AlgorithmIdentifier{Algorithm: oidPBKDF2, Parameters: asn1.RawValue{FullBytes: kdf}},
-		Cipher: pkix.AlgorithmIdentifier{Algorithm: oidAES256, Parameters: asn1.RawValue{FullBytes: ivDER}},
-	})
-	if err != nil {
-		return nil, err
-	}
-	out, err := asn1.Marshal(encryptedKeyInfo{Algorithm: pkix.AlgorithmIdentifier{Algorithm: oidPBES2, Parameters: asn1.RawValue{FullBytes: params}}, Data: der})
-	if err != nil {
-		return nil, err
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: out}), nil
+	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der}), nil
+}
+
+func algorithm(oid asn1.ObjectIdentifier, parameters any) (pkix.AlgorithmIdentifier, error) {
+	der, err := asn1.Marshal(parameters)
+	return pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.RawValue{FullBytes: der}}, err
 }
