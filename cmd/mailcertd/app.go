@@ -38,6 +38,7 @@ type app struct {
 	root       string
 	logLevel   string
 	dryRun     bool
+	quick      bool // the verb uses the CA and is over soon
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
 
@@ -176,7 +177,7 @@ func (a *app) load() (config.Config, error) {
 func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	return keeper.New(keeper.Options{
 		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
-		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress,
+		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, Quick: a.quick,
 	})
 }
 

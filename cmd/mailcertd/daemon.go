@@ -3,10 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -31,6 +33,8 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			if err != nil {
 				return err
 			}
+			debug.SetGCPercent(100) // Go's own choice: what main sets is for verbs
+			debug.SetMemoryLimit(math.MaxInt64)
 			runtime.GOMAXPROCS(1) // it rests nearly all of its life: more threads only wake each other
 			log := a.sink(cfg)
 			k := a.keeper(cfg, logTo(log))

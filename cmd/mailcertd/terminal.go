@@ -150,6 +150,7 @@ func (a *app) office(ctx context.Context, sign bool) (*office, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.quick = true
 	k := a.keeper(cfg, a.quiet())
 	r := k.Check(ctx, plan.Wish{})
 	o := r.Observed.CA

@@ -87,13 +87,11 @@ func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certific
 		return nil, err
 	}
 	defer l.Unlock()
-	if err := reconcile(disk, o.Dir, o.Memory); err != nil {
+	obs, err := reconcile(disk, o.Dir, o.Memory)
+	if err != nil {
 		return nil, err
 	}
-	obs := o.Memory.Observe(o.Dir, Filter{Name: "."})
 	switch {
-	case obs.Err != nil:
-		return nil, obs.Err
 	case !obs.HasNext():
 		return nil, fmt.Errorf("%s: %w", filepath.Join(o.Dir, nextName), fs.ErrNotExist)
 	case obs.Status != Complete:

@@ -65,7 +65,7 @@ func List(o Observed, now time.Time) []Listed {
 func Which(o Observed, what string, now time.Time) (*big.Int, error) {
 	n, notSerial := parseSerial(what)
 	if notSerial == nil && o.db != nil {
-		if _, known := o.db.bySerial[FormatSerial(n)]; known {
+		if _, known := o.db.row(FormatSerial(n)); known {
 			return n, nil
 		}
 	}

@@ -15,6 +15,10 @@ import (
 // while index.txt and newcerts are the same by device, inode, size, mtime and
 // ctime. nil remembers nothing. It belongs to one goroutine.
 type Memory struct {
+	// Quick looks for certificates without a row only where a crash of mailcertd
+	// or `openssl ca` leaves them: around the next serial number. For verbs that
+	// are over soon; the daemon and `check` list newcerts.
+	Quick   bool
 	dir     string
 	index   durable.Node
 	certs   durable.Node
@@ -26,7 +30,7 @@ type Memory struct {
 // Forget drops everything: the next look reads the disk.
 func (m *Memory) Forget() {
 	if m != nil {
-		*m = Memory{}
+		*m = Memory{Quick: m.Quick}
 	}
 }
 
@@ -36,7 +40,7 @@ type database struct {
 	whole    bool         // index.txt is empty or ends with a line feed
 	rows     []Entry
 	torn     bool
-	bySerial map[string]int // row by FormatSerial
+	bySerial map[string]int // row by FormatSerial; nil until somebody asks for one
 	files    int            // certificates in newcerts
 	orphans  []string       // names without a row, whether or not a certificate is in them
 	highest  *big.Int       // the highest that was counted, not drawn at random
@@ -54,18 +58,19 @@ func (m *Memory) database(dir string) (*database, error) {
 		return m.db, nil
 	}
 	certs := durable.Look(certsPath) // before it is listed: what changes meanwhile is read again
-	names, err := list(certsPath)
-	if err != nil {
-		return nil, err
-	}
 	n := durable.Read(indexPath, maxIndex)
 	rows, torn := ParseIndex(n.Data)
-	db := &database{torn: torn, whole: len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n', highest: new(big.Int),
-		rows: make([]Entry, 0, len(rows)+1), bySerial: make(map[string]int, len(rows)+1)}
+	db := &database{torn: torn, whole: len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n', highest: new(big.Int), rows: rows}
 	n.Data = nil
 	db.node = n
-	for _, e := range rows {
-		db.addRow(e)
+	for i := range rows {
+		if e := &rows[i]; e.Err == nil {
+			db.see(e.Serial)
+		}
+	}
+	names, err := db.certificates(dir, m != nil && m.Quick && len(rows) > 0)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range names {
 		db.addFile(name)
@@ -76,7 +81,7 @@ func (m *Memory) database(dir string) (*database, error) {
 		if m.dir != dir {
 			issuers, known = nil, ""
 		}
-		*m = Memory{dir: dir, index: n, certs: certs, db: db, issuers: issuers, known: known}
+		*m = Memory{Quick: m.Quick, dir: dir, index: n, certs: certs, db: db, issuers: issuers, known: known}
 	}
 	return db, nil
 }
@@ -97,16 +102,65 @@ func same(a, b durable.Node) bool {
 		a.Size == b.Size && a.Modified.Equal(b.Modified) && a.Changed.Equal(b.Changed)
 }
 
+// near is how far around the next serial number a crash may leave something.
+const near = 16
+
+// certificates are the names in newcerts; quick gives those near the next serial
+// number that have no row.
+func (db *database) certificates(dir string, quick bool) ([]string, error) {
+	certs := filepath.Join(dir, newCertsName)
+	if !quick {
+		return list(certs)
+	}
+	next := db.nextSerial(readSerial(filepath.Join(dir, serialName)))
+	known := map[string]bool{}
+	low, high := new(big.Int).Sub(next, big.NewInt(near)), new(big.Int).Add(next, big.NewInt(near))
+	for i := range db.rows {
+		if e := &db.rows[i]; e.Err == nil && e.Serial.Cmp(low) >= 0 && e.Serial.Cmp(high) <= 0 {
+			known[e.serial()] = true
+		}
+	}
+	var out []string
+	for n := low; n.Cmp(high) <= 0; n = new(big.Int).Add(n, big.NewInt(1)) {
+		if n.Sign() < 0 {
+			continue
+		}
+		serial := FormatSerial(n)
+		if !known[serial] && durable.Look(filepath.Join(certs, serial+".pem")).Exists {
+			out = append(out, serial+".pem")
+		}
+	}
+	return out, nil
+}
+
+// row is the number of the row with that serial. Most work on a database needs
+// it for no row, or for many.
+func (db *database) row(serial string) (int, bool) {
+	if db.bySerial == nil {
+		db.bySerial = make(map[string]int, len(db.rows)+1)
+		for i := range db.rows {
+			if e := &db.rows[i]; e.Err == nil {
+				db.bySerial[e.serial()] = i
+			}
+		}
+	}
+	i, known := db.bySerial[serial]
+	return i, known
+}
+
 func (db *database) addRow(e Entry) {
-	i := len(db.rows)
 	db.rows = append(db.rows, e)
+	if db.bySerial != nil && e.Err == nil {
+		db.bySerial[e.serial()] = len(db.rows) - 1
+	}
 	db.asked = false
+	if e.Err == nil {
+		db.see(e.Serial)
+	}
 	if e.Err != nil {
 		return
 	}
 	serial := e.serial()
-	db.bySerial[serial] = i
-	db.see(e.Serial)
 	if len(db.orphans) > 0 {
 		db.orphans = slices.DeleteFunc(db.orphans, func(n string) bool { return n == serial+".pem" })
 	}
@@ -116,7 +170,10 @@ func (db *database) addRow(e Entry) {
 func (db *database) addFile(name string) {
 	db.files++
 	serial := strings.TrimSuffix(name, ".pem")
-	if _, known := db.bySerial[serial]; known {
+	if last := len(db.rows) - 1; last >= 0 && db.rows[last].Err == nil && db.rows[last].serial() == serial {
+		return // as after every signature
+	}
+	if _, known := db.row(serial); known {
 		return
 	}
 	db.orphans = append(db.orphans, name)
@@ -133,8 +190,11 @@ func (db *database) see(n *big.Int) {
 
 // used: rows and files have distinct serials, but for orphans both.
 func (db *database) used(n *big.Int) bool {
+	if n.BitLen() <= maxCounted && n.Cmp(db.highest) > 0 {
+		return false
+	}
 	serial := FormatSerial(n)
-	_, row := db.bySerial[serial]
+	_, row := db.row(serial)
 	return row || slices.Contains(db.orphans, serial+".pem")
 }
 
@@ -172,22 +232,28 @@ func (db *database) nextSerial(file *big.Int) *big.Int {
 	return next
 }
 
-// of gives the serials for a name, oldest first: of the rows whose CN it is and
-// of those that have none, and of files without a row.
-func (db *database) of(name string) []string {
-	var out []string
+// named is a serial that belongs to a name, with its row; nil: it has none.
+type named struct {
+	serial string
+	row    *Entry
+}
+
+// of gives what may belong to a name, oldest first: the rows whose CN it is and
+// those that have none, and files without a row.
+func (db *database) of(name string) []named {
+	var out []named
 	for i := range db.rows {
 		e := &db.rows[i]
 		if e.Err != nil {
 			continue
 		}
 		if cn := e.commonName(); cn == "" || name != "" && strings.EqualFold(cn, name) {
-			out = append(out, e.serial())
+			out = append(out, named{e.serial(), e})
 		}
 	}
 	for _, o := range db.orphans {
-		out = append(out, strings.TrimSuffix(o, ".pem"))
+		out = append(out, named{strings.TrimSuffix(o, ".pem"), nil})
 	}
-	sort.Strings(out)
-	return slices.Compact(out)
+	sort.SliceStable(out, func(i, j int) bool { return out[i].serial < out[j].serial })
+	return out
 }

@@ -315,11 +315,8 @@ func (o *Observed) issued(dir string, f Filter) {
 // issued reads the certificates in newcerts for a name, newest first, without
 // those that are revoked.
 func (db *database) issued(dir, name string) (out []Issued) {
-	for _, serial := range db.of(name) {
-		var row *Entry
-		if i, ok := db.bySerial[serial]; ok {
-			row = &db.rows[i]
-		}
+	for _, n := range db.of(name) {
+		serial, row := n.serial, n.row
 		if row != nil && row.Status == Revoked {
 			continue
 		}

@@ -33,7 +33,8 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string) ([]Fault, er
 			}
 		}
 	}
-	return found, reconcile(disk, dir, nil)
+	_, err = reconcile(disk, dir, nil)
+	return found, err
 }
 
 func resolved(path string) string {
@@ -43,24 +44,33 @@ func resolved(path string) string {
 	return path
 }
 
-// reconcile does the work under the lock.
-func reconcile(disk *durable.Disk, dir string, m *Memory) error {
+// reconcile does the work under the lock, and says what is there then.
+func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 	set := durable.OpenSet(disk, dir)
 	if p, err := set.Pending(); err != nil {
-		return err
+		return Observed{}, err
 	} else if p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0 {
 		if _, err := set.Recover(); err != nil {
-			return err
+			return Observed{}, err
 		}
 	}
-	o := m.Observe(dir, Filter{})
+	nobody := Filter{Name: "."} // no host is called that: nothing is read for it
+	o := m.Observe(dir, nobody)
 	if o.Err != nil {
-		return o.Err
+		return o, o.Err
 	}
 	if o.Status == Absent || o.Status == Unfinished || len(o.Faults) == 0 {
-		return nil
+		return o, nil
 	}
 	m.Forget()
+	if err := mend(disk, dir, &o); err != nil {
+		return o, err
+	}
+	o = m.Observe(dir, nobody)
+	return o, o.Err
+}
+
+func mend(disk *durable.Disk, dir string, o *Observed) error {
 	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
 		return err
 	}
@@ -69,7 +79,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) error {
 			return err
 		}
 	}
-	if err := mendIndex(disk, &o); err != nil {
+	if err := mendIndex(disk, o); err != nil {
 		return err
 	}
 	if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {

@@ -53,13 +53,11 @@ func (s *Session) Close() {
 
 // open is Open for who holds the lock.
 func open(disk *durable.Disk, o Options) (*Session, error) {
-	if err := reconcile(disk, o.Dir, o.Memory); err != nil {
+	obs, err := reconcile(disk, o.Dir, o.Memory)
+	if err != nil {
 		return nil, err
 	}
-	obs := o.Memory.Observe(o.Dir, Filter{Name: "."}) // no host is called that: nothing is read for it
 	switch {
-	case obs.Err != nil:
-		return nil, obs.Err
 	case obs.KeyInfo.Encrypted && o.Passphrase == nil:
 		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
 	case obs.Status != Complete:
@@ -175,7 +173,7 @@ func (s *Session) Revoke(serial *big.Int, reason string, now time.Time) error {
 		return fmt.Errorf("%q is no reason for a revocation", reason)
 	}
 	db, name := s.obs.db, FormatSerial(serial)
-	i, known := db.bySerial[name]
+	i, known := db.row(name)
 	if !known {
 		return fmt.Errorf("serial %s: %w", name, ErrUnknown)
 	}

@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +124,9 @@ func Read(path string, limit int64) Node {
 		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
 		return n
 	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	b := bytes.NewBuffer(make([]byte, 0, min(n.Size, limit)+bytes.MinRead))
+	_, err = b.ReadFrom(io.LimitReader(f, limit+1))
+	data := b.Bytes()
 	switch {
 	case err != nil:
 		n.Err = err

@@ -37,6 +37,8 @@ type Options struct {
 	UID uint32
 	// Log takes one line per decision; nil: nothing is told.
 	Log func(Event)
+	// Quick is ca.Memory's.
+	Quick bool
 	// Ask puts a question to the CA on another host; nil: over ssh, as configured.
 	Ask func(ctx context.Context, request []byte) ([]byte, error)
 	// Progress tells of long work while it goes on, for a terminal; nil: nothing.
@@ -99,7 +101,7 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
-	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
+	return &Keeper{o: o, database: ca.Memory{Quick: o.Quick}, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
 		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
 }
 
