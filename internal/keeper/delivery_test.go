@@ -153,6 +153,15 @@ func TestDeliveryOfNothing(t *testing.T) {
 		"a key over the stanza's": {func(s *site) error {
 			return os.WriteFile(s.certs("host.key"), makeForeign(t, s.now).key, 0o600)
 		}, false},
+		"the halves of two stop-gaps": {func(s *site) error {
+			s.lie(nil, nil)
+			s.settle(plan.Wish{})
+			key := s.content("host.key")
+			s.lie(nil, nil)
+			s.settle(plan.Wish{})
+			s.lie(key, s.content("host.cert"))
+			return nil
+		}, true},
 		"a stop-gap without its key": {func(s *site) error {
 			s.lie(nil, nil)
 			s.settle(plan.Wish{})
