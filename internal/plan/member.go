@@ -32,6 +32,11 @@ func (a *assessment) member(p *Plan) {
 	if !a.remote() {
 		return
 	}
+	if id := FileID(a.obs.Certs.Cert.Digest); a.leaf != nil && a.issuedHere(a.leaf) {
+		if _, known := p.State.Ours[id]; !known { // it stays ours when the CA that issued it is no more
+			p.State.AddOurs(id, "cert", a.now)
+		}
+	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed {
 		sev := Warning
 		if a.leaf == nil || a.owner == Interim || a.owner.mine() && a.isDue(a.leaf) {
