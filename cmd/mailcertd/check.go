@@ -11,11 +11,19 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
+	var peer string
+	cmd := a.jsonFlag(&cobra.Command{
 		Use: "check", Args: noArgs,
 		Short: "everything that is wrong, and what ensure would do",
-		Long:  `Looks, and changes nothing. Exits with 1 when ensure would do something or a person must.`,
+		Long: `Looks, and changes nothing. Exits with 1 when ensure would do something or a person must.
+
+--peer asks another mail host instead: STARTTLS to that very host (no MX lookup)
+with our certificate, and what sendmail would log of it. Exits with 1 unless that
+is verify=OK. The peer's log has a line of it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("peer") {
+				return a.peer(cmd.Context(), peer)
+			}
 			cfg, err := a.load()
 			if err != nil {
 				return err
@@ -40,6 +48,8 @@ func (a *app) checkCommand() *cobra.Command {
 			return verdict(r.Plan)
 		},
 	})
+	cmd.Flags().StringVar(&peer, "peer", "", "what sendmail makes of the certificate of `host[:port]`")
+	return cmd
 }
 
 // checkReport is `check --json`, version 1. Times are UTC, RFC 3339.

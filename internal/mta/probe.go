@@ -33,27 +33,44 @@ type Served struct {
 // Probe connects, says EHLO and STARTTLS (RFC 3207), looks at the certificate
 // and says QUIT. It trusts nothing that it sees. Every step has a deadline.
 func Probe(ctx context.Context, addr, helo string) Served {
-	s := Served{Addr: addr}
+	s, _ := look(ctx, addr, helo, &tls.Config{})
+	return s
+}
+
+// session is what look learns beside Served.
+type session struct {
+	remote string // the address that answered, "" when none did
+	state  tls.ConnectionState
+	alert  error // what the other side answered to our QUIT, when it was a TLS alert
+}
+
+// look is Probe with the TLS configuration of the caller. Whom to trust is
+// never decided during the handshake: an expired or self-signed certificate
+// must be seen too. Nothing is sent but QUIT.
+func look(ctx context.Context, addr, helo string, conf *tls.Config) (Served, session) {
+	s, ses := Served{Addr: addr}, session{}
 	d := net.Dialer{Timeout: stepPatience}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		s.Refused = errors.Is(err, syscall.ECONNREFUSED)
 		s.Err = err
-		return s
+		return s, ses
 	}
 	defer conn.Close()
+	ses.remote = conn.RemoteAddr().String()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	if s.Err = s.dialogue(ctx, conn, helo); s.Err != nil {
+	conf.InsecureSkipVerify, conf.MinVersion = true, tls.VersionTLS10
+	if s.Err = s.dialogue(ctx, conn, helo, conf, &ses); s.Err != nil {
 		s.Err = fmt.Errorf("%s: %w", addr, s.Err)
 		if ctx.Err() != nil {
 			s.Err = fmt.Errorf("%w: %w", s.Err, ctx.Err())
 		}
 	}
-	return s
+	return s, ses
 }
 
-func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string) error {
+func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, conf *tls.Config, ses *session) error {
 	step := func() { // the context's own end is kept: it may have come already
 		if ctx.Err() == nil {
 			conn.SetDeadline(time.Now().Add(stepPatience))
@@ -94,24 +111,35 @@ func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string) error
 		return errors.New("STARTTLS: more was sent than the reply")
 	}
 	step()
-	// Looking is the purpose: an expired or self-signed certificate must be seen
-	// too. Nothing is sent but QUIT.
-	tc := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10})
+	tc := tls.Client(conn, conf)
 	if err := tc.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("TLS handshake: %w", err)
+		return fmt.Errorf("%w: %w", errHandshake, err)
 	}
-	if cs := tc.ConnectionState().PeerCertificates; len(cs) > 0 {
+	ses.state = tc.ConnectionState()
+	if cs := ses.state.PeerCertificates; len(cs) > 0 {
 		s.Leaf = cs[0]
 	}
 	step()
 	if _, err := tc.Write([]byte("QUIT\r\n")); err == nil {
-		_, _ = readReply(bufio.NewReaderSize(tc, maxReplyLine), 221)
+		// Under TLS 1.3 a server refuses a client's certificate only now.
+		_, err = readReply(bufio.NewReaderSize(tc, maxReplyLine), 221)
+		var op *net.OpError
+		if errors.As(err, &op) && op.Op == "remote error" {
+			ses.alert = op.Err
+		}
 	}
 	if s.Leaf == nil {
-		return errors.New("TLS handshake: no certificate was shown")
+		return fmt.Errorf("%w: no certificate was shown", errHandshake)
 	}
 	return nil
 }
+
+var errHandshake = errors.New("TLS handshake")
+
+// replyError is a well-formed reply with another code than was hoped for.
+type replyError struct{ line, want string }
+
+func (e replyError) Error() string { return fmt.Sprintf("reply %q, want %s", clip(e.line), e.want) }
 
 // readReply reads one SMTP reply (RFC 5321 4.2.1) and gives its lines without
 // the code; at least one. Another code than want is an error.
@@ -130,7 +158,7 @@ func readReply(r *bufio.Reader, want int) ([]string, error) {
 			return nil, fmt.Errorf("%q is no SMTP reply", clip(line))
 		}
 		if line[:3] != code {
-			return nil, fmt.Errorf("reply %q, want %s", clip(line), code)
+			return nil, replyError{line, code}
 		}
 		text := ""
 		if len(line) > 4 {

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+)
+
+// peerFor bounds the whole dialogue with another host.
+const peerFor = 30 * time.Second
+
+// unseen is what a client cannot know.
+const unseen = "what the peer makes of our certificate cannot be seen from here; it stands in its own log (STARTTLS=server)"
+
+// peer is `check --peer HOST[:PORT]`: what sendmail would log of a connection
+// to that host, with the certificate, key and trust that lie here.
+func (a *app) peer(ctx context.Context, target string) error {
+	host, port, err := hostPort(target)
+	if err != nil {
+		return usageError{fmt.Errorf("--peer %q: %w", target, err)}
+	}
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
+	certs := r.Observed.Certs
+	o := mta.PeerOptions{Host: host, Port: port, HELO: or(r.Plan.Facts.Name, "localhost"), Trusted: certs.Trusted(), Now: time.Now()}
+	if cs := certs.Cert.File.Certs; len(cs) > 0 {
+		o.Leaf = cs[0]
+	}
+	var trouble string
+	if key := certs.Key; o.Leaf != nil {
+		// As SSL_CTX_check_private_key(3) has it: a key that does not fit is none.
+		signer, err := pki.ParseKey(durable.Read(key.Node.Path, 1<<20).Data)
+		switch {
+		case !key.Node.Exists:
+			trouble = key.Node.Path + ": no such file"
+		case key.Key.Err != nil:
+			trouble = fmt.Sprintf("%s: %v", key.Node.Path, key.Key.Err)
+		case err != nil:
+			trouble = fmt.Sprintf("%s: %v", key.Node.Path, err)
+		case !pki.SamePublicKey(signer.Public(), o.Leaf.PublicKey):
+			trouble = key.Node.Path + ": does not belong to the certificate"
+		default:
+			o.Key = signer
+		}
+	}
+	pctx, cancel := context.WithTimeout(ctx, peerFor)
+	defer cancel()
+	found := mta.Peer(pctx, o)
+	if found.OwnTrouble == "" {
+		found.OwnTrouble = trouble
+	}
+	rep := describePeer(found, o)
+	rep.TrustUsed = r.Plan.Facts.NamesOurs
+	if a.json {
+		if err := a.printJSON(rep); err != nil {
+			return err
+		}
+	} else {
+		a.printPeer(rep)
+	}
+	if found.Verify != mta.VerifyOK {
+		return errTodo
+	}
+	return nil
+}
+
+// hostPort reads HOST, HOST:PORT, an IPv6 address, or [ADDRESS]:PORT. The port
+// is a number from 1 to 65535, 25 when none is named.
+func hostPort(s string) (host, port string, err error) {
+	host, port = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), "25"
+	if net.ParseIP(host) == nil && strings.Contains(s, ":") {
+		if host, port, err = net.SplitHostPort(s); err != nil {
+			return "", "", errors.New("want HOST or HOST:PORT, with an IPv6 address as [ADDRESS]:PORT")
+		}
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+		return "", "", fmt.Errorf("port %q: want a number from 1 to 65535", port)
+	}
+	if host = strings.TrimSuffix(host, "."); host == "" || strings.ContainsAny(host, " \t\r\n/@[]") {
+		return "", "", errors.New("want the name or the address of a host")
+	}
+	return host, port, nil
+}
+
+// peerReport is `check --peer --json`, version 1. Times are UTC, RFC 3339.
+type peerReport struct {
+	Version     int        `json:"version"`
+	Peer        string     `json:"peer"`              // as it was asked for, with the port
+	Address     string     `json:"address,omitempty"` // that answered
+	STARTTLS    bool       `json:"starttls"`          // it was offered
+	Verify      mta.Verify `json:"verify"`            // "" when the host did not answer as a mail host does
+	Reason      string     `json:"reason,omitempty"`  // verifymsg= of a FAIL
+	Error       string     `json:"error,omitempty"`
+	TLS         string     `json:"tls,omitempty"` // as sendmail writes it: TLSv1.3
+	Cipher      string     `json:"cipher,omitempty"`
+	Certificate *peerCert  `json:"certificate,omitempty"`
+	Named       bool       `json:"named"` // the certificate names the host; sendmail does not ask for it
+	NameError   string     `json:"name_error,omitempty"`
+	Asked       bool       `json:"asked_for_ours"`
+	Presented   bool       `json:"presented_ours"`
+	ListsOurs   bool       `json:"lists_our_issuer"` // in the CAs that it said it accepts
+	Refused     string     `json:"refused,omitempty"`
+	Own         ownReport  `json:"own"`
+	TrustUsed   bool       `json:"sendmail_names_these_files"` // sendmail.cf does
+}
+
+// peerCert is the peer's leaf.
+type peerCert struct {
+	Serial    string    `json:"serial"`
+	Subject   string    `json:"subject"`
+	Issuer    string    `json:"issuer"`
+	Names     []string  `json:"names"`
+	NotBefore time.Time `json:"not_before"`
+	NotAfter  time.Time `json:"not_after"`
+}
+
+// ownReport is our own chain, as a client's, judged by what we trust.
+type ownReport struct {
+	Serial  string     `json:"serial,omitempty"`
+	Verify  mta.Verify `json:"verify"` // "" for no certificate
+	Reason  string     `json:"reason,omitempty"`
+	Trouble string     `json:"trouble,omitempty"` // why it was not presented
+}
+
+func describePeer(r mta.PeerReport, o mta.PeerOptions) peerReport {
+	rep := peerReport{Version: 1, Peer: r.Addr, Address: r.Remote, STARTTLS: r.Offered, Verify: r.Verify, Reason: r.Reason,
+		Asked: r.Asked, Presented: r.Presented, ListsOurs: r.ListsOurs,
+		Own: ownReport{Verify: r.Own, Reason: r.OwnReason, Trouble: r.OwnTrouble}}
+	if r.Err != nil {
+		rep.Error = r.Err.Error()
+	}
+	if r.Alert != nil {
+		rep.Refused = r.Alert.Error()
+	}
+	if o.Leaf != nil {
+		rep.Own.Serial = fmt.Sprintf("%02X", o.Leaf.SerialNumber)
+	}
+	if len(r.Chain) == 0 {
+		return rep
+	}
+	rep.TLS, rep.Cipher = tlsName(r.Version), tls.CipherSuiteName(r.Cipher)
+	rep.Certificate = describePeerCert(r.Chain[0])
+	rep.Named = r.NameErr == nil
+	if r.NameErr != nil {
+		rep.NameError = r.NameErr.Error()
+	}
+	return rep
+}
+
+func describePeerCert(c *x509.Certificate) *peerCert {
+	return &peerCert{Serial: fmt.Sprintf("%02X", c.SerialNumber), Subject: pki.OneLine(c.RawSubject), Issuer: pki.OneLine(c.RawIssuer),
+		Names: nonNil(plan.CertNames(c)), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
+}
+
+// tlsName is SSL_get_version(3), which sendmail logs as version=.
+func tlsName(v uint16) string {
+	if v == tls.VersionTLS10 {
+		return "TLSv1"
+	}
+	return strings.Replace(tls.VersionName(v), "TLS ", "TLSv", 1)
+}
+
+func (a *app) printPeer(r peerReport) {
+	row := func(label, format string, args ...any) {
+		fmt.Fprintf(a.out, "%-13s %s\n", label, fmt.Sprintf(format, args...))
+	}
+	answered := ""
+	if r.Address != "" && r.Address != r.Peer {
+		answered = ", answered by " + r.Address
+	}
+	row("peer", "%s%s", r.Peer, answered)
+	switch {
+	case r.Verify == "" && r.Address == "":
+		row("verdict", "not reachable: %s", r.Error)
+		return
+	case r.Verify == "":
+		row("verdict", "no mail host answers: %s", r.Error)
+		return
+	case !r.STARTTLS:
+		row("verdict", "verify=%s: STARTTLS is not offered; mail to it goes in clear", r.Verify)
+		return
+	case r.Error != "":
+		row("verdict", "verify=%s: %s", r.Verify, r.Error)
+		return
+	case r.Reason != "":
+		row("verdict", "verify=%s, verifymsg=%s", r.Verify, r.Reason)
+	default:
+		row("verdict", "verify=%s", r.Verify)
+	}
+	row("TLS", "%s, %s", r.TLS, r.Cipher)
+	c := r.Certificate
+	row("certificate", "serial %s, %s", c.Serial, or(c.Subject, "no subject"))
+	row("", "issued by %s", c.Issuer)
+	row("", "%s to %s", c.NotBefore.Local().Format("2006-01-02 15:04"), c.NotAfter.Local().Format("2006-01-02 15:04"))
+	if r.Named {
+		row("name", "it names this host")
+	} else {
+		row("notice", "it does not name this host: %s; sendmail's verify= does not ask for that", r.NameError)
+	}
+	a.printOwn(r, row)
+	if !r.TrustUsed {
+		row("notice", "sendmail.cf does not name the files here: sendmail itself may judge by others")
+	}
+}
+
+// printOwn says what is known of our side.
+func (a *app) printOwn(r peerReport, row func(label, format string, args ...any)) {
+	switch {
+	case !r.Asked:
+		row("ours", "the peer did not ask for our certificate")
+	case r.Presented && r.ListsOurs:
+		row("ours", "the peer asked for our certificate and got serial %s; our issuer is among the CAs that it names", r.Own.Serial)
+	case r.Presented:
+		row("ours", "the peer asked for our certificate and got serial %s; our issuer is not among the CAs that it names", r.Own.Serial)
+	default:
+		row("ours", "the peer asked for our certificate and got none: %s", or(r.Own.Trouble, "there is none"))
+	}
+	switch {
+	case r.Own.Reason != "":
+		row("", "by our own trust it is verify=%s, verifymsg=%s", r.Own.Verify, r.Own.Reason)
+	case r.Own.Verify != "":
+		row("", "by our own trust it is verify=%s", r.Own.Verify)
+	}
+	if r.Refused != "" {
+		row("", "the peer ended the connection after the handshake: %s", r.Refused)
+	} else if r.Presented {
+		row("", "%s", unseen)
+	}
+}

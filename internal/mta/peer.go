@@ -1,0 +1,138 @@
+package mta
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"slices"
+	"time"
+)
+
+// Verify is what sendmail's ${verify} says of an outgoing connection (op.me,
+// section 5.5, macros).
+type Verify string
+
+// The values that Peer can come to.
+const (
+	VerifyOK       Verify = "OK"       // the chain leads to a CA that we trust
+	VerifyFail     Verify = "FAIL"     // it does not
+	VerifyNone     Verify = "NONE"     // no TLS: not offered, or refused for good
+	VerifyTemp     Verify = "TEMP"     // STARTTLS refused with a 4xx reply
+	VerifyProtocol Verify = "PROTOCOL" // STARTTLS answered with what is no answer
+	VerifySoftware Verify = "SOFTWARE" // the TLS handshake failed
+)
+
+// PeerOptions say whom to ask, what to trust and what to present.
+type PeerOptions struct {
+	Host string // name or address, as it is to stand in the certificate
+	Port string
+	HELO string // our own name
+	// Trusted are the certificates of CACertFile and those that CACertPath's
+	// hash links reach.
+	Trusted []*x509.Certificate
+	Leaf    *x509.Certificate // our certificate; nil: none is presented
+	Key     crypto.Signer     // its key; nil: none is presented
+	Now     time.Time         // the time at which chains are judged
+}
+
+// PeerReport is what was found. Err is why there was nothing to judge; Verify
+// is "" when no SMTP dialogue came so far as to EHLO's reply.
+type PeerReport struct {
+	Addr    string // host:port that was asked for
+	Remote  string // address:port that answered, "" when none did
+	Banner  string
+	Offered bool
+	Verify  Verify
+	Reason  string // verifymsg= of a FAIL, in OpenSSL's words
+	Err     error
+
+	Version uint16              // as crypto/tls has it, 0 without TLS
+	Cipher  uint16              // likewise
+	Chain   []*x509.Certificate // as the peer sent it, leaf first
+	NameErr error               // why the leaf does not name Host; sendmail does not ask
+
+	Asked      bool   // the peer asked for our certificate
+	Presented  bool   // and got it
+	ListsOurs  bool   // the list of CAs that it sent names one of our chain's issuers
+	Alert      error  // how it refused after the handshake, nil when it did not
+	Own        Verify // our chain as a client's, judged by Trusted; "" for no certificate
+	OwnReason  string
+	OwnTrouble string // why our certificate was not presented though there is one
+}
+
+// Peer does STARTTLS with a host as sendmail's client does, presents our
+// certificate when it is asked for one, and judges the chain that it is shown.
+// ctx bounds all of it, and every step has its own deadline.
+func Peer(ctx context.Context, o PeerOptions) PeerReport {
+	r := PeerReport{Addr: net.JoinHostPort(o.Host, o.Port)}
+	conf := &tls.Config{}
+	if net.ParseIP(o.Host) == nil { // RFC 6066 3: no addresses
+		conf.ServerName = o.Host
+	}
+	var own []*x509.Certificate
+	if o.Leaf != nil {
+		// sendmail loads the leaf alone; OpenSSL adds issuers from what is trusted
+		// (SSL_MODE_NO_AUTO_CHAIN in SSL_CTX_set_mode(3)).
+		own = buildChain([]*x509.Certificate{o.Leaf}, o.Trusted, o.Now).certs
+		r.Own = VerifyOK
+		if r.OwnReason = verifyChain(own[:1], o.Trusted, x509.ExtKeyUsageClientAuth, o.Now); r.OwnReason != "" {
+			r.Own = VerifyFail
+		}
+	}
+	conf.GetClientCertificate = func(req *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		r.Asked = true
+		c := &tls.Certificate{}
+		if o.Key == nil || len(own) == 0 {
+			return c, nil
+		}
+		for _, x := range own {
+			r.ListsOurs = r.ListsOurs || slices.ContainsFunc(req.AcceptableCAs, func(dn []byte) bool { return bytes.Equal(dn, x.RawIssuer) })
+			c.Certificate = append(c.Certificate, x.Raw)
+		}
+		c.PrivateKey, c.Leaf = o.Key, o.Leaf
+		// The list of CAs is advice: OpenSSL presents what it has.
+		anyCA := *req
+		anyCA.AcceptableCAs = nil
+		if err := anyCA.SupportsCertificate(c); err != nil {
+			r.OwnTrouble = err.Error()
+			return &tls.Certificate{}, nil
+		}
+		r.Presented = true
+		return c, nil
+	}
+	s, ses := look(ctx, r.Addr, o.HELO, conf)
+	r.Remote, r.Banner, r.Offered, r.Err, r.Alert = ses.remote, s.Banner, s.Offered, s.Err, ses.alert
+	r.Version, r.Cipher, r.Chain = ses.state.Version, ses.state.CipherSuite, ses.state.PeerCertificates
+	if r.Err != nil || !r.Offered {
+		r.Verify = without(s)
+		return r
+	}
+	r.NameErr = r.Chain[0].VerifyHostname(o.Host)
+	r.Verify = VerifyOK
+	if r.Reason = verifyChain(r.Chain, o.Trusted, x509.ExtKeyUsageServerAuth, o.Now); r.Reason != "" {
+		r.Verify = VerifyFail
+	}
+	return r
+}
+
+// without is ${verify} where no certificate was seen.
+func without(s Served) Verify {
+	var reply replyError
+	switch {
+	case !s.Offered && s.Err != nil:
+		return ""
+	case !s.Offered:
+		return VerifyNone
+	case errors.Is(s.Err, errHandshake):
+		return VerifySoftware
+	case errors.As(s.Err, &reply) && reply.line[0] == '4':
+		return VerifyTemp
+	case errors.As(s.Err, &reply) && reply.line[0] == '5':
+		return VerifyNone
+	}
+	return VerifyProtocol
+}

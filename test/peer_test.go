@@ -1,0 +1,246 @@
+package test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/test/bed"
+)
+
+// pair is a certificate and its key; nil stands for nobody's.
+type pair struct {
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+var peerSerial int64 = 1000
+
+// sign makes a certificate for name, by a CA or self-signed, with changes to
+// what is usual: valid from an hour ago for a day, for both purposes.
+func sign(t *testing.T, name string, by *pair, changes ...func(*x509.Certificate)) *pair {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peerSerial++
+	c := &x509.Certificate{SerialNumber: big.NewInt(peerSerial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	for _, change := range changes {
+		change(c)
+	}
+	if by == nil {
+		by = &pair{c, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, by.cert, key.Public(), by.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return &pair{c, key}
+}
+
+func authority(c *x509.Certificate) {
+	c.IsCA, c.BasicConstraintsValid, c.DNSNames, c.ExtKeyUsage = true, true, nil, nil
+	c.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+}
+
+func expired(c *x509.Certificate)   { c.NotBefore, c.NotAfter = c.NotBefore.Add(-time.Hour), c.NotBefore }
+func inFuture(c *x509.Certificate)  { c.NotBefore = c.NotBefore.Add(2 * time.Hour) }
+func forClient(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }
+
+// put writes a host's files; a nil leaf leaves it without any.
+func (p *pair) put(t *testing.T, h *bed.Host, trust ...*pair) {
+	t.Helper()
+	if err := os.RemoveAll(h.Path("/etc/mail/certs")); err != nil {
+		t.Fatal(err)
+	}
+	if p == nil {
+		return
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bundle := ""
+	for _, c := range trust {
+		bundle += certPEM(c)
+	}
+	write(t, h.Path("/etc/mail/certs/host.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
+	write(t, h.Path("/etc/mail/certs/host.cert"), certPEM(p), 0o644)
+	write(t, h.Path("/etc/mail/certs/cacert.pem"), bundle, 0o644)
+}
+
+func certPEM(p *pair) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw}))
+}
+
+// peerSaid is what the test reads of check --peer --json.
+type peerSaid struct {
+	Version   int
+	STARTTLS  bool
+	Verify    string
+	Reason    string
+	Error     string
+	TLS       string
+	Named     bool
+	Presented bool `json:"presented_ours"`
+	ListsOurs bool `json:"lists_our_issuer"`
+	Own       struct{ Verify, Reason string }
+}
+
+func checkPeer(t *testing.T, h *bed.Host, m, target string) peerSaid {
+	t.Helper()
+	cmd := h.Command(m, "check", "--json", "--peer", target)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	var said peerSaid
+	if jerr := json.Unmarshal(out, &said); jerr != nil || said.Version != 1 {
+		t.Fatalf("%s: check --peer %s: %v, %v\n%s%s", h.Name, target, err, jerr, out, errs.String())
+	}
+	if (err == nil) != (said.Verify == "OK") || cmd.ProcessState.ExitCode() > 1 {
+		t.Errorf("%s: check --peer %s: %v with verify=%s", h.Name, target, err, said.Verify)
+	}
+	return said
+}
+
+var (
+	verifyLine = regexp.MustCompile(`STARTTLS=(client|server), relay=.*, version=([^,]*), verify=([A-Z]+),`)
+	reasonLine = regexp.MustCompile(`STARTTLS=client, cert-subject=.*, verifymsg=(.*)`)
+)
+
+// logged is what sendmails have logged of one mail.
+type logged struct{ version, verify, msg string }
+
+// mailed sends a mail and gives what the client's log says of TLS, and the
+// server's verify=. A mail that was accepted without any such line went in
+// clear: verify is NONE.
+func mailed(t *testing.T, from, to *bed.Host) (client logged, server string) {
+	t.Helper()
+	before, there := len(from.Log()), len(to.Log())
+	cmd := from.Command(bed.Sendmail, "-Am", "-oi", "-f", "root@"+from.Name, "alice@"+to.Name)
+	cmd.Stdin = strings.NewReader("Subject: hello\n\nhello\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	sent := regexp.MustCompile(`to=alice@` + to.Name + `,.*mailer=esmtp,.*stat=Sent`)
+	var lines string
+	bed.Wait(t, "the mail to be sent by "+from.Name, func() error {
+		if lines = from.Log()[before:]; sent.MatchString(lines) {
+			return nil
+		}
+		return fmt.Errorf("not yet:\n%s", lines)
+	})
+	client.verify = "NONE"
+	if f := verifyLine.FindStringSubmatch(lines); f != nil {
+		client.version, client.verify = f[2], f[3]
+	}
+	if f := reasonLine.FindStringSubmatch(lines); f != nil && f[1] != "ok" {
+		client.msg = f[1]
+	}
+	if client.verify == "NONE" {
+		return client, "NONE"
+	}
+	bed.Wait(t, "verify= in the log of "+to.Name, func() error {
+		for _, f := range verifyLine.FindAllStringSubmatch(to.Log()[there:], -1) {
+			if f[1] == "server" {
+				server = f[3]
+				return nil
+			}
+		}
+		return fmt.Errorf("not yet:\n%s", to.Log()[there:])
+	})
+	return client, server
+}
+
+// check --peer says of another host what the real sendmail then logs of it, in
+// both directions.
+func TestPeerVerdict(t *testing.T) {
+	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
+	m := bed.Binary(t, "")
+	bed.Connect(t, a, b)
+	root, other := sign(t, "Test CA", nil, authority), sign(t, "Other CA", nil, authority)
+	oldRoot := sign(t, "Old CA", nil, authority, expired)
+	middle := sign(t, "Middle CA", root, authority)
+	far := sign(t, "Far CA", other, authority)
+	nameA, nameB := a.Name, b.Name
+	own := sign(t, nameB, nil)
+	const selfInChain, noIssuer = "self-signed certificate in certificate chain", "unable to get local issuer certificate"
+	for _, c := range []struct {
+		name     string
+		b        *pair
+		bTrusts  []*pair
+		aTrusts  []*pair  // besides root
+		toB, toA []string // verify=, verifymsg=
+		ownB     string   // what is wrong with b's chain by b's own trust
+		unnamed  bool     // b's certificate does not name it
+	}{
+		{name: "same CA", b: sign(t, nameB, root), bTrusts: []*pair{root}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "different CAs, sent along", b: sign(t, nameB, other), bTrusts: []*pair{other}, toB: []string{"FAIL", selfInChain}, toA: []string{"FAIL", selfInChain}},
+		{name: "different CAs, not sent", b: sign(t, nameB, other), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "both trust both", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aTrusts: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "expired", b: sign(t, nameB, root, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: "certificate has expired"},
+		{name: "expired, of another CA", b: sign(t, nameB, other, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "of an expired CA", b: sign(t, nameB, oldRoot), bTrusts: []*pair{root}, aTrusts: []*pair{oldRoot}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "not yet valid", b: sign(t, nameB, root, inFuture), bTrusts: []*pair{root}, toB: []string{"FAIL", "certificate is not yet valid"}, toA: []string{"OK", ""}, ownB: "certificate is not yet valid"},
+		{name: "self-signed", b: own, bTrusts: []*pair{root}, toB: []string{"FAIL", "self-signed certificate"}, toA: []string{"OK", ""}, ownB: "self-signed certificate"},
+		{name: "self-signed and trusted", b: own, bTrusts: []*pair{root}, aTrusts: []*pair{own}, toB: []string{"OK", ""}, toA: []string{"OK", ""}, ownB: "self-signed certificate"},
+		{name: "for clients only", b: sign(t, nameB, root, forClient), bTrusts: []*pair{root}, toB: []string{"FAIL", "unsuitable certificate purpose"}, toA: []string{"OK", ""}},
+		{name: "intermediate sent along", b: sign(t, nameB, middle), bTrusts: []*pair{root, middle}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "intermediate not sent", b: sign(t, nameB, middle), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "intermediate of ours", b: sign(t, nameB, middle), bTrusts: []*pair{root}, aTrusts: []*pair{middle}, toB: []string{"OK", ""}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "intermediate trusted, its root unknown", b: sign(t, nameB, far), bTrusts: []*pair{root}, aTrusts: []*pair{far}, toB: []string{"FAIL", "unable to get issuer certificate"}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "another name", b: sign(t, "else.example.test", root), bTrusts: []*pair{root}, toB: []string{"OK", ""}, toA: []string{"OK", ""}, unnamed: true},
+		{name: "no files", toB: []string{"NONE", ""}, toA: []string{"FAIL", selfInChain}, unnamed: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sign(t, nameA, root).put(t, a, append([]*pair{root}, c.aTrusts...)...)
+			c.b.put(t, b, c.bTrusts...)
+			for _, h := range []*bed.Host{a, b} {
+				h.Start(t)
+				defer h.Stop()
+			}
+			for _, d := range []struct {
+				from, to *bed.Host
+				want     []string
+				named    bool
+				own      string
+			}{{a, b, c.toB, !c.unnamed, ""}, {b, a, c.toA, true, c.ownB}} {
+				said := checkPeer(t, d.from, m, d.to.Name)
+				log, server := mailed(t, d.from, d.to)
+				if log.verify != d.want[0] || log.msg != d.want[1] {
+					t.Errorf("%s logs %+v, want %q", d.from.Name, log, d.want)
+				}
+				if said.Verify != log.verify || said.Reason != log.msg || said.TLS != log.version || said.STARTTLS != (log.verify != "NONE") {
+					t.Errorf("%s: check says %+v, sendmail %+v", d.from.Name, said, log)
+				}
+				if said.Own.Reason != d.own || said.Presented != (server == "OK" || server == "FAIL") {
+					t.Errorf("%s: of our own %+v, the peer logs verify=%s", d.from.Name, said, server)
+				}
+				if c.toA[0] == "OK" && c.toB[0] == "OK" && server != "OK" {
+					t.Errorf("%s logs verify=%s", d.to.Name, server)
+				}
+				if said.Named != d.named {
+					t.Errorf("%s: named %v", d.from.Name, said.Named)
+				}
+			}
+		})
+	}
+}
