@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,7 @@ func (m *Memory) Forget() {
 type database struct {
 	node     durable.Node // index.txt, without Data
 	whole    bool         // index.txt is empty or ends with a line feed
+	lines    int          // line feeds in index.txt
 	rows     []Entry
 	torn     bool
 	names    []string       // SERIAL.pem, in no order once some were added
@@ -70,6 +72,7 @@ func (m *Memory) database(dir string) (*database, error) {
 	rows, torn := ParseIndex(n.Data)
 	db.torn = torn
 	db.whole = len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n'
+	db.lines = bytes.Count(n.Data, []byte("\n"))
 	n.Data = nil
 	db.node = n
 	for _, e := range rows {
