@@ -188,7 +188,7 @@ func live(t testing.TB, program []byte) map[string]int {
 
 // generations is a life with three of them: the memory of who signed what has
 // to follow their numbers.
-var generations = script("issue", "start next", "promote", "issue", "issue", "start next", "promote", "issue", "revoke", "openssl ca", "torn row", "issue")
+var generations = script("issue", "start next", "promote", "time", "issue", "time", "issue", "start next", "promote", "time", "issue", "revoke", "openssl ca", "torn row", "issue")
 
 func script(names ...string) (program []byte) {
 	for _, name := range names {
