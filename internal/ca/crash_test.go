@@ -5,11 +5,17 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 )
 
 type death struct{}
@@ -37,36 +43,225 @@ func dies(f func()) (died bool) {
 	return false
 }
 
-// After a crash at any operation the directory heals by the next call, no
-// serial is used twice, and openssl goes on working.
-func TestCrashes(t *testing.T) {
+// disaster is an operation that a crash may cut short.
+type disaster struct {
+	name   string
+	before func(*testing.T, Options) // what is there already; nil: no CA at all
+	do     func(*durable.Disk, Options) error
+	done   []error // what the operation says when it is called again after its end
+	// half fails the test when the directory, healed after a crash, is neither
+	// as it was before nor as it shall be.
+	half func(*testing.T, Options)
+	// after looks at the directory when the operation was done again.
+	after func(*testing.T, Options)
+}
+
+var heir, _ = pki.GenerateKey(pki.ECDSAP256, rand.Reader)
+
+// disasters is made anew for every crash point: its functions remember what
+// they saw.
+func disasters(t *testing.T) []disaster {
 	ctx := context.Background()
-	for _, act := range []struct {
-		name string
-		made bool
-		do   func(*durable.Disk, Options) error
-	}{
-		{"init", false, func(d *durable.Disk, o Options) error { _, err := Init(ctx, d, o, rand.Reader, start); return err }},
-		{"issue", true, func(d *durable.Disk, o Options) error {
+	one := func(t *testing.T, o Options) { issue(t, &durable.Disk{}, o, start) }
+	session := func(d *durable.Disk, o Options, f func(*Session) error) error {
+		s, err := Open(ctx, d, o)
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		return f(s)
+	}
+	see := func(o Options) Observed { return Observe(o.Dir, Filter{Name: o.Host}) }
+	next := func(t *testing.T, o Options) { // the third generation waits
+		one(t, o)
+		if _, err := NextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+			t.Fatal(err)
+		}
+		one(t, o)
+		if _, err := StartNext(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	revoke := func(d *durable.Disk, o Options) error {
+		return session(d, o, func(s *Session) error { return s.Revoke(big.NewInt(1), "superseded", start.Add(time.Hour)) })
+	}
+	var was, then Observed
+	var rows, key []byte
+	remember := func(o Options) {
+		was = see(o)
+		rows, _ = os.ReadFile(filepath.Join(o.Dir, indexName))
+		key, _ = os.ReadFile(filepath.Join(o.Dir, keyName))
+	}
+	lists := func(t *testing.T, o Options, all bool) {
+		obs := see(o)
+		number := readSerial(filepath.Join(o.Dir, crlNumName))
+		for _, l := range obs.CRL.Lists {
+			if l.List == nil {
+				if durable.Look(l.Path).Exists || all {
+					t.Errorf("%s is missing or half a list", l.Path)
+				}
+				continue
+			}
+			if n := len(l.List.RevokedCertificateEntries); n != 1 || number == nil || l.List.Number.Cmp(number) >= 0 {
+				t.Errorf("%s: %d entries, number %v, the next one is %v", l.Path, n, l.List.Number, number)
+			}
+		}
+		if all && obs.CRL.Behind {
+			t.Error("a list is behind")
+		}
+	}
+	return []disaster{
+		{name: "init", do: func(d *durable.Disk, o Options) error { _, err := Init(ctx, d, o, rand.Reader, start); return err },
+			done: []error{ErrExists},
+			half: func(t *testing.T, o Options) { key, _ = os.ReadFile(filepath.Join(o.Dir, keyName)) },
+			after: func(t *testing.T, o Options) {
+				if now, _ := os.ReadFile(filepath.Join(o.Dir, keyName)); key != nil && !bytes.Equal(key, now) {
+					t.Error("the key was made twice")
+				}
+			}},
+		{name: "issue", before: one, do: func(d *durable.Disk, o Options) error {
 			_, err := Issue(ctx, d, o, Request{Public: newKey(t).Public(), Name: o.Host, Days: 90}, rand.Reader, start)
 			return err
 		}},
-		{"generation", true, func(d *durable.Disk, o Options) error {
+		{name: "generation", before: one, do: func(d *durable.Disk, o Options) error {
 			_, err := NextGeneration(ctx, d, o, rand.Reader, start)
 			return err
 		}},
-	} {
+		{name: "revoke", before: func(t *testing.T, o Options) { one(t, o); one(t, o); remember(o) }, do: revoke, done: []error{ErrRevoked},
+			half: func(t *testing.T, o Options) {
+				now, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
+				if obs := see(o); !bytes.Equal(now, rows) && (obs.Index[0].Status != Revoked || obs.Index[0].Reason != "superseded" || !obs.Index[0].Revoked.Equal(start.Add(time.Hour))) {
+					t.Errorf("half a revocation:\n%s", now)
+				}
+			},
+			after: func(t *testing.T, o Options) {
+				now, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
+				if _, second, _ := bytes.Cut(rows, []byte("\n")); see(o).Index[0].Status != Revoked || !bytes.HasSuffix(now, second) {
+					t.Errorf("another row changed:\n%s", now)
+				}
+			}},
+		{name: "crl", before: func(t *testing.T, o Options) {
+			one(t, o)
+			if _, err := NextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(revoke(&durable.Disk{}, o), WriteCRL(ctx, &durable.Disk{}, o, rand.Reader, start)); err != nil {
+				t.Fatal(err)
+			}
+			one(t, o)
+		}, do: func(d *durable.Disk, o Options) error { return WriteCRL(ctx, d, o, rand.Reader, start.Add(time.Hour)) },
+			half: func(t *testing.T, o Options) { lists(t, o, false) },
+			after: func(t *testing.T, o Options) {
+				lists(t, o, true)
+				if n := see(o).CRL.Lists[0].List.Number.Int64(); n < 2 {
+					t.Errorf("number %d", n)
+				}
+			}},
+		{name: "replace", before: one, do: func(d *durable.Disk, o Options) error {
+			return session(d, o, func(s *Session) error {
+				_, _, err := s.Sign(Ask{Request: pki.Request{Public: heir.Public(), CommonName: o.Host, DNSNames: []string{o.Host}}, Days: 90, Replace: true}, rand.Reader, start)
+				return err
+			})
+		},
+			half: func(t *testing.T, o Options) {
+				if len(see(o).Issued) == 0 {
+					t.Error("the old certificate is revoked and the new one is not there")
+				}
+			},
+			after: func(t *testing.T, o Options) {
+				obs := see(o)
+				if len(obs.Issued) != 1 || !pki.SamePublicKey(obs.Issued[0].Cert.PublicKey, heir.Public()) || obs.Index[0].Status != Revoked || len(obs.Index) != 2 {
+					t.Errorf("%d serve, %d rows, the old one is %c", len(obs.Issued), len(obs.Index), obs.Index[0].Status)
+				}
+			}},
+		{name: "start next", before: func(t *testing.T, o Options) { one(t, o); remember(o) },
+			do: func(d *durable.Disk, o Options) error { _, err := StartNext(ctx, d, o, rand.Reader, start); return err },
+			half: func(t *testing.T, o Options) {
+				then = see(o)
+				key, _ = os.ReadFile(filepath.Join(o.Dir, nextName, keyName))
+			},
+			after: func(t *testing.T, o Options) {
+				obs := see(o)
+				made, _ := os.ReadFile(filepath.Join(o.Dir, nextName, keyName))
+				k, err := readKey(filepath.Join(o.Dir, nextName, keyName), nil)
+				switch {
+				case err != nil || !obs.HasNext() || !pki.SamePublicKey(k.Public(), obs.Next.Cert.PublicKey) || !pki.SamePublicKey(k.Public(), obs.Next.Cross.PublicKey):
+					t.Errorf("key and certificates do not belong together: %v", err)
+				case key != nil && !bytes.Equal(key, made):
+					t.Error("the key was made twice")
+				case then.HasNext() && !then.Next.Cert.Equal(obs.Next.Cert):
+					t.Error("a second next generation")
+				case obs.Next.Cross.CheckSignatureFrom(was.Current.Cert) != nil || !obs.Current.Cert.Equal(was.Current.Cert) || len(obs.Older) != 0:
+					t.Error("the generation in force changed")
+				}
+			}},
+		{name: "promote", before: func(t *testing.T, o Options) {
+			next(t, o)
+			if err := WriteCRL(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+				t.Fatal(err)
+			}
+			remember(o)
+		},
+			do: func(d *durable.Disk, o Options) error { _, err := Promote(ctx, d, o); return err }, done: []error{fs.ErrNotExist},
+			half: func(t *testing.T, o Options) {
+				obs := see(o)
+				obs.Older = slices.DeleteFunc(obs.Older, func(g Generation) bool { return g.Cert == nil && !g.HasKey })
+				old, promoted := obs.Current.Cert.Equal(was.Current.Cert), obs.Current.Cert.Equal(was.Next.Cert)
+				switch {
+				case old && (!obs.HasNext() || len(obs.Older) != 1), promoted && (obs.HasNext() || len(obs.Older) != 2), !old && !promoted:
+					t.Errorf("old %v, new %v, next %v, %d older", old, promoted, obs.HasNext(), len(obs.Older))
+				}
+			},
+			after: func(t *testing.T, o Options) {
+				obs := see(o)
+				kept, _ := os.ReadFile(filepath.Join(o.Dir, "gen-2", keyName))
+				left, _ := os.ReadDir(filepath.Join(o.Dir, nextName))
+				switch {
+				case !obs.Current.Cert.Equal(was.Next.Cert) || obs.HasNext() || len(left) > 0:
+					t.Error("not in force, or next is left")
+				case len(obs.Older) != 2 || !obs.Older[0].Cert.Equal(was.Current.Cert) || !obs.Older[1].Cert.Equal(was.Older[0].Cert) || !bytes.Equal(kept, key) || obs.Older[0].Cross == nil:
+					t.Error("the generations before are not whole")
+				case obs.Older[0].LastLeaf.IsZero() || len(obs.CRL.Lists) != 3 || obs.CRL.Lists[1].List == nil:
+					t.Error("the generation before lost its leaf or its list")
+				}
+			}},
+		{name: "enrol", before: func(t *testing.T, o Options) {
+			one(t, o)
+			if err := Members(ctx, &durable.Disk{}, o.Dir, Enrol("a.example.org", nil, start)); err != nil {
+				t.Fatal(err)
+			}
+		}, do: func(d *durable.Disk, o Options) error {
+			return Members(ctx, d, o.Dir, Enrol("b.example.org", []string{"192.0.2.7"}, start))
+		},
+			half: func(t *testing.T, o Options) {
+				if m := see(o).Members; len(m) == 0 || len(m) > 2 || m[0].Name != "a.example.org" {
+					t.Errorf("%+v", m)
+				}
+			},
+			after: func(t *testing.T, o Options) {
+				if m := see(o).Members; len(m) != 2 || m[1].Name != "b.example.org" || len(m[1].AltNames) != 1 {
+					t.Errorf("%+v", m)
+				}
+			}},
+	}
+}
+
+// After a crash at any operation the directory heals by the next call, is as
+// before or as it shall be, and the operation can be done again: no serial is
+// used twice, no key is lost, openssl and Prune go on working.
+func TestCrashes(t *testing.T) {
+	ctx := context.Background()
+	for i, act := range disasters(t) {
 		t.Run(act.name, func(t *testing.T) {
 			crashes := 0
-			for n := int64(1); ; n++ {
-				o := options(filepath.Join(t.TempDir(), "CA"))
-				if act.made {
+			for n := int64(1); !t.Failed(); n++ {
+				act, o := disasters(t)[i], options(filepath.Join(t.TempDir(), "CA"))
+				if act.before != nil {
 					if _, err := Init(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
 						t.Fatal(err)
 					}
-					issue(t, &durable.Disk{}, o, start)
+					act.before(t, o)
 				}
-				var key []byte
 				if !dies(func() {
 					if err := act.do(stopAt(n), o); err != nil {
 						t.Fatalf("point %d: %v", n, err)
@@ -75,37 +270,64 @@ func TestCrashes(t *testing.T) {
 					break
 				}
 				crashes++
-				key, _ = os.ReadFile(filepath.Join(o.Dir, keyName))
-				if act.made {
-					if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir); err != nil {
-						t.Fatalf("point %d: %v", n, err)
-					}
-				} else if err := act.do(&durable.Disk{}, o); err != nil && !errors.Is(err, ErrExists) {
-					t.Fatalf("point %d: %v", n, err)
-				}
-				if now, _ := os.ReadFile(filepath.Join(o.Dir, keyName)); !act.made && key != nil && !bytes.Equal(key, now) {
-					t.Fatalf("point %d: the key was made twice", n)
-				}
-				obs := Observe(o.Dir, Filter{Name: o.Host})
-				if obs.Status != Complete || len(obs.Faults) > 0 {
-					t.Fatalf("point %d: %v, %v", n, obs.Status, obs.Faults)
-				}
-				issue(t, &durable.Disk{}, o, start)
-				obs = Observe(o.Dir, Filter{Name: o.Host})
-				seen := map[string]bool{}
-				for _, e := range obs.Index {
-					if seen[FormatSerial(e.Serial)] {
-						t.Fatalf("point %d: serial %v twice", n, e.Serial)
-					}
-					seen[FormatSerial(e.Serial)] = true
-				}
-				if len(obs.Faults) > 0 || len(obs.Issued) != len(obs.Index) {
-					t.Fatalf("point %d: %d rows, %d certificates, %v", n, len(obs.Index), len(obs.Issued), obs.Faults)
-				}
+				t.Run(fmt.Sprint(n), func(t *testing.T) { act.survive(t, o) })
 			}
 			if crashes < 5 {
 				t.Errorf("only %d crash points", crashes)
 			}
 		})
+	}
+}
+
+func (act disaster) survive(t *testing.T, o Options) {
+	ctx := context.Background()
+	sound := func() Observed {
+		t.Helper()
+		obs := Observe(o.Dir, Filter{Name: o.Host})
+		if obs.Status != Complete || len(obs.Faults) > 0 {
+			t.Fatalf("%v, %v", obs.Status, obs.Faults)
+		}
+		return obs
+	}
+	if act.before != nil {
+		if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir); err != nil {
+			t.Fatal(err)
+		}
+		sound()
+	}
+	if act.half != nil {
+		act.half(t, o)
+	}
+	if act.before == nil || act.after != nil {
+		if err := act.do(&durable.Disk{}, o); err != nil && !slices.ContainsFunc(act.done, func(e error) bool { return errors.Is(err, e) }) {
+			t.Fatalf("once more: %v", err)
+		}
+		sound()
+	}
+	if act.after != nil {
+		act.after(t, o)
+	}
+	last := issue(t, &durable.Disk{}, o, start)
+	obs := sound()
+	seen, valid := map[string]bool{}, 0
+	for _, e := range obs.Index {
+		if seen[FormatSerial(e.Serial)] {
+			t.Fatalf("serial %v twice", e.Serial)
+		}
+		seen[FormatSerial(e.Serial)] = true
+		if e.Status == Valid {
+			valid++
+		}
+	}
+	if len(obs.Issued) != valid {
+		t.Fatalf("%d valid rows, %d certificates", valid, len(obs.Issued))
+	}
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+	sound()
+	if err := Prune(ctx, &durable.Disk{}, o.Dir, last.NotAfter.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if obs := sound(); len(obs.Older) != 0 {
+		t.Errorf("after Prune: %d older", len(obs.Older))
 	}
 }

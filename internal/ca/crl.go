@@ -3,11 +3,14 @@ package ca
 import (
 	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -119,7 +122,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	var entries []x509.RevocationListEntry
 	for _, e := range s.obs.Index {
 		if e.Err == nil && e.Status == Revoked {
-			entries = append(entries, x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC(), ReasonCode: Reasons()[e.Reason]})
+			entries = append(entries, e.listed())
 		}
 	}
 	numberPath := filepath.Join(dir, crlNumName)
@@ -156,6 +159,25 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	}
 	s.obs.CRL = observeCRL(dir, &s.obs)
 	return nil
+}
+
+// listed is the row in a CRL. Beside the reasons of Reasons openssl writes
+// removeFromCRL, and with -crl_hold, -crl_compromise and -crl_CA_compromise a
+// word of its own with an argument: an instruction, which RFC 5280 has no more,
+// or the time of the compromise, which becomes the invalidity date (5.3.2).
+func (e Entry) listed() x509.RevocationListEntry {
+	word, arg, _ := strings.Cut(e.Reason, ",")
+	code, known := Reasons()[word]
+	if !known {
+		code = map[string]int{"holdInstruction": 6, "keyTime": 1, "CAkeyTime": 2, "removeFromCRL": 8}[word]
+	}
+	l := x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC(), ReasonCode: code}
+	if at, err := parseTime(arg); err == nil && (word == "keyTime" || word == "CAkeyTime") {
+		if der, err := asn1.MarshalWithParams(at, "generalized"); err == nil {
+			l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 24}, Value: der}}
+		}
+	}
+	return l
 }
 
 // crlIssuer lets a CA sign its list whose certificate says nothing of key

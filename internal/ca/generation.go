@@ -122,13 +122,7 @@ func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.R
 // dropNext removes next/, whose certificate is in force. The key goes first: it
 // would be taken up again without a certificate.
 func dropNext(disk *durable.Disk, dir string) error {
-	next := filepath.Join(dir, nextName)
-	for _, name := range []string{keyName, crossName, certName} {
-		if err := disk.Remove(filepath.Join(next, name)); err != nil {
-			return err
-		}
-	}
-	if err := disk.Remove(next); err != nil {
+	if err := disk.RemoveDir(filepath.Join(dir, nextName), keyName, crossName, certName); err != nil {
 		return err
 	}
 	return disk.SyncDir(dir)
@@ -139,7 +133,9 @@ func dropNext(disk *durable.Disk, dir string) error {
 func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificate) error {
 	n := 1
 	for _, g := range obs.Older {
-		n = max(n, g.N+1)
+		if g.Cert != nil || g.HasKey { // else an interrupted call made the folder, and no more
+			n = max(n, g.N+1)
+		}
 	}
 	to := filepath.Join(dir, fmt.Sprintf("gen-%d", n))
 	if err := disk.Mkdir(to, dirMode); err != nil {
@@ -192,12 +188,7 @@ func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) e
 		if !g.ended(now) {
 			continue
 		}
-		for _, name := range []string{keyName, crlName, crossName, certName} {
-			if err := disk.Remove(filepath.Join(g.Dir, name)); err != nil {
-				return err
-			}
-		}
-		if err := disk.Remove(g.Dir); err != nil {
+		if err := disk.RemoveDir(g.Dir, keyName, crlName, crossName, certName); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"math/big"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,7 @@ func (m *Memory) Forget() {
 type database struct {
 	node     durable.Node // index.txt, without Data
 	whole    bool         // index.txt is empty or ends with a line feed
+	lines    int          // line feeds in index.txt
 	rows     []Entry
 	torn     bool
 	bySerial map[string]int // row by FormatSerial; nil until somebody asks for one
@@ -60,7 +62,8 @@ func (m *Memory) database(dir string) (*database, error) {
 	certs := durable.Look(certsPath) // before it is listed: what changes meanwhile is read again
 	n := durable.Read(indexPath, maxIndex)
 	rows, torn := ParseIndex(n.Data)
-	db := &database{torn: torn, whole: len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n', highest: new(big.Int), rows: rows}
+	db := &database{torn: torn, whole: len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n', highest: new(big.Int), rows: rows,
+		lines: bytes.Count(n.Data, []byte("\n"))}
 	n.Data = nil
 	db.node = n
 	for i := range rows {

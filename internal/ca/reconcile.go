@@ -166,9 +166,14 @@ func lastLine(data []byte) int {
 	return 0
 }
 
-// entryFor is the row of a certificate that was just issued.
+// entryFor is the row of a certificate that was just issued. An empty subject
+// stands there as the serial number, as openssl has it.
 func entryFor(c *x509.Certificate) Entry {
-	return Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown", Subject: pki.OneLine(c.RawSubject)}
+	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown", Subject: pki.OneLine(c.RawSubject)}
+	if e.Subject == "" {
+		e.Subject = FormatSerial(e.Serial)
+	}
+	return e
 }
 
 func writeSerial(disk *durable.Disk, dir string, n *big.Int) error {

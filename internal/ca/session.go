@@ -140,15 +140,21 @@ func (s *Session) addRow(c *x509.Certificate) error {
 		}
 	}
 	if db.node.Kind != durable.File || !db.whole || db.torn {
-		data := formatIndex(append(slices.Clone(db.rows), e))
-		if err := s.disk.Replace(path, data, publicMode); err != nil {
+		rows := append(slices.Clone(db.rows), e)
+		if err := s.disk.Replace(path, formatIndex(rows), publicMode); err != nil {
 			return err
 		}
+		for i := range rows { // comments and empty lines are gone
+			rows[i].Line = i + 1
+		}
+		db.rows, db.lines = rows[:len(db.rows)], len(db.rows)
 		db.whole, db.torn = true, false
 		db.node = durable.Look(path)
 	} else if err := s.disk.Append(path, formatIndex([]Entry{e})); err != nil {
 		return err
 	}
+	db.lines++
+	e.Line = db.lines
 	db.addRow(e)
 	return nil
 }

@@ -255,7 +255,7 @@ func permitted(t, ca *x509.Certificate) error {
 	}
 	for _, n := range t.DNSNames {
 		ok := slices.ContainsFunc(ca.PermittedDNSDomains, func(d string) bool {
-			d = strings.TrimPrefix(d, ".")
+			d = strings.ToLower(strings.TrimPrefix(d, ".")) // as a person may have written it into a CA made by hand
 			return n == d || strings.HasSuffix(n, "."+d)
 		})
 		if !ok {

@@ -209,6 +209,22 @@ func (d *Disk) Remove(path string) error {
 	return nil
 }
 
+// RemoveDir removes these files of a directory in this order, each with what an
+// interrupted Replace left of it, and then the directory. Another file in it is
+// an error. Its parent is not synced.
+func (d *Disk) RemoveDir(dir string, names ...string) error {
+	for _, name := range names {
+		for _, n := range []string{tempName(name), name} {
+			if path := filepath.Join(dir, n); n == name || Look(path).Kind != Missing {
+				if err := d.Remove(path); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return d.Remove(dir)
+}
+
 // Chmod sets the mode of a file or directory that is no link and syncs it.
 func (d *Disk) Chmod(path string, mode fs.FileMode) error {
 	return d.onFile("chmod", path, func(f *os.File) error { return f.Chmod(mode) })

@@ -1,0 +1,226 @@
+package ca
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"fmt"
+	"math/big"
+	mathrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// history is a CA to which things happen: what mailcertd does, with a memory,
+// and what others do behind its back.
+type history struct {
+	t   testing.TB
+	o   Options
+	d   *durable.Disk
+	now time.Time
+	csr string
+}
+
+type event struct {
+	name string
+	do   func(h *history, arg int) error
+}
+
+// events are what may happen. arg chooses among rows. An error says that it
+// could not happen now.
+var events = []event{
+	{"issue", func(h *history, arg int) error {
+		req := request(h.t)
+		req.Name = fmt.Sprintf("h%d.example.org", arg%3)
+		_, err := Issue(context.Background(), h.d, h.o, req, rand.Reader, h.now)
+		return err
+	}},
+	{"issue", func(h *history, _ int) error {
+		_, err := Issue(context.Background(), h.d, h.o, request(h.t), rand.Reader, h.now)
+		return err
+	}},
+	{"revoke", func(h *history, arg int) error {
+		return h.session(func(s *Session) error { return s.Revoke(big.NewInt(int64(1+arg%6)), "superseded", h.now) })
+	}},
+	{"replace", func(h *history, _ int) error {
+		return h.session(func(s *Session) error {
+			ask := Ask{Request: pki.Request{Public: newKey(h.t).Public(), DNSNames: []string{"mail.example.org"}}, Days: 90, Replace: true}
+			_, _, err := s.Sign(ask, rand.Reader, h.now)
+			return err
+		})
+	}},
+	{"crl", func(h *history, _ int) error {
+		return h.session(func(s *Session) error { return s.WriteCRL(rand.Reader, h.now) })
+	}},
+	{"start next", func(h *history, _ int) error {
+		_, err := StartNext(context.Background(), h.d, h.o, rand.Reader, h.now)
+		return err
+	}},
+	{"promote", func(h *history, _ int) error {
+		_, err := Promote(context.Background(), h.d, h.o)
+		return err
+	}},
+	{"prune", func(h *history, _ int) error {
+		return Prune(context.Background(), h.d, h.o.Dir, h.now)
+	}},
+	{"enrol", func(h *history, arg int) error {
+		return Members(context.Background(), h.d, h.o.Dir, Enrol(fmt.Sprintf("m%d.example.org", arg%3), nil, h.now))
+	}},
+	{"reconcile", func(h *history, _ int) error {
+		_, err := Reconcile(context.Background(), h.d, h.o.Dir)
+		return err
+	}},
+	{"openssl ca", func(h *history, _ int) error {
+		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", h.csr, "-out", h.csr+".pem")
+		return err
+	}},
+	{"openssl ca -revoke", func(h *history, arg int) error {
+		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-revoke", fmt.Sprintf("newcerts/%02X.pem", 1+arg%6))
+		return err
+	}},
+	{"openssl ca -gencrl", func(h *history, _ int) error {
+		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+		return err
+	}},
+	{"torn row", func(h *history, _ int) error { return appendTo(h.path(indexName), "V\t3601010") }},
+	{"bad row", func(h *history, arg int) error {
+		if arg%4 != 0 {
+			return os.ErrInvalid // it stays to the end
+		}
+		return appendTo(h.path(indexName), "hello\n")
+	}},
+	{"removed row", func(h *history, arg int) error {
+		data, err := os.ReadFile(h.path(indexName))
+		rows := bytes.SplitAfter(data, []byte("\n"))
+		if i := arg % len(rows); err == nil {
+			err = os.WriteFile(h.path(indexName), bytes.Join(append(rows[:i:i], rows[i+1:]...), nil), 0o644)
+		}
+		return err
+	}},
+	{"orphan", func(h *history, arg int) error {
+		k := newKey(h.t)
+		t := &x509.Certificate{SerialNumber: big.NewInt(int64(100 + arg)), RawSubject: []byte{0x30, 0}, DNSNames: []string{"mail.example.org"}, NotBefore: h.now, NotAfter: h.now.AddDate(0, 1, 0)}
+		c, err := create(t, t, k.Public(), k, rand.Reader)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(h.path(newCertsName, FormatSerial(c.SerialNumber)+".pem"), pki.EncodeCertificate(c.Raw), 0o644)
+	}},
+	{"lost certificate", func(h *history, arg int) error {
+		return os.Remove(h.path(newCertsName, fmt.Sprintf("%02X.pem", 1+arg%6)))
+	}},
+	{"no index", func(h *history, arg int) error {
+		if arg%4 != 0 {
+			return os.ErrInvalid
+		}
+		return os.Remove(h.path(indexName))
+	}},
+	{"time", func(h *history, arg int) error { h.now = h.now.AddDate(0, arg%5, 0); return nil }},
+}
+
+func (h *history) path(names ...string) string {
+	return filepath.Join(append([]string{h.o.Dir}, names...)...)
+}
+
+func (h *history) session(f func(*Session) error) error {
+	s, err := Open(context.Background(), h.d, h.o)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	return f(s)
+}
+
+// alike compares what can be seen from outside.
+var alike = cmp.Options{
+	cmpopts.IgnoreUnexported(Observed{}, Entry{}), cmpopts.EquateEmpty(),
+	cmp.Comparer(func(a, b *big.Int) bool { return a == b || a != nil && b != nil && a.Cmp(b) == 0 }),
+	cmp.Comparer(func(a, b *x509.RevocationList) bool {
+		return a == b || a != nil && b != nil && bytes.Equal(a.Raw, b.Raw)
+	}),
+	cmp.Comparer(func(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }),
+}
+
+// live lets things happen, two bytes for each, and compares after each what is
+// remembered with what is there. It returns what did happen.
+func live(t testing.TB, program []byte) map[string]int {
+	o, d := made(t)
+	o.Memory = &Memory{}
+	h := &history{t: t, o: o, d: d, now: start, csr: filepath.Join(t.TempDir(), "csr")}
+	csr, err := pki.CreateRequest(newKey(t), "krb5.example.org", nil, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.csr, csr, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	happened, past := map[string]int{}, ""
+	for ; len(program) >= 2; program = program[2:] {
+		e := events[int(program[0])%len(events)]
+		err := e.do(h, int(program[1]))
+		if past += fmt.Sprintf("%s %d: %v\n", e.name, program[1], err); err == nil {
+			happened[e.name]++
+		}
+		for _, name := range []string{o.Host, "h1.example.org"} {
+			fresh, remembered := Observe(o.Dir, Filter{Name: name}), o.Memory.Observe(o.Dir, Filter{Name: name})
+			if diff := cmp.Diff(fresh, remembered, alike); diff != "" {
+				t.Fatalf("%s\n-there +remembered, for %s\n%s", past, name, diff)
+			}
+			// What is not exported, where it decides something.
+			a, b := fresh.db.nextSerial(nil), remembered.db.nextSerial(nil)
+			if a.Cmp(b) != 0 || fresh.db.shares != remembered.db.shares || fresh.db.whole != remembered.db.whole {
+				t.Fatalf("%s\nnext serial %v, remembered %v; shared subjects %v, remembered %v", past, a, b, fresh.db.shares, remembered.db.shares)
+			}
+		}
+	}
+	return happened
+}
+
+// generations is a life with three of them: the memory of who signed what has
+// to follow their numbers.
+var generations = script("issue", "start next", "promote", "time", "issue", "time", "issue", "start next", "promote", "time", "issue", "revoke", "openssl ca", "torn row", "issue")
+
+func script(names ...string) (program []byte) {
+	for _, name := range names {
+		program = append(program, byte(slices.IndexFunc(events, func(e event) bool { return e.name == name })), 1)
+	}
+	return program
+}
+
+// Whatever happens to the database, and whoever does it: who remembers it sees
+// what is there.
+func TestMemory(t *testing.T) {
+	needOpenssl(t)
+	rnd := mathrand.New(mathrand.NewPCG(1, 2))
+	happened := live(t, generations)
+	for range 25 {
+		program := make([]byte, 2*20)
+		for i := range program {
+			program[i] = byte(rnd.Uint32())
+		}
+		for name, n := range live(t, program) {
+			happened[name] += n
+		}
+	}
+	for _, e := range events {
+		if happened[e.name] == 0 {
+			t.Errorf("it never happened: %s", e.name)
+		}
+	}
+}
+
+func FuzzMemory(f *testing.F) {
+	needOpenssl(f)
+	f.Add(generations)
+	f.Fuzz(func(t *testing.T, program []byte) { live(t, program[:min(len(program), 40)]) })
+}
