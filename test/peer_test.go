@@ -189,6 +189,7 @@ func TestPeerVerdict(t *testing.T) {
 		bTrusts  []*pair
 		aTrusts  []*pair  // besides root
 		toB, toA []string // verify=, verifymsg=
+		aLinks   []*pair  // under their hash: .0, .1 and so on; nil leaves a gap
 		ownB     string   // what is wrong with b's chain by b's own trust
 		unnamed  bool     // b's certificate does not name it
 	}{
@@ -196,6 +197,9 @@ func TestPeerVerdict(t *testing.T) {
 		{name: "different CAs, sent along", b: sign(t, nameB, other), bTrusts: []*pair{other}, toB: []string{"FAIL", selfInChain}, toA: []string{"FAIL", selfInChain}},
 		{name: "different CAs, not sent", b: sign(t, nameB, other), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
 		{name: "both trust both", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aTrusts: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "trusted by hash link", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "second of its hash", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{sign(t, "Other CA", nil, authority), other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "hash link behind a gap", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{nil, other}, toB: []string{"FAIL", selfInChain}, toA: []string{"OK", ""}},
 		{name: "expired", b: sign(t, nameB, root, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: "certificate has expired"},
 		{name: "expired, of another CA", b: sign(t, nameB, other, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
 		{name: "of an expired CA", b: sign(t, nameB, oldRoot), bTrusts: []*pair{root}, aTrusts: []*pair{oldRoot}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: noIssuer},
@@ -213,6 +217,12 @@ func TestPeerVerdict(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			sign(t, nameA, root).put(t, a, append([]*pair{root}, c.aTrusts...)...)
 			c.b.put(t, b, c.bTrusts...)
+			for n, p := range c.aLinks {
+				if p != nil {
+					write(t, a.Path("/etc/mail/certs/linked.pem"), certPEM(p), 0o644)
+					a.Must(t, "sh", "-ec", fmt.Sprintf(`cd /etc/mail/certs; mv linked.pem $(openssl x509 -noout -hash -in linked.pem).%d`, n))
+				}
+			}
 			for _, h := range []*bed.Host{a, b} {
 				h.Start(t)
 				defer h.Stop()
@@ -242,5 +252,43 @@ func TestPeerVerdict(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A host that cannot be asked is told from one that does not offer STARTTLS,
+// within the dialogue's bounds; people read it as text.
+func TestPeerText(t *testing.T) {
+	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
+	m := bed.Binary(t, "")
+	bed.Connect(t, a, b)
+	root := sign(t, "Test CA", nil, authority)
+	sign(t, a.Name, root).put(t, a, root)
+	sign(t, b.Name, root).put(t, b, root)
+	b.Start(t)
+	for _, c := range []struct {
+		target string
+		code   int
+		says   []string
+	}{
+		{b.Name, 0, []string{"verify=OK", "TLSv1.3, TLS_", "issued by /CN=Test CA", "it names this host", "our issuer is among", "by our own trust it is verify=OK", "cannot be seen from here"}},
+		{b.Name + ":25", 0, []string{b.Name + ":25, answered by 10.99.0.2:25"}},
+		{"10.99.0.2", 0, []string{"notice        it does not name this host", "verify=OK"}},
+		{b.Name + ":26", 1, []string{"not reachable", "connection refused"}},
+		{"10.99.0.9", 1, []string{"not reachable", "no route to host"}},
+		{"nowhere.example.test", 1, []string{"not reachable", "no such host"}},
+		{"", 2, []string{"want the name"}},
+		{b.Name + ":smtp", 2, []string{"port \"smtp\": want a number"}},
+		{"fe80::1:x:y", 2, []string{"want HOST or HOST:PORT"}},
+	} {
+		begin := time.Now()
+		out, code := a.Run(m, "check", "--peer", c.target)
+		if code != c.code || time.Since(begin) > 30*time.Second {
+			t.Errorf("%q: status %d after %s", c.target, code, time.Since(begin))
+		}
+		for _, want := range c.says {
+			if !strings.Contains(out, want) {
+				t.Errorf("%q: %q is not said:\n%s", c.target, want, out)
+			}
+		}
 	}
 }
