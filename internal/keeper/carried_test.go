@@ -402,3 +402,19 @@ func TestInstallCA(t *testing.T) {
 		s.twice(b.root.pem(), nil)
 	}
 }
+
+// Beside a CA of our own what a person installed stays.
+func TestInstallBesideOurCA(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	b := purchased(t, s.now, nil)
+	text := b.root.pem() + b.middle.pem() + b.leaf.pem() + b.leaf.keyPEM(t)
+	r, notes, err := s.install(text, nil)
+	if err != nil || len(notes) > 0 {
+		t.Fatalf("%v, %q", err, notes)
+	}
+	s.holds("installed", r, b.leaf)
+	s.twice(text, nil)
+	s.now = s.now.Add(48 * time.Hour)
+	s.holds("two days later", s.settle(plan.Wish{}), b.leaf)
+}
