@@ -119,6 +119,9 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	if days <= 0 {
 		days = 30
 	}
+	if err := s.refresh(); err != nil {
+		return err
+	}
 	var entries []x509.RevocationListEntry
 	for _, e := range s.obs.Index {
 		if e.Err == nil && e.Status == Revoked {

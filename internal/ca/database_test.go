@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	mathrand "math/rand/v2"
@@ -223,4 +224,55 @@ func FuzzMemory(f *testing.F) {
 	needOpenssl(f)
 	f.Add(generations)
 	f.Fuzz(func(t *testing.T, program []byte) { live(t, program[:min(len(program), 40)]) })
+}
+
+// openssl knows no lock: what it does while a session is open is neither lost
+// nor repeated.
+func TestOpensslMeanwhile(t *testing.T) {
+	for _, remember := range []bool{false, true} {
+		o, d := made(t)
+		if remember {
+			o.Memory = &Memory{}
+		}
+		h := &history{t: t, o: o, d: d, now: start, csr: filepath.Join(t.TempDir(), "csr")}
+		csr, err := pki.CreateRequest(newKey(t), "krb5.example.org", nil, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(h.csr, csr, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		issue(t, d, o, start)
+		err = h.session(func(s *Session) error {
+			openssl := []string{"ca", "-config", "openssl.cnf"}
+			mustOpenssl(t, o.Dir, append(openssl, "-batch", "-notext", "-in", h.csr, "-out", h.csr+".pem")...) // serial 2
+			if _, err := s.Issue(request(t), rand.Reader, start); err != nil {
+				return err
+			}
+			if _, err := s.Issue(request(t), rand.Reader, start); err != nil {
+				return err
+			}
+			mustOpenssl(t, o.Dir, append(openssl, "-revoke", "newcerts/01.pem")...)
+			if err := s.Revoke(big.NewInt(1), "", start); !errors.Is(err, ErrRevoked) {
+				t.Errorf("what openssl revoked: %v", err)
+			}
+			mustOpenssl(t, o.Dir, append(openssl, "-revoke", "newcerts/02.pem")...)
+			if err := s.Revoke(big.NewInt(3), "superseded", start); err != nil {
+				return err
+			}
+			mustOpenssl(t, o.Dir, append(openssl, "-revoke", "newcerts/04.pem")...)
+			return s.WriteCRL(rand.Reader, start)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		obs := Observe(o.Dir, Filter{})
+		text := ""
+		for _, e := range obs.Index {
+			text += fmt.Sprintf("%c%s ", e.Status, FormatSerial(e.Serial))
+		}
+		if text != "R01 R02 R03 R04 " || len(obs.Faults) > 0 || obs.CRL.Behind {
+			t.Errorf("memory %v: %s, behind %v, %v", remember, text, obs.CRL.Behind, obs.Faults)
+		}
+	}
 }

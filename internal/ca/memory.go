@@ -96,8 +96,7 @@ func (m *Memory) written(dir string, db *database) {
 		return
 	}
 	m.dir, m.db = dir, db
-	m.index, m.certs = durable.Look(filepath.Join(dir, indexName)), durable.Look(filepath.Join(dir, newCertsName))
-	db.node = m.index
+	m.index, m.certs = db.node, durable.Look(filepath.Join(dir, newCertsName))
 }
 
 func same(a, b durable.Node) bool {

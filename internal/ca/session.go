@@ -91,6 +91,9 @@ func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd 
 // orphan, which Reconcile gives its row), then index.txt has its row. The
 // certificate does not outlive its CA.
 func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+	if err := s.refresh(); err != nil {
+		return nil, err
+	}
 	dir, db, current := s.o.Dir, s.obs.db, s.obs.Current.Cert
 	if end := current.NotAfter; !now.Before(end) {
 		return nil, fmt.Errorf("%s: %w on %s", filepath.Join(dir, certName), ErrEnded, end.UTC().Format(time.RFC3339))
@@ -149,10 +152,10 @@ func (s *Session) addRow(c *x509.Certificate) error {
 		}
 		db.rows, db.lines = rows[:len(db.rows)], len(db.rows)
 		db.whole, db.torn = true, false
-		db.node = durable.Look(path)
 	} else if err := s.disk.Append(path, formatIndex([]Entry{e})); err != nil {
 		return err
 	}
+	db.node = durable.Look(path)
 	db.lines++
 	e.Line = db.lines
 	db.addRow(e)
@@ -178,6 +181,9 @@ func (s *Session) Revoke(serial *big.Int, reason string, now time.Time) error {
 	if _, known := Reasons()[reason]; reason != "" && !known {
 		return fmt.Errorf("%q is no reason for a revocation", reason)
 	}
+	if err := s.refresh(); err != nil {
+		return err
+	}
 	db, name := s.obs.db, FormatSerial(serial)
 	i, known := db.row(name)
 	if !known {
@@ -192,6 +198,15 @@ func (s *Session) Revoke(serial *big.Int, reason string, now time.Time) error {
 	rows[i] = e
 	if err := s.disk.Replace(filepath.Join(s.o.Dir, indexName), formatIndex(rows), publicMode); err != nil {
 		return err
+	}
+	return s.reread()
+}
+
+// refresh takes the database from the disk again when somebody changed it since
+// the session began: `openssl ca` knows no lock.
+func (s *Session) refresh() error {
+	if same(s.obs.db.node, durable.Look(filepath.Join(s.o.Dir, indexName))) {
+		return nil
 	}
 	return s.reread()
 }

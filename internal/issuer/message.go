@@ -13,6 +13,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Bounds of messages, in bytes and entries.
@@ -133,14 +135,14 @@ func (r Reply) Encode() []byte {
 
 // oneLine makes a text fit for a header: printable, on one line, bounded.
 func oneLine(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
+	s = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
 			return ' '
 		}
 		return r
-	}, s)
+	}, s))
 	if len(s) > maxReason {
-		s = s[:maxReason] + "..."
+		s = strings.ToValidUTF8(s[:maxReason-3], "") + "..."
 	}
 	return s
 }
@@ -252,38 +254,28 @@ func split(data []byte, mark string) ([]header, []byte, error) {
 
 // Accept says which CA certificates of a reply a member takes over: those it
 // trusts already, and those that one it trusts has signed under the same
-// subject and key (Cross), also over several generations. Without anything
-// trusted all are accepted: the first contact, over a connection whose host
-// key is known. refused are the others: they need a person.
+// subject and key (Cross), also over several generations, whether or not those
+// between are still offered. Without anything trusted all are accepted: the
+// first contact, over a connection whose host key is known. refused are the
+// others: they need a person.
 func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Certificate) {
 	if len(trusted) == 0 {
 		return slices.Clone(r.CAs), nil
 	}
-	good := slices.Clone(trusted)
-	vouched := func(c *x509.Certificate) bool {
-		for _, x := range r.Cross {
-			if !bytes.Equal(x.RawSubject, c.RawSubject) || !bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo) {
-				continue
-			}
-			for _, t := range good {
-				if x.CheckSignatureFrom(t) == nil {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	in := func(c *x509.Certificate) bool {
-		return slices.ContainsFunc(good, func(t *x509.Certificate) bool { return bytes.Equal(t.Raw, c.Raw) })
-	}
+	vouching := slices.Clone(trusted) // and the crosses that one of these has signed
 	for again := true; again; {
 		again = false
-		for _, c := range r.CAs {
-			if !in(c) && vouched(c) {
-				good = append(good, c)
+		for _, x := range r.Cross {
+			if x.IsCA && !slices.ContainsFunc(vouching, x.Equal) && slices.ContainsFunc(vouching, func(v *x509.Certificate) bool { return x.CheckSignatureFrom(v) == nil }) {
+				vouching = append(vouching, x)
 				again = true
 			}
 		}
+	}
+	in := func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(trusted, c.Equal) || slices.ContainsFunc(vouching[len(trusted):], func(x *x509.Certificate) bool {
+			return bytes.Equal(x.RawSubject, c.RawSubject) && bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo)
+		})
 	}
 	for _, c := range r.CAs {
 		if in(c) {

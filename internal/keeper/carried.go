@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -257,7 +258,7 @@ func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel,
 		if in.DryRun {
 			return nil, nil
 		}
-		return nil, k.accept(join(p.roots, obs.Accepted))
+		return nil, k.acceptAlso(obs, p.roots)
 	}
 	name, _ := plan.HostName(k.cfg, obs.Host)
 	wrong, notes := p.check(obs, name, k.o.Now())
@@ -288,7 +289,9 @@ func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel,
 	for _, m := range p.middle {
 		text = append(text, pki.EncodeCertificate(m.Raw)...)
 	}
-	add(plan.File{Name: certdir.CertName, Mode: 0o644, Data: text})
+	if have := obs.Certs.Cert; have.Node.Kind != durable.File || have.Digest != sha256.Sum256(text) {
+		add(plan.File{Name: certdir.CertName, Mode: 0o644, Data: text})
+	}
 	if f := trustFile(obs, p); f != nil {
 		add(*f)
 	}
@@ -298,12 +301,24 @@ func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel,
 	k.copiesFor(obs, c)
 	st := obs.State.Clone()
 	if remote && len(p.roots) > 0 {
-		if err := k.accept(join(p.roots, obs.Accepted)); err != nil {
+		if err := k.acceptAlso(obs, p.roots); err != nil {
 			return notes, err
 		}
 	}
+	if len(c.Files) == 0 {
+		return notes, nil // it is what lies here
+	}
 	err := k.install(ctx, obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir, Text: "install what was carried here", Change: c})
 	return notes, err
+}
+
+// acceptAlso takes these over too; what is known already is not written again.
+func (k *Keeper) acceptAlso(obs plan.Observed, roots []*x509.Certificate) error {
+	want := join(roots, obs.Accepted)
+	if slices.EqualFunc(want, obs.Accepted, (*x509.Certificate).Equal) {
+		return nil
+	}
+	return k.accept(want)
 }
 
 // trustFile is where the CA certificates of a parcel go: in front of those in
