@@ -1,11 +1,13 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,7 +200,7 @@ func rollover(t *testing.T, o *owner) {
 	a, b := o.a, o.b
 	stop := make(chan struct{})
 	var sending sync.WaitGroup
-	sent := [2]int{}
+	var sent [2]atomic.Int64
 	for i, pair := range [][2]*bed.Host{{a, b}, {b, a}} {
 		sending.Add(1)
 		go func() {
@@ -213,7 +215,7 @@ func rollover(t *testing.T, o *owner) {
 					t.Error(err)
 					return
 				}
-				sent[i]++
+				sent[i].Add(1)
 			}
 		}()
 	}
@@ -240,10 +242,10 @@ func rollover(t *testing.T, o *owner) {
 			t.Errorf("%s trusts %s generations", h.Name, out)
 		}
 	}
-	n := sent
+	n := [2]int64{sent[0].Load(), sent[1].Load()}
 	bed.Wait(t, "some more mail", func() error {
-		if sent[0] < n[0]+3 || sent[1] < n[1]+3 {
-			return fmt.Errorf("%v", sent)
+		if sent[0].Load() < n[0]+3 || sent[1].Load() < n[1]+3 {
+			return errors.New("not yet")
 		}
 		return nil
 	})
@@ -256,5 +258,5 @@ func rollover(t *testing.T, o *owner) {
 			}
 		}
 	}
-	t.Logf("%d and %d messages while the generation changed: %v, %v", sent[0], sent[1], verdicts(a), verdicts(b))
+	t.Logf("%d and %d messages while the generation changed: %v, %v", sent[0].Load(), sent[1].Load(), verdicts(a), verdicts(b))
 }

@@ -261,7 +261,7 @@ func (a *app) publicKey(path string) (string, error) {
 	text := strings.TrimSpace(string(data))
 	f := strings.Fields(text)
 	if strings.ContainsAny(text, "\r\n\"") || len(f) < 2 || !strings.HasPrefix(f[1], "AAAA") || !strings.HasPrefix(f[0], "ssh-") && !strings.HasPrefix(f[0], "ecdsa-") && !strings.HasPrefix(f[0], "sk-") {
-		return "", fmt.Errorf("%s: holds no public ssh key: want one line such as ssh-ed25519 AAAA...", path)
+		return "", fmt.Errorf("%s: holds no public ssh key: want one line of a .pub file", path)
 	}
 	return text, nil
 }

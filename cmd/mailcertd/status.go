@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/config"
 	"mailcertd/internal/dh"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/pki"
@@ -30,6 +31,16 @@ asks sendmail now (each question leaves a line in its log).`,
 			k := a.keeper(cfg, a.quiet())
 			r := k.Check(cmd.Context(), plan.Wish{})
 			rep := describeStatus(r, time.Now())
+			if cfg.Issuer.Kind == config.IssuerSSH {
+				rep.Issuer = &otherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(r.Observed.Accepted)}
+				if at := r.Plan.State.Member.Asked; !at.IsZero() {
+					rep.Issuer.Asked = &at
+				}
+			}
+			if q := r.Plan.Ask; q != nil {
+				now := time.Now().UTC()
+				rep.Next, rep.NextWhat = &now, q.Text
+			}
 			if probe {
 				for _, s := range k.Serves(cmd.Context(), r) {
 					line := served{Addr: s.Addr, STARTTLS: s.Offered}
@@ -65,12 +76,19 @@ type statusReport struct {
 	Trust       []string       `json:"trust"`          // subjects in cacert.pem
 	DH          string         `json:"dh"`
 	CA          caReport       `json:"ca"`
+	Issuer      *otherCA       `json:"issuer,omitempty"` // the CA on another host
 	Sendmail    sendmailInfo   `json:"sendmail"`
 	Serves      []served       `json:"serves,omitempty"`
 	Problems    []plan.Problem `json:"problems"`
 	Next        *time.Time     `json:"next,omitempty"`
 	NextWhat    string         `json:"next_what,omitempty"`
 	Deliveries  []delivery     `json:"deliveries"`
+}
+
+type otherCA struct {
+	Target  string     `json:"target"`
+	Trusted int        `json:"trusted"`         // CA generations that are trusted here
+	Asked   *time.Time `json:"asked,omitempty"` // when it last answered
 }
 
 type certificate struct {
@@ -184,6 +202,14 @@ func (a *app) printStatus(r statusReport) {
 	ca0 := r.CA.Status
 	if ca0 == ca.Complete.String() && len(r.CA.Generations) > 0 {
 		ca0 = fmt.Sprintf("%s, until %s, %d valid certificate(s)", r.CA.Generations[0].Subject, r.CA.Generations[0].NotAfter.Local().Format("2006-01-02"), r.CA.Valid)
+	}
+	if o := r.Issuer; o != nil {
+		ca0 = "on another host, " + o.Target
+		if o.Asked != nil {
+			ca0 += fmt.Sprintf("; answered %s, %d generation(s) trusted", o.Asked.Local().Format("2006-01-02 15:04"), o.Trusted)
+		} else {
+			ca0 += "; has not answered yet"
+		}
 	}
 	row("CA", "%s", ca0)
 	s := r.Sendmail

@@ -128,10 +128,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 
 // names are the canonical names asked for, without repetition, Name first.
 func (a Ask) names() (string, []string) {
-	var all []string
-	for _, n := range a.DNSNames {
-		all = append(all, n)
-	}
+	all := slices.Clone(a.DNSNames)
 	for _, ip := range a.IPs {
 		all = append(all, ip.String())
 	}

@@ -72,7 +72,7 @@ func TestCacheRemembers(t *testing.T) {
 		return c.Bundle(path).Certs[0]
 	}
 	first := look()
-	if look() != first || look() != first {
+	if again := look(); again != first || look() != again {
 		t.Error("it was parsed again")
 	}
 	c.Begin(later) // a look that does not need it

@@ -176,7 +176,7 @@ func asNobody(f func()) {
 func TestObserveNames(t *testing.T) {
 	dir := t.TempDir()
 	links := []string{"00000000.0", "0a1b2c3d.0", "0a1b2c3d.10", "0a1b2c3d.9999", "ffffffff.1"}
-	extra := []string{"0A1B2C3D.0", "0a1b2c3.0", "0a1b2c3d", "0a1b2c3d.", "0a1b2c3d.00", "0a1b2c3d.01", "0a1b2c3d.10000", "0a1b2c3d.r0", "0a1b2c3d.-1", "0a1b2c3d.0.old", "0x1b2c3d.0", "+a1b2c3d.0", "g0000000.0", "host.key.bak", ".hidden"}
+	extra := []string{"0A1B2C3D.0", "0a1b2c3.0", "0a1b2c3d", "0a1b2c3d.", "0a1b2c3d.00", "0a1b2c3d.01", "0a1b2c3d.10000", "0a1b2c3d.-1", "0a1b2c3d.0.old", "0x1b2c3d.0", "+a1b2c3d.0", "g0000000.0", "host.key.bak", ".hidden"}
 	for _, n := range append(append([]string{StagingDir}, links...), extra...) {
 		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
 			t.Fatal(err)

@@ -94,6 +94,11 @@ func (a *assessment) arrived() []ca.Issued {
 // asks over its key.
 func (a *assessment) request(p *Plan, c *Change, first *need, newKey bool) {
 	a.unmend(p)
+	for i := range p.Problems {
+		if pr := &p.Problems[i]; pr.Reason == first.reason && pr.Hint == "" {
+			pr.Hint = "the daemon asks " + a.cfg.Issuer.SSH.Target + "; `mailcertd renew` asks now"
+		}
+	}
 	if first.broken || a.owner == Interim && a.ending() {
 		a.interim(p, c, newKey, first.reason)
 		return
