@@ -29,7 +29,7 @@ var (
 		{"Enter PEM pass phrase:", postPassphrase},
 		{"Enter pass phrase for", postPassphrase},
 		{"Passphrase of", postPassphrase},
-		{"[y/n]:", "y"},
+		{"[y/n]", "y"},
 		{"[y/N] ", "y"},
 	}
 )
@@ -247,7 +247,7 @@ func onTTY(h *bed.Host, args ...string) (string, error) {
 	if err := cmd.Start(); err != nil {
 		return "", err
 	}
-	expire := time.AfterFunc(3*time.Minute, func() { _ = cmd.Process.Kill() })
+	expire := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer expire.Stop()
 	seen, from := "", 0
 	b := make([]byte, 4096)
