@@ -189,6 +189,17 @@ func (k *Keeper) arrivals(ctx context.Context) {
 	}
 }
 
+// Close waits for a question that is out, once its context is done: ssh must not
+// stay behind.
+func (k *Keeper) Close(patience time.Duration) {
+	if k.asking {
+		select {
+		case <-k.answers:
+		case <-time.After(patience):
+		}
+	}
+}
+
 // noteRequest notes that a staged key waits for its certificate.
 func (k *Keeper) noteRequest(ctx context.Context, ask plan.Ask) {
 	if ask.Request == nil || !ask.Request.Staged {
