@@ -22,6 +22,9 @@ import (
 	"mailcertd/internal/watch"
 )
 
+// closePatience is how long the daemon waits at its end for an ssh of its own.
+const closePatience = 1500 * time.Millisecond
+
 func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "run", Args: noArgs,
@@ -58,7 +61,9 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
-			return rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Watch: w, Wake: k.Wake(), Signals: signals, Now: time.Now, After: time.After, MaxIdle: time.Hour, Log: log})
+			err = rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Watch: w, Wake: k.Wake(), Signals: signals, Now: time.Now, After: time.After, MaxIdle: time.Hour, Log: log})
+			k.Close(closePatience)
+			return err
 		},
 	}
 }

@@ -50,7 +50,8 @@ func (a *app) printEnrolment(r keeper.Result, e enrolment) error {
 	w := a.out
 	fmt.Fprintf(w, "%s is enrolled.\n\n", e.name)
 	fmt.Fprintf(w, "# 1. here, once: the user that enrolled hosts log in as\n")
-	fmt.Fprintf(w, "pw useradd %s -c \"mailcertd requests\" -d /var/spool/%s-home -m -s /bin/sh -h -\n\n", account, account)
+	fmt.Fprintf(w, "pw useradd %s -c \"mailcertd requests\" -d /var/spool/%s-home -m -s /bin/sh -h -\n", account, account)
+	fmt.Fprintf(w, "install -d -o %s -m 0700 /var/spool/%s-home/.ssh\n\n", account, account)
 	fmt.Fprintf(w, "# 2. on %s, once: its key for that\n", e.name)
 	fmt.Fprintf(w, "ssh-keygen -t ed25519 -N '' -f /root/.ssh/mailcertd\n\n")
 	fmt.Fprintf(w, "# 3. here: a line of /var/spool/%s-home/.ssh/authorized_keys\n%s", account, note)

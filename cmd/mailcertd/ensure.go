@@ -113,7 +113,7 @@ func (a *app) printDone(r keeper.Result) {
 		}
 	}
 	a.printProblems(a.err, r.Plan, false)
-	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && r.Plan.Worst() < plan.Error {
+	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error {
 		fmt.Fprintln(a.out, "complete: nothing to do")
 	}
 	if len(r.Done) > 0 {

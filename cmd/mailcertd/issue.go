@@ -95,8 +95,8 @@ host gets NAME.pem in it. The key is not kept here.`,
 					return err
 				}
 				a.showAsk(ask, d, o.obs.CA)
-				if ok, err := a.consent(yes, "Sign the certificate?"); err != nil || !ok {
-					return errors.Join(err, errTodo)
+				if err := a.consent(yes, "Sign the certificate?"); err != nil {
+					return err
 				}
 				if encrypt && secret == nil {
 					if secret, err = a.newPassphrase("the key in " + file); err != nil {
@@ -154,18 +154,18 @@ func keyText(key crypto.Signer, secret []byte) ([]byte, error) {
 
 // consent asks a person unless yes was said beforehand. Without a terminal
 // nothing is signed.
-func (a *app) consent(yes bool, question string) (bool, error) {
+func (a *app) consent(yes bool, question string) error {
 	if yes {
-		return true, nil
+		return nil
 	}
 	ok, err := a.agree(question)
-	if errors.Is(err, errNoTerminal) {
-		return false, usageError{errors.New("nobody is there to say yes: use --yes")}
+	switch {
+	case errors.Is(err, errNoTerminal):
+		return usageError{errors.New("nobody is there to say yes: use --yes")}
+	case err == nil && !ok:
+		return errors.New("nothing was signed")
 	}
-	if err == nil && !ok {
-		fmt.Fprintln(a.err, "nothing was signed")
-	}
-	return ok, err
+	return err
 }
 
 // showAsk prints what is about to be signed, on standard error.

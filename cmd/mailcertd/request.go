@@ -99,8 +99,8 @@ unless --replace revokes that one, or the last third of its life has begun.`,
 			}
 			a.showAsk(ask, d, o.obs.CA)
 			if d.Repeat == nil || len(d.Revoke) > 0 {
-				if ok, err := a.consent(yes, "Sign the certificate?"); err != nil || !ok {
-					return errors.Join(err, errTodo)
+				if err := a.consent(yes, "Sign the certificate?"); err != nil {
+					return err
 				}
 			}
 			s, err := ca.Open(cmd.Context(), a.disk, o.opts)

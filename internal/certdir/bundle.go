@@ -14,6 +14,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
+// ErrDangling says that a link in a directory of CAs leads nowhere: its file is
+// being replaced, or is gone.
+var ErrDangling = errors.New("is a dangling link")
+
 // Bundle is what a file or a directory of certificates holds.
 type Bundle struct {
 	Path  string
@@ -79,7 +83,9 @@ func (c *Cache) directory(b *Bundle, seen map[[32]byte]bool) {
 			b.Err = n.Err
 			continue
 		case !n.Exists: // a link whose file is being replaced, or is gone
-			b.Err = fmt.Errorf("%s: is a dangling link", n.Path)
+			if b.Err == nil {
+				b.Err = fmt.Errorf("%s: %w", n.Path, ErrDangling)
+			}
 			continue
 		case !n.IsRegular:
 			continue

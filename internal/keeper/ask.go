@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -92,56 +93,74 @@ func (k *Keeper) accept(certs []*x509.Certificate) error {
 	return nil
 }
 
-// message makes the question: a request is signed with the key that it is for.
-func (k *Keeper) message(ask plan.Ask) ([]byte, error) {
+// question is all that asking needs: it shares nothing with the Keeper, and may
+// be put while that goes on.
+type question struct {
+	ask     plan.Ask
+	message []byte
+	key     crypto.PublicKey // that the certificate is to be for; nil: none is wanted
+	how     func(ctx context.Context, request []byte) ([]byte, error)
+}
+
+// question prepares what is asked: a request is signed with the key that it is for.
+func (k *Keeper) question(ask plan.Ask) (question, error) {
+	q := question{ask: ask, how: k.o.Ask}
+	if q.how == nil {
+		s := k.cfg.Issuer.SSH
+		q.how = issuer.SSH{Target: s.Target, Identity: s.Identity, KnownHosts: s.KnownHosts}.Ask
+	}
 	m := issuer.Request{Renew: ask.Renew, Trusts: ask.Trusts}
 	if r := ask.Request; r != nil {
 		key, err := k.hostKey(r.Staged)
 		if err != nil {
-			return nil, err
+			return q, err
 		}
 		if m.CSR, err = pki.CreateRequest(key, r.Name, r.AltNames, k.o.Rand); err != nil {
-			return nil, err
+			return q, err
 		}
+		q.key = key.Public()
 	}
-	return m.Encode(), nil
+	q.message = m.Encode()
+	return q, nil
 }
 
 // put asks and waits for the answer, without any lock.
-func (k *Keeper) put(ctx context.Context, ask plan.Ask, message []byte) answer {
-	how := k.o.Ask
-	if how == nil {
-		s := k.cfg.Issuer.SSH
-		how = issuer.SSH{Target: s.Target, Identity: s.Identity, KnownHosts: s.KnownHosts}.Ask
-	}
-	a := answer{ask: ask}
-	data, err := how(ctx, message)
+func (q question) put(ctx context.Context) answer {
+	a := answer{ask: q.ask}
+	data, err := q.how(ctx, q.message)
 	if err == nil {
 		a.reply, err = issuer.ParseReply(data)
 	}
 	if err == nil {
-		err = fits(ask, a.reply)
+		err = q.fits(a.reply)
 	}
 	a.err = err
 	return a
 }
 
-// fits says that a reply answers the question.
-func fits(ask plan.Ask, r issuer.Reply) error {
+// fits says that a reply answers the question: a certificate is for the key that
+// asked, and of a CA that came with it.
+func (q question) fits(r issuer.Reply) error {
 	switch {
 	case r.Status == issuer.Refused:
 		return fmt.Errorf("refused: %s", r.Reason)
 	case r.Status == issuer.Failed:
 		return fmt.Errorf("failed: %s", r.Reason)
-	case (ask.Request != nil) != (r.Leaf != nil):
+	case (q.key != nil) != (r.Leaf != nil):
 		return fmt.Errorf("%w: it answers another question (%s)", issuer.ErrMessage, r.Status)
+	case r.Leaf == nil:
+		return nil
+	case !pki.SamePublicKey(q.key, r.Leaf.PublicKey):
+		return fmt.Errorf("%w: its certificate is for another key", issuer.ErrMessage)
+	case !slices.ContainsFunc(r.CAs, func(c *x509.Certificate) bool { return r.Leaf.CheckSignatureFrom(c) == nil }):
+		return fmt.Errorf("%w: its certificate is not of the CA that came with it", issuer.ErrMessage)
 	}
 	return nil
 }
 
 // askLater puts the question while the loop goes on.
 func (k *Keeper) askLater(ctx context.Context, ask plan.Ask) {
-	message, err := k.message(ask)
+	q, err := k.question(ask)
 	if err != nil {
 		k.take(ctx, answer{ask: ask, err: err})
 		return
@@ -150,7 +169,7 @@ func (k *Keeper) askLater(ctx context.Context, ask plan.Ask) {
 	k.asking = true
 	k.log(Info, ask.Text, "reason", string(ask.Reason))
 	go func() {
-		k.answers <- k.put(ctx, ask, message)
+		k.answers <- q.put(ctx)
 		select {
 		case k.wake <- struct{}{}:
 		default:
@@ -167,6 +186,17 @@ func (k *Keeper) arrivals(ctx context.Context) {
 			k.take(ctx, a)
 		}
 	default:
+	}
+}
+
+// Close waits for a question that is out, once its context is done: ssh must not
+// stay behind.
+func (k *Keeper) Close(patience time.Duration) {
+	if k.asking {
+		select {
+		case <-k.answers:
+		case <-time.After(patience):
+		}
 	}
 }
 
@@ -255,18 +285,21 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 		done, changed := r.Done, r.Changed
 		r, err = k.Settle(ctx, wish)
 		r.Done, r.Changed = append(done, r.Done...), changed || r.Changed
+		if q := r.Plan.Ask; err == nil && q != nil && q.Request != nil {
+			err = fmt.Errorf("the CA at %s answered with a certificate that cannot be used for this host", k.cfg.Issuer.SSH.Target)
+		}
 	}
 	return r, err
 }
 
 // AskNow puts a question and notes the answer.
 func (k *Keeper) AskNow(ctx context.Context, ask plan.Ask) error {
-	message, err := k.message(ask)
+	q, err := k.question(ask)
 	if err != nil {
 		return err
 	}
 	k.noteRequest(ctx, ask)
-	a := k.put(ctx, ask, message)
+	a := q.put(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}

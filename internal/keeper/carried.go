@@ -243,7 +243,18 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 		return Result{Observed: obs}, notes, err
 	}
 	r, err := k.Settle(ctx, plan.Wish{Once: true})
+	if p.leaf != nil && plan.LeafID(p.leaf) != installedLeaf(obs) {
+		r.Done = append([]plan.Action{{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir,
+			Text: "install certificate " + serial(p.leaf) + " for " + strings.Join(plan.CertNames(p.leaf), ", ")}}, r.Done...)
+	}
 	return r, notes, err
+}
+
+func installedLeaf(obs plan.Observed) string {
+	if cs := obs.Certs.Cert.File.Certs; len(cs) > 0 {
+		return plan.LeafID(cs[0])
+	}
+	return ""
 }
 
 func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel, in Incoming) ([]string, error) {

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -262,5 +263,59 @@ func TestMemberForgets(t *testing.T) {
 	f.day(25 * time.Hour)
 	if m.leaf().CheckSignatureFrom(next) != nil {
 		t.Errorf("accepted by hand, and not used:\n%s", strings.Join(m.log, "\n"))
+	}
+}
+
+// A member with crl.install gets the CA's list within a day, and loses it before
+// it could be over while the CA is away: a stale one refuses everybody.
+func TestMemberCRL(t *testing.T) {
+	f := newFamily(t, "", "crl: {install: true}", "a.example.org", "b.example.org")
+	f.day(time.Hour)
+	a := f.members["a.example.org"]
+	if _, err := os.Stat(a.certs("crl.pem")); err == nil {
+		t.Error("a CRL from nowhere")
+	}
+	s, err := ca.Open(context.Background(), f.ca.o.Disk, f.ca.caOptions(f.ca.observe(context.Background())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked := f.members["b.example.org"].leaf().SerialNumber
+	if err := s.Revoke(revoked, "keyCompromise", f.ca.now); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	f.day(25 * time.Hour) // the CA's daemon makes the list, the member asks
+	f.day(25 * time.Hour)
+	list := func() *x509.RevocationList {
+		b, _ := pem.Decode(a.read(a.certs("crl.pem")))
+		l, err := x509.ParseRevocationList(b.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := list()
+	if len(l.RevokedCertificateEntries) != 1 || l.RevokedCertificateEntries[0].SerialNumber.Cmp(revoked) != 0 {
+		t.Fatalf("%+v", l.RevokedCertificateEntries)
+	}
+	for range 40 {
+		f.day(24 * time.Hour)
+		if now := list(); !now.NextUpdate.After(f.ca.now.Add(5 * 24 * time.Hour)) {
+			t.Fatalf("%s: the list ends on %s", f.ca.now, now.NextUpdate)
+		}
+	}
+	ends := list().NextUpdate
+	f.dead = true
+	for f.ca.now.Before(ends) {
+		if _, err := os.Stat(a.certs("crl.pem")); err == nil && ends.Sub(f.ca.now) < 23*time.Hour {
+			t.Fatalf("%s: it is over on %s and still there", f.ca.now, ends)
+		}
+		f.day(time.Hour)
+	}
+	if _, err := os.Stat(a.certs("crl.pem")); err == nil {
+		t.Error("it is over and still there")
+	}
+	if links, _ := filepath.Glob(a.certs("*.r0")); len(links) > 0 {
+		t.Errorf("%v", links)
 	}
 }

@@ -45,6 +45,15 @@ func (k *Keeper) PurgeList(ctx context.Context) []Purged {
 	add(d.Key.Node, known(d.Key.Digest))
 	add(d.CA.Node, known(d.CA.Digest))
 	add(d.DH.Node, known(d.DH.Digest))
+	add(d.CRL.Node, known(d.CRL.Digest))
+	for name, target := range d.CRLLinks {
+		if target == certdir.CRLName && known(d.CRL.Digest) {
+			out = append(out, Purged{Path: filepath.Join(d.Path, name)})
+		}
+	}
+	if n := durable.Look(filepath.Join(k.cfg.CA.Inbox, "in")); n.Kind == durable.Directory {
+		out = append(out, Purged{Path: k.cfg.CA.Inbox})
+	}
 	for _, e := range d.Trust {
 		add(e.Node, known(e.Digest) || plan.OwnTrust(e))
 	}

@@ -143,7 +143,11 @@ func (a *assessment) configured(p *Plan) (cas []*x509.Certificate, sure bool) {
 					text = "none of the base system's trust stores is there"
 				}
 			}
-			p.report(Problem{Reason: TrustUnreadable, Severity: Error, Path: s.Path,
+			sev := Error
+			if errors.Is(s.Err, certdir.ErrDangling) {
+				sev = Warning
+			}
+			p.report(Problem{Reason: TrustUnreadable, Severity: sev, Path: s.Path,
 				Text: "trust: " + text + ": no CA is taken away until it can be read",
 				Hint: "put it back, or correct `trust:` in " + a.cfg.Path})
 		case len(found) == 0:

@@ -22,6 +22,8 @@ import (
 const (
 	// askEvery is how often a member asks for the trust set.
 	askEvery = 24 * time.Hour
+	// mostTrusts is how many CA certificates are told; the CA's own come first.
+	mostTrusts = 32
 	// requestLasts is how long a staged key waits for the answer to its request.
 	requestLasts = 15 * time.Minute
 )
@@ -162,7 +164,7 @@ func RequestOut(s *state.State, key crypto.PublicKey, now time.Time, lasts time.
 func (a *assessment) trusts() []string {
 	var out []string
 	for _, c := range a.obs.Accepted {
-		if a.trusted(c) {
+		if a.trusted(c) && len(out) < mostTrusts {
 			out = append(out, ca.Fingerprint(c))
 		}
 	}

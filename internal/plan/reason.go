@@ -6,37 +6,36 @@ type Reason string
 
 // Reasons that concern the host's certificate and key.
 const (
-	CertMissing     Reason = "cert-missing"      // there is no host.cert
-	CertUnusable    Reason = "cert-unusable"     // host.cert is empty, truncated, DER or garbage
-	CertUnreadable  Reason = "cert-unreadable"   // well-formed, but of a form that mailcertd cannot judge; left alone
-	KeyMissing      Reason = "key-missing"       // there is no host.key
-	KeyUnusable     Reason = "key-unusable"      // host.key is empty, truncated, DER, garbage or encrypted
-	KeyUnreadable   Reason = "key-unreadable"    // well-formed, but of a form that mailcertd cannot judge; left alone
-	KeyWeak         Reason = "key-weak"          // an RSA key below 2048 bits: sendmail's OpenSSL refuses it
-	KeyHasCert      Reason = "key-has-cert"      // our host.key has a certificate inside
-	KeyRotation     Reason = "key-rotation"      // the key is older than key.rotate_after
-	Mismatch        Reason = "mismatch"          // host.key and host.cert do not belong together
-	Expired         Reason = "expired"           // host.cert's notAfter has passed
-	NotYetValid     Reason = "not-yet-valid"     // host.cert's notBefore is to come
-	WrongName       Reason = "wrong-name"        // host.cert is for other names than the configuration wants
-	NoSAN           Reason = "no-san"            // an adopted certificate that has its name in the CN only
-	WrongPurpose    Reason = "wrong-purpose"     // host.cert lacks serverAuth or clientAuth
-	IssuerGone      Reason = "issuer-gone"       // host.cert is ours, and no CA that is there issued it
-	StanzaSet       Reason = "stanza-set"        // made by the base system's rc.d/sendmail
-	InterimSet      Reason = "interim-set"       // our own self-signed stop-gap, and a CA can sign again
-	Due             Reason = "renewal-due"       // a third of the lifetime is left
-	Asked           Reason = "asked"             // somebody ran `renew`
-	AskedKey        Reason = "asked-new-key"     // somebody ran `renew --rekey`
-	AskedForce      Reason = "asked-force"       // somebody ran `renew --force` over a foreign set
-	Unfinished      Reason = "unfinished"        // a change that a crash interrupted
-	ForeignKept     Reason = "foreign-kept"      // a certificate of another CA: left alone
-	ForeignExpiring Reason = "foreign-expiring"  // a kept certificate ends soon
-	ForeignRefused  Reason = "foreign-refused"   // a foreign set that sendmail would refuse
-	Expiring        Reason = "expiring"          // ours ends soon and could not be renewed
-	Held            Reason = "held"              // a restored set that is kept until its renewal
-	Installed       Reason = "installed"         // what a person carried here with `mailcertd install`
-	NoIssuer        Reason = "no-issuer"         // nobody can issue now: issuer none, or not to be reached
-	Unsupported     Reason = "not-supported-yet" // a setting that this version accepts and does not act on
+	CertMissing     Reason = "cert-missing"     // there is no host.cert
+	CertUnusable    Reason = "cert-unusable"    // host.cert is empty, truncated, DER or garbage
+	CertUnreadable  Reason = "cert-unreadable"  // well-formed, but of a form that mailcertd cannot judge; left alone
+	KeyMissing      Reason = "key-missing"      // there is no host.key
+	KeyUnusable     Reason = "key-unusable"     // host.key is empty, truncated, DER, garbage or encrypted
+	KeyUnreadable   Reason = "key-unreadable"   // well-formed, but of a form that mailcertd cannot judge; left alone
+	KeyWeak         Reason = "key-weak"         // an RSA key below 2048 bits: sendmail's OpenSSL refuses it
+	KeyHasCert      Reason = "key-has-cert"     // our host.key has a certificate inside
+	KeyRotation     Reason = "key-rotation"     // the key is older than key.rotate_after
+	Mismatch        Reason = "mismatch"         // host.key and host.cert do not belong together
+	Expired         Reason = "expired"          // host.cert's notAfter has passed
+	NotYetValid     Reason = "not-yet-valid"    // host.cert's notBefore is to come
+	WrongName       Reason = "wrong-name"       // host.cert is for other names than the configuration wants
+	NoSAN           Reason = "no-san"           // an adopted certificate that has its name in the CN only
+	WrongPurpose    Reason = "wrong-purpose"    // host.cert lacks serverAuth or clientAuth
+	IssuerGone      Reason = "issuer-gone"      // host.cert is ours, and no CA that is there issued it
+	StanzaSet       Reason = "stanza-set"       // made by the base system's rc.d/sendmail
+	InterimSet      Reason = "interim-set"      // our own self-signed stop-gap, and a CA can sign again
+	Due             Reason = "renewal-due"      // a third of the lifetime is left
+	Asked           Reason = "asked"            // somebody ran `renew`
+	AskedKey        Reason = "asked-new-key"    // somebody ran `renew --rekey`
+	AskedForce      Reason = "asked-force"      // somebody ran `renew --force` over a foreign set
+	Unfinished      Reason = "unfinished"       // a change that a crash interrupted
+	ForeignKept     Reason = "foreign-kept"     // a certificate of another CA: left alone
+	ForeignExpiring Reason = "foreign-expiring" // a kept certificate ends soon
+	ForeignRefused  Reason = "foreign-refused"  // a foreign set that sendmail would refuse
+	Expiring        Reason = "expiring"         // ours ends soon and could not be renewed
+	Held            Reason = "held"             // a restored set that is kept until its renewal
+	Installed       Reason = "installed"        // what a person carried here with `mailcertd install`
+	NoIssuer        Reason = "no-issuer"        // nobody can issue now: issuer none, or not to be reached
 )
 
 // Reasons that concern the trust side: cacert.pem, hash links, dh.param.

@@ -19,10 +19,11 @@ const sshdConfig = `ListenAddress 0.0.0.0
 HostKey /etc/mail/ssh/host_key
 AuthorizedKeysFile /etc/mail/ssh/authorized_keys
 PidFile /run/sshd.pid
+Subsystem sftp internal-sftp
 UsePAM no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
-PermitRootLogin no
+PermitRootLogin prohibit-password
 MaxStartups 200
 MaxSessions 200
 `
