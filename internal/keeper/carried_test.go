@@ -418,3 +418,27 @@ func TestInstallBesideOurCA(t *testing.T) {
 	s.now = s.now.Add(48 * time.Hour)
 	s.holds("two days later", s.settle(plan.Wish{}), b.leaf)
 }
+
+// The stop-gap of a host that waits for its certificate goes when that comes,
+// out of cacert.pem and with its link.
+func TestInstallEndsStopGap(t *testing.T) {
+	s := newSite(t, "issuer: none")
+	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Interim {
+		t.Fatalf("before: %s", r.Plan.Facts.Owner)
+	}
+	p := purchased(t, s.now, nil)
+	r, _, err := s.install(p.leaf.keyPEM(t)+p.leaf.pem()+p.middle.pem()+p.root.pem(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.holds("the end of a stop-gap", r, p.leaf)
+	if cas := pki.ReadCertFile(s.read(s.certs("cacert.pem"))).Certs; len(cas) != 1 || !cas[0].Equal(p.root.cert) {
+		t.Errorf("cacert.pem holds %d certificates", len(cas))
+	}
+	// A file that brings the seller's next root alone with it says so.
+	next := purchased(t, s.now, nil)
+	r, _, err = s.install(p.leaf.pem()+p.middle.pem()+p.root.pem()+next.root.pem(), nil)
+	if err != nil || len(r.Done) == 0 {
+		t.Errorf("another root: %v, %v", r.Done, err)
+	}
+}
