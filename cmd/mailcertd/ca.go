@@ -99,7 +99,7 @@ one certificate's lifetime left. The old one stays trusted until its last
 certificate has expired. It may be run again at any time; "mailcertd ca show"
 says how far it is.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := a.office(cmd.Context(), true)
+			o, err := a.office(cmd.Context(), toRule)
 			if err != nil {
 				return err
 			}
