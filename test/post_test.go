@@ -2,218 +2,460 @@ package test
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"mailcertd/test/bed"
 )
 
-// postDoc is the page that puts openssl's commands beside ours.
-const postDoc = "../docs/from-the-post.md"
+// What differs between the document and the run, all of it.
+var (
+	// postNames are the document's host names, and the bed's.
+	postNames = strings.NewReplacer("krb5.home.example", "mail-a.example.test", "dhcp.home.example", "mail-b.example.test")
 
-// instead are the only differences between what the page says and what is run,
-// each for a reason.
-var instead = []struct{ why, says, runs string }{
-	{"finding parameters takes minutes", "openssl dhparam ", "openssl dhparam -dsaparam "},
-	{"nobody is there to type the passphrase", "-keyout cakey.pem", "-keyout cakey.pem -passout pass:secret"},
-	{"nor to type it, and y twice", "openssl ca -config openssl.cnf -in", "openssl ca -config openssl.cnf -batch -passin pass:secret -in"},
-	{"nor to type y", "mailcertd issue ", "mailcertd issue --yes "},
-	{"root's key and known hosts lie elsewhere", "scp ", "scp -q -i /etc/mail/ssh/id -o BatchMode=yes -o UserKnownHostsFile=/etc/mail/ssh/known_hosts "},
-	{"root's key and known hosts lie elsewhere", "ssh root@", "ssh -i /etc/mail/ssh/id -o BatchMode=yes -o UserKnownHostsFile=/etc/mail/ssh/known_hosts root@"},
-	{"sshd's PATH is not the bench's", ".example mailcertd sign", ".example /etc/mail/bin/mailcertd sign"},
-	{"no service(8): TestRC runs the script", "service sendmail restart", "/etc/mail/bin/restart"},
-	{"no service(8): TestRC runs the script", "service sendmail start", "/etc/mail/bin/restart"},
-	{"no service(8): TestRC runs the script", "service mailcertd start", "mailcertd ensure"},
-	{"no service(8): TestRC runs the script", "service mailcertd reload", "mailcertd config"},
-	{"no service(8): TestRC runs the script", "service mailcertd renew", "mailcertd renew"},
-	{"no service(8): TestRC runs the script", "service mailcertd stop", ":"},
-	{"no sysrc(8)", "sysrc mailcertd_enable=YES", ":"},
-	{"the package with the bundle is FreeBSD's", "/usr/local/share/certs/ca-root-nss.crt", "/etc/ssl/certs/ca-certificates.crt"},
-	{"the submission sendmail takes a sender that it may use", "| sendmail ", "| sendmail -Am -oi -f root@$(hostname) "},
+	// postSize spares the hours that the document promises.
+	postSize = strings.NewReplacer("dh.param 4096", "dh.param 1024")
+
+	// postTyped is what a person types after a prompt. The text after the last
+	// answer is searched, so each prompt is answered once.
+	postTyped = []struct{ prompt, answer string }{
+		{"Enter PEM pass phrase:", postPassphrase},
+		{"Enter pass phrase for", postPassphrase},
+		{"Passphrase of", postPassphrase},
+		{"[y/n]", "y"},
+		{"[y/N] ", "y"},
+	}
+)
+
+// postPassphrase is the one that the document writes into a file.
+const postPassphrase = "correct horse battery staple"
+
+// postSetup gives a host of the bed what FreeBSD has: its own /root and
+// /usr/local, service(8) and sysrc(8) with the real rc.d/mailcertd, the base
+// system's certificates, ssh for root, and a log file.
+const postSetup = `set -e
+for d in /root /usr/local/sbin /usr/local/etc /usr/local/share; do mount -t tmpfs -o mode=755 tmpfs $d; done
+mkdir -p /usr/local/etc/rc.d /usr/local/share/certs /var/log /root/.ssh /run/sshd
+cd /usr/local
+cp "$1/mailcertd" sbin/mailcertd; cp "$1/daemon" sbin/daemon
+cp "$2/scripts/stanza.sh" etc/stanza.sh; cp "$2/test/rcsubr/rc.subr" etc/rc.subr
+sed 's|%%PREFIX%%|/usr/local|g; s|/usr/sbin/daemon|/usr/local/sbin/daemon|; s|/etc/rc.subr|/usr/local/etc/rc.subr|' "$2/rc.d/mailcertd" > etc/rc.d/mailcertd
+cat > sbin/sysrc <<'END'
+#!/bin/sh
+case $1 in *=*) echo "$1" >> /usr/local/etc/rc.conf ;; *) echo "sysrc: unknown variable" >&2; exit 1 ;; esac
+END
+cat > sbin/service <<'END'
+#!/bin/bash
+# service NAME VERB
+pid() { head -n 1 /var/run/sendmail.pid 2>/dev/null; }
+answers() { (exec 3<>/dev/tcp/127.0.0.1/25) 2>/dev/null; }
+case $1.$2 in
+mailcertd.*)
+	shift
+	exec env -i HOME=/ PATH=/sbin:/bin:/usr/sbin:/usr/bin RCSUBR_CONF=/usr/local/etc/rc.conf bash /usr/local/etc/rc.d/mailcertd "$@" ;;
+sendmail.restart) "$0" sendmail stop; "$0" sendmail start ;;
+sendmail.stop) kill "$(pid)" || exit; while answers; do sleep 0.05; done ;;
+sendmail.start)
+	cd /etc/mail; [ -e certs/host.cert ] || [ -e certs/host.key ] || [ -e certs/cacert.pem ] ||
+		sh /usr/local/etc/stanza.sh /etc/mail/certs "$(hostname)"
+	env -i HOME=/ PATH=/sbin:/bin:/usr/sbin:/usr/bin /usr/sbin/sendmail -L sm-mta -bd -q30m
+	for _ in $(seq 200); do answers && exit 0; sleep 0.05; done; exit 1 ;;
+*) exit 1 ;;
+esac
+END
+chmod 755 sbin/* etc/rc.d/mailcertd
+[ -e /usr/sbin/service ] && mount --bind sbin/service /usr/sbin/service
+printf '%s\n' 'HostKey /root/.ssh/host_key' 'PidFile /run/sshd.pid' 'UsePAM no' 'PasswordAuthentication no' 'PermitRootLogin yes' 'Subsystem sftp internal-sftp' > /root/.ssh/sshd_config
+chmod 700 /root/.ssh
+ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/host_key
+ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
+/usr/sbin/sshd -f /root/.ssh/sshd_config -E /var/log/sshd.log
+cp /etc/ssl/certs/ca-certificates.crt share/certs/ca-root-nss.crt
+service sendmail start
+`
+
+// postSeller sells a certificate for the name $1 into the directory $2.
+const postSeller = `set -e; cd "$2"
+openssl req -x509 -nodes -newkey rsa:2048 -days 3650 -subj '/C=US/O=Seller/CN=Seller Root' -keyout root.key -out root.crt
+openssl req -nodes -newkey rsa:2048 -subj '/C=US/O=Seller/CN=Seller Intermediate' -keyout mid.key -out mid.csr
+printf 'basicConstraints=critical,CA:true\n' > mid.ext
+openssl x509 -req -in mid.csr -CA root.crt -CAkey root.key -set_serial 2 -days 1000 -extfile mid.ext -out intermediate.crt
+openssl req -nodes -newkey rsa:2048 -subj "/CN=$1" -keyout "$1.key" -out leaf.csr
+printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" > leaf.ext
+openssl x509 -req -in leaf.csr -CA intermediate.crt -CAkey mid.key -set_serial 3 -days 90 -extfile leaf.ext -out "$1.crt"
+`
+
+// post is two hosts as their owner finds them.
+type post struct {
+	hosts map[string]*bed.Host // a, b
 }
 
-// block is one code block of the page.
-type block struct {
-	info, text string
-	line       int
-}
-
-func blocks(t *testing.T, path string) []block {
+func newPost(t *testing.T) *post {
 	t.Helper()
-	data, err := os.ReadFile(path)
+	bed.Need(t, true, "openssl", "script", "/usr/sbin/sshd", "ssh", "sftp", "bash")
+	dir := t.TempDir()
+	for p := dir; p != "/"; p = filepath.Dir(p) {
+		_ = os.Chmod(p, 0o755)
+		if filepath.Dir(p) == os.TempDir() {
+			break
+		}
+	}
+	top, _ := filepath.Abs("..")
+	if out, err := exec.Command("cp", bed.Binary(t, ""), filepath.Join(dir, "mailcertd")).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "daemon"), "./rcsubr/daemon").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
+	bed.Connect(t, a, b)
+	if out, err := exec.Command("sh", "-c", postSeller, "sh", b.Name, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p := &post{hosts: map[string]*bed.Host{"a": a, "b": b}}
+	var keys, known string
+	for _, h := range []*bed.Host{a, b} {
+		h.Must(t, "bash", "-c", postSetup, "setup", dir, top)
+		keys += h.Must(t, "cat", "/root/.ssh/id_ed25519.pub")
+		known += h.Name + " " + h.Must(t, "cat", "/root/.ssh/host_key.pub")
+		h.Must(t, "sh", "-c", "cat "+dir+"/root.crt >> /usr/local/share/certs/ca-root-nss.crt")
+	}
+	for _, h := range []*bed.Host{a, b} {
+		h.Must(t, "sh", "-c", `umask 077; printf '%s' "$1" > /root/.ssh/authorized_keys; printf '%s' "$2" > /root/.ssh/known_hosts`, "sh", keys, known)
+	}
+	b.Must(t, "sh", "-c", "cp "+dir+"/"+b.Name+".* "+dir+"/intermediate.crt /root/")
+	return p
+}
+
+// block is one code block of the document.
+type block struct {
+	line             int
+	lang, kind, host string // as in its info string
+	file             string // where yaml goes
+	text             string
+	section          string
+}
+
+// readPost returns every code block of the document.
+func readPost(t *testing.T) []block {
+	t.Helper()
+	data, err := os.ReadFile("../docs/from-the-post.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out []block
-	var open *block
+	var blocks []block
+	var in *block
+	section := ""
 	for i, line := range strings.Split(string(data), "\n") {
-		switch {
-		case open == nil && strings.HasPrefix(line, "```"):
-			open = &block{info: strings.TrimPrefix(line, "```"), line: i + 1}
-		case open != nil && line == "```":
-			out = append(out, *open)
-			open = nil
-		case open != nil:
-			open.text += line + "\n"
+		switch info, fence := strings.CutPrefix(line, "```"); {
+		case fence && in != nil:
+			blocks = append(blocks, *in)
+			in = nil
+		case fence:
+			f := append(strings.Fields(info), "", "", "", "")
+			in = &block{line: i + 1, lang: f[0], kind: f[1], host: f[2], file: f[3], section: section}
+		case in != nil:
+			in.text += line + "\n"
+		case strings.HasPrefix(line, "#"):
+			section = strings.TrimLeft(line, "# ")
+		case strings.HasPrefix(line, "    ") && strings.TrimSpace(line) != "":
+			t.Errorf("line %d: an indented block is run by nobody: %q", i+1, line)
 		}
 	}
-	return out
+	if in != nil || len(blocks) == 0 {
+		t.Fatal("a code block that does not end, or none")
+	}
+	return blocks
 }
 
-// household is krb5 and dhcp, connected, with root's ssh between them.
-func household(t *testing.T) map[string]*bed.Host {
+// ran notes the lines of the blocks that some track has run.
+type ran struct {
+	mu    sync.Mutex
+	lines map[int]bool
+}
+
+// run does what a block says on its host.
+func (p *post) run(t *testing.T, b block, r *ran) {
 	t.Helper()
-	names := bed.Names
-	t.Cleanup(func() { bed.Names = names })
-	bed.Names = map[string]string{"10.99.0.1": "krb5.home.example", "10.99.0.2": "dhcp.home.example"}
-	hosts := map[string]*bed.Host{}
-	for ip, name := range bed.Names {
-		hosts[strings.TrimSuffix(name, ".home.example")] = bed.NewHost(t, name, ip)
+	h := p.hosts[b.host]
+	if h == nil {
+		t.Fatalf("line %d: no host %q", b.line, b.host)
 	}
-	bed.Connect(t, hosts["krb5"], hosts["dhcp"])
-	m, known, keys := bed.Binary(t, ""), "", ""
-	for _, h := range hosts {
-		line := h.SSHD(t)
-		known += line + strings.Replace(line, h.IP, h.Name, 1)
-		keys += h.SSHKey(t, "/etc/mail/ssh/id") + "\n"
-		write(t, h.Path("/etc/mail/mailcertd.yaml"), "", 0o644)
-		write(t, h.Path("/etc/mail/bin/mailcertd"), "#!/bin/sh\nexec "+m+" --config=/etc/mail/mailcertd.yaml \"$@\"\n", 0o755)
-		write(t, h.Path("/etc/mail/bin/restart"), `#!/bin/sh
-pid=$(head -1 /var/run/sendmail.pid 2>/dev/null) && kill $pid && while kill -0 $pid 2>/dev/null; do sleep 0.05; done
-/usr/sbin/sendmail -L sm-mta -bd -q30m
-until (exec 3<>/dev/tcp/127.0.0.1/25) 2>/dev/null; do sleep 0.05; done
-`, 0o755)
-		b, err := os.ReadFile(h.Path("/etc/mail/bin/restart"))
+	text := postSize.Replace(postNames.Replace(b.text))
+	switch b.lang {
+	case "yaml":
+		h.Must(t, "sh", "-c", `printf '%s' "$1" > "$2"`, "sh", text, b.file)
+	case "sh":
+		write(t, h.Path("/var/tmp/block.sh"), text, 0o700)
+		p.shell(t, h, b)
+	default:
+		t.Fatalf("line %d: a block of %q is run by nobody", b.line, b.lang)
+	}
+	r.mu.Lock()
+	r.lines[b.line] = true
+	r.mu.Unlock()
+}
+
+// shell runs /var/tmp/block.sh on a terminal and types what is asked for. What
+// reads the log is repeated until the log says it.
+func (p *post) shell(t *testing.T, h *bed.Host, b block) {
+	t.Helper()
+	begun := time.Now()
+	var out string
+	var err error
+	command := []string{"sh", "-e", "/var/tmp/block.sh"}
+	if strings.Contains(b.text, "| sendmail ") {
+		// A login shell outlives the delivery in the background; this terminal hangs up.
+		command = []string{"sh", "-c", `trap "" HUP; exec sh -e /var/tmp/block.sh`}
+	}
+	again := strings.Contains(b.text, "/var/log/maillog")
+	for {
+		write(t, h.Path("/var/log/maillog"), h.Log(), 0o600)
+		if out, err = onTTY(h, command...); err == nil || !again || time.Since(begun) > bed.Patience {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Logf("line %d, %s, on %s, %.1f s:\n%s%s", b.line, b.section, h.Name, time.Since(begun).Seconds(), b.text, out)
+	if err != nil {
+		t.Fatalf("line %d: %v", b.line, err)
+	}
+}
+
+// onTTY runs a command on the host, with a terminal of its own and the
+// environment of root's shell.
+func onTTY(h *bed.Host, args ...string) (string, error) {
+	command := h.Command(append([]string{"env", "-i", "HOME=/root", "TERM=dumb", "LC_ALL=C",
+		"PATH=/usr/local/sbin:/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/bin"}, args...)...)
+	var quoted []string
+	for _, a := range command.Args {
+		quoted = append(quoted, "'"+a+"'")
+	}
+	cmd := exec.Command("script", "-qefc", strings.Join(quoted, " "), "/dev/null")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return "", err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return "", err
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	expire := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer expire.Stop()
+	seen, from := "", 0
+	b := make([]byte, 4096)
+	for {
+		n, err := out.Read(b)
+		seen += string(b[:n])
+		for _, q := range postTyped {
+			if i := strings.Index(seen[from:], q.prompt); i >= 0 {
+				from = len(seen)
+				if _, err := io.WriteString(in, q.answer+"\n"); err != nil {
+					return seen, err
+				}
+			}
+		}
 		if err != nil {
-			t.Fatal(err)
+			break
 		}
-		write(t, h.Path("/etc/mail/bin/restart"), strings.Replace(string(b), "#!/bin/sh", "#!/bin/bash", 1), 0o755)
 	}
-	for _, h := range hosts {
-		write(t, h.Path("/etc/mail/ssh/known_hosts"), known, 0o644)
-		write(t, h.Path("/etc/mail/ssh/authorized_keys"), keys, 0o644)
-	}
-	bought(t, hosts["dhcp"].Path("/etc/mail/bought"))
-	return hosts
+	return strings.ReplaceAll(seen, "\r", ""), cmd.Wait()
 }
 
-// bought is a certificate for dhcp of a CA with an intermediate.
-func bought(t *testing.T, dir string) {
+// trusted sends mail both ways and wants verify=OK in both logs, for all of it.
+func (p *post) trusted(t *testing.T, when string) {
 	t.Helper()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	a, b := p.hosts["a"], p.hosts["b"]
+	before := map[*bed.Host]map[string]int{a: verdicts(a), b: verdicts(b)}
+	if err := mail(a, b, 1); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sh", "-ec", `
-openssl req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj "/O=Public CA/CN=Root" -days 3650
-openssl req -newkey rsa:2048 -nodes -keyout i.key -out i.csr -subj "/O=Public CA/CN=Intermediate"
-printf 'basicConstraints=critical,CA:TRUE\n' > i.ext
-openssl x509 -req -in i.csr -CA root.pem -CAkey root.key -CAcreateserial -extfile i.ext -days 1800 -out intermediate.pem
-openssl req -newkey rsa:2048 -nodes -keyout host.key -out h.csr -subj /CN=dhcp.home.example
-printf 'subjectAltName=DNS:dhcp.home.example\nextendedKeyUsage=serverAuth,clientAuth\n' > h.ext
-openssl x509 -req -in h.csr -CA intermediate.pem -CAkey i.key -CAcreateserial -extfile h.ext -days 300 -out host.cert
-chmod 600 host.key`)
-	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := mail(b, a, 2); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, when+": a line of each direction in both logs", func() error {
+		for h, was := range before {
+			is := verdicts(h)
+			for _, v := range []string{"client verify=OK", "server verify=OK"} {
+				if is[v] <= was[v] {
+					return fmt.Errorf("%s: %v, and before %v", h.Name, is, was)
+				}
+			}
+		}
+		return nil
+	})
+	for h, was := range before {
+		for v, n := range verdicts(h) {
+			if !strings.HasSuffix(v, "verify=OK") && n > was[v] {
+				t.Errorf("%s: %s logs %s", when, h.Name, v)
+			}
+		}
 	}
 }
 
-// Every command of the page is run, on one pair of hosts by hand and on another
-// with mailcertd; both end with verify=OK in both logs.
+// postLast is the section after which nothing is left.
+const postLast = "19. Throwing it all away"
+
+// Every command of docs/from-the-post.md, on two real hosts: what the owner
+// does by hand, what mailcertd does instead, and the way from one to the other.
 func TestPost(t *testing.T) {
-	all := blocks(t, postDoc)
-	for _, way := range []string{"by-hand", "mailcertd"} {
-		t.Run(way, func(t *testing.T) {
-			hosts := household(t)
-			ran, mailed := 0, false
-			for i, b := range all {
-				f := strings.Fields(b.info)
-				switch {
-				case len(f) == 1 && f[0] == "yaml":
-					continue
-				case len(f) == 2 && f[0] == "yaml" && hosts[f[1]] != nil:
-					if way == "mailcertd" {
-						write(t, hosts[f[1]].Path("/etc/mail/mailcertd.yaml"), swap(b.text), 0o644)
-					}
-					continue
-				case len(f) != 3 || f[0] != "sh" || f[1] != "by-hand" && f[1] != "mailcertd" || hosts[f[2]] == nil:
-					t.Fatalf("%s:%d: a block %q that nobody would run", postDoc, b.line, b.info)
-				case f[1] != way:
-					continue
-				}
-				h := hosts[f[2]]
-				text := swap(b.text)
-				if before, after, found := strings.Cut(text, "grep verify=OK /var/log/maillog"); found {
-					page(t, h, b, before)
-					bed.Wait(t, "verify=OK in the log of "+h.Name, func() error {
-						if !regexp.MustCompile(`STARTTLS=client, relay=\w+\.home[^\n]*verify=OK`).MatchString(h.Log()) {
-							return fmt.Errorf("%v", h.Log())
-						}
-						return nil
-					})
-					write(t, h.Path("/var/log/maillog"), h.Log(), 0o644)
-					text = "grep verify=OK /var/log/maillog" + after
-					mailed = true
-				}
-				page(t, h, b, text)
-				ran++
-				if way == "mailcertd" && !mailed && strings.Contains(b.text, "check --peer dhcp") {
-					mailed = true
-					for _, pair := range [][2]string{{"krb5", "dhcp"}, {"dhcp", "krb5"}} {
-						if v := verdict(t, hosts[pair[0]], hosts[pair[1]], i); v != "OK" {
-							t.Errorf("%s about %s: verify=%s", pair[1], pair[0], v)
-						}
-					}
+	blocks := readPost(t)
+	r := &ran{lines: map[int]bool{}}
+	tracks := map[string]func(*testing.T, *post){
+		"by-hand": func(t *testing.T, p *post) { p.track(t, r, "by-hand", blocks) },
+		"mailcertd": func(t *testing.T, p *post) {
+			p.track(t, r, "mailcertd", blocks)
+			for n, h := range p.hosts {
+				if _, err := os.Stat(h.Path("/var/db/mailcertd/state.json")); err == nil {
+					t.Errorf("%s has state after purge", n)
 				}
 			}
-			if ran < 10 || !mailed {
-				t.Errorf("%d blocks, mail was exchanged: %t", ran, mailed)
+		},
+		"moving": func(t *testing.T, p *post) {
+			var before []block // a CA and two hosts, made by hand
+			for _, b := range blocks {
+				if b.kind == "by-hand" && !strings.HasPrefix(b.section, "15.") {
+					before = append(before, b)
+				} else if b.kind == "by-hand" {
+					break
+				}
 			}
-		})
+			p.track(t, r, "by-hand", before)
+			p.track(t, r, "moving", blocks)
+		},
+	}
+	for _, b := range blocks {
+		if tracks[b.kind] == nil {
+			t.Errorf("line %d: a block of %q is run by nobody", b.line, b.kind)
+		}
+	}
+	t.Run("tracks", func(t *testing.T) {
+		for name, do := range tracks {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				do(t, newPost(t))
+			})
+		}
+	})
+	for _, b := range blocks {
+		if !r.lines[b.line] {
+			t.Errorf("line %d: this block was not run:\n%s", b.line, b.text)
+		}
 	}
 }
 
-func swap(text string) string {
-	for _, s := range instead {
-		text = strings.ReplaceAll(text, s.says, s.runs)
-	}
-	return text
-}
-
-func page(t *testing.T, h *bed.Host, b block, text string) {
+// track runs the blocks of one kind in their order. Mail flows both ways with
+// verify=OK after both logs are read, and before everything is thrown away.
+func (p *post) track(t *testing.T, r *ran, kind string, blocks []block) {
 	t.Helper()
-	if out, code := h.Run("env", "PATH=/etc/mail/bin:/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", text); code != 0 {
-		t.Fatalf("%s:%d on %s: status %d\n%s\n%s", postDoc, b.line, h.Name, code, text, out)
+	done := ""
+	for _, b := range blocks {
+		if b.kind != kind {
+			continue
+		}
+		if b.section != done {
+			p.between(t, done, b.section)
+			done = b.section
+		}
+		p.run(t, b, r)
+	}
+	p.between(t, done, "")
+}
+
+// between checks what the document says of the hosts after a section.
+func (p *post) between(t *testing.T, done, next string) {
+	t.Helper()
+	number, _, _ := strings.Cut(done, ".")
+	switch {
+	case number == "15":
+		if v := verdict(t, p.hosts["b"], p.hosts["a"], 15); v != "FAIL" {
+			t.Errorf("before public CAs are trusted, a bought certificate is %s", v)
+		}
+	case done == postLast:
+		for _, h := range p.hosts {
+			if !h.Offers(t) {
+				t.Errorf("%s offers no STARTTLS at the end", h.Name)
+			}
+		}
+	case number == "14", next == postLast, next == "":
+		p.trusted(t, "after "+done)
 	}
 }
 
-// Every mailcertd command that the README shows is one that the program knows.
-func TestReadmeCommands(t *testing.T) {
+// The README's command lines are understood, and its table has every verb.
+func TestReadme(t *testing.T) {
+	m := bed.Binary(t, "")
 	data, err := os.ReadFile("../README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, n := bed.Binary(t, ""), 0
-	for _, line := range regexp.MustCompile("(?m)^    .*$").FindAllString(string(data), -1) {
-		for _, part := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("|&;<>#", r) }) {
-			f := strings.Fields(part)
-			for i, w := range f {
-				if w != "mailcertd" || i > 0 && (f[i-1] == "service" || strings.HasSuffix(f[i-1], "=")) {
-					continue
+	table := map[string]bool{}
+	seen := 0
+	for i, line := range strings.Split(string(data), "\n") {
+		var commands []string
+		switch {
+		case strings.HasPrefix(line, "    "):
+			code, _, _ := strings.Cut(line, "  #")
+			for _, part := range regexp.MustCompile(`\||&&|>|<`).Split(code, -1) {
+				if i := strings.Index(part, "mailcertd "); i >= 0 && !strings.Contains(part, "service ") && (i == 0 || part[i-1] == ' ') {
+					commands = append(commands, part[i:])
 				}
-				n++
-				args := append(append([]string{}, f[i+1:]...), "--help")
-				if out, err := exec.Command(m, args...).CombinedOutput(); err != nil || !strings.Contains(string(out), "Usage:") || len(f) > i+1 && !strings.Contains(string(out), "mailcertd "+f[i+1]) {
-					t.Errorf("%s: %v\n%s", strings.TrimSpace(line), err, out)
+			}
+		case strings.HasPrefix(line, "| `"):
+			for _, c := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(strings.SplitN(strings.ReplaceAll(line, `\|`, "/"), "|", 3)[1], -1) {
+				c := regexp.MustCompile(`[][]`).ReplaceAllString(c[1], "")
+				commands = append(commands, "mailcertd "+strings.ReplaceAll(c, "...", ""))
+				w := strings.Fields(c)
+				if w[0] == "ca" {
+					w[0] += " " + w[1]
 				}
-				break
+				table[w[0]] = true
+			}
+		default:
+			for _, c := range regexp.MustCompile("`(mailcertd [^`]+)`").FindAllStringSubmatch(line, -1) {
+				commands = append(commands, c[1])
+			}
+		}
+		for _, c := range commands {
+			seen++
+			args := strings.Fields(strings.ReplaceAll(c, "'", ""))[1:]
+			verb := args[0]
+			if verb == "ca" {
+				verb += " " + args[1]
+			}
+			out, err := exec.Command(m, append(args, "--help")...).CombinedOutput()
+			// cobra shows the help of the nearest verb that it knows.
+			if err != nil || verb != "help" && !regexp.MustCompile(`(?m)^  mailcertd `+verb+`( |$)`).Match(out) {
+				t.Errorf("line %d: %s: %v\n%s", i+1, c, err, out)
 			}
 		}
 	}
-	if n < 8 {
-		t.Errorf("only %d commands were found", n)
+	if seen < 30 {
+		t.Errorf("only %d command lines were found", seen)
+	}
+	for _, prefix := range []string{"", "ca "} {
+		out, err := exec.Command(m, append(strings.Fields(prefix), "--help")...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		_, list, _ := strings.Cut(string(out), "Available Commands:\n")
+		list, _, _ = strings.Cut(list, "\n\n")
+		for _, line := range strings.Split(list, "\n") {
+			verb := prefix + strings.Fields(line)[0]
+			if verb != "ca" && !table[verb] {
+				t.Errorf("the table of verbs lacks %s", verb)
+			}
+		}
 	}
 }

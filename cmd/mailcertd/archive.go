@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"mailcertd/internal/certdir"
 )
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -86,12 +90,19 @@ offers no STARTTLS at its next start, until its rc script has made new files.`,
 				return err
 			}
 			k := a.keeper(cfg, a.quiet())
+			var left []string // of what sendmail needs
 			for _, p := range k.PurgeList(cmd.Context()) {
-				if p.Kept != "" {
-					fmt.Fprintf(a.out, "keep    %s: %s\n", p.Path, p.Kept)
-				} else {
+				if p.Kept == "" {
 					fmt.Fprintf(a.out, "remove  %s\n", p.Path)
+					continue
 				}
+				fmt.Fprintf(a.out, "keep    %s: %s\n", p.Path, p.Kept)
+				if name := filepath.Base(p.Path); filepath.Dir(p.Path) == cfg.Certs.Dir && slices.Contains([]string{certdir.KeyName, certdir.CertName, certdir.CAName}, name) {
+					left = append(left, name)
+				}
+			}
+			if len(left) == 1 || len(left) == 2 {
+				fmt.Fprintf(a.out, "hint: with %s alone sendmail offers no STARTTLS, and its rc script makes no new files\n", strings.Join(left, " and "))
 			}
 			if a.dryRun {
 				return nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 )
 
@@ -27,8 +28,11 @@ func (a *assessment) reportForeign(p *Plan) {
 		return
 	}
 	why := "of another CA (" + a.leaf.Issuer.String() + "): kept as it is, not renewed by mailcertd"
-	p.report(Problem{Reason: ForeignKept, Severity: Notice, Path: certPath(a), Text: why,
-		Hint: "`mailcertd renew --force` replaces it by one of our CA and keeps a copy"})
+	hint := "`mailcertd renew --force` replaces it by one of our CA and keeps a copy"
+	if a.cfg.Issuer.Kind == config.IssuerNone {
+		hint = "`mailcertd install FILE` replaces it and keeps a copy"
+	}
+	p.report(Problem{Reason: ForeignKept, Severity: Notice, Path: certPath(a), Text: why, Hint: hint})
 	if a.wish.Renew && !a.wish.Force && a.wishOpen() {
 		p.report(Problem{Reason: ForeignKept, Severity: Error, Path: certPath(a), Text: "is not ours to renew",
 			Hint: "`mailcertd renew --force` replaces it and keeps a copy"})
