@@ -246,6 +246,8 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	if p.leaf != nil && plan.LeafID(p.leaf) != installedLeaf(obs) {
 		r.Done = append([]plan.Action{{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir,
 			Text: "install certificate " + serial(p.leaf) + " for " + strings.Join(plan.CertNames(p.leaf), ", ")}}, r.Done...)
+	} else if err == nil && len(r.Done) == 0 && r.Observed.Certs.CA.Digest != obs.Certs.CA.Digest {
+		r.Done = []plan.Action{{Kind: plan.Install, Reason: plan.Installed, Path: r.Observed.Certs.CA.Node.Path, Text: "install " + certdir.CAName}}
 	}
 	return r, notes, err
 }
@@ -359,7 +361,10 @@ func trustFile(obs plan.Observed, p parcel) *plan.File {
 	if have.Node.Kind == durable.Link {
 		return &plan.File{Name: certdir.TrustDir + "/installed.pem", Mode: 0o644, Data: encode(want)}
 	}
-	return &plan.File{Name: certdir.CAName, Mode: 0o644, Data: encode(join(want, have.File.Certs))}
+	others := slices.DeleteFunc(slices.Clone(have.File.Certs), func(c *x509.Certificate) bool { // the stop-gap has done its time
+		return slices.Contains(c.Subject.Organization, plan.InterimOrganization)
+	})
+	return &plan.File{Name: certdir.CAName, Mode: 0o644, Data: encode(join(want, others))}
 }
 
 // join is first and then the others that are not in it.
