@@ -167,6 +167,12 @@ func TestRestartedByHand(t *testing.T) {
 	}
 	h.Stop()
 	h.Start(t)
+	bed.Wait(t, "what asked whether it listens to be in the log", func() error {
+		if asked, told := strings.Count(h.Log(), "NOQUEUE: connect from"), strings.Count(h.Log(), "did not issue MAIL"); asked != told {
+			return fmt.Errorf("%d connections, %d lines", asked, told)
+		}
+		return nil
+	})
 	probes := strings.Count(h.Log(), "did not issue MAIL")
 	if out, code := h.Run(m, "ensure"); code != 0 || strings.Contains(h.Log(), "restarting") {
 		t.Errorf("status %d\n%s\n%s", code, out, h.Log())

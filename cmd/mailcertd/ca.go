@@ -99,7 +99,7 @@ one certificate's lifetime left. The old one stays trusted until its last
 certificate has expired. It may be run again at any time; "mailcertd ca show"
 says how far it is.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := a.office(cmd.Context(), true)
+			o, err := a.office(cmd.Context(), toRule)
 			if err != nil {
 				return err
 			}
@@ -113,11 +113,26 @@ says how far it is.`,
 			if err != nil {
 				return err
 			}
+			own, _ := plan.HostName(o.cfg, o.obs.Host)
+			if hosts := byHand(o.obs.CA, own, time.Now()); len(hosts) > 0 {
+				fmt.Fprintf(a.out, "not enrolled, so that they must get the new CA by hand (`mailcertd sign` or `issue` has it): %s\n", strings.Join(hosts, ", "))
+			}
 			return a.showCA(cmd.Context())
 		},
 	})
 	cmd.Flags().BoolVar(&now, "now", false, "put the next generation in force at once, whoever does not trust it yet")
 	return cmd
+}
+
+// byHand are the hosts with a valid certificate that do not ask for theirs.
+func byHand(o ca.Observed, own string, now time.Time) []string {
+	var out []string
+	for _, l := range ca.List(o, now) {
+		if l.Status == "valid" && len(l.Names) > 0 && l.Names[0] != own && ca.Find(o.Members, l.Names[0]) == nil && !contains(out, l.Names[0]) {
+			out = append(out, l.Names[0])
+		}
+	}
+	return out
 }
 
 // caReport is `ca show --json`, version 1.

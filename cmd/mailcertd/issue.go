@@ -52,7 +52,7 @@ host gets NAME.pem in it. The key is not kept here.`,
 					return usageError{err}
 				}
 			}
-			o, err := a.office(cmd.Context(), true)
+			o, err := a.office(cmd.Context(), toSign)
 			if err != nil {
 				return err
 			}

@@ -22,7 +22,7 @@ func (a *app) listCommand() *cobra.Command {
 	return a.jsonFlag(&cobra.Command{
 		Use: "list", Args: noArgs, Short: "the certificates that this host's CA has issued, next due first",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o, err := a.office(cmd.Context(), false)
+			o, err := a.office(cmd.Context(), toLook)
 			if err != nil {
 				return err
 			}
@@ -101,7 +101,7 @@ func (a *app) revokeCommand() *cobra.Command {
 				}
 				return usageError{fmt.Errorf("--reason %q: want one of %s", reason, strings.Join(sorted(all), ", "))}
 			}
-			o, err := a.office(cmd.Context(), true)
+			o, err := a.office(cmd.Context(), toRule)
 			if err != nil {
 				return err
 			}

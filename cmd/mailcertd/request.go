@@ -82,7 +82,7 @@ unless --replace revokes that one, or the last third of its life has begun.`,
 			if err != nil {
 				return err
 			}
-			o, err := a.office(cmd.Context(), true)
+			o, err := a.office(cmd.Context(), toSign)
 			if err != nil {
 				return err
 			}
@@ -227,7 +227,7 @@ in anywhere, and that user cannot read the CA's key.`,
 					return err
 				}
 			}
-			o, err := a.office(cmd.Context(), false)
+			o, err := a.office(cmd.Context(), toSee)
 			if err != nil {
 				return err
 			}
@@ -270,7 +270,11 @@ func (a *app) unenrolCommand(revoke bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "unenrol NAME", Args: oneArg("the host's name"), Short: "end that, and revoke the host's certificates",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o, err := a.office(cmd.Context(), revoke)
+			n := toLook
+			if revoke {
+				n = toRule
+			}
+			o, err := a.office(cmd.Context(), n)
 			if err != nil {
 				return err
 			}

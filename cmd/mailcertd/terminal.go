@@ -117,8 +117,7 @@ func (a *app) askUntil(prompt string, opens func([]byte) error) ([]byte, error) 
 
 // unlock asks for the CA key's passphrase where it has one and the
 // configuration has none.
-func (a *app) unlock(k *keeper.Keeper, r keeper.Result) error {
-	o := r.Observed
+func (a *app) unlock(k *keeper.Keeper, o plan.Observed) error {
 	if o.CA.Status != ca.Complete || !o.CA.KeyInfo.Encrypted || o.Passphrase.Ready {
 		return nil
 	}
@@ -144,16 +143,31 @@ type office struct {
 	opts ca.Options
 }
 
-// office opens it: complete, its key at hand when sign is asked for.
-func (a *app) office(ctx context.Context, sign bool) (*office, error) {
+// What a verb needs of the CA.
+type need int
+
+const (
+	toLook need = iota // the CA alone
+	toSee              // and everything else that is to be seen on this host
+	toSign             // the CA and its key
+	toRule             // all of that
+)
+
+// office opens it: complete, its key at hand when it is needed.
+func (a *app) office(ctx context.Context, n need) (*office, error) {
 	cfg, err := a.load()
 	if err != nil {
 		return nil, err
 	}
 	a.quick = true
 	k := a.keeper(cfg, a.quiet())
-	r := k.Check(ctx, plan.Wish{})
-	o := r.Observed.CA
+	var obs plan.Observed
+	if n == toRule || n == toSee {
+		obs = k.Check(ctx, plan.Wish{}).Observed
+	} else {
+		obs = k.ObserveAuthority()
+	}
+	o := obs.CA
 	switch {
 	case o.Err != nil:
 		return nil, o.Err
@@ -162,12 +176,12 @@ func (a *app) office(ctx context.Context, sign bool) (*office, error) {
 	case o.Status != ca.Complete:
 		return nil, fmt.Errorf("%s: the CA is %s: `mailcertd check` says why", cfg.CA.Dir, o.Status)
 	}
-	if sign {
-		if err := a.unlock(k, r); err != nil {
+	if n == toSign || n == toRule {
+		if err := a.unlock(k, obs); err != nil {
 			return nil, err
 		}
 	}
-	return &office{cfg: cfg, k: k, obs: r.Observed, opts: k.Authority(r.Observed)}, nil
+	return &office{cfg: cfg, k: k, obs: obs, opts: k.Authority(obs)}, nil
 }
 
 // input is a file, or standard input for "-" and "". It is bounded.

@@ -38,11 +38,13 @@ type Entry struct {
 // a row is not among the entries.
 func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
-	rows = make([]Entry, 0, strings.Count(text, "\n")+1)
+	most := strings.Count(text, "\n") + 1
+	rows = make([]Entry, 0, most)
+	small := serials{ints: make([]big.Int, most), words: make([]big.Word, most)}
 	for n := 1; text != ""; n++ {
 		line, rest, whole := strings.Cut(text, "\n")
 		text = rest
-		e := parseRow(strings.TrimSuffix(line, "\r"))
+		e := parseRow(strings.TrimSuffix(line, "\r"), &small)
 		e.Line, e.raw = n, line
 		if !whole && e.Err != nil {
 			return rows, true
@@ -55,7 +57,7 @@ func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	return rows, false
 }
 
-func parseRow(line string) Entry {
+func parseRow(line string, small *serials) Entry {
 	var f [6]string
 	rest, n := line, 0
 	for more := true; more; n++ {
@@ -85,13 +87,47 @@ func parseRow(line string) Entry {
 	} else if f[2] != "" {
 		return Entry{Err: errors.New("has a revocation date and is not revoked")}
 	}
-	if e.Serial, err = parseSerial(f[3]); err != nil {
-		return Entry{Err: err}
+	if e.Serial = small.parse(f[3]); e.Serial == nil {
+		if e.Serial, err = parseSerial(f[3]); err != nil {
+			return Entry{Err: err}
+		}
 	}
 	if canonicalSerial(f[3]) {
 		e.text = f[3]
 	}
 	return e
+}
+
+// serials holds the small serial numbers of an index in one piece each.
+type serials struct {
+	ints  []big.Int
+	words []big.Word
+}
+
+// parse takes a serial of at most seven digits; nil is for parseSerial.
+func (s *serials) parse(text string) *big.Int {
+	if len(text) == 0 || len(text) > 7 || len(s.ints) == 0 {
+		return nil
+	}
+	var w big.Word
+	for _, c := range []byte(text) {
+		switch {
+		case c >= '0' && c <= '9':
+			c -= '0'
+		case c >= 'a' && c <= 'f':
+			c -= 'a' - 10
+		case c >= 'A' && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return nil
+		}
+		w = w<<4 | big.Word(c)
+	}
+	n := &s.ints[0]
+	s.words[0] = w
+	n.SetBits(s.words[:1:1])
+	s.ints, s.words = s.ints[1:], s.words[1:]
+	return n
 }
 
 // serial is the row's serial as FormatSerial writes it.

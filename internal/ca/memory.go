@@ -3,6 +3,7 @@ package ca
 import (
 	"bytes"
 	"math/big"
+	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -105,7 +106,7 @@ func same(a, b durable.Node) bool {
 }
 
 // near is how far around the next serial number a crash may leave something.
-const near = 16
+const near = 4
 
 // certificates are the names in newcerts; quick gives those near the next serial
 // number that have no row.
@@ -128,11 +129,16 @@ func (db *database) certificates(dir string, quick bool) ([]string, error) {
 			continue
 		}
 		serial := FormatSerial(n)
-		if !known[serial] && durable.Look(filepath.Join(certs, serial+".pem")).Exists {
+		if !known[serial] && exists(filepath.Join(certs, serial+".pem")) {
 			out = append(out, serial+".pem")
 		}
 	}
 	return out, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // row is the number of the row with that serial. Most work on a database needs

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
@@ -305,71 +304,6 @@ func (o *Observed) issuer(dir string, m *Memory) func(*big.Int) int {
 		memo[serial] = v
 		return v
 	}
-}
-
-// issued collects the certificates that could serve the host.
-func (o *Observed) issued(dir string, f Filter) {
-	o.Issued = o.db.issued(dir, f.Name)
-}
-
-// issued reads the certificates in newcerts for a name, newest first, without
-// those that are revoked.
-func (db *database) issued(dir, name string) (out []Issued) {
-	for _, n := range db.of(name) {
-		serial, row := n.serial, n.row
-		if row != nil && row.Status == Revoked {
-			continue
-		}
-		path := filepath.Join(dir, newCertsName, serial+".pem")
-		cs := readCerts(path)
-		if len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
-			continue
-		}
-		out = append(out, Issued{Serial: cs[0].SerialNumber, Path: path, Cert: cs[0], Row: row})
-	}
-	sort.SliceStable(out, func(i, j int) bool {
-		a, b := out[i], out[j]
-		if !a.Cert.NotBefore.Equal(b.Cert.NotBefore) {
-			return a.Cert.NotBefore.After(b.Cert.NotBefore)
-		}
-		return a.Serial.Cmp(b.Serial) > 0
-	})
-	return out
-}
-
-// list gives the names SERIAL.pem in newcerts, in no order.
-func list(dir string) ([]string, error) {
-	f, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	all, err := f.Readdirnames(maxCerts)
-	if len(all) == 0 && err != nil && !strings.Contains(err.Error(), "EOF") {
-		return nil, err
-	}
-	out := all[:0]
-	for _, n := range all {
-		if base, ok := strings.CutSuffix(n, ".pem"); ok && canonicalSerial(base) {
-			out = append(out, n)
-		}
-	}
-	return out, nil
-}
-
-// canonicalSerial says that s is a serial as FormatSerial writes it.
-func canonicalSerial(s string) bool {
-	if len(s) == 0 || len(s)%2 == 1 || len(s) > 40 || len(s) > 2 && s[:2] == "00" {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if (c < '0' || c > '9') && (c < 'A' || c > 'F') {
-			return false
-		}
-	}
-	return true
 }
 
 func readSerial(path string) *big.Int {

@@ -56,6 +56,14 @@ func (k *Keeper) observeCA(obs *plan.Observed) {
 	}
 }
 
+// ObserveAuthority looks at this host's CA alone: what signing and listing need,
+// and soon over.
+func (k *Keeper) ObserveAuthority() plan.Observed {
+	obs := plan.Observed{CA: k.database.Observe(k.cfg.CA.Dir, ca.Filter{Name: "."})}
+	k.observePassphrase(&obs)
+	return obs
+}
+
 func account(name string) plan.Account {
 	a := plan.Account{Name: name, GID: -1}
 	u, err := user.Lookup(name)
