@@ -111,17 +111,11 @@ func (s *serials) parse(text string) *big.Int {
 	}
 	var w big.Word
 	for _, c := range []byte(text) {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
+		d, ok := hexDigit(c)
+		if !ok {
 			return nil
 		}
-		w = w<<4 | big.Word(c)
+		w = w<<4 | big.Word(d)
 	}
 	n := &s.ints[0]
 	s.words[0] = w
@@ -181,17 +175,9 @@ func parseSerial(s string) (*big.Int, error) {
 	n, ok := new(big.Int), s != "" && len(s) <= 40
 	var small uint64
 	for _, c := range []byte(s) {
-		switch {
-		case c >= '0' && c <= '9':
-			c -= '0'
-		case c >= 'a' && c <= 'f':
-			c -= 'a' - 10
-		case c >= 'A' && c <= 'F':
-			c -= 'A' - 10
-		default:
-			ok = false
-		}
-		small = small<<4 | uint64(c&15)
+		d, hex := hexDigit(c)
+		ok = ok && hex
+		small = small<<4 | uint64(d)
 	}
 	if ok && len(s) <= 16 {
 		return n.SetUint64(small), nil
@@ -203,6 +189,18 @@ func parseSerial(s string) (*big.Int, error) {
 		return nil, fmt.Errorf("%q is no serial number: want up to 40 hexadecimal digits", clip(s))
 	}
 	return n, nil
+}
+
+func hexDigit(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10, true
+	}
+	return 0, false
 }
 
 func clip(s string) string {

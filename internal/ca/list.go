@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 )
 
 // Listed is one certificate of the database.
@@ -40,9 +41,9 @@ func List(o Observed, now time.Time) []Listed {
 			l.Status = "expired"
 		}
 		if cs := readCerts(filepath.Join(o.Dir.Path, newCertsName, l.Serial+".pem")); len(cs) > 0 {
-			l.Names = certNames(cs[0])
+			l.Names = pki.CertNames(cs[0])
 		} else {
-			l.Names, l.NotFile = canonical([]string{e.commonName()}), true
+			l.Names, l.NotFile = pki.CanonicalNames([]string{e.commonName()}), true
 		}
 		out = append(out, l)
 	}

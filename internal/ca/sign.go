@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -70,7 +69,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	}
 	if !ask.ByHand {
 		for _, n := range names {
-			if n != name && !slices.Contains(canonical(ask.Allowed), n) {
+			if n != name && !slices.Contains(pki.CanonicalNames(ask.Allowed), n) {
 				return refuse("%s may not have a certificate for %q: want %s", name, n, strings.Join(append([]string{name}, ask.Allowed...), ", "))
 			}
 		}
@@ -80,7 +79,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	}
 	var live, others []Issued
 	for _, is := range issued {
-		if is.Row != nil && is.Row.Status != Valid || now.After(is.Cert.NotAfter) || !slices.Contains(certNames(is.Cert), name) {
+		if is.Row != nil && is.Row.Status != Valid || now.After(is.Cert.NotAfter) || !slices.Contains(pki.CertNames(is.Cert), name) {
 			continue
 		}
 		live = append(live, is)
@@ -139,41 +138,15 @@ func (a Ask) names() (string, []string) {
 	if name == "" && len(a.DNSNames) > 0 {
 		name = a.DNSNames[0]
 	}
-	out := canonical(append([]string{name}, all...))
+	out := pki.CanonicalNames(append([]string{name}, all...))
 	if len(out) == 0 {
 		return "", nil
 	}
 	return out[0], out
 }
 
-func canonical(names []string) []string {
-	var out []string
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			n = ip.String()
-		}
-		n = strings.ToLower(strings.TrimSuffix(n, "."))
-		if n != "" && !slices.Contains(out, n) {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// certNames are the names of a certificate, its SAN, else its CN.
-func certNames(c *x509.Certificate) []string {
-	if len(c.DNSNames)+len(c.IPAddresses) == 0 {
-		return canonical([]string{c.Subject.CommonName})
-	}
-	all := slices.Clone(c.DNSNames)
-	for _, ip := range c.IPAddresses {
-		all = append(all, ip.String())
-	}
-	return canonical(all)
-}
-
 func sameNames(c *x509.Certificate, names []string) bool {
-	have := certNames(c)
+	have := pki.CertNames(c)
 	if len(have) != len(names) {
 		return false
 	}

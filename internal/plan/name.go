@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailcertd/internal/config"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
 )
 
@@ -103,40 +104,25 @@ func (a *assessment) nameSettled() bool {
 // covers says that c is for exactly the wanted names. One without a SAN is
 // judged by its CN: certificates made by hand have none.
 func (a *assessment) covers(c *x509.Certificate) bool {
-	if !hasSAN(c) {
+	if !pki.HasSAN(c) {
 		return strings.EqualFold(c.Subject.CommonName, a.name)
 	}
 	want, got := slices.Clone(a.names), CertNames(c)
 	for i := range want {
-		want[i] = canonicalName(want[i])
+		want[i] = pki.CanonicalName(want[i])
 	}
 	slices.Sort(want)
 	slices.Sort(got)
 	return slices.Equal(slices.Compact(want), slices.Compact(got))
 }
 
-func hasSAN(c *x509.Certificate) bool { return len(c.DNSNames)+len(c.IPAddresses) > 0 }
-
-// CertNames are the names that a certificate is for, canonical: its SAN, else its CN.
+// CertNames are the names that a certificate is for; a name with nothing in it
+// where it has none.
 func CertNames(c *x509.Certificate) []string {
-	if !hasSAN(c) {
-		return []string{canonicalName(c.Subject.CommonName)}
+	if names := pki.CertNames(c); len(names) > 0 {
+		return names
 	}
-	var out []string
-	for _, n := range c.DNSNames {
-		out = append(out, canonicalName(n))
-	}
-	for _, ip := range c.IPAddresses {
-		out = append(out, ip.String())
-	}
-	return out
-}
-
-func canonicalName(n string) string {
-	if ip := net.ParseIP(n); ip != nil {
-		return ip.String()
-	}
-	return strings.ToLower(strings.TrimSuffix(n, "."))
+	return []string{""}
 }
 
 func quoted(s string) string {

@@ -159,7 +159,7 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 	for i := range issued {
 		is := &issued[i]
 		c := is.Cert
-		if !pki.SamePublicKey(c.PublicKey, pub) || !hasSAN(c) || !a.covers(c) || !bothPurposes(c) {
+		if !pki.SamePublicKey(c.PublicKey, pub) || !pki.HasSAN(c) || !a.covers(c) || !bothPurposes(c) {
 			continue
 		}
 		if a.tooEarly(c) || a.now.After(c.NotAfter) || !a.living(c) || LeafID(c) == LeafID(a.leaf) {
