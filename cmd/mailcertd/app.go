@@ -181,13 +181,6 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	})
 }
 
-// progress tells a person at a terminal what takes long.
-func (a *app) progress(text string) {
-	if a.terminal() {
-		fmt.Fprintf(a.err, "%s ...\n", text)
-	}
-}
-
 func (a *app) terminal() bool {
 	f, ok := a.err.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

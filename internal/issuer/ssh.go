@@ -22,8 +22,8 @@ type SSH struct {
 	Patience time.Duration
 }
 
-// defaultPatience is longer than the wait in the inbox of the CA.
-const defaultPatience = 2 * time.Minute
+// DefaultPatience is longer than the wait in the inbox of the CA.
+const DefaultPatience = 2 * time.Minute
 
 // arguments are those of ssh(1): nobody is asked anything, an unknown or
 // changed host key ends it, nothing is forwarded.
@@ -53,7 +53,7 @@ func quote(path string) string {
 func (s SSH) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	patience := s.Patience
 	if patience == 0 {
-		patience = defaultPatience
+		patience = DefaultPatience
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -49,7 +49,9 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 			m[line] = d
 			continue
 		}
+		done := k.working("telling another program: "+line, commandPatience)
 		out, err := run(ctx, argv)
+		done()
 		if err == nil {
 			k.log(Info, "told another program", "command", line)
 			continue
