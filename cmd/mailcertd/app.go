@@ -120,6 +120,7 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
 		a.configCommand(), a.caCommand(),
 		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
+	root.SetHelpCommand(a.helpCommand())
 	return root
 }
 
