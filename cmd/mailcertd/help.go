@@ -30,20 +30,29 @@ func (a *app) helpCommand() *cobra.Command {
 			return topics(cmd.Root()), cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			verb, left, err := cmd.Root().Find(args)
-			if err == nil && len(left) == 0 {
-				verb.InitDefaultHelpFlag()
-				return verb.Help()
-			}
 			if len(args) == 1 && args[0] == "reasons" {
 				a.listReasons()
 				return nil
 			}
+			verb, left, err := cmd.Root().Find(args)
+			isVerb := err == nil && len(left) == 0
+			if isVerb {
+				verb.InitDefaultHelpFlag()
+				if err := verb.Help(); err != nil {
+					return err
+				}
+			}
 			if len(args) == 1 {
 				if r, found := man.Find(args[0]); found {
+					if isVerb { // request is both
+						fmt.Fprintln(a.out)
+					}
 					fmt.Fprintf(a.out, "[%s]\n%s", r.Name, r.Text(a.width()))
 					return nil
 				}
+			}
+			if isVerb {
+				return nil
 			}
 			return usageError{fmt.Errorf("%q is neither a verb nor a reason%s", strings.Join(args, " "), nearest(cmd.Root(), args[len(args)-1]))}
 		},
