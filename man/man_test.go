@@ -9,7 +9,7 @@ import (
 
 // What a person must never see of mdoc(7): a macro, an escape, or punctuation
 // that lost its word.
-var leak = regexp.MustCompile(`(?m)\\|^\s*\.\w|\s\.[A-Z][a-z]\b|\s[,;:.)](\s|$)|^\s*$`)
+var leak = regexp.MustCompile(`(?m)\\|^\s*\.\w|\s\.[A-Z][a-z]\b|\s[,;:.)](\s|$)|\(\s|\w- |^\s*$`)
 
 func TestNothingOfMdocIsSeen(t *testing.T) {
 	if len(Reasons()) < 50 {
