@@ -46,6 +46,7 @@ func verdict(t *testing.T, from, to *bed.Host, n int) string {
 				return nil
 			}
 		}
+		retry(from)
 		return fmt.Errorf("not yet:\n%s", to.Log()[before:])
 	})
 	return v
