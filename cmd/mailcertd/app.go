@@ -94,6 +94,7 @@ the new one.
   mailcertd ensure     make everything complete, once
   mailcertd status     what there is, and what happens next
   mailcertd check      everything that is wrong, and what ensure would do
+  mailcertd help WORD  a verb, or what a word in [brackets] means
 
 To try it without root, in a directory of your own: mailcertd --root ./demo ensure`,
 		SilenceErrors: true, SilenceUsage: true,
@@ -120,6 +121,7 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
 		a.configCommand(), a.caCommand(),
 		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
+	root.SetHelpCommand(a.helpCommand())
 	return root
 }
 
