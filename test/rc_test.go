@@ -201,6 +201,9 @@ func TestRC(t *testing.T) {
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|run"))
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|ensure"))
 	r.want(0, "Stopping", "stop")
+	r.want(0, "", "quietstart")
+	r.want(0, "Stopping", "faststop")
+	r.want(0, "", "faststop")
 	r.covered()
 
 	// FreeBSD's sh is an ash, as dash is.
@@ -219,7 +222,8 @@ func (r *rc) covered() {
 	var missed []string
 	for i, line := range strings.Split(string(src), "\n") {
 		s := strings.TrimSpace(line)
-		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || strings.HasSuffix(s, "()") || strings.HasPrefix(s, "local ") {
+		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || s == "else" || s == "done" || s == "esac" || s == ";;" ||
+			strings.HasSuffix(s, "()") || strings.HasSuffix(s, "\")") || strings.HasPrefix(s, "local ") { // no commands of their own
 			continue
 		}
 		if !r.lines[i+1] {

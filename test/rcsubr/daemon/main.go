@@ -20,10 +20,10 @@ func main() {
 	delay := flag.Int("R", 1, "seconds until the restart")
 	super := flag.String("P", "", "pid file of the supervisor")
 	child := flag.String("p", "", "pid file of the child")
-	flag.String("t", "", "title")
+	title := flag.String("t", "", "title")
 	flag.Parse()
 	if os.Getenv("STANDIN_SUPERVISES") == "" {
-		os.Exit(background(*super, *child))
+		os.Exit(background(*title, *super, *child))
 	}
 	supervise(*super, *child, *again, time.Duration(*delay)*time.Second)
 }
@@ -44,12 +44,12 @@ func lock(path string) *os.File {
 
 // background starts this program again, as the supervisor, and waits until the
 // child runs.
-func background(super, child string) int {
+func background(title, super, child string) int {
 	lock(super).Close()
 	lock(child).Close()
 	os.Remove(child)
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = "daemon: supervisor"
+	cmd.Args[0] = "daemon: " + title + "[0]"
 	cmd.Env = append(os.Environ(), "STANDIN_SUPERVISES=yes")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
