@@ -50,6 +50,10 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 			continue
 		}
 		out, err := run(ctx, argv)
+		if err != nil && ctx.Err() != nil { // shutting down is nobody's failure: it is owed as before
+			m[line] = d
+			continue
+		}
 		if err == nil {
 			k.log(Info, "told another program", "command", line)
 			continue
