@@ -41,6 +41,7 @@ type app struct {
 	quick      bool // the verb uses the CA and is over soon
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
+	saidUser   bool // sayNotRoot has spoken
 
 	disk *durable.Disk
 	// loaded is told of every configuration that has been read; nil: nobody is.
@@ -108,11 +109,14 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 			}
 			return usageError{errors.New(text + "; see `mailcertd help`")}
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprint(a.out, cmd.Long, "\n\n`mailcertd help` lists all verbs; the manual is mailcertd(8).\n")
+			return nil
+		},
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see `mailcertd help`", err)}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w%s; see `%s --help`", err, nearestFlag(cmd, err), cmd.CommandPath())}
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
@@ -177,6 +181,7 @@ func (a *app) load() (config.Config, error) {
 
 // keeper wires the core to this machine.
 func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
+	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
 		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, Quick: a.quick,

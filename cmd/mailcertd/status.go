@@ -17,19 +17,28 @@ import (
 
 func (a *app) statusCommand() *cobra.Command {
 	var probe bool
+	var days int
 	cmd := a.jsonFlag(&cobra.Command{
 		Use: "status", Args: noArgs,
 		Short: "what there is, and what happens next",
 		Long: `Says what lies in the certs directory, who issued it, how long it lasts, when it
 is renewed, what sendmail was last seen to serve, and the TLSA record. --probe
-asks sendmail now (each question leaves a line in its log).`,
+asks sendmail now (each question leaves a line in its log). --due DAYS prints
+only what needs a person within that time, and exits with 1; nothing and 0 when
+all is well: what mailcertd renews in time by itself needs nobody.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if days < 0 || days > mostDueDays {
+				return usageError{errDueDays}
+			}
 			cfg, err := a.load()
 			if err != nil {
 				return err
 			}
 			k := a.keeper(cfg, a.quiet())
 			r := k.Check(cmd.Context(), plan.Wish{})
+			if cmd.Flags().Changed("due") {
+				return a.printDue(cmd.Context(), k, cfg, r, days, probe)
+			}
 			rep := describeStatus(r, time.Now())
 			if cfg.Issuer.Kind == config.IssuerSSH {
 				rep.Issuer = &otherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(r.Observed.Accepted)}
@@ -62,6 +71,7 @@ asks sendmail now (each question leaves a line in its log).`,
 		},
 	})
 	cmd.Flags().BoolVar(&probe, "probe", false, "ask sendmail what it serves now")
+	cmd.Flags().IntVar(&days, "due", 0, "only what needs a person within `days`; the exit status is 1 then")
 	return cmd
 }
 

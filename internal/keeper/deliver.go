@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -286,13 +287,20 @@ func (k *Keeper) startAgain(ctx context.Context, r *Result, st *state.State) (*P
 // commandPatience bounds a configured command.
 const commandPatience = time.Minute
 
-// run starts a configured command without a shell, for commandPatience at most.
+// run starts a configured command without a shell, for commandPatience at most. What
+// it started itself ends with it when its time is up or ours is: nothing of it
+// stays behind a daemon that was stopped.
 func run(ctx context.Context, argv []string) (output error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, commandPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = time.Second // a daemon that keeps the pipe open is none of our business
 	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil && cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // who is left has had its second
+	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}

@@ -52,6 +52,10 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 		done := k.working("telling another program: "+line, commandPatience)
 		out, err := run(ctx, argv)
 		done()
+		if err != nil && ctx.Err() != nil { // shutting down is nobody's failure: it is owed as before
+			m[line] = d
+			continue
+		}
 		if err == nil {
 			k.log(Info, "told another program", "command", line)
 			continue

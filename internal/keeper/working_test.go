@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,9 @@ import (
 func TestWorking(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
+	if err := os.Remove(filepath.Join(s.cfg.Certs.Dir, "dh.param")); err != nil { // something to do
+		t.Fatal(err)
+	}
 	lock, err := durable.TryLock(s.cfg.Certs.Dir)
 	if err != nil {
 		t.Fatal(err)
