@@ -26,9 +26,6 @@ const (
 	exitUsage = 2 // wrong usage or configuration
 )
 
-// defaultConfig is where the port installs the configuration, below --root.
-const defaultConfig = "/usr/local/etc/mailcertd.yaml"
-
 // app is one run of the program: its flags and where it talks.
 type app struct {
 	in       io.Reader

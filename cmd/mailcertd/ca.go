@@ -17,7 +17,8 @@ import (
 
 func (a *app) caCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "ca", Short: "the private CA: init, show, rollover, enrol, unenrol, forget",
+		SuggestionsMinimumDistance: 2,
+		Use:                        "ca", Short: "the private CA: init, show, rollover, enrol, unenrol, forget",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				meant := ":"
