@@ -38,7 +38,8 @@ type app struct {
 	quick      bool // the verb uses the CA and is over soon
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
-	saidUser   bool // sayNotRoot has spoken
+	notifyFor  time.Duration // for each command of notify:; zero: the keeper's choice
+	saidUser   bool          // sayNotRoot has spoken
 
 	disk *durable.Disk
 	// loaded is told of every configuration that has been read; nil: nobody is.
@@ -181,7 +182,7 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
 		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
-		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, Quick: a.quick,
+		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor, Quick: a.quick,
 	})
 }
 

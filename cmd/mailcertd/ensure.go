@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,6 +11,10 @@ import (
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/plan"
 )
+
+// ensureNotifyFor is what each command of `notify` gets while the boot waits;
+// the daemon tries again one that needs longer.
+const ensureNotifyFor = 3 * time.Second
 
 func (a *app) ensureCommand() *cobra.Command {
 	return a.dryRunFlag(&cobra.Command{
@@ -20,6 +25,7 @@ yet, the CA; repairs what is damaged; renews what is due; tells a running
 sendmail. It is what rc.d runs before sendmail: it never waits for the network
 or a terminal, and changes nothing when all is well.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.notifyFor = ensureNotifyFor
 			return a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) plan.Wish { return plan.Wish{} })
 		},
 	})

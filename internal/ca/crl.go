@@ -18,7 +18,7 @@ import (
 )
 
 // CRL is what is known of the revocation lists, one for each generation that
-// has living certificates.
+// has living certificates or waits to be put in force.
 type CRL struct {
 	Lists []RevocationList
 	// Behind says that a revoked row stands in no list yet, or that a generation
@@ -81,10 +81,7 @@ func observeCRL(dir string, o *Observed) CRL {
 			revoked = append(revoked, FormatSerial(e.Serial))
 		}
 	}
-	for _, g := range append([]Generation{o.Current}, o.Older...) {
-		if g.Cert == nil {
-			continue
-		}
+	for _, g := range o.signers() {
 		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName)}
 		n := durable.Read(l.Path, maxIndex)
 		if b, _ := pem.Decode(n.Data); n.Err == nil && b != nil {
@@ -111,11 +108,22 @@ func observeCRL(dir string, o *Observed) CRL {
 	return c
 }
 
+// signers are the generations that have a list each. The one that waits to be
+// put in force has it in time for every host to know it by then.
+func (o *Observed) signers() []Generation {
+	var out []Generation
+	for _, g := range append(append([]Generation{o.Current}, o.Older...), o.Next) {
+		if g.Cert != nil {
+			out = append(out, g)
+		}
+	}
+	return out
+}
+
 // WriteCRL makes the lists of all generations whose key is there, version 2
 // with a number (RFC 5280 5.2.3), good for CRLDays days. Each list has every
 // revoked certificate: serial numbers are unique over the generations, which
-// share one name, and OpenSSL takes the list of any of them for all; so does
-// `openssl ca -gencrl`.
+// share one name; so does `openssl ca -gencrl`.
 func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	dir := s.o.Dir
 	days := s.o.CRLDays
@@ -139,15 +147,12 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	if err := s.disk.Replace(numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"), publicMode); err != nil {
 		return err
 	}
-	for _, g := range append([]Generation{s.obs.Current}, s.obs.Older...) {
+	for _, g := range s.obs.signers() {
 		key := s.key
-		if g.Cert == nil {
-			continue
-		}
-		if g.N != 0 {
+		if g.Dir != s.obs.Current.Dir {
 			var err error
 			if key, err = readKey(filepath.Join(g.Dir, keyName), s.o.Passphrase); err != nil {
-				return fmt.Errorf("the CRL of generation %d: %w", g.N, err)
+				return fmt.Errorf("the CRL of the generation in %s: %w", g.Dir, err)
 			}
 		}
 		from := now.Add(-backdate).UTC().Truncate(time.Second)

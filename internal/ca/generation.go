@@ -78,7 +78,7 @@ func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader
 
 // Promote puts the next generation in force. In durable order: the old
 // certificate, key, CRL and the cross-signed certificate are copied to gen-N;
-// cakey.pem and cacert.pem change together, and the old CRL goes; next/ goes. A
+// cakey.pem, cacert.pem and crl.pem change together; next/ goes. A
 // crash before the change leaves the old generation in force and a copy that
 // the next call uses again.
 func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certificate, error) {
@@ -105,7 +105,11 @@ func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certific
 	if key.Err != nil {
 		return nil, key.Err
 	}
-	if err := change(disk, o.Dir, key.Data, pki.EncodeCertificate(next.Cert.Raw)); err != nil {
+	crl := durable.Read(filepath.Join(next.Dir, crlName), maxIndex)
+	if crl.Err != nil {
+		return nil, crl.Err
+	}
+	if err := change(disk, o.Dir, key.Data, pki.EncodeCertificate(next.Cert.Raw), crl.Data); err != nil {
 		return nil, err
 	}
 	return next.Cert, dropNext(disk, o.Dir)
@@ -122,7 +126,7 @@ func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.R
 // dropNext removes next/, whose certificate is in force. The key goes first: it
 // would be taken up again without a certificate.
 func dropNext(disk *durable.Disk, dir string) error {
-	if err := disk.RemoveDir(filepath.Join(dir, nextName), keyName, crossName, certName); err != nil {
+	if err := disk.RemoveDir(filepath.Join(dir, nextName), keyName, crlName, crossName, certName); err != nil {
 		return err
 	}
 	return disk.SyncDir(dir)
@@ -159,8 +163,9 @@ func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificat
 	return disk.Replace(filepath.Join(to, crossName), pki.EncodeCertificate(cross.Raw), publicMode)
 }
 
-// change puts the new key and certificate in force together.
-func change(disk *durable.Disk, dir string, key, cert []byte) error {
+// change puts the new key, certificate and CRL in force together; without a CRL
+// the old one goes.
+func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	set := durable.OpenSet(disk, dir)
 	sum := func(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
 	if err := set.Stage(keyName, key, keyMode); err != nil {
@@ -170,7 +175,12 @@ func change(disk *durable.Disk, dir string, key, cert []byte) error {
 		return err
 	}
 	steps := []durable.Step{{Op: durable.OpInstall, Name: keyName, Digest: sum(key)}, {Op: durable.OpInstall, Name: certName, Digest: sum(cert)}}
-	if durable.Look(filepath.Join(dir, crlName)).Kind != durable.Missing {
+	if len(crl) > 0 {
+		if err := set.Stage(crlName, crl, publicMode); err != nil {
+			return err
+		}
+		steps = append(steps, durable.Step{Op: durable.OpInstall, Name: crlName, Digest: sum(crl)})
+	} else if durable.Look(filepath.Join(dir, crlName)).Kind != durable.Missing {
 		steps = append(steps, durable.Step{Op: durable.OpRemove, Name: crlName})
 	}
 	return set.Commit(steps)

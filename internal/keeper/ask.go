@@ -282,7 +282,7 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	r, err := k.Settle(ctx, wish)
 	if q := r.Plan.Ask; err == nil && q != nil && q.Request != nil {
 		done := k.working(q.Text, issuer.DefaultPatience)
-		err := k.AskNow(ctx, *q)
+		err = k.AskNow(ctx, *q)
 		done()
 		if err != nil {
 			return r, err

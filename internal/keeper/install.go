@@ -153,6 +153,7 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 			own = append(own, it)
 		}
 	}
+	_ = k.o.Disk.MkdirAll(k.cfg.State.Dir, 0o700) // else the archive makes it, open to others; Add tells of an error
 	ar := durable.OpenArchive(k.o.Disk, k.archiveDir())
 	for _, items := range [][]durable.Item{foreign, own} {
 		if len(items) == 0 {

@@ -41,6 +41,9 @@ type Options struct {
 	Quick bool
 	// Ask puts a question to the CA on another host; nil: over ssh, as configured.
 	Ask func(ctx context.Context, request []byte) ([]byte, error)
+	// NotifyFor bounds each command of `notify`; zero: a minute. One that takes
+	// longer is tried again later.
+	NotifyFor time.Duration
 	// Progress tells a terminal of work that may take long, until done is called.
 	// atMost is its limit; zero: none is known. nil: nothing is told.
 	Progress func(what string, atMost time.Duration) (done func())
@@ -97,6 +100,9 @@ type Keeper struct {
 func New(o Options) *Keeper {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
+	}
+	if o.NotifyFor <= 0 {
+		o.NotifyFor = commandPatience
 	}
 	if o.Log == nil {
 		o.Log = func(Event) {}

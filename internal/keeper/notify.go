@@ -49,8 +49,10 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 			m[line] = d
 			continue
 		}
-		done := k.working("telling another program: "+line, commandPatience)
-		out, err := run(ctx, argv)
+		done := k.working("telling another program: "+line, k.o.NotifyFor)
+		limited, cancel := context.WithTimeout(ctx, k.o.NotifyFor)
+		out, err := run(limited, argv)
+		cancel()
 		done()
 		if err != nil && ctx.Err() != nil { // shutting down is nobody's failure: it is owed as before
 			m[line] = d

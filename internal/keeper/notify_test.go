@@ -50,6 +50,19 @@ func TestNotify(t *testing.T) {
 	}
 }
 
+// A command that hangs is ended when its time is up, and owed still.
+func TestNotifyHangs(t *testing.T) {
+	s := newSite(t, "notify: [[sleep, \"1000\"]]")
+	s.o.NotifyFor = 100 * time.Millisecond
+	r := s.settle(plan.Wish{})
+	for _, d := range r.Plan.State.Notify {
+		if d.Attempts == 1 && strings.Contains(d.LastError, "sleep") {
+			return
+		}
+	}
+	t.Errorf("%+v", r.Plan.State.Notify)
+}
+
 // purge leaves nothing of ours and takes nothing of others.
 func TestPurge(t *testing.T) {
 	s := newSite(t, "")
