@@ -166,12 +166,15 @@ type caGeneration struct {
 	Current   bool      `json:"current"`
 	Next      bool      `json:"next"` // waits to be put in force
 	SHA256    string    `json:"sha256"`
-	Subject   string    `json:"subject"` // as in sendmail's CERTIssuer:
+	Subject   string    `json:"subject"`      // as in sendmail's CERTIssuer:
+	Text      string    `json:"subject_text"` // the same in characters
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
-	Key       string    `json:"key"`
-	Encrypted bool      `json:"encrypted"`
-	Hash      string    `json:"hash"` // OpenSSL's subject hash
+	// LastLeaf is when the last certificate of an older generation ends.
+	LastLeaf  *time.Time `json:"last_certificate_ends,omitempty"`
+	Key       string     `json:"key"`
+	Encrypted bool       `json:"encrypted"`
+	Hash      string     `json:"hash"` // OpenSSL's subject hash
 }
 
 func (a *app) showCA(ctx context.Context) error {
@@ -286,7 +289,7 @@ func describeCA(o ca.Observed, now time.Time) caReport {
 		if g.Cert == nil {
 			continue
 		}
-		d := caGeneration{Current: i == 0, Next: i == 1, SHA256: ca.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
+		d := caGeneration{Current: i == 0, Next: i == 1, SHA256: ca.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), Text: pki.Readable(g.Cert.RawSubject), LastLeaf: moment(g.LastLeaf), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
 			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0)}
 		if i == 0 {
 			d.Encrypted = o.KeyInfo.Encrypted
@@ -300,6 +303,7 @@ func describeCA(o ca.Observed, now time.Time) caReport {
 	}
 	for _, e := range o.Index {
 		switch {
+		case e.Err != nil: // no certificate can be told from it
 		case e.Status == 'R':
 			rep.Revoked++
 		case e.Status == 'E' || e.Expires.Before(now):

@@ -29,11 +29,7 @@ func (a *app) listCommand() *cobra.Command {
 			now := time.Now()
 			rep := listReport{Version: 1, Dir: o.cfg.CA.Dir, Certificates: []listed{}}
 			for _, l := range ca.List(o.obs.CA, now) {
-				c := listed{Serial: l.Serial, Status: l.Status, Names: nonNil(l.Names), Expires: l.Expires, Days: wholeDays(l.Expires, now), Reason: l.Reason, Subject: l.Subject}
-				if !l.Revoked.IsZero() {
-					c.Revoked = &l.Revoked
-				}
-				rep.Certificates = append(rep.Certificates, c)
+				rep.Certificates = append(rep.Certificates, describeListed(o.obs.CA, l, now))
 			}
 			if a.json {
 				return a.printJSON(rep)
@@ -59,6 +55,13 @@ type listed struct {
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
 	Subject string     `json:"subject"`
+	// Enrolled: its host asks for the next one by itself.
+	Enrolled bool `json:"enrolled"`
+}
+
+func describeListed(o ca.Observed, l ca.Listed, now time.Time) listed {
+	return listed{Serial: l.Serial, Status: l.Status, Names: nonNil(l.Names), Expires: l.Expires, Days: wholeDays(l.Expires, now),
+		Revoked: moment(l.Revoked), Reason: l.Reason, Subject: l.Subject, Enrolled: len(l.Names) > 0 && ca.Find(o.Members, l.Names[0]) != nil}
 }
 
 func wholeDays(end, now time.Time) int {

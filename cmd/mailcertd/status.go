@@ -8,10 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailcertd/internal/ca"
-	"mailcertd/internal/config"
-	"mailcertd/internal/dh"
-	"mailcertd/internal/keeper"
-	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
@@ -30,29 +26,9 @@ asks sendmail now (each question leaves a line in its log).`,
 			}
 			k := a.keeper(cfg, a.quiet())
 			r := k.Check(cmd.Context(), plan.Wish{})
-			rep := describeStatus(r, time.Now())
-			if cfg.Issuer.Kind == config.IssuerSSH {
-				rep.Issuer = &otherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(r.Observed.Accepted)}
-				if at := r.Plan.State.Member.Asked; !at.IsZero() {
-					rep.Issuer.Asked = &at
-				}
-			}
-			if q := r.Plan.Ask; q != nil {
-				now := time.Now().UTC()
-				rep.Next, rep.NextWhat = &now, q.Text
-			}
+			rep := describeStatus(cfg, r, time.Now())
 			if probe {
-				for _, s := range k.Serves(cmd.Context(), r) {
-					line := served{Addr: s.Addr, STARTTLS: s.Offered}
-					if s.Leaf != nil {
-						line.Serial = fmt.Sprintf("%02X", s.Leaf.SerialNumber)
-						line.OnDisk = plan.LeafID(s.Leaf) == r.Plan.Facts.LeafID
-					}
-					if s.Err != nil {
-						line.Error = s.Err.Error()
-					}
-					rep.Serves = append(rep.Serves, line)
-				}
+				rep.Serves = describeServed(r, k.Serves(cmd.Context(), r))
 			}
 			if a.json {
 				return a.printJSON(rep)
@@ -65,126 +41,17 @@ asks sendmail now (each question leaves a line in its log).`,
 	return cmd
 }
 
-// statusReport is `status --json`, version 1. Times are UTC, RFC 3339.
-type statusReport struct {
-	Version     int            `json:"version"`
-	Name        string         `json:"name"`
-	Offered     bool           `json:"starttls_offered"` // by sendmail's rules, with what lies there
-	Certificate *certificate   `json:"certificate"`
-	Key         string         `json:"key,omitempty"`
-	TLSA        string         `json:"tlsa,omitempty"` // RFC 7672: 3 1 1 …
-	Trust       []string       `json:"trust"`          // subjects in cacert.pem
-	DH          string         `json:"dh"`
-	CA          caReport       `json:"ca"`
-	Issuer      *otherCA       `json:"issuer,omitempty"` // the CA on another host
-	Sendmail    sendmailInfo   `json:"sendmail"`
-	Serves      []served       `json:"serves,omitempty"`
-	Problems    []plan.Problem `json:"problems"`
-	Next        *time.Time     `json:"next,omitempty"`
-	NextWhat    string         `json:"next_what,omitempty"`
-	Deliveries  []delivery     `json:"deliveries"`
-}
-
-type otherCA struct {
-	Target  string     `json:"target"`
-	Trusted int        `json:"trusted"`         // CA generations that are trusted here
-	Asked   *time.Time `json:"asked,omitempty"` // when it last answered
-}
-
-type certificate struct {
-	Path      string     `json:"path"`
-	Owner     plan.Owner `json:"owner"`
-	Names     []string   `json:"names"`
-	Issuer    string     `json:"issuer"`
-	Serial    string     `json:"serial"`
-	NotBefore time.Time  `json:"not_before"`
-	NotAfter  time.Time  `json:"not_after"`
-	DaysLeft  int        `json:"days_left"` // full days; negative after the end
-	Renewal   *time.Time `json:"renewal,omitempty"`
-	SHA256    string     `json:"sha256"`
-}
-
-type sendmailInfo struct {
-	CF        string     `json:"cf"`
-	CFMissing bool       `json:"cf_missing"`
-	NamesOurs bool       `json:"names_our_files"`
-	PID       int        `json:"pid,omitempty"`
-	Status    string     `json:"status"`
-	Owed      bool       `json:"pickup_owed"`
-	Seen      string     `json:"seen,omitempty"` // how the files on disk came into use
-	SeenAt    *time.Time `json:"seen_at,omitempty"`
-}
-
-type served struct {
-	Addr     string `json:"addr"`
-	STARTTLS bool   `json:"starttls"`
-	Serial   string `json:"serial,omitempty"`
-	OnDisk   bool   `json:"on_disk"` // it is the certificate that lies on the disk
-	Error    string `json:"error,omitempty"`
-}
-
-type delivery struct {
-	At     time.Time `json:"at"`
-	Serial string    `json:"serial,omitempty"`
-	Result string    `json:"result"`
-	Detail string    `json:"detail,omitempty"`
-}
-
-func describeStatus(r keeper.Result, now time.Time) statusReport {
-	o, p := r.Observed, r.Plan
-	rep := statusReport{Version: 1, Name: p.Facts.Name, Offered: p.Facts.Offered, Trust: []string{}, CA: describeCA(o.CA, now),
-		Problems: nonNil(p.Problems), Deliveries: []delivery{}, DH: "missing"}
-	rep.CA.Dir = o.CA.Dir.Path
-	if cs := o.Certs.Cert.File.Certs; len(cs) > 0 {
-		c := cs[0]
-		rep.Certificate = &certificate{Path: o.Certs.Cert.Node.Path, Owner: p.Facts.Owner, Names: plan.CertNames(c), Issuer: pki.OneLine(c.RawIssuer),
-			Serial: fmt.Sprintf("%02X", c.SerialNumber), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(),
-			DaysLeft: int(c.NotAfter.Sub(now).Hours() / 24), SHA256: p.Facts.LeafID}
-		if !p.Facts.Due.IsZero() {
-			due := p.Facts.Due.UTC()
-			rep.Certificate.Renewal = &due
-		}
-		rep.TLSA = "3 1 1 " + plan.PublicID(c.PublicKey)
-	}
-	if k := o.Certs.Key.Key; k.Public != nil {
-		rep.Key = string(k.Type)
-	}
-	for _, c := range o.Certs.CA.File.Certs {
-		rep.Trust = append(rep.Trust, pki.OneLine(c.RawSubject))
-	}
-	if o.Certs.DH.Node.Exists {
-		rep.DH = "unusable"
-		if d, err := dh.Read(o.Certs.DH.Node.Data); err == nil {
-			rep.DH = fmt.Sprintf("%d bits", d.P.BitLen())
-			if d.Name != "" {
-				rep.DH = d.Name
-			}
-		}
-	}
-	st := p.State
-	rep.Sendmail = sendmailInfo{CF: o.CF.Path, CFMissing: o.CF.Missing, NamesOurs: p.Facts.NamesOurs, PID: o.MTA.PID, Status: o.MTA.Status.String(), Owed: st.Debt != nil}
-	if d := st.Delivered; d.Set == p.Facts.Set && d.Set != "" {
-		rep.Sendmail.Seen = d.How
-		at := d.At.UTC()
-		rep.Sendmail.SeenAt = &at
-	}
-	if !p.Next.IsZero() {
-		n := p.Next.UTC()
-		rep.Next, rep.NextWhat = &n, p.NextWhat
-	}
-	for _, d := range st.Deliveries {
-		rep.Deliveries = append(rep.Deliveries, delivery{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})
-	}
-	return rep
-}
-
 func (a *app) printStatus(r statusReport) {
 	row := func(label, format string, args ...any) {
 		fmt.Fprintf(a.out, "%-13s %s\n", label, fmt.Sprintf(format, args...))
 	}
 	row("host", "%s", or(r.Name, "no usable name"))
+	target := ""
+	if r.Issuer != nil {
+		target = r.Issuer.Target
+	}
 	if c := r.Certificate; c != nil {
-		row("certificate", "serial %s for %s (%s)", c.Serial, strings.Join(c.Names, ", "), c.Owner)
+		row("certificate", "serial %s for %s (%s)", c.Serial, strings.Join(c.Names, ", "), c.Origin.words(target, c.Carried))
 		row("", "issued by %s", c.Issuer)
 		row("", "%s to %s, %s", c.NotBefore.Local().Format("2006-01-02"), c.NotAfter.Local().Format("2006-01-02"), daysLeft(c.DaysLeft))
 		if c.Renewal != nil {

@@ -63,7 +63,7 @@ func (k *Keeper) prove(ctx context.Context, r *Result, id mta.Identity) (*Pickup
 		case !s.Offered:
 			return nil, fmt.Errorf("%s: STARTTLS is not offered", addr)
 		}
-		if onDisk(r, s.Leaf) {
+		if OnDisk(r, s.Leaf) {
 			return &Pickup{Result: plan.Proven, Serial: serial(s.Leaf), Addr: addr}, nil
 		}
 		return nil, fmt.Errorf("%s: %w: it serves serial %s, on disk is %s", addr, errServesAnother, serial(s.Leaf), diskSerial(r))
@@ -89,9 +89,9 @@ func (k *Keeper) helo(r *Result) string {
 	return "localhost"
 }
 
-// onDisk says that leaf is host.cert, or the other certificate of a pair that
+// OnDisk says that leaf is host.cert, or the other certificate of a pair that
 // sendmail.cf names beside it.
-func onDisk(r *Result, leaf *x509.Certificate) bool {
+func OnDisk(r *Result, leaf *x509.Certificate) bool {
 	if leaf == nil {
 		return false
 	}
