@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/config"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
@@ -183,12 +184,7 @@ func (a *app) showCA(ctx context.Context) error {
 		return err
 	}
 	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
-	rep := describeCA(r.Observed.CA, time.Now())
-	rep.Dir = cfg.CA.Dir
-	if o := r.Observed.CA; o.HasNext() && o.Current.Cert != nil {
-		at := plan.PromoteDeadline(o.Current.Cert.NotAfter, cfg.Validity.Days).UTC()
-		rep.Deadline = &at
-	}
+	rep := describeCA(cfg, r.Observed.CA, time.Now())
 	if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
 		rep.Subject = "CERTSubject:" + mta.AccessKey(pki.OneLine(cs[0].RawSubject))
 	}
@@ -268,8 +264,8 @@ func (a *app) showMore(rep caReport, public bool) {
 	}
 }
 
-func describeCA(o ca.Observed, now time.Time) caReport {
-	rep := caReport{Version: 1, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}, Hosts: []caHost{}}
+func describeCA(cfg config.Config, o ca.Observed, now time.Time) caReport {
+	rep := caReport{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}, Hosts: []caHost{}}
 	for _, m := range o.Members {
 		h := caHost{Name: m.Name, Enroled: m.Enrolled}
 		if !m.Seen.IsZero() {
@@ -284,6 +280,9 @@ func describeCA(o ca.Observed, now time.Time) caReport {
 	}
 	if c := o.Current.Cert; c != nil {
 		rep.Issuer = "CERTIssuer:" + mta.AccessKey(pki.OneLine(c.RawSubject))
+	}
+	if o.HasNext() && o.Current.Cert != nil {
+		rep.Deadline = moment(plan.PromoteDeadline(o.Current.Cert.NotAfter, cfg.Validity.Days))
 	}
 	for i, g := range append([]ca.Generation{o.Current, o.Next}, o.Older...) {
 		if g.Cert == nil {

@@ -20,9 +20,8 @@ func describeStatus(cfg config.Config, r keeper.Result, now time.Time) statusRep
 	o, p := r.Observed, r.Plan
 	rep := statusReport{Version: 1, At: now.UTC().Truncate(time.Second), Program: version, Name: p.Facts.Name, Offered: p.Facts.Offered,
 		Certificate: describeCertificate(cfg, r, now), Trust: []string{}, Trusted: []trusted{}, DH: describeDH(o),
-		IssuerKind: string(cfg.Issuer.Kind), CA: describeCA(o.CA, now), CRL: describeCRL(r),
+		IssuerKind: string(cfg.Issuer.Kind), CA: describeCA(cfg, o.CA, now), CRL: describeCRL(r),
 		Sendmail: describeSendmail(r), Problems: nonNil(p.Problems), Deliveries: []delivery{}}
-	rep.CA.Dir = o.CA.Dir.Path
 	if cs := o.Certs.Cert.File.Certs; len(cs) > 0 {
 		rep.TLSA = "3 1 1 " + plan.PublicID(cs[0].PublicKey)
 	}

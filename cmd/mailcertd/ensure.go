@@ -92,7 +92,7 @@ func (a *app) printPlan(r keeper.Result) {
 	for _, act := range r.Plan.Actions {
 		fmt.Fprintf(a.out, "would %s  [%s]\n", act.Text, act.Reason)
 	}
-	a.printProblems(a.err, r.Plan, false)
+	a.printProblems(a.err, r.Plan)
 }
 
 // printDone says what was done, what came of telling sendmail, and what is left.
@@ -112,7 +112,7 @@ func (a *app) printDone(r keeper.Result) {
 			fmt.Fprintf(a.out, "sendmail: %s\n", p.Detail)
 		}
 	}
-	a.printProblems(a.err, r.Plan, false)
+	a.printProblems(a.err, r.Plan)
 	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error {
 		fmt.Fprintln(a.out, "complete: nothing to do")
 	}

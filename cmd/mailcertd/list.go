@@ -5,10 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +32,9 @@ func (a *app) listCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(rep)
 			}
-			return printList(a.out, rep)
+			p := a.newPage(now)
+			listPage(rep, p)
+			return p.writeTo(a.out)
 		},
 	})
 }
@@ -70,26 +70,6 @@ func wholeDays(end, now time.Time) int {
 		return int((d - 24*time.Hour + 1) / (24 * time.Hour))
 	}
 	return int(d / (24 * time.Hour))
-}
-
-func printList(w io.Writer, rep listReport) error {
-	if len(rep.Certificates) == 0 {
-		fmt.Fprintf(w, "the CA in %s has issued nothing yet\n", rep.Dir)
-		return nil
-	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "SERIAL\tSTATUS\tENDS\tDAYS\tNAMES")
-	for _, c := range rep.Certificates {
-		status, days := c.Status, fmt.Sprint(c.Days)
-		if c.Revoked != nil {
-			days = "-"
-			if c.Reason != "" {
-				status += " (" + c.Reason + ")"
-			}
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.Serial, status, c.Expires.Local().Format("2006-01-02"), days, strings.Join(c.Names, ", "))
-	}
-	return t.Flush()
 }
 
 func (a *app) revokeCommand() *cobra.Command {

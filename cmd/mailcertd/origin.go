@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/x509"
+	"strings"
 	"time"
 
 	"mailcertd/internal/config"
@@ -76,12 +77,12 @@ func issuedByKnown(cfg config.Config, r keeper.Result, c *x509.Certificate) bool
 }
 
 // words is the origin for people; target is the host of issuer.ssh.
-func (o origin) words(target string, carried *time.Time) string {
+func (o origin) words(target string, carried *time.Time, p *page) string {
 	switch o {
 	case fromHere:
 		return "issued by the CA on this host"
 	case fromElsewhere:
-		return "issued by the CA on " + target
+		return "issued by the CA on " + hostOf(target)
 	case fromMailcertd:
 		return "made by mailcertd, under a CA that is gone"
 	case fromStopGap:
@@ -92,7 +93,7 @@ func (o origin) words(target string, carried *time.Time) string {
 		if carried == nil {
 			return "installed by hand"
 		}
-		return "installed by hand on " + carried.Local().Format("2006-01-02")
+		return "installed by hand on " + p.day(*carried)
 	case fromUnknown:
 		return "of unknown origin"
 	case fromItself:
@@ -100,3 +101,6 @@ func (o origin) words(target string, carried *time.Time) string {
 	}
 	return "of another CA, not issued by mailcertd"
 }
+
+// hostOf is the host of an ssh target, user@host.
+func hostOf(target string) string { return target[strings.LastIndex(target, "@")+1:] }
