@@ -46,6 +46,7 @@ func bar(from, to, due, now time.Time, columns int) string {
 // life is a row with the bar of something that ends, and its dates below. due is
 // when the next one comes, said by verb ("renewed"); nil: never by mailcertd.
 func (p *page) life(label string, from, to time.Time, due *time.Time, verb string) {
+	p.bars = true
 	with := green
 	mark := time.Time{}
 	dates := p.day(from) + " to " + p.day(to)

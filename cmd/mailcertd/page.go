@@ -21,6 +21,7 @@ type page struct {
 	zone   *time.Location
 	now    time.Time
 	lines  []string
+	bars   bool // there are some, to be explained
 }
 
 // labelWidth is the column where the text of a row begins.

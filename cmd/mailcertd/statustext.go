@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,15 +20,7 @@ const (
 // statusPage draws the report. What is calm stands above, what is wrong below,
 // where the prompt is.
 func statusPage(r statusReport, p *page) {
-	mood, text := green, "all is well"
-	if worst := worstOf(r.Problems); worst > plan.Notice {
-		mood, text = yellow, tally(r.Problems)+", see below"
-		if worst == plan.Error {
-			mood = red
-		}
-	} else if len(r.Problems) > 0 {
-		text += "; " + tally(r.Problems) + " below"
-	}
+	mood, text := mood(r.Problems)
 	p.inked(noInk, bold, "host", "%s", or(r.Name, "no usable name"))
 	p.inked(noInk, mood, "", "%s", text)
 	p.gap()
@@ -44,11 +37,29 @@ func statusPage(r statusReport, p *page) {
 		}
 		p.row("next step", "%s: %s", when, r.NextWhat)
 	}
-	p.row("bars", "%s", legend)
+	if p.bars {
+		p.row("bars", "%s", legend)
+	}
+	p.gap()
 	for _, pr := range r.Problems {
-		p.gap()
 		problemRow(pr, p)
 	}
+}
+
+// mood is the one line that people look for.
+func mood(problems []plan.Problem) (ink, string) {
+	loud := slices.ContainsFunc(problems, func(pr plan.Problem) bool { return pr.Severity > plan.Notice })
+	switch worst := worstOf(problems); {
+	case worst == plan.Error:
+		return red, tally(problems) + ", see below"
+	case worst == plan.Warning:
+		return yellow, tally(problems) + ", see below"
+	case loud:
+		return yellow, tally(problems) + ", see below; `mailcertd ensure` mends what is to be done"
+	case len(problems) > 0:
+		return green, "all is well; " + tally(problems) + " below"
+	}
+	return green, "all is well"
 }
 
 func certificateRows(r statusReport, p *page) {
@@ -71,7 +82,8 @@ func certificateRows(r statusReport, p *page) {
 	}
 	p.row("key", "%s", or(r.Key, "none"))
 	if r.TLSA != "" {
-		p.row("TLSA", "%s", r.TLSA)
+		record, hash := lastWord(r.TLSA) // which has just room on a line of 80
+		p.row("TLSA "+record, "%s", hash)
 	}
 	p.row("dh.param", "%s", r.DH)
 	for i, t := range r.Trusted {
@@ -83,7 +95,11 @@ func certificateRows(r statusReport, p *page) {
 			p.row("", "and %d more", len(r.Trusted)-i)
 			break
 		}
-		p.row(label, "%s, until %s", or(t.Text, t.Subject), p.day(t.NotAfter))
+		who := or(t.Text, t.Subject)
+		if slices.ContainsFunc(r.CA.Generations, func(g caGeneration) bool { return g.SHA256 == t.SHA256 }) {
+			who = "the CA on this host"
+		}
+		p.row(label, "%s, until %s", who, p.day(t.NotAfter))
 	}
 	if len(r.Trusted) == 0 {
 		p.row("trust", "nothing")
@@ -133,18 +149,21 @@ func authorityRows(r statusReport, p *page) {
 		}
 	}
 	if r.Issued != nil {
-		issuedRows(*r.Issued, p)
+		issuedRows(*r.Issued, r.Name, p)
 	}
 }
 
-func issuedRows(is issuedReport, p *page) {
+func issuedRows(is issuedReport, own string, p *page) {
 	for i, l := range is.NextDue {
 		label := ""
 		if i == 0 {
 			label = "  next due"
 		}
 		how := "by hand"
-		if l.Enrolled {
+		switch {
+		case len(l.Names) > 0 && l.Names[0] == own:
+			how = "this host"
+		case l.Enrolled:
 			how = "asks by itself"
 		}
 		head := fmt.Sprintf("%s  %9s  ", p.day(l.Expires), fmt.Sprintf("%d days", l.Days))
@@ -213,4 +232,10 @@ func sendmailRows(r statusReport, p *page) {
 		}
 		p.row(label, "%s", text)
 	}
+}
+
+// lastWord splits a text before its last word.
+func lastWord(s string) (before, last string) {
+	i := strings.LastIndexByte(s, ' ')
+	return s[:max(i, 0)], s[i+1:]
 }
