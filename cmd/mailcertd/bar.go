@@ -56,7 +56,7 @@ func (p *page) life(label string, from, to time.Time, due *time.Time, verb strin
 			dates += fmt.Sprintf("; %s %s, on %s", verb, relative(mark, p.now), p.day(mark))
 		} else {
 			with = yellow
-			dates += fmt.Sprintf("; due since %s", p.day(mark))
+			dates += fmt.Sprintf("; renewal due since %s", p.day(mark))
 		}
 	}
 	text := left(from, to, p.now)

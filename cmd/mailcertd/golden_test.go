@@ -162,7 +162,7 @@ var pages = map[string]func(*page){
 	},
 	"long": func(p *page) {
 		statusPage(with(func(r *statusReport) {
-			long := fill("a23456789.", 253-13) + ".home.example"
+			long := strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example"
 			r.Name, r.Certificate.Names, r.Issued.NextDue[0].Names = long, []string{long}, []string{long, "short.example"}
 			r.Certificate.Serial = fill("0123456789ABCDEF", 40)
 		}), p)
@@ -205,7 +205,7 @@ var pages = map[string]func(*page){
 	"list-long": func(p *page) {
 		listPage(issuedList(3, func(l *listed) {
 			l.Serial, l.Status, l.Revoked, l.Reason = fill("0123456789ABCDEF", 40), "revoked", daysPtr(-3), "affiliationChanged"
-			l.Names = []string{fill("a23456789.", 253-13) + ".home.example", hostile}
+			l.Names = []string{strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example", hostile}
 		}), p)
 	},
 }

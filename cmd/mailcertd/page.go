@@ -153,9 +153,9 @@ func wrap(text string, most int) []string {
 	}
 	for _, word := range strings.Split(strings.TrimSpace(clean(text)), " ") {
 		w := columns(word)
-		if used > 0 && used+1+w > most {
+		if line != "" && used+1+w > most {
 			flush()
-		} else if used > 0 {
+		} else if line != "" {
 			line, used = line+" ", used+1
 		}
 		for _, r := range word {
