@@ -46,7 +46,7 @@ func TestVerbs(t *testing.T) {
 		{args: "check", code: 1, says: "ensure would", never: "nothing to do"},
 		{args: "ensure", says: "install host.key, host.cert, cacert.pem, dh.param"},
 		{args: "ensure", says: "nothing to do"},
-		{args: "check", says: "no sendmail.cf"},
+		{args: "check", says: "[cf-missing]"},
 		{args: "status", says: "issued by the CA on this host"},
 		{args: "ca show", says: "next serial 02"},
 		{args: "ca init", says: "next serial 02"},
