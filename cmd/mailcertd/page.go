@@ -118,6 +118,15 @@ func clean(s string) string {
 	return b.String()
 }
 
+// cleanLines is clean for each line of a text that has several.
+func cleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // columns is how many a clean text takes: two for East Asian wide characters
 // (UAX #11), none for what combines with the one before.
 func columns(s string) int {

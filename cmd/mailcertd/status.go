@@ -60,7 +60,7 @@ cron(8), as root:
 		},
 	})
 	cmd.Flags().BoolVar(&probe, "probe", false, "ask sendmail what it serves now")
-	cmd.Flags().StringVar(&format, "format", formatText, "text, json or prometheus, as `format`; write metrics to file.$$, then mv: half a file is never read so")
+	cmd.Flags().StringVar(&format, "format", formatText, "print it as `text`, json or prometheus")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatText, formatJSON, formatPrometheus}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
