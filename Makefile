@@ -3,8 +3,11 @@
 #   make test   everything that can be tested here
 
 PREFIX ?= /usr/local
-VERSION ?= devel
-GOFLAGS_BUILD = -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+include release.mk
+GOFLAGS_BUILD = -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(RELEASED) \
+	-X main.defaultConfig=$(PREFIX)/etc/mailcertd.yaml"
+TO = $(DESTDIR)$(PREFIX)
+CONFIG = $(TO)/etc/mailcertd.yaml
 
 all: build
 
@@ -27,14 +30,35 @@ bench: build
 fuzz:
 	@sh scripts/fuzz.sh
 
+# A release, see scripts/dist.sh. Its tarball, and the port with its checksum.
+dist:
+	@sh scripts/dist.sh
+
+port: dist
+	@sh scripts/port.sh dist/mailcertd-$(VERSION).tar.gz
+
+# An existing configuration stays as it is.
 install: build
-	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/etc/rc.d
-	install -m 555 bin/mailcertd $(DESTDIR)$(PREFIX)/sbin/mailcertd
-	install -m 644 etc/mailcertd.yaml.sample $(DESTDIR)$(PREFIX)/etc/mailcertd.yaml.sample
-	sed 's|%%PREFIX%%|$(PREFIX)|g' rc.d/mailcertd > $(DESTDIR)$(PREFIX)/etc/rc.d/mailcertd
-	chmod 555 $(DESTDIR)$(PREFIX)/etc/rc.d/mailcertd
+	install -d $(TO)/sbin $(TO)/etc/rc.d $(TO)/etc/periodic/security $(TO)/share/man/man5 $(TO)/share/man/man8
+	install -m 555 bin/mailcertd $(TO)/sbin/mailcertd
+	install -m 644 etc/mailcertd.yaml.sample $(CONFIG).sample
+	[ -e $(CONFIG) ] || [ -L $(CONFIG) ] || install -m 644 etc/mailcertd.yaml.sample $(CONFIG)
+	sed 's|%%PREFIX%%|$(PREFIX)|g' rc.d/mailcertd > bin/rc.d
+	install -m 555 bin/rc.d $(TO)/etc/rc.d/mailcertd
+	sed 's|%%PREFIX%%|$(PREFIX)|g' etc/periodic/security/480.mailcertd > bin/periodic
+	install -m 555 bin/periodic $(TO)/etc/periodic/security/480.mailcertd
+	install -m 444 man/mailcertd.yaml.5 $(TO)/share/man/man5/mailcertd.yaml.5
+	install -m 444 man/mailcertd.8 $(TO)/share/man/man8/mailcertd.8
+
+# Stop the service first. What stays: a changed configuration, every certificate,
+# the CA, the state; `mailcertd purge`, before this, removes those.
+deinstall:
+	if cmp -s $(CONFIG).sample $(CONFIG); then rm -f $(CONFIG); fi
+	rm -f $(CONFIG).sample $(TO)/sbin/mailcertd $(TO)/etc/rc.d/mailcertd
+	rm -f $(TO)/etc/periodic/security/480.mailcertd
+	rm -f $(TO)/share/man/man5/mailcertd.yaml.5 $(TO)/share/man/man8/mailcertd.8
 
 clean:
-	rm -rf bin demo
+	rm -rf bin demo dist
 
-.PHONY: all build run test lint bench fuzz install clean
+.PHONY: all build run test lint bench fuzz dist port install deinstall clean

@@ -18,13 +18,13 @@ step() { # name command...
 }
 skip() { skipped=$((skipped + 1)); echo "skip  $1: $2"; }
 have() { command -v "$1" >/dev/null 2>&1; }
-unformatted() { ! gofmt -l cmd internal test | grep .; }
+unformatted() { ! gofmt -l cmd internal scripts test | grep .; }
 intest() { (cd test && "$@"); }
 static() {
 	intest go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck && bin/staticcheck ./... && intest ../bin/staticcheck ./...
 }
 cross() { GOOS=freebsd GOARCH=$1 CGO_ENABLED=0 go build -o /dev/null ./cmd/mailcertd; }
-dry() { "$1" -n test && "$1" -n run && "$1" -n install; }
+dry() { "$1" -n test && "$1" -n run && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
 
 [ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
 sh scripts/packages.sh

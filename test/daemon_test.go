@@ -154,6 +154,42 @@ func TestDaemonSignals(t *testing.T) {
 	}
 }
 
+// The first signal drains, here for the second that a notify command with its
+// output still open is given; another one ends the daemon at once.
+func TestDaemonSecondSignal(t *testing.T) {
+	root := t.TempDir()
+	started := filepath.Join(root, "started")
+	conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")
+	if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'touch \"$0\"; sleep 8; :', "+started+"]]\n", 0o644)
+	cmd := exec.Command(bed.Binary(t, ""), "--root", root, "run")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	bed.Wait(t, "the command of notify", func() error { _, err := os.Stat(started); return err })
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	again := time.NewTicker(5 * time.Millisecond) // two at a time may come as one
+	defer again.Stop()
+	expire := time.After(bed.Patience)
+	for {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case err := <-ended:
+			if ws := cmd.ProcessState.Sys().(syscall.WaitStatus); !ws.Signaled() || ws.Signal() != syscall.SIGTERM {
+				t.Errorf("ended with %v, want by the second signal", err)
+			}
+			return
+		case <-expire:
+			t.Fatal("it does not end")
+		case <-again.C:
+		}
+	}
+}
+
 // Renewals from ten shells and a daemon at once: one after the other, no
 // damage, each with a serial of its own.
 func TestManyWriters(t *testing.T) {

@@ -202,10 +202,12 @@ func TestFailingCA(t *testing.T) {
 		{"says nothing", "cat >/dev/null", "no message"},
 		{"garbage", "head -c 5000 /dev/urandom", "no message"},
 		{"half a reply", real + " | head -c 900", "cut short"},
+		{"a reply that ends between two parts", real + " | sed '/END CERTIFICATE/q'", "cut short"},
+		{"a whole reply, and then a failure", real + "; exit 3", "exit status 3"},
 		{"too much", "head -c 2000000 /dev/zero", "more than"},
 		{"a certificate alone", "cat /etc/mail/host.pem", "no message"},
 		{"text before it", "echo Welcome; " + real, "no message"},
-		{"somebody else's certificate", real + " >/dev/null; printf 'mailcertd-reply 1\\nstatus: signed\\n\\n'; cat /etc/mail/host.pem /etc/mail/CA.pem", "another key"},
+		{"somebody else's certificate", real + " >/dev/null; printf 'mailcertd-reply 1\\nstatus: signed\\nparts: 2\\n\\n'; cat /etc/mail/host.pem /etc/mail/CA.pem", "another key"},
 	} {
 		before := b.Serial("127.0.0.1:25")
 		write(t, a.Path("/etc/mail/bin/fault"), "#!/bin/sh\n"+c.command+"\n", 0o755)

@@ -49,6 +49,9 @@ func TestImports(t *testing.T) {
 		}
 		for _, i := range p.Imports {
 			other, ours := strings.CutPrefix(i, "mailcertd/internal/")
+			if i == "mailcertd/man" {
+				t.Errorf("%s uses the manual: cmd alone does", room)
+			}
 			if ours && !slices.Contains(may, other) {
 				t.Errorf("%s uses %s", room, other)
 			}

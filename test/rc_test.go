@@ -23,6 +23,7 @@ type rc struct {
 	dir, script, conf string
 	log               string // what the stub wrote down
 	shell             []string
+	on                *bed.Host    // where the script runs; nil: here
 	lines             map[int]bool // of the script, that were executed
 }
 
@@ -64,7 +65,11 @@ func (r *rc) run(args ...string) (out string, code int) {
 	if shell == nil {
 		shell = []string{"bash"}
 	}
-	cmd := exec.Command(shell[0], append(append(shell[1:], r.script), args...)...)
+	argv := append(append(append([]string{}, shell...), r.script), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if r.on != nil {
+		cmd = r.on.Command(argv...)
+	}
 	trace := filepath.Join(r.dir, "trace")
 	f, err := os.Create(trace)
 	if err != nil {
@@ -201,6 +206,9 @@ func TestRC(t *testing.T) {
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|run"))
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|ensure"))
 	r.want(0, "Stopping", "stop")
+	r.want(0, "", "quietstart")
+	r.want(0, "Stopping", "faststop")
+	r.want(0, "", "faststop")
 	r.covered()
 
 	// FreeBSD's sh is an ash, as dash is.
@@ -219,7 +227,8 @@ func (r *rc) covered() {
 	var missed []string
 	for i, line := range strings.Split(string(src), "\n") {
 		s := strings.TrimSpace(line)
-		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || strings.HasSuffix(s, "()") || strings.HasPrefix(s, "local ") {
+		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || s == "else" || s == "done" || s == "esac" || s == ";;" ||
+			strings.HasSuffix(s, "()") || strings.HasSuffix(s, "\")") || strings.HasPrefix(s, "local ") { // no commands of their own
 			continue
 		}
 		if !r.lines[i+1] {
@@ -243,17 +252,23 @@ func TestRCShellcheck(t *testing.T) {
 	}
 }
 
+// real puts the real program in place of the stub.
+func (r *rc) real() {
+	r.t.Helper()
+	data, err := os.ReadFile(bed.Binary(r.t, ""))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = os.Remove(filepath.Join(r.dir, "sbin/mailcertd"))
+	write(r.t, filepath.Join(r.dir, "sbin/mailcertd"), string(data), 0o755)
+}
+
 // With the real program: when start returns, the files are complete, and the
 // daemon runs; stop ends it.
 func TestRCWithMailcertd(t *testing.T) {
 	r := newRC(t)
 	root := site(t)
-	data, err := os.ReadFile(bed.Binary(t, ""))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = os.Remove(filepath.Join(r.dir, "sbin/mailcertd"))
-	write(t, filepath.Join(r.dir, "sbin/mailcertd"), string(data), 0o755)
+	r.real()
 	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--root `+root+`"`, `mailcertd_config=""`)
 	r.want(0, "install host.key, host.cert, cacert.pem, dh.param", "start")
 	if _, err := os.Stat(filepath.Join(root, "etc/mail/certs/dh.param")); err != nil {

@@ -3,6 +3,8 @@ package test
 import (
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -44,6 +46,7 @@ func verdict(t *testing.T, from, to *bed.Host, n int) string {
 				return nil
 			}
 		}
+		retry(from)
 		return fmt.Errorf("not yet:\n%s", to.Log()[before:])
 	})
 	return v
@@ -95,5 +98,24 @@ func TestRevoked(t *testing.T) {
 	}
 	if !a.Offers(t) {
 		t.Error("STARTTLS is gone")
+	}
+}
+
+// The next generation of the CA has a CRL as soon as it is in force, although
+// nobody was ever revoked: sendmail with confCRL would take no certificate of it.
+func TestCRLOfTheNextGeneration(t *testing.T) {
+	bed.Need(t, false, "openssl")
+	root, m := t.TempDir(), bed.Binary(t, "")
+	conf := filepath.Join(root, "mailcertd.yaml")
+	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\ncrl: {install: true}\n", 0o644)
+	for _, verb := range []string{"ensure", "ca rollover --now", "renew"} {
+		if out, err := exec.Command(m, append([]string{"--root", root, "--config", conf}, strings.Fields(verb)...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", verb, err, out)
+		}
+		verify := exec.Command("openssl", "verify", "-crl_check", "-CAfile", "cacert.pem", "-CRLfile", "crl.pem", "-CApath", ".", "host.cert")
+		verify.Dir = filepath.Join(root, "etc/mail/certs")
+		if out, err := verify.CombinedOutput(); err != nil {
+			t.Errorf("after %s: %v\n%s", verb, err, out)
+		}
 	}
 }

@@ -26,9 +26,6 @@ const (
 	exitUsage = 2 // wrong usage or configuration
 )
 
-// defaultConfig is where the port installs the configuration, below --root.
-const defaultConfig = "/usr/local/etc/mailcertd.yaml"
-
 // app is one run of the program: its flags and where it talks.
 type app struct {
 	in       io.Reader
@@ -41,6 +38,7 @@ type app struct {
 	quick      bool // the verb uses the CA and is over soon
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
+	saidUser   bool // sayNotRoot has spoken
 
 	disk *durable.Disk
 	// loaded is told of every configuration that has been read; nil: nobody is.
@@ -94,6 +92,7 @@ the new one.
   mailcertd ensure     make everything complete, once
   mailcertd status     what there is, and what happens next
   mailcertd check      everything that is wrong, and what ensure would do
+  mailcertd help WORD  a verb, or what a word in [brackets] means
 
 To try it without root, in a directory of your own: mailcertd --root ./demo ensure`,
 		SilenceErrors: true, SilenceUsage: true,
@@ -107,11 +106,14 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 			}
 			return usageError{errors.New(text + "; see `mailcertd help`")}
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fmt.Fprint(a.out, cmd.Long, "\n\n`mailcertd help` lists all verbs; the manual is mailcertd(8).\n")
+			return nil
+		},
 	}
 	root.SuggestionsMinimumDistance = 2
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see `mailcertd help`", err)}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w%s; see `%s --help`", err, nearestFlag(cmd, err), cmd.CommandPath())}
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
@@ -120,6 +122,7 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
 		a.configCommand(), a.caCommand(),
 		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
+	root.SetHelpCommand(a.helpCommand())
 	return root
 }
 
@@ -175,17 +178,11 @@ func (a *app) load() (config.Config, error) {
 
 // keeper wires the core to this machine.
 func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
+	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
 		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, Quick: a.quick,
 	})
-}
-
-// progress tells a person at a terminal what takes long.
-func (a *app) progress(text string) {
-	if a.terminal() {
-		fmt.Fprintf(a.err, "%s ...\n", text)
-	}
 }
 
 func (a *app) terminal() bool {

@@ -18,12 +18,17 @@ import (
 
 func (a *app) caCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "ca", Short: "the private CA: init, show, rollover, enrol, unenrol, forget",
-		Args: func(_ *cobra.Command, args []string) error {
+		SuggestionsMinimumDistance: 2,
+		Use:                        "ca", Short: "the private CA: init, show, rollover, enrol, unenrol, forget",
+		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown verb %q: want init, show, rollover, enrol, unenrol or forget", "ca "+args[0])}
+				meant := ":"
+				if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+					meant = fmt.Sprintf("; did you mean %q?", s[0])
+				}
+				return usageError{fmt.Errorf("unknown verb %q%s want init, show, rollover, enrol, unenrol or forget", "ca "+args[0], meant)}
 			}
-			return usageError{fmt.Errorf("say what: `mailcertd ca init`, `mailcertd ca show`")}
+			return usageError{fmt.Errorf("say what: `mailcertd ca show`, or init, rollover, enrol, unenrol, forget; see `mailcertd help ca`")}
 		},
 		RunE: func(*cobra.Command, []string) error { return nil },
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -60,6 +61,8 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			}
 			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+			// The first one, which also ends the context, drains; the second is the system's.
+			defer context.AfterFunc(cmd.Context(), func() { signal.Reset(syscall.SIGTERM, os.Interrupt) })()
 			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
 			err = rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Watch: w, Wake: k.Wake(), Signals: signals, Now: time.Now, After: time.After, MaxIdle: time.Hour, Log: log})
 			k.Close(closePatience)

@@ -84,8 +84,9 @@ host gets NAME.pem in it. The key is not kept here.`,
 				} else if !errors.Is(err, fs.ErrNotExist) {
 					return err
 				}
-				a.progress("making a " + string(kt) + " key for " + ask.Name)
-				key, err := pki.GenerateKey(kt, rand.Reader)
+				done := a.progress("making a "+string(kt)+" key for "+ask.Name, 0)
+				key, err := pki.GenerateKeyContext(cmd.Context(), kt, rand.Reader)
+				done()
 				if err != nil {
 					return err
 				}

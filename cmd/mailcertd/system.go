@@ -14,14 +14,17 @@ import (
 )
 
 // Set by the linker: -X main.version=… -X main.commit=… -X main.built=…
+// -X main.defaultConfig=…
 var (
 	version = "devel"
 	commit  = ""
-	built   = "" // RFC 3339, UTC
+	built   = "" // RFC 3339, UTC: RELEASED in release.mk
+	// defaultConfig is where the configuration is installed, below --root.
+	defaultConfig = "/usr/local/etc/mailcertd.yaml"
 )
 
-// buildTime is the time before which no clock can be right: the link time, else
-// the commit's, else zero for unknown.
+// buildTime is the time before which no clock can be right: the release's, else
+// the commit's, else zero for unknown. Not the link time: a build is reproducible.
 func buildTime() time.Time {
 	text := built
 	if text == "" {

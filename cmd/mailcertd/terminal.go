@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -190,14 +191,14 @@ func (a *app) input(path string, most int64) ([]byte, error) {
 	if path != "" && path != "-" {
 		st, err := os.Stat(path)
 		if err != nil {
-			return nil, err
+			return nil, reasonOf(err)
 		}
 		if !st.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s: is no regular file", path)
 		}
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, reasonOf(err)
 		}
 		defer f.Close()
 		from = f
@@ -207,4 +208,13 @@ func (a *app) input(path string, most int64) ([]byte, error) {
 		err = fmt.Errorf("is larger than %d bytes", most)
 	}
 	return data, err
+}
+
+// reasonOf is the system's own reason: the caller names the file.
+func reasonOf(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
 }

@@ -75,6 +75,7 @@ func (c CRL) Ends() time.Time {
 func observeCRL(dir string, o *Observed) CRL {
 	var c CRL
 	var revoked []string
+	bare := false // a generation that could have a list has none
 	for _, e := range o.Index {
 		if e.Err == nil && e.Status == Revoked {
 			revoked = append(revoked, FormatSerial(e.Serial))
@@ -92,6 +93,7 @@ func observeCRL(dir string, o *Observed) CRL {
 			}
 		}
 		c.Lists = append(c.Lists, l)
+		bare = bare || l.List == nil && g.HasKey
 		if len(revoked) == 0 || l.List == nil && !g.HasKey {
 			continue
 		}
@@ -105,6 +107,7 @@ func observeCRL(dir string, o *Observed) CRL {
 			c.Behind = c.Behind || !listed[serial]
 		}
 	}
+	c.Behind = c.Behind || bare && !c.Ends().IsZero()
 	return c
 }
 

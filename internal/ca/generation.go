@@ -44,7 +44,7 @@ func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader
 	keyPath := filepath.Join(dir, keyName)
 	key, err := readKey(keyPath, o.Passphrase)
 	if errors.Is(err, fs.ErrNotExist) {
-		if key, err = newKeyFile(disk, keyPath, o, s.obs.KeyInfo.Encrypted, rnd); err != nil {
+		if key, err = newKeyFile(ctx, disk, keyPath, o, s.obs.KeyInfo.Encrypted, rnd); err != nil {
 			return nil, err
 		}
 	} else if err != nil {

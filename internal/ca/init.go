@@ -57,7 +57,7 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 			return nil, err
 		}
 	}
-	key, err := initKey(disk, o, obs, rnd)
+	key, err := initKey(ctx, disk, o, obs, rnd)
 	if err != nil {
 		return nil, err
 	}
@@ -86,18 +86,18 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 	return cert, nil
 }
 
-func initKey(disk *durable.Disk, o Options, obs Observed, rnd io.Reader) (crypto.Signer, error) {
+func initKey(ctx context.Context, disk *durable.Disk, o Options, obs Observed, rnd io.Reader) (crypto.Signer, error) {
 	path := filepath.Join(o.Dir, keyName)
 	if obs.Status == Unfinished {
 		return readKey(path, o.Passphrase)
 	}
-	return newKeyFile(disk, path, o, o.Passphrase != nil, rnd)
+	return newKeyFile(ctx, disk, path, o, o.Passphrase != nil, rnd)
 }
 
 // newKeyFile makes a key and writes it, encrypted where asked: it never lies on
 // the disk in clear then.
-func newKeyFile(disk *durable.Disk, path string, o Options, encrypt bool, rnd io.Reader) (crypto.Signer, error) {
-	key, err := pki.GenerateKey(o.Key, rnd)
+func newKeyFile(ctx context.Context, disk *durable.Disk, path string, o Options, encrypt bool, rnd io.Reader) (crypto.Signer, error) {
+	key, err := pki.GenerateKeyContext(ctx, o.Key, rnd)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -120,15 +121,18 @@ func (r Reply) Encode() []byte {
 	if r.Reason != "" {
 		fmt.Fprintf(&b, "reason: %s\n", oneLine(r.Reason))
 	}
-	fmt.Fprintln(&b)
-	certs := append(append([]*x509.Certificate{r.Leaf}, r.CAs...), r.Cross...)
-	for _, c := range certs {
+	var parts []*pem.Block
+	for _, c := range append(append([]*x509.Certificate{r.Leaf}, r.CAs...), r.Cross...) {
 		if c != nil {
-			_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+			parts = append(parts, &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
 		}
 	}
 	for _, crl := range r.CRLs {
-		_ = pem.Encode(&b, &pem.Block{Type: "X509 CRL", Bytes: crl})
+		parts = append(parts, &pem.Block{Type: "X509 CRL", Bytes: crl})
+	}
+	fmt.Fprintf(&b, "parts: %d\n\n", len(parts)) // what breaks off between two of them is not whole
+	for _, part := range parts {
+		_ = pem.Encode(&b, part)
 	}
 	return b.Bytes()
 }
@@ -158,8 +162,11 @@ func ParseReply(data []byte) (Reply, error) {
 		return Reply{}, err
 	}
 	var r Reply
+	parts := ""
 	for _, h := range head {
 		switch h.key {
+		case "parts":
+			parts = h.value
 		case "status":
 			r.Status = h.value
 		case "reason":
@@ -169,8 +176,12 @@ func ParseReply(data []byte) (Reply, error) {
 	if !slices.Contains([]string{Signed, Again, Trust, Refused, Failed}, r.Status) {
 		return Reply{}, fmt.Errorf("%w: status %q", ErrMessage, oneLine(r.Status))
 	}
-	if err := r.parts(body); err != nil {
+	n, err := r.parts(body)
+	if err != nil {
 		return Reply{}, err
+	}
+	if parts != strconv.Itoa(n) {
+		return Reply{}, fmt.Errorf("%w: it is cut short: it has %d parts, and says %q", ErrMessage, n, oneLine(parts))
 	}
 	if (r.Status == Signed || r.Status == Again) != (r.Leaf != nil) {
 		return Reply{}, fmt.Errorf("%w: status %s, and the certificate is missing or too much", ErrMessage, r.Status)
@@ -181,8 +192,9 @@ func ParseReply(data []byte) (Reply, error) {
 	return r, nil
 }
 
-func (r *Reply) parts(body []byte) error {
-	for {
+// parts takes the PEM of a reply apart and counts it.
+func (r *Reply) parts(body []byte) (n int, err error) {
+	for ; ; n++ {
 		b, rest := pem.Decode(body)
 		if b == nil {
 			break
@@ -192,7 +204,7 @@ func (r *Reply) parts(body []byte) error {
 		case "CERTIFICATE":
 			c, err := x509.ParseCertificate(b.Bytes)
 			if err != nil {
-				return fmt.Errorf("%w: a certificate in it: %w", ErrMessage, err)
+				return n, fmt.Errorf("%w: a certificate in it: %w", ErrMessage, err)
 			}
 			switch {
 			case SelfSigned(c):
@@ -202,21 +214,21 @@ func (r *Reply) parts(body []byte) error {
 			case r.Leaf == nil:
 				r.Leaf = c
 			default:
-				return fmt.Errorf("%w: it has two certificates for hosts", ErrMessage)
+				return n, fmt.Errorf("%w: it has two certificates for hosts", ErrMessage)
 			}
 		case "X509 CRL":
 			if _, err := x509.ParseRevocationList(b.Bytes); err != nil {
-				return fmt.Errorf("%w: a CRL in it: %w", ErrMessage, err)
+				return n, fmt.Errorf("%w: a CRL in it: %w", ErrMessage, err)
 			}
 			r.CRLs = append(r.CRLs, b.Bytes)
 		default:
-			return fmt.Errorf("%w: it has a block %q", ErrMessage, oneLine(b.Type))
+			return n, fmt.Errorf("%w: it has a block %q", ErrMessage, oneLine(b.Type))
 		}
 	}
 	if len(bytes.TrimSpace(body)) > 0 {
-		return fmt.Errorf("%w: it is cut short", ErrMessage)
+		return n, fmt.Errorf("%w: it is cut short", ErrMessage)
 	}
-	return nil
+	return n, nil
 }
 
 // SelfSigned says that a CA certificate carries a signature of its own key.
@@ -236,7 +248,7 @@ func split(data []byte, mark string) ([]header, []byte, error) {
 	for len(out) < 2*maxTrusts {
 		line, after, found := bytes.Cut(rest, []byte("\n"))
 		text := strings.TrimRight(string(line), "\r")
-		if !found && text != "" {
+		if !found {
 			return nil, nil, fmt.Errorf("%w: it is cut short", ErrMessage)
 		}
 		rest = after

@@ -17,10 +17,13 @@ type SSH struct {
 	Identity   string // private key file; "": ssh's own choice
 	KnownHosts string // "": ssh's own files
 	Program    string // "": ssh, found in PATH
+	// Patience bounds one question, the wait in the inbox of the CA included;
+	// zero: two minutes.
+	Patience time.Duration
 }
 
-// patience bounds one question, the wait in the CA's inbox included.
-const patience = 2 * time.Minute
+// DefaultPatience is longer than the wait in the inbox of the CA.
+const DefaultPatience = 2 * time.Minute
 
 // arguments are those of ssh(1): nobody is asked anything, an unknown or
 // changed host key ends it, nothing is forwarded.
@@ -45,9 +48,13 @@ func quote(path string) string {
 	return path
 }
 
-// Ask sends a request and returns the reply, as it came. It takes two minutes
-// at most; an error says what ssh said.
+// Ask sends a request and returns the reply, as it came. It takes no
+// longer than Patience; an error says what ssh said.
 func (s SSH) Ask(ctx context.Context, request []byte) ([]byte, error) {
+	patience := s.Patience
+	if patience == 0 {
+		patience = DefaultPatience
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	program := s.Program
@@ -67,9 +74,7 @@ func (s SSH) Ask(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%s does not answer within %s%s", s.Target, patience, said.because())
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && bytes.HasPrefix(out.data, []byte(replyMark)):
-		return out.data, nil // it says why itself
-	case err != nil:
+	case err != nil: // whatever came before that: nobody says that it is whole
 		return nil, fmt.Errorf("%s %s: %w%s", program, s.Target, err, said.because())
 	case out.full:
 		return nil, fmt.Errorf("%s answers with more than %d bytes", s.Target, MaxReply)

@@ -93,13 +93,14 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir)
 		return err
 	case plan.InitCA:
+		defer k.working(act.Text, 0)()
 		c, err := ca.Init(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
 		if err == nil {
 			st.CA = plan.PublicID(c.PublicKey)
 		}
 		return err
 	case plan.NextCA:
-		k.o.Progress(act.Text)
+		defer k.working(act.Text, 0)()
 		_, err := ca.StartNext(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
 		return err
 	case plan.PromoteCA:
@@ -121,8 +122,7 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 	case plan.Unstage:
 		return set.Unstage(act.Path)
 	case plan.StageKey:
-		k.o.Progress(act.Text)
-		key, err := pki.GenerateKey(act.KeyType, k.o.Rand)
+		key, err := k.newKey(ctx, act.KeyType)
 		if err != nil {
 			return err
 		}

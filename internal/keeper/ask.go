@@ -169,7 +169,10 @@ func (k *Keeper) askLater(ctx context.Context, ask plan.Ask) {
 	k.asking = true
 	k.log(Info, ask.Text, "reason", string(ask.Reason))
 	go func() {
-		k.answers <- q.put(ctx)
+		done := k.working(ask.Text, issuer.DefaultPatience)
+		a := q.put(ctx)
+		done()
+		k.answers <- a
 		select {
 		case k.wake <- struct{}{}:
 		default:
@@ -278,13 +281,15 @@ func (k *Keeper) hostKey(staged bool) (crypto.Signer, error) {
 func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	r, err := k.Settle(ctx, wish)
 	if q := r.Plan.Ask; err == nil && q != nil && q.Request != nil {
-		k.o.Progress(q.Text)
-		if err := k.AskNow(ctx, *q); err != nil {
+		done := k.working(q.Text, issuer.DefaultPatience)
+		err := k.AskNow(ctx, *q)
+		done()
+		if err != nil {
 			return r, err
 		}
-		done, changed := r.Done, r.Changed
+		before := r
 		r, err = k.Settle(ctx, wish)
-		r.Done, r.Changed = append(done, r.Done...), changed || r.Changed
+		r.Done, r.Changed = append(before.Done, r.Done...), before.Changed || r.Changed
 		if q := r.Plan.Ask; err == nil && q != nil && q.Request != nil {
 			err = fmt.Errorf("the CA at %s answered with a certificate that cannot be used for this host", k.cfg.Issuer.SSH.Target)
 		}

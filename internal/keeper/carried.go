@@ -56,8 +56,7 @@ func (k *Keeper) stageKey(ctx context.Context) error {
 	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
 	key, err := k.hostKey(true)
 	if err != nil {
-		k.o.Progress("making a new " + string(k.cfg.Key.Type) + " key")
-		if key, err = pki.GenerateKey(k.cfg.Key.Type, k.o.Rand); err != nil {
+		if key, err = k.newKey(ctx, k.cfg.Key.Type); err != nil {
 			return err
 		}
 		data, err := pki.MarshalKey(key)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -155,7 +156,7 @@ func (k *Keeper) sane(ctx context.Context, id mta.Identity) error {
 	if mta.CFUnchangedSince(durable.Look(id.CF), plan.Instance(id).Started) {
 		return nil
 	}
-	k.o.Progress(id.CF + " has changed since sendmail started: trying it before the restart")
+	defer k.working(id.CF+" has changed since sendmail started: trying it before the restart", mta.SanePatience)()
 	if err := mta.SaneCF(ctx, id.Argv0, id.CF); err != nil {
 		return fmt.Errorf("no HUP was sent, because sendmail would not survive it: %w", err)
 	}
@@ -178,7 +179,7 @@ func (k *Keeper) hangup(ctx context.Context, r *Result, st *state.State, id mta.
 	d.HUPs[len(d.HUPs)-1].Sent = true
 	k.remember(before, *st)
 	k.log(Info, "sent HUP to sendmail", "pid", id.PID)
-	k.o.Progress("sendmail was told; waiting for it to serve the new certificate")
+	defer k.working("sendmail was told; waiting for it to serve the new certificate", restartPatience)()
 	return k.await(ctx, r, st, id)
 }
 
@@ -258,6 +259,7 @@ func (k *Keeper) startAgain(ctx context.Context, r *Result, st *state.State) (*P
 	d.Started = append(slices.Clone(d.Started), k.o.Now().UTC().Truncate(time.Second))
 	st.Debt = &d
 	k.remember(before, *st)
+	defer k.working("sendmail is gone after its HUP; starting it again", commandPatience+goneAfter)()
 	out, cerr := run(ctx, argv)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -282,13 +284,23 @@ func (k *Keeper) startAgain(ctx context.Context, r *Result, st *state.State) (*P
 	}
 }
 
-// run starts a configured command without a shell, for a minute at most.
+// commandPatience bounds a configured command.
+const commandPatience = time.Minute
+
+// run starts a configured command without a shell, for commandPatience at most. What
+// it started itself ends with it when its time is up or ours is: nothing of it
+// stays behind a daemon that was stopped.
 func run(ctx context.Context, argv []string) (output error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, commandPatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = time.Second // a daemon that keeps the pipe open is none of our business
 	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil && cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // who is left has had its second
+	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		err = nil
 	}

@@ -41,8 +41,9 @@ type Options struct {
 	Quick bool
 	// Ask puts a question to the CA on another host; nil: over ssh, as configured.
 	Ask func(ctx context.Context, request []byte) ([]byte, error)
-	// Progress tells of long work while it goes on, for a terminal; nil: nothing.
-	Progress func(string)
+	// Progress tells a terminal of work that may take long, until done is called.
+	// atMost is its limit; zero: none is known. nil: nothing is told.
+	Progress func(what string, atMost time.Duration) (done func())
 }
 
 // Level is how loud an event is.
@@ -88,6 +89,8 @@ type Keeper struct {
 	wake    chan struct{}
 	// told remembers which problems stand in the log, by what and where.
 	told map[string]string
+	// testOnlyStillEvery stands for stillEvery; zero: that.
+	testOnlyStillEvery time.Duration
 }
 
 // New makes a Keeper. It looks at nothing yet.
@@ -99,7 +102,7 @@ func New(o Options) *Keeper {
 		o.Log = func(Event) {}
 	}
 	if o.Progress == nil {
-		o.Progress = func(string) {}
+		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
 	return &Keeper{o: o, database: ca.Memory{Quick: o.Quick}, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
 		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
@@ -200,7 +203,7 @@ func (k *Keeper) lock(ctx context.Context) (*durable.Locked, error) {
 	if err == nil || !errors.Is(err, durable.ErrLocked) {
 		return l, err
 	}
-	k.o.Progress("waiting for another mailcertd to finish with " + dir)
+	defer k.working("waiting for another mailcertd to finish with "+dir, lockPatience)()
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	return durable.Lock(ctx, dir)

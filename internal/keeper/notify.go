@@ -49,7 +49,13 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 			m[line] = d
 			continue
 		}
+		done := k.working("telling another program: "+line, commandPatience)
 		out, err := run(ctx, argv)
+		done()
+		if err != nil && ctx.Err() != nil { // shutting down is nobody's failure: it is owed as before
+			m[line] = d
+			continue
+		}
 		if err == nil {
 			k.log(Info, "told another program", "command", line)
 			continue

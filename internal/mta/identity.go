@@ -205,13 +205,13 @@ func CFUnchangedSince(cf durable.Node, started time.Time) bool {
 	return cf.Err == nil && cf.Exists && cf.Modified.Before(started) && cf.Changed.Before(started)
 }
 
-// sanePatience bounds SaneCF: with an unqualified host name `sendmail -bt`
+// SanePatience bounds SaneCF: with an unqualified host name `sendmail -bt`
 // sleeps for 60 s.
-const sanePatience = 90 * time.Second
+const SanePatience = 90 * time.Second
 
 // SaneCF lets sendmail itself read a cf: `program -bt -C cf </dev/null`.
 func SaneCF(ctx context.Context, program, cf string) error {
-	ctx, cancel := context.WithTimeout(ctx, sanePatience)
+	ctx, cancel := context.WithTimeout(ctx, SanePatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, program, "-bt", "-C", cf)
 	var out bytes.Buffer
@@ -219,7 +219,7 @@ func SaneCF(ctx context.Context, program, cf string) error {
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		return fmt.Errorf("%s: sendmail -bt did not end within %s", cf, sanePatience)
+		return fmt.Errorf("%s: sendmail -bt did not end within %s", cf, SanePatience)
 	}
 	// sendmail complains of an unknown option and goes on, at -bt as at start.
 	if err != nil {

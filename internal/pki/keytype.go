@@ -4,6 +4,7 @@
 package pki
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -61,6 +62,26 @@ func GenerateKey(t KeyType, rand io.Reader) (crypto.Signer, error) {
 		return ecdsa.GenerateKey(elliptic.P384(), rand)
 	}
 	return nil, fmt.Errorf("key type %q cannot be made", t)
+}
+
+// GenerateKeyContext is GenerateKey that returns when ctx is done. The search
+// itself cannot be stopped: it goes on in the background for nobody.
+func GenerateKeyContext(ctx context.Context, t KeyType, rand io.Reader) (crypto.Signer, error) {
+	type result struct {
+		key crypto.Signer
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		key, err := GenerateKey(t, rand)
+		done <- result{key, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-done:
+		return r.key, r.err
+	}
 }
 
 // TypeOf names the type of a public key, also of one that mailcertd would not

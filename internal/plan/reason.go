@@ -19,7 +19,6 @@ const (
 	Expired         Reason = "expired"          // host.cert's notAfter has passed
 	NotYetValid     Reason = "not-yet-valid"    // host.cert's notBefore is to come
 	WrongName       Reason = "wrong-name"       // host.cert is for other names than the configuration wants
-	NoSAN           Reason = "no-san"           // an adopted certificate that has its name in the CN only
 	WrongPurpose    Reason = "wrong-purpose"    // host.cert lacks serverAuth or clientAuth
 	IssuerGone      Reason = "issuer-gone"      // host.cert is ours, and no CA that is there issued it
 	StanzaSet       Reason = "stanza-set"       // made by the base system's rc.d/sendmail
@@ -31,7 +30,6 @@ const (
 	Unfinished      Reason = "unfinished"       // a change that a crash interrupted
 	ForeignKept     Reason = "foreign-kept"     // a certificate of another CA: left alone
 	ForeignExpiring Reason = "foreign-expiring" // a kept certificate ends soon
-	ForeignRefused  Reason = "foreign-refused"  // a foreign set that sendmail would refuse
 	Expiring        Reason = "expiring"         // ours ends soon and could not be renewed
 	Held            Reason = "held"             // a restored set that is kept until its renewal
 	Installed       Reason = "installed"        // what a person carried here with `mailcertd install`
@@ -40,23 +38,22 @@ const (
 
 // Reasons that concern the trust side: cacert.pem, hash links, dh.param.
 const (
-	CAFileMissing   Reason = "cacert-missing"    // there is no cacert.pem
-	CAFileUnusable  Reason = "cacert-unusable"   // cacert.pem is empty, DER or garbage
-	CAFileWrong     Reason = "cacert-not-issuer" // cacert.pem lacks a CA generation that is to be trusted
-	CAFileStale     Reason = "cacert-stale"      // cacert.pem holds a generation of ours that has ended
-	LinkMissing     Reason = "link-missing"      // a CA without its hash link
-	LinkWrong       Reason = "link-wrong"        // a hash link that is stale, dangling or in the way
-	DHMissing       Reason = "dh-missing"        // there is no dh.param
-	DHUnusable      Reason = "dh-unusable"       // dh.param is empty or garbage
-	DHGroup         Reason = "dh-group"          // dh.param holds another RFC 7919 group than configured
-	DHWeak          Reason = "dh-weak"           // kept parameters below 2048 bits
-	DirMissing      Reason = "directory-missing" // a directory is not there
-	ModeRefused     Reason = "mode-refused"      // sendmail refuses a mode or an owner
-	ModeLoose       Reason = "mode-loose"        // a directory of secrets is open to others
-	InTheWay        Reason = "in-the-way"        // a directory or special file where a file belongs
-	Unreadable      Reason = "unreadable"        // something could not be read at all
-	TrustMissing    Reason = "trust-missing"     // a CA that a foreign cacert.pem lacks got a file of its own
-	ChangeForbidden Reason = "change-refused"    // sendmail would refuse the candidate, so it was not installed
+	CAFileMissing  Reason = "cacert-missing"    // there is no cacert.pem
+	CAFileUnusable Reason = "cacert-unusable"   // cacert.pem is empty, DER or garbage
+	CAFileWrong    Reason = "cacert-not-issuer" // cacert.pem lacks a CA generation that is to be trusted
+	CAFileStale    Reason = "cacert-stale"      // cacert.pem holds a generation of ours that has ended
+	LinkMissing    Reason = "link-missing"      // a CA without its hash link
+	LinkWrong      Reason = "link-wrong"        // a hash link that is stale, dangling or in the way
+	DHMissing      Reason = "dh-missing"        // there is no dh.param
+	DHUnusable     Reason = "dh-unusable"       // dh.param is empty or garbage
+	DHGroup        Reason = "dh-group"          // dh.param holds another RFC 7919 group than configured
+	DHWeak         Reason = "dh-weak"           // kept parameters below 2048 bits
+	DirMissing     Reason = "directory-missing" // a directory is not there
+	ModeRefused    Reason = "mode-refused"      // sendmail refuses a mode or an owner
+	ModeLoose      Reason = "mode-loose"        // a directory of secrets is open to others
+	InTheWay       Reason = "in-the-way"        // a directory or special file where a file belongs
+	Unreadable     Reason = "unreadable"        // something could not be read at all
+	TrustMissing   Reason = "trust-missing"     // a CA that a foreign cacert.pem lacks got a file of its own
 )
 
 // Reasons that concern the CAs of `trust:` and the intermediates of a kept

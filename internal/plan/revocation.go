@@ -28,7 +28,7 @@ func (a *assessment) lists(p *Plan) {
 		p.lookAt(due, "the CRL is made anew")
 		return
 	}
-	text := "the CRL lacks a revoked certificate"
+	text := "the CRL lacks a revoked certificate, or a generation of the CA has none"
 	switch {
 	case none:
 		text = "there is no CRL yet"

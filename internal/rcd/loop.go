@@ -100,6 +100,7 @@ func Run(ctx context.Context, o Options) error {
 		o.Log.Info("stopped")
 	}
 	var wake <-chan time.Time
+	var wrong trouble
 	look("start")
 	for {
 		select {
@@ -124,8 +125,8 @@ func Run(ctx context.Context, o Options) error {
 			look("time")
 		case r := <-done:
 			busy = false
-			if r.err != nil && ctx.Err() == nil {
-				o.Log.Error("not everything is right", "error", r.err.Error())
+			if ctx.Err() == nil {
+				wrong.tell(o.Log, r.err, o.Now())
 			}
 			wait := o.MaxIdle
 			if !r.next.IsZero() {

@@ -20,10 +20,10 @@ func main() {
 	delay := flag.Int("R", 1, "seconds until the restart")
 	super := flag.String("P", "", "pid file of the supervisor")
 	child := flag.String("p", "", "pid file of the child")
-	flag.String("t", "", "title")
+	title := flag.String("t", "", "title")
 	flag.Parse()
 	if os.Getenv("STANDIN_SUPERVISES") == "" {
-		os.Exit(background(*super, *child))
+		os.Exit(background(*title, *super, *child))
 	}
 	supervise(*super, *child, *again, time.Duration(*delay)*time.Second)
 }
@@ -44,13 +44,13 @@ func lock(path string) *os.File {
 
 // background starts this program again, as the supervisor, and waits until the
 // child runs.
-func background(super, child string) int {
-	lock(super).Close()
-	lock(child).Close()
-	os.Remove(child)
+func background(title, super, child string) int {
+	sf, cf := lock(super), lock(child)
+	_ = cf.Truncate(0)
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Args[0] = "daemon: supervisor"
-	cmd.Env = append(os.Environ(), "STANDIN_SUPERVISES=yes")
+	cmd.Args[0] = "daemon: " + title + "[0]"
+	cmd.Env = append(os.Environ(), "STANDIN_SUPERVISES=inherited")
+	cmd.ExtraFiles = []*os.File{sf, cf} // with their locks, as after daemon(8)'s fork
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -71,7 +71,14 @@ func put(f *os.File, pid int) {
 }
 
 func supervise(super, child string, again bool, delay time.Duration) {
-	sf, cf := lock(super), lock(child)
+	var sf, cf *os.File
+	if os.Getenv("STANDIN_SUPERVISES") == "inherited" {
+		sf, cf = os.NewFile(3, super), os.NewFile(4, child)
+		syscall.CloseOnExec(3)
+		syscall.CloseOnExec(4)
+	} else {
+		sf, cf = lock(super), lock(child)
+	}
 	put(sf, os.Getpid())
 	defer os.Remove(super)
 	defer os.Remove(child)

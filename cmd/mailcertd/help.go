@@ -1,0 +1,112 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"mailcertd/man"
+)
+
+// Bounds of the width of explanations, in characters.
+const (
+	mostWidth  = 80
+	leastWidth = 40
+)
+
+// helpCommand explains verbs, as cobra's own does, and reasons.
+func (a *app) helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [VERB | REASON]", Short: "explain a verb, or what stands in [brackets]",
+		Long: `Explains a verb, or a reason: the word in [brackets] at the end of a line.
+"mailcertd help reasons" lists all reasons. mailcertd(8) has the same text.`,
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return topics(cmd.Root()), cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 && args[0] == "reasons" {
+				a.listReasons()
+				return nil
+			}
+			verb, left, err := cmd.Root().Find(args)
+			isVerb := err == nil && len(left) == 0
+			if isVerb {
+				verb.InitDefaultHelpFlag()
+				if err := verb.Help(); err != nil {
+					return err
+				}
+			}
+			if len(args) == 1 {
+				if r, found := man.Find(args[0]); found {
+					if isVerb { // request is both
+						fmt.Fprintln(a.out)
+					}
+					fmt.Fprintf(a.out, "[%s]\n%s", r.Name, r.Text(a.width()))
+					return nil
+				}
+			}
+			if isVerb {
+				return nil
+			}
+			return usageError{fmt.Errorf("%q is neither a verb nor a reason%s", strings.Join(args, " "), nearest(cmd.Root(), args[len(args)-1]))}
+		},
+	}
+}
+
+func (a *app) listReasons() {
+	longest := 0
+	for _, r := range man.Reasons() {
+		longest = max(longest, len(r.Name))
+	}
+	for _, r := range man.Reasons() {
+		indent := strings.Repeat(" ", longest+2)
+		text := man.Fill(r.First(), a.width(), indent)
+		fmt.Fprintf(a.out, "%-*s%s", longest+2, r.Name, strings.TrimPrefix(text, indent))
+	}
+}
+
+// topics are the words that help knows.
+func topics(root *cobra.Command) []string {
+	out := []string{"reasons"}
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			out = append(out, c.Name())
+		}
+	}
+	for _, r := range man.Reasons() {
+		out = append(out, r.Name)
+	}
+	return out
+}
+
+// nearest is what was meant, by cobra's own measure.
+func nearest(root *cobra.Command, word string) string {
+	all := &cobra.Command{SuggestionsMinimumDistance: root.SuggestionsMinimumDistance}
+	for _, t := range topics(root) {
+		all.AddCommand(&cobra.Command{Use: t, Run: func(*cobra.Command, []string) {}})
+	}
+	found := all.SuggestionsFor(strings.Trim(word, "[]"))
+	if len(found) == 0 {
+		return "; see `mailcertd help` and `mailcertd help reasons`"
+	}
+	for i := range found {
+		found[i] = fmt.Sprintf("%q", found[i])
+	}
+	return "; did you mean " + strings.Join(found, " or ") + "?"
+}
+
+// width is how many characters a line of the terminal holds, within bounds.
+func (a *app) width() int {
+	if f, ok := a.out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return min(max(w, leastWidth), mostWidth)
+		}
+	}
+	return mostWidth
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+
+	"mailcertd/man"
+)
+
+// typed is what a command line comes to.
+func typed(args ...string) (out, errs string, status int) {
+	var o, e bytes.Buffer
+	status = newApp(strings.NewReader(""), &o, &e).execute(context.Background(), args)
+	return o.String(), e.String(), status
+}
+
+func TestHelpOfVerbs(t *testing.T) {
+	for _, verb := range []string{"", "check", "ca", "ca init", "completion zsh", "help"} {
+		want, _, _ := typed(append(strings.Fields(verb), "--help")...)
+		got, errs, status := typed(append([]string{"help"}, strings.Fields(verb)...)...)
+		if status != exitFine || got != want || len(got) < 100 || errs != "" {
+			t.Errorf("help %s: %d, %s\n%s\nwant\n%s", verb, status, errs, got, want)
+		}
+	}
+}
+
+func TestHelpOfReasons(t *testing.T) {
+	for _, r := range man.Reasons() {
+		got, errs, status := typed("help", r.Name)
+		verb, _, _ := typed(r.Name, "--help") // a reason may be called as a verb is
+		if !strings.HasPrefix(got, "[") && !strings.HasPrefix(got, verb+"\n[") {
+			t.Errorf("help %s begins with\n%s", r.Name, got)
+		}
+		if want := "[" + r.Name + "]\n" + r.Text(80); status != exitFine || !strings.HasSuffix(got, want) || errs != "" {
+			t.Errorf("help %s: %d, %s\n%s", r.Name, status, errs, got)
+		}
+		if got, _, _ := typed("help", "["+r.Name+"]"); !strings.HasPrefix(got, "["+r.Name+"]\n") {
+			t.Errorf("help [%s] says\n%s", r.Name, got)
+		}
+	}
+	list, _, status := typed("help", "reasons")
+	for _, r := range man.Reasons() {
+		if !strings.Contains("\n"+list, "\n"+r.Name+" ") {
+			t.Errorf("the list lacks %s", r.Name)
+		}
+	}
+	for _, line := range strings.Split(list, "\n") {
+		if len(line) > 80 || status != exitFine {
+			t.Errorf("status %d, %q", status, line)
+		}
+	}
+}
+
+func TestHelpOfUnknown(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"chekc", `"chekc" is neither a verb nor a reason; did you mean "check"?`},
+		{"cf-no-tsl", `did you mean "cf-no-tls"?`},
+		{"[cf-no-tsl]", `did you mean "cf-no-tls"?`},
+		{"unrelated-words", "`mailcertd help reasons`"},
+		{"check expired", `"check expired" is neither`},
+		{"ca nothing", `"ca nothing" is neither`},
+	} {
+		out, errs, status := typed(append([]string{"help"}, strings.Fields(c.args)...)...)
+		if status != exitUsage || out != "" || !strings.Contains(errs, c.want) {
+			t.Errorf("help %s: %d, %q, want 2 and %q", c.args, status, out+errs, c.want)
+		}
+	}
+}
+
+func TestHelpCompletes(t *testing.T) {
+	out, _, _ := typed("__complete", "help", "")
+	for _, want := range []string{"\ncheck\n", "\nreasons\n", "\ncf-no-tls\n"} {
+		if !strings.Contains("\n"+out, want) {
+			t.Errorf("%q is not offered:\n%s", want, out)
+		}
+	}
+}

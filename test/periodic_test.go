@@ -1,0 +1,266 @@
+package test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/test/bed"
+)
+
+// periodicConf stands in for the part of /etc/defaults/periodic.conf that
+// scripts use, as periodic.conf(5) describes it.
+const periodicConf = `source_periodic_confs() { [ ! -r "$PERIODIC_CONF" ] || . "$PERIODIC_CONF"; }
+check_yesno_period() {
+	eval "_on=\$$1 _period=\$${1%enable}period"
+	case $_on in [Yy][Ee][Ss]) ;; *) return 1 ;; esac
+	case $PERIODIC in "" | security | "security $_period") return 0 ;; esac
+	return 1
+}
+`
+
+// periodic is a host with 480.mailcertd below a prefix of its own.
+type periodic struct {
+	t      *testing.T
+	h      *bed.Host
+	m      string // mailcertd
+	prefix string
+	script string
+	env    []string
+	shells []string
+}
+
+func newPeriodic(t *testing.T) *periodic {
+	t.Helper()
+	bed.Need(t, true, "dash", "bash")
+	p := &periodic{t: t, h: bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), prefix: t.TempDir(), shells: []string{"dash", "bash"}}
+	if _, err := exec.LookPath("busybox"); err == nil {
+		p.shells = append(p.shells, "busybox sh")
+	}
+	src, err := os.ReadFile("../etc/periodic/security/480.mailcertd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	subr, _ := filepath.Abs("rcsubr/rc.subr")
+	p.script, p.m = p.prefix+"/480.mailcertd", p.prefix+"/sbin/mailcertd"
+	write(t, p.script, strings.NewReplacer("%%PREFIX%%", p.prefix, "/etc/defaults/periodic.conf", p.prefix+"/defaults", "/etc/rc.subr", subr).Replace(string(src)), 0o755)
+	write(t, p.prefix+"/defaults", periodicConf, 0o644)
+	if err := os.MkdirAll(p.prefix+"/sbin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", bed.Binary(t, ""), p.m).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	p.env = []string{"PATH=/sbin:/bin:/usr/sbin:/usr/bin", "PERIODIC=security daily", "PERIODIC_CONF=" + p.prefix + "/periodic.conf", "RCSUBR_CONF=" + p.prefix + "/rc.conf"}
+	p.rcConf(`mailcertd_enable="YES"`)
+	return p
+}
+
+func (p *periodic) rcConf(lines ...string) {
+	write(p.t, p.prefix+"/rc.conf", strings.Join(lines, "\n")+"\n", 0o644)
+}
+
+func (p *periodic) conf(lines ...string) {
+	write(p.t, p.prefix+"/periodic.conf", strings.Join(lines, "\n")+"\n", 0o644)
+}
+
+func (p *periodic) yaml(text string) {
+	write(p.t, p.prefix+"/etc/mailcertd.yaml", text, 0o644)
+}
+
+func (p *periodic) verb(args ...string) []string {
+	return append([]string{p.m, "--config", p.prefix + "/etc/mailcertd.yaml"}, args...)
+}
+
+// want runs the script with every shell: the status, and words that it says; no
+// words mean no output at all.
+func (p *periodic) want(code int, words ...string) (text string) {
+	p.t.Helper()
+	for _, shell := range p.shells {
+		cmd := p.h.Command(append(strings.Fields(shell), p.script)...)
+		cmd.Env = p.env
+		b, err := cmd.CombinedOutput()
+		got := 0
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			got = exit.ExitCode()
+		} else if err != nil {
+			p.t.Fatal(err)
+		}
+		text = string(b)
+		if got != code || len(words) == 0 && text != "" {
+			p.t.Errorf("%s: status %d, want %d:\n%s", shell, got, code, text)
+		}
+		flat := strings.Join(strings.Fields(text), " ") // the reasons are folded
+		for _, w := range words {
+			if !strings.Contains(flat, w) {
+				p.t.Errorf("%s: it does not say %q:\n%s", shell, w, text)
+			}
+		}
+		for _, line := range strings.Split(text, "\n") {
+			if len(line) > 80 && code != 2 { // a path may be as long as it likes
+				p.t.Errorf("%d columns: %s", len(line), line)
+			}
+		}
+	}
+	return text
+}
+
+// bought puts somebody else's set there, with an end of its own.
+func bought(t *testing.T, h *bed.Host, ends time.Time) {
+	t.Helper()
+	sign := func(c, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
+		c.NotBefore, c.NotAfter = ends.AddDate(0, 0, -90), ends
+		if parent == nil {
+			parent, parentKey = c, key
+		}
+		der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	}
+	key := func() *ecdsa.PrivateKey {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	caKey, leafKey := key(), key()
+	root := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Somebody"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	rootPEM := sign(root, nil, caKey, nil)
+	leaf := sign(&x509.Certificate{SerialNumber: big.NewInt(0xB2), Subject: pkix.Name{CommonName: h.Name}, DNSNames: []string{h.Name}}, root, leafKey, caKey)
+	der, err := x509.MarshalPKCS8PrivateKey(leafKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := h.Path("/etc/mail/certs")
+	write(t, dir+"/host.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
+	write(t, dir+"/host.cert", string(leaf), 0o644)
+	write(t, dir+"/cacert.pem", string(rootPEM), 0o644)
+}
+
+// The daily mail says nothing when all is well, and else what a person has to do.
+func TestPeriodic(t *testing.T) {
+	p := newPeriodic(t)
+	h := p.h
+
+	p.yaml("key: {type: ecdsa-p256}\n")
+	h.Must(t, p.verb("ensure")...)
+	h.Start(t)
+	p.want(0)
+
+	// The same certificate, issued for a few days: it is renewed in time by
+	// itself, and nobody is told until that failed.
+	p.yaml("key: {type: ecdsa-p256}\nvalidity: {days: 6}\n")
+	h.Must(t, p.verb("renew")...)
+	p.want(0)
+
+	// Carried by hand to another host.
+	h.Must(t, p.verb("issue", "other.example.test", "--yes", "-o", "/var/db/other.pem")...)
+	got := p.want(1, "warning issued", "other.example.test serial 03, carried by hand")
+	const text = `
+sendmail's certificates, what needs attention (30 days ahead):
+SEVERITY  WHAT    ENDS        DAYS  NAME
+warning   issued  DATE  5     other.example.test
+          serial 03, carried by hand: ` + "`mailcertd sign` or `mailcertd issue\n          --replace` makes the next one\n"
+	if got = regexp.MustCompile(`\d{4}-\d\d-\d\d`).ReplaceAllString(got, "DATE"); got != text {
+		t.Errorf("got:\n%s\nwant:\n%s", got, text)
+	}
+	p.conf(`security_status_mailcertd_days="3"`)
+	p.want(0)
+	p.conf(`security_status_mailcertd_days="soon"`)
+	p.want(2, `security_status_mailcertd_days is "soon"`)
+	p.conf(`security_status_mailcertd_enable="NO"`)
+	p.want(0)
+	p.conf(`security_status_mailcertd_period="weekly"`)
+	p.want(0)
+	p.conf()
+	p.rcConf(`mailcertd_enable="NO"`)
+	p.want(0)
+	p.rcConf(`mailcertd_enable="YES"`)
+	out := h.Must(t, "sh", "-c", p.m+" --config "+p.prefix+"/etc/mailcertd.yaml status --due 30 --json || :")
+	var rep struct {
+		Version int
+		Due     []struct{ Severity, What, Name string }
+	}
+	if err := json.Unmarshal([]byte(out), &rep); err != nil || rep.Version != 1 || len(rep.Due) != 1 || rep.Due[0].What != "issued" || rep.Due[0].Severity != "warning" {
+		t.Errorf("%v, %+v:\n%s", err, rep, out)
+	}
+	p.yaml("key: {type: ecdsa-p256}\n")
+	h.Must(t, p.verb("issue", "other.example.test", "--yes", "--replace", "-o", "/var/db/other2.pem")...)
+	p.want(0) // replaced
+
+	// Another set lies there, and sendmail was not told.
+	bought(t, h, time.Now().AddDate(0, 0, 60))
+	p.want(3, "error sendmail", "127.0.0.1:25 serves serial 02, which is not the certificate on disk")
+	p.conf(`security_status_mailcertd_probe="NO"`)
+	p.want(0)
+	p.conf()
+	h.Must(t, p.verb("ensure")...)
+	p.want(0)
+
+	// Somebody else's certificate ends.
+	bought(t, h, time.Now().AddDate(0, 0, 9))
+	h.Must(t, p.verb("ensure")...)
+	p.want(1, "warning host", " 8 mail-a.example.test", "of another CA, not renewed by mailcertd")
+	bought(t, h, time.Now().AddDate(0, 0, -3))
+	h.Must(t, "sh", "-c", strings.Join(p.verb("ensure"), " ")+" || :")
+	p.want(3, "error host", "mail-a.example.test expired; of another CA")
+	p.yaml("issuer: none\n")
+	p.want(3, "error host", "issuer is none")
+
+	// sendmail stopped by its owner is missed by nobody.
+	h.Stop()
+	bought(t, h, time.Now().AddDate(0, 0, 60))
+	h.Must(t, p.verb("ensure")...)
+	p.want(0)
+
+	// A HUP would have ended this one: the pickup is owed.
+	h.Start(t, "sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m")
+	bought(t, h, time.Now().AddDate(0, 0, 61))
+	if out, code := h.Run(p.verb("ensure")...); code != 1 {
+		t.Fatalf("ensure: %d\n%s", code, out)
+	}
+	p.want(3, "error sendmail - - pickup has not taken over the files that lie there since", "a relative path")
+	h.Stop()
+	h.Start(t)
+	h.Must(t, p.verb("ensure")...)
+	p.want(0)
+
+	// What is not there, or wrong.
+	p.yaml("dh: ffdhe9999\n")
+	p.want(2, "mailcertd's settings or configuration are wrong:", "ffdhe9999")
+	p.rcConf(`mailcertd_enable="YES"`, `mailcertd_config="`+p.prefix+`/own.yaml"`)
+	p.want(2, "own.yaml: no such file")
+	write(t, p.prefix+"/own.yaml", "issuer: none\n", 0o644)
+	p.want(0)
+	p.rcConf(`mailcertd_enable="YES"`)
+	_ = os.Remove(p.prefix + "/etc/mailcertd.yaml")
+	p.want(0)
+	_ = os.Remove(p.m)
+	p.want(2, "sbin/mailcertd is missing")
+}
+
+// The script as it is installed passes shellcheck.
+func TestPeriodicShellcheck(t *testing.T) {
+	bed.Need(t, false, "shellcheck")
+	// SC1091: periodic.conf and rc.subr are not here. SC2154: they set the rest. SC2223: as base scripts write defaults.
+	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2154,SC2223", "../etc/periodic/security/480.mailcertd").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
