@@ -72,10 +72,10 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	case errors.Is(err, errTodo):
 		return exitTodo
 	case errors.As(err, &usage):
-		fmt.Fprintln(a.err, "mailcertd:", err)
+		fmt.Fprintln(a.err, "mailcertd:", cleanLines(err.Error()))
 		return exitUsage
 	}
-	fmt.Fprintln(a.err, "mailcertd:", err)
+	fmt.Fprintln(a.err, "mailcertd:", cleanLines(err.Error()))
 	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
 		fmt.Fprintln(a.err, "hint: run it as root, or try it below a directory of your own with --root DIR")
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/config"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
@@ -171,12 +172,15 @@ type caGeneration struct {
 	Current   bool      `json:"current"`
 	Next      bool      `json:"next"` // waits to be put in force
 	SHA256    string    `json:"sha256"`
-	Subject   string    `json:"subject"` // as in sendmail's CERTIssuer:
+	Subject   string    `json:"subject"`      // as in sendmail's CERTIssuer:
+	Text      string    `json:"subject_text"` // the same in characters
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
-	Key       string    `json:"key"`
-	Encrypted bool      `json:"encrypted"`
-	Hash      string    `json:"hash"` // OpenSSL's subject hash
+	// LastLeaf is when the last certificate of an older generation ends.
+	LastLeaf  *time.Time `json:"last_certificate_ends,omitempty"`
+	Key       string     `json:"key"`
+	Encrypted bool       `json:"encrypted"`
+	Hash      string     `json:"hash"` // OpenSSL's subject hash
 }
 
 func (a *app) showCA(ctx context.Context) error {
@@ -185,12 +189,7 @@ func (a *app) showCA(ctx context.Context) error {
 		return err
 	}
 	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
-	rep := describeCA(r.Observed.CA, time.Now())
-	rep.Dir = cfg.CA.Dir
-	if o := r.Observed.CA; o.HasNext() && o.Current.Cert != nil {
-		at := plan.PromoteDeadline(o.Current.Cert.NotAfter, cfg.Validity.Days).UTC()
-		rep.Deadline = &at
-	}
+	rep := describeCA(cfg, r.Observed.CA, time.Now())
 	if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
 		rep.Subject = "CERTSubject:" + mta.AccessKey(pki.OneLine(cs[0].RawSubject))
 	}
@@ -270,8 +269,8 @@ func (a *app) showMore(rep caReport, public bool) {
 	}
 }
 
-func describeCA(o ca.Observed, now time.Time) caReport {
-	rep := caReport{Version: 1, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}, Hosts: []caHost{}}
+func describeCA(cfg config.Config, o ca.Observed, now time.Time) caReport {
+	rep := caReport{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}, Hosts: []caHost{}}
 	for _, m := range o.Members {
 		h := caHost{Name: m.Name, Enroled: m.Enrolled}
 		if !m.Seen.IsZero() {
@@ -287,11 +286,14 @@ func describeCA(o ca.Observed, now time.Time) caReport {
 	if c := o.Current.Cert; c != nil {
 		rep.Issuer = "CERTIssuer:" + mta.AccessKey(pki.OneLine(c.RawSubject))
 	}
+	if o.HasNext() && o.Current.Cert != nil {
+		rep.Deadline = moment(plan.PromoteDeadline(o.Current.Cert.NotAfter, cfg.Validity.Days))
+	}
 	for i, g := range append([]ca.Generation{o.Current, o.Next}, o.Older...) {
 		if g.Cert == nil {
 			continue
 		}
-		d := caGeneration{Current: i == 0, Next: i == 1, SHA256: ca.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
+		d := caGeneration{Current: i == 0, Next: i == 1, SHA256: ca.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), Text: pki.Readable(g.Cert.RawSubject), LastLeaf: moment(g.LastLeaf), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
 			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0)}
 		if i == 0 {
 			d.Encrypted = o.KeyInfo.Encrypted
@@ -305,6 +307,7 @@ func describeCA(o ca.Observed, now time.Time) caReport {
 	}
 	for _, e := range o.Index {
 		switch {
+		case e.Err != nil: // no certificate can be told from it
 		case e.Status == 'R':
 			rep.Revoked++
 		case e.Status == 'E' || e.Expires.Before(now):

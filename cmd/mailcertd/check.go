@@ -2,8 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,18 +28,16 @@ is verify=OK. The peer's log has a line of it.`,
 				return err
 			}
 			r := a.keeper(cfg, a.quiet()).Check(cmd.Context(), plan.Wish{Once: true})
+			rep := checkReport{Version: 1, Problems: nonNil(r.Plan.Problems), Actions: nonNil(r.Plan.Actions)}
 			if a.json {
-				if err := a.printJSON(checkReport{Version: 1, Problems: nonNil(r.Plan.Problems), Actions: nonNil(r.Plan.Actions)}); err != nil {
-					return err
-				}
+				err = a.printJSON(rep)
 			} else {
-				if len(r.Plan.Problems) == 0 && r.Plan.Empty() {
-					fmt.Fprintln(a.out, "everything is as it should be")
-				}
-				a.printProblems(a.out, r.Plan, true)
-				for _, act := range r.Plan.Actions {
-					fmt.Fprintf(a.out, "ensure would %s  [%s]\n", act.Text, act.Reason)
-				}
+				page := a.newPage(time.Now())
+				checkPage(rep, page)
+				err = page.writeTo(a.out)
+			}
+			if err != nil {
+				return err
 			}
 			if !r.Plan.Empty() {
 				return errTodo
@@ -70,22 +67,4 @@ func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
-}
-
-// printProblems lists problems worst first; those that the plan itself mends
-// only when all is asked for.
-func (a *app) printProblems(w io.Writer, p plan.Plan, all bool) {
-	for _, pr := range p.Problems {
-		if pr.Mended && !all {
-			continue
-		}
-		where := ""
-		if pr.Path != "" {
-			where = pr.Path + ": "
-		}
-		fmt.Fprintf(w, "%s: %s%s  [%s]\n", pr.Severity, where, pr.Text, pr.Reason)
-		if pr.Hint != "" && !pr.Mended {
-			fmt.Fprintf(w, "  hint: %s\n", pr.Hint)
-		}
-	}
 }

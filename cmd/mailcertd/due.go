@@ -320,7 +320,7 @@ func printDueTable(w io.Writer, rows []dueRow, now time.Time) error {
 		if r.Ends != nil {
 			ends, left = r.Ends.Local().Format("2006-01-02"), fmt.Sprint(wholeDays(*r.Ends, now))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Severity, r.What, ends, left, r.Name)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Severity, r.What, ends, left, clean(r.Name))
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -331,7 +331,7 @@ func printDueTable(w io.Writer, rows []dueRow, now time.Time) error {
 		if errs = append(errs, err); i == 0 {
 			continue
 		}
-		for _, l := range folded(rows[i-1].Text, dueWidth-dueIndent) {
+		for _, l := range folded(clean(rows[i-1].Text), dueWidth-dueIndent) {
 			_, err := fmt.Fprintf(w, "%*s%s\n", dueIndent, "", l)
 			errs = append(errs, err)
 		}

@@ -65,7 +65,7 @@ func (a *app) printEnrolment(r keeper.Result, e enrolment) error {
 	fmt.Fprintf(w, "%s\n\n", strings.Join(lines, "\n"))
 	fmt.Fprintf(w, "# 5. on %s: /usr/local/etc/mailcertd.yaml, then `service mailcertd reload`\n", e.name)
 	fmt.Fprintf(w, "issuer:\n  ssh:\n    target: %s\n    identity: /root/.ssh/mailcertd\n    known_hosts: /root/.ssh/known_hosts\n", e.target)
-	a.printProblems(a.err, r.Plan, false)
+	a.printProblems(a.err, r.Plan)
 	return nil
 }
 

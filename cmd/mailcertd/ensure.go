@@ -96,15 +96,15 @@ func (a *app) printPlan(r keeper.Result) {
 		fmt.Fprintln(a.out, "nothing to do")
 	}
 	for _, act := range r.Plan.Actions {
-		fmt.Fprintf(a.out, "would %s  [%s]\n", act.Text, act.Reason)
+		fmt.Fprintf(a.out, "would %s  [%s]\n", clean(act.Text), act.Reason)
 	}
-	a.printProblems(a.err, r.Plan, false)
+	a.printProblems(a.err, r.Plan)
 }
 
 // printDone says what was done, what came of telling sendmail, and what is left.
 func (a *app) printDone(r keeper.Result) {
 	for _, act := range r.Done {
-		fmt.Fprintf(a.out, "%s  [%s]\n", act.Text, act.Reason)
+		fmt.Fprintf(a.out, "%s  [%s]\n", clean(act.Text), act.Reason)
 	}
 	if p := r.Pickup; p != nil {
 		switch p.Result {
@@ -115,10 +115,10 @@ func (a *app) printDone(r keeper.Result) {
 			}
 			fmt.Fprintf(a.out, "sendmail serves serial %s at %s%s\n", p.Serial, p.Addr, note)
 		default:
-			fmt.Fprintf(a.out, "sendmail: %s\n", p.Detail)
+			fmt.Fprintf(a.out, "sendmail: %s\n", clean(p.Detail))
 		}
 	}
-	a.printProblems(a.err, r.Plan, false)
+	a.printProblems(a.err, r.Plan)
 	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error {
 		fmt.Fprintln(a.out, "complete: nothing to do")
 	}

@@ -182,7 +182,7 @@ func (a *app) showAsk(ask ca.Ask, d ca.Decision, o ca.Observed) {
 	if end := o.Current.Cert.NotAfter; end.Before(until) {
 		until = end
 	}
-	fmt.Fprintf(w, "names    %s\n", strings.Join(names, ", "))
+	fmt.Fprintf(w, "names    %s\n", clean(strings.Join(names, ", ")))
 	fmt.Fprintf(w, "key      %s, SHA-256 %x\n", pki.TypeOf(ask.Public), pki.SPKIDigest(ask.Public))
 	fmt.Fprintf(w, "until    %s (%d days)\n", until.Local().Format("2006-01-02"), d.Request.Days)
 	fmt.Fprintf(w, "issuer   %s\n", pki.OneLine(o.Current.Cert.RawSubject))

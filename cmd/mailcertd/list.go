@@ -5,10 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,16 +27,14 @@ func (a *app) listCommand() *cobra.Command {
 			now := time.Now()
 			rep := listReport{Version: 1, Dir: o.cfg.CA.Dir, Certificates: []listed{}}
 			for _, l := range ca.List(o.obs.CA, now) {
-				c := listed{Serial: l.Serial, Status: l.Status, Names: nonNil(l.Names), Expires: l.Expires, Days: wholeDays(l.Expires, now), Reason: l.Reason, Subject: l.Subject}
-				if !l.Revoked.IsZero() {
-					c.Revoked = &l.Revoked
-				}
-				rep.Certificates = append(rep.Certificates, c)
+				rep.Certificates = append(rep.Certificates, describeListed(o.obs.CA, l, now))
 			}
 			if a.json {
 				return a.printJSON(rep)
 			}
-			return printList(a.out, rep)
+			p := a.newPage(now)
+			listPage(rep, p)
+			return p.writeTo(a.out)
 		},
 	})
 }
@@ -59,6 +55,13 @@ type listed struct {
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
 	Subject string     `json:"subject"`
+	// Enrolled: its host asks for the next one by itself.
+	Enrolled bool `json:"enrolled"`
+}
+
+func describeListed(o ca.Observed, l ca.Listed, now time.Time) listed {
+	return listed{Serial: l.Serial, Status: l.Status, Names: nonNil(l.Names), Expires: l.Expires, Days: wholeDays(l.Expires, now),
+		Revoked: moment(l.Revoked), Reason: l.Reason, Subject: l.Subject, Enrolled: len(l.Names) > 0 && ca.Find(o.Members, l.Names[0]) != nil}
 }
 
 func wholeDays(end, now time.Time) int {
@@ -67,26 +70,6 @@ func wholeDays(end, now time.Time) int {
 		return int((d - 24*time.Hour + 1) / (24 * time.Hour))
 	}
 	return int(d / (24 * time.Hour))
-}
-
-func printList(w io.Writer, rep listReport) error {
-	if len(rep.Certificates) == 0 {
-		fmt.Fprintf(w, "the CA in %s has issued nothing yet\n", rep.Dir)
-		return nil
-	}
-	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "SERIAL\tSTATUS\tENDS\tDAYS\tNAMES")
-	for _, c := range rep.Certificates {
-		status, days := c.Status, fmt.Sprint(c.Days)
-		if c.Revoked != nil {
-			days = "-"
-			if c.Reason != "" {
-				status += " (" + c.Reason + ")"
-			}
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", c.Serial, status, c.Expires.Local().Format("2006-01-02"), days, strings.Join(c.Names, ", "))
-	}
-	return t.Flush()
 }
 
 func (a *app) revokeCommand() *cobra.Command {

@@ -176,7 +176,7 @@ func tlsName(v uint16) string {
 
 func (a *app) printPeer(r peerReport) {
 	row := func(label, format string, args ...any) {
-		fmt.Fprintf(a.out, "%-13s %s\n", label, fmt.Sprintf(format, args...))
+		fmt.Fprintf(a.out, "%-13s %s\n", label, clean(fmt.Sprintf(format, args...)))
 	}
 	answered := ""
 	if r.Address != "" && r.Address != r.Peer {

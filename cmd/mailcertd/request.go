@@ -173,7 +173,7 @@ serves it.`,
 			}
 			r, notes, err := k.InstallFile(cmd.Context(), in)
 			for _, n := range notes {
-				fmt.Fprintln(a.err, "warning:", n)
+				fmt.Fprintln(a.err, "warning:", clean(n))
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)

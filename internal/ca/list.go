@@ -29,23 +29,10 @@ type Listed struct {
 // first, then expired ones and revoked ones, latest first.
 func List(o Observed, now time.Time) []Listed {
 	var out []Listed
-	for _, e := range o.Index {
-		if e.Err != nil {
-			continue
+	for i := range o.Index {
+		if o.Index[i].Err == nil {
+			out = append(out, listed(o, &o.Index[i], now))
 		}
-		l := Listed{Serial: FormatSerial(e.Serial), Expires: e.Expires.UTC(), Subject: e.Subject, Reason: e.Reason, Status: "valid"}
-		switch {
-		case e.Status == Revoked:
-			l.Status, l.Revoked = "revoked", e.Revoked.UTC()
-		case e.Status == Expired || now.After(e.Expires):
-			l.Status = "expired"
-		}
-		if cs := readCerts(filepath.Join(o.Dir.Path, newCertsName, l.Serial+".pem")); len(cs) > 0 {
-			l.Names = pki.CertNames(cs[0])
-		} else {
-			l.Names, l.NotFile = pki.CanonicalNames([]string{e.commonName()}), true
-		}
-		out = append(out, l)
 	}
 	rank := map[string]int{"valid": 0, "expired": 1, "revoked": 2}
 	sort.SliceStable(out, func(i, j int) bool {
@@ -59,6 +46,46 @@ func List(o Observed, now time.Time) []Listed {
 		return a.Expires.After(b.Expires)
 	})
 	return out
+}
+
+// NextDue gives the first most of the valid certificates by their end, and
+// opens the files of these alone.
+func NextDue(o Observed, now time.Time, most int) []Listed {
+	var rows []*Entry
+	for i := range o.Index {
+		if e := &o.Index[i]; e.Err == nil && status(e, now) == "valid" {
+			rows = append(rows, e)
+		}
+	}
+	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Expires.Before(rows[j].Expires) })
+	var out []Listed
+	for _, e := range rows[:min(most, len(rows))] {
+		out = append(out, listed(o, e, now))
+	}
+	return out
+}
+
+func status(e *Entry, now time.Time) string {
+	switch {
+	case e.Status == Revoked:
+		return "revoked"
+	case e.Status == Expired || now.After(e.Expires):
+		return "expired"
+	}
+	return "valid"
+}
+
+func listed(o Observed, e *Entry, now time.Time) Listed {
+	l := Listed{Serial: FormatSerial(e.Serial), Expires: e.Expires.UTC(), Subject: e.Subject, Reason: e.Reason, Status: status(e, now)}
+	if l.Status == "revoked" {
+		l.Revoked = e.Revoked.UTC()
+	}
+	if cs := readCerts(filepath.Join(o.Dir.Path, newCertsName, l.Serial+".pem")); len(cs) > 0 {
+		l.Names = pki.CertNames(cs[0])
+	} else {
+		l.Names, l.NotFile = pki.CanonicalNames([]string{e.commonName()}), true
+	}
+	return l
 }
 
 // Which finds the certificate that a person names: by serial in hex, or the

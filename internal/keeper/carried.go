@@ -317,8 +317,10 @@ func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel,
 			return notes, err
 		}
 	}
-	if len(c.Files) == 0 {
-		return notes, nil // it is what lies here
+	st.Carried = state.Seen{Digest: plan.LeafID(p.leaf), Since: k.o.Now().UTC().Truncate(time.Second)}
+	if len(c.Files) == 0 { // it is what lies here
+		k.remember(obs.State, st)
+		return notes, nil
 	}
 	err := k.install(ctx, obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir, Text: "install what was carried here", Change: c})
 	return notes, err

@@ -33,7 +33,10 @@ type State struct {
 	Name      NameSeen               `json:"name"`               // a changed system host name
 	Mismatch  Seen                   `json:"mismatch"`           // a pair that does not match
 	// Hold is the Leaf ID of a restored certificate that stays until it is due.
-	Hold       string     `json:"hold,omitempty"`
+	Hold string `json:"hold,omitempty"`
+	// Carried is the Leaf ID of what a person last installed with `mailcertd
+	// install`, and when.
+	Carried    Seen       `json:"carried"`
 	OldKeys    []OldKey   `json:"old_keys,omitempty"`
 	DH         DHChoice   `json:"dh"`
 	Member     Member     `json:"member"`               // what a member of another host's CA has asked
