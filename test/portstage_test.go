@@ -35,10 +35,14 @@ func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range strings.Split(strings.Trim(do(t, "..", nil, "git", "ls-files", "-coz", "--exclude-standard"), "\x00"), "\x00") {
-		b, err := os.ReadFile(filepath.Join("..", name))
+		info, err := os.Stat(filepath.Join("..", name))
 		if os.IsNotExist(err) {
 			continue // removed, and not yet committed
 		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join("..", name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,7 +50,7 @@ func checkout(t *testing.T) string {
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(to, b, 0o644); err != nil {
+		if err := os.WriteFile(to, b, info.Mode().Perm()); err != nil {
 			t.Fatal(err)
 		}
 	}
