@@ -24,6 +24,7 @@ need bmake bmake
 need mandoc mandoc
 need openssh-server /usr/sbin/sshd
 need ca-certificates /etc/ssl/certs/ca-certificates.crt
+need git git
 need perl-base perl
 need gcc gcc:cc
 need libc6-dev /usr/include/stdlib.h
