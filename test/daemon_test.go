@@ -154,8 +154,8 @@ func TestDaemonSignals(t *testing.T) {
 	}
 }
 
-// The first signal drains, here for the second that a notify command with its
-// output still open is given; another one ends the daemon at once.
+// The first signal drains, here for the second that a notify command which
+// ignores it is given; another one ends the daemon at once.
 func TestDaemonSecondSignal(t *testing.T) {
 	root := t.TempDir()
 	started := filepath.Join(root, "started")
@@ -163,7 +163,7 @@ func TestDaemonSecondSignal(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'touch \"$0\"; sleep 8; :', "+started+"]]\n", 0o644)
+	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'trap : TERM; touch \"$0\"; sleep 8; :', "+started+"]]\n", 0o644)
 	cmd := exec.Command(bed.Binary(t, ""), "--root", root, "run")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -250,7 +250,7 @@ func TestDemo(t *testing.T) {
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
-			for _, want := range []string{"serial 01, as on disk", "host.cert: it comes back", "sendmail serves serial 02", "serial 02, as on disk", "TLSA          3 1 1"} {
+			for _, want := range []string{"serial 01, as on disk", "host.cert: it comes back", "sendmail serves serial 02", "serial 02, as on disk", "TLSA 3 1 1    "} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("it does not show %q:\n%s", want, out)
 				}
