@@ -163,7 +163,7 @@ func TestDaemonSecondSignal(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'trap : TERM; touch \"$0\"; sleep 8; :', "+started+"]]\n", 0o644)
+	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'trap \"\" TERM; touch \"$0\"; sleep 8; :', "+started+"]]\n", 0o644)
 	cmd := exec.Command(bed.Binary(t, ""), "--root", root, "run")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
