@@ -33,6 +33,7 @@ func TestVerbs(t *testing.T) {
 		{args: "ensur", code: 2, says: `did you mean "ensure"`},
 		{args: "", says: "mailcertd check ", never: "Usage"},
 		{args: "status --jsno", code: 2, says: `did you mean --json?; see ` + "`mailcertd status --help`"},
+		{args: "status --due soon", code: 2, says: `"soon" for "--due" flag: want a number; see`},
 		{args: "ca shwo", code: 2, says: `did you mean "show"?`},
 		{args: "install /nowhere.pem", code: 1, says: "mailcertd: /nowhere.pem: no such file"},
 		{args: "ensure extra", code: 2, says: "unexpected argument"},

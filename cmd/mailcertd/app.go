@@ -114,7 +114,7 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 	}
 	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w%s; see `%s --help`", err, nearestFlag(cmd, err), cmd.CommandPath())}
+		return usageError{fmt.Errorf("%s%s; see `%s --help`", flagError(err), nearestFlag(cmd, err), cmd.CommandPath())}
 	})
 	f := root.PersistentFlags()
 	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")

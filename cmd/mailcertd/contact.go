@@ -36,3 +36,12 @@ func nearestFlag(cmd *cobra.Command, err error) string {
 	}
 	return ""
 }
+
+// flagError is the error of a wrong option without Go's own names in it.
+func flagError(err error) string {
+	text, _, number := strings.Cut(err.Error(), ": strconv.")
+	if number {
+		text += ": want a number"
+	}
+	return text
+}

@@ -85,6 +85,9 @@ func topics(root *cobra.Command) []string {
 	return out
 }
 
+// mostMeant is how many suggestions help anybody.
+const mostMeant = 4
+
 // nearest is what was meant, by cobra's own measure.
 func nearest(root *cobra.Command, word string) string {
 	all := &cobra.Command{SuggestionsMinimumDistance: root.SuggestionsMinimumDistance}
@@ -92,7 +95,7 @@ func nearest(root *cobra.Command, word string) string {
 		all.AddCommand(&cobra.Command{Use: t, Run: func(*cobra.Command, []string) {}})
 	}
 	found := all.SuggestionsFor(strings.Trim(word, "[]"))
-	if len(found) == 0 {
+	if len(found) == 0 || len(found) > mostMeant {
 		return "; see `mailcertd help` and `mailcertd help reasons`"
 	}
 	for i := range found {

@@ -56,6 +56,7 @@ func TestHelpOfReasons(t *testing.T) {
 func TestHelpOfUnknown(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"chekc", `"chekc" is neither a verb nor a reason; did you mean "check"?`},
+		{"c", `"c" is neither a verb nor a reason; see `},
 		{"cf-no-tsl", `did you mean "cf-no-tls"?`},
 		{"[cf-no-tsl]", `did you mean "cf-no-tls"?`},
 		{"unrelated-words", "`mailcertd help reasons`"},
