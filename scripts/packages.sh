@@ -20,6 +20,7 @@ need iproute2 ip
 need util-linux unshare
 need strace strace
 need shellcheck shellcheck
+need busybox busybox
 need bmake bmake
 need mandoc mandoc
 need openssh-server /usr/sbin/sshd

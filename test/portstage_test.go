@@ -62,7 +62,7 @@ func checkout(t *testing.T) string {
 func commit(t *testing.T, dir string) {
 	t.Helper()
 	do(t, dir, nil, "git", "add", "-A")
-	do(t, dir, nil, "git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false", "commit", "-qm", "x")
+	do(t, dir, nil, "git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false", "commit", "--allow-empty", "-qm", "x")
 }
 
 // contents are the files below dir with their modes, and the directories, which

@@ -24,12 +24,13 @@ type rc struct {
 	log               string // what the stub wrote down
 	shell             []string
 	on                *bed.Host    // where the script runs; nil: here
+	nobody            bool         // who runs it, not root
 	lines             map[int]bool // of the script, that were executed
 }
 
 func newRC(t *testing.T) *rc {
 	t.Helper()
-	bed.Need(t, false, "bash", "sed", "ps")
+	bed.Need(t, true, "bash", "sed", "ps")
 	r := &rc{t: t, dir: t.TempDir(), lines: map[int]bool{}}
 	for _, d := range []string{"sbin", "etc", "run"} {
 		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
@@ -74,6 +75,9 @@ func (r *rc) run(args ...string) (out string, code int) {
 	f, err := os.Create(trace)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	if r.nobody {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "RCSUBR_CONF=" + r.conf, "STUB_LOG=" + r.log, "BASH_XTRACEFD=3", "BASH_ENV=" + r.dir + "/trace.sh"}
@@ -207,6 +211,14 @@ func TestRC(t *testing.T) {
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|ensure"))
 	r.want(0, "Stopping", "stop")
 	r.want(0, "", "quietstart")
+	for _, d := range []string{r.dir, filepath.Dir(r.dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.nobody = true
+	r.want(1, "only root can", "stop")
+	r.nobody = false
 	r.want(0, "Stopping", "faststop")
 	r.want(0, "", "faststop")
 	r.covered()

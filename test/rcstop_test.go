@@ -37,21 +37,12 @@ func here(t *testing.T, argv0 string) []int {
 // daemons are the daemons of this script; its directory is its own.
 func (r *rc) daemons() []int { return here(r.t, r.dir+"/sbin/mailcertd\x00") }
 
-// shells are those that the script must work with: FreeBSD's sh is an ash.
-func shells() [][]string {
-	all := [][]string{{"bash"}}
-	for _, s := range [][]string{{"dash"}, {"busybox", "sh"}} {
-		if _, err := exec.LookPath(s[0]); err == nil {
-			all = append(all, s)
-		}
-	}
-	return all
-}
-
 // The prefixes of rc.subr(8): what they run, and that quiet is quiet.
 func TestRCPrefixes(t *testing.T) {
-	for _, shell := range shells() {
+	// FreeBSD's sh is an ash, as the last two are.
+	for _, shell := range [][]string{{"bash"}, {"dash"}, {"busybox", "sh"}} {
 		t.Run(shell[0], func(t *testing.T) {
+			bed.Need(t, true, shell[0])
 			r := newRC(t)
 			r.shell = shell
 			silent := func(code int, args ...string) {
@@ -149,7 +140,16 @@ func TestRCStop(t *testing.T) {
 			person := exec.Command(filepath.Join(r.dir, "sbin/mailcertd"), "--log-level", "info", "run")
 			person.Args[0] = "mailcertd"
 			person.Env = append(os.Environ(), "STUB_LOG="+r.dir+"/person.log")
-			for _, cmd := range []*exec.Cmd{other, person} {
+			// A user who wants root to believe that mailcertd runs, and a
+			// command in which a whole script stands.
+			user := exec.Command("sleep", "1000")
+			user.Args[0] = "daemon: mailcertd[0]"
+			user.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			script := exec.Command("sh", "-c", `read _; # \n1 1 0 exit\ndaemon: mailcertd[1]`+"\n1 1 0 0 daemon: mailcertd[1]\nexit")
+			if _, err := script.StdinPipe(); err != nil { // read waits
+				t.Fatal(err)
+			}
+			for _, cmd := range []*exec.Cmd{other, person, user, script} {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
@@ -175,7 +175,7 @@ func TestRCStop(t *testing.T) {
 			if n := strings.Count(r.stub(), "signal terminated"); n > 1 {
 				t.Errorf("%d signals:\n%s", n, r.stub())
 			}
-			for _, cmd := range []*exec.Cmd{other, person} {
+			for _, cmd := range []*exec.Cmd{other, person, user, script} {
 				if cmd.Process.Signal(syscall.Signal(0)) != nil || len(cmdline(cmd.Process.Pid)) == 0 {
 					t.Errorf("%v was ended", cmd.Args)
 				}
