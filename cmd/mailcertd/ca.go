@@ -189,84 +189,23 @@ func (a *app) showCA(ctx context.Context) error {
 		return err
 	}
 	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
-	rep := describeCA(cfg, r.Observed.CA, time.Now())
+	now := time.Now()
+	rep := describeCA(cfg, r.Observed.CA, now)
 	if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
 		rep.Subject = "CERTSubject:" + mta.AccessKey(pki.OneLine(cs[0].RawSubject))
 	}
 	if a.json {
 		return a.printJSON(rep)
 	}
-	fmt.Fprintf(a.out, "CA directory   %s (%s)\n", rep.Dir, rep.Status)
-	for _, g := range rep.Generations {
-		what := "older"
-		if g.Current {
-			what = "current"
-		} else if g.Next {
-			what = "next"
-		}
-		lock := ""
-		if g.Encrypted {
-			lock = ", with a passphrase"
-		}
-		fmt.Fprintf(a.out, "%-14s %s\n", what, g.Subject)
-		fmt.Fprintf(a.out, "               %s%s, %s to %s, hash %s\n", g.Key, lock, g.NotBefore.Local().Format("2006-01-02"), g.NotAfter.Local().Format("2006-01-02"), g.Hash)
-		fmt.Fprintf(a.out, "               SHA-256 %s\n", g.SHA256)
-	}
-	a.showMore(rep, len(cfg.Trust) > 0)
-	if rep.NextDue != nil {
-		fmt.Fprintf(a.out, "next CA        due %s\n", rep.NextDue.Local().Format("2006-01-02"))
-	}
-	if rep.Status == ca.Complete.String() {
-		fmt.Fprintf(a.out, "certificates   %d valid, %d revoked, %d expired; next serial %s\n", rep.Valid, rep.Revoked, rep.Expired, rep.NextSerial)
-	}
-	for _, f := range rep.Faults {
-		fmt.Fprintf(a.out, "fault          %s\n", f)
+	page := a.newPage(now)
+	caPage(rep, len(cfg.Trust) > 0, page)
+	if err := page.writeTo(a.out); err != nil {
+		return err
 	}
 	if rep.Status != ca.Complete.String() {
 		return errTodo
 	}
 	return nil
-}
-
-// showMore prints what concerns other hosts.
-func (a *app) showMore(rep caReport, public bool) {
-	if len(rep.Hosts) > 0 {
-		for i, h := range rep.Hosts {
-			what, seen := "", "never seen"
-			if i == 0 {
-				what = "hosts"
-			}
-			if h.Seen != nil {
-				seen = "seen " + h.Seen.Local().Format("2006-01-02 15:04")
-			}
-			fmt.Fprintf(a.out, "%-14s %s, enrolled %s, %s\n", what, h.Name, h.Enroled.Local().Format("2006-01-02"), seen)
-		}
-	}
-	if rep.Deadline != nil {
-		fmt.Fprintf(a.out, "rollover       in force by %s at the latest", rep.Deadline.Local().Format("2006-01-02"))
-		if len(rep.Waiting) > 0 {
-			fmt.Fprintf(a.out, "; waits for %s", strings.Join(rep.Waiting, ", "))
-		}
-		if len(rep.Silent) > 0 {
-			fmt.Fprintf(a.out, "; does not wait for %s (silent for 30 days)", strings.Join(rep.Silent, ", "))
-		}
-		fmt.Fprintln(a.out)
-	}
-	if rep.CRLEnds != nil {
-		fmt.Fprintf(a.out, "CRL            until %s\n", rep.CRLEnds.Local().Format("2006-01-02"))
-	}
-	if rep.Issuer != "" {
-		fmt.Fprintf(a.out, "access map     %s\n", rep.Issuer)
-		if rep.Subject != "" {
-			fmt.Fprintf(a.out, "               %s\n", rep.Subject)
-		}
-		fmt.Fprintln(a.out, "               allow relaying by CERTIssuer: or CERTSubject:, never because of verify=OK alone:")
-		if public {
-			fmt.Fprintln(a.out, "               trust: lets everybody with a bought certificate be verify=OK")
-		} else {
-			fmt.Fprintln(a.out, "               where public CAs are trusted, everybody with a bought certificate is verify=OK")
-		}
-	}
 }
 
 func describeCA(cfg config.Config, o ca.Observed, now time.Time) caReport {
@@ -303,7 +242,7 @@ func describeCA(cfg config.Config, o ca.Observed, now time.Time) caReport {
 		rep.Generations = append(rep.Generations, d)
 	}
 	if o.Serial != nil {
-		rep.NextSerial = fmt.Sprintf("%02X", o.Serial)
+		rep.NextSerial = ca.FormatSerial(o.Serial)
 	}
 	for _, e := range o.Index {
 		switch {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/mta"
 	"mailcertd/internal/plan"
 )
 
@@ -78,6 +79,36 @@ func issuedList(n int, change func(*listed)) listReport {
 		rep.Certificates = append(rep.Certificates, l)
 	}
 	return rep
+}
+
+// shown is a CA with that many enrolled hosts.
+func shown(n int, change func(*caReport)) caReport {
+	r := authorityHost(0).CA
+	r.Valid, r.Expired, r.NextSerial, r.Hosts = 2*n+1, 3, "0100", []caHost{}
+	for i := range n {
+		h := caHost{Name: fmt.Sprintf("host%d.home.example", i), Enroled: days(-90)}
+		if i%3 != 2 {
+			h.Seen = daysPtr(-0.5)
+		}
+		r.Hosts = append(r.Hosts, h)
+	}
+	r.Issuer = "CERTIssuer:" + mta.AccessKey("/C=JP/O=Home of a family with a long name/OU=Postmaster/CN=mailcertd CA krb5.home.example")
+	r.Subject = "CERTSubject:" + mta.AccessKey("/CN=krb5.home.example")
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// peer is another host that is as it should be.
+func peer(change func(*peerReport)) peerReport {
+	r := peerReport{Version: 1, Peer: "dhcp.home.example:25", Address: "192.0.2.7:25", STARTTLS: true, Verify: mta.VerifyOK, TLS: "TLSv1.3", Cipher: "TLS_AES_256_GCM_SHA384",
+		Certificate: &peerCert{Serial: "1B", Subject: "/CN=dhcp.home.example", Issuer: "/O=Home/CN=mailcertd CA krb5.home.example", Names: []string{"dhcp.home.example"}, NotBefore: days(-100), NotAfter: days(265)},
+		Named:       true, Asked: true, Presented: true, ListsOurs: true, Own: ownReport{Serial: "1A", Verify: mta.VerifyOK}, TrustUsed: true}
+	if change != nil {
+		change(&r)
+	}
+	return r
 }
 
 var manyProblems = []plan.Problem{
@@ -199,6 +230,53 @@ var pages = map[string]func(*page){
 	"check-hostile": func(p *page) {
 		checkPage(checkReport{Problems: []plan.Problem{{Path: hostile, Text: hostile, Hint: hostile}}, Actions: []plan.Action{{Text: hostile}}}, p)
 	},
+	"show":        func(p *page) { caPage(shown(1, nil), false, p) },
+	"show-absent": func(p *page) { caPage(caReport{Dir: "/etc/mail/CA", Status: "absent"}, false, p) },
+	"show-500":    func(p *page) { caPage(shown(500, nil), true, p) },
+	"show-rollover": func(p *page) {
+		caPage(shown(70, func(r *caReport) {
+			g := r.Generations[0]
+			next, old := g, g
+			g.Encrypted, g.NotBefore, g.NotAfter = true, days(-2500), days(1150)
+			next.Current, next.Next, next.NotBefore, next.NotAfter = false, true, days(-1), days(3649)
+			old.Current, old.NotBefore, old.NotAfter, old.LastLeaf = false, days(-3600), days(50), daysPtr(20)
+			r.Generations = []caGeneration{g, next, old}
+			r.NextDue, r.Deadline, r.CRLEnds = daysPtr(-60), daysPtr(785), daysPtr(20)
+			for i, h := range r.Hosts {
+				if i%2 == 0 {
+					r.Waiting = append(r.Waiting, h.Name)
+				} else {
+					r.Silent = append(r.Silent, h.Name)
+				}
+			}
+		}), true, p)
+	},
+	"show-hostile": func(p *page) {
+		caPage(shown(1, func(r *caReport) {
+			r.Status, r.Dir, r.Generations[0].Text, r.Generations[0].Key, r.Hosts[0].Name = "damaged", hostile, hostile, hostile, hostile
+			r.Issuer, r.Faults = "CERTIssuer:"+hostile, []string{hostile, "/etc/mail/CA/serial: missing"}
+		}), false, p)
+	},
+	"peer": func(p *page) { peerPage(peer(nil), p) },
+	"peer-fail": func(p *page) {
+		peerPage(peer(func(r *peerReport) {
+			r.Verify, r.Reason, r.Named, r.NameError = mta.VerifyFail, "unable to get local issuer certificate", false, "x509: certificate is valid for mail.home.example, not 192.0.2.7"
+			r.Presented, r.TrustUsed, r.Own.Trouble = false, false, "/etc/mail/certs/host.key: does not belong to the certificate"
+			r.Own.Verify, r.Own.Reason, r.Refused = mta.VerifyFail, "certificate has expired", "remote error: tls: bad certificate"
+		}), p)
+	},
+	"peer-plain": func(p *page) {
+		peerPage(peerReport{Peer: "dhcp.home.example:25", Address: "192.0.2.7:25", Verify: mta.VerifyNone}, p)
+	},
+	"peer-away": func(p *page) {
+		peerPage(peerReport{Peer: "dhcp.home.example:25", Error: "dial tcp 192.0.2.7:25: connect: connection refused"}, p)
+	},
+	"peer-hostile": func(p *page) {
+		peerPage(peer(func(r *peerReport) {
+			r.Peer, r.Reason, r.Cipher, r.NameError, r.Refused, r.Own.Reason = hostile, hostile, hostile, hostile, hostile, hostile
+			r.Certificate.Subject, r.Certificate.Issuer, r.Named = hostile, hostile, false
+		}), p)
+	},
 	"list-0":   func(p *page) { listPage(issuedList(0, nil), p) },
 	"list-1":   func(p *page) { listPage(issuedList(1, nil), p) },
 	"list-500": func(p *page) { listPage(issuedList(500, nil), p) },
@@ -220,12 +298,15 @@ func draw(name string, width int, colour bool) string {
 	return b.String()
 }
 
+// accessKey is in one piece, to be copied.
+var accessKey = regexp.MustCompile(`^(access map)? +CERT(Issuer|Subject):`)
+
 // harmless fails for a line that is wider than it may be, and for anything in it
 // that is not to be printed.
 func harmless(t *testing.T, text string, width int) {
 	t.Helper()
 	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
-		if n := columns(line); n > width {
+		if n := columns(line); n > width && !accessKey.MatchString(line) {
 			t.Errorf("line %d has %d columns, more than %d: %q", i+1, n, width, line)
 		}
 		for _, r := range line {

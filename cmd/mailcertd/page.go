@@ -11,8 +11,8 @@ import (
 	"golang.org/x/text/width"
 )
 
-// page is a text for people. Whatever is put into it, no line is wider than its
-// width, and nothing but printable characters and its own colours gets out: the
+// page is a text for people. Whatever is put into it, no line but a verbatim one
+// is wider than its width, and nothing but printable characters and its own colours gets out: the
 // subject of a certificate must not command a terminal. It is a pure value: the
 // clock, the time zone and the terminal come from outside.
 type page struct {
@@ -75,6 +75,12 @@ func (p *page) labelled(of ink, label, line string, first bool) {
 	}
 	gap := strings.Repeat(" ", labelWidth-len(label))
 	p.lines = append(p.lines, strings.TrimRight(p.paint(label, of)+gap+line, " "))
+}
+
+// verbatim is a text to be copied: harmless as all others, and in one line
+// however wide that is.
+func (p *page) verbatim(label, text string) {
+	p.labelled(noInk, label, clean(text), true)
 }
 
 // hanging is a text whose further lines are indented.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mailcertd/internal/ca"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
@@ -70,7 +71,11 @@ func (a *app) peer(ctx context.Context, target string) error {
 			return err
 		}
 	} else {
-		a.printPeer(rep)
+		page := a.newPage(o.Now)
+		peerPage(rep, page)
+		if err := page.writeTo(a.out); err != nil {
+			return err
+		}
 	}
 	if found.Verify != mta.VerifyOK {
 		return errTodo
@@ -147,7 +152,7 @@ func describePeer(r mta.PeerReport, o mta.PeerOptions) peerReport {
 		rep.Refused = r.Alert.Error()
 	}
 	if o.Leaf != nil {
-		rep.Own.Serial = fmt.Sprintf("%02X", o.Leaf.SerialNumber)
+		rep.Own.Serial = ca.FormatSerial(o.Leaf.SerialNumber)
 	}
 	if len(r.Chain) == 0 {
 		return rep
@@ -162,7 +167,7 @@ func describePeer(r mta.PeerReport, o mta.PeerOptions) peerReport {
 }
 
 func describePeerCert(c *x509.Certificate) *peerCert {
-	return &peerCert{Serial: fmt.Sprintf("%02X", c.SerialNumber), Subject: pki.OneLine(c.RawSubject), Issuer: pki.OneLine(c.RawIssuer),
+	return &peerCert{Serial: ca.FormatSerial(c.SerialNumber), Subject: pki.OneLine(c.RawSubject), Issuer: pki.OneLine(c.RawIssuer),
 		Names: nonNil(plan.CertNames(c)), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
 }
 
@@ -172,72 +177,4 @@ func tlsName(v uint16) string {
 		return "TLSv1"
 	}
 	return strings.Replace(tls.VersionName(v), "TLS ", "TLSv", 1)
-}
-
-func (a *app) printPeer(r peerReport) {
-	row := func(label, format string, args ...any) {
-		fmt.Fprintf(a.out, "%-13s %s\n", label, clean(fmt.Sprintf(format, args...)))
-	}
-	answered := ""
-	if r.Address != "" && r.Address != r.Peer {
-		answered = ", answered by " + r.Address
-	}
-	row("peer", "%s%s", r.Peer, answered)
-	switch {
-	case r.Verify == "" && r.Address == "":
-		row("verdict", "not reachable: %s", r.Error)
-		return
-	case r.Verify == "":
-		row("verdict", "no mail host answers: %s", r.Error)
-		return
-	case !r.STARTTLS:
-		row("verdict", "verify=%s: STARTTLS is not offered; mail to it goes in clear", r.Verify)
-		return
-	case r.Error != "":
-		row("verdict", "verify=%s: %s", r.Verify, r.Error)
-		return
-	case r.Reason != "":
-		row("verdict", "verify=%s, verifymsg=%s", r.Verify, r.Reason)
-	default:
-		row("verdict", "verify=%s", r.Verify)
-	}
-	row("TLS", "%s, %s", r.TLS, r.Cipher)
-	c := r.Certificate
-	row("certificate", "serial %s, %s", c.Serial, or(c.Subject, "no subject"))
-	row("", "issued by %s", c.Issuer)
-	row("", "%s to %s", c.NotBefore.Local().Format("2006-01-02 15:04"), c.NotAfter.Local().Format("2006-01-02 15:04"))
-	if r.Named {
-		row("name", "it names this host")
-	} else {
-		row("notice", "it does not name this host: %s; sendmail's verify= does not ask for that", r.NameError)
-	}
-	a.printOwn(r, row)
-	if !r.TrustUsed {
-		row("notice", "sendmail.cf does not name the files here: sendmail itself may judge by others")
-	}
-}
-
-// printOwn says what is known of our side.
-func (a *app) printOwn(r peerReport, row func(label, format string, args ...any)) {
-	switch {
-	case !r.Asked:
-		row("ours", "the peer did not ask for our certificate")
-	case r.Presented && r.ListsOurs:
-		row("ours", "the peer asked for our certificate and got serial %s; our issuer is among the CAs that it names", r.Own.Serial)
-	case r.Presented:
-		row("ours", "the peer asked for our certificate and got serial %s; our issuer is not among the CAs that it names", r.Own.Serial)
-	default:
-		row("ours", "the peer asked for our certificate and got none: %s", or(r.Own.Trouble, "there is none"))
-	}
-	switch {
-	case r.Own.Reason != "":
-		row("", "by our own trust it is verify=%s, verifymsg=%s", r.Own.Verify, r.Own.Reason)
-	case r.Own.Verify != "":
-		row("", "by our own trust it is verify=%s", r.Own.Verify)
-	}
-	if r.Refused != "" {
-		row("", "the peer ended the connection after the handshake: %s", r.Refused)
-	} else if r.Presented {
-		row("", "%s", unseen)
-	}
 }

@@ -168,6 +168,7 @@ func conformFields(t *testing.T, where string, goType reflect.Type, s *schema, f
 func TestSchemasAreTheReports(t *testing.T) {
 	for file, report := range map[string]any{
 		"status.schema.json": statusReport{}, "check.schema.json": checkReport{}, "list.schema.json": listReport{}, "ca.schema.json": caReport{},
+		"peer.schema.json": peerReport{}, "due.schema.json": dueReport{},
 	} {
 		s := readSchema(t, file)
 		conform(t, strings.TrimSuffix(file, ".schema.json"), reflect.TypeOf(report), s, file)

@@ -121,20 +121,15 @@ func authorityRows(r statusReport, p *page) {
 		p.row("CA", "%s in %s", r.CA.Status, r.CA.Dir)
 	}
 	for _, g := range r.CA.Generations {
-		label, due, verb := "  older", g.LastLeaf, "its last certificate ends"
+		label := "  older"
 		switch {
 		case g.Current:
-			label, due, verb = "  in force", r.CA.NextDue, "next CA due"
+			label = "  in force"
 		case g.Next:
-			label, due, verb = "  waiting", r.CA.Deadline, "in force at the latest"
+			label = "  waiting"
 		}
+		due, verb := g.due(r.CA, p.now)
 		p.row(label, "%s", or(g.Text, g.Subject))
-		if g.Current && len(r.CA.Generations) > 1 && r.CA.Generations[1].Next {
-			due = nil // it is there
-		}
-		if due != nil && due.Before(p.now) && !g.Current {
-			due = nil
-		}
 		p.life("", g.NotBefore, g.NotAfter, due, verb)
 	}
 	if c := r.CRL; c != nil {
