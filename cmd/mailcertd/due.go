@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/big"
 	"slices"
@@ -21,7 +19,6 @@ import (
 
 const (
 	mostDueDays = 36500
-	dueWidth    = 80 // of a terminal, and of a mail
 	// pickupGrace is how long a sendmail that was told of new files may take over
 	// them: until then nothing failed, somebody has just looked in between.
 	pickupGrace = 5 * time.Minute
@@ -92,8 +89,12 @@ func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config,
 		if err := a.printJSON(rep); err != nil {
 			return err
 		}
-	} else if err := printDueTable(a.out, rep.Due, now); err != nil {
-		return err
+	} else if len(rep.Due) > 0 {
+		p := a.newPage(now)
+		duePage(rep.Due, p)
+		if err := p.writeTo(a.out); err != nil {
+			return err
+		}
 	}
 	if len(rep.Due) > 0 {
 		return errTodo
@@ -307,51 +308,41 @@ func issuedDue(f dueFacts, within, now time.Time) []dueRow {
 	return rows
 }
 
-// printDueTable prints one line for each row, and the reason below it.
-func printDueTable(w io.Writer, rows []dueRow, now time.Time) error {
-	if len(rows) == 0 {
-		return nil
-	}
+// duePage draws one line for each row, and the reason below it.
+func duePage(rows []dueRow, p *page) {
 	var head strings.Builder
 	t := tabwriter.NewWriter(&head, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "SEVERITY\tWHAT\tENDS\tDAYS\tNAME")
+	fmt.Fprint(t, "SEVERITY\tWHAT\tENDS\tDAYS\t\n")
+	names := []string{"NAME"}
 	for _, r := range rows {
 		ends, left := "-", "-"
 		if r.Ends != nil {
-			ends, left = r.Ends.Local().Format("2006-01-02"), fmt.Sprint(wholeDays(*r.Ends, now))
+			ends, left = p.day(*r.Ends), fmt.Sprint(wholeDays(*r.Ends, p.now))
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", r.Severity, r.What, ends, left, clean(r.Name))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", r.Severity, r.What, ends, left)
+		names = append(names, clean(r.Name))
 	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	var errs []error
+	_ = t.Flush() // into memory
 	for i, line := range strings.Split(strings.TrimSuffix(head.String(), "\n"), "\n") {
-		_, err := fmt.Fprintln(w, line)
-		if errs = append(errs, err); i == 0 {
+		with, below := noInk, ""
+		if i > 0 {
+			with, below = severityInk(rows[i-1].Severity), rows[i-1].Text
+		}
+		if columns(line)+columns(names[i]) <= p.width {
+			line += names[i]
+		} else { // it gets lines of its own
+			below = names[i] + ": " + below
+		}
+		first, rest, _ := strings.Cut(strings.TrimRight(line, " "), " ")
+		p.lines = append(p.lines, p.paint(first, with)+" "+rest)
+		if below == "" {
 			continue
 		}
-		for _, l := range folded(clean(rows[i-1].Text), dueWidth-dueIndent) {
-			_, err := fmt.Fprintf(w, "%*s%s\n", dueIndent, "", l)
-			errs = append(errs, err)
+		for _, l := range wrap(below, p.width-dueIndent) {
+			p.lines = append(p.lines, strings.Repeat(" ", dueIndent)+l)
 		}
 	}
-	return errors.Join(errs...)
 }
 
 // dueIndent is where the reasons begin: below WHAT.
 const dueIndent = 10
-
-// folded breaks text into lines of that width; a longer word stays whole.
-func folded(text string, width int) []string {
-	var lines []string
-	line := ""
-	for _, word := range strings.Fields(text) {
-		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, line)
-			line = ""
-		}
-		line = strings.TrimPrefix(line+" "+word, " ")
-	}
-	return append(lines, line)
-}

@@ -143,10 +143,3 @@ func TestDue(t *testing.T) {
 func crl(from, to time.Time) []ca.RevocationList {
 	return []ca.RevocationList{{List: &x509.RevocationList{ThisUpdate: from, NextUpdate: to}}}
 }
-
-func TestFolded(t *testing.T) {
-	got := folded("one two  three fourfivesixseven eight", 9)
-	if want := []string{"one two", "three", "fourfivesixseven", "eight"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}

@@ -277,6 +277,16 @@ var pages = map[string]func(*page){
 			r.Certificate.Subject, r.Certificate.Issuer, r.Named = hostile, hostile, false
 		}), p)
 	},
+	"due": func(p *page) {
+		long := strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example"
+		duePage([]dueRow{
+			{Severity: plan.Error, What: "sendmail", Name: "127.0.0.1:25", Text: "serves serial 11, on disk is 1A: it has not taken over the files for 3 days; `service sendmail restart` settles it"},
+			{Severity: plan.Error, What: "host", Name: long, Ends: daysPtr(-3), Text: "expired"},
+			{Severity: plan.Warning, What: "issued", Name: "dhcp.home.example", Ends: daysPtr(12.5), Text: "serial 1B, carried by hand: `mailcertd sign` or `mailcertd issue --replace` makes the next one"},
+			{Severity: plan.Warning, What: "CA", Name: "例示認証局第３世代例示認証局第３世代例示認証局第３世代例示認証局", Ends: daysPtr(29), Text: hostile},
+			{Severity: plan.Notice, What: "issued", Name: hostile, Ends: daysPtr(29), Text: "serial 1C"},
+		}, p)
+	},
 	"list-0":   func(p *page) { listPage(issuedList(0, nil), p) },
 	"list-1":   func(p *page) { listPage(issuedList(1, nil), p) },
 	"list-500": func(p *page) { listPage(issuedList(500, nil), p) },

@@ -170,7 +170,7 @@ func issuedRows(is issuedReport, own string, p *page) {
 		}
 	}
 	if more := is.Valid - len(is.NextDue); more > 0 {
-		p.row("", "and %d later ones, see `mailcertd list`", more)
+		p.row("", "and %d more, see `mailcertd list`", more)
 	}
 }
 

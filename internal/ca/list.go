@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -48,19 +49,29 @@ func List(o Observed, now time.Time) []Listed {
 	return out
 }
 
-// NextDue gives the first most of the valid certificates by their end, and
-// opens the files of these alone.
+// NextDue gives the first most of the valid certificates by their end, without
+// those that a later one for the same names has replaced. It opens few files
+// more than those of what it gives.
 func NextDue(o Observed, now time.Time, most int) []Listed {
 	var rows []*Entry
+	last := map[string]*Entry{} // by subject
 	for i := range o.Index {
 		if e := &o.Index[i]; e.Err == nil && status(e, now) == "valid" {
 			rows = append(rows, e)
+			last[e.Subject] = e
 		}
 	}
 	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Expires.Before(rows[j].Expires) })
 	var out []Listed
-	for _, e := range rows[:min(most, len(rows))] {
-		out = append(out, listed(o, e, now))
+	for _, e := range rows {
+		if len(out) >= most {
+			break
+		}
+		l := listed(o, e, now)
+		if later := last[e.Subject]; later != e && slices.Equal(l.Names, listed(o, later, now).Names) {
+			continue
+		}
+		out = append(out, l)
 	}
 	return out
 }
