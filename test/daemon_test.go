@@ -138,6 +138,22 @@ func TestDaemonSignals(t *testing.T) {
 		}
 		return nil
 	})
+	other := filepath.Join(root, "etc/mail/other/dh.param")
+	write(t, conf, string(good)+"certs: {dir: /etc/mail/other}\n", 0o644)
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"another directory", "what is missing in the other directory"} {
+		bed.Wait(t, what, func() error {
+			if out, st := run(t, bed.Binary(t, ""), root, nil, "check"); !st.Success() {
+				return errors.New(out)
+			}
+			return d.idle()
+		})
+		if err := os.Remove(other); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if out, st := run(t, bed.Binary(t, ""), root, nil, "run"); st.Success() || !strings.Contains(out, "another mailcertd runs already") {
 		t.Errorf("a second daemon: %v\n%s", st, out)
 	}

@@ -55,7 +55,7 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			if err != nil {
 				return err
 			}
-			a.loaded = func(cfg config.Config) { w.Sweep(sweptPaths(cfg)) } // SIGHUP may name other bundles
+			a.loaded = func(cfg config.Config) { w.Follow(watchOptions(cfg)) } // SIGHUP may name others
 			if p := w.Problem(); p != nil {
 				log.Warn("the kernel tells no file events: a sweep every 10 s has to do", "error", p.Error())
 			}

@@ -44,11 +44,9 @@ func identify(path string) [2]uint64 {
 
 // take looks at every entry of the directories and at the files.
 func (w *Watcher) take() fingerprint {
-	w.mu.Lock()
-	swept := w.swept
-	w.mu.Unlock()
+	paths := w.watched()
 	f := make(fingerprint, 64)
-	for _, d := range slices.Concat(w.o.Dirs, w.o.Optional, swept) {
+	for _, d := range slices.Concat(paths.Dirs, paths.Optional, paths.Swept) {
 		f[d] = look(d)
 		for _, n := range names(d) {
 			if !ours(n) {
@@ -57,7 +55,7 @@ func (w *Watcher) take() fingerprint {
 			}
 		}
 	}
-	for _, p := range w.o.Files {
+	for _, p := range paths.Files {
 		f[p] = look(p)
 	}
 	return f

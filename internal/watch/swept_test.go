@@ -49,7 +49,7 @@ func TestSwept(t *testing.T) {
 			t.Fatalf("%s: nothing was told", c.name)
 		}
 	}
-	w.Sweep([]string{at("behind")}) // as after SIGHUP
+	w.Follow(Options{Swept: []string{at("behind")}}) // as after SIGHUP
 	w.Absorb()
 	if err := put("behind", "ccc"); err != nil {
 		t.Fatal(err)

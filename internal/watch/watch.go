@@ -65,9 +65,10 @@ type Watcher struct {
 	joined map[string][2]uint64
 	fail   error // why there are no kernel events
 
-	mu sync.Mutex
-	// swept is Options.Swept until Sweep says otherwise.
-	swept []string
+	moved chan struct{} // other directories are to be joined
+
+	mu    sync.Mutex
+	paths Options     // of which only the paths are used
 	seen  fingerprint // an event that shows nothing else is dropped
 }
 
@@ -88,7 +89,7 @@ func New(o Options) (*Watcher, error) {
 			return nil, fmt.Errorf("watch: %s is no absolute path", d)
 		}
 	}
-	w := &Watcher{o: o, c: make(chan Event, 1), swept: o.Swept, joined: map[string][2]uint64{}}
+	w := &Watcher{o: o, c: make(chan Event, 1), moved: make(chan struct{}, 1), paths: o, joined: map[string][2]uint64{}}
 	if !o.SweepOnly {
 		w.fs, w.fail = fsnotify.NewWatcher()
 	}
@@ -103,12 +104,23 @@ func (w *Watcher) Problem() error {
 	return w.fail
 }
 
-// Sweep names other files and directories that are swept only, in place of
-// Options.Swept. Any goroutine may call it.
-func (w *Watcher) Sweep(paths []string) {
+// Follow watches o's directories and files from now on, in place of those that
+// were watched; they are absolute paths. Its other fields are not used. Any
+// goroutine may call it.
+func (w *Watcher) Follow(o Options) {
+	w.mu.Lock()
+	w.paths = o
+	w.mu.Unlock()
+	select {
+	case w.moved <- struct{}{}:
+	default: // Run has not yet seen the last time
+	}
+}
+
+func (w *Watcher) watched() Options {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.swept = paths
+	return w.paths
 }
 
 // C gives the events. An event that is not yet taken stands for all later ones.
@@ -184,6 +196,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 			join()
 			w.compare("file event", sure)
 			sure = false
+		case <-w.moved:
+			join()
 		case <-rejoin:
 			join()
 			w.compare("sweep", false)
@@ -207,8 +221,15 @@ func (w *Watcher) subscribe() bool {
 	if w.fs == nil {
 		return true
 	}
-	all := true
-	for i, d := range slices.Concat(w.o.Dirs, w.o.Optional) {
+	all, paths := true, w.watched()
+	dirs := slices.Concat(paths.Dirs, paths.Optional)
+	for d := range w.joined {
+		if !slices.Contains(dirs, d) {
+			_ = w.fs.Remove(d)
+			delete(w.joined, d)
+		}
+	}
+	for i, d := range dirs {
 		is := identify(d)
 		if is == w.joined[d] && is != ([2]uint64{}) {
 			continue
@@ -216,7 +237,7 @@ func (w *Watcher) subscribe() bool {
 		_ = w.fs.Remove(d) // it is gone, or another one; an error says that it was not watched
 		w.joined[d] = is
 		if is == ([2]uint64{}) {
-			all = all && i >= len(w.o.Dirs)
+			all = all && i >= len(paths.Dirs)
 			continue
 		}
 		if err := w.fs.Add(d); err != nil {

@@ -103,6 +103,46 @@ func TestNotices(t *testing.T) {
 	}
 }
 
+// After Follow the kernel tells of the new directories, and no more of the old
+// ones; one may come back.
+func TestFollow(t *testing.T) {
+	top := t.TempDir()
+	a, b := filepath.Join(top, "a"), filepath.Join(top, "b")
+	for _, d := range []string{a, b} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := start(t, Options{Dirs: []string{a}, Sweep: time.Hour, Settle: 20 * time.Millisecond})
+	for i, c := range []struct {
+		to        Options
+		told, not string
+	}{
+		{Options{Dirs: []string{b}}, b, a},
+		{Options{Optional: []string{a}}, a, b},
+		{Options{Dirs: []string{b}, Optional: []string{a}, Files: []string{filepath.Join(top, "f")}}, a, top},
+	} {
+		w.Follow(c.to)
+		w.Absorb() // as for every look
+		w.quiet()
+		write := func(dir string) {
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("new", i)), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write(c.not)
+		select {
+		case e := <-w.C():
+			t.Errorf("%d: told of %+v, which is in %s", i, e, c.not)
+		case <-time.After(300 * time.Millisecond):
+		}
+		write(c.told)
+		if e := w.expect(t, c.told); filepath.Dir(e.Path) != c.told {
+			t.Errorf("%d: told of %q, want what is in %s", i, e.Path, c.told)
+		}
+	}
+}
+
 // Our staging area is no news; what was absorbed is told once more at the most;
 // a name that comes and goes between two looks is not lost.
 func TestAbsorb(t *testing.T) {
