@@ -211,6 +211,14 @@ func TestFaults(t *testing.T) {
 		{FaultIndexMissing, func(d string) error { return os.Remove(filepath.Join(d, indexName)) }, true},
 		{FaultIndexTorn, func(d string) error { return appendTo(filepath.Join(d, indexName), "V\t3601010") }, true},
 		{FaultIndexRow, func(d string) error { return appendTo(filepath.Join(d, indexName), "hello\n") }, false},
+		{FaultIndexBlank, func(d string) error { return appendTo(filepath.Join(d, indexName), "\n\n") }, true},
+		{FaultIndexRefused, func(d string) error {
+			return appendTo(filepath.Join(d, indexName), "V\t360101000000Z\t\t1\tunknown\t/CN=x\n")
+		}, false},
+		{FaultIndexFile, func(d string) error {
+			_ = os.Remove(filepath.Join(d, indexName))
+			return os.Mkdir(filepath.Join(d, indexName), 0o755)
+		}, false},
 		{FaultUnique, func(d string) error {
 			return os.WriteFile(filepath.Join(d, attrName), []byte("unique_subject = yes\n"), 0o644)
 		}, true},
@@ -234,7 +242,7 @@ func TestFaults(t *testing.T) {
 			if !has(Observe(o.Dir, Filter{}).Faults, c.kind) {
 				t.Fatalf("not named: %v", Observe(o.Dir, Filter{}).Faults)
 			}
-			if _, err := Reconcile(context.Background(), d, o.Dir); err != nil {
+			if _, err := Reconcile(context.Background(), d, o.Dir); err != nil && c.kind != FaultIndexFile {
 				t.Fatal(err)
 			}
 			after := Observe(o.Dir, Filter{Name: o.Host})

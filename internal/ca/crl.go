@@ -8,8 +8,10 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,18 +135,13 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	if err := s.refresh(); err != nil {
 		return err
 	}
-	var entries []x509.RevocationListEntry
-	for _, e := range s.obs.Index {
-		if e.Err == nil && e.Status == Revoked {
-			entries = append(entries, e.listed())
-		}
-	}
+	entries := s.obs.revocations()
 	numberPath := filepath.Join(dir, crlNumName)
 	number := readSerial(numberPath)
 	if least := s.obs.nextCRLNumber(); number == nil || number.Cmp(least) < 0 {
 		number = least
 	}
-	if err := s.disk.Replace(numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"), publicMode); err != nil {
+	if err := put(s.disk, numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"), publicMode); err != nil {
 		return err
 	}
 	for _, g := range s.obs.signers() {
@@ -164,13 +161,67 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 			return fmt.Errorf("the CRL of %s: %w", g.Dir, err)
 		}
 		text := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
-		if err := s.disk.Replace(filepath.Join(g.Dir, crlName), text, publicMode); err != nil {
+		if err := put(s.disk, filepath.Join(g.Dir, crlName), text, publicMode); err != nil {
 			return err
 		}
 	}
 	s.obs.CRL = observeCRL(dir, &s.obs)
 	return nil
 }
+
+// The codes of two reasons that may be taken back, RFC 5280 5.3.1.
+const (
+	onHold  = 6
+	removed = 8
+)
+
+// inLists is what the lists have, by serial.
+func (c CRL) inLists() map[string]x509.RevocationListEntry {
+	out := map[string]x509.RevocationListEntry{}
+	for _, l := range c.Lists {
+		if l.List == nil {
+			continue
+		}
+		for _, r := range l.List.RevokedCertificateEntries {
+			out[FormatSerial(r.SerialNumber)] = r
+		}
+	}
+	return out
+}
+
+// revocations are the entries of the next list: the revoked rows, and what
+// stood in a list before. A revocation is for good, whatever became of
+// index.txt; only one on hold is taken back, by its row.
+func (o *Observed) revocations() []x509.RevocationListEntry {
+	var out []x509.RevocationListEntry
+	for _, e := range o.Index {
+		if e.Err == nil && e.Status == Revoked {
+			out = append(out, e.listed())
+		}
+	}
+	before := o.CRL.inLists()
+	for _, serial := range slices.Sorted(maps.Keys(before)) {
+		r := before[serial]
+		i, known := o.db.row(serial)
+		if known && (o.Index[i].Status == Revoked || r.ReasonCode == onHold) || r.ReasonCode == removed {
+			continue
+		}
+		out = append(out, x509.RevocationListEntry{SerialNumber: r.SerialNumber, RevocationTime: r.RevocationTime, ReasonCode: r.ReasonCode, ExtraExtensions: invalidity(r.Extensions)})
+	}
+	return out
+}
+
+// invalidity is the one extension of an entry beside its reason, which is kept.
+func invalidity(all []pkix.Extension) []pkix.Extension {
+	i := slices.IndexFunc(all, func(e pkix.Extension) bool { return e.Id.Equal(invalidityDate) })
+	if i < 0 {
+		return nil
+	}
+	return all[i : i+1]
+}
+
+// invalidityDate is id-ce-invalidityDate, RFC 5280 5.3.2.
+var invalidityDate = asn1.ObjectIdentifier{2, 5, 29, 24}
 
 // listed is the row in a CRL. Beside the reasons of Reasons openssl writes
 // removeFromCRL, and with -crl_hold, -crl_compromise and -crl_CA_compromise a
@@ -180,12 +231,12 @@ func (e Entry) listed() x509.RevocationListEntry {
 	word, arg, _ := strings.Cut(e.Reason, ",")
 	code, known := Reasons()[word]
 	if !known {
-		code = map[string]int{"holdInstruction": 6, "keyTime": 1, "CAkeyTime": 2, "removeFromCRL": 8}[word]
+		code = opensslWords[word]
 	}
 	l := x509.RevocationListEntry{SerialNumber: e.Serial, RevocationTime: e.Revoked.UTC(), ReasonCode: code}
 	if at, err := parseTime(arg); err == nil && (word == "keyTime" || word == "CAkeyTime") {
 		if der, err := asn1.MarshalWithParams(at, "generalized"); err == nil {
-			l.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 24}, Value: der}}
+			l.ExtraExtensions = []pkix.Extension{{Id: invalidityDate, Value: der}}
 		}
 	}
 	return l

@@ -3,7 +3,9 @@ package ca
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mailcertd/internal/durable"
@@ -17,8 +19,12 @@ const (
 	FaultInterrupted  FaultKind = "an interrupted change of generation"
 	FaultOrphan       FaultKind = "a certificate without a row in index.txt"
 	FaultIndexMissing FaultKind = "index.txt is missing"
+	FaultIndexFile    FaultKind = "index.txt cannot be read"
 	FaultIndexRow     FaultKind = "a row that cannot be read"
+	FaultIndexRefused FaultKind = "a row because of which openssl ca fails"
+	FaultIndexBlank   FaultKind = "an empty line, because of which openssl ca fails"
 	FaultIndexTorn    FaultKind = "the last row is incomplete"
+	FaultUnrevoked    FaultKind = "the CRL has it as revoked, and index.txt as valid"
 	FaultUnique       FaultKind = "two valid rows of one subject, and unique_subject is not no: openssl ca fails"
 	FaultSerial       FaultKind = "the next serial number is missing, unreadable or in use"
 	FaultCRLNumber    FaultKind = "crlnumber is missing"
@@ -68,18 +74,38 @@ func (o *Observed) faults() {
 	if index.Kind == durable.Missing {
 		o.fault(FaultIndexMissing, indexName, true, "", "")
 	} else if index.Err != nil {
-		o.fault(FaultIndexRow, indexName, false, "", index.Err.Error())
+		o.fault(FaultIndexFile, indexName, false, "", index.Err.Error())
+	}
+	if o.db.blank {
+		o.fault(FaultIndexBlank, indexName, true, "", "")
 	}
 	if o.db.torn {
 		o.fault(FaultIndexTorn, indexName, true, "", "")
 	}
-	for _, e := range o.Index {
-		if e.Err != nil {
-			o.fault(FaultIndexRow, fmt.Sprintf("%s:%d", indexName, e.Line), false, "", e.Err.Error())
+	for i := range o.Index {
+		e := &o.Index[i]
+		if e.Err == nil && e.refused == "" {
+			continue
+		}
+		where := fmt.Sprintf("%s:%d", indexName, e.Line)
+		switch {
+		case e.Err == errCut && o.cutMendable():
+			o.fault(FaultIndexTorn, where, true, "", e.Err.Error()+"; the CRL says whom")
+		case e.Err == errCut:
+			o.fault(FaultIndexTorn, where, false, "", e.Err.Error()+", and no CRL says whom")
+		case e.Err != nil:
+			o.fault(FaultIndexRow, where, false, "", e.Err.Error())
+		default:
+			o.fault(FaultIndexRefused, where, false, "", e.refused)
 		}
 	}
-	for _, name := range o.orphans() {
-		o.fault(FaultOrphan, filepath.Join(newCertsName, name), true, "", "")
+	o.unrevoked()
+	for _, or := range o.orphans() {
+		got := ""
+		if or.err != nil {
+			got = or.err.Error()
+		}
+		o.fault(FaultOrphan, filepath.Join(newCertsName, or.name), or.err == nil, "", got)
 	}
 	if !saysNotUnique(dir) && o.db.sharing() {
 		o.fault(FaultUnique, attrName, true, "unique_subject = no", "")
@@ -124,15 +150,18 @@ func (o *Observed) modes() {
 	}
 }
 
-// orphans are the certificates in newcerts without a row, a crash's leavings.
-func (o *Observed) orphans() []string {
-	var out []string
-	for _, n := range o.db.orphans {
-		if len(readCerts(filepath.Join(o.Dir.Path, newCertsName, n))) > 0 {
-			out = append(out, n)
+// unrevoked finds who stands in a CRL and is valid by index.txt, as after the
+// return of an old copy. What was on hold may be valid again.
+func (o *Observed) unrevoked() {
+	listed := o.CRL.inLists()
+	for _, serial := range slices.Sorted(maps.Keys(listed)) {
+		if code := listed[serial].ReasonCode; code == onHold || code == removed {
+			continue
+		}
+		if i, known := o.db.row(serial); known && o.Index[i].Status == Valid {
+			o.fault(FaultUnrevoked, fmt.Sprintf("%s:%d", indexName, o.Index[i].Line), false, "", "serial "+serial)
 		}
 	}
-	return out
 }
 
 // saysNotUnique reads index.txt.attr, which overrules openssl.cnf.

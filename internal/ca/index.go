@@ -29,13 +29,18 @@ type Entry struct {
 	Line    int    // from 1
 	Err     error
 
-	raw  string // the row as it was read, without its line feed
-	text string // its serial as it was read, when that is as FormatSerial writes it
+	raw     string // the row as it was read, without its line feed
+	text    string // its serial as it was read, when that is as FormatSerial writes it
+	refused string // why `openssl ca` refuses the whole index.txt because of it; "": it does not
 }
+
+// errCut is what is left of a revoked row.
+var errCut = errors.New("is cut off, and began with R: somebody was revoked")
 
 // ParseIndex reads index.txt: six fields separated by tabs. torn says that the
 // last row lacks its line feed and cannot be read: an interrupted write. Such
-// a row is not among the entries.
+// a row is not among the entries, unless it was a revocation: nobody appends
+// those.
 func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
 	most := strings.Count(text, "\n") + 1
@@ -47,7 +52,10 @@ func ParseIndex(data []byte) (rows []Entry, torn bool) {
 		e := parseRow(strings.TrimSuffix(line, "\r"), &small)
 		e.Line, e.raw = n, line
 		if !whole && e.Err != nil {
-			return rows, true
+			if !strings.HasPrefix(line, string(Revoked)) {
+				return rows, true
+			}
+			e.Err = errCut
 		}
 		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
 			continue
@@ -84,6 +92,9 @@ func parseRow(line string, small *serials) Entry {
 			return Entry{Err: fmt.Errorf("revocation date: %w", err)}
 		}
 		e.Reason = reason
+		if word, _, _ := strings.Cut(reason, ","); !opensslReason(word) {
+			e.refused = fmt.Sprintf("%q is no reason for a revocation", clip(word))
+		}
 	} else if f[2] != "" {
 		return Entry{Err: errors.New("has a revocation date and is not revoked")}
 	}
@@ -94,8 +105,34 @@ func parseRow(line string, small *serials) Entry {
 	}
 	if canonicalSerial(f[3]) {
 		e.text = f[3]
+	} else if len(f[3])%2 == 1 {
+		e.refused = fmt.Sprintf("the serial number %q wants an even number of digits", f[3])
 	}
 	return e
+}
+
+// opensslReason says that openssl knows the word, openssl-ca(1).
+func opensslReason(word string) bool {
+	_, known := Reasons()[word]
+	return known || word == "" || opensslWords[word] != 0
+}
+
+// opensslWords are the words in index.txt beside those of Reasons, with their
+// codes (RFC 5280 5.3.1).
+var opensslWords = map[string]int{"holdInstruction": 6, "keyTime": 1, "CAkeyTime": 2, "removeFromCRL": 8}
+
+// names is the serial, as FormatSerial writes it, of a row that cannot be read
+// otherwise; "" when it says none.
+func (e Entry) names() string {
+	f := strings.Split(e.raw, "\t")
+	if len(f) < 5 { // a serial that no tab follows may be a part of one
+		return ""
+	}
+	n, err := parseSerial(f[3])
+	if err != nil {
+		return ""
+	}
+	return FormatSerial(n)
 }
 
 // serials holds the small serial numbers of an index in one piece each.

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -43,11 +44,14 @@ type database struct {
 	lines    int          // line feeds in index.txt
 	rows     []Entry
 	torn     bool
-	bySerial map[string]int // row by FormatSerial; nil until somebody asks for one
-	files    int            // certificates in newcerts
-	orphans  []string       // names without a row, whether or not a certificate is in them
-	highest  *big.Int       // the highest that was counted, not drawn at random
-	shares   bool           // two valid rows have one subject; known once sharing was asked
+	blank    bool            // an empty line stands in index.txt
+	named    map[string]bool // serials of rows that cannot be read otherwise
+	lost     bool            // a row that began as a revocation does not say whose
+	bySerial map[string]int  // row by FormatSerial; nil until somebody asks for one
+	files    int             // certificates in newcerts
+	orphans  []string        // names without a row, whether or not a certificate is in them
+	highest  *big.Int        // the highest that was counted, not drawn at random
+	shares   bool            // two valid rows have one subject; known once sharing was asked
 	asked    bool
 }
 
@@ -65,12 +69,29 @@ func (m *Memory) database(dir string) (*database, error) {
 	rows, torn := ParseIndex(n.Data)
 	db := &database{torn: torn, whole: len(n.Data) == 0 || n.Data[len(n.Data)-1] == '\n', highest: new(big.Int), rows: rows,
 		lines: bytes.Count(n.Data, []byte("\n"))}
+	db.blank = blankLine(n.Data)
 	n.Data = nil
 	db.node = n
 	for i := range rows {
-		if e := &rows[i]; e.Err == nil {
+		e := &rows[i]
+		if e.Err == nil {
 			db.see(e.Serial)
+			continue
 		}
+		if name := e.names(); name != "" {
+			if db.named == nil {
+				db.named = map[string]bool{}
+			}
+			db.named[name] = true
+			if n, err := parseSerial(name); err == nil {
+				db.see(n)
+			}
+		} else if strings.HasPrefix(e.raw, string(Revoked)) {
+			db.lost = true
+		}
+	}
+	if m == nil || !m.Quick {
+		db.row("") // which finds rows that stand twice
 	}
 	names, err := db.certificates(dir, m != nil && m.Quick && len(rows) > 0)
 	if err != nil {
@@ -141,15 +162,33 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// row is the number of the row with that serial. Most work on a database needs
-// it for no row, or for many.
+// blankLine finds a line without anything in it. openssl takes it for a row.
+func blankLine(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		if len(bytes.TrimSpace(line)) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// row is the number of the row with that serial; of two, the one that is
+// revoked. Most work on a database needs it for no row, or for many.
 func (db *database) row(serial string) (int, bool) {
 	if db.bySerial == nil {
 		db.bySerial = make(map[string]int, len(db.rows)+1)
 		for i := range db.rows {
-			if e := &db.rows[i]; e.Err == nil {
-				db.bySerial[e.serial()] = i
+			e := &db.rows[i]
+			if e.Err != nil {
+				continue
 			}
+			if first, twice := db.bySerial[e.serial()]; twice {
+				e.refused = fmt.Sprintf("serial %s stands in line %d too", e.serial(), db.rows[first].Line)
+				if db.rows[first].Status == Revoked {
+					continue
+				}
+			}
+			db.bySerial[e.serial()] = i
 		}
 	}
 	i, known := db.bySerial[serial]
@@ -181,7 +220,7 @@ func (db *database) addFile(name string) {
 	if last := len(db.rows) - 1; last >= 0 && db.rows[last].Err == nil && db.rows[last].serial() == serial {
 		return // as after every signature
 	}
-	if _, known := db.row(serial); known {
+	if _, known := db.row(serial); known || db.named[serial] {
 		return
 	}
 	db.orphans = append(db.orphans, name)
@@ -203,18 +242,19 @@ func (db *database) used(n *big.Int) bool {
 	}
 	serial := FormatSerial(n)
 	_, row := db.row(serial)
-	return row || slices.Contains(db.orphans, serial+".pem")
+	return row || db.named[serial] || slices.Contains(db.orphans, serial+".pem")
 }
 
 // sharing says that two valid rows have one subject.
 func (db *database) sharing() bool {
 	if !db.asked {
 		db.asked, db.shares = true, false
-		seen := make(map[string]bool, len(db.rows))
+		seen := make(map[string]*Entry, len(db.rows))
 		for i := range db.rows {
 			if e := &db.rows[i]; e.Err == nil && e.Status == Valid {
-				db.shares = db.shares || seen[e.Subject]
-				seen[e.Subject] = true
+				was := seen[e.Subject]
+				db.shares = db.shares || was != nil && was.Serial.Cmp(e.Serial) != 0
+				seen[e.Subject] = e
 			}
 		}
 	}

@@ -1,9 +1,11 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
@@ -14,7 +16,8 @@ import (
 )
 
 // Reconcile mends every mendable fault and returns those that it found. It is
-// monotone: no row is ever deleted or changed, the serial only rises.
+// monotone: no row is ever deleted or changed, the serial only rises, and who
+// stands in a CRL is revoked.
 func Reconcile(ctx context.Context, disk *durable.Disk, dir string) ([]Fault, error) {
 	l, err := lock(ctx, dir)
 	if err != nil {
@@ -35,6 +38,12 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string) ([]Fault, er
 	}
 	_, err = reconcile(disk, dir, nil)
 	return found, err
+}
+
+// put replaces a file of the directory. A link stays, and what it leads to is
+// replaced: who keeps index.txt elsewhere goes on finding it there.
+func put(disk *durable.Disk, path string, data []byte, mode fs.FileMode) error {
+	return disk.Replace(resolved(path), data, mode)
 }
 
 func resolved(path string) string {
@@ -117,9 +126,14 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	if have.Err != nil {
 		return have.Err
 	}
-	_, torn := ParseIndex(have.Data)
-	orphans := o.orphans()
-	if !torn && len(orphans) == 0 && have.Exists {
+	torn := o.db.torn || o.cutMendable()
+	var rows []Entry
+	for _, or := range o.orphans() {
+		if or.err == nil {
+			rows = append(rows, or.row)
+		}
+	}
+	if !torn && !o.db.blank && len(rows) == 0 && have.Exists {
 		return nil
 	}
 	if torn {
@@ -133,9 +147,8 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	} else if len(data) > 0 && data[len(data)-1] != '\n' {
 		data = append(data[:len(data):len(data)], '\n')
 	}
-	data = data[:len(data):len(data)]
-	for _, name := range orphans {
-		e := entryFor(readCerts(filepath.Join(dir, newCertsName, name))[0])
+	data = withoutBlanks(data)
+	for _, e := range rows {
 		o.db.addRow(e)
 		data = append(data, formatIndex([]Entry{e})...)
 	}
@@ -145,7 +158,74 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 			return err
 		}
 	}
-	return disk.Replace(path, data, publicMode)
+	return put(disk, path, data, publicMode)
+}
+
+// withoutBlanks is a copy without empty lines.
+func withoutBlanks(data []byte) []byte {
+	out := make([]byte, 0, len(data))
+	for line := range bytes.Lines(data) {
+		if len(bytes.TrimSpace(line)) > 0 {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+// stray is a certificate in newcerts without a row, a crash's leavings.
+type stray struct {
+	name string
+	row  Entry // that it gets
+	err  error // why it gets none
+}
+
+// orphans finds them, with their rows: revoked where a CRL has them.
+func (o *Observed) orphans() []stray {
+	var out []stray
+	var revoked map[string]x509.RevocationListEntry
+	for _, n := range o.db.orphans {
+		cs := readCerts(filepath.Join(o.Dir.Path, newCertsName, n))
+		if len(cs) == 0 {
+			continue
+		}
+		if revoked == nil {
+			revoked = o.CRL.inLists()
+		}
+		or := stray{name: n, row: entryFor(cs[0])}
+		r, listed := revoked[FormatSerial(cs[0].SerialNumber)]
+		switch {
+		case listed && r.ReasonCode != removed:
+			or.row.Status, or.row.Revoked, or.row.Reason = Revoked, r.RevocationTime, reasonOf(r.ReasonCode)
+		case o.db.lost:
+			or.err = errors.New("it may be whom the unreadable row of index.txt revokes")
+		case o.Current.Cert == nil:
+			or.err = errors.New("whether it was revoked cannot be told without the CA certificate")
+		}
+		out = append(out, or)
+	}
+	return out
+}
+
+// cutMendable says that the cut-off revocation at the end of index.txt is that of
+// the one certificate that has no row: a CRL has it.
+func (o *Observed) cutMendable() bool {
+	last := len(o.Index) - 1
+	if last < 0 || o.Index[last].Err != errCut {
+		return false
+	}
+	all := o.orphans()
+	return len(all) == 1 && all[0].row.Status == Revoked
+}
+
+// reasonOf is the word for a code of RFC 5280 5.3.1; "" for 0 and for one that
+// index.txt has no word for.
+func reasonOf(code int) string {
+	for word, c := range Reasons() {
+		if c == code && c != 0 {
+			return word
+		}
+	}
+	return ""
 }
 
 // keepAside copies a file that is about to be mended to NAME.bad-TIME.
@@ -177,7 +257,7 @@ func entryFor(c *x509.Certificate) Entry {
 }
 
 func writeSerial(disk *durable.Disk, dir string, n *big.Int) error {
-	return disk.Replace(filepath.Join(dir, serialName), []byte(FormatSerial(n)+"\n"), publicMode)
+	return put(disk, filepath.Join(dir, serialName), []byte(FormatSerial(n)+"\n"), publicMode)
 }
 
 // notUnique makes index.txt.attr allow two valid rows of one subject: a
@@ -189,7 +269,7 @@ func notUnique(disk *durable.Disk, dir string) error {
 	if err := keepAside(disk, filepath.Join(dir, attrName)); err != nil {
 		return err
 	}
-	return disk.Replace(filepath.Join(dir, attrName), []byte("unique_subject = no\n"), publicMode)
+	return put(disk, filepath.Join(dir, attrName), []byte("unique_subject = no\n"), publicMode)
 }
 
 // supply writes the small files that are missing and changes none that is there.
@@ -198,7 +278,7 @@ func supply(disk *durable.Disk, dir string, o Options) error {
 	conf0 := missing(confName)
 	if missing(crlNumName) && (conf0 || MadeHere(dir)) {
 		n := crlNumber(filepath.Join(dir, crlName))
-		if err := disk.Replace(filepath.Join(dir, crlNumName), []byte(FormatSerial(n)+"\n"), publicMode); err != nil {
+		if err := put(disk, filepath.Join(dir, crlNumName), []byte(FormatSerial(n)+"\n"), publicMode); err != nil {
 			return err
 		}
 	}

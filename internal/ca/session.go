@@ -142,9 +142,9 @@ func (s *Session) addRow(c *x509.Certificate) error {
 			return err
 		}
 	}
-	if db.node.Kind != durable.File || !db.whole || db.torn {
+	if !db.node.IsRegular || !db.whole || db.torn {
 		rows := append(slices.Clone(db.rows), e)
-		if err := s.disk.Replace(path, formatIndex(rows), publicMode); err != nil {
+		if err := put(s.disk, path, formatIndex(rows), publicMode); err != nil {
 			return err
 		}
 		for i := range rows { // comments and empty lines are gone
@@ -152,7 +152,7 @@ func (s *Session) addRow(c *x509.Certificate) error {
 		}
 		db.rows, db.lines = rows[:len(db.rows)], len(db.rows)
 		db.whole, db.torn = true, false
-	} else if err := s.disk.Append(path, formatIndex([]Entry{e})); err != nil {
+	} else if err := s.disk.Append(resolved(path), formatIndex([]Entry{e})); err != nil {
 		return err
 	}
 	db.node = durable.Look(path)
@@ -196,7 +196,7 @@ func (s *Session) Revoke(serial *big.Int, reason string, now time.Time) error {
 	e.Status, e.Revoked, e.Reason, e.raw = Revoked, now.UTC().Truncate(time.Second), reason, ""
 	rows := slices.Clone(db.rows)
 	rows[i] = e
-	if err := s.disk.Replace(filepath.Join(s.o.Dir, indexName), formatIndex(rows), publicMode); err != nil {
+	if err := put(s.disk, filepath.Join(s.o.Dir, indexName), formatIndex(rows), publicMode); err != nil {
 		return err
 	}
 	return s.reread()

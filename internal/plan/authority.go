@@ -109,8 +109,11 @@ func (a *assessment) faults(p *Plan) {
 			mendable++
 		}
 		text := string(f.Kind)
-		if f.Want != "" || f.Got != "" {
+		switch {
+		case f.Want != "" && f.Got != "":
 			text += fmt.Sprintf(": want %s, got %s", f.Want, f.Got)
+		case f.Want+f.Got != "":
+			text += ": " + f.Want + f.Got
 		}
 		p.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Mended: f.Mendable})
 	}
