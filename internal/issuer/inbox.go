@@ -46,6 +46,9 @@ const (
 // maxPending bounds how many requests are read at a time.
 const maxPending = 200
 
+// maxNames bounds how many names of a directory are looked at.
+const maxNames = 100 * maxPending
+
 // Submission is one request in the inbox.
 type Submission struct {
 	ID   string
@@ -60,6 +63,8 @@ type Box struct {
 	Exists  bool
 	Pending []Submission // oldest first
 	Stale   []string     // paths of what nobody waits for any more
+	// Crowded says that in/ holds so much that requests may go unseen.
+	Crowded bool
 	// Loose says why its directories are not as they must be; "": they are.
 	Loose string
 	Err   error
@@ -114,6 +119,7 @@ func Look(dir string, gid int, now time.Time) Box {
 		b.Err = err
 		return b
 	}
+	b.Crowded = len(names) >= maxNames
 	for _, name := range names {
 		id, isRequest := strings.CutSuffix(name, requestSuffix)
 		path := filepath.Join(in.Path, name)
@@ -122,7 +128,7 @@ func Look(dir string, gid int, now time.Time) Box {
 			continue
 		}
 		if !isRequest || !validID(id) || n.Kind != durable.File || now.Sub(n.Modified) > staleRequest {
-			if n.Kind != durable.Directory && (now.Sub(n.Modified) > staleRequest || n.Kind == durable.Link || n.Kind == durable.Other) {
+			if now.Sub(n.Modified) > staleRequest || n.Kind == durable.Link || n.Kind == durable.Other {
 				b.Stale = append(b.Stale, path)
 			}
 			continue
@@ -149,7 +155,7 @@ func entries(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	names, err := f.Readdirnames(100 * maxPending)
+	names, err := f.Readdirnames(maxNames)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}

@@ -319,3 +319,24 @@ func TestMemberCRL(t *testing.T) {
 		t.Errorf("%v", links)
 	}
 }
+
+// An inbox that somebody has filled is told of as an error.
+func TestCrowdedInbox(t *testing.T) {
+	f := newFamily(t, "", "", "a.example.org")
+	in := filepath.Join(f.ca.cfg.CA.Inbox, "in")
+	for i := range 20_001 {
+		if err := os.Mkdir(filepath.Join(in, fmt.Sprint(i)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.InboxDue); p == nil || p.Severity != plan.Error {
+		t.Errorf("%+v", p)
+	}
+	f.ca.now = time.Now().Add(time.Hour) // by the clock that the directories were made by
+	for range 3 { // a share at each look
+		f.ca.settle(plan.Wish{})
+	}
+	if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.InboxDue); p != nil {
+		t.Errorf("an hour later: %+v", p)
+	}
+}

@@ -30,6 +30,10 @@ func (a *assessment) inbox(p *Plan) {
 		p.do(Action{Kind: MakeInbox, Reason: InboxDue, Path: a.cfg.CA.Inbox, Text: "make the inbox for enrolled hosts"})
 		return
 	}
+	if box.Crowded {
+		p.report(Problem{Reason: InboxDue, Severity: Error, Path: a.cfg.CA.Inbox, Text: "holds so many names that enrolled hosts may get no answer: somebody has more of " + a.cfg.CA.Account + " than the forced command gives",
+			Hint: "empty " + a.cfg.CA.Inbox + "/in, and look at that account's authorized_keys and shell"})
+	}
 	if n := len(box.Pending); n > 0 {
 		hold := ""
 		if a.clock != clockFine {
