@@ -141,10 +141,11 @@ func (a *app) revoke(ctx context.Context, o *office, serials []string, reason st
 	s.Close()
 	fmt.Fprintf(a.out, "new CRL in %s\n", o.cfg.CA.Dir)
 	a.sayWhoReads(o)
-	if _, err := o.k.Settle(ctx, plan.Wish{Once: true}); err != nil { // sendmail's copy, where there is one
-		return err
+	r, err := o.k.Settle(ctx, plan.Wish{Once: true}) // sendmail's copy, where there is one; this host's own certificate, if it was that
+	if len(r.Done) > 0 {
+		a.printDone(r)
 	}
-	return nil
+	return err
 }
 
 // sayWhoReads says whether any sendmail.cf in sight reads a CRL at all: without

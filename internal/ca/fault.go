@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 )
 
 // FaultKind is what is wrong with the CA directory.
@@ -64,7 +65,17 @@ func (o *Observed) faults() {
 	case o.KeyInfo.Err != nil && !o.KeyInfo.Encrypted:
 		o.fault(FaultKey, keyName, false, "", reason(o.KeyInfo.Err))
 	case o.Current.Cert == nil:
-		o.fault(FaultCert, certName, false, "", "")
+		n := durable.Read(filepath.Join(dir, certName), maxFile)
+		err := n.Err
+		switch {
+		case err == nil && !n.Exists:
+			err = fs.ErrNotExist
+		case err == nil:
+			err = pki.ReadCertFile(n.Data).Err
+		}
+		o.fault(FaultCert, certName, false, "", reason(err))
+	case !o.signs():
+		o.fault(FaultCert, certName, false, "", unusable(o.Current.Cert).Error())
 	case o.Status == Damaged:
 		o.fault(FaultPair, keyName, false, "", "")
 	}

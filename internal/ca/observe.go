@@ -129,7 +129,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 
 // status judges key and certificate together.
 func (o *Observed) status() {
-	key, cert := o.Key.Kind != durable.Missing, o.Current.Cert != nil
+	key, cert := o.Key.Kind != durable.Missing, o.signs()
 	used := len(o.Index) > 0 || o.db.files > 0
 	certThere := durable.Look(filepath.Join(o.Dir.Path, certName)).Kind != durable.Missing
 	switch {
@@ -340,8 +340,8 @@ func (g Generation) ended(now time.Time) bool {
 // next one when it waits to be put in force, then older ones that still have living certificates, newest first.
 func Bundle(o Observed, now time.Time) []*x509.Certificate {
 	var out []*x509.Certificate
-	if c := o.Current.Cert; c != nil && (o.Status == Complete || o.Status == Damaged) {
-		out = append(out, c)
+	if o.signs() && (o.Status == Complete || o.Status == Damaged) {
+		out = append(out, o.Current.Cert)
 	}
 	if o.HasNext() && len(out) > 0 {
 		out = append(out, o.Next.Cert)

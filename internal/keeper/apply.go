@@ -158,6 +158,12 @@ func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State,
 		}
 		pub = staged.Public
 	}
+	if k.obtained { // it would go on for ever, or at every look
+		err := fmt.Errorf("the certificate that was just issued does not serve: %s", act.Text)
+		fail(st, plan.ObtainFailure, err, k.o.Now())
+		k.log(Fail, "signed for nothing", "reason", string(plan.NoIssuer), "error", err.Error())
+		return nil // the next round makes do without
+	}
 	c, err := ca.Issue(ctx, k.o.Disk, k.caOptions(obs), ca.Request{
 		Public: pub, Name: act.Request.Name, AltNames: act.Request.AltNames,
 		Days: act.Request.Days, Backdate: time.Hour,
@@ -166,7 +172,7 @@ func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State,
 		fail(st, plan.ObtainFailure, err, k.o.Now())
 		return err
 	}
-	delete(st.Failures, plan.ObtainFailure)
+	k.obtained = true // whether it serves, the next round says
 	if st.CA == "" {
 		st.CA = plan.PublicID(k.issuerKey(obs))
 	}

@@ -126,6 +126,7 @@ func converges(t testing.TB, f foreign, seed uint64) {
 	bought := before.Certs.Cert.File.Err == nil && len(before.Certs.Cert.File.Certs) > 0 &&
 		bytes.Equal(pki.EncodeCertificate(before.Certs.Cert.File.Certs[0].Raw), f.cert) && plan.PublicID(before.Certs.Key.Key.Public) == plan.PublicID(before.Certs.Cert.File.Certs[0].PublicKey)
 	rounds := 0
+	s.obtained = false // a run of its own begins here
 	for ; ; rounds++ {
 		obs := s.observe(ctx)
 		p := plan.Make(s.cfg, obs, plan.Wish{Once: true}, s.now)

@@ -79,6 +79,8 @@ type Keeper struct {
 	known certdir.Cache
 	// stuck are the paths whose mode or owner could not be set in this run.
 	stuck map[string]bool
+	// obtained says that a certificate was signed for this host in this run.
+	obtained bool
 	// database remembers the CA's.
 	database ca.Memory
 	// passphrase was given by a person; nil: there is only the configured file.
@@ -156,7 +158,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	var done []plan.Action
 	var stuck error
 	changed := false
-	k.stuck = map[string]bool{}
+	k.stuck, k.obtained = map[string]bool{}, false
 	for round := 0; ; round++ {
 		obs := k.observe(ctx)
 		p := plan.Make(k.cfg, obs, wish, k.o.Now())

@@ -333,7 +333,7 @@ func TestCrowdedInbox(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	f.ca.now = time.Now().Add(time.Hour) // by the clock that the directories were made by
-	for range 3 { // a share at each look
+	for range 3 {                        // a share at each look
 		f.ca.settle(plan.Wish{})
 	}
 	if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.InboxDue); p != nil {

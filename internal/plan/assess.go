@@ -36,6 +36,7 @@ type assessment struct {
 	fromCfg bool   // the name was configured, not taken from the system
 	names   []string
 	hasCA   bool // a CA that can sign now
+	revoked *revoked
 }
 
 func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessment {
@@ -55,6 +56,7 @@ func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessme
 		a.names = append([]string{a.name}, cfg.Host.AltNames...)
 	}
 	a.hasCA = a.canSign()
+	a.revoked = a.isRevoked()
 	return a
 }
 

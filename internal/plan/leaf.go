@@ -66,6 +66,12 @@ var needs = []need{
 	{reason: Expired, severity: Error, path: certPath,
 		applies: func(a *assessment) bool { return a.owner.mine() && a.now.After(a.leaf.NotAfter) },
 		text:    func(a *assessment) string { return "expired on " + day(a.leaf.NotAfter) }},
+	{reason: LeafRevoked, severity: Error, key: true, path: certPath,
+		applies: func(a *assessment) bool { return a.revoked != nil && a.revoked.keyLost },
+		text:    func(a *assessment) string { return a.revoked.String() + ": the key must be another one too" }},
+	{reason: LeafRevoked, severity: Error, path: certPath,
+		applies: func(a *assessment) bool { return a.revoked != nil && !a.revoked.keyLost },
+		text:    func(a *assessment) string { return a.revoked.String() }},
 	{reason: NotYetValid, severity: Error, path: certPath,
 		applies: func(a *assessment) bool { return a.owner.mine() && a.tooEarly(a.leaf) },
 		text:    func(a *assessment) string { return "not valid before " + day(a.leaf.NotBefore) }},
@@ -171,7 +177,7 @@ func (a *assessment) keptForeign() bool {
 // held says that somebody restored this very certificate: it stays until its renewal.
 func (a *assessment) held() bool {
 	return a.leaf != nil && a.obs.State.Hold != "" && a.obs.State.Hold == LeafID(a.leaf) &&
-		a.matches && !weak(a.key) && !a.isDue(a.leaf) && !a.wishOpen()
+		a.matches && !weak(a.key) && !a.isDue(a.leaf) && !a.wishOpen() && a.revoked == nil
 }
 
 // unjudged says that key or certificate are well-formed, but of a kind that

@@ -72,6 +72,9 @@ func (a *assessment) pair(p *Plan, c *Change) {
 	}
 	staged := a.obs.Staged.Public
 	if first == nil {
+		if !a.remote() { // what was issued last serves
+			delete(p.State.Failures, ObtainFailure)
+		}
 		a.finishStaged(p, c, staged)
 		return
 	}
@@ -171,6 +174,10 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 			// what lay there before is as good as new
 		case Asked, AskedKey, AskedForce:
 			if installedBefore || a.owner.mine() && a.issuedEarlier(c, a.leaf) || a.isDue(c) {
+				continue
+			}
+		case LeafRevoked:
+			if a.issuedEarlier(c, a.leaf) || a.isDue(c) || a.isListed(c) {
 				continue
 			}
 		default:
