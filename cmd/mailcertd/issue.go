@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -37,12 +36,13 @@ host gets NAME.pem in it. The key is not kept here.`,
 			if out == "" {
 				return usageError{errors.New("-o FILE is missing: where the key and the certificate are to go")}
 			}
+			alt = separated(alt)
 			if len(args) > 1 && len(alt) > 0 {
 				return usageError{errors.New("--alt is for one host at a time")}
 			}
 			for _, n := range append(append([]string{}, args...), alt...) {
-				if net.ParseIP(n) == nil && !plan.UsableName(strings.ToLower(n)) {
-					return usageError{fmt.Errorf("%q is no host name: want letters, digits, dots and dashes", n)}
+				if err := plan.NameError(strings.ToLower(n)); err != nil && net.ParseIP(n) == nil {
+					return usageError{fmt.Errorf("%q is no host name: %w", n, err)}
 				}
 			}
 			kt := pki.RSA2048
@@ -59,77 +59,29 @@ host gets NAME.pem in it. The key is not kept here.`,
 			if keyType == "" {
 				kt = o.cfg.Key.Type
 			}
-			if days == 0 {
+			if !cmd.Flags().Changed("days") {
 				days = o.cfg.Validity.Days
 			}
 			if days < 1 || days > o.cfg.CA.Days {
 				return usageError{fmt.Errorf("--days %d: want 1 to %d", days, o.cfg.CA.Days)}
 			}
+			all, err := a.parcels(o, args, alt, out, days, replace)
+			if err != nil {
+				return err
+			}
 			var secret []byte
-			for _, name := range args {
-				ask := ca.Ask{ByHand: true, Days: days, Name: strings.ToLower(name), Replace: replace}
-				for _, n := range alt {
-					if ip := net.ParseIP(n); ip != nil {
-						ask.IPs = append(ask.IPs, ip)
-					} else {
-						ask.DNSNames = append(ask.DNSNames, strings.ToLower(n))
+			if encrypt {
+				if secret, err = a.newPassphrase("the key in " + out); err != nil {
+					return err
+				}
+			}
+			for i, p := range all {
+				if err := a.issue(cmd.Context(), o, p, kt, secret, yes); err != nil {
+					if i > 0 {
+						fmt.Fprintf(a.err, "%s: %d made, the one for %s is the first that is not\n", out, i, p.ask.Name)
 					}
-				}
-				file := out
-				if len(args) > 1 {
-					file = filepath.Join(out, ask.Name+".pem")
-				}
-				if _, err := os.Lstat(file); err == nil {
-					return fmt.Errorf("%s: is there already, and may hold a key: name another file", file)
-				} else if !errors.Is(err, fs.ErrNotExist) {
 					return err
 				}
-				done := a.progress("making a "+string(kt)+" key for "+ask.Name, 0)
-				key, err := pki.GenerateKeyContext(cmd.Context(), kt, rand.Reader)
-				done()
-				if err != nil {
-					return err
-				}
-				ask.Public = key.Public()
-				d, err := ca.Preview(o.obs.CA, o.opts, ask, time.Now())
-				if err != nil {
-					return err
-				}
-				a.showAsk(ask, d, o.obs.CA)
-				if err := a.consent(yes, "Sign the certificate?"); err != nil {
-					return err
-				}
-				if encrypt && secret == nil {
-					if secret, err = a.newPassphrase("the key in " + file); err != nil {
-						return err
-					}
-				}
-				text, err := keyText(key, secret)
-				if err != nil {
-					return err
-				}
-				// The key first: a certificate whose key could not be written would be of no use.
-				if err := a.disk.Replace(file, text, 0o600); err != nil {
-					return err
-				}
-				s, err := ca.Open(cmd.Context(), a.disk, o.opts)
-				if err != nil {
-					return errors.Join(err, os.Remove(file))
-				}
-				cert, _, err := s.Sign(ask, rand.Reader, time.Now())
-				bundle := ca.Bundle(s.Observed(), time.Now())
-				s.Close()
-				if err != nil {
-					return errors.Join(err, os.Remove(file))
-				}
-				text = append(text, pki.EncodeCertificate(cert.Raw)...)
-				for _, c := range bundle {
-					text = append(text, pki.EncodeCertificate(c.Raw)...)
-				}
-				if err := a.disk.Replace(file, text, 0o600); err != nil {
-					return err
-				}
-				fmt.Fprintf(a.out, "%s: key and certificate %s for %s, until %s\n", file, ca.FormatSerial(cert.SerialNumber), ask.Name, cert.NotAfter.Local().Format("2006-01-02"))
 			}
 			fmt.Fprintln(a.out, "carry it over (scp, sftp), run `mailcertd install FILE` there, and delete the copies")
 			return nil
@@ -137,13 +89,24 @@ host gets NAME.pem in it. The key is not kept here.`,
 	}
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "the `file` to write, or a directory for several hosts")
-	f.StringSliceVar(&alt, "alt", nil, "a further `name` or address; may be repeated")
+	f.StringArrayVar(&alt, "alt", nil, "a further `name` or address; may be repeated")
 	f.IntVar(&days, "days", 0, "how long it is valid, in `days` (default: validity.days)")
 	f.StringVar(&keyType, "key", "", "the key's `type` (default: key.type)")
 	f.BoolVar(&encrypt, "encrypt", false, "protect the key with a passphrase, which install asks for")
 	f.BoolVar(&replace, "replace", false, "revoke the valid certificates of that name, as superseded")
 	f.BoolVarP(&yes, "yes", "y", false, "sign without asking")
 	return cmd
+}
+
+// sign signs with a session of its own, and gives what goes with a certificate.
+func (a *app) sign(ctx context.Context, o *office, ask ca.Ask) (*x509.Certificate, []*x509.Certificate, error) {
+	s, err := ca.Open(ctx, a.disk, o.opts)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer s.Close()
+	cert, _, err := s.Sign(ask, rand.Reader, time.Now())
+	return cert, ca.Bundle(s.Observed(), time.Now()), err
 }
 
 func keyText(key crypto.Signer, secret []byte) ([]byte, error) {

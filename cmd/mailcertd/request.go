@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -72,7 +71,10 @@ unless --replace revokes that one, or the last third of its life has begun.`,
 			}
 			data, err := a.input(file, issuer.MaxRequest)
 			if err != nil {
-				return fmt.Errorf("the request: %w", err)
+				return fmt.Errorf("the request in %s: %w", or(file, "standard input"), err)
+			}
+			if len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 { // a long SEQUENCE
+				return fmt.Errorf("the request in %s is DER, want PEM: `openssl req -inform der -in FILE -out FILE.pem` makes that of it", or(file, "standard input"))
 			}
 			m, err := issuer.ParseRequest(data)
 			if err != nil {
@@ -86,7 +88,7 @@ unless --replace revokes that one, or the last third of its life has begun.`,
 			if err != nil {
 				return err
 			}
-			if days == 0 {
+			if !cmd.Flags().Changed("days") {
 				days = o.cfg.Validity.Days
 			}
 			if days < 1 || days > o.cfg.CA.Days {
@@ -103,13 +105,7 @@ unless --replace revokes that one, or the last third of its life has begun.`,
 					return err
 				}
 			}
-			s, err := ca.Open(cmd.Context(), a.disk, o.opts)
-			if err != nil {
-				return err
-			}
-			cert, _, err := s.Sign(ask, rand.Reader, time.Now())
-			bundle := ca.Bundle(s.Observed(), time.Now())
-			s.Close()
+			cert, bundle, err := a.sign(cmd.Context(), o, ask)
 			if err != nil {
 				return err
 			}
@@ -210,10 +206,14 @@ its authorized_keys, and the configuration of the other host. Root need not log
 in anywhere, and that user cannot read the CA's key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			name := strings.ToLower(strings.TrimSuffix(args[0], "."))
+			alt, from = separated(alt), separated(from)
 			for _, n := range append([]string{name}, alt...) {
-				if !plan.UsableName(n) && (n == name || net.ParseIP(n) == nil) {
-					return usageError{fmt.Errorf("%q is no host name: want small letters, digits, dots and dashes", n)}
+				if err := plan.NameError(n); err != nil && (n == name || net.ParseIP(n) == nil) {
+					return usageError{fmt.Errorf("%q is no host name: %w", n, err)}
 				}
+			}
+			if target != "" && (strings.HasPrefix(target, "-") || strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("\"'{}[],#", r) })) {
+				return usageError{fmt.Errorf("--target %q: want USER@HOST, as ssh(1) takes it", target)}
 			}
 			for _, f := range from {
 				if f == "" || strings.ContainsAny(f, "\"\\ \t\r\n") {
@@ -231,8 +231,17 @@ in anywhere, and that user cannot read the CA's key.`,
 			if err != nil {
 				return err
 			}
-			if own, _ := plan.HostName(o.cfg, o.obs.Host); own == name {
+			own, _ := plan.HostName(o.cfg, o.obs.Host)
+			if own == name {
 				return usageError{fmt.Errorf("%s is this host: its certificate comes from the CA here", name)}
+			}
+			for _, n := range alt {
+				if n == own {
+					return usageError{fmt.Errorf("--alt %s: that is the name of this host; %s is another", n, name)}
+				}
+				if n != name && ca.Find(o.obs.CA.Members, n) != nil {
+					return usageError{fmt.Errorf("--alt %s: that is the name of another enrolled host", n)}
+				}
 			}
 			if err := ca.Members(cmd.Context(), a.disk, o.cfg.CA.Dir, ca.Enrol(name, alt, time.Now())); err != nil {
 				return err
@@ -245,8 +254,8 @@ in anywhere, and that user cannot read the CA's key.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringSliceVar(&alt, "alt", nil, "a further `name` or address that its certificates may have; may be repeated")
-	f.StringSliceVar(&from, "from", nil, "the `address` that it logs in from (default: looked up)")
+	f.StringArrayVar(&alt, "alt", nil, "a further `name` or address that its certificates may have; may be repeated")
+	f.StringArrayVar(&from, "from", nil, "the `address` that it logs in from (default: looked up)")
 	f.StringVar(&keyFile, "key", "", "`file` with its public ssh key, - for standard input; without it the line has a gap to fill")
 	f.StringVar(&target, "target", "", "how it reaches this host, as `user@host` (default: ca.account and this host's name)")
 	return cmd
@@ -303,4 +312,13 @@ func executable() string {
 		return path
 	}
 	return "/usr/local/sbin/mailcertd"
+}
+
+// separated splits what one flag holds at its commas.
+func separated(flag []string) []string {
+	var out []string
+	for _, f := range flag {
+		out = append(out, strings.Split(f, ",")...)
+	}
+	return out
 }

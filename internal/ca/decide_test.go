@@ -168,7 +168,7 @@ func TestPreviewPermitted(t *testing.T) {
 			t.Errorf("%s: signed: %v, %d rows after %d", name, err, len(obs.Index), before)
 		}
 		// A second name counts like the first.
-		ask = Ask{Request: pki.Request{Public: newKey(t).Public(), DNSNames: []string{"second.example.net", name}}, ByHand: true, Replace: true, Days: 90}
+		ask = Ask{Request: pki.Request{Public: newKey(t).Public(), DNSNames: []string{"second.example.net", "x." + name}}, ByHand: true, Replace: true, Days: 90}
 		if _, err := s.Preview(ask, start); (err == nil) != fine {
 			t.Errorf("%s as the second name: %v", name, err)
 		}
@@ -210,4 +210,62 @@ func TestLongName(t *testing.T) {
 		t.Errorf("64 octets: %v, CN %q", err, c.Subject.CommonName)
 	}
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+}
+
+// A further name is refused where it is another host's own: this host's, an
+// enrolled one's, or the first of a valid certificate.
+func TestTaken(t *testing.T) {
+	o, d := made(t)
+	if err := Members(context.Background(), d, o.Dir, Enrol("dhcp.example.org", []string{"boot.example.org"}, start)); err != nil {
+		t.Fatal(err)
+	}
+	sign := func(name string, alt ...string) (*x509.Certificate, error) {
+		s, err := Open(context.Background(), d, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		ask := Ask{Request: pki.Request{Public: newKey(t).Public(), DNSNames: append([]string{name}, alt...)}, Name: name, ByHand: true, Replace: true, Days: 365}
+		c, _, err := s.Sign(ask, rand.Reader, start)
+		return c, err
+	}
+	gone, err := sign("gone.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sign("www.example.org", "mail-alias.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	withCRL(t, d, o, "", gone.SerialNumber.Int64())
+	for _, c := range []struct {
+		name string
+		alt  []string
+		says string // "": it is signed
+	}{
+		{"a.example.org", []string{"mail-alias.example.org", "192.0.2.7"}, ""}, // two hosts share it
+		{"a.example.org", []string{"gone.example.org"}, ""},
+		{"a.example.org", []string{"www.example.org"}, "serial 02"},
+		{"a.example.org", []string{"b.example.org", "WWW.example.org"}, "serial 02"},
+		{"a.example.org", []string{"mail.example.org"}, "this host"},
+		{"a.example.org", []string{"dhcp.example.org"}, "enrolled"},
+		{"a.example.org", []string{"boot.example.org"}, ""}, // no host's own
+		{"www.example.org", []string{"mail-alias.example.org"}, ""},
+		{"dhcp.example.org", []string{"boot.example.org"}, ""},
+	} {
+		before := len(Observe(o.Dir, Filter{Name: "."}).Index)
+		_, err := sign(c.name, c.alt...)
+		if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s, %v: %v, want %q", c.name, c.alt, err, c.says)
+		}
+		if n := len(Observe(o.Dir, Filter{Name: "."}).Index) - before; (n == 1) != (c.says == "") {
+			t.Errorf("%s, %v: %d rows more", c.name, c.alt, n)
+		}
+	}
+	// What the host has already, as from a CA made by hand, it may have again.
+	if _, err := Issue(context.Background(), d, o, Request{Public: newKey(t).Public(), Name: "old.example.org", AltNames: []string{"www.example.org"}, Days: 90}, rand.Reader, start); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sign("old.example.org", "www.example.org"); err != nil {
+		t.Error(err)
+	}
 }

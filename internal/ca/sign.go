@@ -186,6 +186,9 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	if err != nil || d.Repeat != nil {
 		return d, err
 	}
+	if err := obs.taken(o.Host, d.Request, now); err != nil {
+		return d, err
+	}
 	t, err := leafTemplate(o, d.Request, obs.Current.Cert, now)
 	if err == nil {
 		err = permitted(t, obs.Current.Cert)
@@ -194,6 +197,42 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 		return d, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return d, nil
+}
+
+// taken refuses further names that are another host's own: this host's, an
+// enrolled one's, or the CN of a valid certificate. What the host that asks has
+// already it may have again. Further names of others are not looked at: two
+// hosts may share one, such as that of a service.
+func (o *Observed) taken(own string, r Request, now time.Time) error {
+	if len(r.AltNames) == 0 {
+		return nil
+	}
+	has := map[string]bool{r.Name: true}
+	for _, is := range o.db.issued(o.Dir.Path, r.Name) {
+		if now.Before(is.Cert.NotAfter) && slices.Contains(pki.CertNames(is.Cert), r.Name) {
+			for _, n := range pki.CertNames(is.Cert) {
+				has[n] = true
+			}
+		}
+	}
+	for _, n := range r.AltNames {
+		if has[n] {
+			continue
+		}
+		if n == own {
+			return fmt.Errorf("%w: %s is the name of this host, and %s another: leave it out", ErrRefused, n, r.Name)
+		}
+		if Find(o.Members, n) != nil {
+			return fmt.Errorf("%w: %s is the name of an enrolled host, and %s another: leave it out, or `mailcertd ca unenrol %s` first", ErrRefused, n, r.Name, n)
+		}
+		for i := range o.Index {
+			if e := &o.Index[i]; e.Err == nil && e.Status == Valid && now.Before(e.Expires) && strings.EqualFold(e.commonName(), n) {
+				return fmt.Errorf("%w: %s has a certificate of its own, serial %s until %s, and %s is another host: leave it out, or revoke that one first (`mailcertd revoke %s`)",
+					ErrRefused, n, e.serial(), e.Expires.UTC().Format("2006-01-02"), r.Name, e.serial())
+			}
+		}
+	}
+	return nil
 }
 
 // Sign decides about a request and carries the decision out: the certificate,

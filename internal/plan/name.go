@@ -2,6 +2,8 @@ package plan
 
 import (
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -36,21 +38,36 @@ func HostName(cfg config.Config, h Host) (name string, configured bool) {
 
 // UsableName says that a certificate for name makes sense: not empty, not
 // localhost, and made of host name characters (RFC 1123, at most 253 octets).
-func UsableName(name string) bool {
-	if name == "" || len(name) > 253 || name == "localhost" || strings.HasPrefix(name, "localhost.") || net.ParseIP(name) != nil {
-		return false
+func UsableName(name string) bool { return NameError(name) == nil }
+
+// NameError is why a certificate for name makes no sense; nil: it does.
+func NameError(name string) error {
+	switch {
+	case name == "":
+		return errors.New("it is empty")
+	case len(name) > 253:
+		return fmt.Errorf("it has %d characters, want at most 253", len(name))
+	case name == "localhost" || strings.HasPrefix(name, "localhost."):
+		return errors.New("every host is localhost")
+	case net.ParseIP(name) != nil:
+		return errors.New("it is an address")
 	}
 	for _, label := range strings.Split(name, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
+		switch {
+		case label == "":
+			return errors.New("there is nothing between two dots, or at an end")
+		case len(label) > 63:
+			return fmt.Errorf("a part has %d characters, want at most 63 between dots", len(label))
+		case label[0] == '-' || label[len(label)-1] == '-':
+			return errors.New("a part begins or ends with a dash")
 		}
 		for _, r := range label {
 			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-				return false
+				return fmt.Errorf("it has %q: want small letters, digits, dots, dashes and underscores; an international name in its xn-- form", r)
 			}
 		}
 	}
-	return true
+	return nil
 }
 
 func (a *assessment) nameProblems(p *Plan) {
