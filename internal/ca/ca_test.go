@@ -296,8 +296,15 @@ func TestRefusals(t *testing.T) {
 	if _, err := Init(ctx, d, same, rand.Reader, start); err == nil {
 		t.Error("a CA with the host's name")
 	}
+	if s := Observe(same.Dir, Filter{}).Status; s != Absent {
+		t.Errorf("and yet it is %s", s)
+	}
 	narrow := options(filepath.Join(t.TempDir(), "CA"))
 	narrow.PermittedDomains = []string{"example.net"}
+	if _, err := Init(ctx, d, narrow, rand.Reader, start); err == nil || Observe(narrow.Dir, Filter{}).Status != Absent {
+		t.Errorf("a CA that may not certify its own host: %v", err)
+	}
+	narrow.Host = "mail.example.net"
 	if _, err := Init(ctx, d, narrow, rand.Reader, start); err != nil {
 		t.Fatal(err)
 	}

@@ -52,6 +52,9 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 	case obs.KeyInfo.Encrypted && o.Passphrase == nil:
 		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
 	}
+	if err := o.fits(); err != nil { // before anything is made
+		return nil, err
+	}
 	if obs.Dir.Mode.Perm()&0o077 != 0 {
 		if err := disk.Chmod(resolved(o.Dir), dirMode); err != nil {
 			return nil, err
@@ -141,6 +144,17 @@ func readKey(path string, passphrase []byte) (crypto.Signer, error) {
 func Unlocks(dir string, passphrase []byte) error {
 	_, err := readKey(filepath.Join(dir, keyName), passphrase)
 	return err
+}
+
+// fits refuses a CA that could do nothing for its own host.
+func (o Options) fits() error {
+	if _, err := o.subject(); err != nil {
+		return err
+	}
+	if o.Host != "" && !pki.Permitted(o.PermittedDomains, o.Host) {
+		return fmt.Errorf("ca.permitted_domains leaves out this host, %s: it could not have a certificate", o.Host)
+	}
+	return nil
 }
 
 // subject is the CA's own name: never a host's.

@@ -263,11 +263,7 @@ func permitted(t, ca *x509.Certificate) error {
 		return nil
 	}
 	for _, n := range t.DNSNames {
-		ok := slices.ContainsFunc(ca.PermittedDNSDomains, func(d string) bool {
-			d = strings.ToLower(strings.TrimPrefix(d, ".")) // as a person may have written it into a CA made by hand
-			return n == d || strings.HasSuffix(n, "."+d)
-		})
-		if !ok {
+		if !pki.Permitted(ca.PermittedDNSDomains, n) {
 			return fmt.Errorf("the CA may not certify %q: want a name in %s (ca.permitted_domains)", n, strings.Join(ca.PermittedDNSDomains, ", "))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"mailcertd/internal/dh"
+	"mailcertd/internal/pki"
 )
 
 // top reads the whole document into c, which holds the defaults.
@@ -158,6 +159,12 @@ func (r *reader) together(n *yaml.Node, c *Config) {
 	}
 	if b := c.Validity.RenewBefore; b > 0 && b >= time.Duration(c.Validity.Days)*24*time.Hour {
 		r.fail(at(n, "validity"), "validity.renew_before", "%d days is not less than validity.days (%d days)", int(b.Hours()/24), c.Validity.Days)
+	}
+	if c.Host.Name != "" && strings.EqualFold(c.CA.Subject.CommonName, c.Host.Name) {
+		r.fail(at(n, "ca"), "ca.subject.common_name", "%q is host.name: a CA and a host must not share a name", c.CA.Subject.CommonName)
+	}
+	if c.Host.Name != "" && c.Issuer.Kind == IssuerLocal && !pki.Permitted(c.CA.PermittedDomains, c.Host.Name) {
+		r.fail(at(n, "ca"), "ca.permitted_domains", "leave out host.name (%s): this host could not have a certificate", c.Host.Name)
 	}
 	for key, dir := range map[string]string{"certs.dir": c.Certs.Dir, "ca.dir": c.CA.Dir, "state.dir": c.State.Dir} {
 		if within(c.CA.Inbox, dir) || within(dir, c.CA.Inbox) {

@@ -2,9 +2,11 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
+	"mailcertd/internal/pki"
 )
 
 // ObtainFailure is the key of state.Failures under which failed requests to
@@ -21,7 +23,7 @@ func (a *assessment) canSign() bool {
 // mayMakeCA: a new CA is made unasked only where CA directory, state and any
 // certificate of ours are all absent.
 func (a *assessment) mayMakeCA() bool {
-	if a.cfg.Issuer.Kind != config.IssuerLocal {
+	if a.cfg.Issuer.Kind != config.IssuerLocal || a.misfit() != "" {
 		return false
 	}
 	switch a.obs.CA.Status {
@@ -31,6 +33,20 @@ func (a *assessment) mayMakeCA() bool {
 		return a.wish.MakeCA || a.obs.State.CA == "" && a.owner != Ours
 	}
 	return false
+}
+
+// misfit says why a CA by this configuration could do nothing for this host, ""
+// for one that could. With host.name in it, the configuration is refused itself.
+func (a *assessment) misfit() string {
+	switch {
+	case a.name == "":
+		return ""
+	case strings.EqualFold(a.cfg.CA.Subject.CommonName, a.name):
+		return "ca.subject.common_name is the name of this host, " + a.name + ": a CA and a host must not share one"
+	case !pki.Permitted(a.cfg.CA.PermittedDomains, a.name):
+		return "ca.permitted_domains leaves out this host, " + a.name + ": it could not have a certificate"
+	}
+	return ""
 }
 
 // obtainable says that a certificate can be asked for now. Where a CA must be
@@ -77,6 +93,10 @@ func (a *assessment) authority(p *Plan) {
 		return
 	}
 	a.faults(p)
+	if why := a.misfit(); why != "" && (o.Status == ca.Absent || o.Status == ca.Unfinished) {
+		p.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.Path, Text: "no CA is made: " + why, Hint: "correct mailcertd.yaml"})
+		return
+	}
 	switch o.Status {
 	case ca.Absent:
 		if a.wish.MakeCA {
