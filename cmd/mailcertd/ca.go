@@ -145,7 +145,8 @@ func byHand(o ca.Observed, own string, now time.Time) []string {
 type caReport struct {
 	Version     int            `json:"version"`
 	Dir         string         `json:"dir"`
-	Status      string         `json:"status"` // absent, unfinished, complete, damaged
+	Status      string         `json:"status"`          // absent, unfinished, complete, damaged
+	Error       string         `json:"error,omitempty"` // why it cannot be looked at; the rest is empty then
 	Generations []caGeneration `json:"generations"`
 	NextSerial  string         `json:"next_serial,omitempty"` // hex
 	Valid       int            `json:"valid"`                 // certificates by status in index.txt
@@ -210,6 +211,9 @@ func (a *app) showCA(ctx context.Context) error {
 
 func describeCA(cfg config.Config, o ca.Observed, now time.Time) caReport {
 	rep := caReport{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []caGeneration{}, Faults: []string{}, Hosts: []caHost{}}
+	if o.Err != nil {
+		rep.Error = o.Err.Error()
+	}
 	for _, m := range o.Members {
 		h := caHost{Name: m.Name, Enroled: m.Enrolled}
 		if !m.Seen.IsZero() {
@@ -233,9 +237,8 @@ func describeCA(cfg config.Config, o ca.Observed, now time.Time) caReport {
 			continue
 		}
 		d := caGeneration{Current: i == 0, Next: i == 1, SHA256: ca.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), Text: pki.Readable(g.Cert.RawSubject), LastLeaf: moment(g.LastLeaf), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
-			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0)}
+			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0), Encrypted: g.Locked}
 		if i == 0 {
-			d.Encrypted = o.KeyInfo.Encrypted
 			due := plan.GenerationDue(g.Cert.NotBefore, g.Cert.NotAfter).UTC()
 			rep.NextDue = &due
 		}

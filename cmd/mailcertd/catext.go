@@ -13,6 +13,10 @@ func caPage(rep caReport, public bool, p *page) {
 	if rep.Status == ca.Damaged.String() {
 		with = red
 	}
+	if rep.Error != "" {
+		p.inked(noInk, red, "CA directory", "%s cannot be looked at: %s", rep.Dir, rep.Error)
+		return
+	}
 	p.inked(noInk, with, "CA directory", "%s (%s)", rep.Dir, rep.Status)
 	for _, g := range rep.Generations {
 		generationRows(rep, g, p)

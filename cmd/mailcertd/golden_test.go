@@ -232,7 +232,10 @@ var pages = map[string]func(*page){
 	},
 	"show":        func(p *page) { caPage(shown(1, nil), false, p) },
 	"show-absent": func(p *page) { caPage(caReport{Dir: "/etc/mail/CA", Status: "absent"}, false, p) },
-	"show-500":    func(p *page) { caPage(shown(500, nil), true, p) },
+	"show-locked": func(p *page) {
+		caPage(caReport{Dir: "/etc/mail/CA", Status: "absent", Error: "open /etc/mail/CA/cakey.pem: permission denied"}, false, p)
+	},
+	"show-500": func(p *page) { caPage(shown(500, nil), true, p) },
 	"show-rollover": func(p *page) {
 		caPage(shown(70, func(r *caReport) {
 			g := r.Generations[0]

@@ -54,6 +54,8 @@ func originOf(cfg config.Config, r keeper.Result, c *x509.Certificate) (origin, 
 		return fromPerson, r.Plan.State.Carried.Since
 	case issuer.SelfSigned(c):
 		return fromItself, time.Time{}
+	case r.Observed.CA.Err != nil: // it may be the one
+		return fromUnknown, time.Time{}
 	}
 	return fromAnotherCA, time.Time{}
 }

@@ -115,6 +115,8 @@ func authorityRows(r statusReport, p *page) {
 		p.row("CA", "on %s (ssh %s); answered %s, %s", hostOf(r.Issuer.Target), r.Issuer.Target, p.minute(*r.Issuer.Asked), relative(*r.Issuer.Asked, p.now))
 	case r.IssuerKind == string(config.IssuerNone) && !complete:
 		p.row("CA", "none: certificates are installed by hand")
+	case r.CA.Error != "":
+		p.inked(noInk, red, "CA", "in %s cannot be looked at: %s", r.CA.Dir, r.CA.Error)
 	case complete && r.Issued != nil:
 		p.row("CA", "in %s: %d valid, %d expired, %d revoked", r.CA.Dir, r.Issued.Valid, r.Issued.Expired, r.Issued.Revoked)
 	default:

@@ -39,6 +39,7 @@ type Generation struct {
 	Dir    string
 	Cert   *x509.Certificate // nil when it cannot be read
 	HasKey bool
+	Locked bool              // the key has a passphrase
 	Cross  *x509.Certificate // its successor, signed by it; nil when there is none
 	// LastLeaf is when the last certificate that it issued expires; zero when no
 	// valid one is known. For older generations only.
@@ -110,6 +111,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	o.Key.Data = nil
 	o.Current = generation(dir, 0)
 	o.Current.HasKey = o.KeyInfo.Err == nil || o.KeyInfo.Encrypted
+	o.Current.Locked = o.KeyInfo.Encrypted
 	o.Index = o.db.rows
 	o.Serial = readSerial(filepath.Join(dir, serialName))
 	o.status()
@@ -152,12 +154,18 @@ func generation(dir string, n int) Generation {
 		g.Cert = cs[0]
 	}
 	if n > 0 {
-		g.HasKey = durable.Look(filepath.Join(dir, keyName)).Exists
+		g.HasKey, g.Locked = keyThere(dir)
 		if cs := readCerts(filepath.Join(dir, crossName)); len(cs) > 0 {
 			g.Cross = cs[0]
 		}
 	}
 	return g
+}
+
+// keyThere says whether a generation's key is there, and has a passphrase.
+func keyThere(dir string) (there, locked bool) {
+	n := durable.Read(filepath.Join(dir, keyName), maxFile)
+	return n.Exists, n.Err == nil && n.Exists && pki.ReadKeyFile(n.Data).Encrypted
 }
 
 func readCerts(path string) []*x509.Certificate {
@@ -196,7 +204,8 @@ func (o *Observed) next(dir string) {
 	if n := durable.Look(path); !n.IsDir {
 		return
 	}
-	g := Generation{Dir: path, HasKey: durable.Look(filepath.Join(path, keyName)).Exists}
+	g := Generation{Dir: path}
+	g.HasKey, g.Locked = keyThere(path)
 	if cs := readCerts(filepath.Join(path, certName)); len(cs) > 0 {
 		g.Cert = cs[0]
 	}

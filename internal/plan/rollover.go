@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/pki"
 )
 
 // GenerationDue is when a CA's next generation starts: a third of its life is left.
@@ -34,6 +35,10 @@ func (a *assessment) generation(p *Plan) {
 	}
 	if a.now.After(c.NotAfter) {
 		p.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path, Mended: a.hasKey() && a.clock == clockFine, Text: "the CA expired on " + day(c.NotAfter)})
+	}
+	if weak(c.PublicKey) {
+		p.report(Problem{Reason: KeyWeak, Severity: Warning, Path: o.Key.Path, Text: "the CA's key is " + string(pki.TypeOf(c.PublicKey)) + ": OpenSSL takes nothing that it signs where its security level is 2",
+			Hint: "`mailcertd ca rollover` makes one of ca.key"})
 	}
 	if o.HasNext() {
 		a.promote(p)
