@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -69,11 +70,9 @@ host gets NAME.pem in it. The key is not kept here.`,
 			if err != nil {
 				return err
 			}
-			var secret []byte
-			if encrypt {
-				if secret, err = a.newPassphrase("the key in " + out); err != nil {
-					return err
-				}
+			secret := func() ([]byte, error) { return nil, nil } // no passphrase
+			if encrypt {                                         // asked for once, when it is needed
+				secret = sync.OnceValues(func() ([]byte, error) { return a.newPassphrase("the key in " + out) })
 			}
 			for i, p := range all {
 				if err := a.issue(cmd.Context(), o, p, kt, secret, yes); err != nil {

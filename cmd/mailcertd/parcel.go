@@ -86,7 +86,7 @@ func (a *app) parcels(o *office, names, alt []string, out string, days int, repl
 }
 
 // issue makes one parcel.
-func (a *app) issue(ctx context.Context, o *office, p parcel, kt pki.KeyType, secret []byte, yes bool) error {
+func (a *app) issue(ctx context.Context, o *office, p parcel, kt pki.KeyType, secret func() ([]byte, error), yes bool) error {
 	key, err := takeUp(p.unfinished(), secret)
 	if err != nil {
 		return err
@@ -111,7 +111,11 @@ func (a *app) issue(ctx context.Context, o *office, p parcel, kt pki.KeyType, se
 	if err := a.consent(yes, "Sign the certificate?"); err != nil {
 		return err
 	}
-	text, err := keyText(key, secret)
+	word, err := secret()
+	if err != nil {
+		return err
+	}
+	text, err := keyText(key, word)
 	if err != nil {
 		return err
 	}
@@ -150,7 +154,7 @@ func (a *app) issue(ctx context.Context, o *office, p parcel, kt pki.KeyType, se
 // takeUp reads the key that an interrupted issue left; nil: there is none. In a
 // directory that others may write to, the file must be one that only its owner
 // could have made, read or linked.
-func takeUp(path string, secret []byte) (crypto.Signer, error) {
+func takeUp(path string, secret func() ([]byte, error)) (crypto.Signer, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -183,10 +187,15 @@ func takeUp(path string, secret []byte) (crypto.Signer, error) {
 	}
 	info := pki.ReadKeyFile(data)
 	switch {
-	case info.Encrypted && secret == nil:
-		return nil, fmt.Errorf("%s: an interrupted issue left a key with a passphrase: say --encrypt", path)
 	case info.Encrypted:
-		key, err := pki.Decrypt(data, secret)
+		word, err := secret()
+		if err != nil {
+			return nil, err
+		}
+		if word == nil {
+			return nil, fmt.Errorf("%s: an interrupted issue left a key with a passphrase: say --encrypt", path)
+		}
+		key, err := pki.Decrypt(data, word)
 		if err != nil {
 			return nil, fmt.Errorf("%s: the key that an interrupted issue left: %w: delete the file to begin anew, and revoke what `mailcertd list` has for it", path, err)
 		}
