@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -163,5 +164,28 @@ func TestBadInput(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A report that could not be written is a failure: whoever reads it must know.
+func TestFullOutput(t *testing.T) {
+	m, root := bed.Binary(t, ""), site(t)
+	if out, st := run(t, m, root, nil, "ensure"); !st.Success() {
+		t.Fatal(out)
+	}
+	for _, args := range []string{"status", "status --json", "status --due 4000", "status --format prometheus", "check", "check --json", "list", "list --json",
+		"ca show", "ca show --json", "config", "dhparam", "request", "version", "help ca-fault"} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(m, append([]string{"--root", root}, strings.Fields(args)...)...)
+		var errs strings.Builder
+		cmd.Stdout, cmd.Stderr = full, &errs
+		_ = cmd.Run()
+		full.Close()
+		if cmd.ProcessState.ExitCode() != 1 || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("%s: status %d: %s", args, cmd.ProcessState.ExitCode(), errs.String())
+		}
 	}
 }

@@ -20,8 +20,8 @@ func (a *app) configCommand() *cobra.Command {
 			if cfg.Missing {
 				from += " does not exist: these are the defaults"
 			}
-			fmt.Fprintf(a.out, "# %s\n%s", from, cfg.YAML())
-			return nil
+			_, err = fmt.Fprintf(a.out, "# %s\n%s", from, cfg.YAML())
+			return err
 		},
 	}
 }

@@ -58,6 +58,6 @@ func (a *app) showDH(ctx context.Context) error {
 	if name == "" {
 		name = "no RFC 7919 group"
 	}
-	fmt.Fprintf(a.out, "%s: %s, %d bits, generator %s\n", e.Node.Path, name, p.P.BitLen(), p.G)
-	return nil
+	_, err = fmt.Fprintf(a.out, "%s: %s, %d bits, generator %s\n", e.Node.Path, name, p.P.BitLen(), p.G)
+	return err
 }

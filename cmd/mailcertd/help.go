@@ -47,8 +47,8 @@ func (a *app) helpCommand() *cobra.Command {
 					if isVerb { // request is both
 						fmt.Fprintln(a.out)
 					}
-					fmt.Fprintf(a.out, "[%s]\n%s", r.Name, r.Text(a.width()))
-					return nil
+					_, err := fmt.Fprintf(a.out, "[%s]\n%s", r.Name, r.Text(a.width()))
+					return err
 				}
 			}
 			if isVerb {

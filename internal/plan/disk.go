@@ -35,7 +35,7 @@ func (a *assessment) recover(p *Plan) bool {
 func (a *assessment) stateProblems(p *Plan) {
 	l := a.obs.Loaded
 	if l.Problem != nil {
-		p.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path, Text: l.Problem.Error(),
+		p.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path, Text: strings.TrimPrefix(l.Problem.Error(), l.Path+": "),
 			Hint: "what it remembered is forgotten; the file is kept aside"})
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
