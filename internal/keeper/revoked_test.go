@@ -161,3 +161,29 @@ func TestSignedForNothing(t *testing.T) {
 		t.Errorf("%s %v", s.complete(r), r.Plan.State.Failures)
 	}
 }
+
+// The one certificate of a generation that is not in force any more is revoked,
+// and with it that generation ends: nothing over the lost key is installed,
+// although an older certificate over it would serve.
+func TestOwnRevokedWithItsGeneration(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	next := func() {
+		t.Helper()
+		s.now = s.now.Add(time.Minute)
+		s.settle(plan.Wish{Rollover: true, RolloverFrom: ca.Fingerprint(s.ca()), Promote: true})
+	}
+	next()
+	s.settle(plan.Wish{Renew: true, From: plan.LeafID(s.leaf())})
+	next()
+	before := s.leaf()
+	s.revokes(before.SerialNumber, "keyCompromise")
+	s.log = nil
+	r := s.settle(plan.Wish{})
+	if s.complete(r) != "" || pki.SamePublicKey(before.PublicKey, s.leaf().PublicKey) {
+		t.Errorf("%s\n%s", s.complete(r), strings.Join(s.log, "\n"))
+	}
+	if log := strings.Join(s.log, "\n"); strings.Contains(log, string(plan.IssuerGone)) || strings.Contains(log, string(plan.Unfinished)) {
+		t.Errorf("%s", log)
+	}
+}

@@ -25,20 +25,21 @@ func (r *revoked) String() string {
 // isRevoked asks the database of the CA on this host, or the lists of the one
 // on another, about the installed certificate; nil: nothing is said against it.
 func (a *assessment) isRevoked() *revoked {
-	if a.leaf == nil || a.owner != Ours || !a.issuedHere(a.leaf) {
+	if a.leaf == nil || a.owner != Ours {
 		return nil
 	}
 	if !a.remote() {
 		for i := range a.obs.CA.Index {
 			e := &a.obs.CA.Index[i]
-			if e.Err == nil && e.Status == ca.Revoked && e.Serial.Cmp(a.leaf.SerialNumber) == 0 {
+			// Its generation may be gone, as the last of that one's certificates; its row is not.
+			if e.Err == nil && e.Status == ca.Revoked && e.Serial.Cmp(a.leaf.SerialNumber) == 0 && e.Expires.Equal(a.leaf.NotAfter) {
 				return &revoked{e.Revoked, e.Reason, lost(ca.Reasons()[e.Reason])}
 			}
 		}
 		return nil
 	}
 	r := a.listed(a.leaf)
-	if r == nil {
+	if r == nil || !a.issuedHere(a.leaf) {
 		return nil
 	}
 	out := &revoked{at: r.RevocationTime, keyLost: lost(r.ReasonCode)}
