@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,8 @@ import (
 	"golang.org/x/term"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/keeper"
 )
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -82,41 +85,33 @@ func (a *app) purgeCommand() *cobra.Command {
 		Use: "purge", Args: noArgs,
 		Short: "remove everything mailcertd made",
 		Long: `Removes key, certificate, CA and state that mailcertd made, after a question or
-with --yes. What it did not make stays, and so do the copies of it. sendmail
-offers no STARTTLS at its next start, until its rc script has made new files.`,
+with --yes. What it did not make stays, and so do the copies of it: a CA that was
+made by hand, and whatever else lies in its directories. sendmail offers no
+STARTTLS at its next start, until its rc script has made new files.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.load()
 			if err != nil {
 				return err
 			}
 			k := a.keeper(cfg, a.quiet())
-			var left []string // of what sendmail needs
-			for _, p := range k.PurgeList(cmd.Context()) {
-				if p.Kept == "" {
-					fmt.Fprintf(a.out, "remove  %s\n", p.Path)
-					continue
-				}
-				fmt.Fprintf(a.out, "keep    %s: %s\n", p.Path, p.Kept)
-				if name := filepath.Base(p.Path); filepath.Dir(p.Path) == cfg.Certs.Dir && slices.Contains([]string{certdir.KeyName, certdir.CertName, certdir.CAName}, name) {
-					left = append(left, name)
-				}
-			}
-			if len(left) == 1 || len(left) == 2 {
-				fmt.Fprintf(a.out, "hint: with %s alone sendmail offers no STARTTLS, and its rc script makes no new files\n", strings.Join(left, " and "))
-			}
 			if a.dryRun {
-				return nil
-			}
-			if !yes {
-				if err := a.confirm("Remove these for ever?"); err != nil {
+				list, err := k.PurgeList(cmd.Context())
+				if err != nil {
 					return err
 				}
+				return a.purgeText(cfg, list)
 			}
-			if _, err := k.Purge(cmd.Context()); err != nil {
+			err = k.Purge(cmd.Context(), func(list []keeper.Purged) error {
+				if err := a.purgeText(cfg, list); err != nil || yes {
+					return err
+				}
+				return a.confirm("Remove these for ever?")
+			})
+			if err != nil {
 				return err
 			}
-			fmt.Fprintln(a.out, "removed")
-			return nil
+			_, err = fmt.Fprintln(a.out, "removed")
+			return err
 		},
 	})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
@@ -135,4 +130,26 @@ func (a *app) confirm(question string) error {
 		return errors.New("nothing was changed")
 	}
 	return nil
+}
+
+// purgeText says what goes and what stays. sendmail needs key, certificate and
+// CA file together.
+func (a *app) purgeText(cfg config.Config, list []keeper.Purged) error {
+	var text strings.Builder
+	var left []string // of what sendmail needs
+	for _, p := range list {
+		if p.Kept == "" {
+			fmt.Fprintf(&text, "remove  %s\n", clean(p.Path))
+			continue
+		}
+		fmt.Fprintf(&text, "keep    %s: %s\n", clean(p.Path), p.Kept)
+		if name := filepath.Base(p.Path); filepath.Dir(p.Path) == cfg.Certs.Dir && slices.Contains([]string{certdir.KeyName, certdir.CertName, certdir.CAName}, name) {
+			left = append(left, name)
+		}
+	}
+	if len(left) == 1 || len(left) == 2 {
+		fmt.Fprintf(&text, "hint: with %s alone sendmail offers no STARTTLS, and its rc script makes no new files\n", strings.Join(left, " and "))
+	}
+	_, err := io.WriteString(a.out, text.String())
+	return err
 }

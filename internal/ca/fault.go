@@ -128,7 +128,7 @@ func (o *Observed) faults() {
 		}
 		o.fault(FaultSerial, serialName, true, FormatSerial(want), got)
 	}
-	if MadeHere(dir) && look(crlNumName).Kind == durable.Missing {
+	if confBegins(dir, confMark) && look(crlNumName).Kind == durable.Missing {
 		o.fault(FaultCRLNumber, crlNumName, true, "", "")
 	}
 	if look(confName).Kind == durable.Missing {

@@ -29,9 +29,9 @@ const (
 const backdate = time.Hour
 
 // Init makes the CA, or goes on where an interrupted Init stopped, with the key
-// that is there. The order is: directory, cakey.pem, newcerts, serial,
-// index.txt, index.txt.attr, crlnumber, openssl.cnf, and cacert.pem last: its
-// presence means that the CA exists. Files of a person that are there stay.
+// that is there. The order is: directory, openssl.cnf, which says whose the rest
+// is, cakey.pem, newcerts, serial, index.txt, index.txt.attr, crlnumber, and
+// cacert.pem last: its presence means that the CA exists. Files of a person that are there stay.
 func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
 	if err := disk.MkdirAll(o.Dir, dirMode); err != nil {
 		return nil, err
@@ -57,6 +57,11 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 	}
 	if obs.Dir.Mode.Perm()&0o077 != 0 {
 		if err := disk.Chmod(resolved(o.Dir), dirMode); err != nil {
+			return nil, err
+		}
+	}
+	if path := filepath.Join(o.Dir, confName); obs.Status == Absent && durable.Look(path).Kind == durable.Missing {
+		if err := disk.Replace(path, conf(o, madeMark), publicMode); err != nil {
 			return nil, err
 		}
 	}

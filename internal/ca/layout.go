@@ -4,10 +4,13 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -81,24 +84,62 @@ func lock(ctx context.Context, dir string) (*durable.Locked, error) {
 	return durable.Lock(ctx, dir)
 }
 
-// confMark stands in the first line of an openssl.cnf of ours.
-const confMark = "# Written by mailcertd"
+// The first words of an openssl.cnf of ours: of any, of one that was written
+// with its CA, and of one that a CA made by hand lacked.
+const (
+	confMark    = "# Written by mailcertd "
+	madeMark    = confMark + "with this CA"
+	suppliedFor = confMark + "for a CA that had none"
+)
 
-// MadeHere says that mailcertd made the CA in dir: its openssl.cnf is ours. One
-// that was made by hand and adopted has its own.
-func MadeHere(dir string) bool {
+// MadeHere says that mailcertd made the CA in dir: its openssl.cnf was written
+// with it. One that was made by hand and adopted has its own, or none.
+func MadeHere(dir string) bool { return confBegins(dir, madeMark) }
+
+func confBegins(dir, words string) bool {
 	n := durable.Read(filepath.Join(dir, confName), maxFile)
-	return n.Err == nil && len(n.Data) > len(confMark) && string(n.Data[:len(confMark)]) == confMark
+	return n.Err == nil && bytes.HasPrefix(n.Data, []byte(words))
+}
+
+// Owns says that mailcertd, or openssl at work on a CA of ours, gives this name
+// to something in the CA directory: a path relative to it.
+func Owns(rel string, isDir bool) bool {
+	if isDir {
+		_, older := generationNumber(rel)
+		return older || rel == nextName || rel == newCertsName
+	}
+	dir, name, below := strings.Cut(rel, "/")
+	if !below {
+		dir, name = "", rel
+	}
+	if base, temporary := durable.TempOf(name); temporary {
+		name = base
+	}
+	_, older := generationNumber(dir)
+	switch {
+	case !below:
+		switch strings.TrimSuffix(name, ".old") {
+		case keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName, membersName:
+			return true
+		}
+		return false
+	case dir == newCertsName:
+		serial, ok := strings.CutSuffix(name, ".pem")
+		return ok && canonicalSerial(serial)
+	case older || dir == nextName:
+		return slices.Contains([]string{keyName, certName, crossName, crlName, crlNumName}, name)
+	}
+	return false
 }
 
 // conf is openssl.cnf for work by hand: cd there, then
-// `openssl ca -config openssl.cnf …`.
-func conf(o Options) []byte {
+// `openssl ca -config openssl.cnf …`. Its first line begins with mark.
+func conf(o Options, mark string) []byte {
 	days, crlDays := 365, o.CRLDays
 	if crlDays == 0 {
 		crlDays = 30
 	}
-	return fmt.Appendf(nil, confMark+` once, and never changed by it again. For work by hand:
+	return fmt.Appendf(nil, mark+`, and never changed by it again. For work by hand:
 #   cd to this directory, then
 #   openssl ca -config openssl.cnf -in host.csr -out host.cert
 #   openssl ca -config openssl.cnf -revoke newcerts/05.pem

@@ -276,14 +276,14 @@ func notUnique(disk *durable.Disk, dir string) error {
 func supply(disk *durable.Disk, dir string, o Options) error {
 	missing := func(name string) bool { return durable.Look(filepath.Join(dir, name)).Kind == durable.Missing }
 	conf0 := missing(confName)
-	if missing(crlNumName) && (conf0 || MadeHere(dir)) {
+	if missing(crlNumName) && (conf0 || confBegins(dir, confMark)) {
 		n := crlNumber(filepath.Join(dir, crlName))
 		if err := put(disk, filepath.Join(dir, crlNumName), []byte(FormatSerial(n)+"\n"), publicMode); err != nil {
 			return err
 		}
 	}
 	if conf0 {
-		return disk.Replace(filepath.Join(dir, confName), conf(o), publicMode)
+		return disk.Replace(filepath.Join(dir, confName), conf(o, suppliedFor), publicMode)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -180,6 +181,15 @@ func (d *Disk) Append(path string, data []byte) (err error) {
 
 // tempName is what a file is called until it is whole.
 func tempName(name string) string { return "." + name + ".mailcertd" }
+
+// TempOf is the name of a file that a crash left under its temporary name.
+func TempOf(name string) (string, bool) {
+	base, ok := strings.CutSuffix(name, ".mailcertd")
+	if base, dot := strings.CutPrefix(base, "."); ok && dot && base != "" {
+		return base, true
+	}
+	return "", false
+}
 
 // Rename renames old to new, over what is there. No directory is synced.
 func (d *Disk) Rename(old, new string) error {

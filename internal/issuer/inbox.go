@@ -162,6 +162,28 @@ func entries(dir string) ([]string, error) {
 	return names, nil
 }
 
+// Owns says that an inbox has something of this name: a path relative to it.
+func Owns(rel string, isDir bool) bool {
+	if isDir {
+		return rel == inName || rel == outName
+	}
+	dir, name, _ := strings.Cut(rel, "/")
+	id, kind, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(name, "."), ".mailcertd"), ".")
+	switch dir {
+	case inName:
+		return validID(id) && (kind == "part" || "."+kind == requestSuffix)
+	case outName:
+		return validID(id) && "."+kind == answerSuffix
+	}
+	return false
+}
+
+// Made says that dir is an inbox of ours: in/ has the mode of one.
+func Made(dir string) bool {
+	n := durable.Look(filepath.Join(dir, inName))
+	return n.Kind == durable.Directory && n.Mode == inMode && durable.Look(dir).Kind == durable.Directory
+}
+
 func validID(id string) bool {
 	b, err := hex.DecodeString(id)
 	return err == nil && len(b) == 16 && strings.ToLower(id) == id

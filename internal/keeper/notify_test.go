@@ -75,7 +75,7 @@ func TestPurge(t *testing.T) {
 	if err := os.WriteFile(s.certs("own.txt"), []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Purge(t.Context()); err != nil {
+	if err := s.Purge(t.Context(), agreed); err != nil {
 		t.Fatal(err)
 	}
 	var left []string
@@ -93,3 +93,5 @@ func TestPurge(t *testing.T) {
 		t.Error("the copy of somebody's certificate is gone")
 	}
 }
+
+func agreed([]Purged) error { return nil }

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -17,7 +18,9 @@ import (
 
 // archiveDir is where replaced files go: the state directory, or, where there
 // is none, the certs directory's own staging area.
-func (k *Keeper) archiveDir() string { return k.cfg.State.Dir + "/archive" }
+func (k *Keeper) archiveDir() string { return filepath.Join(k.cfg.State.Dir, archiveDir) }
+
+const archiveDir = "archive"
 
 // observe reads everything that a decision may rest on. It changes nothing and
 // decides nothing.

@@ -2,26 +2,32 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
 )
-
-// Purged is one thing that Purge removes, or leaves and why.
-type Purged struct {
-	Path string
-	Kept string // "" when it is removed; else why it stays
-}
 
 // PurgeList says what Purge would remove and what it would leave. What
 // mailcertd did not make stays, and so do the copies of it.
-func (k *Keeper) PurgeList(ctx context.Context) []Purged {
+func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
+	const maxState = 16 << 20
 	obs := k.observe(ctx)
+	for _, n := range []durable.Node{durable.Read(filepath.Join(k.cfg.State.Dir, state.FileName), maxState), obs.Certs.Node, obs.Certs.Key.Node, obs.CA.Key} {
+		if errors.Is(n.Err, fs.ErrPermission) { // whose things are would be a guess
+			return nil, n.Err
+		}
+	}
 	p := plan.Make(k.cfg, obs, plan.Wish{}, k.o.Now())
 	var out []Purged
 	add := func(n durable.Node, ours bool) {
@@ -30,7 +36,7 @@ func (k *Keeper) PurgeList(ctx context.Context) []Purged {
 		case ours:
 			out = append(out, Purged{Path: n.Path})
 		default:
-			out = append(out, Purged{Path: n.Path, Kept: "mailcertd did not make it"})
+			out = append(out, Purged{Path: n.Path, Kept: notOurs})
 		}
 	}
 	known := func(sum [32]byte) bool { _, ok := obs.State.Ours[plan.FileID(sum)]; return ok }
@@ -51,76 +57,100 @@ func (k *Keeper) PurgeList(ctx context.Context) []Purged {
 			out = append(out, Purged{Path: filepath.Join(d.Path, name)})
 		}
 	}
-	if n := durable.Look(filepath.Join(k.cfg.CA.Inbox, "in")); n.Kind == durable.Directory {
-		out = append(out, Purged{Path: k.cfg.CA.Inbox})
-	}
 	for _, e := range d.Trust {
 		add(e.Node, known(e.Digest) || plan.OwnTrust(e))
 	}
-	if n := durable.Look(filepath.Join(d.Path, certdir.StagingDir)); n.Kind != durable.Missing {
-		out = append(out, Purged{Path: n.Path})
+	var failed error
+	below := func(dir string, owns func(rel string, dir bool) bool) {
+		parts, err := remnant(dir, owns)
+		out, failed = append(out, parts...), errors.Join(failed, err)
+	}
+	if n := durable.Look(filepath.Join(d.Path, certdir.StagingDir)); n.Kind == durable.Directory {
+		below(n.Path, func(string, bool) bool { return true })
 	}
 	if n := durable.Look(k.cfg.CA.Dir); n.Kind != durable.Missing {
 		switch {
 		case n.Kind == durable.Link:
 			out = append(out, Purged{Path: n.Path, Kept: "it is a link"})
-		case ca.MadeHere(k.cfg.CA.Dir):
-			out = append(out, Purged{Path: n.Path})
+		case n.Kind == durable.Directory && ca.MadeHere(k.cfg.CA.Dir):
+			below(n.Path, ca.Owns)
 		default:
 			out = append(out, Purged{Path: n.Path, Kept: "the CA was made by hand"})
 		}
 	}
-	foreign := false
+	if issuer.Made(k.cfg.CA.Inbox) {
+		below(k.cfg.CA.Inbox, issuer.Owns)
+	}
+	copies := map[string]bool{} // the generations of the archive that may go
 	for _, g := range obs.Archive {
-		if g.Foreign || g.Damaged {
-			foreign = true
+		if copies[g.ID] = !g.Foreign && !g.Damaged; !copies[g.ID] {
 			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID), Kept: "it holds copies of files that mailcertd did not make"})
 		}
 	}
-	if n := durable.Look(k.cfg.State.Dir); n.IsDir && n.Kind != durable.Link {
-		if foreign {
-			for _, g := range obs.Archive {
-				if !g.Foreign && !g.Damaged {
-					out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID)})
-				}
+	if n := durable.Look(k.cfg.State.Dir); n.Kind == durable.Directory {
+		below(n.Path, func(rel string, isDir bool) bool {
+			dir, rest, within := strings.Cut(rel, "/")
+			switch {
+			case isDir && !within:
+				return dir == archiveDir || dir == candidatesDir
+			case dir == archiveDir:
+				id, _, _ := strings.Cut(rest, "/")
+				return isDir || copies[id]
+			case dir == candidatesDir:
+				return !isDir && slices.Contains([]string{replyName, acceptedName}, tidy(rest))
 			}
-			out = append(out, Purged{Path: filepath.Join(k.cfg.State.Dir, "state.json")})
-		} else {
-			out = append(out, Purged{Path: n.Path})
-		}
+			return tidy(rel) == state.FileName
+		})
 	}
-	return out
+	return slices.DeleteFunc(out, func(p Purged) bool { // said once for the whole generation
+		return p.Kept == notOurs && filepath.Dir(filepath.Dir(p.Path)) == k.archiveDir()
+	}), failed
 }
 
-// Purge removes everything mailcertd made. It returns what was removed and
-// what was left.
-func (k *Keeper) Purge(ctx context.Context) ([]Purged, error) {
+// tidy is the name that a file will have, or had: without the marks of one that
+// is being written and of one that could not be read.
+func tidy(name string) string {
+	if base, temporary := durable.TempOf(name); temporary {
+		name = base
+	}
+	name, _, _ = strings.Cut(name, ".bad-")
+	return name
+}
+
+// Purge removes everything mailcertd made, when agree says nil to the list of
+// it; nobody else changes anything meanwhile.
+func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 	daemon, err := k.LockDaemon()
 	if err != nil {
-		return nil, fmt.Errorf("stop the daemon first (service mailcertd stop): %w", err)
+		return fmt.Errorf("stop the daemon first (service mailcertd stop): %w", err)
 	}
 	if daemon != nil {
 		defer daemon.Unlock()
 	}
 	lock, err := k.lock(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer lock.Unlock()
-	list := k.PurgeList(ctx)
+	list, err := k.PurgeList(ctx)
+	if err != nil {
+		return err
+	}
+	if err := agree(list); err != nil {
+		return err
+	}
 	for _, p := range list {
-		if p.Kept != "" {
-			continue
-		}
-		if err := os.RemoveAll(p.Path); err != nil {
-			return list, err
+		if p.Kept == "" {
+			if err := p.remove(); err != nil {
+				return err
+			}
 		}
 	}
 	// The directories themselves go when nothing is left in them.
-	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, filepath.Join(k.archiveDir()), k.cfg.State.Dir} {
+	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.archiveDir(), k.cfg.State.Dir} {
 		_ = os.Remove(dir)
 	}
 	_ = k.o.Disk.SyncDir(filepath.Dir(k.cfg.Certs.Dir))
 	k.memory = nil
-	return list, nil
+	return nil
 }

@@ -362,7 +362,7 @@ func TestTrustPurged(t *testing.T) {
 	s.write(s.root+"/b.crt", bundle(a))
 	s.settle(plan.Wish{})
 	s.write(s.certs("trust/own.pem"), bundle(authority(t, "Own", false)))
-	if _, err := s.Purge(t.Context()); err != nil {
+	if err := s.Purge(t.Context(), agreed); err != nil {
 		t.Fatal(err)
 	}
 	if files, _ := filepath.Glob(s.certs("trust/*")); len(files) != 1 || filepath.Base(files[0]) != "own.pem" {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	fileName = "state.json"
-	maxState = 1 << 20 // bytes
+	FileName = "state.json" // in state.dir
+	maxState = 1 << 20      // bytes
 )
 
 // ErrNewer says that a newer mailcertd wrote the state; it is not overwritten.
@@ -30,7 +30,7 @@ type Loaded struct {
 // Load reads state.json. Whatever is wrong with it, the State returned is one
 // to go on with; Loaded.Problem then says what was forgotten.
 func Load(dir string) (State, Loaded) {
-	l := Loaded{Path: filepath.Join(dir, fileName)}
+	l := Loaded{Path: filepath.Join(dir, FileName)}
 	n := durable.Read(l.Path, maxState)
 	l.Present = n.Kind != durable.Missing
 	switch {
@@ -71,7 +71,7 @@ func Save(disk *durable.Disk, dir string, s State) error {
 		return err
 	}
 	data = append(data, '\n')
-	path := filepath.Join(dir, fileName)
+	path := filepath.Join(dir, FileName)
 	n := durable.Read(path, maxState)
 	if n.Err == nil && n.Exists && bytes.Equal(n.Data, data) {
 		return nil

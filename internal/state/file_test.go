@@ -140,7 +140,7 @@ func TestNoWrite(t *testing.T) {
 	if err := Save(d, dir, s); err != nil {
 		t.Fatal(err)
 	}
-	path := filepath.Join(dir, fileName)
+	path := filepath.Join(dir, FileName)
 	old := time.Unix(1e9, 0)
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
@@ -176,16 +176,16 @@ func TestKeptAside(t *testing.T) {
 		"huge":          {func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Truncate(p, 1<<40)) }, true, false},
 		"a FIFO":        {func(p string) error { return syscall.Mkfifo(p, 0o600) }, true, false},
 		"a dead link":   {func(p string) error { return os.Symlink("gone", p) }, true, false},
-		"a loop":        {func(p string) error { return os.Symlink(fileName, p) }, true, false},
+		"a loop":        {func(p string) error { return os.Symlink(FileName, p) }, true, false},
 		"a directory":   {func(p string) error { return os.Mkdir(p, 0o700) }, false, true},
 		"a good link": {func(p string) error {
-			return errors.Join(os.WriteFile(p+".to", []byte(`{"version":1}`), 0o600), os.Symlink(fileName+".to", p))
+			return errors.Join(os.WriteFile(p+".to", []byte(`{"version":1}`), 0o600), os.Symlink(FileName+".to", p))
 		}, false, false},
 		"unknown fields": {func(p string) error { return os.WriteFile(p, []byte(`{"version":1,"later":[1]}`), 0o600) }, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			path := filepath.Join(dir, fileName)
+			path := filepath.Join(dir, FileName)
 			for i := 1; i <= 2; i++ {
 				_ = os.Remove(path)
 				_ = os.Remove(path + ".to")
@@ -234,7 +234,7 @@ func TestKeptAside(t *testing.T) {
 // A newer version's file stays, byte for byte, and is not set aside.
 func TestNewer(t *testing.T) {
 	dir := t.TempDir()
-	path, text := filepath.Join(dir, fileName), `{"version":2,"ours":{"x":{"kind":"key"}}}`
+	path, text := filepath.Join(dir, FileName), `{"version":2,"ours":{"x":{"kind":"key"}}}`
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestSaveInterrupted(t *testing.T) {
 		for _, crash := range []bool{true, false} {
 			for n := int64(1); ; n++ {
 				dir := filepath.Join(t.TempDir(), "db")
-				path := filepath.Join(dir, fileName)
+				path := filepath.Join(dir, FileName)
 				if first != "" {
 					if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(path, []byte(first), 0o600)); err != nil {
 						t.Fatal(err)

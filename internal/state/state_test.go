@@ -25,7 +25,7 @@ func TestRoundTrip(t *testing.T) {
 	if l.Problem != nil || !l.Present || !got.Equal(s) {
 		t.Errorf("%+v, %+v", got, l)
 	}
-	path := filepath.Join(dir, fileName)
+	path := filepath.Join(dir, FileName)
 	st, _ := os.Stat(path)
 	if st.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", st.Mode())
@@ -46,7 +46,7 @@ func TestRoundTrip(t *testing.T) {
 func TestDamaged(t *testing.T) {
 	for text, newer := range map[string]bool{"": false, "{": false, "hello": false, `{"version":0}`: false, `{"version":99}`: true, `{"version":1,"debt":7}`: false} {
 		dir := t.TempDir()
-		path := filepath.Join(dir, fileName)
+		path := filepath.Join(dir, FileName)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +95,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"version":1,"ours":{"x":{"kind":"key"}},"debt":{"set":"a","hups":[{}]},"notify":{"a":null}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, fileName), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, FileName), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s, l := Load(dir)

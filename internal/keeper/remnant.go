@@ -1,0 +1,89 @@
+package keeper
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Purged is one thing that Purge removes, or leaves and why.
+type Purged struct {
+	Path string
+	Kept string // "" when it is removed; else why it stays
+
+	// under is what goes with a directory, files before the directories they are
+	// in. Nothing else below Path is touched.
+	under []string
+}
+
+const notOurs = "mailcertd did not make it"
+
+// remnant lists what lies in a directory of ours: the directory alone when all
+// of it is to go, and otherwise its parts. owns says what is ours, by paths
+// relative to dir. Links are never followed, and are nobody's but a person's.
+func remnant(dir string, owns func(rel string, dir bool) bool) ([]Purged, error) {
+	_, out, err := remnantBelow(dir, "", owns)
+	return out, err
+}
+
+func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole bool, out []Purged, err error) {
+	here := filepath.Join(dir, rel)
+	entries, err := os.ReadDir(here)
+	if err != nil {
+		return false, nil, err
+	}
+	whole = true
+	var all []string
+	for _, e := range entries {
+		name := filepath.Join(rel, e.Name())
+		path := filepath.Join(dir, name)
+		switch {
+		case e.IsDir() && owns(name, true):
+			below, parts, err := remnantBelow(dir, name, owns)
+			if err != nil {
+				return false, nil, err
+			}
+			whole = whole && below
+			out = append(out, parts...)
+			for _, p := range parts {
+				all = append(all, append(p.under, p.Path)...)
+			}
+		case e.Type().IsRegular() && owns(name, false):
+			out = append(out, Purged{Path: path})
+			all = append(all, path)
+		default:
+			whole = false
+			out = append(out, Purged{Path: path, Kept: notOurs})
+		}
+	}
+	if whole {
+		return true, []Purged{{Path: here, under: all}}, nil
+	}
+	return false, out, nil
+}
+
+// remove does it. What came into a directory meanwhile stays, and so does the
+// directory then.
+func (p Purged) remove() error {
+	for _, path := range p.under {
+		if err := gone(path); err != nil {
+			return err
+		}
+	}
+	return gone(p.Path)
+}
+
+func gone(path string) error {
+	err := os.Remove(path)
+	var pe *fs.PathError
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if errors.As(err, &pe) && (pe.Err == syscall.ENOTEMPTY || pe.Err == syscall.EEXIST) {
+		return nil
+	}
+	return fmt.Errorf("%w: the rest is still there; correct that and say purge again", err)
+}
