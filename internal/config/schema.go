@@ -166,19 +166,7 @@ func (r *reader) together(n *yaml.Node, c *Config) {
 	if c.Host.Name != "" && c.Issuer.Kind == IssuerLocal && !pki.Permitted(c.CA.PermittedDomains, c.Host.Name) {
 		r.fail(at(n, "ca"), "ca.permitted_domains", "leave out host.name (%s): this host could not have a certificate", c.Host.Name)
 	}
-	for key, dir := range map[string]string{"certs.dir": c.Certs.Dir, "ca.dir": c.CA.Dir, "state.dir": c.State.Dir} {
-		if within(c.CA.Inbox, dir) || within(dir, c.CA.Inbox) {
-			r.fail(at(n, "ca"), "ca.inbox", "must lie neither within %s nor above it: an unprivileged user writes there", key)
-		}
-	}
-	if c.Certs.Dir == c.CA.Dir || c.Certs.Dir == c.State.Dir || c.CA.Dir == c.State.Dir {
-		r.fail(at(n, "certs", "ca", "state"), "certs.dir", "certs.dir, ca.dir and state.dir must be three different directories")
-	}
-}
-
-// within says that path is dir or below it.
-func within(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+	r.places(n, c)
 }
 
 // at is the first of these keys that the document has, for its line.
