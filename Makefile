@@ -47,8 +47,10 @@ install: build
 	install -m 555 bin/rc.d $(TO)/etc/rc.d/mailcertd
 	sed 's|%%PREFIX%%|$(PREFIX)|g' etc/periodic/security/480.mailcertd > bin/periodic
 	install -m 555 bin/periodic $(TO)/etc/periodic/security/480.mailcertd
-	install -m 444 man/mailcertd.yaml.5 $(TO)/share/man/man5/mailcertd.yaml.5
-	install -m 444 man/mailcertd.8 $(TO)/share/man/man8/mailcertd.8
+	sed 's|/usr/local|$(PREFIX)|g' man/mailcertd.yaml.5 > bin/yaml.5
+	install -m 444 bin/yaml.5 $(TO)/share/man/man5/mailcertd.yaml.5
+	sed 's|/usr/local|$(PREFIX)|g' man/mailcertd.8 > bin/8
+	install -m 444 bin/8 $(TO)/share/man/man8/mailcertd.8
 
 # Stop the service first. What stays: a changed configuration, every certificate,
 # the CA, the state; `mailcertd purge`, before this, removes those.

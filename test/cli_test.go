@@ -30,6 +30,12 @@ func TestVerbs(t *testing.T) {
 		{args: "help", says: "ensure "},
 		{args: "completion bash", says: "bash completion"},
 		{args: "completion fish", says: "fish completion"},
+		{args: "completion", code: 2, says: "say for which shell"},
+		{args: "completion foo", code: 2, says: "say for which shell"},
+		{args: "completion bash x", code: 2, says: "unexpected argument \"x\""},
+		{args: "sign a b", code: 2, says: "unexpected argument \"b\""},
+		{args: "restore --list x", code: 2, says: "unexpected argument \"x\""},
+		{args: "issue b.example.test -o -", code: 2, says: "a private key is written to a file"},
 		{args: "bogus", code: 2, says: "unknown verb"},
 		{args: "ensur", code: 2, says: `did you mean "ensure"`},
 		{args: "", says: "mailcertd check ", never: "Usage"},
@@ -41,6 +47,7 @@ func TestVerbs(t *testing.T) {
 		{args: "ca enrol b.example.test --target -oProxyCommand=sh", code: 2, says: "--target \"-oProxyCommand=sh\": want USER@HOST"},
 		{args: "ca enrol b.example.test --target x@y{", code: 2, says: "--target"},
 		{args: "ca enrol b.example.test --from x,", code: 2, says: "--from \"\": want"},
+		{args: "--root= ensure", code: 2, says: "--root is empty"},
 		{args: "ca enrol a_b..c", code: 2, says: "nothing between two dots"},
 		{args: "ensure extra", code: 2, says: "unexpected argument"},
 		{args: "ensure --bogus", code: 2, says: "unknown flag"},
@@ -174,7 +181,8 @@ func TestFullOutput(t *testing.T) {
 		t.Fatal(out)
 	}
 	for _, args := range []string{"status", "status --json", "status --due 4000", "status --format prometheus", "check", "check --json", "list", "list --json",
-		"ca show", "ca show --json", "config", "dhparam", "request", "version", "help ca-fault"} {
+		"ca show", "ca show --json", "config", "dhparam", "request", "version", "help ca-fault",
+		"help", "help reasons", "help status", "ensure --help", "completion zsh", "", "purge --dry-run", "restore --list", "ensure", "ensure --dry-run"} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)

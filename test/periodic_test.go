@@ -204,6 +204,17 @@ warning   issued  DATE  5     other.example.test
 	h.Must(t, p.verb("issue", "other.example.test", "--yes", "--replace", "-o", "/var/db/other2.pem")...)
 	p.want(0) // replaced
 
+	// The CA's key is lost, long before a certificate ends.
+	caKey := h.Path("/etc/mail/CA/cakey.pem")
+	if err := os.Rename(caKey, caKey+".away"); err != nil {
+		t.Fatal(err)
+	}
+	p.want(3, "error ca-damaged", "/etc/mail/CA")
+	if err := os.Rename(caKey+".away", caKey); err != nil {
+		t.Fatal(err)
+	}
+	p.want(0)
+
 	// Another set lies there, and sendmail was not told.
 	bought(t, h, time.Now().AddDate(0, 0, 60))
 	p.want(3, "error sendmail", "127.0.0.1:25 serves serial 02, which is not the certificate on disk")

@@ -179,6 +179,10 @@ func TestRC(t *testing.T) {
 		}
 		return nil
 	})
+	write(t, r.log+".fail-config", "", 0o600)
+	r.want(1, "config fails", "restart")
+	r.want(0, "running as pid", "status") // a wrong configuration stops no daemon that runs
+	_ = os.Remove(r.log + ".fail-config")
 	r.want(0, "Stopping mailcertd", "restart")
 	second := r.pid("mailcertd.pid")
 	r.want(0, fmt.Sprint("running as pid ", second), "status")
@@ -202,6 +206,13 @@ func TestRC(t *testing.T) {
 	r.want(0, "running as pid", "status")
 	r.want(0, "Stopping mailcertd", "stop")
 	r.want(1, "not running", "status")
+
+	// With a wrong configuration it could not run at all.
+	_ = os.Remove(r.log + ".fail-ensure")
+	write(t, r.log+".wrong-ensure", "", 0o600)
+	r.want(1, "WARNING: not started: correct the configuration", "start")
+	r.want(1, "not running", "status")
+	_ = os.Remove(r.log + ".wrong-ensure")
 
 	// Flags reach mailcertd and not daemon; a path may hold a blank.
 	own := filepath.Join(r.dir, "my conf.yaml")

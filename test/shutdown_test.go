@@ -216,3 +216,33 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 		t.Error("sendmail is gone")
 	}
 }
+
+// Under daemon(8) nobody reads what run says of a wrong configuration: the log
+// has it. A daemon that runs outlives a restart with one.
+func TestWrongConfiguration(t *testing.T) {
+	r, h := newHostRC(t, "")
+	r.want(0, "Starting mailcertd", "start")
+	says(t, h, "started")
+	conf := filepath.Join(r.dir, "etc/mailcertd.yaml")
+	good, err := os.ReadFile(conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, conf, "hots: {name: a.example.test}\n", 0o644)
+	r.want(1, `did you mean "host"`, "restart")
+	r.want(0, "running as pid", "status")
+	r.want(0, "Stopping mailcertd", "stop")
+	r.want(1, "not started: correct the configuration", "start")
+	r.want(1, "not running", "status")
+	before := strings.Count(h.Log(), "hots")
+	if b, err := h.Command(r.verb("run")...).CombinedOutput(); err == nil || !strings.Contains(string(b), "hots") {
+		t.Errorf("%v\n%s", err, b)
+	}
+	says(t, h, "not started: the configuration is wrong")
+	if n := strings.Count(h.Log(), "hots"); n != before+1 {
+		t.Errorf("%d lines name it:\n%s", n-before, h.Log())
+	}
+	write(t, conf, string(good), 0o644)
+	r.want(0, "Starting mailcertd", "start")
+	r.want(0, "Stopping mailcertd", "stop")
+}

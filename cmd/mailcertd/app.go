@@ -28,8 +28,9 @@ const (
 
 // app is one run of the program: its flags and where it talks.
 type app struct {
-	in       io.Reader
-	out, err io.Writer
+	in  io.Reader
+	out *output
+	err io.Writer
 
 	configPath string
 	root       string
@@ -41,13 +42,14 @@ type app struct {
 	notifyFor  time.Duration // for each command of notify:; zero: the keeper's choice
 	saidUser   bool          // sayNotRoot has spoken
 
-	disk *durable.Disk
+	rootSet func() bool // --root was said: "" is no system then
+	disk    *durable.Disk
 	// loaded is told of every configuration that has been read; nil: nobody is.
 	loaded func(config.Config)
 }
 
 func newApp(in io.Reader, out, errw io.Writer) *app {
-	return &app{in: in, out: out, err: errw, disk: newDisk()}
+	return &app{in: in, out: &output{Writer: out}, err: errw, disk: newDisk()}
 }
 
 // usageError is wrong usage or a wrong configuration: exit status 2.
@@ -66,6 +68,9 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	root.SetErr(a.err)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	if a.out.failed != nil && (err == nil || errors.Is(err, errTodo)) {
+		err = fmt.Errorf("standard output: %w", a.out.failed)
+	}
 	switch {
 	case err == nil:
 		return exitFine
@@ -95,7 +100,7 @@ the new one.
   mailcertd check      everything that is wrong, and what ensure would do
   mailcertd help WORD  a verb, or what a word in [brackets] means
 
-To try it without root, in a directory of your own: mailcertd --root ./demo ensure`,
+To try it without root, below a directory: mailcertd --root ./demo ensure`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -117,6 +122,7 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 		return usageError{fmt.Errorf("%s%s; see `%s --help`", flagError(err), nearestFlag(cmd, err), cmd.CommandPath())}
 	})
 	f := root.PersistentFlags()
+	a.rootSet = func() bool { return f.Changed("root") }
 	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
 	f.StringVar(&a.root, "root", "", "put every path below `dir`, as make's DESTDIR does")
 	f.StringVar(&a.logLevel, "log-level", "", "trace, debug, info, warn or error (default from the configuration)")
@@ -124,6 +130,8 @@ To try it without root, in a directory of your own: mailcertd --root ./demo ensu
 		a.configCommand(), a.caCommand(),
 		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
 	root.SetHelpCommand(a.helpCommand())
+	completion(root)
+	foldUsage(root)
 	return root
 }
 
@@ -147,7 +155,7 @@ func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
 
 // load reads the configuration; every error in it ends with exit status 2.
 func (a *app) load() (config.Config, error) {
-	if a.root != "" {
+	if a.root != "" || a.rootSet() {
 		abs, err := absolute(a.root)
 		if err != nil {
 			return config.Config{}, usageError{err}
@@ -227,7 +235,7 @@ func (a *app) sink(cfg config.Config) hclog.Logger {
 
 func absolute(dir string) (string, error) {
 	if strings.TrimSpace(dir) == "" {
-		return "", errors.New("--root is empty")
+		return "", errors.New("--root is empty: want a directory")
 	}
 	return absPath(dir)
 }

@@ -25,12 +25,13 @@ func (a *app) restoreCommand() *cobra.Command {
 		Short: "bring an archived set back",
 		Long: `Brings back the newest archived set, or the one named. What lies there now is
 archived first, sendmail's rules are asked before anything changes, and the
-restored certificate is kept until its renewal is due. --list shows what there is.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usageError{fmt.Errorf("unexpected argument %q", args[1])}
+restored certificate is kept until its renewal is due. --list shows what there
+is.`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if list && len(args) > 0 {
+				return usageError{fmt.Errorf("unexpected argument %q: --list shows all of them", args[0])}
 			}
-			return nil
+			return atMostOne(cmd, args)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := a.load()
@@ -85,8 +86,8 @@ func (a *app) purgeCommand() *cobra.Command {
 		Use: "purge", Args: noArgs,
 		Short: "remove everything mailcertd made",
 		Long: `Removes key, certificate, CA and state that mailcertd made, after a question or
-with --yes. What it did not make stays, and so do the copies of it: a CA that was
-made by hand, and whatever else lies in its directories. sendmail offers no
+with --yes. What it did not make stays, and so do the copies of it: a CA that
+was made by hand, and whatever else lies in its directories. sendmail offers no
 STARTTLS at its next start, until its rc script has made new files.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.load()

@@ -14,11 +14,12 @@ func (a *app) checkCommand() *cobra.Command {
 	cmd := a.jsonFlag(&cobra.Command{
 		Use: "check", Args: noArgs,
 		Short: "everything that is wrong, and what ensure would do",
-		Long: `Looks, and changes nothing. Exits with 1 when ensure would do something or a person must.
+		Long: `Looks, and changes nothing. Exits with 1 when ensure would do something or a
+person must.
 
 --peer asks another mail host instead: STARTTLS to that very host (no MX lookup)
-with our certificate, and what sendmail would log of it. Exits with 1 unless that
-is verify=OK. The peer's log has a line of it.`,
+with our certificate, and what sendmail would log of it. Exits with 1 unless
+that is verify=OK. The peer's log has a line of it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("peer") {
 				return a.peer(cmd.Context(), peer)

@@ -10,7 +10,8 @@ func (a *app) configCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "config", Args: noArgs,
 		Short: "check the configuration and print the effective one",
-		Long:  `Reports all errors at once, with line numbers, and exits with 2; else prints every setting in force.`,
+		Long: `Reports all errors at once, with line numbers, and exits with 2; else prints
+every setting in force.`,
 		RunE: func(*cobra.Command, []string) error {
 			cfg, err := a.load()
 			if err != nil {

@@ -35,6 +35,9 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.load()
 			if err != nil {
+				if !a.terminal() { // under daemon(8) nobody reads standard error
+					a.sink(config.Default(a.root)).Error("not started: the configuration is wrong", "error", cleanLines(err.Error()))
+				}
 				return err
 			}
 			debug.SetGCPercent(100) // Go's own choice: what main sets is for verbs

@@ -18,8 +18,8 @@ func (a *app) dhparamCommand() *cobra.Command {
 		Use: "dhparam", Args: noArgs,
 		Short: "show or choose the Diffie-Hellman parameters",
 		Long: `Without --group: says what dh.param holds. With it: installs that group of RFC
-7919 (` + strings.Join(dh.Names(), ", ") + `) and keeps it until "dh" in
-mailcertd.yaml is changed.`,
+7919 and keeps it until "dh" in mailcertd.yaml is changed:
+` + strings.Join(dh.Names(), ", ") + `.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if group == "" {
 				return a.showDH(cmd.Context())

@@ -38,7 +38,7 @@ type dueReport struct {
 // itself, and in time, makes a row.
 type dueRow struct {
 	Severity plan.Severity `json:"severity"`
-	What     string        `json:"what"` // host, issued, CA, CRL, sendmail, notify
+	What     string        `json:"what"` // host, issued, CA, CRL, sendmail, notify, or a reason
 	Name     string        `json:"name"` // host name, file, address or command
 	Ends     *time.Time    `json:"ends,omitempty"`
 	Text     string        `json:"text"`
@@ -131,6 +131,7 @@ func due(f dueFacts, days int, now time.Time) []dueRow {
 	for _, of := range []func(dueFacts, time.Time, time.Time) []dueRow{hostDue, sendmailDue, authorityDue, issuedDue} {
 		rows = append(rows, of(f, within, now)...)
 	}
+	rows = append(rows, problemsDue(f, rows)...)
 	var sorted []dueRow
 	for _, s := range []plan.Severity{plan.Error, plan.Warning, plan.Notice} {
 		for _, r := range rows {
@@ -140,6 +141,30 @@ func due(f dueFacts, days int, now time.Time) []dueRow {
 		}
 	}
 	return sorted
+}
+
+// toldAs are the problems that the rows of due tell in their own way, or hold
+// back for a while because they may settle by themselves.
+var toldAs = map[plan.Reason]string{plan.Refused: "host", plan.Expired: "host", plan.Expiring: "host", plan.ForeignExpiring: "host",
+	plan.CAEnded: "CA", plan.CRLStale: "CRL", plan.SendmailOwed: "", plan.NotifyOwed: ""}
+
+// problemsDue is about what `check` calls an error and no action mends, as far
+// as no other row says it. A lost CA is told long before a certificate ends.
+func problemsDue(f dueFacts, told []dueRow) (rows []dueRow) {
+	for _, pr := range f.Plan.Problems {
+		if pr.Severity != plan.Error || pr.Mended {
+			continue
+		}
+		if what, ok := toldAs[pr.Reason]; ok && (what == "" || slices.ContainsFunc(told, func(r dueRow) bool { return r.What == what })) {
+			continue
+		}
+		text := pr.Text
+		if pr.Hint != "" {
+			text += "; hint: " + pr.Hint
+		}
+		rows = append(rows, dueRow{Severity: pr.Severity, What: string(pr.Reason), Name: or(pr.Path, f.Plan.Facts.Name), Text: text})
+	}
+	return rows
 }
 
 // hostDue is about the certificate of this host.

@@ -110,6 +110,17 @@ func TestDue(t *testing.T) {
 		{"issued: enrolled, in time and late", func(f *dueFacts) {
 			f.issued = []issuedFact{issued("02", "valid", "b.example", 2, day(1)), issued("03", "valid", "c.example", 2, day(-1))}
 		}, []string{"warning issued c.example"}},
+		{"an error that nothing mends, and ones that do not count", func(f *dueFacts) {
+			f.Plan.Problems = []plan.Problem{{Reason: plan.CAMissing, Severity: plan.Error, Path: "/etc/mail/CA"}, {Reason: plan.CFMissing, Severity: plan.Warning},
+				{Reason: plan.LinkMissing, Severity: plan.Error, Mended: true}, {Reason: plan.NotifyOwed, Severity: plan.Error}, {Reason: plan.SendmailOwed, Severity: plan.Error}}
+		}, []string{"error ca-missing /etc/mail/CA"}},
+		{"an error that a row tells", func(f *dueFacts) {
+			f.Plan.Facts.Offered = false
+			f.Plan.Problems = []plan.Problem{{Reason: plan.Refused, Severity: plan.Error}}
+		}, []string{"error host a.example"}},
+		{"an error that a row could tell and does not", func(f *dueFacts) {
+			f.Plan.Problems = []plan.Problem{{Reason: plan.CAEnded, Severity: plan.Error, Path: "/etc/mail/CA"}}
+		}, []string{"error ca-ended /etc/mail/CA"}},
 		{"errors come first", func(f *dueFacts) {
 			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-60, 30)}
 			f.Plan.Facts.Owner = plan.Foreign

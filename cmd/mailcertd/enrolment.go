@@ -15,11 +15,12 @@ import (
 
 // enrolment is what `ca enrol` explains.
 type enrolment struct {
-	name   string
-	from   []string
-	key    string // the public ssh key, or a gap
-	target string
-	cfg    config.Config
+	name    string
+	from    []string
+	key     string // the public ssh key, or a gap
+	target  string
+	command string // that sshd runs here
+	cfg     config.Config
 }
 
 // printEnrolment prints the lines that go onto the two hosts, ready to be
@@ -39,14 +40,6 @@ func (a *app) printEnrolment(r keeper.Result, e enrolment) error {
 	if e.target == "" {
 		e.target = account + "@" + own
 	}
-	command := []string{executable()}
-	if a.configPath != "" {
-		command = append(command, "--config", a.configPath)
-	}
-	if a.root != "" {
-		command = append(command, "--root", a.root)
-	}
-	command = append(command, "sign", "--submit", e.name)
 	w := a.out
 	fmt.Fprintf(w, "%s is enrolled.\n\n", e.name)
 	fmt.Fprintf(w, "# 1. here, once: the user that enrolled hosts log in as\n")
@@ -55,7 +48,7 @@ func (a *app) printEnrolment(r keeper.Result, e enrolment) error {
 	fmt.Fprintf(w, "# 2. on %s, once: its key for that\n", e.name)
 	fmt.Fprintf(w, "ssh-keygen -t ed25519 -N '' -f /root/.ssh/mailcertd\n\n")
 	fmt.Fprintf(w, "# 3. here: a line of /var/spool/%s-home/.ssh/authorized_keys\n%s", account, note)
-	fmt.Fprintf(w, "restrict,from=\"%s\",command=\"%s\" %s\n\n", strings.Join(from, ","), strings.Join(command, " "), e.key)
+	fmt.Fprintf(w, "restrict,from=\"%s\",command=\"%s\" %s\n\n", strings.Join(from, ","), e.command, e.key)
 	fmt.Fprintf(w, "# 4. on %s: lines of /root/.ssh/known_hosts\n", e.name)
 	host := e.target[strings.LastIndexByte(e.target, '@')+1:]
 	lines := hostKeys(host)
@@ -67,6 +60,30 @@ func (a *app) printEnrolment(r keeper.Result, e enrolment) error {
 	fmt.Fprintf(w, "issuer:\n  ssh:\n    target: %s\n    identity: /root/.ssh/mailcertd\n    known_hosts: /root/.ssh/known_hosts\n", e.target)
 	a.printProblems(a.err, r.Plan)
 	return nil
+}
+
+// forcedCommand is what sshd runs for a host, in the user's home: with absolute
+// paths, and none that the shell or authorized_keys would read otherwise.
+func (a *app) forcedCommand(name string) (string, error) {
+	words := []string{executable()}
+	if a.configPath != "" {
+		path, err := absPath(a.configPath)
+		if err != nil {
+			return "", err
+		}
+		words = append(words, "--config", path)
+	}
+	if a.root != "" {
+		words = append(words, "--root", a.root)
+	}
+	for _, w := range words {
+		if strings.ContainsFunc(w, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._+-@%,:=", r)
+		}) {
+			return "", usageError{fmt.Errorf("%q: no command in authorized_keys can hold this path: want one of letters, digits and ._+-/", w)}
+		}
+	}
+	return strings.Join(append(words, "sign", "--submit", name), " "), nil
 }
 
 // hostKeys are this host's public ssh keys as known_hosts has them.

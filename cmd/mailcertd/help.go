@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -106,7 +105,7 @@ func nearest(root *cobra.Command, word string) string {
 
 // width is how many characters a line of the terminal holds, within bounds.
 func (a *app) width() int {
-	if f, ok := a.out.(*os.File); ok {
+	if f, ok := a.outFile(); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 			return min(max(w, leastWidth), mostWidth)
 		}

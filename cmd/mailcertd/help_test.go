@@ -3,8 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"strings"
 	"testing"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 
 	"mailcertd/man"
 )
@@ -76,5 +80,31 @@ func TestHelpCompletes(t *testing.T) {
 		if !strings.Contains("\n"+out, want) {
 			t.Errorf("%q is not offered:\n%s", want, out)
 		}
+	}
+}
+
+// Every page of help fits a terminal of 80 columns.
+func TestHelpFits(t *testing.T) {
+	var pages func(c *cobra.Command)
+	n := 0
+	pages = func(c *cobra.Command) {
+		n++
+		args := strings.Fields(c.CommandPath())[1:]
+		got, _, status := typed(append(args, "--help")...)
+		for _, line := range strings.Split(got, "\n") {
+			if utf8.RuneCountInString(line) > 80 && c.Parent().Name() != "completion" || status != exitFine {
+				t.Errorf("%s: status %d, %d columns: %s", c.CommandPath(), status, utf8.RuneCountInString(line), line)
+			}
+		}
+		for _, below := range c.Commands() {
+			pages(below)
+		}
+	}
+	pages(newApp(strings.NewReader(""), io.Discard, io.Discard).command())
+	if n < 25 {
+		t.Errorf("%d pages", n)
+	}
+	if got, _, _ := typed("revoke", "--help"); !strings.Contains(got, "\n                        ") || !strings.Contains(got, "certificateHold") {
+		t.Errorf("not folded:\n%s", got)
 	}
 }

@@ -25,17 +25,20 @@ func (a *app) issueCommand() *cobra.Command {
 	var out, keyType string
 	var yes, encrypt, replace bool
 	cmd := &cobra.Command{
-		Use: "issue NAME... -o FILE", Short: "key and certificate for other hosts, as one file each to carry over",
-		Long: `Makes a key and a certificate of this host's CA for another host and writes both,
-with the CA's certificate, into one file of mode 0600: carry it over and run
-"mailcertd install FILE" there. With several names -o is a directory, and each
-host gets NAME.pem in it. The key is not kept here.`,
+		Use: "issue NAME... -o FILE", Short: "key and certificate for other hosts, one file each to carry over",
+		Long: `Makes a key and a certificate of this host's CA for another host and writes
+both, with the CA's certificate, into one file of mode 0600: carry it over and
+run "mailcertd install FILE" there. With several names -o is a directory, and
+each host gets NAME.pem in it. The key is not kept here.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return usageError{errors.New("name the host: mailcertd issue NAME -o FILE")}
 			}
 			if out == "" {
 				return usageError{errors.New("-o FILE is missing: where the key and the certificate are to go")}
+			}
+			if out == "-" {
+				return usageError{errors.New("-o -: a private key is written to a file, which nobody else can read: want its name")}
 			}
 			alt = separated(alt)
 			if len(args) > 1 && len(alt) > 0 {

@@ -29,7 +29,8 @@ func (a *app) requestCommand() *cobra.Command {
   mailcertd install dhcp.pem          here
 
 The key never leaves this host. In one line, where root may log in there:
-  mailcertd request | ssh krb5 mailcertd sign --yes > dhcp.pem && mailcertd install dhcp.pem`,
+  mailcertd request | ssh krb5 mailcertd sign --yes > dhcp.pem &&
+    mailcertd install dhcp.pem`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := a.load()
 			if err != nil {
@@ -53,7 +54,7 @@ func (a *app) signCommand() *cobra.Command {
 	var days int
 	var yes, replace bool
 	cmd := &cobra.Command{
-		Use: "sign [FILE]", Args: cobra.MaximumNArgs(1), Short: "sign another host's request (from standard input or FILE)",
+		Use: "sign [FILE]", Args: atMostOne, Short: "sign another host's request (from standard input or FILE)",
 		Long: `Checks a request, shows what it will sign and asks; then prints the certificate
 and the CA's own to standard output. The same request again gets the same
 certificate. Another key for a name that has a valid certificate is refused,
@@ -186,6 +187,14 @@ serves it.`,
 	return cmd
 }
 
+// atMostOne refuses a second argument with exit status 2.
+func atMostOne(_ *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usageError{fmt.Errorf("unexpected argument %q", args[1])}
+	}
+	return nil
+}
+
 func oneArg(what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {
@@ -200,8 +209,8 @@ func (a *app) enrolCommand() *cobra.Command {
 	var keyFile, target string
 	cmd := &cobra.Command{
 		Use: "enrol NAME", Args: oneArg("the host's name"), Short: "let another host renew its certificate by itself, over ssh",
-		Long: `Enters the host into the list of those that may ask for certificates in their own
-name, and prints what goes where: the user that they log in as, the line for
+		Long: `Enters the host into the list of those that may ask for certificates in their
+own name, and prints what goes where: the user that they log in as, the line for
 its authorized_keys, and the configuration of the other host. Root need not log
 in anywhere, and that user cannot read the CA's key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -243,6 +252,10 @@ in anywhere, and that user cannot read the CA's key.`,
 					return usageError{fmt.Errorf("--alt %s: that is the name of another enrolled host", n)}
 				}
 			}
+			command, err := a.forcedCommand(name)
+			if err != nil {
+				return err
+			}
 			if err := ca.Members(cmd.Context(), a.disk, o.cfg.CA.Dir, ca.Enrol(name, alt, time.Now())); err != nil {
 				return err
 			}
@@ -250,7 +263,7 @@ in anywhere, and that user cannot read the CA's key.`,
 			if err != nil {
 				return err
 			}
-			return a.printEnrolment(r, enrolment{name: name, from: from, key: line, target: target, cfg: o.cfg})
+			return a.printEnrolment(r, enrolment{name: name, from: from, key: line, target: target, command: command, cfg: o.cfg})
 		},
 	}
 	f := cmd.Flags()

@@ -17,7 +17,7 @@ const (
 // newPage is an empty page for where the output goes.
 func (a *app) newPage(now time.Time) *page {
 	p := &page{width: withoutTTY, zone: time.Local, now: now}
-	f, ok := a.out.(*os.File)
+	f, ok := a.outFile()
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return p
 	}

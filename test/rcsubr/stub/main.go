@@ -1,6 +1,7 @@
 // Command stub stands in for mailcertd in the tests of its rc.d script: it
 // writes down its arguments and the signals that it gets, one line each, to
-// $STUB_LOG. A file $STUB_LOG.fail-VERB makes that verb fail.
+// $STUB_LOG. A file $STUB_LOG.fail-VERB makes that verb fail,
+// and $STUB_LOG.wrong-VERB with the status of wrong usage.
 package main
 
 import (
@@ -35,6 +36,10 @@ func main() {
 	if _, err := os.Stat(path + ".fail-" + verb); err == nil {
 		fmt.Fprintln(os.Stderr, "stub:", verb, "fails")
 		os.Exit(1)
+	}
+	if _, err := os.Stat(path + ".wrong-" + verb); err == nil {
+		fmt.Fprintln(os.Stderr, "stub: the configuration is wrong")
+		os.Exit(2)
 	}
 	if verb != "run" {
 		return

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The line for authorized_keys holds for sshd, which starts it elsewhere.
+func TestForcedCommand(t *testing.T) {
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ config, root, want string }{
+		{"", "", " sign --submit b.example.org"},
+		{"my.yaml", "", " --config " + filepath.Join(here, "my.yaml") + " sign --submit b.example.org"},
+		{"/etc/my.yaml", "/jail/a", " --config /etc/my.yaml --root /jail/a sign --submit b.example.org"},
+		{"my conf.yaml", "", ""},
+		{`/q"x`, "", ""},
+		{"", "/a;b", ""},
+		{"", "/a\nb", ""},
+	} {
+		a := newApp(nil, io.Discard, io.Discard)
+		a.configPath, a.root = c.config, c.root
+		got, err := a.forcedCommand("b.example.org")
+		if _, rest, _ := strings.Cut(got, " "); " "+rest != c.want && c.want != "" || (err != nil) != (c.want == "") {
+			t.Errorf("%q, %q: %q, %v", c.config, c.root, got, err)
+		}
+	}
+}

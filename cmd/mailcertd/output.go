@@ -1,0 +1,90 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+)
+
+// output is standard output. It remembers the first failure to write: a report
+// that nobody got is a failure of the verb.
+type output struct {
+	io.Writer
+	failed error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	if err != nil && o.failed == nil {
+		o.failed = err
+	}
+	return n, err
+}
+
+// outFile is standard output where that is a file, such as a terminal.
+func (a *app) outFile() (*os.File, bool) {
+	f, ok := a.out.Writer.(*os.File)
+	return f, ok
+}
+
+// flagLine is an option and, from the second column on, what it does.
+var flagLine = regexp.MustCompile(`^( +(?:-\w, |    )--\S+(?: \S+)? +)(\S.*)$`)
+
+// foldUsage has the pages of help fit a terminal of 80 columns.
+func foldUsage(root *cobra.Command) {
+	usual := root.UsageFunc()
+	root.SetUsageFunc(func(c *cobra.Command) error {
+		out := c.OutOrStderr()
+		var text bytes.Buffer
+		c.SetOut(&text)
+		c.SetErr(&text)
+		err := usual(c)
+		c.SetOut(out)
+		c.SetErr(nil)
+		if err != nil {
+			return err
+		}
+		var folded strings.Builder
+		for _, line := range strings.SplitAfter(text.String(), "\n") {
+			if utf8.RuneCountInString(line) <= mostWidth+1 {
+				folded.WriteString(line)
+				continue
+			}
+			before, what := "", strings.TrimSuffix(line, "\n")
+			if m := flagLine.FindStringSubmatch(what); m != nil {
+				before, what = m[1], m[2]
+			}
+			for i, part := range wrap(what, mostWidth-len(before)) {
+				if i > 0 {
+					before = strings.Repeat(" ", len(before))
+				}
+				folded.WriteString(before + part + "\n")
+			}
+		}
+		_, err = io.WriteString(out, folded.String())
+		return err
+	})
+}
+
+// completion makes the usage errors of cobra's own verb those of this program.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = func(*cobra.Command, []string) error {
+			return usageError{errors.New("say for which shell: bash, fish, powershell or zsh")}
+		}
+		c.RunE = func(*cobra.Command, []string) error { return nil }
+		for _, shell := range c.Commands() {
+			shell.Args = noArgs
+		}
+	}
+}
