@@ -95,7 +95,8 @@ func BenchmarkSignProcess(b *testing.B) {
 				return d
 			},
 			func(csr string) time.Duration {
-				d := timed(b, "sh", "-c", "cd "+dir+" && exec openssl ca -config openssl.cnf -batch -notext -in "+csr+" -out /dev/null")
+				b.Chdir(dir) // without a shell in between
+				d := timed(b, "openssl", "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", csr, "-out", "/dev/null")
 				theirs = append(theirs, d)
 				return d
 			},

@@ -44,9 +44,36 @@ var errCut = errors.New("is cut off, and began with R: somebody was revoked")
 func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
 	most := strings.Count(text, "\n") + 1
-	rows = make([]Entry, 0, most)
-	small := serials{ints: make([]big.Int, most), words: make([]big.Word, most)}
-	for n := 1; text != ""; n++ {
+	all := make([]Entry, most)
+	if most < manyRows {
+		return parseRows(all[:0], text, 0)
+	}
+	// A large one in two halves, side by side. No row has two lines.
+	half := strings.LastIndexByte(text[:len(text)/2], '\n') + 1
+	before := strings.Count(text[:half], "\n")
+	var first []Entry
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		first, _ = parseRows(all[:0:before], text[:half], 0)
+	}()
+	second, torn := parseRows(all[before:before], text[half:], before)
+	<-done
+	if len(first) == before { // as it is without blank lines and remarks
+		return all[:before+len(second)], torn
+	}
+	return append(first, second...), torn
+}
+
+// manyRows are worth a second processor.
+const manyRows = 2000
+
+// parseRows appends the rows of text to rows, which has room for one a line;
+// so many lines come before it.
+func parseRows(rows []Entry, text string, before int) (_ []Entry, torn bool) {
+	room := strings.Count(text, "\n") + 1
+	small := serials{ints: make([]big.Int, room), words: make([]big.Word, room)}
+	for n := before + 1; text != ""; n++ {
 		line, rest, whole := strings.Cut(text, "\n")
 		text = rest
 		e := parseRow(strings.TrimSuffix(line, "\r"), &small)
@@ -282,7 +309,10 @@ func formatIndex(rows []Entry) []byte {
 }
 
 // commonName is the CN in a row's subject, "" when it has none.
-func (e Entry) commonName() string {
+func (e *Entry) commonName() string {
+	if cn, ok := strings.CutPrefix(e.Subject, "/CN="); ok && strings.IndexByte(cn, '/') < 0 {
+		return cn // as nearly all are, and soon found
+	}
 	i := strings.LastIndex(e.Subject, "/CN=")
 	if i < 0 {
 		return ""

@@ -358,3 +358,36 @@ func FuzzParseIndex(f *testing.F) {
 		}
 	})
 }
+
+// A large index is read in halves: the same comes of it.
+func TestParseIndexInHalves(t *testing.T) {
+	for _, c := range []struct{ name, every, end string }{
+		{"rows alone", "", ""},
+		{"blank lines", "\n", ""},
+		{"remarks", "# x\n", ""},
+		{"rows that are none", "V\tx\n", ""},
+		{"torn", "", "V\t2712"},
+		{"torn revocation", "", "R\t2712"},
+		{"without a line feed", "", "V\t361231000000Z\t\tFFFF\tunknown\t/CN=last"},
+	} {
+		var text strings.Builder
+		for i := range manyRows + 777 {
+			if i%50 == 0 {
+				text.WriteString(c.every)
+			}
+			fmt.Fprintf(&text, "V\t361231000000Z\t\t%s\tunknown\t/CN=h%d\n", FormatSerial(big.NewInt(int64(i+1))), i)
+		}
+		text.WriteString(c.end)
+		want, torn := parseRows(make([]Entry, 0, strings.Count(text.String(), "\n")+1), text.String(), 0)
+		got, gotTorn := ParseIndex([]byte(text.String()))
+		if torn != gotTorn || len(got) != len(want) {
+			t.Fatalf("%s: %d rows, torn %v; want %d, %v", c.name, len(got), gotTorn, len(want), torn)
+		}
+		for i := range got {
+			g, w := got[i], want[i]
+			if g.raw != w.raw || g.Line != w.Line || g.text != w.text || g.Subject != w.Subject || fmt.Sprint(g.Err) != fmt.Sprint(w.Err) || g.Serial != nil && g.Serial.Cmp(w.Serial) != 0 {
+				t.Fatalf("%s: row %d is %+v, want %+v", c.name, i, g, w)
+			}
+		}
+	}
+}

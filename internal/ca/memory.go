@@ -263,7 +263,12 @@ func (db *database) sharing() bool {
 
 // has says that a valid row has that subject.
 func (db *database) has(subject string) bool {
-	return slices.ContainsFunc(db.rows, func(e Entry) bool { return e.Err == nil && e.Status == Valid && e.Subject == subject })
+	for i := range db.rows {
+		if e := &db.rows[i]; e.Err == nil && e.Status == Valid && e.Subject == subject {
+			return true
+		}
+	}
+	return false
 }
 
 // nextSerial is the serial file's number, or the first above everything seen
