@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -237,5 +238,33 @@ func TestPurgeRefuses(t *testing.T) {
 	}
 	if now := entries(t, root); len(now) != len(was) {
 		t.Errorf("%d entries became %d", len(was), len(now))
+	}
+}
+
+// purge that was killed anywhere is finished by the next one.
+func TestPurgeKilled(t *testing.T) {
+	bed.Need(t, false, "strace")
+	m := bed.Binary(t, "")
+	used := usedSite(t, m)
+	for n := 1; ; n++ {
+		root := filepath.Join(t.TempDir(), "copy")
+		if out, err := exec.Command("cp", "-a", used, root).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat", "-e", fmt.Sprintf("inject=unlinkat:signal=KILL:when=%d", n), m, "--root", root, "purge", "--yes")
+		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "removed") {
+			if n < 20 {
+				t.Errorf("done after %d removals", n)
+			}
+			return
+		}
+		if out, code := command(m, root, "purge", "--yes"); code != 0 {
+			t.Fatalf("%d: %s", n, out)
+		}
+		for name := range entries(t, root) {
+			if !strings.HasSuffix(name, "/") && name != "usr/local/etc/mailcertd.yaml" {
+				t.Errorf("killed at removal %d: left %s", n, name)
+			}
+		}
 	}
 }

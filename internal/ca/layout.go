@@ -84,6 +84,9 @@ func lock(ctx context.Context, dir string) (*durable.Locked, error) {
 	return durable.Lock(ctx, dir)
 }
 
+// MarkName is the file in the CA directory that says whether mailcertd made it.
+const MarkName = confName
+
 // The first words of an openssl.cnf of ours: of any, of one that was written
 // with its CA, and of one that a CA made by hand lacked.
 const (

@@ -6,7 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
+
+	"mailcertd/internal/ca"
 )
 
 // Purged is one thing that Purge removes, or leaves and why.
@@ -34,6 +37,11 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 	entries, err := os.ReadDir(here)
 	if err != nil {
 		return false, nil, err
+	}
+	if i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ca.MarkName }); i >= 0 {
+		// What says that the rest is ours goes last: purge may be interrupted.
+		mark := entries[i]
+		entries = append(slices.Delete(entries, i, i+1), mark)
 	}
 	whole = true
 	var all []string

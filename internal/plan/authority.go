@@ -112,7 +112,7 @@ func (a *assessment) authority(p *Plan) {
 		a.makeCA(p)
 	case ca.Damaged:
 		p.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Mended: p.has(ReconcileCA),
-			Text: "the CA cannot sign as it is", Hint: "the ca-fault beside this says why; what is lost comes from a backup, what is in DER becomes PEM with openssl, and nothing is signed until then"})
+			Text: "the CA cannot sign as it is", Hint: "[ca-fault] in `mailcertd check` says why; what is lost comes from a backup, what is in DER becomes PEM with openssl, and nothing is signed until then"})
 	case ca.Complete:
 		a.generation(p)
 		a.lists(p)
