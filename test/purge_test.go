@@ -243,18 +243,17 @@ func TestPurgeRefuses(t *testing.T) {
 
 // purge that was killed anywhere is finished by the next one.
 func TestPurgeKilled(t *testing.T) {
-	bed.Need(t, false, "strace")
-	m := bed.Binary(t, "")
+	bed.Need(t, false, "openssl", "cp")
+	m, armed := bed.Binary(t, ""), bed.Binary(t, "crashpoints")
 	used := usedSite(t, m)
 	for n := 1; ; n++ {
 		root := filepath.Join(t.TempDir(), "copy")
 		if out, err := exec.Command("cp", "-a", used, root).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		cmd := exec.Command("strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=unlinkat", "-e", fmt.Sprintf("inject=unlinkat:signal=KILL:when=%d", n), m, "--root", root, "purge", "--yes")
-		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "removed") {
-			if n < 20 {
-				t.Errorf("done after %d removals", n)
+		if out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, "purge", "--yes"); !killed(st) {
+			if !st.Success() || n < 30 {
+				t.Errorf("point %d: %v\n%s", n, st, out)
 			}
 			return
 		}
@@ -263,7 +262,7 @@ func TestPurgeKilled(t *testing.T) {
 		}
 		for name := range entries(t, root) {
 			if !strings.HasSuffix(name, "/") && name != "usr/local/etc/mailcertd.yaml" {
-				t.Errorf("killed at removal %d: left %s", n, name)
+				t.Errorf("killed at point %d: left %s", n, name)
 			}
 		}
 	}

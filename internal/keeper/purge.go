@@ -141,7 +141,7 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 	}
 	for _, p := range list {
 		if p.Kept == "" {
-			if err := p.remove(); err != nil {
+			if err := p.remove(k.o.Disk); err != nil {
 				return err
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/durable"
 )
 
 // Purged is one thing that Purge removes, or leaves and why.
@@ -75,23 +76,14 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 
 // remove does it. What came into a directory meanwhile stays, and so does the
 // directory then.
-func (p Purged) remove() error {
-	for _, path := range p.under {
-		if err := gone(path); err != nil {
-			return err
+func (p Purged) remove(disk *durable.Disk) error {
+	for _, path := range append(p.under, p.Path) {
+		var pe *fs.PathError
+		if err := disk.Remove(path); errors.As(err, &pe) && (pe.Err == syscall.ENOTEMPTY || pe.Err == syscall.EEXIST) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("%w: the rest is still there; correct that and say purge again", err)
 		}
 	}
-	return gone(p.Path)
-}
-
-func gone(path string) error {
-	err := os.Remove(path)
-	var pe *fs.PathError
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if errors.As(err, &pe) && (pe.Err == syscall.ENOTEMPTY || pe.Err == syscall.EEXIST) {
-		return nil
-	}
-	return fmt.Errorf("%w: the rest is still there; correct that and say purge again", err)
+	return nil
 }
