@@ -15,17 +15,17 @@ build:
 	CGO_ENABLED=0 go build $(GOFLAGS_BUILD) -o bin/mailcertd ./cmd/mailcertd
 
 run: build
-	@sh scripts/demo.sh
+	@sh scripts/parts.sh -only sendmail sh scripts/demo.sh
 
 test:
-	@sh scripts/test.sh
+	@sh scripts/parts.sh sh scripts/test.sh
 
 lint:
-	@sh scripts/test.sh lint
+	@sh scripts/parts.sh sh scripts/test.sh lint
 
 # Ratios against openssl and the base system's stanza, see bench/README.md.
 bench: build
-	@sh scripts/bench.sh
+	@sh scripts/parts.sh sh scripts/bench.sh
 
 fuzz:
 	@sh scripts/fuzz.sh
@@ -61,6 +61,6 @@ deinstall:
 	rm -f $(TO)/share/man/man5/mailcertd.yaml.5 $(TO)/share/man/man8/mailcertd.8
 
 clean:
-	rm -rf bin demo dist
+	rm -rf bin demo dist parts
 
 .PHONY: all build run test lint bench fuzz dist port install deinstall clean

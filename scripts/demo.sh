@@ -1,6 +1,6 @@
 #!/bin/sh
-# Shows mailcertd at work below ./demo, with a real sendmail where one is
-# installed. No root needed, nothing outside ./demo is touched.
+# Shows mailcertd at work below ./demo, with the real sendmail that parts.sh found or unpacked.
+# No root needed, nothing outside ./demo is touched.
 #   DEMO_PORT=2525  sendmail's port on 127.0.0.1
 #   DEMO_ONCE=1     end after the demonstration
 set -eu
@@ -48,7 +48,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 mkdir -p "$demo/usr/local/etc" "$demo/etc/mail" "$demo/run" "$demo/spool" "$demo/libexec"
 chmod 700 "$demo/spool"
-sendmail=$(first /usr/libexec/sendmail/sendmail /usr/sbin/sendmail)
+sendmail=$(first /usr/libexec/sendmail/sendmail "${MAILCERTD_PARTS:-}/usr/libexec/sendmail/sendmail")
 program=$demo/libexec/sendmail
 cat >"$demo/usr/local/etc/mailcertd.yaml" <<END
 # made by make run
@@ -120,7 +120,7 @@ if [ -n "$sendmail" ]; then
 	until_ok 10 sh -c "'$bin' --root '$demo' status --probe | grep -q 'as on disk'" || { "$bin" --root "$demo" status --probe; exit 1; }
 	serves
 else
-	say "skipped: the real sendmail (none is installed; Debian has it in sendmail-bin)"
+	say "skipped: the real sendmail (there is none, and none could be unpacked; Debian has it in sendmail-bin)"
 fi
 
 say "mailcertd --root ./demo run: the daemon stays"

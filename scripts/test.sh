@@ -1,6 +1,6 @@
 #!/bin/sh
 # Everything that can be tested here: formatting, vet, staticcheck, scripts,
-# makefiles, all tests with -race, cross-builds. What cannot run is skipped by
+# makefiles, all tests with -race, cross-builds. parts.sh runs it. What cannot run is skipped by
 # name, with its reason, and counted; with CI=true nothing may be skipped.
 #   test.sh lint   without the tests
 set -u
@@ -27,7 +27,6 @@ cross() { GOOS=freebsd GOARCH=$1 CGO_ENABLED=0 go build -o /dev/null ./cmd/mailc
 dry() { "$1" -n test && "$1" -n run && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
 
 [ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
-sh scripts/packages.sh
 
 step gofmt unformatted
 step "go vet" go vet ./...
@@ -41,18 +40,15 @@ if have bmake; then step "bmake -n" dry bmake; else skip "bmake -n" "not install
 for arch in amd64 arm64 386 arm; do step "build freebsd/$arch" cross $arch; done
 
 if [ "${1:-}" != lint ]; then
-	race=-race
+	race=-race p=0 f=0 s=0
 	if ! have gcc && ! have cc; then race=''; skip "-race" "no C compiler"; fi
+	(cd test && go build -o ../bin/tally ./tally) || exit 1
 	for dir in . test; do
 		# shellcheck disable=SC2086
-		(cd $dir && go test $race -count=1 -timeout 20m -json ./...) >"$log" 2>"$log.err" || :
-		(cd test && go run ./tally) <"$log" >"$log.tally" || failed=$((failed + 1))
-		cat "$log.err"; rm -f "$log.err"
-		grep -v '^tally ' "$log.tally"
-		read -r p f s <<END
-$(sed -n 's/^tally //p' "$log.tally")
-END
-		passed=$((passed + ${p:-0})); failed=$((failed + ${f:-1})); skipped=$((skipped + ${s:-0}))
+		bin/tally -C $dir -numbers "$log.tally" -- $race -count=1 ./... || :
+		read -r p f s <"$log.tally" || f=1
+		rm -f "$log.tally"
+		passed=$((passed + p)); failed=$((failed + f)); skipped=$((skipped + s))
 	done
 fi
 

@@ -111,8 +111,10 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("hosts", hosts+h.IP+" "+h.Name+"\n")
 	put("resolv.conf", "")
 	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
-	passwd, _ := os.ReadFile("/etc/passwd")
-	put("passwd", string(passwd)+"alice:x:2001:2001:Alice:/nonexistent:/bin/sh\n"+Account+":x:2002:2002:requests:/var/db/"+Account+"-home:/bin/sh\n")
+	put("passwd", extend("/etc/passwd",
+		"smmta:x:2003:2003::/nonexistent:/bin/sh", "smmsp:x:2004:2004::/nonexistent:/bin/sh", "sshd:x:2005:65534::/run/sshd:/bin/sh",
+		"alice:x:2001:2001:Alice:/nonexistent:/bin/sh", Account+":x:2002:2002:requests:/var/db/"+Account+"-home:/bin/sh"))
+	put("group", extend("/etc/group", "smmta:x:2003:", "smmsp:x:2004:"))
 	put("etc-mail/service.switch", "hosts files\naliases files\n")
 	put("etc-mail/local-host-names", h.Name+"\n")
 	put("etc-mail/aliases", "postmaster: root\n")
@@ -130,13 +132,28 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("etc-mail/sendmail.cf", cf)
 }
 
+// extend is this machine's file of accounts with these in it, where it has none of that name. Sendmail and sshd may
+// be unpacked alone, without the accounts that their packages make.
+func extend(path string, lines ...string) string {
+	data, _ := os.ReadFile(path)
+	text := string(data)
+	for _, line := range lines {
+		name, _, _ := strings.Cut(line, ":")
+		if !strings.Contains("\n"+text, "\n"+name+":") {
+			text += line + "\n"
+		}
+	}
+	return text
+}
+
 // Names are the hosts that know each other.
 var Names = map[string]string{"10.99.0.1": "mail-a.example.test", "10.99.0.2": "mail-b.example.test"}
 
 const setup = `set -e
 d=$1; hostname "$2"
+[ -d /etc/mail ] || { mkdir -p $d/etc/mail; mount -t overlay overlay -o lowerdir=$d/etc:/etc /etc; }
 mount --bind $d/etc-mail /etc/mail
-for f in hosts resolv.conf passwd nsswitch.conf; do mount --bind $d/$f /etc/$f; done
+for f in hosts resolv.conf passwd group nsswitch.conf; do mount --bind $d/$f /etc/$f; done
 mount --bind $d/run /run
 mount --bind $d/var /var
 mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev

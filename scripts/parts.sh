@@ -1,0 +1,127 @@
+#!/bin/sh
+# Runs a command with the real parts that the tests and the demonstration use: sendmail, sshd, mandoc and others.
+#   parts.sh COMMAND [ARG...]            all of them
+#   parts.sh -only sendmail COMMAND...   sendmail alone
+# What the machine has is used as it is. What it lacks is downloaded from its own Debian archive into ./parts and
+# unpacked there: nothing is installed, replaced, configured or started, and no root is needed for it.
+# As root the command then runs in a mount namespace of its own, where ./parts lies over /usr. Otherwise it finds
+# the parts by PATH and LD_LIBRARY_PATH. Where a part cannot be had, the command runs without it.
+set -u
+top=$(cd "$(dirname "$0")/.." && pwd -P)
+parts=$top/parts
+only=''
+if [ "${1:-}" = -over ]; then # in a mount namespace of our own
+	shift
+	below=$(awk '$2 ~ "^/usr/" {print $2}' /proc/self/mounts)
+	n=0
+	for m in $below; do # what is mounted below /usr stays visible
+		n=$((n + 1))
+		mkdir -p "$parts/mnt/$n" && mount --rbind "$m" "$parts/mnt/$n" || exit 1
+	done
+	(cd "$parts/root" && mount -t overlay overlay -o lowerdir=usr:/usr /usr) || exit 1
+	n=0
+	for m in $below; do
+		n=$((n + 1))
+		mount --rbind "$parts/mnt/$n" "$m" || exit 1
+	done
+	exec "$@"
+fi
+if [ "${1:-}" = -only ]; then only=$2; shift 2; fi
+
+missing=''
+need() { # group, package, programs or files that it brings; one of them is enough
+	[ -z "$only" ] || [ "$only" = "$1" ] || return 0
+	for p in $(echo "$3" | tr : ' '); do
+		case $p in
+		/*) [ -e "$p" ] && return ;;
+		*) command -v "$p" >/dev/null 2>&1 && return ;;
+		esac
+	done
+	missing="$missing $2"
+}
+need sendmail sendmail-bin /usr/libexec/sendmail/sendmail
+need test sendmail-cf /usr/share/sendmail/cf/m4/cf.m4
+need test m4 m4
+need test openssl openssl
+need test iproute2 ip
+need test strace strace
+need test shellcheck shellcheck
+need test busybox busybox
+need test bmake bmake
+need test mandoc mandoc
+need test openssh-server /usr/sbin/sshd
+need test openssh-client ssh
+if [ "$(id -u)" = 0 ]; then # these find their own files only below /usr
+	need test git git
+	need test gcc gcc:cc
+	need test libc6-dev /usr/include/stdlib.h
+fi
+[ -n "$missing" ] || exec "$@"
+
+# apt-get, with lists of our own where the machine's are missing or too old. Only the machine's package status is read.
+lists=''
+apt() {
+	if [ -n "$lists" ]; then
+		LC_ALL=C apt-get -qq -o Dir::State::lists="$parts/lists" -o Dir::Cache="$parts/cache" -o Debug::NoLocking=1 "$@"
+	else
+		LC_ALL=C apt-get -qq -o Debug::NoLocking=1 "$@"
+	fi
+}
+
+# download: what apt-get would install for $missing, in the versions of its lists
+download() {
+	# shellcheck disable=SC2086
+	wanted=$(apt -s --no-install-recommends install $missing 2>"$parts/apt.err" |
+		sed -n 's/^Inst \([^ ]*\) \(\[[^]]*\] \)\{0,1\}(\([^ ]*\) .*/\1=\3/p')
+	[ -n "$wanted" ] || return 1
+	# shellcheck disable=SC2086
+	(cd "$parts/deb" && apt download $wanted) >/dev/null 2>>"$parts/apt.err"
+}
+
+fetch() {
+	if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1; then
+		echo "apt-get and dpkg-deb are needed to unpack parts, and are not here" >&2
+		return 1
+	fi
+	echo "unpacking into ./parts, for this project alone:$missing" >&2
+	rm -rf "$parts"
+	mkdir -p "$parts/deb" "$parts/lists/partial" "$parts/cache/archives/partial" "$parts/new" "$parts/root/usr/sbin" || return 1
+	if ! download; then
+		lists=own
+		apt update >/dev/null 2>"$parts/apt.err"
+		if ! download; then cat "$parts/apt.err" >&2; return 1; fi
+	fi
+	for deb in "$parts"/deb/*.deb; do
+		dpkg-deb -x "$deb" "$parts/new" || return 1
+	done
+	for d in bin sbin lib lib32 lib64 libx32; do # as on a system where these are links into /usr
+		[ -d "$parts/new/$d" ] || continue
+		mkdir -p "$parts/new/usr/$d" && cp -a "$parts/new/$d/." "$parts/new/usr/$d/" || return 1
+	done
+	cp -a "$parts/new/usr/." "$parts/root/usr/" || return 1
+	find "$parts/root" -type f -perm /6000 -exec chmod ug-s {} + # nobody else on the machine gets more rights by them
+	rm -rf "$parts/deb" "$parts/new" "$parts/lists" "$parts/cache" "$parts/apt.err"
+	if [ -e "$parts/root/usr/libexec/sendmail/sendmail" ]; then # what the package leaves to Debian's alternatives
+		ln -sf /usr/libexec/sendmail/sendmail "$parts/root/usr/sbin/sendmail"
+	fi
+	echo "$missing" >"$parts/have"
+}
+
+if [ "$(cat "$parts/have" 2>/dev/null)" != "$missing" ]; then
+	case "$(cat "$parts/have" 2>/dev/null) " in
+	*"$missing "*) ;; # unpacked for more than is asked now
+	*) fetch || { echo "could not unpack$missing: what needs it is left out" >&2; exec "$@"; } ;;
+	esac
+fi
+
+export MAILCERTD_PARTS="$parts/root"
+self=$top/scripts/parts.sh
+if [ "$(id -u)" = 0 ] && unshare -m --propagation private sh "$self" -over true >/dev/null 2>&1; then
+	exec unshare -m --propagation private sh "$self" -over "$@"
+fi
+for d in "$parts"/root/usr/lib "$parts"/root/usr/lib/*-linux-gnu*; do
+	LD_LIBRARY_PATH=$d${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done
+export LD_LIBRARY_PATH MAKESYSPATH="$parts/root/usr/share/bmake/mk-bmake"
+export PATH="$PATH:$parts/root/usr/sbin:$parts/root/usr/bin"
+exec "$@"
