@@ -61,6 +61,6 @@ deinstall:
 	rm -f $(TO)/share/man/man5/mailcertd.yaml.5 $(TO)/share/man/man8/mailcertd.8
 
 clean:
-	rm -rf bin demo dist parts
+	rm -rf bin demo dist .parts
 
 .PHONY: all build run test lint bench fuzz dist port install deinstall clean

@@ -2,13 +2,13 @@
 # Runs a command with the real parts that the tests and the demonstration use: sendmail, sshd, mandoc and others.
 #   parts.sh COMMAND [ARG...]            all of them
 #   parts.sh -only sendmail COMMAND...   sendmail alone
-# What the machine has is used as it is. What it lacks is downloaded from its own Debian archive into ./parts and
+# What the machine has is used as it is. What it lacks is downloaded from its own Debian archive into .parts and
 # unpacked there: nothing is installed, replaced, configured or started, and no root is needed for it.
-# As root the command then runs in a mount namespace of its own, where ./parts lies over /usr. Otherwise it finds
+# As root the command then runs in a mount namespace of its own, where .parts lies over /usr. Otherwise it finds
 # the parts by PATH and LD_LIBRARY_PATH. Where a part cannot be had, the command runs without it.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd -P)
-parts=$top/parts
+parts=$top/.parts # with a dot: the go command looks into no such directory
 only=''
 if [ "${1:-}" = -over ]; then # in a mount namespace of our own
 	shift
@@ -22,7 +22,7 @@ if [ "${1:-}" = -over ]; then # in a mount namespace of our own
 	n=0
 	for m in $below; do
 		n=$((n + 1))
-		mount --rbind "$parts/mnt/$n" "$m" || exit 1
+		mount --move "$parts/mnt/$n" "$m" || exit 1
 	done
 	exec "$@"
 fi
@@ -83,7 +83,7 @@ fetch() {
 		echo "apt-get and dpkg-deb are needed to unpack parts, and are not here" >&2
 		return 1
 	fi
-	echo "unpacking into ./parts, for this project alone:$missing" >&2
+	echo "unpacking into .parts, for this project alone:$missing" >&2
 	rm -rf "$parts"
 	mkdir -p "$parts/deb" "$parts/lists/partial" "$parts/cache/archives/partial" "$parts/new" "$parts/root/usr/sbin" || return 1
 	if ! download; then
