@@ -13,6 +13,7 @@ import (
 // A machine whose owner runs another mail server: sendmail's files are hidden, apt-get believes that the other one is
 // installed, and its program has sendmail's name.
 const otherMailServer = `set -e
+hostname mail.example.test # sendmail waits a minute on a host without a domain
 awk -v RS= -v ORS='\n\n' '!/^Package: sendmail-bin\n/' /var/lib/dpkg/status >"$1/status"
 cat >>"$1/status" <<END
 Package: theirs
@@ -60,7 +61,7 @@ func TestParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-c", otherMailServer, "_", dir).CombinedOutput()
+	b, err := exec.Command("unshare", "-m", "-u", "--propagation", "private", "sh", "-c", otherMailServer, "_", dir).CombinedOutput()
 	out := string(b)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
