@@ -63,7 +63,7 @@ func (p *page) life(label string, from, to time.Time, due *time.Time, verb strin
 	switch {
 	case !p.now.Before(to):
 		with = red
-	case p.now.Before(from), to.Sub(p.now) < soon:
+	case p.now.Before(from), endsWithin(from, to, soon, p.now):
 		with = yellow
 	}
 	room := p.width - labelWidth

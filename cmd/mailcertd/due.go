@@ -55,6 +55,7 @@ type dueFacts struct {
 // issuedFact is a row of the CA's database.
 type issuedFact struct {
 	ca.Listed
+	begins  time.Time // its notBefore; zero: not known
 	renewal time.Time // when its host asks for the next one; zero: it does not
 }
 
@@ -70,7 +71,7 @@ func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config,
 	now := time.Now()
 	f := dueFacts{Config: cfg, Result: r}
 	for _, l := range ca.List(r.Observed.CA, now) {
-		f.issued = append(f.issued, issuedFact{l, renewsItself(cfg, r.Observed.CA, l)})
+		f.issued = append(f.issued, issuedOf(cfg, r.Observed.CA, l, now.Add(time.Duration(days)*day)))
 	}
 	if probe && askable(r) {
 		for _, s := range k.Serves(ctx, r) {
@@ -102,21 +103,31 @@ func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config,
 	return nil
 }
 
-// renewsItself is when an enrolled host asks for its next certificate, if it
-// follows the same configuration as this one.
-func renewsItself(cfg config.Config, o ca.Observed, l ca.Listed) time.Time {
-	if len(l.Names) == 0 || ca.Find(o.Members, l.Names[0]) == nil {
-		return time.Time{}
-	}
+// issuedOf adds to a row of the database what its certificate says: when it
+// begins and, for that of an enrolled host, when the host asks for the next one,
+// if it follows the same configuration as this one. What ends after until is not
+// opened: nobody is told of it.
+func issuedOf(cfg config.Config, o ca.Observed, l ca.Listed, until time.Time) issuedFact {
+	f := issuedFact{Listed: l}
 	serial, ok := new(big.Int).SetString(l.Serial, 16)
-	if !ok {
-		return time.Time{}
+	if !ok || l.Status == "revoked" || l.Expires.After(until) {
+		return f
 	}
 	cs := pki.ReadCertFile(ca.CertificateFile(o, serial)).Certs
 	if len(cs) == 0 {
-		return time.Time{}
+		return f
 	}
-	return plan.RenewalDue(cs[0], l.Names[0], cfg.Validity.RenewBefore)
+	f.begins = cs[0].NotBefore
+	if len(l.Names) > 0 && ca.Find(o.Members, l.Names[0]) != nil {
+		f.renewal = plan.RenewalDue(cs[0], l.Names[0], cfg.Validity.RenewBefore)
+	}
+	return f
+}
+
+// endsWithin says that an end is near enough to be told to somebody who looks so
+// far ahead: within that time, and in the last part of the life.
+func endsWithin(from, end time.Time, within time.Duration, now time.Time) bool {
+	return !now.Before(plan.WarnFrom(from, end, within))
 }
 
 // askable says that a sendmail with our files may be asked what it serves.
@@ -126,9 +137,9 @@ func askable(r keeper.Result) bool {
 
 // due decides what needs a person: errors first, then what ends within days.
 func due(f dueFacts, days int, now time.Time) []dueRow {
-	within := now.Add(time.Duration(days) * 24 * time.Hour)
+	within := time.Duration(days) * 24 * time.Hour
 	var rows []dueRow
-	for _, of := range []func(dueFacts, time.Time, time.Time) []dueRow{hostDue, sendmailDue, authorityDue, issuedDue} {
+	for _, of := range []func(dueFacts, time.Duration, time.Time) []dueRow{hostDue, sendmailDue, authorityDue, issuedDue} {
 		rows = append(rows, of(f, within, now)...)
 	}
 	rows = append(rows, problemsDue(f, rows)...)
@@ -168,7 +179,7 @@ func problemsDue(f dueFacts, told []dueRow) (rows []dueRow) {
 }
 
 // hostDue is about the certificate of this host.
-func hostDue(f dueFacts, within, now time.Time) []dueRow {
+func hostDue(f dueFacts, within time.Duration, now time.Time) []dueRow {
 	p := f.Plan
 	name := or(p.Facts.Name, f.Observed.Certs.Cert.Node.Path)
 	var rows []dueRow
@@ -189,7 +200,7 @@ func hostDue(f dueFacts, within, now time.Time) []dueRow {
 	end, own := cs[0].NotAfter.UTC(), p.Facts.Owner == plan.Ours || p.Facts.Owner == plan.Interim
 	row := dueRow{Severity: plan.Warning, What: "host", Name: name, Ends: &end}
 	switch {
-	case end.After(within):
+	case !endsWithin(cs[0].NotBefore, end, within, now):
 		return rows
 	case f.Issuer.Kind == config.IssuerNone:
 		row.Text = "mailcertd does not renew it (issuer is none): `mailcertd install FILE` brings the next one"
@@ -221,7 +232,7 @@ func lastFailure(f dueFacts) string {
 }
 
 // sendmailDue is about the sendmail that should serve it, and others who use it.
-func sendmailDue(f dueFacts, _, now time.Time) []dueRow {
+func sendmailDue(f dueFacts, _ time.Duration, now time.Time) []dueRow {
 	var rows []dueRow
 	say := func(what, name, text string) {
 		rows = append(rows, dueRow{Severity: plan.Error, What: what, Name: name, Text: text})
@@ -258,9 +269,9 @@ func sendmailDue(f dueFacts, _, now time.Time) []dueRow {
 }
 
 // authorityDue is about the CA and its revocation lists.
-func authorityDue(f dueFacts, within, now time.Time) []dueRow {
+func authorityDue(f dueFacts, within time.Duration, now time.Time) []dueRow {
 	if f.Issuer.Kind == config.IssuerSSH {
-		if cs := f.Observed.Accepted; len(cs) > 0 && cs[0].NotAfter.Before(within) {
+		if cs := f.Observed.Accepted; len(cs) > 0 && endsWithin(cs[0].NotBefore, cs[0].NotAfter, within, now) {
 			return []dueRow{ending("CA", pki.OneLine(cs[0].RawSubject), cs[0].NotAfter, now,
 				"the CA at "+f.Issuer.SSH.Target+" has shown no next generation yet")}
 		}
@@ -272,11 +283,12 @@ func authorityDue(f dueFacts, within, now time.Time) []dueRow {
 		return nil
 	}
 	var rows []dueRow
+	ends := endsWithin(c.NotBefore, c.NotAfter, within, now)
 	next := plan.GenerationDue(c.NotBefore, c.NotAfter)
 	switch {
-	case c.NotAfter.Before(within) && o.HasNext():
+	case ends && o.HasNext():
 		rows = append(rows, ending("CA", o.Dir.Path, c.NotAfter, now, "its next generation is not in force yet: `mailcertd ca show` says whom it waits for"))
-	case c.NotAfter.Before(within) || now.After(next) && !o.HasNext():
+	case ends || now.After(next) && !o.HasNext():
 		rows = append(rows, ending("CA", o.Dir.Path, c.NotAfter, now, "its next generation has been due since "+next.Local().Format("2006-01-02")+": `mailcertd ca rollover` makes it"))
 	}
 	crl := o.CRL
@@ -298,7 +310,7 @@ func ending(what, name string, end, now time.Time, text string) dueRow {
 // issuedDue is about what this host's CA issued for others. A certificate with
 // a later one for the same name is replaced, and one that ended longer ago than
 // people look ahead is given up.
-func issuedDue(f dueFacts, within, now time.Time) []dueRow {
+func issuedDue(f dueFacts, within time.Duration, now time.Time) []dueRow {
 	latest := map[string]*big.Int{}
 	number := func(l issuedFact) *big.Int {
 		n, _ := new(big.Int).SetString(l.Serial, 16)
@@ -320,7 +332,7 @@ func issuedDue(f dueFacts, within, now time.Time) []dueRow {
 		}
 		last := latest[strings.ToLower(l.Names[0])]
 		switch {
-		case n.Cmp(last) < 0, l.Expires.After(within), now.Sub(l.Expires) > within.Sub(now):
+		case n.Cmp(last) < 0, !endsWithin(l.begins, l.Expires, within, now), now.Sub(l.Expires) > within:
 			continue
 		case !l.renewal.IsZero() && now.Before(l.renewal):
 			continue

@@ -25,10 +25,10 @@ func TestDue(t *testing.T) {
 	cert := func(from, to int) *x509.Certificate {
 		return &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: day(from), NotAfter: day(to)}
 	}
-	issued := func(serial, status, name string, ends int, renewal time.Time) issuedFact {
-		return issuedFact{ca.Listed{Serial: serial, Status: status, Names: []string{name}, Expires: day(ends)}, renewal}
-	}
 	var never time.Time
+	issued := func(serial, status, name string, ends int, renewal time.Time) issuedFact {
+		return issuedFact{ca.Listed{Serial: serial, Status: status, Names: []string{name}, Expires: day(ends)}, never, renewal}
+	}
 	for _, c := range []struct {
 		name   string
 		change func(*dueFacts)
@@ -52,11 +52,32 @@ func TestDue(t *testing.T) {
 			f.Plan.Facts.Due = day(-90)
 		}, []string{"error host a.example"}},
 		{"foreign", func(f *dueFacts) {
-			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-60, 30)}
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-90, 30)}
 			f.Plan.Facts.Owner, f.Plan.Facts.Due = plan.Foreign, never
 		}, []string{"warning host a.example"}},
+		{"foreign, made today for six days", func(f *dueFacts) {
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(0, 6)}
+			f.Plan.Facts.Owner, f.Plan.Facts.Due = plan.Foreign, never
+		}, nil},
+		{"foreign, a day of six is left", func(f *dueFacts) {
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-5, 1)}
+			f.Plan.Facts.Owner, f.Plan.Facts.Due = plan.Foreign, never
+		}, []string{"warning host a.example"}},
+		{"foreign, 29 of 90 days are left", func(f *dueFacts) {
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-61, 29)}
+			f.Plan.Facts.Owner, f.Plan.Facts.Due = plan.Foreign, never
+		}, nil},
+		{"foreign, 22 of 90 days are left", func(f *dueFacts) {
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-68, 22)}
+			f.Plan.Facts.Owner, f.Plan.Facts.Due = plan.Foreign, never
+		}, []string{"warning host a.example"}},
+		{"a young CA that lives for thirty days", func(f *dueFacts) { f.Observed.CA.Current.Cert = cert(-1, 29) }, nil},
+		{"issued: fresh for six days, and a day left of six", func(f *dueFacts) {
+			f.issued = []issuedFact{issued("02", "valid", "b.example", 6, never), issued("03", "valid", "c.example", 1, never)}
+			f.issued[0].begins, f.issued[1].begins = now, day(-5)
+		}, []string{"warning issued c.example"}},
 		{"issuer none, ours by its digest", func(f *dueFacts) {
-			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-60, 29)}
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-90, 29)}
 			f.Plan.Facts.Due, f.Issuer.Kind = day(1), config.IssuerNone
 		}, []string{"warning host a.example"}},
 		{"not offered", func(f *dueFacts) { f.Plan.Facts.Offered = false }, []string{"error host a.example"}},
@@ -122,7 +143,7 @@ func TestDue(t *testing.T) {
 			f.Plan.Problems = []plan.Problem{{Reason: plan.CAEnded, Severity: plan.Error, Path: "/etc/mail/CA"}}
 		}, []string{"error ca-ended /etc/mail/CA"}},
 		{"errors come first", func(f *dueFacts) {
-			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-60, 30)}
+			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-90, 30)}
 			f.Plan.Facts.Owner = plan.Foreign
 			f.Plan.State.Debt = &state.Debt{Attempts: 1}
 		}, []string{"error sendmail pickup", "warning host a.example"}},

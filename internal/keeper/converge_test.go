@@ -22,14 +22,22 @@ import (
 // foreign is a pair of somebody else's CA.
 type foreign struct{ key, cert, ca []byte }
 
-func makeForeign(t testing.TB, now time.Time) foreign {
+func makeForeign(t testing.TB, now time.Time) foreign { return makeForeignFor(t, now, 365) }
+
+// makeForeignFor makes one that ends in so many days and has begun just now, or
+// a month ago where it lives for a year and more.
+func makeForeignFor(t testing.TB, now time.Time, days int) foreign {
 	t.Helper()
+	from := now
+	if days >= 365 {
+		from = now.AddDate(0, -1, 0)
+	}
 	pair := func(cn string, parent *x509.Certificate, signer any) (*x509.Certificate, any, []byte) {
 		k, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: cn}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(1, 0, 0),
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: cn}, NotBefore: from, NotAfter: now.AddDate(0, 0, days),
 			IsCA: parent == nil, BasicConstraintsValid: true, DNSNames: []string{name}}
 		if parent == nil {
 			parent, signer = tmpl, k

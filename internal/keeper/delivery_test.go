@@ -216,13 +216,20 @@ func TestDeliveryInPieces(t *testing.T) {
 func TestForeignExpiry(t *testing.T) {
 	for _, c := range []struct {
 		yaml string
-		want []int // days before the end on which a line is logged
+		life int   // days
+		want []int // whole days before the end on which a line is logged
 	}{
-		{"issuer: none", []int{30, 14, 7, 3, 1, 0}},
-		{"issuer: none\nvalidity: {warn_days: [20, 4]}", []int{20, 4, 3, 2, 1, 0}},
+		{"issuer: none", 3650, []int{30, 14, 7, 3, 1, 0}},
+		{"issuer: none", 365, []int{30, 14, 7, 3, 1, 0}},
+		{"issuer: none\nvalidity: {warn_days: [20, 4]}", 365, []int{20, 4, 3, 2, 1, 0}},
+		// Not before the last quarter, where the renewal should have happened.
+		{"issuer: none", 90, []int{22, 14, 7, 3, 1, 0}},
+		{"issuer: none", 45, []int{11, 7, 3, 1, 0}},
+		{"issuer: none", 6, []int{1, 1, 0}},
+		{"issuer: none", 1, []int{0, 0}},
 	} {
 		s := newSite(t, c.yaml)
-		s.put(makeForeign(t, s.now))
+		s.put(makeForeignFor(t, s.now, c.life))
 		s.settle(plan.Wish{})
 		end := s.leaf().NotAfter
 		var got []int
@@ -243,7 +250,7 @@ func TestForeignExpiry(t *testing.T) {
 			s.now = next
 		}
 		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: told %v days before the end, want %v", c.yaml, got, c.want)
+			t.Errorf("%s, %d days: told %v days before the end, want %v", c.yaml, c.life, got, c.want)
 		}
 	}
 }

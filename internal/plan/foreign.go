@@ -66,8 +66,9 @@ func (a *assessment) reportBlocked(p *Plan, n durable.Node) {
 		Hint: "move it away; mailcertd does not delete it"})
 }
 
-// expiry reports certificates that end, at the configured days and daily in
-// the last one, and sets the time of the next such look.
+// expiry reports certificates that end, at the configured days but not before
+// the last quarter of their life, daily from the last of these on, and sets the
+// time of the next such look.
 func (a *assessment) expiry(p *Plan) {
 	if a.leaf == nil || p.has(Obtain) || replacesLeaf(p) {
 		return
@@ -87,29 +88,33 @@ func (a *assessment) expiry(p *Plan) {
 		return
 	}
 	p.lookAt(a.leaf.NotAfter, "certificate ends")
-	var threshold int
-	days := a.cfg.Validity.WarnDays // descending
-	for _, d := range days {
-		at := a.leaf.NotAfter.Add(-time.Duration(d) * 24 * time.Hour)
+	const aDay = 24 * time.Hour
+	var before time.Duration // of the last warning that is past
+	daily := false
+	for i, d := range a.cfg.Validity.WarnDays { // descending
+		at := WarnFrom(a.leaf.NotBefore, a.leaf.NotAfter, time.Duration(d)*aDay)
 		if a.now.Before(at) {
 			p.lookAt(at, "certificate ends soon")
 			break
 		}
-		threshold = d
+		before, daily = a.leaf.NotAfter.Sub(at), i == len(a.cfg.Validity.WarnDays)-1
 	}
-	if threshold == 0 {
+	if before == 0 {
 		return
 	}
-	if threshold == days[len(days)-1] { // nobody is told again later: daily from here on
-		threshold = int((left + 24*time.Hour - 1) / (24 * time.Hour))
-		p.lookAt(a.leaf.NotAfter.Add(-time.Duration(threshold-1)*24*time.Hour), "certificate ends soon")
+	if daily { // nobody is told again later
+		before = left
+	}
+	days := int((before + aDay - 1) / aDay)
+	if daily && days > 1 {
+		p.lookAt(a.leaf.NotAfter.Add(-time.Duration(days-1)*aDay), "certificate ends soon")
 	}
 	sev := Warning
-	if left <= 24*time.Hour {
+	if grave(a.leaf, left) {
 		sev = Error
 	}
 	p.report(Problem{Reason: reason, Severity: sev, Path: certPath(a),
-		Text: fmt.Sprintf("ends on %s, in less than %d day(s)", day(a.leaf.NotAfter), threshold)})
+		Text: fmt.Sprintf("ends on %s, in less than %d day(s)", day(a.leaf.NotAfter), days)})
 }
 
 func replacesLeaf(p *Plan) bool {
