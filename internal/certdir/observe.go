@@ -7,9 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -200,22 +198,7 @@ func (c *Cache) trust(dir string) (durable.Node, []CertEntry) {
 	return n, out
 }
 
-func entries(dir string) ([]string, error) {
-	f, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(maxEntries)
-	sort.Strings(names)
-	if len(names) > 0 || err == nil {
-		return names, nil
-	}
-	if strings.Contains(err.Error(), "EOF") {
-		return nil, nil
-	}
-	return nil, err
-}
+func entries(dir string) ([]string, error) { return durable.Names(dir, maxEntries) }
 
 // parents are the directories above path, nearest first, up to the root.
 func parents(path string) []durable.Node {

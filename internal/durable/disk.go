@@ -54,6 +54,8 @@ func (d *Disk) Points() int64 { return d.n.Load() }
 func (d *Disk) Mkdir(path string, mode fs.FileMode) error {
 	if n := Look(path); n.IsDir {
 		return nil
+	} else if n.Err != nil {
+		return n.Err
 	}
 	if err := d.point("mkdir", path); err != nil {
 		return err
@@ -61,10 +63,14 @@ func (d *Disk) Mkdir(path string, mode fs.FileMode) error {
 	if err := os.Mkdir(path, 0o700); err != nil {
 		return err
 	}
-	if err := d.own(path, mode); err != nil {
-		return err
+	err := d.own(path, mode)
+	if err == nil {
+		err = d.SyncDir(filepath.Dir(path))
 	}
-	return d.SyncDir(filepath.Dir(path))
+	if err != nil {
+		_ = os.Remove(path) // else the next one finds it there, and never gives it its mode or syncs it
+	}
+	return err
 }
 
 // MkdirAll makes path and what is missing above it; path gets mode, the
@@ -72,6 +78,8 @@ func (d *Disk) Mkdir(path string, mode fs.FileMode) error {
 func (d *Disk) MkdirAll(path string, mode fs.FileMode) error {
 	if n := Look(path); n.IsDir {
 		return nil
+	} else if n.Err != nil {
+		return n.Err
 	}
 	if parent := filepath.Dir(path); parent != path {
 		if err := d.MkdirAll(parent, 0o755); err != nil {
@@ -275,7 +283,7 @@ func (d *Disk) SyncDir(path string) error {
 	if err := d.point("syncdir", path); err != nil {
 		return err
 	}
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

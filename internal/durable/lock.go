@@ -24,7 +24,7 @@ type Locked struct{ f *os.File }
 // ErrLocked at once.
 func TryLock(path string) (*Locked, error) {
 	for {
-		f, err := os.Open(path)
+		f, err := openDir(path, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -43,7 +43,7 @@ func TryLock(path string) (*Locked, error) {
 		}
 		// While we opened it, somebody may have put another directory there.
 		mine, err1 := f.Stat()
-		there, err2 := os.Stat(path)
+		there, err2 := stat(path)
 		if err1 == nil && err2 == nil && os.SameFile(mine, there) {
 			return &Locked{f}, nil
 		}

@@ -6,12 +6,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Kind is what a directory entry itself is, without following links.
@@ -24,10 +20,13 @@ const (
 	Directory      // a directory
 	Link           // a symbolic link, wherever it leads
 	Other          // a FIFO, socket or device
+	// Unknown is an entry that could not be looked at: Err says why. It is never
+	// a missing one.
+	Unknown
 )
 
 func (k Kind) String() string {
-	return [...]string{"missing", "file", "directory", "symbolic link", "special file"}[k]
+	return [...]string{"missing", "file", "directory", "symbolic link", "special file", "unknown"}[k]
 }
 
 // Node is one name on disk as it was seen: what the entry is (lstat(2)) and,
@@ -37,11 +36,12 @@ type Node struct {
 	Path   string // the name that was looked at
 	Kind   Kind   // what the entry itself is
 	Target string // Link: the text of the link, else ""
-	// Resolved is the absolute path without any link in it, "" when nothing is there.
+	// Resolved is the absolute path without any link in it, "" when nothing is
+	// there or it could not be found out; Err then says why.
 	Resolved string
 
 	// What stat(2) says, through links; all zero when Exists is false.
-	Exists    bool        // false for a missing entry and for a dangling link
+	Exists    bool        // false for a missing entry, for a dangling link, and where Err says why nobody knows
 	IsDir     bool        // stat says directory
 	IsRegular bool        // stat says regular file
 	Mode      fs.FileMode // permission bits only (07777 in Unix terms: with setuid, setgid, sticky)
@@ -53,7 +53,8 @@ type Node struct {
 	Nlink     uint64
 
 	Data []byte // the content, when it was asked for and could be read; nil otherwise
-	// Err is why it could not be looked at or read; nil also for a missing entry.
+	// Err is why it could not be looked at or read, with the system's error number;
+	// nil also for a missing entry (ENOENT; ENOTDIR: what is above it is a file).
 	Err error
 }
 
@@ -63,42 +64,47 @@ var ErrTooLarge = errors.New("file is too large")
 // ErrNotRegular says that a name that should hold content is no regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
+// absent says that an error means "nothing is there". Every other one means that
+// it is not known what is there.
+func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
+
 // Look describes path without reading it.
 func Look(path string) Node {
 	n := Node{Path: path}
-	li, err := os.Lstat(path)
+	li, err := lstat(path)
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
-			n.Err = err
+		if !absent(err) {
+			n.Kind, n.Err = Unknown, err
 		}
 		return n
 	}
 	n.Kind = kindOf(li.Mode())
 	si := li
 	if n.Kind == Link {
-		if n.Target, err = os.Readlink(path); err != nil {
+		if n.Target, err = readlink(path); err != nil {
 			n.Err = err
 			return n
 		}
-		if si, err = os.Stat(path); err != nil {
-			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
+		if si, err = stat(path); err != nil {
+			if !absent(err) {
 				n.Err = err
 			}
 			return n
 		}
 	}
 	n.describe(si)
-	if r, err := filepath.EvalSymlinks(path); err == nil {
-		if r, err = filepath.Abs(r); err == nil {
-			n.Resolved = r
-		}
+	if r, err := Resolve(path); err == nil {
+		n.Resolved = r
+	} else if !absent(err) {
+		n.Err = err
 	}
 	return n
 }
 
 // Read describes path and reads at most limit bytes of it, through links. It
 // never blocks on a FIFO and never reads a device: Err is then ErrNotRegular.
-// A larger file gives ErrTooLarge and no Data.
+// A larger file gives ErrTooLarge and no Data. A file that goes while it is
+// looked at is missing.
 func Read(path string, limit int64) Node {
 	n := Look(path)
 	if !n.Exists || n.Err != nil {
@@ -108,8 +114,11 @@ func Read(path string, limit int64) Node {
 		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
 		return n
 	}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	f, err := Open(path)
 	if err != nil {
+		if again := Look(path); absent(err) && !again.Exists {
+			return again
+		}
 		n.Err = err
 		return n
 	}
@@ -122,6 +131,10 @@ func Read(path string, limit int64) Node {
 	n.describe(si) // what was read is what is described
 	if !n.IsRegular {
 		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+		return n
+	}
+	if err := before("read", path); err != nil {
+		n.Err = err
 		return n
 	}
 	b := bytes.NewBuffer(make([]byte, 0, min(n.Size, limit)+bytes.MinRead))

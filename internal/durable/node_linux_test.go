@@ -55,8 +55,8 @@ func TestNodeKinds(t *testing.T) {
 		"missing":                {Missing, "", false, "", nil},
 		"missing/file":           {Missing, "", false, "", nil},
 		"file/x":                 {Missing, "", false, "", nil},
-		"nul\x00":                {Missing, "", false, "", syscall.EINVAL},
-		strings.Repeat("x", 300): {Missing, "", false, "", syscall.ENAMETOOLONG},
+		"nul\x00":                {Unknown, "", false, "", syscall.EINVAL},
+		strings.Repeat("x", 300): {Unknown, "", false, "", syscall.ENAMETOOLONG},
 	} {
 		n := Read(p(name), 4)
 		want := c.resolved

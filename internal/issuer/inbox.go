@@ -149,18 +149,7 @@ func Look(dir string, gid int, now time.Time) Box {
 	return b
 }
 
-func entries(dir string) ([]string, error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(maxNames)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return names, nil
-}
+func entries(dir string) ([]string, error) { return durable.NamesNoFollow(dir, maxNames) }
 
 // Owns says that an inbox has something of this name: a path relative to it.
 func Owns(rel string, isDir bool) bool {
@@ -191,7 +180,7 @@ func validID(id string) bool {
 
 func readSubmission(path, id string) Submission {
 	s := Submission{ID: id}
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	f, err := durable.OpenNoFollow(path)
 	if err != nil {
 		s.Err = err
 		return s
