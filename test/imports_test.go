@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -17,11 +18,11 @@ import (
 // allowed are the rooms that each room may use: the direction of the house,
 // see ARCHITECTURE.md. Nothing else, and no circles.
 var allowed = map[string][]string{
-	"durable": {}, "pki": {}, "dh": {}, "watch": {},
-	"state": {"durable"}, "certdir": {"durable", "pki"}, "ca": {"durable", "pki"}, "mta": {"durable", "pki"},
-	"config": {"pki", "dh"}, "issuer": {"durable", "pki"},
+	"durable": {}, "pki": {}, "dh": {}, "watch": {}, "command": {},
+	"state": {"durable"}, "certdir": {"durable", "pki"}, "ca": {"durable", "pki"}, "mta": {"command", "durable", "pki"},
+	"config": {"pki", "dh"}, "issuer": {"command", "durable", "pki"},
 	"plan":   {"ca", "certdir", "config", "dh", "durable", "issuer", "mta", "pki", "state"},
-	"keeper": {"ca", "certdir", "config", "dh", "durable", "issuer", "mta", "pki", "plan", "state"},
+	"keeper": {"ca", "certdir", "command", "config", "dh", "durable", "issuer", "mta", "pki", "plan", "state"},
 	"rcd":    {"watch"},
 }
 
@@ -98,5 +99,24 @@ func TestNoClock(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// One room runs other programs, so that each has bounds.
+func TestOneRoomRunsPrograms(t *testing.T) {
+	for _, dir := range []string{"../internal", "../cmd"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "/command/") {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if bytes.Contains(data, []byte("exec.Command")) {
+				t.Errorf("%s runs a program by itself, not with internal/command", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"mailcertd/internal/command"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
 )
@@ -71,11 +72,9 @@ func rcConf(ctx context.Context, name string) string {
 	if err != nil {
 		return ""
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "-niq", name).Output()
+	said, err := command.Command{Argv: []string{path, "-niq", name}, Patience: 5 * time.Second}.Run(ctx)
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(string(out))
+	return strings.TrimSpace(string(said.Out))
 }

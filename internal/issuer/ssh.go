@@ -1,14 +1,13 @@
 package issuer
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
+
+	"mailcertd/internal/command"
 )
 
 // SSH reaches the CA's host with the system's ssh(1).
@@ -55,55 +54,24 @@ func (s SSH) Ask(ctx context.Context, request []byte) ([]byte, error) {
 	if patience == 0 {
 		patience = DefaultPatience
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	program := s.Program
 	if program == "" {
 		program = "ssh"
 	}
-	cmd := exec.CommandContext(ctx, program, s.arguments()...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is ours to handle
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = 2 * time.Second
-	cmd.Stdin = bytes.NewReader(request)
-	out, said := &limited{most: MaxReply + 1}, &limited{most: 4 << 10}
-	cmd.Stdout, cmd.Stderr = out, said
-	err := cmd.Run()
+	out, err := command.Command{Argv: append([]string{program}, s.arguments()...), Stdin: request, Patience: patience, Keep: MaxReply}.Run(ctx)
+	because := ""
+	if text := oneLine(strings.TrimSpace(string(out.Err[:min(len(out.Err), 4<<10)]))); text != "" {
+		because = ": " + text
+	}
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, fmt.Errorf("%s does not answer within %s%s", s.Target, patience, said.because())
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case errors.Is(err, command.ErrTime):
+		return nil, fmt.Errorf("%s does not answer within %s%s", s.Target, patience, because)
 	case err != nil: // whatever came before that: nobody says that it is whole
-		return nil, fmt.Errorf("%s %s: %w%s", program, s.Target, err, said.because())
-	case out.full:
+		return nil, fmt.Errorf("%s: %w%s", s.Target, err, because)
+	case out.Cut:
 		return nil, fmt.Errorf("%s answers with more than %d bytes", s.Target, MaxReply)
 	}
-	return out.data, nil
-}
-
-// limited keeps the first bytes of what is written and drops the rest.
-type limited struct {
-	data []byte
-	most int
-	full bool
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	room := l.most - len(l.data)
-	if len(p) > room {
-		l.full = true
-		l.data = append(l.data, p[:room]...)
-		return len(p), nil
-	}
-	l.data = append(l.data, p...)
-	return len(p), nil
-}
-
-func (l *limited) because() string {
-	text := oneLine(strings.TrimSpace(string(l.data)))
-	if text == "" {
-		return ""
-	}
-	return ": " + text
+	return out.Out, nil
 }

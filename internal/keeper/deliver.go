@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"mailcertd/internal/command"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/plan"
@@ -260,7 +259,7 @@ func (k *Keeper) startAgain(ctx context.Context, r *Result, st *state.State) (*P
 	st.Debt = &d
 	k.remember(before, *st)
 	defer k.working("sendmail is gone after its HUP; starting it again", commandPatience+goneAfter)()
-	out, cerr := run(ctx, argv)
+	out, cerr := run(ctx, argv, commandPatience)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	ctx, cancel := context.WithTimeout(ctx, goneAfter)
@@ -287,28 +286,12 @@ func (k *Keeper) startAgain(ctx context.Context, r *Result, st *state.State) (*P
 // commandPatience bounds a configured command.
 const commandPatience = time.Minute
 
-// run starts a configured command without a shell, for commandPatience at most. What
-// it started itself ends with it when its time is up or ours is: nothing of it
-// stays behind a daemon that was stopped.
-func run(ctx context.Context, argv []string) (output error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, commandPatience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = time.Second // a daemon that keeps the pipe open is none of our business
-	out, err := cmd.CombinedOutput()
-	if ctx.Err() != nil && cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // who is left has had its second
-	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		err = nil
-	}
-	if text := strings.TrimSpace(string(out[:min(len(out), 400)])); text != "" {
+// run starts a configured command, for patience at most. output is what it
+// said, for a message; nil: nothing.
+func run(ctx context.Context, argv []string, patience time.Duration) (output error, err error) {
+	said, err := command.Command{Argv: argv, Patience: patience}.Run(ctx)
+	if text := said.Text(); text != "" {
 		output = fmt.Errorf("it said %q", text)
-	}
-	if err != nil {
-		err = fmt.Errorf("%s: %w", argv[0], err)
 	}
 	return output, err
 }

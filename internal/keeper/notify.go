@@ -50,9 +50,7 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 			continue
 		}
 		done := k.working("telling another program: "+line, k.o.NotifyFor)
-		limited, cancel := context.WithTimeout(ctx, k.o.NotifyFor)
-		out, err := run(limited, argv)
-		cancel()
+		out, err := run(ctx, argv, k.o.NotifyFor)
 		done()
 		if err != nil && ctx.Err() != nil { // shutting down is nobody's failure: it is owed as before
 			m[line] = d

@@ -1,11 +1,9 @@
 package mta
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailcertd/internal/command"
 	"mailcertd/internal/durable"
 )
 
@@ -211,36 +210,12 @@ const SanePatience = 90 * time.Second
 
 // SaneCF lets sendmail itself read a cf: `program -bt -C cf </dev/null`.
 func SaneCF(ctx context.Context, program, cf string) error {
-	ctx, cancel := context.WithTimeout(ctx, SanePatience)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-bt", "-C", cf)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &limited{&out}, &limited{&out}
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: sendmail -bt did not end within %s", cf, SanePatience)
-	}
+	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience, Keep: 4 << 10}.Run(ctx)
 	// sendmail complains of an unknown option and goes on, at -bt as at start.
 	if err != nil {
-		return fmt.Errorf("%s: sendmail -bt: %w: %s", cf, err, firstLine(out.String()))
+		return fmt.Errorf("%s: sendmail -bt: %w: %s", cf, err, said.FirstLine())
 	}
 	return nil
-}
-
-// limited keeps the first 4 KiB.
-type limited struct{ b *bytes.Buffer }
-
-func (l *limited) Write(p []byte) (int, error) {
-	if room := 4<<10 - l.b.Len(); room > 0 {
-		l.b.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line
 }
 
 // Hangup sends one HUP, after a last look that the pid is still this instance.

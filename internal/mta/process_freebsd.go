@@ -5,13 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"mailcertd/internal/command"
 )
 
 // lookAt asks sysctl(3) for the executable and ps(1) for start, jail and
@@ -25,11 +26,9 @@ func lookAt(ctx context.Context, pid int) (process, error) {
 	if raw, err := unix.SysctlRaw("kern.proc.pathname", pid); err == nil {
 		p.exe = string(bytes.TrimRight(raw, "\x00"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=", "-o", "lstart=")
-	cmd.Env = append(os.Environ(), "TZ=UTC", "LC_ALL=C")
-	out, err := cmd.Output()
+	said, err := command.Command{Argv: []string{"/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=", "-o", "lstart="},
+		Env: []string{"TZ=UTC", "LC_ALL=C"}, Patience: 10 * time.Second}.Run(ctx)
+	out := said.Out
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && len(bytes.TrimSpace(out)) == 0 {
 		return p, errNoProcess
