@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -50,7 +49,8 @@ type Generation struct {
 	Reason  string     `json:"reason"`
 	Foreign bool       `json:"foreign"` // holds a file that mailcertd did not make
 	Files   []Archived `json:"files"`
-	Damaged bool       `json:"-"` // no manifest that can be read
+	Damaged bool       `json:"-"` // it has no manifest, or one that makes no sense
+	Err     error      `json:"-"` // why its manifest could not be read; nothing is known of it then
 }
 
 // Archive is a directory of generations, 0700, every file in it 0600.
@@ -84,7 +84,7 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 		g.Files = append(g.Files, f)
 	}
 	for _, old := range gens {
-		if !old.Damaged && old.Foreign == g.Foreign && sameFiles(old.Files, g.Files) {
+		if !old.Damaged && old.Err == nil && old.Foreign == g.Foreign && sameFiles(old.Files, g.Files) {
 			if _, _, err := a.Load(old.ID); err == nil { // a copy that is damaged is none
 				return old.ID, nil
 			}
@@ -93,7 +93,9 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	if err := a.disk.MkdirAll(a.dir, 0o700); err != nil {
 		return "", err
 	}
-	g.ID = a.newID(g.When)
+	if g.ID, err = a.newID(g.When); err != nil {
+		return "", err
+	}
 	if err := a.disk.Mkdir(filepath.Join(a.dir, g.ID), 0o700); err != nil {
 		return "", err
 	}
@@ -123,12 +125,15 @@ func sameFiles(a, b []Archived) bool {
 	return true
 }
 
-func (a *Archive) newID(when time.Time) string {
+func (a *Archive) newID(when time.Time) (string, error) {
 	stamp := when.Format("20060102T150405Z")
 	for n := 1; ; n++ {
 		id := fmt.Sprintf("%s-%02d", stamp, n)
-		if Look(filepath.Join(a.dir, id)).Kind == Missing {
-			return id
+		switch there := Look(filepath.Join(a.dir, id)); {
+		case there.Err != nil:
+			return "", there.Err
+		case there.Kind == Missing:
+			return id, nil
 		}
 	}
 }
@@ -143,16 +148,16 @@ func (a *Archive) writeManifest(g Generation) error {
 
 // List gives all generations, newest first. A missing archive is empty.
 func (a *Archive) List() ([]Generation, error) {
-	entries, err := os.ReadDir(a.dir)
-	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+	names, err := Names(a.dir, 0)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
 	var out []Generation
-	for _, e := range entries {
-		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") {
-			out = append(out, a.manifest(e.Name()))
+	for _, name := range names {
+		if n := Look(filepath.Join(a.dir, name)); (n.Kind == Directory || n.Kind == Unknown) && !strings.HasPrefix(name, ".") {
+			out = append(out, a.manifest(name))
 		}
 	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].ID > out[j].ID })
@@ -162,6 +167,9 @@ func (a *Archive) List() ([]Generation, error) {
 func (a *Archive) manifest(id string) Generation {
 	n := Read(filepath.Join(a.dir, id, manifestName), 1<<20)
 	g := Generation{}
+	if n.Err != nil && !errors.Is(n.Err, ErrNotRegular) && !errors.Is(n.Err, ErrTooLarge) {
+		return Generation{ID: id, Err: n.Err, Reason: "its manifest could not be read"}
+	}
 	if n.Kind == Missing || n.Err != nil || json.Unmarshal(n.Data, &g) != nil || g.Version != 1 {
 		g = Generation{Damaged: true, Reason: "no manifest"}
 	}
@@ -176,6 +184,9 @@ func (a *Archive) Load(id string) (Generation, []Item, error) {
 		return Generation{}, nil, fmt.Errorf("%s: no archived generation %q", a.dir, id)
 	}
 	g := a.manifest(id)
+	if g.Err != nil {
+		return g, nil, g.Err
+	}
 	if g.Damaged {
 		return g, nil, fmt.Errorf("%s: has no manifest that can be read", filepath.Join(a.dir, id))
 	}
@@ -207,7 +218,10 @@ func (a *Archive) Load(id string) (Generation, []Item, error) {
 // leaves of it can be removed again.
 func (a *Archive) Remove(id string) error {
 	g, dir := a.manifest(id), filepath.Join(a.dir, id)
-	if entries, err := os.ReadDir(dir); err == nil && len(entries) == 0 { // a crash came before the rmdir
+	if g.Err != nil {
+		return g.Err
+	}
+	if names, err := Names(dir, 1); err == nil && len(names) == 0 { // a crash came before the rmdir
 		if err := a.disk.Remove(dir); err != nil {
 			return err
 		}
@@ -235,10 +249,13 @@ func (a *Archive) Remove(id string) error {
 // DropItem deletes one file of a generation of our own, such as a replaced
 // key. The manifest goes on naming it. What is gone already is no error.
 func (a *Archive) DropItem(id, name string) error {
-	if !Look(filepath.Join(a.dir, id)).IsDir {
-		return nil
+	if n := Look(filepath.Join(a.dir, id)); !n.IsDir {
+		return n.Err
 	}
 	g := a.manifest(id)
+	if g.Err != nil {
+		return g.Err
+	}
 	if g.Foreign || g.Damaged {
 		return fmt.Errorf("%s: %w", filepath.Join(a.dir, id), ErrForeign)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
@@ -74,13 +73,13 @@ func (s *Set) Unstage(name string) error {
 
 // tidy syncs the staging area, and removes it when it is empty.
 func (s *Set) tidy() error {
-	entries, err := os.ReadDir(s.staging())
+	names, err := Names(s.staging(), 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	if len(entries) > 0 {
+	if len(names) > 0 {
 		return s.disk.SyncDir(s.staging())
 	}
 	if err := s.disk.Remove(s.staging()); err != nil {
@@ -91,38 +90,48 @@ func (s *Set) tidy() error {
 
 // Pending is what an interrupted change left behind.
 type Pending struct {
-	Journal bool     // a complete journal: the change is committed and must be finished
-	Damaged bool     // a journal that cannot be read
-	Staged  []string // staged files, by name; the journal is not among them
-	Empty   bool     // a staging area with nothing in it
+	Journal bool // a complete journal: the change is committed and must be finished
+	Damaged bool // a journal whose content makes no sense
+	// Err is why it is not known whether a change is committed: the journal could not be read, or a newer version of
+	// mailcertd wrote it. Nothing may be changed in the directory then.
+	Err    error
+	Staged []string // staged files, by name; the journal is not among them
+	Empty  bool     // a staging area with nothing in it
 }
 
 // Pending looks at the staging area and changes nothing.
 func (s *Set) Pending() (Pending, error) {
 	var p Pending
-	entries, err := os.ReadDir(s.staging())
-	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+	names, err := Names(s.staging(), 0)
+	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
 	} else if err != nil {
 		return p, err
 	}
-	for _, e := range entries {
-		if e.Name() == journalName {
-			_, err := s.readJournal()
-			p.Journal, p.Damaged = err == nil, err != nil
+	for _, name := range names {
+		if name == journalName {
+			switch _, err := s.readJournal(); {
+			case err == nil:
+				p.Journal = true
+			case errors.Is(err, errDamaged):
+				p.Damaged = true
+			default:
+				p.Err = err
+			}
 			continue
 		}
-		p.Staged = append(p.Staged, strings.ReplaceAll(e.Name(), "%", "/"))
+		p.Staged = append(p.Staged, strings.ReplaceAll(name, "%", "/"))
 	}
 	sort.Strings(p.Staged)
-	p.Empty = len(entries) == 0
+	p.Empty = len(names) == 0
 	return p, nil
 }
 
 // Recovered says what Recover did.
 type Recovered struct {
-	Finished bool     // a committed change was rolled forward
-	Deleted  []string // staged files that no committed change needs
+	Finished  bool     // a committed change was rolled forward
+	Abandoned bool     // a committed change was given up before its first step: a staged file was damaged
+	Deleted   []string // staged files that no committed change needs
 }
 
 // Recover finishes a committed change and clears away everything else in the
@@ -134,15 +143,31 @@ func (s *Set) Recover(keep ...string) (Recovered, error) {
 	if err != nil {
 		return r, err
 	}
+	if p.Err != nil {
+		return r, p.Err
+	}
 	if p.Journal {
 		j, err := s.readJournal()
 		if err != nil {
 			return r, err
 		}
-		if err := s.finish(j.Steps); err != nil {
+		// The process that wrote it may have died, or failed, before the journal was durable.
+		if err := s.disk.SyncDir(s.staging()); err != nil {
 			return r, err
 		}
-		r.Finished = true
+		whole, err := s.whole(j.Steps)
+		if err != nil {
+			return r, err
+		}
+		if !whole {
+			if err := s.disk.Remove(filepath.Join(s.staging(), journalName)); err != nil {
+				return r, err
+			}
+			r.Abandoned = true
+		} else if err := s.finish(j.Steps); err != nil {
+			return r, err
+		}
+		r.Finished = whole
 		if p, err = s.Pending(); err != nil {
 			return r, err
 		}
@@ -171,10 +196,6 @@ func contains(names []string, name string) bool {
 		}
 	}
 	return false
-}
-
-func isNotDir(err error) bool {
-	return err != nil && strings.Contains(err.Error(), "not a directory")
 }
 
 func hexSum(data []byte) string {

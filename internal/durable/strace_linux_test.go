@@ -52,13 +52,13 @@ write .mailcertd/.host.key.mailcertd
 fsync .mailcertd/.host.key.mailcertd
 rename .mailcertd/.host.key.mailcertd .mailcertd/host.key
 fsync .mailcertd
+symlink .mailcertd/0.0
 create .mailcertd/.journal.mailcertd 0600
 write .mailcertd/.journal.mailcertd
 fsync .mailcertd/.journal.mailcertd
 rename .mailcertd/.journal.mailcertd .mailcertd/journal
 fsync .mailcertd
 rename .mailcertd/host.key host.key
-symlink .mailcertd/0.0
 rename .mailcertd/0.0 0.0
 fsync .
 unlink stale

@@ -1,0 +1,243 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// An operation that fails, once or from then on, at any point: before the commit nothing was changed, and from the
+// commit on the change is finished later, whatever failed.
+func TestFailedOperation(t *testing.T) {
+	committed, old := 0, 0
+	for _, lasting := range []bool{false, true} {
+		for n := int64(1); ; n++ {
+			dir := t.TempDir()
+			prepare(t, dir)
+			before := snapshot(t, dir)
+			d := &Disk{Before: func(p Point) error {
+				if p.N == n || lasting && p.N > n {
+					return &os.PathError{Op: p.Op, Path: p.Path, Err: syscall.EIO}
+				}
+				return nil
+			}}
+			err := change(d, dir)
+			if d.Points() < n {
+				break
+			}
+			name := fmt.Sprintf("point %d, lasting %t", n, lasting)
+			s := OpenSet(&Disk{}, dir)
+			p, perr := s.Pending()
+			if perr != nil || p.Err != nil || p.Damaged {
+				t.Fatalf("%s: %+v, %v", name, p, perr)
+			}
+			if err != nil && p.Journal != errors.Is(err, ErrCommitted) && stateOf(dir) != "new" {
+				t.Fatalf("%s: a journal is there: %t, and the error is %v", name, p.Journal, err)
+			}
+			if _, err := s.Recover(); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if err == nil || errors.Is(err, ErrCommitted) {
+				committed++
+				if stateOf(dir) != "new" {
+					t.Fatalf("%s: %v, and then it is %s", name, err, stateOf(dir))
+				}
+				continue
+			}
+			old++
+			if diff := cmp.Diff(before, snapshot(t, dir)); diff != "" {
+				t.Fatalf("%s: %v:\n%s", name, err, diff)
+			}
+		}
+	}
+	if committed < 10 || old < 10 {
+		t.Errorf("%d times after the commit, %d before it", committed, old)
+	}
+}
+
+// Killed at any point, and then somebody takes away one of the files before mailcertd comes back: what is left is
+// finished, and no file that is gone stands in its way.
+func TestKilledAndLost(t *testing.T) {
+	for n := int64(1); ; n++ {
+		whole := t.TempDir()
+		prepare(t, whole)
+		if !dies(func() { _ = change(dyingAt(n), whole) }) {
+			return
+		}
+		for _, lost := range []string{"host.key", "host.cert", "0.0", "trust/ca.pem", ".mailcertd/host.cert", ".mailcertd/0.0"} {
+			dir := t.TempDir()
+			prepare(t, dir)
+			_ = dies(func() { _ = change(dyingAt(n), dir) })
+			if os.Remove(filepath.Join(dir, lost)) != nil {
+				continue
+			}
+			s := OpenSet(&Disk{}, dir)
+			if _, err := s.Recover(); err != nil {
+				t.Fatalf("point %d without %s: %v", n, lost, err)
+			}
+			if p, err := s.Pending(); err != nil || p.Journal || p.Err != nil {
+				t.Fatalf("point %d without %s: %+v, %v", n, lost, p, err)
+			}
+		}
+	}
+}
+
+// A directory where a file belongs, and a staged file that is not what was staged, end a change as well.
+func TestCommittedButBlocked(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(dir string) error
+		want  string // of the directory as a whole
+	}{
+		{"a directory has come in its way", func(dir string) error {
+			if err := os.Remove(filepath.Join(dir, "host.cert")); err != nil {
+				return err
+			}
+			return os.Mkdir(filepath.Join(dir, "host.cert"), 0o755)
+		}, "mixed"},
+		{"a staged file is damaged", func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, stagingName, "host.cert"), []byte("torn"), 0o644)
+		}, "old"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			prepare(t, dir)
+			stop := errors.New("stop")
+			begun := false
+			err := change(&Disk{Before: func(p Point) error {
+				if filepath.Base(p.Path) == journalName && p.Op == "rename" {
+					begun = true
+				} else if begun {
+					return stop
+				}
+				return nil
+			}}, dir)
+			if !errors.Is(err, ErrCommitted) || !errors.Is(err, stop) {
+				t.Fatal(err)
+			}
+			if err := c.spoil(dir); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenSet(&Disk{}, dir).Recover(); err != nil {
+				t.Fatal(err)
+			}
+			if got := stateOf(dir); c.want == "old" && got != "old" {
+				t.Errorf("it is %s", got)
+			}
+			if n := Look(filepath.Join(dir, stagingName, journalName)); n.Kind != Missing {
+				t.Error("the journal stayed")
+			}
+		})
+	}
+}
+
+// A journal that cannot be read, or that a newer version wrote, may mean a committed change: nothing is deleted,
+// nothing is begun, and the error says why.
+func TestJournalUnknown(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, journal string)
+		says  string
+	}{
+		{"newer", func(t *testing.T, journal string) {
+			if err := os.WriteFile(journal, []byte(`{"version": 2, "moves": []}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, "newer mailcertd"},
+		{"EIO", func(t *testing.T, journal string) { failRead(t, "read", journal, syscall.EIO) }, "input/output error"},
+		{"EMFILE", func(t *testing.T, journal string) { failRead(t, "open", journal, syscall.EMFILE) }, "too many open files"},
+		{"EACCES", func(t *testing.T, journal string) { failRead(t, "lstat", journal, syscall.EACCES) }, "permission denied"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			prepare(t, dir)
+			if !dies(func() {
+				_ = change(&Disk{Before: func(p Point) error {
+					if p.Op == "rename" && filepath.Base(p.Path) == "host.key" && filepath.Dir(p.Path) == dir {
+						panic(death{})
+					}
+					return nil
+				}}, dir)
+			}) {
+				t.Fatal("it did not come to the first rename")
+			}
+			journal := filepath.Join(dir, stagingName, journalName)
+			c.spoil(t, journal)
+			before := snapshot(t, filepath.Join(dir, stagingName))
+			s := OpenSet(&Disk{}, dir)
+			p, err := s.Pending()
+			if err == nil {
+				err = p.Err
+			}
+			if err == nil || p.Journal || p.Damaged {
+				t.Fatalf("%+v, %v", p, err)
+			}
+			if _, err := s.Recover(); err == nil {
+				t.Error("it was recovered")
+			}
+			if err := change(&Disk{}, dir); err == nil {
+				t.Error("another change was begun over it")
+			} else if c.name == "newer" && errors.Is(err, ErrCommitted) {
+				t.Error(err)
+			}
+			beforeRead.Store(nil)
+			after := snapshot(t, filepath.Join(dir, stagingName))
+			for name := range before {
+				if _, there := after[name]; !there {
+					t.Errorf("%s is gone", name)
+				}
+			}
+		})
+	}
+}
+
+// failRead makes one kind of look at a path fail until the test ends.
+func failRead(t *testing.T, op, path string, errno syscall.Errno) {
+	t.Cleanup(TestOnlyBeforeRead(func(o, p string) error {
+		if o == op && p == path {
+			return errno
+		}
+		return nil
+	}))
+}
+
+// An archive that cannot be read is not empty, not damaged, and nothing of it is removed.
+func TestArchiveUnread(t *testing.T) {
+	dir := t.TempDir()
+	ar := OpenArchive(&Disk{}, filepath.Join(dir, "archive"))
+	id, err := ar.Add(time.Unix(0, 0), "test", []Item{{Name: "host.key", Data: []byte("x"), Secret: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []string{"lstat", "resolve", "open", "read", "opendir", "readdir"} {
+		undo := TestOnlyBeforeRead(func(o, p string) error {
+			if o == op {
+				return syscall.EIO
+			}
+			return nil
+		})
+		gens, err := ar.List()
+		if err == nil && (len(gens) != 1 || gens[0].Damaged || gens[0].Err == nil) {
+			t.Errorf("%s: the archive is %+v", op, gens)
+		}
+		rerr, derr := ar.Remove(id), ar.DropItem(id, "host.key")
+		undo()
+		if op != "opendir" && op != "readdir" && (rerr == nil || derr == nil) {
+			t.Errorf("%s: remove %v, drop %v", op, rerr, derr)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "archive", id, "host.key")); err != nil && op != "opendir" && op != "readdir" {
+			t.Errorf("%s: %v", op, err)
+		}
+		if op == "opendir" || op == "readdir" {
+			if id, err = ar.Add(time.Unix(0, 0), "test", []Item{{Name: "host.key", Data: []byte("x"), Secret: true}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
