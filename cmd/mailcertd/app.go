@@ -36,7 +36,6 @@ type app struct {
 	root       string
 	logLevel   string
 	dryRun     bool
-	quick      bool // the verb uses the CA and is over soon
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
 	notifyFor  time.Duration // for each command of notify:; zero: the keeper's choice
@@ -190,7 +189,7 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
 		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
-		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor, Quick: a.quick,
+		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
 	})
 }
 

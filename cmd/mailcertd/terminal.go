@@ -160,7 +160,6 @@ func (a *app) office(ctx context.Context, n need) (*office, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.quick = true
 	k := a.keeper(cfg, a.quiet())
 	var obs plan.Observed
 	if n == toRule || n == toSee {

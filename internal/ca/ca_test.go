@@ -89,6 +89,7 @@ func mustOpenssl(t testing.TB, dir string, args ...string) string {
 // Whoever works on the directory, the other goes on from there.
 func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	o, d := made(t)
+	opensslCounts(t, o.Dir)
 	issue(t, d, o, time.Now())
 	mustOpenssl(t, o.Dir, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "x.key", "-out", "x.csr",
 		"-subj", "/CN=krb5.example.org", "-addext", "subjectAltName=DNS:krb5.example.org")
@@ -136,7 +137,7 @@ func TestHandMadeCA(t *testing.T) {
 	if obs := Observe(dir, Filter{}); obs.Status != Complete || obs.Serial.Int64() != 0x1a {
 		t.Fatalf("%v, serial %v", obs.Status, obs.Serial)
 	}
-	if _, err := Reconcile(context.Background(), d, dir); err != nil {
+	if _, err := Reconcile(context.Background(), d, dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	if f := Observe(dir, Filter{}).Faults; len(f) != 0 {
@@ -242,7 +243,7 @@ func TestFaults(t *testing.T) {
 			if !has(Observe(o.Dir, Filter{}).Faults, c.kind) {
 				t.Fatalf("not named: %v", Observe(o.Dir, Filter{}).Faults)
 			}
-			if _, err := Reconcile(context.Background(), d, o.Dir); err != nil && c.kind != FaultIndexFile {
+			if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil && c.kind != FaultIndexFile {
 				t.Fatal(err)
 			}
 			after := Observe(o.Dir, Filter{Name: o.Host})

@@ -85,7 +85,7 @@ func verifies(t *testing.T, o Options, args ...string) string {
 
 func load(t *testing.T, o Options, name string) *x509.Certificate {
 	t.Helper()
-	cs := readCerts(filepath.Join(o.Dir, name))
+	cs, _ := readCerts(filepath.Join(o.Dir, name))
 	if len(cs) != 1 {
 		t.Fatalf("%s holds %d certificates", name, len(cs))
 	}

@@ -94,7 +94,7 @@ func disasters(t *testing.T) []disaster {
 	}
 	lists := func(t *testing.T, o Options, all bool) {
 		obs := see(o)
-		number := readSerial(filepath.Join(o.Dir, crlNumName))
+		number, _ := readSerial(filepath.Join(o.Dir, crlNumName))
 		for _, l := range obs.CRL.Lists {
 			if l.List == nil {
 				if durable.Look(l.Path).Exists || all {
@@ -290,7 +290,7 @@ func (act disaster) survive(t *testing.T, o Options) {
 		return obs
 	}
 	if act.before != nil {
-		if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir); err != nil {
+		if _, err := Reconcile(ctx, &durable.Disk{}, o.Dir, nil); err != nil {
 			t.Fatal(err)
 		}
 		sound()

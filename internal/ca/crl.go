@@ -6,6 +6,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -33,7 +34,9 @@ type RevocationList struct {
 	N    int // the generation: 0 is the current one
 	Path string
 	List *x509.RevocationList // nil: missing or unreadable
-	Raw  []byte               // its DER
+	// Fixed says that it cannot be made anew: the generation's key is gone.
+	Fixed bool
+	Raw   []byte // its DER
 }
 
 // Wanted says that there is a CRL to be kept: somebody revoked a certificate,
@@ -52,7 +55,7 @@ func (c CRL) Wanted() bool {
 func (c CRL) Due() time.Time {
 	var due time.Time
 	for _, l := range c.Lists {
-		if l.List == nil || l.List.NextUpdate.IsZero() {
+		if l.List == nil || l.Fixed || l.List.NextUpdate.IsZero() {
 			continue
 		}
 		at := l.List.NextUpdate.Add(-l.List.NextUpdate.Sub(l.List.ThisUpdate) / 3)
@@ -84,7 +87,7 @@ func observeCRL(dir string, o *Observed) CRL {
 		}
 	}
 	for _, g := range o.signers() {
-		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName)}
+		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName), Fixed: !g.HasKey}
 		n := durable.Read(l.Path, maxIndex)
 		if b, _ := pem.Decode(n.Data); n.Err == nil && b != nil {
 			if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && crl.CheckSignatureFrom(g.Cert) == nil {
@@ -93,7 +96,7 @@ func observeCRL(dir string, o *Observed) CRL {
 		}
 		c.Lists = append(c.Lists, l)
 		bare = bare || l.List == nil && g.HasKey
-		if len(revoked) == 0 || l.List == nil && !g.HasKey {
+		if len(revoked) == 0 || l.Fixed {
 			continue
 		}
 		listed := map[string]bool{}
@@ -115,11 +118,17 @@ func observeCRL(dir string, o *Observed) CRL {
 func (o *Observed) signers() []Generation {
 	var out []Generation
 	for _, g := range append(append([]Generation{o.Current}, o.Older...), o.Next) {
-		if g.Cert != nil {
+		if g.Cert != nil && mayRevoke(g.Cert) {
 			out = append(out, g)
 		}
 	}
 	return out
+}
+
+// mayRevoke says that a list signed with this certificate's key is believed, RFC 5280 4.2.1.3: keyUsage has cRLSign, or
+// there is no keyUsage at all.
+func mayRevoke(c *x509.Certificate) bool {
+	return c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageCRLSign != 0
 }
 
 // WriteCRL makes the lists of all generations whose key is there, version 2
@@ -128,45 +137,77 @@ func (o *Observed) signers() []Generation {
 // share one name; so does `openssl ca -gencrl`.
 func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	dir := s.o.Dir
-	days := s.o.CRLDays
-	if days <= 0 {
-		days = 30
-	}
 	if err := s.refresh(); err != nil {
 		return err
 	}
 	entries := s.obs.revocations()
 	numberPath := filepath.Join(dir, crlNumName)
-	number := readSerial(numberPath)
+	number, err := readSerial(numberPath)
+	if err != nil {
+		return err
+	}
 	if least := s.obs.nextCRLNumber(); number == nil || number.Cmp(least) < 0 {
 		number = least
+	}
+	// All lists are made, and all that can be known to stand in their way is known, before the number is taken.
+	lists := map[string][]byte{}
+	var failed []error
+	for _, g := range s.obs.signers() {
+		path := filepath.Join(g.Dir, crlName)
+		if !g.HasKey {
+			continue // its last list stays
+		}
+		if n := durable.Look(path); n.Err != nil || n.Kind == durable.Directory {
+			failed = append(failed, fmt.Errorf("%s: cannot be replaced: %w", path, orDirectory(n.Err)))
+			continue
+		}
+		der, err := s.list(g, entries, number, rnd, now)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("the CRL of the generation in %s: %w", g.Dir, err))
+			continue
+		}
+		lists[path] = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+	}
+	if len(lists) == 0 {
+		return errors.Join(failed...)
 	}
 	if err := put(s.disk, numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"), publicMode); err != nil {
 		return err
 	}
-	for _, g := range s.obs.signers() {
-		key := s.key
-		if g.Dir != s.obs.Current.Dir {
-			var err error
-			if key, err = readKey(filepath.Join(g.Dir, keyName), s.o.Passphrase); err != nil {
-				return fmt.Errorf("the CRL of the generation in %s: %w", g.Dir, err)
-			}
-		}
-		from := now.Add(-backdate).UTC().Truncate(time.Second)
-		der, err := x509.CreateRevocationList(rnd, &x509.RevocationList{
-			Number: number, ThisUpdate: from, NextUpdate: now.UTC().Truncate(time.Second).Add(time.Duration(days) * 24 * time.Hour),
-			RevokedCertificateEntries: entries,
-		}, crlIssuer(g.Cert), key)
-		if err != nil {
-			return fmt.Errorf("the CRL of %s: %w", g.Dir, err)
-		}
-		text := pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
-		if err := put(s.disk, filepath.Join(g.Dir, crlName), text, publicMode); err != nil {
-			return err
+	for _, path := range slices.Sorted(maps.Keys(lists)) {
+		if err := put(s.disk, path, lists[path], publicMode); err != nil {
+			failed = append(failed, err)
 		}
 	}
 	s.obs.CRL = observeCRL(dir, &s.obs)
-	return nil
+	return errors.Join(failed...)
+}
+
+func orDirectory(err error) error {
+	if err == nil {
+		return errors.New("it is a directory; move it away")
+	}
+	return err
+}
+
+// list signs one generation's list.
+func (s *Session) list(g Generation, entries []x509.RevocationListEntry, number *big.Int, rnd io.Reader, now time.Time) ([]byte, error) {
+	key := s.key
+	if g.Dir != s.obs.Current.Dir {
+		var err error
+		if key, err = readKey(filepath.Join(g.Dir, keyName), s.o.Passphrase); err != nil {
+			return nil, err
+		}
+	}
+	days := s.o.CRLDays
+	if days <= 0 {
+		days = 30
+	}
+	return x509.CreateRevocationList(rnd, &x509.RevocationList{
+		Number: number, ThisUpdate: now.Add(-backdate).UTC().Truncate(time.Second),
+		NextUpdate:                now.UTC().Truncate(time.Second).Add(time.Duration(days) * 24 * time.Hour),
+		RevokedCertificateEntries: entries,
+	}, crlIssuer(g.Cert), key)
 }
 
 // The codes of two reasons that may be taken back, RFC 5280 5.3.1.

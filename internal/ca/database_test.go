@@ -78,7 +78,7 @@ var events = []event{
 		return Members(context.Background(), h.d, h.o.Dir, Enrol(fmt.Sprintf("m%d.example.org", arg%3), nil, h.now))
 	}},
 	{"reconcile", func(h *history, _ int) error {
-		_, err := Reconcile(context.Background(), h.d, h.o.Dir)
+		_, err := Reconcile(context.Background(), h.d, h.o.Dir, nil)
 		return err
 	}},
 	{"openssl ca", func(h *history, _ int) error {
@@ -156,6 +156,7 @@ var alike = cmp.Options{
 // remembered with what is there. It returns what did happen.
 func live(t testing.TB, program []byte) map[string]int {
 	o, d := made(t)
+	opensslCounts(t, o.Dir)
 	o.Memory = &Memory{}
 	h := &history{t: t, o: o, d: d, now: start, csr: filepath.Join(t.TempDir(), "csr")}
 	csr, err := pki.CreateRequest(newKey(t), "krb5.example.org", nil, rand.Reader)
@@ -231,6 +232,7 @@ func FuzzMemory(f *testing.F) {
 func TestOpensslMeanwhile(t *testing.T) {
 	for _, remember := range []bool{false, true} {
 		o, d := made(t)
+		opensslCounts(t, o.Dir)
 		if remember {
 			o.Memory = &Memory{}
 		}

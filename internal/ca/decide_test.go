@@ -29,7 +29,7 @@ func TestDecide(t *testing.T) {
 		}
 		from := start.Add(-time.Duration(age) * day)
 		return Issued{Serial: big.NewInt(serial), Cert: &x509.Certificate{PublicKey: pub, DNSNames: names, NotBefore: from, NotAfter: from.Add(90 * day)},
-			Row: &Entry{Status: status}}
+			Row: &Entry{Status: status, Line: int(serial)}}
 	}
 	ask := func(change func(*Ask)) Ask {
 		a := Ask{Request: pki.Request{Public: key, CommonName: host, DNSNames: []string{host}}, Name: host, Days: 90}

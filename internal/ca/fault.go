@@ -1,12 +1,14 @@
 package ca
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
@@ -36,6 +38,9 @@ const (
 	FaultPair         FaultKind = "the CA key does not belong to the CA certificate"
 	FaultNewCerts     FaultKind = "newcerts is missing"
 	FaultNext         FaultKind = "the next generation is incomplete"
+	FaultUnlisted     FaultKind = "the certificate that this host serves is missing from the database"
+	FaultTaken        FaultKind = "another certificate has the serial number of the one that this host serves"
+	FaultLeftover     FaultKind = "a temporary file that an interrupted write left"
 	FaultMembers      FaultKind = "the list of enrolled hosts cannot be read"
 )
 
@@ -45,6 +50,8 @@ type Fault struct {
 	Path      string
 	Want, Got string
 	Mendable  bool // Reconcile mends it; else a person must
+	// Since is when the file was last written; for FaultLeftover alone. A young one may be somebody's who is writing.
+	Since time.Time
 }
 
 func (o *Observed) fault(kind FaultKind, name string, mendable bool, want, got string) {
@@ -54,7 +61,9 @@ func (o *Observed) fault(kind FaultKind, name string, mendable bool, want, got s
 func (o *Observed) faults() {
 	dir, index := o.Dir.Path, o.db.node
 	look := func(name string) durable.Node { return durable.Look(filepath.Join(dir, name)) }
-	if p, err := durable.OpenSet(nil, dir).Pending(); err == nil && (p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0) {
+	if p, err := durable.OpenSet(nil, dir).Pending(); err != nil || p.Err != nil {
+		o.fault(FaultInterrupted, "", false, "", errors.Join(err, p.Err).Error())
+	} else if p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0 {
 		o.fault(FaultInterrupted, "", true, "", "")
 	}
 	o.modes()
@@ -78,6 +87,10 @@ func (o *Observed) faults() {
 		o.fault(FaultCert, certName, false, "", unusable(o.Current.Cert).Error())
 	case o.Status == Damaged:
 		o.fault(FaultPair, keyName, false, "", "")
+	}
+	for _, name := range o.leftovers() {
+		o.fault(FaultLeftover, name, true, "", "")
+		o.Faults[len(o.Faults)-1].Since = look(name).Modified
 	}
 	if look(newCertsName).Kind == durable.Missing {
 		o.fault(FaultNewCerts, newCertsName, true, "", "")
@@ -121,7 +134,9 @@ func (o *Observed) faults() {
 	if !saysNotUnique(dir) && o.db.sharing() {
 		o.fault(FaultUnique, attrName, true, "unique_subject = no", "")
 	}
-	if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+	if o.serialErr != nil {
+		o.fault(FaultSerial, serialName, false, "", o.serialErr.Error())
+	} else if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {
 		got := "nothing"
 		if o.Serial != nil {
 			got = FormatSerial(o.Serial)
@@ -178,6 +193,9 @@ func (o *Observed) unrevoked() {
 // saysNotUnique reads index.txt.attr, which overrules openssl.cnf.
 func saysNotUnique(dir string) bool {
 	n := durable.Read(filepath.Join(dir, attrName), maxFile)
+	if n.Err != nil {
+		return true // not known: nothing is written over it
+	}
 	for _, line := range strings.Split(string(n.Data), "\n") {
 		k, v, _ := strings.Cut(line, "=")
 		if strings.TrimSpace(k) == "unique_subject" {

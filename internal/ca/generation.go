@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -194,11 +195,18 @@ func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) e
 		return err
 	}
 	defer l.Unlock()
-	for _, g := range Observe(dir, Filter{}).Older {
+	o := Observe(dir, Filter{})
+	if o.Err != nil {
+		return o.Err
+	}
+	for _, g := range o.Older {
 		if !g.ended(now) {
 			continue
 		}
-		if err := disk.RemoveDir(g.Dir, keyName, crlName, crossName, certName); err != nil {
+		err := disk.RemoveDir(g.Dir, keyName, crlName, crossName, certName)
+		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
+			continue // somebody keeps something of their own there: it stays, and is no generation any more
+		} else if err != nil {
 			return err
 		}
 	}

@@ -87,7 +87,7 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 		ours = append(ours, label)
 		serial++
 	}
-	if _, err := Reconcile(context.Background(), d, o.Dir); err != nil {
+	if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	if f := Observe(o.Dir, Filter{}).Faults; len(f) > 0 {
@@ -298,7 +298,7 @@ func TestForeignRows(t *testing.T) {
 	c := issue(t, d, o, start)
 	intact("after an issue", 1)
 	orphan(t, o, 40, c.RawSubject, start.AddDate(1, 0, 0))
-	if _, err := Reconcile(context.Background(), d, o.Dir); err != nil {
+	if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	intact("after an orphan", 2)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"time"
 
@@ -21,8 +20,6 @@ type Request struct {
 	Days     int
 	// Backdate is how far the beginning lies back; zero: not at all.
 	Backdate time.Duration
-	// Floor is a serial number that must be exceeded; nil: none.
-	Floor *big.Int
 }
 
 // maxCommonName is RFC 5280's ub-common-name, in octets.

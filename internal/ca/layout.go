@@ -158,6 +158,8 @@ new_certs_dir    = $dir/newcerts
 certificate      = $dir/cacert.pem
 private_key      = $dir/cakey.pem
 serial           = $dir/serial
+# Drawn at random, as mailcertd does: whoever else signs at this time cannot take the same one.
+rand_serial      = yes
 crlnumber        = $dir/crlnumber
 crl              = $dir/crl.pem
 default_days     = %d

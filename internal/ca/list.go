@@ -91,7 +91,7 @@ func listed(o Observed, e *Entry, now time.Time) Listed {
 	if l.Status == "revoked" {
 		l.Revoked = e.Revoked.UTC()
 	}
-	if cs := readCerts(filepath.Join(o.Dir.Path, newCertsName, l.Serial+".pem")); len(cs) > 0 {
+	if cs, err := readCerts(filepath.Join(o.Dir.Path, newCertsName, l.Serial+".pem")); err == nil && len(cs) > 0 {
 		l.Names = pki.CertNames(cs[0])
 	} else {
 		l.Names, l.NotFile = pki.CanonicalNames([]string{e.commonName()}), true

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/big"
-	"os"
 	"path/filepath"
 	"slices"
 	"sort"
@@ -18,10 +17,6 @@ import (
 // while index.txt and newcerts are the same by device, inode, size, mtime and
 // ctime. nil remembers nothing. It belongs to one goroutine.
 type Memory struct {
-	// Quick looks for certificates without a row only where a crash of mailcertd
-	// or `openssl ca` leaves them: around the next serial number. For verbs that
-	// are over soon; the daemon and `check` list newcerts.
-	Quick   bool
 	dir     string
 	index   durable.Node
 	certs   durable.Node
@@ -33,7 +28,7 @@ type Memory struct {
 // Forget drops everything: the next look reads the disk.
 func (m *Memory) Forget() {
 	if m != nil {
-		*m = Memory{Quick: m.Quick}
+		*m = Memory{}
 	}
 }
 
@@ -55,8 +50,9 @@ type database struct {
 	asked    bool
 }
 
-// maxCounted tells serials that were counted up from random ones, in bits.
-const maxCounted = 63
+// unread is why index.txt could not be read; nil: it was read, or there is none. Without its rows no certificate in
+// newcerts is known to lack one.
+func (db *database) unread() error { return db.node.Err }
 
 // database reads index.txt and newcerts, or remembers them.
 func (m *Memory) database(dir string) (*database, error) {
@@ -90,15 +86,15 @@ func (m *Memory) database(dir string) (*database, error) {
 			db.lost = true
 		}
 	}
-	if m == nil || !m.Quick {
-		db.row("") // which finds rows that stand twice
-	}
-	names, err := db.certificates(dir, m != nil && m.Quick && len(rows) > 0)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		db.addFile(name)
+	db.row("") // which finds rows that stand twice
+	if db.unread() == nil {
+		names, err := list(certsPath)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			db.addFile(name)
+		}
 	}
 	sort.Strings(db.orphans)
 	if m != nil {
@@ -106,7 +102,7 @@ func (m *Memory) database(dir string) (*database, error) {
 		if m.dir != dir {
 			issuers, known = nil, ""
 		}
-		*m = Memory{Quick: m.Quick, dir: dir, index: n, certs: certs, db: db, issuers: issuers, known: known}
+		*m = Memory{dir: dir, index: n, certs: certs, db: db, issuers: issuers, known: known}
 	}
 	return db, nil
 }
@@ -124,42 +120,6 @@ func (m *Memory) written(dir string, db *database) {
 func same(a, b durable.Node) bool {
 	return a.Kind == b.Kind && a.Exists == b.Exists && a.Err == nil && b.Err == nil && a.Dev == b.Dev && a.Ino == b.Ino &&
 		a.Size == b.Size && a.Modified.Equal(b.Modified) && a.Changed.Equal(b.Changed)
-}
-
-// near is how far around the next serial number a crash may leave something.
-const near = 4
-
-// certificates are the names in newcerts; quick gives those near the next serial
-// number that have no row.
-func (db *database) certificates(dir string, quick bool) ([]string, error) {
-	certs := filepath.Join(dir, newCertsName)
-	if !quick {
-		return list(certs)
-	}
-	next := db.nextSerial(readSerial(filepath.Join(dir, serialName)))
-	known := map[string]bool{}
-	low, high := new(big.Int).Sub(next, big.NewInt(near)), new(big.Int).Add(next, big.NewInt(near))
-	for i := range db.rows {
-		if e := &db.rows[i]; e.Err == nil && e.Serial.Cmp(low) >= 0 && e.Serial.Cmp(high) <= 0 {
-			known[e.serial()] = true
-		}
-	}
-	var out []string
-	for n := low; n.Cmp(high) <= 0; n = new(big.Int).Add(n, big.NewInt(1)) {
-		if n.Sign() < 0 {
-			continue
-		}
-		serial := FormatSerial(n)
-		if !known[serial] && exists(filepath.Join(certs, serial+".pem")) {
-			out = append(out, serial+".pem")
-		}
-	}
-	return out, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }
 
 // blankLine finds a line without anything in it. openssl takes it for a row.

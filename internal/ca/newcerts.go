@@ -2,11 +2,14 @@ package ca
 
 import (
 	"errors"
+	"io"
 	"io/fs"
-	"os"
+	"math"
 	"path/filepath"
 	"sort"
 	"strings"
+
+	"mailcertd/internal/durable"
 )
 
 // issued collects the certificates that could serve the host.
@@ -23,8 +26,8 @@ func (db *database) issued(dir, name string) (out []Issued) {
 			continue
 		}
 		path := filepath.Join(dir, newCertsName, serial+".pem")
-		cs := readCerts(path)
-		if len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
+		cs, err := readCerts(path)
+		if err != nil || len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
 			continue
 		}
 		out = append(out, Issued{Serial: cs[0].SerialNumber, Path: path, Cert: cs[0], Row: row})
@@ -34,14 +37,25 @@ func (db *database) issued(dir, name string) (out []Issued) {
 		if !a.Cert.NotBefore.Equal(b.Cert.NotBefore) {
 			return a.Cert.NotBefore.After(b.Cert.NotBefore)
 		}
-		return a.Serial.Cmp(b.Serial) > 0
+		return b.before(a)
 	})
 	return out
 }
 
+// before says that a was issued before b, by the order of their rows in index.txt, to whose end each is added. One
+// without a row is newer than any: its row is still to come.
+func (a Issued) before(b Issued) bool { return a.line() < b.line() }
+
+func (a Issued) line() int {
+	if a.Row == nil {
+		return math.MaxInt
+	}
+	return a.Row.Line
+}
+
 // list gives the names SERIAL.pem in newcerts, in no order.
 func list(dir string) ([]string, error) {
-	f, err := os.Open(dir)
+	f, err := durable.OpenDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -49,8 +63,8 @@ func list(dir string) ([]string, error) {
 	}
 	defer f.Close()
 	all, err := f.Readdirnames(maxCerts)
-	if len(all) == 0 && err != nil && !strings.Contains(err.Error(), "EOF") {
-		return nil, err
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err // a part would look like the whole
 	}
 	out := all[:0]
 	for _, n := range all {

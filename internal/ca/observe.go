@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/big"
-	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -44,6 +44,8 @@ type Generation struct {
 	// LastLeaf is when the last certificate that it issued expires; zero when no
 	// valid one is known. For older generations only.
 	LastLeaf time.Time
+	// Err is why a part of it, or index.txt, could not be read: nothing may be concluded from what is missing here.
+	Err error
 }
 
 // Issued is a certificate in newcerts that could serve this host.
@@ -59,6 +61,9 @@ type Issued struct {
 type Filter struct {
 	Name string
 	Key  crypto.PublicKey
+	// Serving is the certificate that is installed on this host; nil: none. Where a generation has issued it, the
+	// database must have it.
+	Serving *x509.Certificate
 }
 
 // Observed is the CA directory as it was seen. It holds no secret.
@@ -80,7 +85,8 @@ type Observed struct {
 	Faults  []Fault
 	Err     error // why it could not be looked at, such as a permission
 
-	db *database
+	serialErr error // why the serial file could not be read
+	db        *database
 }
 
 // Observe reads the CA directory and changes nothing.
@@ -110,12 +116,18 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	}
 	o.Key.Data = nil
 	o.Current = generation(dir, 0)
+	if o.Current.Err != nil { // all that follows would take the CA for another one
+		o.Err = o.Current.Err
+		return o
+	}
 	o.Current.HasKey = o.KeyInfo.Err == nil || o.KeyInfo.Encrypted
 	o.Current.Locked = o.KeyInfo.Encrypted
 	o.Index = o.db.rows
-	o.Serial = readSerial(filepath.Join(dir, serialName))
+	o.Serial, o.serialErr = readSerial(filepath.Join(dir, serialName))
 	o.status()
-	o.older(dir, m)
+	if o.Err = o.older(dir, m); o.Err != nil {
+		return o
+	}
 	if o.Status == Absent {
 		return o
 	}
@@ -126,6 +138,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 		o.fault(FaultMembers, membersName, false, "", err.Error())
 	}
 	o.faults()
+	o.unlisted(f.Serving)
 	return o
 }
 
@@ -150,36 +163,65 @@ func (o *Observed) status() {
 
 func generation(dir string, n int) Generation {
 	g := Generation{N: n, Dir: dir}
-	if cs := readCerts(filepath.Join(dir, certName)); len(cs) > 0 {
-		g.Cert = cs[0]
-	}
+	g.Cert = g.read(certName)
 	if n > 0 {
-		g.HasKey, g.Locked = keyThere(dir)
-		if cs := readCerts(filepath.Join(dir, crossName)); len(cs) > 0 {
-			g.Cross = cs[0]
-		}
+		g.readKey()
+		g.Cross = g.read(crossName)
 	}
 	return g
 }
 
-// keyThere says whether a generation's key is there, and has a passphrase.
-func keyThere(dir string) (there, locked bool) {
-	n := durable.Read(filepath.Join(dir, keyName), maxFile)
-	return n.Exists, n.Err == nil && n.Exists && pki.ReadKeyFile(n.Data).Encrypted
-}
-
-func readCerts(path string) []*x509.Certificate {
-	n := durable.Read(path, maxFile)
-	if n.Err != nil || !n.Exists {
+// read gives the first certificate of a file of the generation; nil where there is none, or where Err says why.
+func (g *Generation) read(name string) *x509.Certificate {
+	cs, err := readCerts(filepath.Join(g.Dir, name))
+	if err != nil && g.Err == nil {
+		g.Err = err
+	}
+	if len(cs) == 0 {
 		return nil
 	}
-	return pki.ReadCertFile(n.Data).Certs
+	return cs[0]
+}
+
+// readKey looks whether a generation's key is there, and has a passphrase.
+func (g *Generation) readKey() {
+	n := durable.Read(filepath.Join(g.Dir, keyName), maxFile)
+	if n.Err != nil && !misplaced(n.Err) && g.Err == nil {
+		g.Err = n.Err
+	}
+	g.HasKey = n.Exists && n.Err == nil
+	g.Locked = g.HasKey && pki.ReadKeyFile(n.Data).Encrypted
+}
+
+// readCerts gives the certificates in a file: none where the file is missing or holds none. An error is the system's,
+// and says nothing about what the file holds.
+func readCerts(path string) ([]*x509.Certificate, error) {
+	n := durable.Read(path, maxFile)
+	switch {
+	case misplaced(n.Err):
+		return nil, nil
+	case n.Err != nil:
+		return nil, n.Err
+	case !n.Exists:
+		return nil, nil
+	}
+	return pki.ReadCertFile(n.Data).Certs, nil
+}
+
+// misplaced says that something lies there which is no file of this kind: it was seen, and it is not an error of the
+// system's.
+func misplaced(err error) bool {
+	return errors.Is(err, durable.ErrNotRegular) || errors.Is(err, durable.ErrTooLarge)
 }
 
 // older finds gen-N. One that holds the current certificate is a copy that an
-// interrupted NextGeneration left.
-func (o *Observed) older(dir string, m *Memory) {
-	entries, _ := os.ReadDir(dir)
+// interrupted NextGeneration left. A folder with nothing of a generation in it
+// is not one, whatever else somebody put there.
+func (o *Observed) older(dir string, m *Memory) error {
+	entries, err := durable.ReadDir(dir)
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
 		n, ok := generationNumber(e.Name())
 		if !ok || !e.IsDir() {
@@ -189,28 +231,37 @@ func (o *Observed) older(dir string, m *Memory) {
 		if g.Cert != nil && o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
 			continue
 		}
+		if g.Cert == nil && g.Cross == nil && !g.HasKey && g.Err == nil {
+			continue
+		}
+		if g.Err == nil {
+			g.Err = o.db.unread()
+		}
 		o.Older = append(o.Older, g)
 	}
 	sort.Slice(o.Older, func(i, j int) bool { return o.Older[i].N > o.Older[j].N })
 	if len(o.Older) > 0 {
 		o.lastLeaves(dir, m)
 	}
+	return nil
 }
 
 // next finds the generation in next/. One whose certificate is in force
 // already is what an interrupted Promote left.
 func (o *Observed) next(dir string) {
 	path := filepath.Join(dir, nextName)
-	if n := durable.Look(path); !n.IsDir {
+	if n := durable.Look(path); n.Err != nil {
+		o.fault(FaultNext, nextName, false, "", n.Err.Error())
+		return
+	} else if !n.IsDir {
 		return
 	}
 	g := Generation{Dir: path}
-	g.HasKey, g.Locked = keyThere(path)
-	if cs := readCerts(filepath.Join(path, certName)); len(cs) > 0 {
-		g.Cert = cs[0]
-	}
-	if cs := readCerts(filepath.Join(path, crossName)); len(cs) > 0 {
-		g.Cross = cs[0]
+	g.readKey()
+	g.Cert, g.Cross = g.read(certName), g.read(crossName)
+	if g.Err != nil {
+		o.fault(FaultNext, nextName, false, "", g.Err.Error())
+		return
 	}
 	if g.Cert == nil {
 		return // StartNext goes on with the key that is there
@@ -299,9 +350,9 @@ func (o *Observed) issuer(dir string, m *Memory) func(*big.Int) int {
 		if v, ok := memo[serial]; ok {
 			return v
 		}
-		cs := readCerts(filepath.Join(dir, newCertsName, serial+".pem"))
-		if len(cs) == 0 {
-			return fileGone
+		cs, err := readCerts(filepath.Join(dir, newCertsName, serial+".pem"))
+		if len(cs) == 0 || err != nil {
+			return fileGone // any generation may have signed it: each lives on
 		}
 		v := signedElse
 		for _, g := range gens {
@@ -315,16 +366,17 @@ func (o *Observed) issuer(dir string, m *Memory) func(*big.Int) int {
 	}
 }
 
-func readSerial(path string) *big.Int {
+// readSerial gives the number in a file; nil where the file is missing or holds none. An error is the system's.
+func readSerial(path string) (*big.Int, error) {
 	n := durable.Read(path, maxFile)
 	if n.Err != nil || !n.Exists {
-		return nil
+		return nil, n.Err
 	}
 	v, err := parseSerial(strings.TrimSpace(string(n.Data)))
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	return v
+	return v, nil
 }
 
 // Prunable says that an older generation has no living certificate.
@@ -339,6 +391,9 @@ func Prunable(o Observed, now time.Time) bool {
 
 // ended: a generation whose certificate cannot be read is kept while its key is there.
 func (g Generation) ended(now time.Time) bool {
+	if g.Err != nil {
+		return false
+	}
 	if g.Cert == nil {
 		return !g.HasKey
 	}

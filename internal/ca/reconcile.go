@@ -17,14 +17,25 @@ import (
 
 // Reconcile mends every mendable fault and returns those that it found. It is
 // monotone: no row is ever deleted or changed, the serial only rises, and who
-// stands in a CRL is revoked.
-func Reconcile(ctx context.Context, disk *durable.Disk, dir string) ([]Fault, error) {
+// stands in a CRL is revoked. serving is the certificate that this host has
+// installed, nil for none: where a generation issued it and the database lacks
+// it, as after an `openssl ca` that wrote its own old copy back, it is put back.
+func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving *x509.Certificate) ([]Fault, error) {
 	l, err := lock(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Unlock()
-	found := Observe(dir, Filter{}).Faults
+	before := Observe(dir, Filter{Serving: serving})
+	if before.Err != nil {
+		return nil, before.Err
+	}
+	found := before.Faults
+	if before.has(FaultUnlisted) {
+		if err := putBack(disk, dir, serving); err != nil {
+			return found, err
+		}
+	}
 	for _, f := range found {
 		if f.Kind == FaultMode && f.Mendable {
 			mode := fs.FileMode(keyMode)
@@ -80,6 +91,9 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 }
 
 func mend(disk *durable.Disk, dir string, o *Observed) error {
+	if err := o.db.unread(); err != nil { // each certificate would seem to lack its row
+		return err
+	}
 	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
 		return err
 	}
@@ -88,10 +102,15 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 			return err
 		}
 	}
+	for _, name := range o.leftovers() {
+		if err := disk.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
 	if err := mendIndex(disk, o); err != nil {
 		return err
 	}
-	if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+	if want := o.db.nextSerial(o.Serial); o.serialErr == nil && (o.Serial == nil || o.Serial.Cmp(want) != 0) {
 		if o.Serial == nil { // not a number: somebody may want to know what it was
 			if err := keepAside(disk, filepath.Join(dir, serialName)); err != nil {
 				return err
@@ -184,7 +203,11 @@ func (o *Observed) orphans() []stray {
 	var out []stray
 	var revoked map[string]x509.RevocationListEntry
 	for _, n := range o.db.orphans {
-		cs := readCerts(filepath.Join(o.Dir.Path, newCertsName, n))
+		cs, err := readCerts(filepath.Join(o.Dir.Path, newCertsName, n))
+		if err != nil {
+			out = append(out, stray{name: n, err: err})
+			continue
+		}
 		if len(cs) == 0 {
 			continue
 		}

@@ -113,7 +113,7 @@ func TestRevocationsStay(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // the second time changes nothing
-				if _, err := Reconcile(context.Background(), d, o.Dir); err != nil {
+				if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
 					t.Fatal(err)
 				}
 			}

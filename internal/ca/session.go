@@ -86,9 +86,9 @@ func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd 
 	return s.Issue(req, rnd, now)
 }
 
-// Issue signs a certificate. In durable order: the serial number is taken (a
-// crash leaves a gap), the certificate lies in newcerts (a crash leaves an
-// orphan, which Reconcile gives its row), then index.txt has its row. The
+// Issue signs a certificate. In durable order: the certificate lies in newcerts
+// (a crash leaves an orphan, which Reconcile gives its row), then index.txt has
+// its row. The serial file, by which openssl counts, is left alone. The
 // certificate does not outlive its CA.
 func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
 	if err := s.refresh(); err != nil {
@@ -102,9 +102,8 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 	if err != nil {
 		return nil, err
 	}
-	t.SerialNumber = db.nextSerial(s.obs.Serial)
-	if f := req.Floor; f != nil && t.SerialNumber.Cmp(f) <= 0 {
-		t.SerialNumber = new(big.Int).Add(f, big.NewInt(1))
+	if t.SerialNumber, err = s.obs.drawSerial(rnd); err != nil {
+		return nil, err
 	}
 	cert, err := create(t, current, req.Public, s.key, rnd)
 	if err != nil {
@@ -113,11 +112,6 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 	if err := allowed(cert, current); err != nil {
 		return nil, err
 	}
-	next := new(big.Int).Add(t.SerialNumber, big.NewInt(1))
-	if err := writeSerial(s.disk, dir, next); err != nil {
-		return nil, err
-	}
-	s.obs.Serial = next
 	name := FormatSerial(cert.SerialNumber) + ".pem"
 	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw), publicMode); err != nil {
 		return nil, err
@@ -215,6 +209,12 @@ func (s *Session) refresh() error {
 func (s *Session) reread() error {
 	s.o.Memory.Forget()
 	o := s.o.Memory.Observe(s.o.Dir, Filter{Name: "."})
+	if o.Err == nil {
+		o.Err = o.db.unread()
+	}
+	if o.Err != nil {
+		return o.Err // what was read before stays what we know
+	}
 	s.obs = o
-	return o.Err
+	return nil
 }

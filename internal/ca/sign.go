@@ -108,7 +108,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 		for _, is := range others {
 			switch {
 			case lastThird(is.Cert, now), ask.Holds != nil && is.Serial.Cmp(ask.Holds) == 0:
-			case ask.Holds != nil && slices.ContainsFunc(others, func(o Issued) bool { return o.Serial.Cmp(ask.Holds) == 0 && o.Serial.Cmp(is.Serial) >= 0 }):
+			case ask.Holds != nil && slices.ContainsFunc(others, func(o Issued) bool { return o.Serial.Cmp(ask.Holds) == 0 && is.before(o) }):
 				// an older one of the same host than the one it shows
 			default:
 				return refuse("%s has a valid certificate over another key, serial %s until %s: revoke that one first (`mailcertd revoke %s --reason superseded`), or sign with --replace, which does it",

@@ -90,7 +90,7 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 	case plan.Chown:
 		return disk.ChownRoot(act.Path)
 	case plan.ReconcileCA:
-		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir)
+		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir, leafOf(obs))
 		return err
 	case plan.InitCA:
 		defer k.working(act.Text, 0)()
@@ -187,7 +187,15 @@ func (k *Keeper) issuerKey(obs plan.Observed) any {
 	return nil
 }
 
-func serial(c *x509.Certificate) string { return fmt.Sprintf("%02X", c.SerialNumber) }
+// leafOf is the installed certificate; nil where none can be read.
+func leafOf(obs plan.Observed) *x509.Certificate {
+	if f := obs.Certs.Cert.File; f.Err == nil && len(f.Certs) > 0 {
+		return f.Certs[0]
+	}
+	return nil
+}
+
+func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
 
 // fail counts one failure and sets the earliest next attempt.
 func fail(st *state.State, what string, err error, now time.Time) {

@@ -37,8 +37,6 @@ type Options struct {
 	UID uint32
 	// Log takes one line per decision; nil: nothing is told.
 	Log func(Event)
-	// Quick is ca.Memory's.
-	Quick bool
 	// Ask puts a question to the CA on another host; nil: over ssh, as configured.
 	Ask func(ctx context.Context, request []byte) ([]byte, error)
 	// NotifyFor bounds each command of `notify`; zero: a minute. One that takes
@@ -112,7 +110,7 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
-	return &Keeper{o: o, database: ca.Memory{Quick: o.Quick}, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
+	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
 		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
 }
 

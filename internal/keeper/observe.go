@@ -44,10 +44,10 @@ func (k *Keeper) observe(ctx context.Context) plan.Observed {
 	if k.memory != nil {
 		obs.State = k.memory.Clone()
 	}
-	obs.Archive, _ = durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
+	obs.Archive, obs.ArchiveErr = durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
 	obs.Host = k.o.Host(ctx)
 	name, _ := plan.HostName(cfg, obs.Host)
-	obs.CA = k.database.Observe(cfg.CA.Dir, ca.Filter{Name: name, Key: obs.Certs.Key.Key.Public})
+	obs.CA = k.database.Observe(cfg.CA.Dir, ca.Filter{Name: name, Key: obs.Certs.Key.Key.Public, Serving: leafOf(obs)})
 	k.observeCA(&obs)
 	obs.CF = mta.ReadCF(cfg.Sendmail.CF)
 	k.observeSendmail(ctx, &obs)

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
@@ -16,15 +17,15 @@ const ObtainFailure = "obtain"
 // canSign says that the local CA exists, is open and still valid.
 func (a *assessment) canSign() bool {
 	o := a.obs.CA
-	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Status == ca.Complete && o.Current.Cert != nil &&
+	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Err == nil && o.Status == ca.Complete && o.Current.Cert != nil &&
 		a.hasKey() && (a.now.Before(o.Current.Cert.NotAfter) || a.wish.TrustClock)
 }
 
 // mayMakeCA: a new CA is made unasked only where CA directory, state and any
 // certificate of ours are all absent.
 func (a *assessment) mayMakeCA() bool {
-	if a.cfg.Issuer.Kind != config.IssuerLocal || a.misfit() != "" {
-		return false
+	if a.cfg.Issuer.Kind != config.IssuerLocal || a.misfit() != "" || a.obs.CA.Err != nil {
+		return false // what could not be looked at is not absent
 	}
 	switch a.obs.CA.Status {
 	case ca.Unfinished:
@@ -120,11 +121,18 @@ func (a *assessment) authority(p *Plan) {
 	}
 }
 
+// leftoverSettles is how old a temporary file must be: a younger one may be another mailcertd's that is at work.
+const leftoverSettles = time.Minute
+
 // faults turns what is wrong with the database into one action.
 func (a *assessment) faults(p *Plan) {
 	mendable := 0
 	for _, f := range a.obs.CA.Faults {
 		sev := Warning
+		if settles := f.Since.Add(leftoverSettles); f.Kind == ca.FaultLeftover && a.now.Before(settles) && !a.now.Before(f.Since) {
+			p.lookAt(settles, "a temporary file in the CA directory is nobody's any more")
+			continue
+		}
 		if f.Mendable {
 			mendable++
 		}

@@ -62,7 +62,9 @@ type Observed struct {
 	State   state.State
 	Loaded  state.Loaded
 	Archive []durable.Generation // newest first
-	Trust   []TrustSource        // what `trust:` names, in its order
+	// ArchiveErr is why the archive could not be listed; nil: Archive is all of it.
+	ArchiveErr error
+	Trust      []TrustSource // what `trust:` names, in its order
 	// StateDir is the state directory itself.
 	StateDir durable.Node
 	CF       mta.CF // the configured sendmail.cf

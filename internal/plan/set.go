@@ -190,12 +190,21 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 	return nil
 }
 
-// issuedEarlier says that c was issued before leaf: by the serial, where one CA
-// counts them up. Their beginnings say less: none lies before the CA's own.
+// issuedEarlier says that c was issued before leaf: by their rows in the CA's database where both have one. Their
+// beginnings say less: none lies before the CA's own.
 func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
-	const counted = 63 // bits; longer ones are drawn at random
-	if a.issuedHere(leaf) && c.SerialNumber.BitLen() <= counted && leaf.SerialNumber.BitLen() <= counted {
-		return c.SerialNumber.Cmp(leaf.SerialNumber) < 0
+	line := func(x *x509.Certificate) (int, bool) {
+		for _, is := range a.obs.CA.Issued {
+			if is.Row != nil && bytes.Equal(is.Cert.Raw, x.Raw) {
+				return is.Row.Line, true
+			}
+		}
+		return 0, false
+	}
+	if n, ok := line(c); ok {
+		if m, ok := line(leaf); ok {
+			return n < m
+		}
 	}
 	return c.NotBefore.Before(leaf.NotBefore)
 }

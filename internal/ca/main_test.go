@@ -1,0 +1,38 @@
+package ca
+
+import (
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The tests of the database name certificates by their serials: 01, 02 and so on, counted in the serial file.
+// TestSerials draws them.
+func TestMain(m *testing.M) {
+	testOnlyDraw = counted
+	os.Exit(m.Run())
+}
+
+// opensslCounts makes the CA's openssl.cnf one by which openssl counts its serials, as that of a CA made by hand.
+func opensslCounts(t testing.TB, dir string) {
+	t.Helper()
+	path := filepath.Join(dir, confName)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, []byte(strings.Replace(string(data), "rand_serial", "# rand_serial", 1)), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func counted(o *Observed) *big.Int {
+	n := o.db.nextSerial(o.Serial)
+	o.Serial = new(big.Int).Add(n, big.NewInt(1))
+	if err := os.WriteFile(filepath.Join(o.Dir.Path, serialName), []byte(FormatSerial(o.Serial)+"\n"), 0o644); err != nil {
+		panic(err)
+	}
+	return n
+}
