@@ -72,6 +72,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 				if !c.first {
 					run(t, m, root, nil, "ensure")
 				}
+				before := serialOf(root)
 				out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, c.args...)
 				if !killed(st) {
 					if !st.Success() {
@@ -81,7 +82,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 				}
 				kills++
 				rows := c.rows
-				if c.again[0] == "renew" && serialOf(root) == "02" {
+				if c.again[0] == "renew" && serialOf(root) != before {
 					rows++ // it was installed already: a second renewal is one more
 				}
 				if out, st := run(t, m, root, nil, c.again...); !st.Success() {

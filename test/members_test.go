@@ -101,15 +101,17 @@ func verdicts(h *bed.Host) map[string]int {
 	return out
 }
 
-// serves waits until the host's sendmail serves that serial.
-func serves(t *testing.T, h *bed.Host, serial string) {
+// serves waits until the host's sendmail serves another certificate than that, the one on its disk, and returns its
+// serial.
+func serves(t *testing.T, h *bed.Host, old string) (serial string) {
 	t.Helper()
-	bed.Wait(t, h.Name+" to serve "+serial, func() error {
-		if got := h.Serial("127.0.0.1:25"); got != serial {
-			return fmt.Errorf("serves %q", got)
+	bed.Wait(t, h.Name+" to serve another certificate than "+old, func() error {
+		if serial = h.Serial("127.0.0.1:25"); serial == old || serial != h.OnDisk(t) {
+			return fmt.Errorf("serves %q", serial)
 		}
 		return nil
 	})
+	return serial
 }
 
 // The story of two hosts: first start, mail both ways, renewal, a change of
@@ -126,8 +128,9 @@ func TestMembers(t *testing.T) {
 	if !b.Offers(t) {
 		t.Fatal("the stop-gap is not offered")
 	}
+	interim := b.OnDisk(t)
 	o.daemons(t)
-	serves(t, b, "02")
+	first := serves(t, b, interim)
 	for n := range 2 {
 		if err := mail(a, b, n); err != nil {
 			t.Fatal(err)
@@ -152,9 +155,10 @@ func TestMembers(t *testing.T) {
 		}
 		return nil
 	})
-	if out := b.Must(t, o.m, memberConf, "renew"); !strings.Contains(out, "serves serial 03") {
+	if out := b.Must(t, o.m, memberConf, "renew"); !strings.Contains(out, "serves serial "+b.OnDisk(t)) || b.OnDisk(t) == first {
 		t.Errorf("renew on the member:\n%s", out)
 	}
+	second := b.OnDisk(t)
 	// A certificate that is due, as a year later: the daemon renews it alone.
 	b.Must(t, "sh", "-ec", "cd /etc/mail; openssl req -new -key certs/host.key -subj /CN="+memberName+" -addext subjectAltName=DNS:"+memberName+" -out old.csr")
 	csr, err := os.ReadFile(b.Path("/etc/mail/old.csr"))
@@ -168,7 +172,7 @@ func TestMembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, serial := range []string{"02", "03"} { // what is there is as old as that
+	for _, serial := range []string{first, second} { // what is there is as old as that
 		a.Must(t, o.m, memberConf, "revoke", serial, "--reason", "superseded")
 	}
 	if err := os.Remove(b.Path("/var/db/mailcertd/candidates/reply.pem")); err != nil {
@@ -178,7 +182,7 @@ func TestMembers(t *testing.T) {
 	if err := os.Rename(b.Path("/etc/mail/certs/.new"), b.Path("/etc/mail/certs/host.cert")); err != nil {
 		t.Fatal(err)
 	}
-	serves(t, b, "05")
+	serves(t, b, second)
 
 	rollover(t, o)
 

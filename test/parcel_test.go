@@ -85,7 +85,7 @@ func TestIssueSeveral(t *testing.T) {
 		says []string
 	}{
 		{"one.example.test there.example.test -o " + to, 1, []string{"there.example.test.pem: is there already"}},
-		{"one.example.test has.example.test -o " + to, 1, []string{"has.example.test", "another key", "serial 02"}},
+		{"one.example.test has.example.test -o " + to, 1, []string{"has.example.test", "another key", "serial "}},
 		{"one.example.test ONE.example.test -o " + to, 2, []string{"one.example.test is named twice"}},
 		{"one.example.test two.example.test -o " + to + "/nowhere", 1, []string{to + "/nowhere: no such file or directory", "make the directory first"}},
 		{"one.example.test -o " + to + "/nowhere/one.pem", 1, []string{to + "/nowhere: no such file or directory"}},

@@ -148,7 +148,7 @@ type caReport struct {
 	Status      string         `json:"status"`          // absent, unfinished, complete, damaged
 	Error       string         `json:"error,omitempty"` // why it cannot be looked at; the rest is empty then
 	Generations []caGeneration `json:"generations"`
-	NextSerial  string         `json:"next_serial,omitempty"` // hex
+	NextSerial  string         `json:"next_serial,omitempty"` // hex: what openssl ca takes next where it counts; mailcertd draws
 	Valid       int            `json:"valid"`                 // certificates by status in index.txt
 	Revoked     int            `json:"revoked"`
 	Expired     int            `json:"expired"`

@@ -34,7 +34,7 @@ func caPage(rep caReport, public bool, p *page) {
 	}
 	p.gap()
 	if rep.Status == ca.Complete.String() {
-		p.row("certificates", "%d valid, %d revoked, %d expired; next serial %s", rep.Valid, rep.Revoked, rep.Expired, rep.NextSerial)
+		p.row("certificates", "%d valid, %d revoked, %d expired", rep.Valid, rep.Revoked, rep.Expired)
 	}
 	if rep.CRLEnds != nil {
 		p.row("CRL", "until %s", p.day(*rep.CRLEnds))

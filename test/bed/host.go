@@ -302,6 +302,16 @@ func (h *Host) Serial(addr string) string {
 	return strings.TrimPrefix(strings.TrimSpace(out), "serial=")
 }
 
+// OnDisk is the serial number in host.cert, "" when there is none.
+func (h *Host) OnDisk(t testing.TB) string {
+	t.Helper()
+	out, err := exec.Command("openssl", "x509", "-noout", "-serial", "-in", h.Path("/etc/mail/certs/host.cert")).Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "serial=")
+}
+
 // Log is what syslogd got so far.
 func (h *Host) Log() string { return h.log.text() }
 
