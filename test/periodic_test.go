@@ -169,15 +169,19 @@ func TestPeriodic(t *testing.T) {
 	h.Must(t, p.verb("renew")...)
 	p.want(0)
 
-	// Carried by hand to another host.
-	h.Must(t, p.verb("issue", "other.example.test", "--yes", "-o", "/var/db/other.pem")...)
+	// Carried by hand to another host, and near its end.
+	utc := func(d time.Duration) string { return time.Now().Add(d).UTC().Format("060102150405Z") }
+	h.Must(t, "sh", "-ec", `cd /etc/mail/CA
+openssl req -config openssl.cnf -newkey rsa:2048 -nodes -keyout /var/db/other.key -out /var/db/other.csr -subj /CN=other.example.test -addext subjectAltName=DNS:other.example.test
+openssl ca -config openssl.cnf -batch -notext -startdate `+utc(-40*24*time.Hour)+` -enddate `+utc(132*time.Hour)+` -in /var/db/other.csr -out /var/db/other.pem`)
 	got := p.want(1, "warning issued", "other.example.test serial ", "carried by hand")
 	const text = `
 sendmail's certificates, what needs attention (30 days ahead):
 SEVERITY  WHAT    ENDS        DAYS  NAME
 warning   issued  DATE  5     other.example.test
-          serial SERIAL, carried by hand: ` + "`mailcertd sign` or\n          `mailcertd issue --replace` makes the next one\n"
-	if got = regexp.MustCompile(`\d{4}-\d\d-\d\d`).ReplaceAllString(got, "DATE"); regexp.MustCompile(`[0-9A-F]{16}`).ReplaceAllString(got, "SERIAL") != text {
+          serial SERIAL, carried by hand:
+          ` + "`mailcertd sign` or `mailcertd issue --replace` makes the next one\n"
+	if got = regexp.MustCompile(`\d{4}-\d\d-\d\d`).ReplaceAllString(got, "DATE"); regexp.MustCompile(`[0-9A-F]{16,}`).ReplaceAllString(got, "SERIAL") != text {
 		t.Errorf("got:\n%s\nwant:\n%s", got, text)
 	}
 	p.conf(`security_status_mailcertd_days="3"`)

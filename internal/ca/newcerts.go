@@ -2,7 +2,6 @@ package ca
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"math"
 	"path/filepath"
@@ -55,16 +54,11 @@ func (a Issued) line() int {
 
 // list gives the names SERIAL.pem in newcerts, in no order.
 func list(dir string) ([]string, error) {
-	f, err := durable.OpenDir(dir)
+	all, err := durable.Names(dir, maxCerts)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	all, err := f.Readdirnames(maxCerts)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, err // a part would look like the whole
 	}
 	out := all[:0]
 	for _, n := range all {

@@ -218,16 +218,22 @@ func misplaced(err error) bool {
 // interrupted NextGeneration left. A folder with nothing of a generation in it
 // is not one, whatever else somebody put there.
 func (o *Observed) older(dir string, m *Memory) error {
-	entries, err := durable.ReadDir(dir)
+	names, err := durable.Names(dir, 0)
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		n, ok := generationNumber(e.Name())
-		if !ok || !e.IsDir() {
+	for _, name := range names {
+		n, ok := generationNumber(name)
+		if !ok {
 			continue
 		}
-		g := generation(filepath.Join(dir, e.Name()), n)
+		path := filepath.Join(dir, name)
+		if there := durable.Look(path); there.Err != nil {
+			return there.Err
+		} else if there.Kind != durable.Directory {
+			continue
+		}
+		g := generation(path, n)
 		if g.Cert != nil && o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
 			continue
 		}

@@ -59,14 +59,14 @@ func (o *Observed) leftovers() []string {
 		dirs = append(dirs, filepath.Base(g.Dir))
 	}
 	for _, d := range dirs {
-		entries, err := durable.ReadDir(filepath.Join(o.Dir.Path, d))
+		names, err := durable.Names(filepath.Join(o.Dir.Path, d), 0)
 		if err != nil {
 			continue // missing, or told elsewhere
 		}
-		for _, e := range entries {
-			name := filepath.Join(d, e.Name())
-			if base, temporary := durable.TempOf(e.Name()); temporary && e.Type().IsRegular() && Owns(filepath.Join(d, base), false) {
-				out = append(out, name)
+		for _, n := range names {
+			base, temporary := durable.TempOf(n)
+			if temporary && Owns(filepath.Join(d, base), false) && durable.Look(filepath.Join(o.Dir.Path, d, n)).Kind == durable.File {
+				out = append(out, filepath.Join(d, n))
 			}
 		}
 	}
