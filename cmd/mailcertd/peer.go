@@ -19,7 +19,7 @@ import (
 )
 
 // peerFor bounds the whole dialogue with another host.
-const peerFor = 30 * time.Second
+const peerFor = mta.Patience
 
 // unseen is what a client cannot know.
 const unseen = "what the peer makes of our certificate cannot be seen from here; it stands in its own log (STARTTLS=server)"
@@ -55,12 +55,14 @@ func (a *app) peer(ctx context.Context, target string) error {
 		case !pki.SamePublicKey(signer.Public(), o.Leaf.PublicKey):
 			trouble = key.Node.Path + ": does not belong to the certificate"
 		default:
-			o.Key = signer
+			o.Key, o.LeafFile, o.KeyFile = signer, certs.Cert.Node.Path, key.Node.Path
 		}
 	}
 	pctx, cancel := context.WithTimeout(ctx, peerFor)
 	defer cancel()
+	shown := a.progress("asking "+net.JoinHostPort(host, port)+"; a mail host may take minutes to greet", peerFor)
 	found := mta.Peer(pctx, o)
+	shown()
 	if found.OwnTrouble == "" {
 		found.OwnTrouble = trouble
 	}
@@ -158,6 +160,9 @@ func describePeer(r mta.PeerReport, o mta.PeerOptions) peerReport {
 		return rep
 	}
 	rep.TLS, rep.Cipher = tlsName(r.Version), tls.CipherSuiteName(r.Cipher)
+	if r.CipherName != "" {
+		rep.Cipher = r.CipherName
+	}
 	rep.Certificate = describePeerCert(r.Chain[0])
 	rep.Named = r.NameErr == nil
 	if r.NameErr != nil {

@@ -36,7 +36,10 @@ type PeerOptions struct {
 	Trusted []*x509.Certificate
 	Leaf    *x509.Certificate // our certificate; nil: none is presented
 	Key     crypto.Signer     // its key; nil: none is presented
-	Now     time.Time         // the time at which chains are judged
+	// LeafFile and KeyFile hold Leaf and Key, for the openssl command; "": it
+	// presents none.
+	LeafFile, KeyFile string
+	Now               time.Time // the time at which chains are judged
 }
 
 // PeerReport is what was found. Err is why there was nothing to judge; Verify
@@ -50,10 +53,12 @@ type PeerReport struct {
 	Reason  string // verifymsg= of a FAIL, in OpenSSL's words
 	Err     error
 
-	Version uint16              // as crypto/tls has it, 0 without TLS
-	Cipher  uint16              // likewise
-	Chain   []*x509.Certificate // as the peer sent it, leaf first
-	NameErr error               // why the leaf does not name Host; sendmail does not ask
+	Version uint16 // as crypto/tls has it, 0 without TLS
+	Cipher  uint16 // likewise
+	// CipherName is OpenSSL's; "" where there is no openssl: it is Cipher.
+	CipherName string
+	Chain      []*x509.Certificate // as the peer sent it, leaf first
+	NameErr    error               // why the leaf does not name Host; sendmail does not ask
 
 	Asked      bool   // the peer asked for our certificate
 	Presented  bool   // and got it
@@ -104,7 +109,26 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		r.Presented = true
 		return c, nil
 	}
-	s, ses := look(ctx, r.Addr, o.HELO, conf)
+	given := credentials{}
+	if o.Key != nil && len(own) > 0 {
+		given = credentials{cert: o.LeafFile, key: o.KeyFile}
+	}
+	// OpenSSL comes first here: what it makes of a peer is what sendmail would.
+	goes := byGo(conf)
+	opens := byOpenSSL(conf.ServerName, given)
+	s, ses := look(ctx, r.Addr, o.HELO, func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
+		err := opens(ctx, conn, s, ses)
+		if errors.Is(err, errNoOpenSSL) {
+			return goes(ctx, conn, s, ses)
+		}
+		return err
+	})
+	if ses.cipher != "" {
+		r.Asked, r.Presented, r.CipherName = ses.asked, ses.presented, ses.cipher
+		for _, x := range own {
+			r.ListsOurs = r.ListsOurs || slices.Contains(ses.accepts, exactName(x.RawIssuer))
+		}
+	}
 	r.Remote, r.Banner, r.Offered, r.Err, r.Alert = ses.remote, s.Banner, s.Offered, s.Err, ses.alert
 	r.Version, r.Cipher, r.Chain = ses.state.Version, ses.state.CipherSuite, ses.state.PeerCertificates
 	if r.Err != nil || !r.Offered {

@@ -15,9 +15,11 @@ import (
 
 // Bounds of what comes from the other side.
 const (
-	stepPatience = 10 * time.Second // for each step of the dialogue
-	maxReplyLine = 2048             // octets, RFC 5321 4.5.3.1.5 asks for 512
-	maxReply     = 100              // lines
+	connectPatience   = 30 * time.Second // TCP
+	replyPatience     = 5 * time.Minute  // for the greeting and each reply, RFC 5321 4.5.3.2: greet_pause is real
+	handshakePatience = time.Minute
+	maxReplyLine      = 2048 // octets, RFC 5321 4.5.3.1.5 asks for 512
+	maxReply          = 100  // lines
 )
 
 // Served is what a listener shows.
@@ -26,30 +28,64 @@ type Served struct {
 	Banner  string // the text of its 220
 	Offered bool   // STARTTLS stands in its EHLO reply
 	Leaf    *x509.Certificate
-	Refused bool // nobody listens
-	Err     error
+	Refused bool // nobody listens: ECONNREFUSED, and nothing else
+	// Err is why nothing could be seen; nil also where STARTTLS is not offered.
+	Err error
 }
 
+// Unseen says that somebody may well be there, and what is served could not be
+// seen from here.
+func (s Served) Unseen() bool { return s.Err != nil && !s.Refused }
+
+// Patience is enough for a whole dialogue with a host that answers as late as
+// RFC 5321 lets it greet.
+const Patience = 6 * time.Minute
+
 // Probe connects, says EHLO and STARTTLS (RFC 3207), looks at the certificate
-// and says QUIT. It trusts nothing that it sees. Every step has a deadline.
+// and says QUIT. It trusts nothing that it sees. Every step has a deadline, as
+// long as a mail host waits; ctx bounds all of them. Where Go's TLS cannot, it
+// asks openssl.
+//
+// Go's TLS comes first: it needs no other program. It has no DHE, no ciphers but
+// those that its makers keep, and bounds of its own for keys. Its "no" is
+// therefore no verdict on a mail host: where its handshake fails, the system's
+// OpenSSL tries, which is what sendmail itself would use.
 func Probe(ctx context.Context, addr, helo string) Served {
-	s, _ := look(ctx, addr, helo, &tls.Config{})
-	return s
+	s, _ := look(ctx, addr, helo, byGo(&tls.Config{}))
+	if !errors.Is(s.Err, errHandshake) || ctx.Err() != nil {
+		return s
+	}
+	second, _ := look(ctx, addr, helo, byOpenSSL("", credentials{}))
+	if second.Err != nil { // the first true reason is the one that counts
+		s.Err = fmt.Errorf("%w (the second try, with openssl s_client: %w)", s.Err, second.Err)
+		return s
+	}
+	return second
 }
 
 // session is what look learns beside Served.
 type session struct {
 	remote string // the address that answered, "" when none did
 	state  tls.ConnectionState
-	alert  error // what the other side answered to our QUIT, when it was a TLS alert
+	cipher string // as OpenSSL calls it, where openssl did TLS; "": the one in state
+	alert  error  // what the other side answered to our QUIT, when it was a TLS alert
+
+	// What openssl alone says here; Go's TLS tells its configuration.
+	asked     bool     // the other side asked for a certificate
+	presented bool     // and got one
+	accepts   []string // the CAs that it listed, as exactName writes them
 }
 
-// look is Probe with the TLS configuration of the caller. Whom to trust is
-// never decided during the handshake: an expired or self-signed certificate
-// must be seen too. Nothing is sent but QUIT.
-func look(ctx context.Context, addr, helo string, conf *tls.Config) (Served, session) {
+// shaker does the TLS handshake on a connection that is ready for it, looks at
+// what is shown, and says QUIT. It fills in s.Leaf.
+type shaker func(ctx context.Context, conn net.Conn, s *Served, ses *session) error
+
+// look is the dialogue up to STARTTLS; shake does the rest. Whom to trust is
+// never decided during the handshake: an expired or self-signed certificate must
+// be seen too.
+func look(ctx context.Context, addr, helo string, shake shaker) (Served, session) {
 	s, ses := Served{Addr: addr}, session{}
-	d := net.Dialer{Timeout: stepPatience}
+	d := net.Dialer{Timeout: connectPatience}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		s.Refused = errors.Is(err, syscall.ECONNREFUSED)
@@ -60,8 +96,7 @@ func look(ctx context.Context, addr, helo string, conf *tls.Config) (Served, ses
 	ses.remote = conn.RemoteAddr().String()
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	conf.InsecureSkipVerify, conf.MinVersion = true, tls.VersionTLS10
-	if s.Err = s.dialogue(ctx, conn, helo, conf, &ses); s.Err != nil {
+	if s.Err = s.dialogue(ctx, conn, helo, &ses, shake); s.Err != nil {
 		s.Err = fmt.Errorf("%s: %w", addr, s.Err)
 		if ctx.Err() != nil {
 			s.Err = fmt.Errorf("%w: %w", s.Err, ctx.Err())
@@ -70,19 +105,22 @@ func look(ctx context.Context, addr, helo string, conf *tls.Config) (Served, ses
 	return s, ses
 }
 
-func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, conf *tls.Config, ses *session) error {
-	step := func() { // the context's own end is kept: it may have come already
-		if ctx.Err() == nil {
-			conn.SetDeadline(time.Now().Add(stepPatience))
-		}
+// within gives the next step its time; the context's own end is kept, which may
+// have come already.
+func within(ctx context.Context, conn net.Conn, patience time.Duration) {
+	if ctx.Err() == nil {
+		conn.SetDeadline(time.Now().Add(patience))
 	}
+}
+
+func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, ses *session, shake shaker) error {
 	r := bufio.NewReaderSize(conn, maxReplyLine)
 	say := func(line string) error {
-		step()
+		within(ctx, conn, replyPatience)
 		_, err := conn.Write([]byte(line + "\r\n"))
 		return err
 	}
-	step()
+	within(ctx, conn, replyPatience)
 	greeting, err := readReply(r, 220)
 	if err != nil {
 		return fmt.Errorf("greeting: %w", err)
@@ -110,28 +148,36 @@ func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, conf 
 	if r.Buffered() > 0 {
 		return errors.New("STARTTLS: more was sent than the reply")
 	}
-	step()
-	tc := tls.Client(conn, conf)
-	if err := tc.HandshakeContext(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errHandshake, err)
-	}
-	ses.state = tc.ConnectionState()
-	if cs := ses.state.PeerCertificates; len(cs) > 0 {
-		s.Leaf = cs[0]
-	}
-	step()
-	if _, err := tc.Write([]byte("QUIT\r\n")); err == nil {
-		// Under TLS 1.3 a server refuses a client's certificate only now.
-		_, err = readReply(bufio.NewReaderSize(tc, maxReplyLine), 221)
-		var op *net.OpError
-		if errors.As(err, &op) && op.Op == "remote error" {
-			ses.alert = op.Err
+	return shake(ctx, conn, s, ses)
+}
+
+// byGo is the shaker that needs no other program.
+func byGo(conf *tls.Config) shaker {
+	return func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
+		conf.InsecureSkipVerify, conf.MinVersion, conf.CipherSuites = true, tls.VersionTLS10, allCiphers()
+		within(ctx, conn, handshakePatience)
+		tc := tls.Client(conn, conf)
+		if err := tc.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("%w: %w", errHandshake, err)
 		}
+		ses.state = tc.ConnectionState()
+		if cs := ses.state.PeerCertificates; len(cs) > 0 {
+			s.Leaf = cs[0]
+		}
+		within(ctx, conn, handshakePatience)
+		if _, err := tc.Write([]byte("QUIT\r\n")); err == nil {
+			// Under TLS 1.3 a server refuses a client's certificate only now.
+			_, err = readReply(bufio.NewReaderSize(tc, maxReplyLine), 221)
+			var op *net.OpError
+			if errors.As(err, &op) && op.Op == "remote error" {
+				ses.alert = op.Err
+			}
+		}
+		if s.Leaf == nil {
+			return fmt.Errorf("%w: no certificate was shown", errHandshake)
+		}
+		return nil
 	}
-	if s.Leaf == nil {
-		return fmt.Errorf("%w: no certificate was shown", errHandshake)
-	}
-	return nil
 }
 
 var errHandshake = errors.New("TLS handshake")
@@ -140,6 +186,16 @@ var errHandshake = errors.New("TLS handshake")
 type replyError struct{ line, want string }
 
 func (e replyError) Error() string { return fmt.Sprintf("reply %q, want %s", clip(e.line), e.want) }
+
+// allCiphers are all that Go has, the ones that it would not offer by itself
+// included (RSA key exchange, 3DES, RC4): this client has nothing to lose.
+func allCiphers() []uint16 {
+	var ids []uint16
+	for _, c := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		ids = append(ids, c.ID)
+	}
+	return ids
+}
 
 // readReply reads one SMTP reply (RFC 5321 4.2.1) and gives its lines without
 // the code; at least one. Another code than want is an error.

@@ -1,0 +1,180 @@
+package mta
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// behindSMTP speaks SMTP up to STARTTLS, and then hands over to
+// a real `openssl s_server` with these arguments.
+func behindSMTP(t *testing.T, serverArgs ...string) string {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tlsAddr := free.Addr().String()
+	free.Close()
+	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", tlsAddr, "-rev", "-quiet"}, serverArgs...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	serve := func(c net.Conn) {
+		defer c.Close()
+		r := bufio.NewReader(c)
+		for _, line := range []string{"220 hi ESMTP\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n"} {
+			_, _ = io.WriteString(c, line)
+			if line[:6] != "220 go" {
+				if _, err := r.ReadString('\n'); err != nil {
+					return
+				}
+			}
+		}
+		var s net.Conn
+		for until := time.Now().Add(5 * time.Second); s == nil && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+			s, _ = net.Dial("tcp", tlsAddr)
+		}
+		if s == nil {
+			return
+		}
+		defer s.Close()
+		ended := make(chan struct{}, 2)
+		pass := func(to net.Conn, from io.Reader, deadline func(time.Time) error) {
+			defer func() { ended <- struct{}{} }()
+			buf := make([]byte, 16<<10)
+			for {
+				_ = deadline(time.Now().Add(700 * time.Millisecond)) // nobody says 221: silence ends it
+				n, err := from.Read(buf)
+				if n > 0 {
+					_, _ = to.Write(buf[:n])
+				}
+				if err != nil {
+					return
+				}
+			}
+		}
+		go pass(s, r, c.SetReadDeadline)
+		go pass(c, s, s.SetReadDeadline)
+		<-ended
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(c)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Whatever OpenSSL's own client gets along with is seen.
+func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		if os.Getenv("MAILCERTD_NOSKIP") != "" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	run := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command("openssl", args...).CombinedOutput(); err != nil {
+			t.Fatalf("openssl %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	file := func(n string) string { return filepath.Join(dir, n) }
+	pair := func(n string, args ...string) {
+		t.Helper()
+		run(append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n, "-keyout", file(n + ".key"), "-out", file(n + ".pem")}, args...)...)
+	}
+	pair("rsa", "-newkey", "rsa:2048")
+	pair("rsa1024", "-newkey", "rsa:1024")
+	pair("ed448", "-newkey", "ed448")
+	run("dhparam", "-dsaparam", "-out", file("dh"), "2048")
+	for _, subject := range []string{"/O=Te, st+OU=x/CN=\"odd\" \xc3\xa9", "/CN=a"} {
+		pair("name", "-newkey", "rsa:1024", "-utf8", "-multivalue-rdn", "-subj", subject)
+		out, err := exec.Command("openssl", "x509", "-in", file("name.pem"), "-noout", "-issuer", "-nameopt", exactNames).Output()
+		b, _ := os.ReadFile(file("name.pem"))
+		p, _ := pem.Decode(b)
+		c, perr := x509.ParseCertificate(p.Bytes)
+		if err != nil || perr != nil || "issuer="+exactName(c.RawIssuer) != strings.TrimSpace(string(out)) {
+			t.Errorf("%v %v: %s, want %s", err, perr, exactName(c.RawIssuer), out)
+		}
+	}
+	for name, c := range map[string]struct {
+		pair   string
+		args   []string
+		openly bool // Go alone cannot
+		err    string
+	}{
+		"ECDHE":            {"rsa", []string{"-tls1_2", "-cipher", "ECDHE"}, false, ""},
+		"TLS 1.3":          {"rsa", []string{"-tls1_3"}, false, ""},
+		"DHE":              {"rsa", []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384", "-dhparam", file("dh")}, true, ""},
+		"RSA key exchange": {"rsa", []string{"-tls1_2", "-cipher", "AES256-GCM-SHA384"}, false, ""},
+		"CBC and SHA-256":  {"rsa", []string{"-tls1_2", "-cipher", "AES256-SHA256"}, true, ""},
+		"TLS 1.0":          {"rsa", []string{"-tls1", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
+		"RSA 1024":         {"rsa1024", []string{"-tls1_2", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
+		"Ed448":            {"ed448", nil, true, ""},
+		"none in common":   {"rsa", []string{"-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}, false, "openssl s_client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			addr := behindSMTP(t, append([]string{"-cert", file(c.pair + ".pem"), "-key", file(c.pair + ".key")}, c.args...)...)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			s := Probe(ctx, addr, "probe.example.org")
+			g, _ := look(ctx, addr, "probe.example.org", byGo(&tls.Config{}))
+			o, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{}))
+			if c.err != "" {
+				if !s.Offered || !s.Unseen() || !errors.Is(s.Err, errHandshake) || !strings.Contains(s.Err.Error(), c.err) {
+					t.Errorf("%+v", s)
+				}
+				return
+			}
+			if s.Err != nil || s.Leaf == nil || s.Leaf.Subject.CommonName != c.pair || c.openly != (g.Err != nil) || o.Leaf == nil || !o.Leaf.Equal(s.Leaf) || ses.cipher == "" || ses.state.Version == 0 {
+				t.Errorf("%+v, by openssl: %q, version %x", s, ses.cipher, ses.state.Version)
+			}
+			if n := len(ses.state.PeerCertificates); n != 1 {
+				t.Errorf("a chain of %d", n)
+			}
+		})
+	}
+	t.Run("our certificate", func(t *testing.T) {
+		t.Parallel()
+		addr := behindSMTP(t, "-cert", file("rsa.pem"), "-key", file("rsa.key"), "-tls1_2", "-cipher", "DHE", "-dhparam", file("dh"), "-verify", "3")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		s, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{cert: file("rsa1024.pem"), key: file("rsa1024.key")}))
+		if s.Err != nil || !ses.asked || !ses.presented || s.Leaf == nil || s.Leaf.Subject.CommonName != "rsa" {
+			t.Errorf("%+v %+v", s, ses)
+		}
+	})
+}
+
+// A mail host gives five minutes to a greeting (RFC 5321 4.5.3.2.1), and so does
+// the probe as a whole.
+func TestPatience(t *testing.T) {
+	if replyPatience < 5*time.Minute || Patience < replyPatience+handshakePatience {
+		t.Error("a sendmail with greet_pause would be called silent")
+	}
+}
