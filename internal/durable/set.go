@@ -41,20 +41,59 @@ func (s *Set) stagedPath(name string) string {
 	return filepath.Join(s.staging(), strings.ReplaceAll(name, "/", "%"))
 }
 
+// area looks at the staging area: there is false when there is none. What is no
+// directory, or a link to one, is an error: nothing can be staged there.
+func (s *Set) area() (there bool, err error) {
+	switch n := Look(s.staging()); n.Kind {
+	case Missing:
+		return false, nil
+	case Directory:
+		return true, nil
+	case Unknown:
+		return false, n.Err
+	default:
+		return false, fmt.Errorf("%s: is a %s where mailcertd's own directory belongs: move it away", n.Path, n.Kind)
+	}
+}
+
+func (s *Set) makeStaging() error {
+	if _, err := s.area(); err != nil {
+		return err
+	}
+	return s.disk.Mkdir(s.staging(), 0o700)
+}
+
+// idle refuses to touch what a committed change may still need.
+func (s *Set) idle() error {
+	n := Look(filepath.Join(s.staging(), journalName))
+	if n.Err != nil {
+		return n.Err
+	}
+	if n.Kind != Missing {
+		return fmt.Errorf("%s: %w", s.dir, ErrUnfinished)
+	}
+	return nil
+}
+
 // Stage puts one file durably into the staging area, replacing an earlier one
 // of that name: mkdir, open(O_EXCL, 0600), write, fchmod, fsync, rename, and
 // fsync of the staging area.
 func (s *Set) Stage(name string, data []byte, mode fs.FileMode) error {
-	if err := s.disk.Mkdir(s.staging(), 0o700); err != nil {
-		return fmt.Errorf("cannot stage %s: %w", name, err)
+	err := s.idle()
+	if err == nil {
+		err = s.makeStaging()
 	}
-	if err := s.disk.Replace(s.stagedPath(name), data, mode); err != nil {
+	if err == nil {
+		err = s.disk.Replace(s.stagedPath(name), data, mode)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot stage %s: %w", name, err)
 	}
 	return nil
 }
 
-// Staged looks at a staged file and reads it.
+// Staged looks at a staged file and reads it. One that is missing is an error
+// too, fs.ErrNotExist.
 func (s *Set) Staged(name string) Node {
 	n := Read(s.stagedPath(name), maxStaged)
 	if n.Kind == Missing && n.Err == nil {
@@ -63,8 +102,12 @@ func (s *Set) Staged(name string) Node {
 	return n
 }
 
-// Unstage removes a staged file; one that is not there is no error.
+// Unstage removes a staged file; one that is not there is no error. What a
+// committed change needs stays: ErrUnfinished.
 func (s *Set) Unstage(name string) error {
+	if err := s.idle(); err != nil {
+		return err
+	}
 	if err := s.disk.Remove(s.stagedPath(name)); err != nil {
 		return err
 	}
@@ -91,17 +134,22 @@ func (s *Set) tidy() error {
 // Pending is what an interrupted change left behind.
 type Pending struct {
 	Journal bool // a complete journal: the change is committed and must be finished
-	Damaged bool // a journal whose content makes no sense
-	// Err is why it is not known whether a change is committed: the journal could not be read, or a newer version of
-	// mailcertd wrote it. Nothing may be changed in the directory then.
+	Damaged bool // a journal that is not what was written, see Recover
+	// Err is why it is not known whether a change is committed: the journal could
+	// not be read, or a newer mailcertd wrote it. Nothing in the directory may be
+	// changed then; the other fields are empty.
 	Err    error
-	Staged []string // staged files, by name; the journal is not among them
+	Staged []string // staged files and links, by name; the journal is not among them
 	Empty  bool     // a staging area with nothing in it
 }
 
-// Pending looks at the staging area and changes nothing.
+// Pending looks at the staging area and changes nothing. A staging area that is
+// no directory is an error. A directory in it is not ours, and is passed over.
 func (s *Set) Pending() (Pending, error) {
 	var p Pending
+	if there, err := s.area(); err != nil || !there {
+		return p, err
+	}
 	names, err := Names(s.staging(), 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, nil
@@ -110,17 +158,20 @@ func (s *Set) Pending() (Pending, error) {
 	}
 	for _, name := range names {
 		if name == journalName {
-			switch _, err := s.readJournal(); {
-			case err == nil:
-				p.Journal = true
-			case errors.Is(err, errDamaged):
-				p.Damaged = true
-			default:
-				p.Err = err
+			_, there, err := s.readJournal()
+			if p.Damaged = errors.Is(err, errTorn); err != nil && !p.Damaged {
+				return Pending{Err: err}, nil
 			}
+			p.Journal = there && err == nil
 			continue
 		}
-		p.Staged = append(p.Staged, strings.ReplaceAll(name, "%", "/"))
+		n := Look(filepath.Join(s.staging(), name))
+		if n.Kind == Unknown {
+			return Pending{}, n.Err
+		}
+		if n.Kind != Directory && n.Kind != Missing {
+			p.Staged = append(p.Staged, strings.ReplaceAll(name, "%", "/"))
+		}
 	}
 	sort.Strings(p.Staged)
 	p.Empty = len(names) == 0
@@ -130,13 +181,18 @@ func (s *Set) Pending() (Pending, error) {
 // Recovered says what Recover did.
 type Recovered struct {
 	Finished  bool     // a committed change was rolled forward
-	Abandoned bool     // a committed change was given up before its first step: a staged file was damaged
+	Abandoned bool     // what was left of it was given up: somebody else had changed the directory, see survey
+	Dropped   bool     // a damaged journal was removed: what lies in the directory is judged anew
 	Deleted   []string // staged files that no committed change needs
 }
 
 // Recover finishes a committed change and clears away everything else in the
 // staging area but the files named in keep. It may be called at any time and
 // any number of times.
+//
+// A journal whose checksum is wrong is dropped: it was synced before it got its
+// name, so no crash of ours makes one, but a damaged disk or a person. What it
+// wanted cannot be known, and the next look makes a whole set of what lies there.
 func (s *Set) Recover(keep ...string) (Recovered, error) {
 	var r Recovered
 	p, err := s.Pending()
@@ -147,35 +203,19 @@ func (s *Set) Recover(keep ...string) (Recovered, error) {
 		return r, p.Err
 	}
 	if p.Journal {
-		j, err := s.readJournal()
-		if err != nil {
+		if r.Abandoned, err = s.roll(); err != nil {
 			return r, err
 		}
-		// The process that wrote it may have died, or failed, before the journal was durable.
-		if err := s.disk.SyncDir(s.staging()); err != nil {
-			return r, err
-		}
-		whole, err := s.whole(j.Steps)
-		if err != nil {
-			return r, err
-		}
-		if !whole {
-			if err := s.disk.Remove(filepath.Join(s.staging(), journalName)); err != nil {
-				return r, err
-			}
-			r.Abandoned = true
-		} else if err := s.finish(j.Steps); err != nil {
-			return r, err
-		}
-		r.Finished = whole
+		r.Finished = !r.Abandoned
 		if p, err = s.Pending(); err != nil {
 			return r, err
 		}
 	}
-	if p.Damaged { // never committed: the rename that makes a journal comes after its fsync
+	if p.Damaged {
 		if err := s.disk.Remove(filepath.Join(s.staging(), journalName)); err != nil {
 			return r, err
 		}
+		r.Dropped = true
 	}
 	for _, name := range p.Staged {
 		if contains(keep, name) {

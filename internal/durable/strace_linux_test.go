@@ -53,6 +53,7 @@ fsync .mailcertd/.host.key.mailcertd
 rename .mailcertd/.host.key.mailcertd .mailcertd/host.key
 fsync .mailcertd
 symlink .mailcertd/0.0
+fsync .mailcertd
 create .mailcertd/.journal.mailcertd 0600
 write .mailcertd/.journal.mailcertd
 fsync .mailcertd/.journal.mailcertd
