@@ -168,9 +168,21 @@ func (a *app) load() (config.Config, error) {
 	if !given {
 		path = a.root + defaultConfig
 	}
+	if a.root != "" && !given {
+		inside, err := durable.Inside(a.root, path)
+		if err != nil {
+			return config.Config{}, usageError{err}
+		}
+		path = inside
+	}
 	cfg, err := config.Load(path, a.root)
 	if err != nil {
 		return cfg, usageError{err}
+	}
+	if a.root != "" {
+		if err := cfg.Follow(func(p string) (string, error) { return durable.Inside(a.root, p) }); err != nil {
+			return cfg, usageError{err}
+		}
 	}
 	if given && cfg.Missing {
 		return cfg, usageError{fmt.Errorf("%s: no such file", path)}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -118,7 +119,11 @@ func (a *app) printDone(r keeper.Result) {
 			fmt.Fprintf(a.out, "sendmail: %s\n", clean(p.Detail))
 		}
 	}
-	a.printProblems(a.err, r.Plan)
+	left := r.Plan
+	if !a.renewing { // ensure runs before sendmail, at every boot
+		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems), func(p plan.Problem) bool { return p.Reason == plan.SendmailDown })
+	}
+	a.printProblems(a.err, left)
 	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error {
 		fmt.Fprintln(a.out, "complete: nothing to do")
 	}

@@ -293,7 +293,11 @@ func (k *Keeper) tell(p plan.Plan) {
 		if pr.Hint != "" {
 			kv = append(kv, "hint", pr.Hint)
 		}
-		k.log([]Level{Info, Warn, Fail}[pr.Severity], pr.Text, kv...)
+		level := []Level{Info, Warn, Fail}[pr.Severity]
+		if pr.Reason == plan.SendmailDown { // so it is at every boot
+			level = Debug
+		}
+		k.log(level, pr.Text, kv...)
 	}
 	for id := range k.told {
 		if !seen[id] {

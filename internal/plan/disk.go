@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -73,9 +74,8 @@ func (a *assessment) directories(p *Plan) {
 }
 
 // modes mends what sendmail would refuse and a chmod or chown can put right:
-// in the certs directory, on the directory itself and on the one that holds
-// it. Nothing is changed through a link that leaves the certs directory, and
-// nothing further up: those are told.
+// in the certs directory and on the directory itself. Nothing is changed through
+// a link that leaves the certs directory, and nothing above it: those are told.
 func (a *assessment) modes(p *Plan) {
 	for _, c := range a.verdict.Complaints {
 		if c.Mend.Kind == mta.MendNone {
@@ -91,6 +91,9 @@ func (a *assessment) modes(p *Plan) {
 		switch mend.Kind {
 		case mta.MendMode:
 			pr.Hint = fmt.Sprintf("chmod %04o %s", mend.Mode.Perm(), mend.Path)
+			if above := slices.ContainsFunc(a.obs.Certs.Parents, func(n durable.Node) bool { return n.Resolved == mend.Path }); above {
+				pr.Hint = aboveHint(mend)
+			}
 			if mended {
 				p.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode, Text: pr.Hint + ": " + c.Text})
 			}
@@ -109,7 +112,16 @@ func (a *assessment) mayMend(path string) bool {
 	if base == "" {
 		return false
 	}
-	return path == base || filepath.Dir(path) == base || path == filepath.Dir(base)
+	return path == base || filepath.Dir(path) == base
+}
+
+// aboveHint is for a directory that holds the certs directory: it belongs to
+// others, so a person decides.
+func aboveHint(m mta.Mend) string {
+	if m.Mode&fs.ModeSticky != 0 { // such as /tmp, which must stay open
+		return m.Path + " is open to everybody on purpose: set certs.dir to a directory that root alone can change"
+	}
+	return "mailcertd changes no directory above its own: chmod go-w " + m.Path
 }
 
 // oldKeyKept is how long a replaced key of our own stays after its successor

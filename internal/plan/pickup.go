@@ -194,7 +194,7 @@ func (a *assessment) sendmailProblems(p *Plan) {
 	id := a.obs.MTA
 	switch {
 	case id.Status == mta.NotRunning:
-		p.report(Problem{Reason: SendmailDown, Severity: Notice, Text: "no sendmail runs: nothing to tell"})
+		p.report(Problem{Reason: SendmailDown, Severity: Notice, Text: "no sendmail runs; it reads the files when it starts"})
 	case id.Status != mta.OK:
 		sev := Warning
 		if p.State.Debt != nil {

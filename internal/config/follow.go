@@ -1,0 +1,53 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+)
+
+// written are the directories within those of the configuration that mailcertd
+// writes to: a link there must not lead out of Root either.
+var written = map[string][]string{
+	"certs": {"", "trust", ".mailcertd"},
+	"ca":    {"newcerts", "private", "archive"},
+	"state": {"archive", "candidates", "lost"},
+}
+
+// Follow puts every path of the configuration where inside says that it leads.
+// It is for --root: inside follows links as a process in chroot(2) Root would,
+// and refuses those that lead out of it and to nothing. An error names the key.
+func (c *Config) Follow(inside func(path string) (string, error)) error {
+	type place struct {
+		key string
+		at  *string
+	}
+	all := []place{{"certs.dir", &c.Certs.Dir}, {"ca.dir", &c.CA.Dir}, {"ca.inbox", &c.CA.Inbox}, {"ca.passphrase_file", &c.CA.PassphraseFile},
+		{"state.dir", &c.State.Dir}, {"sendmail.cf", &c.Sendmail.CF}, {"sendmail.pid_file", &c.Sendmail.PidFile},
+		{"issuer.ssh.identity", &c.Issuer.SSH.Identity}, {"issuer.ssh.known_hosts", &c.Issuer.SSH.KnownHosts}}
+	for i := range c.Trust {
+		if filepath.IsAbs(c.Trust[i]) {
+			all = append(all, place{"trust", &c.Trust[i]})
+		}
+	}
+	for _, p := range all {
+		if *p.at == "" {
+			continue
+		}
+		to, err := inside(*p.at)
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.key, err)
+		}
+		*p.at = to
+	}
+	for key, dir := range map[string]string{"certs": c.Certs.Dir, "ca": c.CA.Dir, "state": c.State.Dir} {
+		for _, name := range written[key] {
+			path := filepath.Join(dir, name)
+			if to, err := inside(path); err != nil {
+				return fmt.Errorf("%s.dir: %w", key, err)
+			} else if to != path {
+				return fmt.Errorf("%s.dir: %s: the link leads out of %s: mailcertd changes nothing there; make it relative", key, path, c.Root)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,95 @@
+package durable
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mostLinks is how many links one path may lead through, as MAXSYMLINKS and
+// SYMLOOP_MAX have it.
+const mostLinks = 40
+
+// part is one name of a path that is walked.
+type part struct {
+	name     string
+	fromLink bool // it stands in the text of a link
+}
+
+// Inside is path as a process in chroot(2) root would reach it: an absolute
+// link begins at root, and no link leads above it. path lies below root. It is
+// given back as it is when no link of it leads out of root, missing parts
+// included. A link that leads out, and to nothing when it is followed within
+// root, is an error: what is made behind it would lie elsewhere.
+func Inside(root, path string) (string, error) {
+	rel, err := filepath.Rel(root, path)
+	if err != nil || !filepath.IsLocal(rel) {
+		return path, nil // named by a person as it is
+	}
+	todo := parts(rel, false)
+	at, links, left := root, 0, ""
+	for len(todo) > 0 {
+		p := todo[0]
+		todo = todo[1:]
+		switch p.name {
+		case "", ".":
+			continue
+		case "..":
+			if at == root {
+				left = path
+			} else {
+				at = filepath.Dir(at)
+			}
+			continue
+		}
+		next := filepath.Join(at, p.name)
+		fi, err := lstat(next)
+		switch {
+		case absent(err) && p.fromLink && left != "":
+			return "", fmt.Errorf("%s: the link leads out of %s, and to nothing below it (%s is missing): "+
+				"make that directory, or make the link relative", left, root, next)
+		case err != nil && !absent(err):
+			return "", err
+		case err != nil, fi.Mode()&os.ModeSymlink == 0:
+			at = next
+			continue
+		}
+		if links++; links > mostLinks {
+			return "", fmt.Errorf("%s: %w", path, unix.ELOOP)
+		}
+		target, err := readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if target == "" {
+			return "", errors.New(next + ": the link is empty")
+		}
+		if filepath.IsAbs(target) {
+			if within, err := filepath.Rel(root, target); err == nil && filepath.IsLocal(within) {
+				target = within // it names root itself, and does not leave it
+			} else {
+				left = next
+			}
+			at = root
+		} else if out, err := filepath.Rel(root, filepath.Join(at, target)); err == nil && !filepath.IsLocal(out) {
+			left = next
+		}
+		todo = append(parts(target, true), todo...)
+	}
+	if left == "" {
+		return path, nil
+	}
+	return at, nil
+}
+
+func parts(path string, fromLink bool) []part {
+	var out []part
+	for _, name := range strings.Split(path, "/") {
+		out = append(out, part{name, fromLink})
+	}
+	return out
+}
