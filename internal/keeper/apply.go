@@ -17,64 +17,57 @@ import (
 	"mailcertd/internal/state"
 )
 
-// apply executes a plan in its order and stops at the first error. It returns
-// what was done.
+// apply executes a plan in its order, essential actions first. What fails is noted with a backoff of its own and told
+// once; what needs it is passed over, and all else goes on. It returns what was done, and the errors of essential
+// actions.
 func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
 	st := p.State
-	var failed []error
+	var essential []error
+	var failed []plan.Kind
 	for _, act := range p.Actions {
 		if err := ctx.Err(); err != nil {
-			return done, err
-		}
-		if k.stuck[act.Path] && isMode(act) {
-			continue
-		}
-		if err := k.act(ctx, obs, &st, act); err != nil {
-			if isMode(act) { // the rest need not wait for it
-				k.stuck[act.Path] = true
-				level := Fail
-				if act.Path == k.cfg.State.Dir {
-					level = Warn
-				}
-				k.log(level, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error())
-				if level == Fail {
-					failed = append(failed, err)
-				}
-				continue
-			}
-			k.log(Fail, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error())
 			k.remember(obs.State, st)
 			return done, err
 		}
-		done = append(done, act)
-		if act.Kind != plan.Install { // a transaction tells its own
-			k.log(Info, act.Text, "reason", string(act.Reason))
+		if slices.ContainsFunc(failed, act.Needs) {
+			continue
 		}
-		if act.Kind == plan.Recover {
-			break // everything else was decided on half a set
+		err := k.act(ctx, obs, &st, act)
+		if err == nil {
+			if act.Kind != plan.Obtain { // whether what was signed serves, the next round says
+				delete(st.Failures, act.FailureKey())
+			}
+			done = append(done, act)
+			if act.Kind != plan.Install { // a transaction tells its own
+				k.log(Info, act.Text, "reason", string(act.Reason))
+			}
+			if act.Kind == plan.Recover {
+				break // everything else was decided on half a set
+			}
+			continue
+		}
+		if ctx.Err() != nil { // it was told to stop, and did not fail
+			k.remember(obs.State, st)
+			return done, ctx.Err()
+		}
+		level := Warn
+		if act.Class() == plan.Essential {
+			level = Fail
+			essential = append(essential, fmt.Errorf("could not %s: %w", act.Text, err))
+		}
+		if act.Kind != plan.Obtain { // which notes its own
+			fail(&st, act.FailureKey(), err, k.o.Now())
+		}
+		k.failedNow[act.FailureKey()] = true
+		k.log(level, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error(),
+			"next", st.Failures[act.FailureKey()].Next.Format(time.RFC3339))
+		failed = append(failed, act.Kind)
+		if errors.Is(err, durable.ErrCommitted) { // the next round finishes it, and nothing is decided before that
+			break
 		}
 	}
 	k.remember(obs.State, st)
-	if len(failed) > 0 {
-		return done, stuckError{errors.Join(failed...)}
-	}
-	return done, nil
-}
-
-// stuckError is a mode or an owner that could not be set; all else was done.
-type stuckError struct{ error }
-
-// isMode: a mode or an owner that cannot be set stands in nobody's way.
-func isMode(a plan.Action) bool { return a.Kind == plan.Chmod || a.Kind == plan.Chown }
-
-// left says that something of p can still be done.
-func (k *Keeper) left(p plan.Plan) bool {
-	for _, a := range p.Actions {
-		if !isMode(a) || !k.stuck[a.Path] {
-			return true
-		}
-	}
-	return false
+	return done, errors.Join(essential...)
 }
 
 func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
@@ -161,6 +154,7 @@ func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State,
 	if k.obtained { // it would go on for ever, or at every look
 		err := fmt.Errorf("the certificate that was just issued does not serve: %s", act.Text)
 		fail(st, plan.ObtainFailure, err, k.o.Now())
+		k.failedNow[plan.ObtainFailure] = true
 		k.log(Fail, "signed for nothing", "reason", string(plan.NoIssuer), "error", err.Error())
 		return nil // the next round makes do without
 	}

@@ -75,8 +75,8 @@ type Keeper struct {
 	memory *state.State
 	// known is what certificate files held at the last look.
 	known certdir.Cache
-	// stuck are the paths whose mode or owner could not be set in this run.
-	stuck map[string]bool
+	// failedNow are the failure keys of the actions that failed in this run.
+	failedNow map[string]bool
 	// obtained says that a certificate was signed for this host in this run.
 	obtained bool
 	// database remembers the CA's.
@@ -110,7 +110,7 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
-	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, stuck: map[string]bool{},
+	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, failedNow: map[string]bool{},
 		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
 }
 
@@ -140,8 +140,8 @@ const maxRounds = 8
 // take over a minute: with an unqualified host name sendmail sleeps 60 s.
 const lockPatience = 3 * time.Minute
 
-// Settle makes everything complete, fulfils the wish and tells sendmail. It
-// returns the first error that stopped it; Result.Plan then says what is left.
+// Settle makes everything complete, fulfils the wish and tells sendmail, whatever fails on the way. It returns the
+// errors of essential steps; Result.Plan then says what is left, and what failed beside it.
 func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	r := k.Check(ctx, wish)
 	if !k.hasWork(r.Plan, r.Observed) && !(wish.Once && r.Plan.State.Debt != nil) {
@@ -154,9 +154,10 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	}
 	defer lock.Unlock()
 	var done []plan.Action
-	var stuck error
+	var failed error
 	changed := false
-	k.stuck, k.obtained = map[string]bool{}, false
+	k.failedNow, k.obtained = map[string]bool{}, false
+	defer func() { k.failedNow = map[string]bool{} }() // the next run is another one
 	for round := 0; ; round++ {
 		obs := k.observe(ctx)
 		p := plan.Make(k.cfg, obs, wish, k.o.Now())
@@ -164,31 +165,27 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		if !k.left(p) {
+		if p.Empty() {
 			break
 		}
 		if round == maxRounds {
-			return r, fmt.Errorf("still not complete after %d rounds: %s", maxRounds, p.Actions[0].Text)
+			failed = errors.Join(failed, fmt.Errorf("still not complete after %d rounds: %s", maxRounds, p.Actions[0].Text))
+			break
 		}
 		acted, err := k.apply(ctx, obs, p)
 		done = append(done, acted...)
 		changed = changed || len(acted) > 0
 		r.Done, r.Changed = done, changed
-		if mode := (stuckError{}); errors.As(err, &mode) {
-			stuck = errors.Join(stuck, mode.error)
-		} else if err != nil {
-			k.tell(p)
-			return r, err
+		if cerr := ctx.Err(); cerr != nil {
+			return r, cerr
 		}
+		failed = errors.Join(failed, err)
 	}
 	k.remember(r.Observed.State, r.Plan.State)
-	if err := k.deliver(ctx, &r, wish.Once); err != nil {
-		k.tell(r.Plan)
-		return r, err
-	}
+	failed = errors.Join(failed, k.deliver(ctx, &r, wish.Once))
 	k.notify(ctx, &r)
 	k.tell(r.Plan)
-	return r, stuck
+	return r, failed
 }
 
 // hasWork says that more than looking is to be done.
@@ -277,7 +274,7 @@ func (k *Keeper) log(l Level, msg string, kv ...any) { k.o.Log(Event{Level: l, M
 func (k *Keeper) tell(p plan.Plan) {
 	seen := map[string]bool{}
 	for _, pr := range p.Problems {
-		if pr.Mended {
+		if pr.Mended || pr.Reason == plan.StepFailed { // the attempt itself was told
 			continue
 		}
 		id := string(pr.Reason) + "\x00" + pr.Path

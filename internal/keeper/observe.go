@@ -26,7 +26,7 @@ const archiveDir = "archive"
 // decides nothing.
 func (k *Keeper) observe(ctx context.Context) plan.Observed {
 	cfg := k.cfg
-	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0}
+	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0, FailedNow: k.failedNow}
 	k.known.Begin(k.o.Now())
 	obs.Certs = k.known.Observe(cfg.Certs.Dir)
 	obs.Trust = k.sources()

@@ -29,14 +29,21 @@ func TestTrustCutShort(t *testing.T) {
 			}
 			return nil
 		}
+		hit := false
+		cutting := s.o.Disk.Before
+		s.o.Disk.Before = func(p durable.Point) error {
+			err := cutting(p)
+			hit = hit || err != nil
+			return err
+		}
 		_, err := s.Settle(t.Context(), plan.Wish{Once: true})
-		if err == nil {
+		if !hit {
 			if n < 8 {
 				t.Fatalf("only %d operations", n)
 			}
 			return
 		}
-		if !errors.Is(err, cut) {
+		if err != nil && !errors.Is(err, cut) { // else these are files that sendmail can do without
 			t.Fatalf("operation %d: %v", n, err)
 		}
 		s.o.Disk.Before = nil

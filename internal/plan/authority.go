@@ -56,7 +56,7 @@ func (a *assessment) obtainable(p *Plan) bool {
 	if a.name == "" {
 		return false
 	}
-	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && a.now.Before(f.Next) {
+	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && (a.now.Before(f.Next) && !a.wish.Once || a.obs.FailedNow[ObtainFailure]) {
 		p.lookAt(f.Next, "ask the issuer again")
 		p.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.CA.Dir,
 			Text: fmt.Sprintf("no certificate since %s (%d attempts): %s", day(f.First), f.Count, f.Error)})
@@ -68,10 +68,10 @@ func (a *assessment) obtainable(p *Plan) bool {
 	if !a.mayMakeCA() {
 		return false
 	}
-	if !p.has(InitCA) {
+	if !p.has(InitCA) && !p.wanted[a.makingCA().FailureKey()] {
 		a.makeCA(p)
 	}
-	return true
+	return p.has(InitCA) // it may have failed, and not be due again
 }
 
 func (a *assessment) makeCA(p *Plan) {
@@ -80,8 +80,12 @@ func (a *assessment) makeCA(p *Plan) {
 		r, text = CAUnfinished, "finish making the private CA in "+a.cfg.CA.Dir
 		p.report(Problem{Reason: r, Severity: Warning, Path: a.cfg.CA.Dir, Mended: true, Text: "an interrupted first boot left a CA key without a certificate"})
 	}
-	p.do(Action{Kind: InitCA, Reason: r, Path: a.cfg.CA.Dir, Text: text})
+	act := a.makingCA()
+	act.Reason, act.Text = r, text
+	p.do(act)
 }
+
+func (a *assessment) makingCA() Action { return Action{Kind: InitCA, Path: a.cfg.CA.Dir} }
 
 // authority decides about the CA directory.
 func (a *assessment) authority(p *Plan) {

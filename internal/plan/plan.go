@@ -61,7 +61,9 @@ type Observed struct {
 	CA      ca.Observed
 	State   state.State
 	Loaded  state.Loaded
-	Archive []durable.Generation // newest first
+	// FailedNow are the failure keys of what failed in this run: it is not tried twice.
+	FailedNow map[string]bool
+	Archive   []durable.Generation // newest first
 	// ArchiveErr is why the archive could not be listed; nil: Archive is all of it.
 	ArchiveErr error
 	Trust      []TrustSource // what `trust:` names, in its order
@@ -170,6 +172,8 @@ type Action struct {
 	Request *Request    `json:"-"`
 	Change  *Change     `json:"-"`
 	ID      string      `json:"-"` // PruneArchive, DeleteOldKey: the generation
+	// Extra marks an Install of what sendmail can do without: files in trust/ and their links, and the CRL.
+	Extra bool `json:"-"`
 	// Hold is why Answer signs nothing now; "": it signs.
 	Hold string `json:"-"`
 	// Certs are what AcceptCA takes over, the one in force first.
@@ -228,6 +232,8 @@ type Change struct {
 	Interim *Request
 	// StagedKey is true when the key of the new set is the staged one.
 	StagedKey bool
+	// Extra is true when sendmail can do without all of it.
+	Extra bool
 	// Pickup is false when sendmail reads nothing of it at start (links alone).
 	Pickup bool
 }
@@ -252,6 +258,10 @@ type Plan struct {
 	NextWhat string
 	// Facts for `status`; they repeat no decision.
 	Facts Facts
+
+	rests   func(Action) bool // an attempt failed, and the next is not due
+	resting []Action          // what was left out because of that
+	wanted  map[string]bool   // the failure keys of all that is to be done, left out or not
 }
 
 // Facts is what the decision rests on, for reports.
@@ -285,7 +295,8 @@ func (p Plan) Worst() Severity {
 // Make decides.
 func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	a := assess(cfg, obs, wish, now)
-	p := &Plan{State: obs.State.Clone()}
+	p := &Plan{State: obs.State.Clone(), wanted: map[string]bool{}}
+	p.rests = func(act Action) bool { _, rests := a.resting(act); return rests }
 	if a.recover(p) { // an unfinished change comes first and alone: everything else would be decided on half a set
 		a.finish(p)
 		return *p
@@ -304,30 +315,31 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	a.housekeeping(p)
 	a.expiry(p)
 	a.refused(p)
+	a.leaveOut(p)
 	a.finish(p)
 	return *p
 }
 
 func (a *assessment) finish(p *Plan) {
 	p.Facts = a.facts()
-	sort.SliceStable(p.Actions, func(i, j int) bool { return order(p.Actions[i].Kind) < order(p.Actions[j].Kind) })
+	sort.SliceStable(p.Actions, func(i, j int) bool { return p.Actions[i].order() < p.Actions[j].order() })
 	sort.SliceStable(p.Problems, func(i, j int) bool { return p.Problems[i].Severity > p.Problems[j].Severity })
 }
 
-func order(k Kind) int {
-	for i, o := range []Kind{Recover, MakeDir, Chmod, Chown, ReconcileCA, InitCA, NextCA, PromoteCA, PruneCA, WriteCRL, MakeInbox, Answer, AcceptCA, Unstage, StageKey, Obtain, Install, PruneArchive, DeleteOldKey} {
-		if o == k {
-			return i
-		}
+// do adds an action, unless it failed and is not due again.
+func (p *Plan) do(a Action) {
+	p.wanted[a.FailureKey()] = true
+	if p.rests(a) {
+		p.resting = append(p.resting, a)
+		return
 	}
-	return 99
+	p.Actions = append(p.Actions, a)
 }
 
-func (p *Plan) do(a Action)       { p.Actions = append(p.Actions, a) }
 func (p *Plan) report(pr Problem) { p.Problems = append(p.Problems, pr) }
 func (p *Plan) has(k Kind) bool {
 	for _, a := range p.Actions {
-		if a.Kind == k {
+		if a.Kind == k && !a.Extra {
 			return true
 		}
 	}

@@ -95,6 +95,7 @@ const (
 	NameUnqualified Reason = "name-unqualified"  // the host name has no domain
 	NameUnusable    Reason = "name-unusable"     // empty or localhost: nothing can be certified
 	NameChanged     Reason = "name-changed"      // the system's host name is another than the certificate's
+	StepFailed      Reason = "step-failed"       // a step of the plan failed, and is tried again later
 	StateDamaged    Reason = "state-damaged"     // the state file could not be used
 	StateUnwritable Reason = "state-unwritable"  // no state directory: works, but forgets
 	CFMissing       Reason = "cf-missing"        // there is no sendmail.cf

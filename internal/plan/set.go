@@ -50,9 +50,43 @@ func (a *assessment) set(p *Plan) {
 	a.trust(p, c)
 	a.parameters(p, c)
 	a.revocation(p, c)
-	if !p.has(Obtain) { // everything is installed together when the answer is there
-		a.emit(p, c)
+	if p.has(Obtain) { // everything is installed together when the answer is there
+		return
 	}
+	core, extra := c.split()
+	a.emit(p, core)
+	if !p.has(Install) { // the links of a set that is being installed are judged by the next look
+		a.emit(p, extra)
+	}
+}
+
+// split parts what sendmail needs to offer STARTTLS from what it can do without: the files in trust/ with their links,
+// and the CRL. A failure of the second must not hold up the first.
+func (c *Change) split() (core, extra *Change) {
+	d, e := *c, Change{Remove: c.Remove, Drop: c.Drop, Extra: true}
+	d.Remove, d.Drop, d.Files, d.Links, d.Archive = nil, nil, nil, nil, nil
+	for _, f := range c.Archive {
+		if strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
+			e.Archive = append(e.Archive, f)
+		} else {
+			d.Archive = append(d.Archive, f)
+		}
+	}
+	for _, f := range c.Files {
+		if strings.HasPrefix(f.Name, certdir.TrustDir+"/") || f.Name == certdir.CRLName {
+			e.Files = append(e.Files, f)
+		} else {
+			d.Files = append(d.Files, f)
+		}
+	}
+	for _, l := range c.Links {
+		if l.Target == "" || l.Target == certdir.CAName || l.Target == "./"+certdir.CAName {
+			d.Links = append(d.Links, l)
+		} else {
+			e.Links = append(e.Links, l)
+		}
+	}
+	return &d, &e
 }
 
 // pair puts into c what host.key and host.cert need, or asks for it.
@@ -344,7 +378,7 @@ func (a *assessment) emit(p *Plan, c *Change) {
 		reason = TrustRemoved
 	}
 	names = append(names, countCAs(c)...)
-	p.do(Action{Kind: Install, Reason: reason, Path: a.obs.Certs.Path, Text: "install " + strings.Join(names, ", "), Change: c})
+	p.do(Action{Kind: Install, Reason: reason, Path: a.obs.Certs.Path, Text: "install " + strings.Join(names, ", "), Change: c, Extra: c.Extra})
 }
 
 // archive notes the copy to be made before f replaces what lies there.
