@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"sort"
 	"strings"
 
 	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/plan"
 )
@@ -92,11 +92,20 @@ func hostKeys(host string) []string {
 	sort.Strings(files)
 	var out []string
 	for _, f := range files {
-		data, err := os.ReadFile(f)
-		if w := strings.Fields(string(data)); err == nil && len(w) >= 2 && !strings.Contains(f, "dsa_key") || err == nil && strings.Contains(f, "ecdsa") {
-			w = strings.Fields(string(data))
-			out = append(out, host+" "+w[0]+" "+w[1])
+		n := durable.Read(f, 16<<10)
+		if line := knownHost(host, n.Data); n.Err == nil && line != "" {
+			out = append(out, line)
 		}
 	}
 	return out
+}
+
+// knownHost is the line in known_hosts for a public ssh key; "" where the file
+// holds none, or one of the old DSA, which no ssh takes any more.
+func knownHost(host string, pub []byte) string {
+	w := strings.Fields(string(pub))
+	if len(w) < 2 || w[0] == "ssh-dss" {
+		return ""
+	}
+	return host + " " + w[0] + " " + w[1]
 }

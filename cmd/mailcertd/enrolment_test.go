@@ -31,3 +31,16 @@ func TestForcedCommand(t *testing.T) {
 		}
 	}
 }
+
+// A public key file may be empty, cut off or of a kind that is gone.
+func TestKnownHost(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"": "", "\n": "", "ssh-ed25519": "", "ecdsa-sha2-nistp256\n": "", "ssh-dss AAAAB3 root@h": "",
+		"ssh-ed25519 AAAAC3 root@h\n": "h ssh-ed25519 AAAAC3", "ecdsa-sha2-nistp256 AAAAE2": "h ecdsa-sha2-nistp256 AAAAE2",
+	} {
+		if got := knownHost("h", []byte(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

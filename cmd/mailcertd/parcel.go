@@ -128,10 +128,12 @@ func (a *app) issue(ctx context.Context, o *office, p parcel, kt pki.KeyType, se
 		}
 	}
 	cert, bundle, err := a.sign(ctx, o, p.ask)
-	if err != nil {
-		if fresh {
-			err = errors.Join(err, os.Remove(p.unfinished()))
-		}
+	switch {
+	case errors.Is(err, ca.ErrMade):
+		return fmt.Errorf("%w; its key is kept in %s: the same command, said again, completes it", err, p.unfinished())
+	case err != nil && fresh: // nothing was signed
+		return errors.Join(err, os.Remove(p.unfinished()))
+	case err != nil:
 		return err
 	}
 	text = append(text, pki.EncodeCertificate(cert.Raw)...)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -222,4 +223,162 @@ func TestThirtyAtOnce(t *testing.T) {
 	}
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-updatedb")
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+}
+
+// openssl has read index.txt and waits at its prompt. Meanwhile a certificate is revoked, and another one is issued
+// and revoked. openssl writes back what it had read; both stay revoked, for openssl too.
+func TestRevokedWhileOpensslWaits(t *testing.T) {
+	drawn(t)
+	o, d := made(t)
+	csr := filepath.Join(t.TempDir(), "csr")
+	text, err := pki.CreateRequest(newKey(t), "krb5.example.org", nil, rand.Reader)
+	if err == nil {
+		err = os.WriteFile(csr, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := issue(t, d, o, time.Now())
+	answer := atPrompt(t, o.Dir, csr)
+	second := issue(t, d, o, time.Now())
+	s, err := Open(context.Background(), d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*x509.Certificate{first, second} {
+		if err := s.Revoke(c.SerialNumber, "keyCompromise", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.WriteCRL(rand.Reader, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	answer()
+	if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	if f := Observe(o.Dir, Filter{}).Faults; len(f) > 0 {
+		t.Error(f)
+	}
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
+	list := mustOpenssl(t, o.Dir, "crl", "-in", "crl.pem", "-noout", "-text")
+	for _, c := range []*x509.Certificate{first, second} {
+		if serial := FormatSerial(c.SerialNumber); !strings.Contains(list, serial) {
+			t.Errorf("serial %s is not revoked any more:\n%s", serial, list)
+		}
+	}
+}
+
+// openssl.cnf as an earlier version wrote it is brought up to date; one that a person changed stays.
+func TestOpensslCnfOfBefore(t *testing.T) {
+	t.Parallel()
+	for _, mark := range []string{madeMark, suppliedFor} {
+		for changed, text := range map[bool][]byte{false: confBefore(mark, 45), true: append(confBefore(mark, 45), "# mine\n"...)} {
+			o, d := made(t)
+			path := filepath.Join(o.Dir, confName)
+			if err := os.WriteFile(path, text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			found, err := Reconcile(context.Background(), d, o.Dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _ := os.ReadFile(path)
+			if want := map[bool][]byte{false: confText(mark, 45), true: text}[changed]; string(got) != string(want) {
+				t.Errorf("%s, changed %t: %v\n%s", mark, changed, found, got)
+			}
+			if f := Observe(o.Dir, Filter{}).Faults; len(f) > 0 {
+				t.Error(f)
+			}
+		}
+	}
+	if sum := fmt.Sprintf("%x", sha256.Sum256(confBefore(madeMark, 30))); sum != wroteBefore {
+		t.Errorf("the first version's openssl.cnf has the digest %s, and ours for it %s", wroteBefore, sum)
+	}
+}
+
+// wroteBefore is the SHA-256 of an openssl.cnf that the first version wrote, with a CRL life of 30 days.
+const wroteBefore = "0b388aa0d76ec7e94b0adb5f645c5cc69aced4353835080cd226118ca5f53ec6"
+
+// index.txt is missing because openssl was killed between its two renames: what it had written is taken, with its
+// revocations, which no CRL has yet.
+func TestIndexBetweenTwoRenames(t *testing.T) {
+	for _, tail := range []string{".new", ".old"} {
+		o, d := made(t)
+		issue(t, d, o, time.Now())
+		last := issue(t, d, o, time.Now())
+		path := filepath.Join(o.Dir, indexName)
+		mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/01.pem")
+		want, err := os.ReadFile(path)
+		if err == nil {
+			err = os.Rename(path, path+tail)
+		}
+		if tail == ".new" && err == nil {
+			err = os.WriteFile(path+".old", []byte("V\t360101000000Z\t\t01\tunknown\t/CN=before\n"), 0o644)
+		} else {
+			_ = os.Remove(path + ".new")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := os.ReadFile(path); string(got) != string(want) || !strings.Contains(string(got), FormatSerial(last.SerialNumber)) {
+			t.Errorf("%s: %q, want %q", tail, got, want)
+		}
+	}
+}
+
+// Somebody writes index.txt or cacert.pem slowly in place: nothing is mended by the half of it.
+func TestHalfWritten(t *testing.T) {
+	o, d := made(t)
+	issue(t, d, o, time.Now())
+	for _, name := range []string{certName, indexName} {
+		path := filepath.Join(o.Dir, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name == indexName {
+			restWait = 60 * time.Millisecond
+			t.Cleanup(func() { restWait = time.Millisecond })
+		}
+		stop := make(chan struct{})
+		var writer sync.WaitGroup
+		writer.Go(func() {
+			for {
+				select {
+				case <-stop:
+					_ = os.WriteFile(path, whole, 0o644)
+					return
+				default:
+				}
+				f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+				if err != nil {
+					continue
+				}
+				_, _ = f.Write(whole[:len(whole)/2])
+				time.Sleep(5 * time.Millisecond)
+				_, _ = f.Write(whole[len(whole)/2:])
+				f.Close()
+				time.Sleep(5 * time.Millisecond)
+			}
+		})
+		for range 5 {
+			_, _ = Reconcile(context.Background(), d, o.Dir, nil)
+			if obs := Observe(o.Dir, Filter{}); name == certName && obs.Current.Cert == nil {
+				t.Error("half a CA certificate is taken for a damaged CA")
+			}
+		}
+		close(stop)
+		writer.Wait()
+		if got, _ := os.ReadFile(path); string(got) != string(whole) {
+			t.Errorf("%s: %q", name, got)
+		}
+		if names, _ := filepath.Glob(path + ".bad-*"); len(names) > 0 {
+			t.Error(names)
+		}
+	}
 }

@@ -37,6 +37,7 @@ type RevocationList struct {
 	// Fixed says that it cannot be made anew: the generation's key is gone.
 	Fixed bool
 	Raw   []byte // its DER
+	Err   error  // why the file could not be read: who stands in it is not known
 }
 
 // Wanted says that there is a CRL to be kept: somebody revoked a certificate,
@@ -89,6 +90,9 @@ func observeCRL(dir string, o *Observed) CRL {
 	for _, g := range o.signers() {
 		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName), Fixed: !g.HasKey}
 		n := durable.Read(l.Path, maxIndex)
+		if !misplaced(n.Err) {
+			l.Err = n.Err
+		}
 		if b, _ := pem.Decode(n.Data); n.Err == nil && b != nil {
 			if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && crl.CheckSignatureFrom(g.Cert) == nil {
 				l.List, l.Raw = crl, b.Bytes
@@ -139,6 +143,9 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	dir := s.o.Dir
 	if err := s.refresh(); err != nil {
 		return err
+	}
+	if err := s.obs.CRL.err(); err != nil { // who stood in it would be left out
+		return fmt.Errorf("no CRL is made: the one before cannot be read: %w", err)
 	}
 	entries := s.obs.revocations()
 	numberPath := filepath.Join(dir, crlNumName)
@@ -215,6 +222,16 @@ const (
 	onHold  = 6
 	removed = 8
 )
+
+// err is why one of the lists could not be read; nil: all could.
+func (c CRL) err() error {
+	for _, l := range c.Lists {
+		if l.Err != nil {
+			return l.Err
+		}
+	}
+	return nil
+}
 
 // inLists is what the lists have, by serial.
 func (c CRL) inLists() map[string]x509.RevocationListEntry {

@@ -41,6 +41,8 @@ const (
 	FaultUnlisted     FaultKind = "the certificate that this host serves is missing from the database"
 	FaultTaken        FaultKind = "another certificate has the serial number of the one that this host serves"
 	FaultLeftover     FaultKind = "a temporary file that an interrupted write left"
+	FaultConfOld      FaultKind = "openssl.cnf is an earlier mailcertd's, with which openssl counts serial numbers"
+	FaultKeyElsewhere FaultKind = "the CA key lies in another place"
 	FaultMembers      FaultKind = "the list of enrolled hosts cannot be read"
 )
 
@@ -50,6 +52,8 @@ type Fault struct {
 	Path      string
 	Want, Got string
 	Mendable  bool // Reconcile mends it; else a person must
+	// Hint is what a person can do; "": the manual says it.
+	Hint string
 	// Since is when the file was last written; for FaultLeftover alone. A young one may be somebody's who is writing.
 	Since time.Time
 }
@@ -71,6 +75,9 @@ func (o *Observed) faults() {
 		return // finishing it makes the rest
 	}
 	switch {
+	case o.Key.Kind == durable.Missing && look(caplKeyName).Exists:
+		o.fault(FaultKeyElsewhere, caplKeyName, false, keyName, "")
+		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf("CA.pl and the stock openssl.cnf keep it there; to have this CA adopted: `install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
 	case o.KeyInfo.Err != nil && !o.KeyInfo.Encrypted:
 		o.fault(FaultKey, keyName, false, "", reason(o.KeyInfo.Err))
 	case o.Current.Cert == nil:
@@ -123,7 +130,10 @@ func (o *Observed) faults() {
 			o.fault(FaultIndexRefused, where, false, "", e.refused)
 		}
 	}
-	o.unrevoked()
+	for _, serial := range o.unrevoked() {
+		i, _ := o.db.row(serial)
+		o.fault(FaultUnrevoked, fmt.Sprintf("%s:%d", indexName, o.Index[i].Line), true, "", "serial "+serial)
+	}
 	for _, or := range o.orphans() {
 		got := ""
 		if or.err != nil {
@@ -148,6 +158,8 @@ func (o *Observed) faults() {
 	}
 	if look(confName).Kind == durable.Missing {
 		o.fault(FaultConf, confName, true, "", "")
+	} else if newerConf(dir) != nil {
+		o.fault(FaultConfOld, confName, true, "rand_serial = yes", "")
 	}
 }
 
@@ -176,18 +188,22 @@ func (o *Observed) modes() {
 	}
 }
 
-// unrevoked finds who stands in a CRL and is valid by index.txt, as after the
-// return of an old copy. What was on hold may be valid again.
-func (o *Observed) unrevoked() {
+// unrevoked finds who stands in a CRL and is valid by index.txt: an old copy came
+// back, or an `openssl ca` that waited at its prompt wrote what it had read before
+// the revocation. The next `openssl ca -gencrl` would take it back; a revocation is
+// for good (RFC 5280 5.3), so the row is revoked again. What was on hold may be
+// valid again.
+func (o *Observed) unrevoked() (serials []string) {
 	listed := o.CRL.inLists()
 	for _, serial := range slices.Sorted(maps.Keys(listed)) {
 		if code := listed[serial].ReasonCode; code == onHold || code == removed {
 			continue
 		}
-		if i, known := o.db.row(serial); known && o.Index[i].Status == Valid {
-			o.fault(FaultUnrevoked, fmt.Sprintf("%s:%d", indexName, o.Index[i].Line), false, "", "serial "+serial)
+		if i, known := o.db.row(serial); known && o.Index[i].Status == Valid && o.Index[i].refused == "" {
+			serials = append(serials, serial)
 		}
 	}
+	return serials
 }
 
 // saysNotUnique reads index.txt.attr, which overrules openssl.cnf.

@@ -7,7 +7,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,6 +30,8 @@ const (
 	crossName    = "cross.pem"    // in gen-N and next: the successor, signed by the generation before it
 	nextName     = "next"         // the generation that waits to be put in force
 	membersName  = "members.json" // the enrolled hosts
+
+	caplKeyName = "private/cakey.pem" // where CA.pl(1) and the stock openssl.cnf keep the key
 )
 
 // Bounds of what is read, in bytes and entries.
@@ -125,7 +126,7 @@ func Owns(rel string, isDir bool) bool {
 		case keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName, membersName:
 			return true
 		}
-		return false
+		return aside(name)
 	case dir == newCertsName:
 		serial, ok := strings.CutSuffix(name, ".pem")
 		return ok && canonicalSerial(serial)
@@ -133,75 +134,4 @@ func Owns(rel string, isDir bool) bool {
 		return slices.Contains([]string{keyName, certName, crossName, crlName, crlNumName}, name)
 	}
 	return false
-}
-
-// conf is openssl.cnf for work by hand: cd there, then
-// `openssl ca -config openssl.cnf …`. Its first line begins with mark.
-func conf(o Options, mark string) []byte {
-	days, crlDays := 365, o.CRLDays
-	if crlDays == 0 {
-		crlDays = 30
-	}
-	return fmt.Appendf(nil, mark+`, and never changed by it again. For work by hand:
-#   cd to this directory, then
-#   openssl ca -config openssl.cnf -in host.csr -out host.cert
-#   openssl ca -config openssl.cnf -revoke newcerts/05.pem
-#   openssl ca -config openssl.cnf -gencrl -out crl.pem
-
-[ ca ]
-default_ca       = mailcertd
-
-[ mailcertd ]
-dir              = .
-database         = $dir/index.txt
-new_certs_dir    = $dir/newcerts
-certificate      = $dir/cacert.pem
-private_key      = $dir/cakey.pem
-serial           = $dir/serial
-# Drawn at random, as mailcertd does: whoever else signs at this time cannot take the same one.
-rand_serial      = yes
-crlnumber        = $dir/crlnumber
-crl              = $dir/crl.pem
-default_days     = %d
-default_crl_days = %d
-default_md       = sha256
-policy           = any
-preserve         = no
-email_in_dn      = no
-string_mask      = utf8only
-# A renewed certificate has the subject of the one before.
-unique_subject   = no
-x509_extensions  = leaf
-crl_extensions   = crl
-# The names of a request (subjectAltName) are taken over; what stands in the
-# section below cannot be overruled by it. Read what you sign.
-copy_extensions  = copy
-
-[ any ]
-countryName            = optional
-stateOrProvinceName    = optional
-localityName           = optional
-organizationName       = optional
-organizationalUnitName = optional
-commonName             = optional
-emailAddress           = optional
-
-[ leaf ]
-basicConstraints       = critical, CA:FALSE
-keyUsage               = critical, digitalSignature, keyEncipherment
-extendedKeyUsage       = serverAuth, clientAuth
-subjectKeyIdentifier   = hash
-authorityKeyIdentifier = keyid
-
-[ crl ]
-authorityKeyIdentifier = keyid
-
-[ req ]
-distinguished_name     = request
-string_mask            = utf8only
-
-[ request ]
-commonName             = Host name
-commonName_max         = 64
-`, days, crlDays)
 }

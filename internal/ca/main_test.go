@@ -6,12 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // The tests of the database name certificates by their serials: 01, 02 and so on, counted in the serial file.
 // TestSerials draws them.
 func TestMain(m *testing.M) {
 	testOnlyDraw = counted
+	restWait = time.Millisecond
 	os.Exit(m.Run())
 }
 

@@ -82,8 +82,10 @@ type Observed struct {
 	Issued  []Issued // newest first; revoked ones left out
 	CRL     CRL
 	Members []Member // the enrolled hosts, by name
-	Faults  []Fault
-	Err     error // why it could not be looked at, such as a permission
+	// Unlisted says that the enrolled hosts are not known: their list cannot be read.
+	Unlisted bool
+	Faults   []Fault
+	Err      error // why it could not be looked at, such as a permission
 
 	serialErr error // why the serial file could not be read
 	db        *database
@@ -135,6 +137,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	o.issued(dir, f)
 	o.CRL = observeCRL(dir, &o)
 	if o.Members, err = readMembers(dir); err != nil {
+		o.Unlisted = true
 		o.fault(FaultMembers, membersName, false, "", err.Error())
 	}
 	o.faults()
@@ -161,9 +164,22 @@ func (o *Observed) status() {
 	}
 }
 
+// How often and how far apart a CA certificate that cannot be understood is read
+// again: it may be the half of one that a person is writing.
+const (
+	settleTries = 5
+	settleWait  = 20 * time.Millisecond
+)
+
 func generation(dir string, n int) Generation {
 	g := Generation{N: n, Dir: dir}
-	g.Cert = g.read(certName)
+	for try := 0; ; try++ { // who writes it in place is soon done
+		g.Cert = g.read(certName)
+		if g.Cert != nil || g.Err != nil || try == settleTries || durable.Look(filepath.Join(dir, certName)).Kind != durable.File {
+			break
+		}
+		time.Sleep(settleWait)
+	}
 	if n > 0 {
 		g.readKey()
 		g.Cross = g.read(crossName)

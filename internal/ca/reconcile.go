@@ -10,14 +10,17 @@ import (
 	"io/fs"
 	"math/big"
 	"path/filepath"
+	"sort"
+	"strings"
+	"time"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
 
 // Reconcile mends every mendable fault and returns those that it found. It is
-// monotone: no row is ever deleted or changed, the serial only rises, and who
-// stands in a CRL is revoked. serving is the certificate that this host has
+// monotone: no row is ever deleted, none is changed but that of who stands in a
+// CRL, which is revoked, and the serial only rises. serving is the certificate that this host has
 // installed, nil for none: where a generation issued it and the database lacks
 // it, as after an `openssl ca` that wrote its own old copy back, it is put back.
 func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving *x509.Certificate) ([]Fault, error) {
@@ -83,6 +86,14 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 		return o, nil
 	}
 	m.Forget()
+	if o.rewrites() { // what was read may have been the half of a file
+		if err := rested(dir); err != nil {
+			return o, err
+		}
+		if o = m.Observe(dir, nobody); o.Err != nil {
+			return o, o.Err
+		}
+	}
 	if err := mend(disk, dir, &o); err != nil {
 		return o, err
 	}
@@ -152,8 +163,12 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 			rows = append(rows, or.row)
 		}
 	}
-	if !torn && !o.db.blank && len(rows) == 0 && have.Exists {
+	again := o.revokedAgain()
+	if !torn && !o.db.blank && len(rows) == 0 && len(again) == 0 && have.Exists {
 		return nil
+	}
+	if !have.Exists {
+		rows = missingFrom(interruptedIndex(dir), rows, &have.Data)
 	}
 	if torn {
 		if err := keepAside(disk, path); err != nil {
@@ -166,7 +181,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	} else if len(data) > 0 && data[len(data)-1] != '\n' {
 		data = append(data[:len(data):len(data)], '\n')
 	}
-	data = withoutBlanks(data)
+	data = withoutBlanks(replaceRows(data, again))
 	for _, e := range rows {
 		o.db.addRow(e)
 		data = append(data, formatIndex([]Entry{e})...)
@@ -194,9 +209,12 @@ func withoutBlanks(data []byte) []byte {
 // stray is a certificate in newcerts without a row, a crash's leavings.
 type stray struct {
 	name string
-	row  Entry // that it gets
-	err  error // why it gets none
+	row  Entry     // that it gets
+	err  error     // why it gets none
+	from time.Time // when it begins
 }
+
+func (s stray) drawn() bool { return s.row.Serial != nil && s.row.Serial.BitLen() > maxCounted }
 
 // orphans finds them, with their rows: revoked where a CRL has them.
 func (o *Observed) orphans() []stray {
@@ -214,11 +232,13 @@ func (o *Observed) orphans() []stray {
 		if revoked == nil {
 			revoked = o.CRL.inLists()
 		}
-		or := stray{name: n, row: entryFor(cs[0])}
+		or := stray{name: n, row: entryFor(cs[0]), from: cs[0].NotBefore}
 		r, listed := revoked[FormatSerial(cs[0].SerialNumber)]
 		switch {
 		case listed && r.ReasonCode != removed:
 			or.row.Status, or.row.Revoked, or.row.Reason = Revoked, r.RevocationTime, reasonOf(r.ReasonCode)
+		case o.CRL.err() != nil:
+			or.err = fmt.Errorf("whether it was revoked cannot be told: %w", o.CRL.err())
 		case o.db.lost:
 			or.err = errors.New("it may be whom the unreadable row of index.txt revokes")
 		case o.Current.Cert == nil:
@@ -226,6 +246,9 @@ func (o *Observed) orphans() []stray {
 		}
 		out = append(out, or)
 	}
+	sort.SliceStable(out, func(i, j int) bool { // as they were issued: counted serials say it, and drawn ones say nothing
+		return out[i].drawn() && out[j].drawn() && out[i].from.Before(out[j].from) || !out[i].drawn() && out[j].drawn()
+	})
 	return out
 }
 
@@ -258,6 +281,15 @@ func keepAside(disk *durable.Disk, path string) error {
 		return n.Err
 	}
 	return disk.Replace(fmt.Sprintf("%s.bad-%d", path, n.Modified.UnixNano()), n.Data, publicMode)
+}
+
+// aside says that name is a copy that keepAside made.
+func aside(name string) bool {
+	base, tail, ok := strings.Cut(name, ".bad-")
+	if !ok || tail == "" || strings.Trim(tail, "0123456789") != "" {
+		return false
+	}
+	return base == indexName || base == serialName || base == attrName
 }
 
 func lastLine(data []byte) int {
@@ -300,7 +332,10 @@ func supply(disk *durable.Disk, dir string, o Options) error {
 	missing := func(name string) bool { return durable.Look(filepath.Join(dir, name)).Kind == durable.Missing }
 	conf0 := missing(confName)
 	if missing(crlNumName) && (conf0 || confBegins(dir, confMark)) {
-		n := crlNumber(filepath.Join(dir, crlName))
+		n, err := crlNumber(filepath.Join(dir, crlName))
+		if err != nil {
+			return err
+		}
 		if err := put(disk, filepath.Join(dir, crlNumName), []byte(FormatSerial(n)+"\n"), publicMode); err != nil {
 			return err
 		}
@@ -308,16 +343,22 @@ func supply(disk *durable.Disk, dir string, o Options) error {
 	if conf0 {
 		return disk.Replace(filepath.Join(dir, confName), conf(o, suppliedFor), publicMode)
 	}
+	if data := newerConf(dir); data != nil {
+		return put(disk, filepath.Join(dir, confName), data, publicMode)
+	}
 	return nil
 }
 
 // crlNumber is the number after the one in a CRL, 1 without one.
-func crlNumber(path string) *big.Int {
+func crlNumber(path string) (*big.Int, error) {
 	n := durable.Read(path, maxIndex)
+	if n.Err != nil && !misplaced(n.Err) {
+		return nil, n.Err
+	}
 	if b, _ := pem.Decode(n.Data); b != nil {
 		if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && crl.Number != nil && crl.Number.Sign() >= 0 {
-			return new(big.Int).Add(crl.Number, big.NewInt(1))
+			return new(big.Int).Add(crl.Number, big.NewInt(1)), nil
 		}
 	}
-	return big.NewInt(1)
+	return big.NewInt(1), nil
 }

@@ -26,7 +26,8 @@ func (o *Observed) unlisted(c *x509.Certificate) {
 	case err != nil || there.Err != nil:
 		return // told as what it is where it is needed
 	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(o.Index[i], c):
-		o.fault(FaultTaken, name, false, "", "serial "+serial+"; `mailcertd renew` issues another one")
+		o.fault(FaultTaken, name, false, "", "serial "+serial)
+		o.Faults[len(o.Faults)-1].Hint = "what serves cannot be revoked: `mailcertd renew` issues another certificate, with a serial number of its own"
 	case there.Kind == durable.Missing && !row:
 		o.fault(FaultUnlisted, name, true, "", "serial "+serial)
 	}

@@ -86,10 +86,15 @@ func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd 
 	return s.Issue(req, rnd, now)
 }
 
+// ErrMade says that an operation failed when its certificate existed already, or
+// may exist: its key must be kept, and the same request again completes it. Test
+// with errors.Is.
+var ErrMade = errors.New("the certificate is signed, and what follows failed")
+
 // Issue signs a certificate. In durable order: the certificate lies in newcerts
 // (a crash leaves an orphan, which Reconcile gives its row), then index.txt has
 // its row. The serial file, by which openssl counts, is left alone. The
-// certificate does not outlive its CA.
+// certificate does not outlive its CA. An error that is ErrMade came after it.
 func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
 	if err := s.refresh(); err != nil {
 		return nil, err
@@ -114,46 +119,60 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 	}
 	name := FormatSerial(cert.SerialNumber) + ".pem"
 	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw), publicMode); err != nil {
+		s.o.Memory.Forget()
+		if n := durable.Look(filepath.Join(dir, newCertsName, name)); n.Kind != durable.Missing {
+			err = fmt.Errorf("%w: %w", ErrMade, err)
+		}
 		return nil, err
 	}
-	if err := s.addRow(cert); err != nil {
+	alone, err := s.addRow(cert)
+	if err != nil {
 		s.o.Memory.Forget()
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrMade, err)
 	}
 	db.addFile(name)
 	s.obs.Index = db.rows
 	s.o.Memory.written(dir, db)
+	if !alone { // the next one reads what it is now
+		s.o.Memory.Forget()
+		db.node = durable.Node{}
+	}
 	return cert, nil
 }
 
 // addRow adds the row of a new certificate to index.txt: at its end, one
 // write. What a crash leaves of it is cut off and the certificate, which lies
-// in newcerts, gets its row again.
-func (s *Session) addRow(c *x509.Certificate) error {
+// in newcerts, gets its row again. alone says that nobody else changed the file
+// meanwhile: what is known of it is all that it holds.
+func (s *Session) addRow(c *x509.Certificate) (alone bool, err error) {
 	e, db, path := entryFor(c), s.obs.db, filepath.Join(s.o.Dir, indexName)
 	if !saysNotUnique(s.o.Dir) && db.has(e.Subject) { // the attribute first: openssl must never meet the rows without it
 		if err := notUnique(s.disk, s.o.Dir); err != nil {
-			return err
+			return false, err
 		}
 	}
+	row := formatIndex([]Entry{e})
+	want, inode := db.node.Size+int64(len(row)), db.node.Ino
 	if !db.node.IsRegular || !db.whole || db.torn {
 		rows := append(slices.Clone(db.rows), e)
-		if err := put(s.disk, path, formatIndex(rows), publicMode); err != nil {
-			return err
+		data := formatIndex(rows)
+		if err := put(s.disk, path, data, publicMode); err != nil {
+			return false, err
 		}
+		want, inode = int64(len(data)), 0
 		for i := range rows { // comments and empty lines are gone
 			rows[i].Line = i + 1
 		}
 		db.rows, db.lines = rows[:len(db.rows)], len(db.rows)
 		db.whole, db.torn = true, false
-	} else if err := s.disk.Append(resolved(path), formatIndex([]Entry{e})); err != nil {
-		return err
+	} else if err := s.disk.Append(resolved(path), row); err != nil {
+		return false, err
 	}
 	db.node = durable.Look(path)
 	db.lines++
 	e.Line = db.lines
 	db.addRow(e)
-	return nil
+	return db.node.Err == nil && db.node.Size == want && (inode == 0 || inode == db.node.Ino), nil
 }
 
 // Reasons are what a revocation may say, openssl-ca(1) -crl_reason, with their

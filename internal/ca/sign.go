@@ -177,6 +177,9 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	if obs.db == nil || obs.Current.Cert == nil {
 		return Decision{}, fmt.Errorf("%s: %w (%s)", o.Dir, ErrDamaged, obs.Status)
 	}
+	if obs.Err != nil {
+		return Decision{}, obs.Err
+	}
 	name, _ := ask.names()
 	var signed []time.Time
 	if m := Find(obs.Members, name); m != nil {
@@ -250,7 +253,7 @@ func (s *Session) Sign(ask Ask, rnd io.Reader, now time.Time) (c *x509.Certifica
 	}
 	for _, serial := range d.Revoke {
 		if err := s.Revoke(serial, "superseded", now); err != nil {
-			return c, d.Repeat != nil, err
+			return c, d.Repeat != nil, fmt.Errorf("%w: %w", ErrMade, err)
 		}
 	}
 	return c, d.Repeat != nil, nil

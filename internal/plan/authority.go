@@ -140,6 +140,9 @@ func (a *assessment) faults(p *Plan) {
 		if f.Mendable {
 			mendable++
 		}
+		if f.Kind == ca.FaultTaken {
+			sev = Error // what serves cannot be revoked
+		}
 		text := string(f.Kind)
 		switch {
 		case f.Want != "" && f.Got != "":
@@ -147,7 +150,7 @@ func (a *assessment) faults(p *Plan) {
 		case f.Want+f.Got != "":
 			text += ": " + f.Want + f.Got
 		}
-		p.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Mended: f.Mendable})
+		p.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Hint: f.Hint, Mended: f.Mendable})
 	}
 	if mendable > 0 {
 		p.do(Action{Kind: ReconcileCA, Reason: CAFault, Path: a.cfg.CA.Dir,
