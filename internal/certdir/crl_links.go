@@ -56,5 +56,8 @@ func (d *Dir) crlLink(path, name string) bool {
 		d.CRLLinks = map[string]string{}
 	}
 	d.CRLLinks[name] = n.Target
+	if n.Err != nil && n.Target == "" {
+		d.CRLErr = n.Err
+	}
 	return true
 }

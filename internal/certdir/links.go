@@ -75,6 +75,12 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 	var drop []*Link
 	for _, l := range have {
 		switch {
+		case l.Node.Unread():
+			// Nothing is known of it: it stays, and serves as what it says.
+			blocked[l.N] = true
+			if l.Local {
+				delete(missing, filepath.Clean(l.Node.Target))
+			}
 		case l.Node.Kind == durable.File && !l.Loads && l.Node.Err == nil:
 			drop = append(drop, l)
 		case l.Node.Kind != durable.Link: // not ours to touch

@@ -79,8 +79,10 @@ type Dir struct {
 	// CRLLinks are the entries named as hash links to CRLs, with the text of the
 	// link; "" for what is no link.
 	CRLLinks map[string]string
-	Links    []Link      // by name
-	Trust    []CertEntry // files in trust/, by name
+	// CRLErr is why one of them could not be looked at; nil: all were.
+	CRLErr error
+	Links  []Link      // by name
+	Trust  []CertEntry // files in trust/, by name
 	// TrustNode is trust/ itself; its Err is set when it could not be listed.
 	TrustNode durable.Node
 	Extra     []string // every other name

@@ -68,6 +68,14 @@ var ErrNotRegular = errors.New("not a regular file")
 // it is not known what is there.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
 
+// Unread says that Err is the system's, so that nothing is known of what is
+// there: it may be gone at the next look. What is definitely no file to be read
+// (a directory, a FIFO, a file that is too large, a link to itself) is not meant.
+func (n Node) Unread() bool {
+	return n.Err != nil && !errors.Is(n.Err, ErrNotRegular) && !errors.Is(n.Err, ErrTooLarge) &&
+		!(n.Kind == Link && errors.Is(n.Err, syscall.ELOOP))
+}
+
 // Look describes path without reading it.
 func Look(path string) Node {
 	n := Node{Path: path}

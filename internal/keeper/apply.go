@@ -145,7 +145,11 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
 	pub := obs.Certs.Key.Key.Public
 	if act.Request.Staged {
-		staged := pki.ReadKeyFile(durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName).Data)
+		n := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName)
+		if n.Err != nil {
+			return fmt.Errorf("the staged key: %w", n.Err)
+		}
+		staged := pki.ReadKeyFile(n.Data)
 		if staged.Err != nil {
 			return fmt.Errorf("the staged key: %w", staged.Err)
 		}
@@ -226,6 +230,12 @@ func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
 // kept in memory, and the disk is tried again at the next change.
 func (k *Keeper) remember(before, after state.State) {
 	if after.Equal(before) && k.memory == nil {
+		return
+	}
+	if k.unread { // what it says is not known: it is not written over
+		k.apart = k.apart || k.memory == nil
+		m := after.Clone()
+		k.memory = &m
 		return
 	}
 	if err := state.Save(k.o.Disk, k.cfg.State.Dir, after); err != nil {

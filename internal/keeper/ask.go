@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -223,10 +224,7 @@ func (k *Keeper) change(ctx context.Context, f func(*state.State)) {
 		return
 	}
 	defer lock.Unlock()
-	before, _ := state.Load(k.cfg.State.Dir)
-	if k.memory != nil {
-		before = k.memory.Clone()
-	}
+	before, _ := k.loadState()
 	after := before.Clone()
 	f(&after)
 	k.remember(before, after)
@@ -257,6 +255,9 @@ func (k *Keeper) take(ctx context.Context, a answer) {
 	})
 }
 
+// errNoKey says that a file was read and holds no key that can be used.
+var errNoKey = errors.New("holds no key that can be used")
+
 // hostKey is the installed private key, or the staged one.
 func (k *Keeper) hostKey(staged bool) (crypto.Signer, error) {
 	n := durable.Read(k.Path(certdir.KeyName), 1<<20)
@@ -271,7 +272,7 @@ func (k *Keeper) hostKey(staged bool) (crypto.Signer, error) {
 	}
 	signer, err := pki.ParseKey(n.Data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", n.Path, err)
+		return nil, fmt.Errorf("%s: %w: %w", n.Path, errNoKey, err)
 	}
 	return signer, nil
 }

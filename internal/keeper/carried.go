@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -55,6 +56,9 @@ func (k *Keeper) stageKey(ctx context.Context) error {
 	defer lock.Unlock()
 	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
 	key, err := k.hostKey(true)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoKey) {
+		return err // it is there, and may be waiting for its certificate
+	}
 	if err != nil {
 		if key, err = k.newKey(ctx, k.cfg.Key.Type); err != nil {
 			return err
@@ -67,7 +71,7 @@ func (k *Keeper) stageKey(ctx context.Context) error {
 			return err
 		}
 	}
-	before, _ := state.Load(k.cfg.State.Dir)
+	before, _ := k.loadState()
 	after := before.Clone()
 	plan.RequestOut(&after, key.Public(), k.o.Now(), carriedLasts)
 	k.remember(before, after)
@@ -259,8 +263,8 @@ func installedLeaf(obs plan.Observed) string {
 }
 
 func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel, in Incoming) ([]string, error) {
-	if obs.Pending.Journal {
-		return nil, errors.New("an interrupted change comes first: run `mailcertd ensure`")
+	if err := unseen(obs); err != nil {
+		return nil, err
 	}
 	remote := k.cfg.Issuer.Kind == config.IssuerSSH
 	if p.leaf == nil {

@@ -136,14 +136,25 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 	for _, a := range c.Archive {
 		path := filepath.Join(k.cfg.Certs.Dir, a.Name)
 		n := durable.Look(path)
+		if n.Err != nil && n.Kind != durable.Link { // of a link its text is copied
+			return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", n.Err)
+		}
+		if n.Kind == durable.Missing {
+			continue // it went meanwhile
+		}
 		it := durable.Item{Name: a.Name, Foreign: a.Foreign, Secret: a.Secret, Mode: n.Mode.Perm()}
+		if n.Kind == durable.Link && n.Target == "" {
+			return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", n.Err)
+		}
 		if n.Kind == durable.Link {
 			it.LinkTo = n.Target
-		}
-		if n.Exists && n.Kind != durable.Missing && it.LinkTo == "" {
+		} else {
 			r := durable.Read(path, 16<<20)
 			if r.Err != nil {
-				return fmt.Errorf("cannot copy before replacing: %w", r.Err)
+				return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", r.Err)
+			}
+			if !r.Exists {
+				continue
 			}
 			it.Data = r.Data
 		}

@@ -73,6 +73,9 @@ type Keeper struct {
 	cfg config.Config
 	// memory is the state where it could not be written; nil: the disk has it.
 	memory *state.State
+	// unread says that the state file could not be read at the last look; apart,
+	// that memory began without knowing what the file says.
+	unread, apart bool
 	// known is what certificate files held at the last look.
 	known certdir.Cache
 	// failedNow are the failure keys of the actions that failed in this run.

@@ -13,7 +13,6 @@ import (
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
-	"mailcertd/internal/state"
 )
 
 // archiveDir is where replaced files go: the state directory, or, where there
@@ -32,18 +31,22 @@ func (k *Keeper) observe(ctx context.Context) plan.Observed {
 	obs.Trust = k.sources()
 	set := durable.OpenSet(k.o.Disk, cfg.Certs.Dir)
 	pending, err := set.Pending()
+	if err == nil {
+		err = pending.Err // nobody knows whether a change is committed: nothing is touched
+	}
 	if err != nil && obs.Certs.Err == nil {
 		obs.Certs.Err = err
 	}
 	obs.Pending = pending
 	if slices.Contains(pending.Staged, certdir.KeyName) {
-		obs.Staged = pki.ReadKeyFile(set.Staged(certdir.KeyName).Data)
+		if n := set.Staged(certdir.KeyName); n.Err == nil {
+			obs.Staged = pki.ReadKeyFile(n.Data)
+		} else if n.Unread() {
+			obs.StagedErr = n.Err
+		}
 	}
 	obs.StateDir = durable.Look(cfg.State.Dir)
-	obs.State, obs.Loaded = state.Load(cfg.State.Dir)
-	if k.memory != nil {
-		obs.State = k.memory.Clone()
-	}
+	obs.State, obs.Loaded = k.loadState()
 	obs.Archive, obs.ArchiveErr = durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
 	obs.Host = k.o.Host(ctx)
 	name, _ := plan.HostName(cfg, obs.Host)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,9 +22,20 @@ import (
 func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	const maxState = 16 << 20
 	obs := k.observe(ctx)
-	for _, n := range []durable.Node{durable.Read(filepath.Join(k.cfg.State.Dir, state.FileName), maxState), obs.Certs.Node, obs.Certs.Key.Node, obs.CA.Key} {
-		if errors.Is(n.Err, fs.ErrPermission) { // whose things are would be a guess
-			return nil, n.Err
+	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr, obs.StagedErr} {
+		if err != nil {
+			return nil, fmt.Errorf("nothing was removed: %w", err)
+		}
+	}
+	for _, n := range []durable.Node{durable.Read(filepath.Join(k.cfg.State.Dir, state.FileName), maxState), obs.Certs.Node, obs.Certs.Key.Node,
+		obs.Certs.Cert.Node, obs.Certs.CA.Node, obs.Certs.DH.Node, obs.CA.Key, obs.StateDir} {
+		if n.Unread() {
+			return nil, n.Err // whose things are would be a guess
+		}
+	}
+	for _, g := range obs.Archive {
+		if g.Err != nil {
+			return nil, g.Err
 		}
 	}
 	p := plan.Make(k.cfg, obs, plan.Wish{}, k.o.Now())

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -35,22 +34,25 @@ func remnant(dir string, owns func(rel string, dir bool) bool) ([]Purged, error)
 
 func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole bool, out []Purged, err error) {
 	here := filepath.Join(dir, rel)
-	entries, err := os.ReadDir(here)
+	names, err := durable.NamesNoFollow(here, 0)
 	if err != nil {
 		return false, nil, err
 	}
-	if i := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return e.Name() == ca.MarkName }); i >= 0 {
+	if i := slices.Index(names, ca.MarkName); i >= 0 {
 		// What says that the rest is ours goes last: purge may be interrupted.
-		mark := entries[i]
-		entries = append(slices.Delete(entries, i, i+1), mark)
+		names = append(slices.Delete(names, i, i+1), ca.MarkName)
 	}
 	whole = true
 	var all []string
-	for _, e := range entries {
-		name := filepath.Join(rel, e.Name())
+	for _, base := range names {
+		name := filepath.Join(rel, base)
 		path := filepath.Join(dir, name)
+		n := durable.Look(path)
 		switch {
-		case e.IsDir() && owns(name, true):
+		case n.Kind == durable.Missing:
+		case n.Kind == durable.Unknown:
+			return false, nil, n.Err
+		case n.Kind == durable.Directory && owns(name, true):
 			below, parts, err := remnantBelow(dir, name, owns)
 			if err != nil {
 				return false, nil, err
@@ -60,7 +62,7 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 			for _, p := range parts {
 				all = append(all, append(p.under, p.Path)...)
 			}
-		case e.Type().IsRegular() && owns(name, false):
+		case n.Kind == durable.File && owns(name, false):
 			out = append(out, Purged{Path: path})
 			all = append(all, path)
 		default:

@@ -40,8 +40,8 @@ func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
 }
 
 func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) error {
-	if obs.Pending.Journal {
-		return errors.New("an interrupted change comes first: run `mailcertd ensure`")
+	if err := unseen(obs); err != nil {
+		return err
 	}
 	ar := durable.OpenArchive(k.o.Disk, k.archiveDir())
 	if id == "" {
@@ -107,6 +107,29 @@ func holdsCert(g durable.Generation) bool {
 	return false
 }
 
+// unseen is why a person's file must not be installed now: what it would replace,
+// or what it is judged by, could not be looked at, or another change comes first.
+func unseen(obs plan.Observed) error {
+	if obs.Pending.Journal {
+		return durable.ErrUnfinished
+	}
+	d := obs.Certs
+	for _, err := range []error{d.Err, d.Node.Err, obs.StagedErr, d.TrustNode.Err} {
+		if err != nil {
+			return fmt.Errorf("nothing was changed: %w", err)
+		}
+	}
+	for _, n := range []durable.Node{d.Key.Node, d.Cert.Node, d.CA.Node, d.DH.Node} {
+		if n.Unread() {
+			return fmt.Errorf("nothing was changed: %w", n.Err)
+		}
+	}
+	if obs.Loaded.Unread {
+		return fmt.Errorf("nothing was changed: %w", obs.Loaded.Problem)
+	}
+	return nil
+}
+
 // copiesFor notes a copy of everything that a restoration replaces.
 func (k *Keeper) copiesFor(obs plan.Observed, c *plan.Change) {
 	nodes := map[string]durable.Node{certdir.KeyName: obs.Certs.Key.Node, certdir.CertName: obs.Certs.Cert.Node,
@@ -126,10 +149,7 @@ func (k *Keeper) copiesFor(obs plan.Observed, c *plan.Change) {
 // ChooseGroup remembers a group for dh.param that holds until the
 // configuration says another.
 func (k *Keeper) ChooseGroup(ctx context.Context, group string) {
-	before, _ := state.Load(k.cfg.State.Dir)
-	after := before.Clone()
-	after.DH = state.DHChoice{Group: group, Config: k.cfg.DH}
-	k.remember(before, after)
+	k.change(ctx, func(s *state.State) { s.DH = state.DHChoice{Group: group, Config: k.cfg.DH} })
 }
 
 // Path is the path of a file in the certs directory.

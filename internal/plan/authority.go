@@ -31,7 +31,7 @@ func (a *assessment) mayMakeCA() bool {
 	case ca.Unfinished:
 		return true
 	case ca.Absent:
-		return a.wish.MakeCA || a.obs.State.CA == "" && a.owner != Ours
+		return a.wish.MakeCA || a.obs.State.CA == "" && !a.obs.Loaded.Unread && a.owner != Ours
 	}
 	return false
 }

@@ -35,7 +35,10 @@ func (a *assessment) recover(p *Plan) bool {
 
 func (a *assessment) stateProblems(p *Plan) {
 	l := a.obs.Loaded
-	if l.Problem != nil {
+	if l.Unread {
+		p.report(Problem{Reason: Unreadable, Severity: Error, Path: l.Path, Text: "what is remembered cannot be read now: " + l.Problem.Error(),
+			Hint: "nothing of it is written over; it is read again at the next look"})
+	} else if l.Problem != nil {
 		p.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path, Text: strings.TrimPrefix(l.Problem.Error(), l.Path+": "),
 			Hint: "what it remembered is forgotten; the file is kept aside"})
 	}
@@ -79,6 +82,9 @@ func (a *assessment) directories(p *Plan) {
 func (a *assessment) modes(p *Plan) {
 	for _, c := range a.verdict.Complaints {
 		if c.Mend.Kind == mta.MendNone {
+			continue
+		}
+		if a.cf().Node.Err != nil { // what it allows is not known; cfProblems tells why
 			continue
 		}
 		mend := c.Mend
@@ -129,8 +135,16 @@ func aboveHint(m mta.Mend) string {
 const oldKeyKept = 7 * 24 * time.Hour
 
 func (a *assessment) housekeeping(p *Plan) {
+	if err := a.obs.ArchiveErr; err != nil {
+		p.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir, Text: "the archive cannot be listed, so nothing of it is dropped: " + err.Error()})
+	}
 	var own []durable.Generation
 	for _, g := range a.obs.Archive {
+		if g.Err != nil {
+			p.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
+				Text: "archived generation " + g.ID + " cannot be read: " + g.Err.Error()})
+			continue
+		}
 		if !g.Foreign && !g.Damaged {
 			own = append(own, g)
 		}

@@ -58,9 +58,11 @@ type Observed struct {
 	Certs   certdir.Dir
 	Pending durable.Pending // unfinished business in the certs directory
 	Staged  pki.KeyFile     // a staged host.key; Public nil when there is none
-	CA      ca.Observed
-	State   state.State
-	Loaded  state.Loaded
+	// StagedErr is why a staged host.key could not be read; nil also when there is none.
+	StagedErr error
+	CA        ca.Observed
+	State     state.State
+	Loaded    state.Loaded
 	// FailedNow are the failure keys of what failed in this run: it is not tried twice.
 	FailedNow map[string]bool
 	Archive   []durable.Generation // newest first

@@ -52,9 +52,16 @@ func (a *assessment) lists(p *Plan) {
 // could be over.
 func (a *assessment) revocation(p *Plan, c *Change) {
 	have := a.obs.Certs.CRL
+	if err := a.obs.Certs.CRLErr; err != nil {
+		p.report(Problem{Reason: Unreadable, Severity: Error, Path: a.obs.Certs.Path,
+			Text: "a link to a CRL cannot be looked at, so the CRL is left as it is: " + err.Error()})
+		return
+	}
 	ours := have.Node.Kind == durable.File && a.fileIsOurs(have.Digest)
 	if !a.cfg.CRL.Install || a.cfg.Issuer.Kind == config.IssuerNone {
-		a.dropCRL(c, ours)
+		if have.Node.Err == nil {
+			a.dropCRL(c, ours)
+		}
 		return
 	}
 	if have.Node.Err != nil || have.Node.Exists && !have.Node.IsRegular {

@@ -123,6 +123,10 @@ func (a *assessment) pair(p *Plan, c *Change) {
 		a.unmend(p)
 		return
 	}
+	if newKey && a.stagedUnread(p) {
+		a.unmend(p)
+		return
+	}
 	pub := a.key
 	if newKey {
 		pub = staged
@@ -265,7 +269,7 @@ func (a *assessment) installLeaf(p *Plan, c *Change, is *ca.Issued, staged bool,
 // certificate of its own it is a renewal that a crash cut short, and is
 // completed; without one it is deleted.
 func (a *assessment) finishStaged(p *Plan, c *Change, staged crypto.PublicKey) {
-	if !slices.Contains(a.obs.Pending.Staged, certdir.KeyName) || a.requestOut(p, staged) {
+	if !slices.Contains(a.obs.Pending.Staged, certdir.KeyName) || a.stagedUnread(p) || a.requestOut(p, staged) {
 		return
 	}
 	if staged != nil && a.owner.mine() && a.maySign() {
@@ -277,6 +281,18 @@ func (a *assessment) finishStaged(p *Plan, c *Change, staged crypto.PublicKey) {
 		}
 	}
 	p.do(Action{Kind: Unstage, Reason: Unfinished, Path: certdir.KeyName, Text: "delete a staged key that is not needed"})
+}
+
+// stagedUnread says that there is a staged key and that it could not be read: it
+// may be the only copy of a key that a certificate was issued for, so that it is
+// neither replaced nor deleted.
+func (a *assessment) stagedUnread(p *Plan) bool {
+	if a.obs.StagedErr == nil {
+		return false
+	}
+	p.report(Problem{Reason: Unreadable, Severity: Error, Path: a.obs.Certs.Path + "/" + certdir.StagingDir + "/" + certdir.KeyName,
+		Text: "the staged key cannot be read, and is left alone: " + a.obs.StagedErr.Error(), Hint: "look at the disk; remove the file if it is lost"})
+	return true
 }
 
 // interim bridges with a self-signed pair, where there is nothing to serve.

@@ -55,6 +55,9 @@ func (a *assessment) trust(p *Plan, c *Change) {
 		return // links to a certificate that does not exist yet: the next look makes them
 	}
 	a.bundles(p, c, final, want)
+	if a.trustUnread(p) {
+		return // a link to what could not be read is not known to be stale
+	}
 	c.Links = certdir.Links(a.obs.Certs.Links, want)
 	for _, l := range c.Links {
 		if a.toldAsCA(c, l) {
@@ -66,6 +69,25 @@ func (a *assessment) trust(p *Plan, c *Change) {
 		}
 		p.report(Problem{Reason: r, Severity: Warning, Path: a.obs.Certs.Path + "/" + l.Name, Text: text, Mended: true})
 	}
+}
+
+// trustUnread says that trust/, or a file in it, could not be looked at.
+func (a *assessment) trustUnread(p *Plan) bool {
+	nodes := []durable.Node{a.obs.Certs.TrustNode}
+	for _, t := range a.obs.Certs.Trust {
+		nodes = append(nodes, t.Node)
+	}
+	for _, n := range nodes {
+		if !n.Unread() {
+			continue
+		}
+		if !slices.ContainsFunc(p.Problems, func(pr Problem) bool { return pr.Path == n.Path }) {
+			p.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path,
+				Text: "cannot be read, so no hash link is changed: " + n.Err.Error(), Hint: "run as root, or correct its mode and owner"})
+		}
+		return true
+	}
+	return false
 }
 
 func linkExists(have []certdir.Link, name string) bool {

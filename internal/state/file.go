@@ -25,6 +25,10 @@ type Loaded struct {
 	Present bool
 	// Problem is why the file could not be used; nil when it could or is missing.
 	Problem error
+	// Unread says that there is a file which could not be read at all, by the
+	// errors of the system in Problem: what it remembers is not forgotten, and it
+	// must not be written over.
+	Unread bool
 }
 
 // Load reads state.json. Whatever is wrong with it, the State returned is one
@@ -38,6 +42,7 @@ func Load(dir string) (State, Loaded) {
 		return State{}, l
 	case n.Err != nil:
 		l.Problem = n.Err
+		l.Unread = n.Unread()
 		return State{}, l
 	}
 	var s State
@@ -63,7 +68,8 @@ func Load(dir string) (State, Loaded) {
 
 // Save writes the state durably, 0600 in a directory of 0700. Without a
 // difference to what lies there nothing is written. A file that cannot be read
-// is kept beside it as state.json.bad-TIME; one of a newer version is ErrNewer.
+// is kept beside it as state.json.bad-TIME; one of a newer version is ErrNewer, and
+// one that the system could not read stays, with the system's error.
 func Save(disk *durable.Disk, dir string, s State) error {
 	s.Version = version
 	data, err := json.MarshalIndent(s, "", "  ")
@@ -80,7 +86,7 @@ func Save(disk *durable.Disk, dir string, s State) error {
 		return err
 	}
 	if _, l := Load(dir); l.Problem != nil {
-		if errors.Is(l.Problem, ErrNewer) {
+		if l.Unread || errors.Is(l.Problem, ErrNewer) {
 			return l.Problem
 		}
 		if err := setAside(disk, path, n); err != nil {
@@ -104,7 +110,10 @@ func setAside(disk *durable.Disk, path string, n durable.Node) error {
 		if i > 0 {
 			aside = fmt.Sprintf("%s-%d", aside, i)
 		}
-		if durable.Look(aside).Kind == durable.Missing {
+		switch there := durable.Look(aside); {
+		case there.Kind == durable.Unknown:
+			return there.Err
+		case there.Kind == durable.Missing:
 			return disk.Rename(path, aside)
 		}
 	}
