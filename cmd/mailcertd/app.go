@@ -38,6 +38,7 @@ type app struct {
 	dryRun     bool
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
+	brief      bool          // keeper.Options.Brief
 	notifyFor  time.Duration // for each command of notify:; zero: the keeper's choice
 	saidUser   bool          // sayNotRoot has spoken
 
@@ -201,7 +202,7 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
 		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
-		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
+		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor, Brief: a.brief,
 	})
 }
 

@@ -26,7 +26,7 @@ yet, the CA; repairs what is damaged; renews what is due; tells a running
 sendmail. It is what rc.d runs before sendmail: it never waits for the network
 or a terminal, and changes nothing when all is well.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			a.notifyFor = ensureNotifyFor
+			a.notifyFor, a.brief = ensureNotifyFor, true
 			return a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) plan.Wish { return plan.Wish{} })
 		},
 	})

@@ -33,22 +33,83 @@ const (
 	// crashPatience is how long a HUP that was noted but not confirmed as sent
 	// may still be under way after a crash of ours. A sendmail that got one stops
 	// listening as soon as its main loop turns, every 5 s at the latest.
-	crashPatience  = 10 * time.Second
-	pollEvery      = 50 * time.Millisecond
-	keptDeliveries = 20
+	crashPatience = 10 * time.Second
+	// inlineFor is how long the lock is held for a sendmail that is to show itself.
+	// Most need a fraction of a second; what takes longer is waited for without it.
+	inlineFor = 5 * time.Second
+	// startWithin is how long after a HUP a sendmail that is gone may be gone by it.
+	startWithin = 3 * time.Minute
+	// The process is looked at with growing distance, and so is the port: each
+	// look leaves a line in maillog.
+	pollFirst, pollMost   = 50 * time.Millisecond, 2 * time.Second
+	probeFirst, probeMost = 200 * time.Millisecond, 30 * time.Second
+	keptDeliveries        = 20
 )
 
 func (k *Keeper) debtDue(st state.State) bool {
 	return st.Debt != nil && !k.o.Now().Before(st.Debt.Next)
 }
 
-// deliver works off the debt, if one is due. The caller holds the lock over
-// apply, HUP and proof. impatient ignores the backoff: a person is waiting.
+// tellSendmail works off the debt, if one is due. A verb waits for the outcome;
+// where that takes longer it gives the lock back meanwhile: file repair goes
+// on. The daemon does not wait, and `ensure` only for a moment: the debt stands,
+// and a later look goes on with it. A second HUP is not sent to the same instance in
+// any case, because the first is noted.
+func (k *Keeper) tellSendmail(ctx context.Context, r *Result, verb bool, lock **durable.Locked) error {
+	err := k.deliver(ctx, r, verb)
+	if !errors.Is(err, errWaiting) {
+		return err
+	}
+	if !verb || k.o.Brief {
+		return nil
+	}
+	defer k.working("sendmail was told; waiting for it to serve the new certificate: it may greet late", mta.Patience)()
+	for errors.Is(err, errWaiting) {
+		(*lock).Unlock()
+		*lock = nil
+		k.rest(ctx, pollMost)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l, lerr := k.lock(ctx)
+		if lerr != nil {
+			return lerr
+		}
+		*lock = l
+		k.look(ctx, r)
+		err = k.deliver(ctx, r, verb)
+	}
+	return err
+}
+
+// rest waits for the proof that is out, and no longer than d.
+func (k *Keeper) rest(ctx context.Context, d time.Duration) {
+	var done chan struct{}
+	if k.proof != nil {
+		done = k.proof.done
+	}
+	select {
+	case <-ctx.Done():
+	case <-done:
+	case <-time.After(d):
+	}
+}
+
+// look observes and plans anew; what was done so far stays in r.
+func (k *Keeper) look(ctx context.Context, r *Result) {
+	obs := k.observe(ctx)
+	*r = Result{Observed: obs, Plan: plan.Make(k.cfg, obs, plan.Wish{}, k.o.Now()), Done: r.Done, Changed: r.Changed, Pickup: r.Pickup}
+}
+
+// deliver takes the debt one step further. The caller holds the lock. impatient
+// ignores the backoff: a person is waiting. errWaiting: the outcome is still to
+// come.
 func (k *Keeper) deliver(ctx context.Context, r *Result, impatient bool) error {
 	st := r.Plan.State
 	if st.Debt == nil || !impatient && !k.debtDue(st) {
 		return nil
 	}
+	k.budget = inlineFor
 	p, err := k.settleDebt(ctx, r, &st)
 	if ctx.Err() != nil { // shutting down: the debt stays as it is noted
 		k.remember(r.Plan.State, st)
@@ -56,14 +117,36 @@ func (k *Keeper) deliver(ctx context.Context, r *Result, impatient bool) error {
 		return ctx.Err()
 	}
 	now := k.o.Now().UTC().Truncate(time.Second)
+	if errors.Is(err, errWaiting) {
+		if d := *st.Debt; d.Proving.Before(now) {
+			d.Proving = now.Add(mta.Patience)
+			st.Debt = &d
+		}
+		k.remember(r.Observed.State, st)
+		k.look(ctx, r)
+		k.waits = min(max(time.Second, 2*k.waits), 10*time.Second)
+		return err
+	}
+	k.waits = 0
 	if err != nil {
 		d := *st.Debt
 		d.Attempts++
 		d.LastError = err.Error()
 		d.Next = now.Add(state.Backoff(d.Attempts))
+		d.Proving = time.Time{}
+		id := plan.Instance(k.identify(ctx))
+		_, signalled := hupOf(&d, id)
+		d.Unseen = errors.Is(err, errUnseen) && len(d.HUPs) > 0 && !signalled
+		if d.Failed = ""; len(d.HUPs) > 0 && !signalled {
+			d.Failed = plan.InstanceID(id)
+		}
 		st.Debt = &d
 		p = &Pickup{Result: "owed", Detail: err.Error()}
-		k.log(Fail, "sendmail has not taken over the files", "error", err.Error(), "attempt", d.Attempts, "next", d.Next.Format(time.RFC3339))
+		level := Fail
+		if d.Unseen {
+			level = Warn
+		}
+		k.log(level, "sendmail has not taken over the files", "error", err.Error(), "attempt", d.Attempts, "next", d.Next.Format(time.RFC3339))
 	} else {
 		st.Delivered = state.Delivered{Set: st.Debt.Set, Leaf: st.Debt.Leaf, At: now, How: p.Result, Addr: p.Addr,
 			Instance: plan.InstanceID(plan.Instance(k.identify(ctx)))}
@@ -76,9 +159,8 @@ func (k *Keeper) deliver(ctx context.Context, r *Result, impatient bool) error {
 	}
 	k.remember(r.Observed.State, st)
 	r.Pickup = p
-	obs := k.observe(ctx)
-	*r = Result{Observed: obs, Plan: plan.Make(k.cfg, obs, plan.Wish{}, k.o.Now()), Done: r.Done, Changed: r.Changed, Pickup: p}
-	k.remember(obs.State, r.Plan.State)
+	k.look(ctx, r)
+	k.remember(r.Observed.State, r.Plan.State)
 	return nil
 }
 
@@ -88,27 +170,45 @@ func (k *Keeper) identify(ctx context.Context) mta.Identity {
 }
 
 // settleDebt brings the running sendmail to serve what is on the disk, or
-// finds that nothing is owed any more. At most one HUP is sent.
+// finds that nothing is owed any more. Each instance gets at most one HUP. It
+// may be called again at any point, also by another process: what was done is
+// noted in the debt. errWaiting: call again later.
 func (k *Keeper) settleDebt(ctx context.Context, r *Result, st *state.State) (*Pickup, error) {
 	id := k.identify(ctx)
-	d := st.Debt
-	changed := plan.LastChange(r.Observed.Certs)
 	if !plan.Running(id) {
 		return k.absent(ctx, r, st, id)
 	}
-	if !sameInstance(plan.Instance(id), d.Instance) && plan.Instance(id).Started.After(changed) {
+	k.goneSince = time.Time{}
+	d, inst := st.Debt, plan.Instance(id)
+	changed := plan.LastChange(r.Observed.Certs)
+	hup, noted := hupOf(d, inst)
+	switch {
+	case !sameInstance(inst, d.Instance) && inst.Started.After(changed):
 		if len(d.HUPs) == 0 { // somebody else restarted it
 			return &Pickup{Result: plan.StartedLater, Detail: "sendmail was started after the change"}, nil
 		}
-		return k.prove(ctx, r, id)
-	}
-	if hup, noted := hupOf(d, plan.Instance(id)); noted {
+		k.cameBack(st)
+		return k.proveBack(ctx, r, st, id)
+	case !noted && len(d.HUPs) > 0:
+		// It came by a HUP, and may be younger than the change by less than a start
+		// time tells, or older. It gets one of its own only after it was seen to be
+		// settled: two in flight can end a sendmail.
+		k.cameBack(st)
+		p, err := k.proveBack(ctx, r, st, id)
+		if !errors.Is(err, errServesAnother) {
+			return p, err
+		}
+	case noted && hup.Sent && k.signalled == plan.InstanceID(inst) && k.o.Now().Sub(hup.At) < restartPatience:
+		return k.await(ctx, r, st, id) // our own, a moment ago
+	case noted:
 		// It was signalled before, by a process of ours that did not live to see
 		// the outcome, or in vain: look first.
 		p, err := k.prove(ctx, r, id)
 		age := k.o.Now().Sub(hup.At)
 		switch {
-		case err == nil && plan.Instance(id).Started.After(changed):
+		case errors.Is(err, errWaiting):
+			return nil, err
+		case err == nil && inst.Started.After(changed):
 			return p, nil
 		case age < crashPatience && (hup.Sent || !errors.Is(err, errServesAnother)):
 			return k.await(ctx, r, st, id) // it is restarting right now
@@ -130,6 +230,41 @@ func (k *Keeper) settleDebt(ctx context.Context, r *Result, st *state.State) (*P
 	return k.hangup(ctx, r, st, id)
 }
 
+// cameBack notes that another instance runs after the last HUP: if that is gone
+// one day, somebody stopped it.
+func (k *Keeper) cameBack(st *state.State) {
+	n := len(st.Debt.HUPs) - 1
+	if n < 0 || st.Debt.HUPs[n].Back {
+		return
+	}
+	before := st.Clone()
+	d := *st.Debt
+	d.HUPs = slices.Clone(d.HUPs)
+	d.HUPs[n].Back = true
+	st.Debt = &d
+	k.remember(before, *st)
+}
+
+// proveBack proves a new instance. One that does not listen yet gets its time.
+func (k *Keeper) proveBack(ctx context.Context, r *Result, st *state.State, id mta.Identity) (*Pickup, error) {
+	step := probeFirst
+	for until := k.o.Now().Add(k.budget); ; step = min(2*step, probeMost) {
+		p, err := k.prove(ctx, r, id)
+		n := len(st.Debt.HUPs) - 1
+		if !errors.Is(err, errRefused) || k.o.Now().Sub(st.Debt.HUPs[n].At) >= restartPatience {
+			return p, err
+		}
+		if k.o.Now().Add(step).After(until) {
+			return nil, errWaiting
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(step):
+		}
+	}
+}
+
 // stillServes waits until a HUP that may never have been sent would have shown
 // its effect, and gives nil when the same instance still serves the old
 // certificate: the signal was not sent, and may be sent now.
@@ -142,7 +277,10 @@ func (k *Keeper) stillServes(ctx context.Context, r *Result, id mta.Identity, hu
 	if now := k.identify(ctx); !sameInstance(plan.Instance(now), plan.Instance(id)) {
 		return errors.New("it has restarted meanwhile")
 	}
+	budget := k.budget
+	k.budget = mta.Patience
 	_, err := k.prove(ctx, r, id)
+	k.budget = budget
 	if errors.Is(err, errServesAnother) {
 		return nil
 	}
@@ -177,59 +315,55 @@ func (k *Keeper) hangup(ctx context.Context, r *Result, st *state.State, id mta.
 	d.HUPs = slices.Clone(d.HUPs)
 	d.HUPs[len(d.HUPs)-1].Sent = true
 	k.remember(before, *st)
+	k.signalled = plan.InstanceID(plan.Instance(id))
 	k.log(Info, "sent HUP to sendmail", "pid", id.PID)
-	defer k.working("sendmail was told; waiting for it to serve the new certificate", restartPatience)()
+	defer k.working("sendmail was told; waiting for it to serve the new certificate", inlineFor)()
 	return k.await(ctx, r, st, id)
 }
 
-// await waits for another instance than old that serves the leaf on disk.
+// await waits for another instance than old that serves the leaf on disk, with
+// the lock no longer than the budget: errWaiting then.
 func (k *Keeper) await(ctx context.Context, r *Result, st *state.State, old mta.Identity) (*Pickup, error) {
-	ctx, cancel := context.WithTimeout(ctx, restartPatience)
-	defer cancel()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	var goneSince time.Time
-	var last error
+	step, since := pollFirst, time.Duration(0)
 	for {
-		id := k.identify(ctx)
-		switch {
-		case plan.Running(id) && !sameInstance(plan.Instance(id), plan.Instance(old)):
-			goneSince = time.Time{}
-			p, err := k.prove(ctx, r, id)
-			if err == nil {
-				return p, nil
+		if !old.Same() { // else Identify would say what it said
+			switch id := k.identify(ctx); {
+			case plan.Running(id) && !sameInstance(plan.Instance(id), plan.Instance(old)):
+				return k.settleDebt(ctx, r, st)
+			case !plan.Running(id) && !mta.Alive(old.PID):
+				return k.absent(ctx, r, st, id)
 			}
-			last = err
-			if errors.Is(err, errServesAnother) {
-				return nil, err // it is up and settled: waiting changes nothing
-			}
-		case !plan.Running(id) && !mta.Alive(old.PID):
-			if goneSince.IsZero() {
-				goneSince = k.o.Now()
-			}
-			if k.o.Now().Sub(goneSince) >= goneAfter {
-				return k.startAgain(ctx, r, st)
-			}
-		default:
-			goneSince = time.Time{}
+		}
+		if hup, _ := hupOf(st.Debt, plan.Instance(old)); k.o.Now().Sub(hup.At) >= restartPatience {
+			return nil, fmt.Errorf("%s after the HUP: no new sendmail was seen", restartPatience)
+		}
+		if since += step; since > k.budget {
+			return nil, errWaiting
 		}
 		select {
 		case <-ctx.Done():
-			if last == nil {
-				last = errors.New("no new sendmail was seen")
-			}
-			return nil, fmt.Errorf("%s after the HUP: %w", restartPatience, last)
-		case <-tick.C:
+			return nil, ctx.Err()
+		case <-time.After(step):
 		}
+		step = min(2*step, pollMost)
 	}
 }
 
-// absent: no sendmail with a listener is identified. Where one was up when the
-// debt arose and our HUP was sent to it, it is started again; where somebody
-// stopped it, nothing is owed.
+// absent: no sendmail with a listener is identified. One that is gone by our own
+// HUP, a moment ago, is started again; where it had come back since, where the
+// HUP was long ago or before the boot, somebody stopped it, and nothing is owed.
 func (k *Keeper) absent(ctx context.Context, r *Result, st *state.State, id mta.Identity) (*Pickup, error) {
-	d := st.Debt
-	if len(d.HUPs) > 0 && d.HUPs[len(d.HUPs)-1].Sent && k.nobodyListens(ctx, r) {
+	d, now := st.Debt, k.o.Now()
+	if n := len(d.HUPs) - 1; n >= 0 && d.HUPs[n].Sent && goneByHUP(d, now, mta.BootTime()) && k.nobodyListens(ctx, r) {
+		if k.goneSince.IsZero() || now.Before(k.goneSince) {
+			k.goneSince = now
+		}
+		switch {
+		case k.o.Brief: // it never starts one, and never waits for one
+			return nil, errWaiting
+		case len(d.Started) == 0 && now.Sub(k.goneSince) < goneAfter:
+			return nil, errWaiting
+		}
 		return k.startAgain(ctx, r, st)
 	}
 	if id.Status == mta.NotRunning || id.Status == mta.NoListener {
@@ -239,10 +373,17 @@ func (k *Keeper) absent(ctx context.Context, r *Result, st *state.State, id mta.
 	if k.nobodyListens(ctx, r) {
 		return &Pickup{Result: plan.NoneRunning, Detail: "nobody listens: " + id.Detail}, nil
 	}
-	if p, err := k.prove(ctx, r, id); err == nil {
-		return p, nil
+	if p, err := k.prove(ctx, r, id); err == nil || errors.Is(err, errWaiting) {
+		return p, err
 	}
 	return nil, fmt.Errorf("somebody listens, but it cannot be told who: %s; %s", id.Detail, id.Hint)
+}
+
+// goneByHUP says that a sendmail which is gone now may be gone by the last HUP.
+func goneByHUP(d *state.Debt, now, boot time.Time) bool {
+	last := d.HUPs[len(d.HUPs)-1]
+	age := now.Sub(last.At)
+	return !last.Back && !last.At.Before(boot) && (age >= 0 && age < startWithin || len(d.Started) > 0)
 }
 
 // startAgain runs the configured command, once per debt and attempt. Whether
@@ -260,27 +401,31 @@ func (k *Keeper) startAgain(ctx context.Context, r *Result, st *state.State) (*P
 	k.remember(before, *st)
 	defer k.working("sendmail is gone after its HUP; starting it again", commandPatience+goneAfter)()
 	out, cerr := run(ctx, argv, commandPatience)
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	ctx, cancel := context.WithTimeout(ctx, goneAfter)
-	defer cancel()
-	var last error
-	for {
+	var first error
+	step := probeFirst
+	for since := time.Duration(0); since < goneAfter; since += step {
 		if id := k.identify(ctx); plan.Running(id) {
+			k.cameBack(st)
 			p, err := k.prove(ctx, r, id)
-			if err == nil {
+			switch {
+			case err == nil:
 				p.Detail = "sendmail was gone after its HUP and was started again"
 				k.log(Fail, "sendmail runs again", "command", strings.Join(argv, " "))
 				return p, nil
+			case errors.Is(err, errWaiting):
+				return nil, err
+			case first == nil || errors.Is(first, errRefused):
+				first = err // the first true reason
 			}
-			last = err
 		}
+		step = min(2*step, pollMost)
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("sendmail is gone after its HUP, and %q did not bring it back: %w", strings.Join(argv, " "), errors.Join(cerr, last, out))
-		case <-tick.C:
+			return nil, ctx.Err()
+		case <-time.After(step):
 		}
 	}
+	return nil, fmt.Errorf("sendmail is gone after its HUP, and %q did not bring it back: %w", strings.Join(argv, " "), errors.Join(cerr, first, out))
 }
 
 // commandPatience bounds a configured command.

@@ -42,6 +42,9 @@ type Options struct {
 	// NotifyFor bounds each command of `notify`; zero: a minute. One that takes
 	// longer is tried again later.
 	NotifyFor time.Duration
+	// Brief is what `ensure` is, which runs before sendmail does: it starts none, and
+	// waits only a moment for one that it told.
+	Brief bool
 	// Progress tells a terminal of work that may take long, until done is called.
 	// atMost is its limit; zero: none is known. nil: nothing is told.
 	Progress func(what string, atMost time.Duration) (done func())
@@ -93,6 +96,15 @@ type Keeper struct {
 	asking  bool
 	answers chan answer
 	wake    chan struct{}
+	// What is known of a debt that is being worked off: the question that is out,
+	// how long its answer may hold up a look, whom this process signalled
+	// (plan.InstanceID), since when sendmail is gone, and how long until the next look
+	// at it.
+	proof     *proof
+	budget    time.Duration
+	signalled string
+	goneSince time.Time
+	waits     time.Duration
 	// told remembers which problems stand in the log, by what and where.
 	told map[string]string
 	// testOnlyStillEvery stands for stillEvery; zero: that.
@@ -155,7 +167,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	if err != nil {
 		return r, err
 	}
-	defer lock.Unlock()
+	defer func() { lock.Unlock() }() // another one, when it was given back meanwhile
 	var done []plan.Action
 	var failed error
 	changed := false
@@ -185,7 +197,10 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		failed = errors.Join(failed, err)
 	}
 	k.remember(r.Observed.State, r.Plan.State)
-	failed = errors.Join(failed, k.deliver(ctx, &r, wish.Once))
+	failed = errors.Join(failed, k.tellSendmail(ctx, &r, wish.Once, &lock))
+	if lock == nil { // it was given back and could not be had again
+		return r, failed
+	}
 	k.notify(ctx, &r)
 	k.tell(r.Plan)
 	return r, failed
@@ -251,6 +266,9 @@ func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	r, err := k.Settle(ctx, plan.Wish{})
 	next := r.Plan.Next
 	k.log(Debug, "looked", "done", len(r.Done), "next", next.UTC().Format(time.RFC3339))
+	if k.waits > 0 && r.Plan.State.Debt != nil {
+		next = soonest(next, k.o.Now().Add(k.waits))
+	}
 	if err != nil {
 		return soonest(next, k.o.Now().Add(time.Minute)), err
 	}

@@ -232,3 +232,12 @@ func Alive(pid int) bool {
 	_, err := lookAt(context.Background(), pid)
 	return pid > 0 && !errors.Is(err, errNoProcess)
 }
+
+// Same says, without asking the system much, that the pid file is the one that
+// id was read from and that its process is there: as long as that is so,
+// Identify would say the same.
+func (id Identity) Same() bool {
+	n := durable.Look(id.PidFile)
+	return id.PID > 0 && n.Exists && fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino, n.Modified.UnixNano()) == id.Instance.PIDFileID &&
+		unix.Kill(id.PID, 0) == nil
+}

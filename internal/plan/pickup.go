@@ -115,6 +115,11 @@ func (a *assessment) pickup(p *Plan) {
 		return // it changes in a moment; the next look decides
 	}
 	set, leaf := SetID(a.obs.Certs), LeafID(a.leaf)
+	if d := p.State.Debt; d != nil && a.settled(d) {
+		p.State.Debt = nil
+		p.State.Delivered = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater, Instance: InstanceID(Instance(a.obs.MTA))}
+		return
+	}
 	if d := p.State.Debt; d != nil {
 		if d.Set != set { // the files have changed since: what is on the disk now is owed
 			nd := *d
@@ -145,6 +150,24 @@ func (a *assessment) pickup(p *Plan) {
 	}
 }
 
+// settled says that the running instance itself shows that nothing is owed: it
+// started after the last change, and is neither one that was told nor one that is
+// being proven or has failed that. sendmail reads the files when it starts.
+func (a *assessment) settled(d *state.Debt) bool {
+	inst := Instance(a.obs.MTA)
+	id := InstanceID(inst)
+	if !Running(a.obs.MTA) || id == InstanceID(d.Instance) || id == d.Failed || !inst.Started.After(LastChange(a.obs.Certs)) {
+		return false
+	}
+	for _, h := range d.HUPs {
+		if id == InstanceID(h.Instance) {
+			return false
+		}
+	}
+	left := d.Proving.Sub(a.now) // a clock that was set back must not make it endless
+	return len(d.HUPs) == 0 || (d.Attempts > 0 || !d.Proving.IsZero()) && (left <= 0 || left > mta.Patience)
+}
+
 // notifyProblems reports configured commands that have failed.
 func (a *assessment) notifyProblems(p *Plan) {
 	for line, d := range p.State.Notify {
@@ -171,11 +194,16 @@ func Instance(id mta.Identity) state.Instance { return state.Instance(id.Instanc
 
 func (a *assessment) stamp() time.Time { return a.now.UTC().Truncate(time.Second) }
 
+// provingEvery is how often a pickup is looked at while it is being proven.
+const provingEvery = 10 * time.Second
+
 func (a *assessment) owed(p *Plan) {
 	d := p.State.Debt
 	text := "sendmail (pid " + fmt.Sprint(d.Instance.PID) + ") has not yet taken over the files, since " + day(d.Since)
 	sev := Warning
-	if d.Attempts > 0 {
+	if d.Unseen {
+		text = "sendmail was started anew after the change, but what it serves cannot be seen from here: " + d.LastError
+	} else if d.Attempts > 0 {
 		sev = Error
 		text += fmt.Sprintf("; %d attempt(s), the last: %s", d.Attempts, d.LastError)
 	}
@@ -184,6 +212,9 @@ func (a *assessment) owed(p *Plan) {
 	next := d.Next
 	if next.IsZero() {
 		next = a.now
+	}
+	if d.Proving.After(a.now) && d.Proving.Sub(a.now) <= mta.Patience { // whoever waits for it looks sooner
+		next = a.now.Add(provingEvery)
 	}
 	p.lookAt(next, "sendmail is told")
 }

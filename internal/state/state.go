@@ -29,6 +29,7 @@ type State struct {
 	Delivered Delivered              `json:"delivered"`
 	Debt      *Debt                  `json:"debt,omitempty"`
 	Notify    map[string]*NotifyDebt `json:"notify,omitempty"`   // by command line
+	Notified  map[string]string      `json:"notified,omitempty"` // plan.SetID that a command was last told of, by command line
 	Failures  map[string]Failure     `json:"failures,omitempty"` // by what failed
 	Name      NameSeen               `json:"name"`               // a changed system host name
 	Mismatch  Seen                   `json:"mismatch"`           // a pair that does not match
@@ -71,6 +72,14 @@ type Debt struct {
 	LastError string      `json:"last_error,omitempty"`
 	WasUp     bool        `json:"was_up"`            // it listened before the change
 	Started   []time.Time `json:"started,omitempty"` // when start_command was run
+	// Proving is until when somebody waits for the new instance to show what it
+	// serves; zero: nobody does.
+	Proving time.Time `json:"proving"`
+	// Failed is the plan.InstanceID of the last instance that started after a HUP
+	// and could not be proven; "": none.
+	Failed string `json:"failed,omitempty"`
+	// Unseen says that LastError is no verdict: what it serves could not be seen.
+	Unseen bool `json:"unseen,omitempty"`
 }
 
 // Instance is one run of sendmail.
@@ -86,6 +95,7 @@ type HUP struct {
 	Instance Instance  `json:"instance"`
 	At       time.Time `json:"at"`
 	Sent     bool      `json:"sent"`
+	Back     bool      `json:"back,omitempty"` // another instance was seen to run after it
 }
 
 // NotifyDebt is a configured command that has not yet run for a set.
@@ -153,6 +163,7 @@ func (s State) Clone() State {
 	c := s
 	c.Ours = maps.Clone(s.Ours)
 	c.Failures = maps.Clone(s.Failures)
+	c.Notified = maps.Clone(s.Notified)
 	c.OldKeys = slices.Clone(s.OldKeys)
 	c.Deliveries = slices.Clone(s.Deliveries)
 	if s.Debt != nil {
@@ -185,6 +196,9 @@ func (s State) plain() State {
 	}
 	if len(c.Notify) == 0 {
 		c.Notify = nil
+	}
+	if len(c.Notified) == 0 {
+		c.Notified = nil
 	}
 	if len(c.Failures) == 0 {
 		c.Failures = nil

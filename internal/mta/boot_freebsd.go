@@ -1,0 +1,17 @@
+package mta
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// BootTime is when this system started, by the wall clock as it goes now; zero:
+// it cannot be told.
+func BootTime() time.Time {
+	tv, err := unix.SysctlTimeval("kern.boottime")
+	if err != nil {
+		return time.Time{}
+	}
+	return time.Unix(int64(tv.Sec), int64(tv.Usec)*1000)
+}
