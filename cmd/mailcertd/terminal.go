@@ -14,6 +14,7 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
@@ -188,16 +189,20 @@ func (a *app) office(ctx context.Context, n need) (*office, error) {
 func (a *app) input(path string, most int64) ([]byte, error) {
 	from := a.in
 	if path != "" && path != "-" {
-		st, err := os.Stat(path)
+		f, err := durable.Open(path) // never waits for a FIFO without a writer
 		if err != nil {
 			return nil, reasonOf(err)
 		}
-		if !st.Mode().IsRegular() {
+		st, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, reasonOf(err)
+		}
+		// A shell's pipe has a writer: /dev/stdin, or <(command), which is /dev/fd/N.
+		piped := path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/")
+		if !st.Mode().IsRegular() && !(piped && st.Mode()&os.ModeNamedPipe != 0) {
+			f.Close()
 			return nil, fmt.Errorf("%s: is no regular file", path)
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, reasonOf(err)
 		}
 		defer f.Close()
 		from = f

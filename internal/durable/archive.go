@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,6 +87,7 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	for _, old := range gens {
 		if !old.Damaged && old.Err == nil && old.Foreign == g.Foreign && sameFiles(old.Files, g.Files) {
 			if _, _, err := a.Load(old.ID); err == nil { // a copy that is damaged is none
+				a.dropCut(gens, items)
 				return old.ID, nil
 			}
 		}
@@ -110,7 +112,39 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	if err := a.writeManifest(g); err != nil {
 		return "", err
 	}
-	return g.ID, a.disk.SyncDir(a.dir)
+	if err := a.disk.SyncDir(a.dir); err != nil {
+		return "", err
+	}
+	a.dropCut(gens, items)
+	return g.ID, nil
+}
+
+// dropCut removes what a crash left of copies that are whole elsewhere now: folders
+// without a manifest in which every file is, as far as it goes, one of items. A
+// copy of a key would lie there for ever. What else lies in a folder keeps it.
+func (a *Archive) dropCut(gens []Generation, items []Item) {
+	for _, g := range gens {
+		dir := filepath.Join(a.dir, g.ID)
+		names, err := Names(dir, 0)
+		if !g.Damaged || err != nil || Look(filepath.Join(dir, manifestName)).Kind != Missing {
+			continue
+		}
+		known := true
+		for _, name := range names {
+			n := Read(filepath.Join(dir, name), maxStaged)
+			same := name == tempName(manifestName)
+			for _, it := range items {
+				same = same || name == strings.ReplaceAll(it.Name, "/", "%") && n.Kind == File && n.Err == nil && bytes.HasPrefix(it.Data, n.Data)
+			}
+			known = known && same
+		}
+		for _, name := range names {
+			known = known && a.disk.Remove(filepath.Join(dir, name)) == nil
+		}
+		if known {
+			_ = a.disk.Remove(dir) // and another time where that fails
+		}
+	}
 }
 
 func sameFiles(a, b []Archived) bool {
