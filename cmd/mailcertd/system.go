@@ -6,11 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
 	"mailcertd/internal/command"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
 	"mailcertd/internal/plan"
 )
 
@@ -53,28 +55,51 @@ func newDisk() *durable.Disk {
 	return d
 }
 
-// hostNames asks the system and rc.conf what this host is called. rc.conf of
-// a system below --root is not this machine's.
+// rcConfStays is how long an answer of sysrc counts: one run of a verb looks
+// several times, and sysrc takes 0.15 s.
+const rcConfStays = 5 * time.Second
+
+// hostNames asks the system and rc.conf what this host is called and how it runs
+// sendmail. rc.conf of a system below --root is not this machine's.
 func hostNames(root string) func(context.Context) plan.Host {
+	var vars map[string]string
+	var asked time.Time
 	return func(ctx context.Context) plan.Host {
 		h := plan.Host{}
 		h.System, _ = os.Hostname()
 		if root == "" {
-			h.RC = rcConf(ctx, "sendmail_cert_cn")
+			if asked.IsZero() || time.Since(asked) > rcConfStays {
+				vars, asked = rcConf(ctx, append([]string{"sendmail_cert_cn"}, mta.RCNames...)), time.Now()
+			}
+			h.RC, h.Sendmail = vars["sendmail_cert_cn"], mta.ReadRC(vars)
 		}
 		return h
 	}
 }
 
-// rcConf asks sysrc(8) for a variable. No sysrc, no variable, no answer: "".
-func rcConf(ctx context.Context, name string) string {
+// rcConf asks sysrc(8) for variables, all at once. No sysrc, no answer: none is
+// set.
+func rcConf(ctx context.Context, names []string) map[string]string {
 	path, err := exec.LookPath("sysrc")
 	if err != nil {
-		return ""
+		return nil
 	}
-	said, err := command.Command{Argv: []string{path, "-niq", name}, Patience: 5 * time.Second}.Run(ctx)
-	if err != nil {
-		return ""
+	said, err := command.Command{Argv: append([]string{path, "-iq"}, names...), Patience: 5 * time.Second}.Run(ctx)
+	if err != nil && len(said.Out) == 0 {
+		return nil
 	}
-	return strings.TrimSpace(string(said.Out))
+	return sysrcValues(string(said.Out), names)
+}
+
+// sysrcValues reads sysrc's lines, "name: value". A value may go on over lines.
+func sysrcValues(text string, names []string) map[string]string {
+	vars, last := map[string]string{}, ""
+	for _, line := range strings.Split(text, "\n") {
+		if name, value, ok := strings.Cut(line, ":"); ok && slices.Contains(names, name) {
+			vars[name], last = strings.TrimSpace(value), name
+		} else if last != "" {
+			vars[last] = strings.TrimSpace(vars[last] + " " + strings.TrimSpace(line))
+		}
+	}
+	return vars
 }

@@ -166,7 +166,7 @@ func (k *Keeper) deliver(ctx context.Context, r *Result, impatient bool) error {
 
 // identify looks at the process behind the pid file now.
 func (k *Keeper) identify(ctx context.Context) mta.Identity {
-	return mta.Identify(ctx, k.identifyOptions(mta.ReadCF(k.cfg.Sendmail.CF)))
+	return mta.Identify(ctx, k.identifyOptions(k.readCF()))
 }
 
 // settleDebt brings the running sendmail to serve what is on the disk, or
@@ -294,7 +294,7 @@ func (k *Keeper) sane(ctx context.Context, id mta.Identity) error {
 		return nil
 	}
 	defer k.working(id.CF+" has changed since sendmail started: trying it before the restart", mta.SanePatience)()
-	if err := mta.SaneCF(ctx, id.Argv0, id.CF); err != nil {
+	if err := mta.SaneCF(ctx, k.program(), id.CF); err != nil {
 		return fmt.Errorf("no HUP was sent, because sendmail would not survive it: %w", err)
 	}
 	return nil

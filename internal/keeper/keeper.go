@@ -15,6 +15,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
@@ -74,6 +75,8 @@ type Event struct {
 type Keeper struct {
 	o   Options
 	cfg config.Config
+	// rc is how rc.conf has sendmail run, as of the last look.
+	rc mta.RC
 	// memory is the state where it could not be written; nil: the disk has it.
 	memory *state.State
 	// unread says that the state file could not be read at the last look; apart,

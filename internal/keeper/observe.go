@@ -9,6 +9,7 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
@@ -52,7 +53,8 @@ func (k *Keeper) observe(ctx context.Context) plan.Observed {
 	name, _ := plan.HostName(cfg, obs.Host)
 	obs.CA = k.database.Observe(cfg.CA.Dir, ca.Filter{Name: name, Key: obs.Certs.Key.Key.Public, Serving: leafOf(obs)})
 	k.observeCA(&obs)
-	obs.CF = mta.ReadCF(cfg.Sendmail.CF)
+	k.rc = obs.Host.Sendmail
+	obs.CF = k.readCF()
 	k.observeSendmail(ctx, &obs)
 	obs.Accept = k.acceptance(obs)
 	if cfg.Root != "" && !plan.NamesOurs(obs.CF, obs.Certs) {
@@ -69,18 +71,40 @@ func (k *Keeper) observeSendmail(ctx context.Context, obs *plan.Observed) {
 		return
 	}
 	obs.MTA = mta.Identify(ctx, k.identifyOptions(obs.CF))
-	if cf := obs.MTA.CF; cf != "" && cf != obs.CF.Path {
-		running := mta.ReadCF(cf)
+	if cf := obs.MTA.CF; cf != "" && (cf != obs.CF.Path || obs.MTA.Status.Serving() && !mta.SameOptions(obs.MTA.Argv, k.rc.Argv())) {
+		running := mta.ReadCF(cf, obs.MTA.Argv...)
 		obs.RunningCF = &running
 	}
 }
 
-func (k *Keeper) identifyOptions(cf mta.CF) mta.IdentifyOptions {
-	pid := k.cfg.Sendmail.PidFile
-	if pid == "" {
-		pid = cf.PidFile
+// readCF reads the sendmail.cf that a sendmail that is started now would read,
+// with the options that it would be started with. What mailcertd.yaml says comes
+// before rc.conf, and rc.conf before the defaults.
+func (k *Keeper) readCF() mta.CF {
+	path, argv := k.cfg.Sendmail.CF, k.rc.Argv()
+	if named := mta.ConfigFile(argv); named != "" && path == config.Default(k.cfg.Root).Sendmail.CF {
+		path = named
 	}
-	return mta.IdentifyOptions{PidFile: pid, Program: k.cfg.Sendmail.Program, DefaultCF: k.cfg.Sendmail.CF}
+	return mta.ReadCF(path, argv...)
+}
+
+func (k *Keeper) identifyOptions(cf mta.CF) mta.IdentifyOptions {
+	o := mta.IdentifyOptions{PidFile: k.cfg.Sendmail.PidFile, Program: k.program(), Procname: k.rc.Procname, DefaultCF: k.cfg.Sendmail.CF}
+	if o.PidFile == "" {
+		o.PidFile = k.rc.PidFile
+	}
+	if o.PidFile == "" {
+		o.PidFile = cf.PidFile
+	}
+	return o
+}
+
+// program is the sendmail that is configured: it alone is ever run.
+func (k *Keeper) program() string {
+	if p := k.cfg.Sendmail.Program; p != config.Default("").Sendmail.Program || k.rc.Program == "" {
+		return p
+	}
+	return k.rc.Program
 }
 
 // acceptance says who may own the files: root, and whom sendmail.cf trusts or

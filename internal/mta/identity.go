@@ -29,13 +29,14 @@ const (
 	OtherProcess                // the pid belongs to something else
 	OtherJail                   // the pid belongs to another jail
 	BadPidFile                  // the pid file cannot be read or makes no sense
+	Exposed                     // others than root could change pid file or program: no reason to signal anybody
 	Unknown                     // the process could not be looked at
 )
 
 func (s Status) String() string {
 	return [...]string{"not running", "running", "queue runner without a listener", "running, started with a relative path",
 		"running, but mailer.conf names another program", "pid file names another process", "pid file names a process of another jail",
-		"pid file cannot be used", "cannot be identified"}[s]
+		"pid file cannot be used", "running, but others than root could change its pid file or program", "cannot be identified"}[s]
 }
 
 // Serving says that a sendmail with a listener runs.
@@ -69,24 +70,26 @@ type Identity struct {
 // IdentifyOptions says where to look.
 type IdentifyOptions struct {
 	PidFile    string
-	Program    string // /usr/sbin/sendmail
-	MailerConf string // "": /etc/mail/mailer.conf
-	DefaultCF  string // without -C
+	Program    string   // /usr/sbin/sendmail
+	Procname   string   // rc.conf's sendmail_procname, "" for none
+	MailerConf []string // the first that is there counts; nil: as mailwrapper(8) looks for it
+	DefaultCF  string   // without -C
 }
 
 // process is what the system says of a process.
 type process struct {
 	exe     string // the running executable, "" when it cannot be told
+	command string // the name of the program that was started, for when exe cannot be told
 	started time.Time
-	jail    string // "" outside FreeBSD
+	jail    string // its jid, "0" for the own system; "" outside FreeBSD
 }
 
 var errNoProcess = errors.New("no such process")
 
 // Identify looks at the process that the pid file names. Nothing is signalled.
 func Identify(ctx context.Context, o IdentifyOptions) Identity {
-	if o.MailerConf == "" {
-		o.MailerConf = "/etc/mail/mailer.conf"
+	if o.MailerConf == nil {
+		o.MailerConf = mailerConfs()
 	}
 	id := Identity{PidFile: o.PidFile, CF: o.DefaultCF, opts: o}
 	n := durable.Read(o.PidFile, maxPidFile)
@@ -114,7 +117,7 @@ func Identify(ctx context.Context, o IdentifyOptions) Identity {
 		return id.is(Unknown, fmt.Sprintf("process %d: %v", pid, err), "run as root")
 	}
 	id.Instance = Instance{PID: pid, PIDFile: o.PidFile, Started: p.started,
-		PIDFileID: fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino, n.Modified.UnixNano())}
+		PIDFileID: pidFileID(n)}
 	if foreground(argv) && n.Modified.After(p.started) {
 		id.Instance.Started = n.Modified
 	}
@@ -128,14 +131,26 @@ func (id Identity) is(s Status, detail, hint string) Identity {
 
 // judge compares the running executable with what the command line says.
 func (id Identity) judge(ctx context.Context, p process) Identity {
-	if p.jail != "" {
-		if own, err := lookAt(ctx, unix.Getpid()); err == nil && own.jail != p.jail {
-			return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s, mailcertd in %s", id.PID, p.jail, own.jail), "run mailcertd in the jail of sendmail")
+	if p.jail != "" && p.jail != "0" {
+		own, err := lookAt(ctx, unix.Getpid())
+		if err != nil {
+			return id.is(Unknown, fmt.Sprintf("process %d is in jail %s, and it cannot be told in which mailcertd is: %v", id.PID, p.jail, err), "run as root")
 		}
+		if id := id.jailed(p.jail, own.jail, func() (string, error) { return jailPath(ctx, p.jail) }); id.Status == OtherJail {
+			return id
+		}
+	}
+	if who, hint := Custody(id.PidFile); who != "" {
+		return id.is(Exposed, "no HUP is sent to whom it names: "+who, hint)
 	}
 	exe := strings.TrimSuffix(p.exe, " (deleted)") // an upgraded program is still the one
 	other := fmt.Sprintf("process %d runs %s, which is not sendmail", id.PID, exe)
 	restart := "`service sendmail restart` starts it with its full path"
+	if exe == "" && p.command != "" { // FreeBSD forgets it when the file is replaced or removed
+		if now, err := id.program(id.Argv0); err == nil && filepath.IsAbs(id.Argv0) && p.command == short(filepath.Base(now)) {
+			exe = now
+		}
+	}
 	switch {
 	case exe == "":
 		return id.is(Unknown, fmt.Sprintf("it cannot be told which program process %d runs", id.PID), "run as root")
@@ -151,15 +166,22 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 		return id.is(RelativeArgv0, fmt.Sprintf("sendmail (pid %d) was started as %q, a relative path: a HUP would end it", id.PID, id.Argv0), restart)
 	}
 	now, err := id.program(id.Argv0)
+	if err == nil {
+		for _, path := range []string{id.Argv0, now} {
+			if who, hint := Custody(path); who != "" && id.isSendmail(exe) {
+				return id.is(Exposed, "a HUP would start "+path+", and "+who, hint)
+			}
+		}
+	}
 	switch {
 	case err == nil && now == exe:
 	case !id.isSendmail(exe):
 		return id.is(OtherProcess, other, "")
 	case !listens(id.Argv):
 	case err != nil:
-		return id.is(MailerChanged, err.Error(), "correct it; then `service sendmail restart`")
+		return id.is(MailerChanged, err.Error(), "correct that; then `service sendmail restart`")
 	default:
-		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe, now), "correct "+id.opts.MailerConf+"; then `service sendmail restart`")
+		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe, now), "correct "+strings.Join(id.opts.MailerConf, " or ")+"; then `service sendmail restart`")
 	}
 	if !listens(id.Argv) {
 		return id.is(NoListener, "a queue runner alone: it reads no TLS files", "")
@@ -177,24 +199,45 @@ func (id Identity) program(path string) (string, error) {
 	if filepath.Base(real) != "mailwrapper" {
 		return real, nil
 	}
-	conf := durable.Read(id.opts.MailerConf, maxPidFile)
-	if conf.Err != nil {
-		return "", conf.Err
-	}
-	next := mailer(conf.Data, filepath.Base(path))
-	if next == "" {
-		return "", fmt.Errorf("%s names no program for %s", id.opts.MailerConf, filepath.Base(path))
+	next, conf, err := wrapped(id.opts.MailerConf, filepath.Base(path))
+	if err != nil {
+		return "", err
 	}
 	if next, err = filepath.EvalSymlinks(next); err != nil {
-		return "", fmt.Errorf("%s: %w", id.opts.MailerConf, err)
+		return "", fmt.Errorf("mailwrapper (%s): %w", conf, err)
 	}
 	return next, nil
 }
 
+// jailed tells a service jail, which shares our root and whose processes we may
+// signal, from a jail with a root of its own: that system is somebody else's.
+func (id Identity) jailed(theirs, own string, root func() (string, error)) Identity {
+	if theirs == own {
+		return id
+	}
+	hint := "run mailcertd in the jail of sendmail"
+	path, err := root()
+	switch {
+	case err != nil:
+		return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s, mailcertd in %s: %v", id.PID, theirs, own, err), hint)
+	case path != "/":
+		return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s with its root at %s", id.PID, theirs, path), hint)
+	}
+	return id
+}
+
+// short is a name as the kernel of FreeBSD keeps it (MAXCOMLEN).
+func short(name string) string { return name[:min(len(name), 19)] }
+
 // isSendmail: the configured program, or something called sendmail.
 func (id Identity) isSendmail(exe string) bool {
-	if now, err := id.program(id.opts.Program); err == nil && now == exe {
-		return true
+	for _, path := range []string{id.opts.Program, id.opts.Procname} {
+		if path == "" {
+			continue
+		}
+		if now, err := id.program(path); err == nil && now == exe {
+			return true
+		}
 	}
 	return strings.Contains(filepath.Base(exe), "sendmail")
 }
@@ -208,8 +251,12 @@ func CFUnchangedSince(cf durable.Node, started time.Time) bool {
 // sleeps for 60 s.
 const SanePatience = 90 * time.Second
 
-// SaneCF lets sendmail itself read a cf: `program -bt -C cf </dev/null`.
+// SaneCF lets sendmail itself read a cf: `program -bt -C cf </dev/null`. program
+// is the configured one, never one that a pid file names.
 func SaneCF(ctx context.Context, program, cf string) error {
+	if who, hint := Custody(program); who != "" {
+		return fmt.Errorf("%s is not run to try %s: %s; %s", program, cf, who, hint)
+	}
 	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience, Keep: 4 << 10}.Run(ctx)
 	// sendmail complains of an unknown option and goes on, at -bt as at start.
 	if err != nil {

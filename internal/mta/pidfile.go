@@ -49,16 +49,40 @@ func foreground(argv []string) bool {
 	return on
 }
 
-// words joins "-b d" to "-bd" and leaves argv[0] out.
+// argumentLetters are sendmail's flags that take an argument, sendmail(8).
+const argumentLetters = "ABCDFLMNOQRVXbefhopr"
+
+// words is a command line one flag each, "-b d" as "-bd" and "-Gi" as "-G" and
+// "-i"; argv[0] and what is no flag are left out. -q and -d take only what
+// stands right behind them.
 func words(argv []string) []string {
 	var out []string
 	for i := 1; i < len(argv); i++ {
 		a := argv[i]
-		if (a == "-b" || a == "-C") && i+1 < len(argv) {
-			i++
-			a += argv[i]
+		if len(a) < 2 || a[0] != '-' {
+			// The pid file has no quotes: "-ODaemonPortOptions=Name=A, Port=25".
+			if n := len(out); n > 0 && strings.HasPrefix(out[n-1], "-O") && strings.HasSuffix(out[n-1], ",") {
+				out[n-1] += " " + a
+			}
+			continue
 		}
-		out = append(out, a)
+		for rest := a[1:]; rest != ""; rest = rest[1:] {
+			if rest[0] == 'q' || rest[0] == 'd' {
+				out = append(out, "-"+rest)
+				break
+			}
+			if strings.IndexByte(argumentLetters, rest[0]) < 0 {
+				out = append(out, "-"+rest[:1])
+				continue
+			}
+			flag := "-" + rest
+			if len(rest) == 1 && i+1 < len(argv) {
+				i++
+				flag += argv[i]
+			}
+			out = append(out, flag)
+			break
+		}
 	}
 	return out
 }
@@ -72,16 +96,4 @@ func configFile(argv []string) string {
 		}
 	}
 	return cf
-}
-
-// mailer finds the program that mailer.conf(5) names for a command, "" when it
-// names none.
-func mailer(conf []byte, command string) string {
-	for _, line := range strings.Split(string(conf), "\n") {
-		f := strings.Fields(line)
-		if len(f) >= 2 && f[0] == command {
-			return f[1]
-		}
-	}
-	return ""
 }

@@ -26,7 +26,7 @@ func lookAt(ctx context.Context, pid int) (process, error) {
 	if raw, err := unix.SysctlRaw("kern.proc.pathname", pid); err == nil {
 		p.exe = string(bytes.TrimRight(raw, "\x00"))
 	}
-	said, err := command.Command{Argv: []string{"/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=", "-o", "lstart="},
+	said, err := command.Command{Argv: []string{"/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=", "-o", "lstart=", "-o", "comm="},
 		Env: []string{"TZ=UTC", "LC_ALL=C"}, Patience: 10 * time.Second}.Run(ctx)
 	out := said.Out
 	var exit *exec.ExitError
@@ -36,13 +36,31 @@ func lookAt(ctx context.Context, pid int) (process, error) {
 		return p, err
 	}
 	f := strings.Fields(string(out))
-	if len(f) != 7 {
+	if len(f) < 7 {
 		return p, fmt.Errorf("ps says %q", strings.TrimSpace(string(out)))
 	}
 	if strings.HasPrefix(f[1], "Z") {
 		return p, errNoProcess
 	}
 	p.jail = f[0]
-	p.started, err = time.Parse("Mon Jan 2 15:04:05 2006", strings.Join(f[2:], " "))
+	p.command = strings.Join(f[7:], " ")
+	p.started, err = time.Parse("Mon Jan 2 15:04:05 2006", strings.Join(f[2:7], " "))
 	return p, err
+}
+
+// jailPath is the root of a jail as it is seen from here: "/" for a service jail.
+func jailPath(ctx context.Context, jid string) (string, error) {
+	said, err := command.Command{Argv: []string{"/usr/sbin/jls", "-j", jid, "path"}, Patience: 10 * time.Second}.Run(ctx)
+	if err != nil {
+		return "", fmt.Errorf("jls: %w", err)
+	}
+	return strings.TrimSpace(string(said.Out)), nil
+}
+
+// localBase is where ports are installed, as getlocalbase(3) has it.
+func localBase() string {
+	if base, err := unix.Sysctl("user.localbase"); err == nil && strings.HasPrefix(base, "/") {
+		return base
+	}
+	return "/usr/local"
 }

@@ -50,3 +50,9 @@ func lookAt(_ context.Context, pid int) (process, error) {
 	}
 	return p, nil // without an executable: not ours to look at
 }
+
+// jailPath: Linux has no jails.
+func jailPath(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
+
+// localBase is where ports are installed.
+func localBase() string { return "/usr/local" }

@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -29,47 +28,11 @@ func (a *assessment) cfNamesOurs() bool {
 // path or through links.
 func NamesOurs(cf mta.CF, d certdir.Dir) bool {
 	for _, name := range cf.ServerCert {
-		if samePath(name, d, certdir.CertName) {
+		if leadsTo(cf, name, d, certdir.CertName) {
 			return true
 		}
 	}
 	return false
-}
-
-func samePath(named string, d certdir.Dir, file string) bool {
-	named = filepath.Clean(named)
-	if named == filepath.Join(d.Path, file) {
-		return true
-	}
-	if d.Node.Resolved == "" {
-		return false
-	}
-	if filepath.Join(d.Node.Resolved, file) == named {
-		return true
-	}
-	dir, err := filepath.EvalSymlinks(filepath.Dir(named))
-	return err == nil && filepath.Join(dir, filepath.Base(named)) == filepath.Join(d.Node.Resolved, file)
-}
-
-// cfProblems reports a sendmail.cf that does not read what mailcertd keeps.
-func (a *assessment) cfProblems(p *Plan) {
-	cf := a.obs.CF
-	for _, text := range cf.Problems {
-		p.report(Problem{Reason: CFProblem, Severity: Warning, Path: cf.Path, Text: text})
-	}
-	switch {
-	case cf.Missing:
-		p.report(Problem{Reason: CFMissing, Severity: Notice, Path: cf.Path,
-			Text: "there is no sendmail.cf: sendmail's defaults are assumed"})
-	case len(cf.ServerCert) == 0 || len(cf.ServerKey) == 0:
-		p.report(Problem{Reason: CFNoTLS, Severity: Error, Path: cf.Path,
-			Text: "names no TLS files: sendmail offers no STARTTLS, whatever lies in " + a.obs.Certs.Path,
-			Hint: "add confSERVER_CERT, confSERVER_KEY, confCACERT and confCACERT_PATH to the host's .mc file (see freebsd.mc), then make -C /etc/mail install restart"})
-	case !NamesOurs(cf, a.obs.Certs):
-		p.report(Problem{Reason: CFOther, Severity: Error, Path: cf.Path,
-			Text: "names " + cf.ServerCert[0] + ", not " + filepath.Join(a.obs.Certs.Path, certdir.CertName),
-			Hint: "correct the .mc file, or set certs.dir in mailcertd.yaml"})
-	}
 }
 
 // LastChange is when what sendmail reads at start last changed on the disk.

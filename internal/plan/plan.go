@@ -47,10 +47,12 @@ type Wish struct {
 	Once bool
 }
 
-// Host is where the host's name comes from.
+// Host is what the system and its rc.conf say of this host.
 type Host struct {
-	RC     string // rc.conf's sendmail_cert_cn, "" when unset
-	System string // the system's host name
+	RC string // rc.conf's sendmail_cert_cn, "" when unset
+	// Sendmail is how rc.conf has sendmail run.
+	Sendmail mta.RC
+	System   string // the system's host name
 }
 
 // Observed is all that was seen. It holds no secret.

@@ -1,0 +1,55 @@
+package mta
+
+import (
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"mailcertd/internal/durable"
+)
+
+// Custody says who else than root, and for an unprivileged mailcertd than its
+// own user, could change what a path leads to: the file, or a directory above
+// it. "" is nobody. Such a file decides neither whom root signals nor what root
+// runs. In a directory with a sticky bit others cannot replace what is not theirs.
+func Custody(path string) (who, hint string) {
+	owners := []uint32{0}
+	if uid := uint32(unix.Geteuid()); uid != 0 {
+		owners = append(owners, uid)
+	}
+	n := durable.Look(path)
+	if n.Err != nil {
+		return n.Err.Error(), "run as root"
+	}
+	if !n.Exists {
+		return path + " is missing", ""
+	}
+	for at, first := n.Resolved, true; ; at, first = filepath.Dir(at), false {
+		d := durable.Look(at)
+		switch writable := d.Mode.Perm() & 0o022; {
+		case d.Err != nil:
+			return d.Err.Error(), "run as root"
+		case !slices.Contains(owners, d.UID):
+			return fmt.Sprintf("%s belongs to user %d, who is not root", at, d.UID), "chown root " + at
+		case writable != 0 && (first || d.Mode&fs.ModeSticky == 0):
+			return fmt.Sprintf("%s can be written to by others than root (mode %04o)", at, d.Mode.Perm()), "chmod go-w " + at
+		}
+		if at == "/" {
+			return "", ""
+		}
+	}
+}
+
+// StillThere says, at little cost, that a process with this pid is there and
+// that the pid file is the one of this instance: for waiting, not for deciding.
+func (i Instance) StillThere() bool {
+	n := durable.Look(i.PIDFile)
+	return i.PID > 1 && unix.Kill(i.PID, 0) != unix.ESRCH && n.Exists && pidFileID(n) == i.PIDFileID
+}
+
+func pidFileID(n durable.Node) string {
+	return fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino, n.Modified.UnixNano())
+}

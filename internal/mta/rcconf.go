@@ -1,0 +1,48 @@
+package mta
+
+import (
+	"slices"
+	"strings"
+)
+
+// RCNames are the variables of rc.conf(5) that say how sendmail is run.
+var RCNames = []string{"sendmail_enable", "sendmail_program", "sendmail_procname", "sendmail_pidfile", "sendmail_flags",
+	"sendmail_submit_enable", "sendmail_submit_flags"}
+
+// RC is how rc.conf has sendmail run; the zero value: it says nothing.
+type RC struct {
+	Program, Procname, PidFile string
+	// Flags are those of the sendmail that listens, nil for none: of sendmail_flags,
+	// else, where only local programs may submit, of sendmail_submit_flags.
+	Flags []string
+}
+
+// ReadRC reads the variables of RCNames as rc.d/sendmail does.
+func ReadRC(vars map[string]string) RC {
+	rc := RC{Program: vars["sendmail_program"], Procname: vars["sendmail_procname"], PidFile: vars["sendmail_pidfile"]}
+	yes := func(name string) bool {
+		return slices.Contains([]string{"yes", "true", "on", "1"}, strings.ToLower(vars[name]))
+	}
+	switch {
+	case yes("sendmail_enable"):
+		rc.Flags = strings.Fields(vars["sendmail_flags"])
+	case strings.EqualFold(vars["sendmail_enable"], "none"):
+	case yes("sendmail_submit_enable"):
+		rc.Flags = strings.Fields(vars["sendmail_submit_flags"])
+	}
+	return rc
+}
+
+// Argv is the command line of the sendmail that rc.conf has listen, nil for none.
+func (rc RC) Argv() []string {
+	if len(rc.Flags) == 0 {
+		return nil
+	}
+	return append([]string{rc.Program}, rc.Flags...)
+}
+
+// ConfigFile is the cf that a command line names with -C, "" for none.
+func ConfigFile(argv []string) string { return configFile(argv) }
+
+// SameOptions says that two command lines give sendmail the same options (-O, -o).
+func SameOptions(a, b []string) bool { return slices.Equal(lineOptions(a), lineOptions(b)) }
