@@ -121,7 +121,7 @@ func (a *app) printDone(r keeper.Result) {
 	}
 	left := r.Plan
 	if !a.renewing { // ensure runs before sendmail, at every boot
-		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems), func(p plan.Problem) bool { return p.Reason == plan.SendmailDown })
+		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems), func(p plan.Problem) bool { return p.Reason == plan.SendmailDown || p.Reason == plan.SubmitNoCA })
 	}
 	a.printProblems(a.err, left)
 	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error {

@@ -56,6 +56,9 @@ func (k *Keeper) observe(ctx context.Context) plan.Observed {
 	k.rc = obs.Host.Sendmail
 	obs.CF = k.readCF()
 	k.observeSendmail(ctx, &obs)
+	if submit := mta.ReadCF(filepath.Join(filepath.Dir(obs.CF.Path), "submit.cf")); submit.Node.Exists && submit.Node.Err == nil {
+		obs.Submit = &submit
+	}
 	obs.Accept = k.acceptance(obs)
 	if cfg.Root != "" && !plan.NamesOurs(obs.CF, obs.Certs) {
 		// Below --root, what lies above it is not part of the system looked at.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 
@@ -131,4 +132,18 @@ func (a *assessment) cfProblems(p *Plan) {
 				Hint: "correct the .mc file, or set certs.dir in mailcertd.yaml"})
 		}
 	}
+}
+
+// submission tells once that local mail is handed in without a CA to check
+// sendmail by.
+func (a *assessment) submission(p *Plan) {
+	cf := a.obs.Submit
+	if cf == nil || cf.CACert != "" || cf.CACertPath != "" || !a.cfNamesOurs() {
+		return
+	}
+	dir := a.obs.Certs.Path
+	p.report(Problem{Reason: SubmitNoCA, Severity: Notice, Path: cf.Path,
+		Text: "names no CA: every mail of a local program logs verify=FAIL, and is delivered all the same",
+		Hint: fmt.Sprintf("define(`confCACERT', `%s') and define(`confCACERT_PATH', `%s') in the host's .submit.mc file, then make -C /etc/mail install",
+			filepath.Join(dir, certdir.CAName), dir)})
 }

@@ -77,11 +77,13 @@ type Observed struct {
 	// RunningCF is the cf of the running sendmail, where its command line names
 	// another (-C); nil: the configured one.
 	RunningCF *mta.CF
-	MTA       mta.Identity
-	Accept    Acceptance // who judges: what the running system's sendmail would be
-	Host      Host
-	Build     time.Time // when this program was built; zero: unknown
-	Root      bool      // the process may change owners
+	// Submit is submit.cf beside the sendmail.cf that counts; nil: there is none.
+	Submit *mta.CF
+	MTA    mta.Identity
+	Accept Acceptance // who judges: what the running system's sendmail would be
+	Host   Host
+	Build  time.Time // when this program was built; zero: unknown
+	Root   bool      // the process may change owners
 	// Passphrase is what is known of the CA key's passphrase.
 	Passphrase Passphrase
 	Inbox      issuer.Box
@@ -309,6 +311,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	a.clockProblems(p)
 	a.nameProblems(p)
 	a.cfProblems(p)
+	a.submission(p)
 	a.directories(p)
 	a.modes(p)
 	a.authority(p)

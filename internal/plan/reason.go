@@ -101,6 +101,7 @@ const (
 	CFMissing       Reason = "cf-missing"        // there is no sendmail.cf
 	CFNoTLS         Reason = "cf-no-tls"         // sendmail.cf names no TLS files
 	CFOther         Reason = "cf-other-files"    // sendmail.cf names other files than ours
+	SubmitNoCA      Reason = "submit-no-ca"      // submit.cf names no CA: local submissions log verify=FAIL
 	CFProblem       Reason = "cf-problem"        // something in sendmail.cf that could not be read
 	SendmailDown    Reason = "sendmail-down"     // no sendmail runs
 	SendmailOwed    Reason = "pickup-owed"       // a running sendmail has not yet taken over what lies on the disk

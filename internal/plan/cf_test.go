@@ -1,0 +1,95 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+)
+
+// Each TLS option of sendmail.cf that leads elsewhere, or nowhere, is told with
+// what follows from it; one that leads here by another name is none.
+func TestCFOptions(t *testing.T) {
+	const d = "/etc/mail/certs"
+	whole := map[string]string{"ServerCertFile": d + "/host.cert", "ServerKeyFile": d + "/host.key", "ClientCertFile": d + "/host.cert",
+		"ClientKeyFile": d + "/host.key", "CACertFile": d + "/cacert.pem", "CACertPath": d, "DHParameters": d + "/dh.param"}
+	for _, c := range []struct {
+		name     string
+		change   map[string]string
+		resolved map[string]string
+		severity Severity
+		says     []string // nil: nothing is told
+	}{
+		{name: "all ours"},
+		{name: "other spellings", change: map[string]string{"CACertPath": d + "/", "ServerCertFile": "/etc/mail/../mail/certs/host.cert", "ServerKeyFile": "/data/certs/host.key"}},
+		{name: "through links", change: map[string]string{"CACertPath": "/x/certs", "CACertFile": "/x/ca"},
+			resolved: map[string]string{"/x/certs": "/data/certs", "/x/ca": "/data/certs/cacert.pem"}},
+		{name: "the certificate", change: map[string]string{"ServerCertFile": "/etc/ssl/c.pem"}, severity: Error, says: []string{"ServerCertFile is /etc/ssl/c.pem, not " + d + "/host.cert"}},
+		{name: "the key", change: map[string]string{"ServerKeyFile": "/etc/ssl/k.pem"}, severity: Error, says: []string{"ServerKeyFile is /etc/ssl/k.pem"}},
+		{name: "the CAs", change: map[string]string{"CACertFile": "/usr/local/share/certs/ca-root-nss.crt", "CACertPath": "/etc/ssl/certs"}, severity: Warning,
+			says: []string{"CACertFile is /usr/local", "CACertPath is /etc/ssl/certs"}},
+		{name: "no CAs", change: map[string]string{"CACertFile": "", "CACertPath": ""}, severity: Warning, says: []string{"there is no CACertFile", "there is no CACertPath"}},
+		{name: "the client's pair", change: map[string]string{"ClientCertFile": "/c", "ClientKeyFile": "/k"}, severity: Warning, says: []string{"ClientCertFile is /c", "ClientKeyFile is /k"}},
+		{name: "no client's pair", change: map[string]string{"ClientCertFile": "", "ClientKeyFile": ""}, severity: Notice, says: []string{"verify=NO"}},
+		{name: "no DH parameters", change: map[string]string{"DHParameters": ""}},
+		{name: "sendmail's own DH group", change: map[string]string{"DHParameters": "2048"}},
+		{name: "other DH parameters", change: map[string]string{"DHParameters": "/etc/dh"}, severity: Warning, says: []string{"DHParameters is /etc/dh"}},
+	} {
+		text := ""
+		for name, value := range whole {
+			if v, ok := c.change[name]; ok {
+				value = v
+			}
+			text += "O " + name + "=" + value + "\n"
+		}
+		cf := mta.ParseCF([]byte(text))
+		cf.Path, cf.Resolved = "/etc/mail/sendmail.cf", c.resolved
+		a := &assessment{obs: Observed{CF: cf, Certs: certdir.Dir{Path: d, Node: durable.Node{Resolved: "/data/certs"}}}, cfg: config.Default("")}
+		p := &Plan{}
+		a.cfProblems(p)
+		if len(c.says) == 0 {
+			if len(p.Problems) != 0 {
+				t.Errorf("%s: %+v", c.name, p.Problems)
+			}
+			continue
+		}
+		if len(p.Problems) != 1 || p.Problems[0].Reason != CFOther || p.Problems[0].Severity != c.severity {
+			t.Errorf("%s: %+v", c.name, p.Problems)
+			continue
+		}
+		for _, s := range c.says {
+			if !strings.Contains(p.Problems[0].Text, s) {
+				t.Errorf("%s: %q lacks %q", c.name, p.Problems[0].Text, s)
+			}
+		}
+	}
+}
+
+// submit.cf without a CA is told, where sendmail serves what is kept here.
+func TestSubmission(t *testing.T) {
+	const d = "/etc/mail/certs"
+	ours := "O ServerCertFile=" + d + "/host.cert\n"
+	for _, c := range []struct {
+		cf, submit string
+		told       bool
+	}{
+		{ours, "O CACertFile=" + d + "/cacert.pem\n", false}, {ours, "O CACertPath=/etc/ssl/certs\n", false},
+		{ours, "V10\n", true}, {"V10\n", "V10\n", false}, {ours, "", false},
+	} {
+		obs := Observed{CF: mta.ParseCF([]byte(c.cf)), Certs: certdir.Dir{Path: d}}
+		if c.submit != "" {
+			s := mta.ParseCF([]byte(c.submit))
+			obs.Submit = &s
+		}
+		p := &Plan{}
+		(&assessment{obs: obs}).submission(p)
+		told := len(p.Problems) == 1 && p.Problems[0].Severity == Notice && strings.Contains(p.Problems[0].Hint, "define(`confCACERT', `"+d+"/cacert.pem')") &&
+			strings.Contains(p.Problems[0].Hint, "define(`confCACERT_PATH', `"+d+"')")
+		if told != c.told {
+			t.Errorf("%q %q: %+v", c.cf, c.submit, p.Problems)
+		}
+	}
+}
