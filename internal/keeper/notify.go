@@ -58,6 +58,12 @@ func (k *Keeper) notify(ctx context.Context, r *Result) {
 		}
 		if err == nil {
 			k.log(Info, "told another program", "command", line)
+			told := maps.Clone(st.Notified)
+			if told == nil {
+				told = map[string]string{}
+			}
+			told[line] = d.Set
+			st.Notified = told
 			continue
 		}
 		nd := *d

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
 )
 
 // Commands are run once after a change, again until they succeed, and never
@@ -95,3 +96,45 @@ func TestPurge(t *testing.T) {
 }
 
 func agreed([]Purged) error { return nil }
+
+// A certificate that a person or another program puts there is a change like
+// our own, told once.
+func TestNotifyOfSomebodysChange(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "told")
+	s := newSite(t, "issuer: none\nnotify: [[sh, -c, 'echo x >>"+out+"']]")
+	runs := func() int { b, _ := os.ReadFile(out); return strings.Count(string(b), "x") }
+	s.put(makeForeign(t, s.now))
+	s.settle(plan.Wish{})
+	s.settle(plan.Wish{})
+	before := runs()
+	s.put(makeForeign(t, s.now))
+	for range 3 {
+		s.settle(plan.Wish{})
+	}
+	if n := runs() - before; n != 1 {
+		t.Errorf("%d runs after somebody's change, %d before", n, before)
+	}
+}
+
+// A sendmail is started again only where our own HUP, a moment ago, ended it.
+func TestGoneByHUP(t *testing.T) {
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		age, up time.Duration // since the HUP, since the boot
+		back    bool
+		started int
+		want    bool
+	}{
+		"a moment ago":                {time.Second, time.Hour, false, 0, true},
+		"it had come back":            {time.Minute, time.Hour, true, 0, false},
+		"long ago":                    {time.Hour, 2 * time.Hour, false, 0, false},
+		"before the boot":             {time.Minute, time.Second, false, 0, false},
+		"the first start was in vain": {time.Hour, 2 * time.Hour, false, 1, true},
+		"started, and back":           {time.Hour, 2 * time.Hour, true, 1, false},
+	} {
+		d := &state.Debt{HUPs: []state.HUP{{At: now.Add(-c.age), Sent: true, Back: c.back}}, Started: make([]time.Time, c.started)}
+		if got := goneByHUP(d, now, now.Add(-c.up)); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -68,6 +69,7 @@ func MayRun(id mta.Identity) bool {
 // pickup decides whether a running sendmail owes it to us to read what lies on
 // the disk. The debt itself is worked off by deliver.
 func (a *assessment) pickup(p *Plan) {
+	a.notifyOwed(p)
 	a.notifyProblems(p)
 	if !a.cfNamesOurs() {
 		p.State.Debt = nil
@@ -129,6 +131,38 @@ func (a *assessment) settled(d *state.Debt) bool {
 	}
 	left := d.Proving.Sub(a.now) // a clock that was set back must not make it endless
 	return len(d.HUPs) == 0 || (d.Attempts > 0 || !d.Proving.IsZero()) && (left <= 0 || left > mta.Patience)
+}
+
+// notifyOwed: each configured command is told of every set, whoever made it. A
+// set that is the first one known is recorded and nothing more: nobody knows
+// that it is new.
+func (a *assessment) notifyOwed(p *Plan) {
+	if !a.works() || p.has(Install) || p.has(Obtain) {
+		return
+	}
+	set, told := SetID(a.obs.Certs), map[string]string{}
+	for _, argv := range a.cfg.Notify {
+		line := strings.Join(argv, " ")
+		last, known := p.State.Notified[line]
+		if d := p.State.Notify[line]; d != nil {
+			if d.Set != set { // it has changed again meanwhile
+				nd := *d
+				nd.Set = set
+				p.State.Notify[line] = &nd
+			}
+		} else if known && last != set {
+			if p.State.Notify == nil {
+				p.State.Notify = map[string]*state.NotifyDebt{}
+			}
+			p.State.Notify[line] = &state.NotifyDebt{Set: set}
+		} else if !known {
+			last = set
+		}
+		if last != "" {
+			told[line] = last
+		}
+	}
+	p.State.Notified = told
 }
 
 // notifyProblems reports configured commands that have failed.

@@ -2,12 +2,14 @@ package rcd
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 )
@@ -73,6 +75,10 @@ func (l leveled) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// writePatience is how long syslogd may keep a line waiting; then it goes to
+// Stderr, and the connection stays.
+const writePatience = 200 * time.Millisecond
+
 // maxLine bounds a syslog line, in octets: RFC 5424 asks for 2048 to be taken.
 const maxLine = 2048
 
@@ -92,7 +98,11 @@ func (s *syslogWriter) send(severity int, p []byte) {
 		if s.conn == nil && !s.dial() {
 			break
 		}
-		if _, err := s.conn.Write(line); err == nil {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(writePatience)) // a stuck syslogd holds nobody up
+		_, err := s.conn.Write(line)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break // it is there and does not read: another try would wait as long
+		} else if err == nil {
 			s.told = false
 			return
 		}
