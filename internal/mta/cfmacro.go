@@ -42,8 +42,7 @@ func macroName(s string) (name, rest string) {
 	return s[:1], s[1:]
 }
 
-// expand replaces $X, ${Name} and $&X by their values, an undefined one by
-// nothing, and takes the branch of $?X … $| … $. that X decides.
+// expand replaces $X and ${Name} by their values, an undefined one by nothing, and takes the branch of $?X … $| … $. that X decides.
 func (m macros) expand(s string) string { return m.expandTo(s, 0) }
 
 func (m macros) expandTo(s string, depth int) string {
@@ -81,8 +80,13 @@ func (m macros) expandTo(s string, depth int) string {
 		case '.':
 			s = s[2:]
 			open, skip = max(0, open-1), max(0, skip-1)
+		case '&': // expanded when it is used, and options are read but once
+			if skip == 0 {
+				b.WriteString("$&")
+			}
+			s = s[2:]
 		default:
-			if name, s = macroName(strings.TrimPrefix(s[1:], "&")); skip == 0 {
+			if name, s = macroName(s[1:]); skip == 0 {
 				b.WriteString(m.expandTo(m[name], depth+1))
 			}
 		}

@@ -61,7 +61,7 @@ func (cf *CF) splitOption(text string) (name, value string, ok bool) {
 		return name, text[1:], ok
 	}
 	written, value, _ := strings.Cut(text[1:], "=")
-	written = strings.Trim(written, " ")
+	written = strings.TrimRight(written, " ")
 	name, ambiguous := optionName(written)
 	if ambiguous {
 		cf.Problems = append(cf.Problems, "the option name "+written+" is ambiguous: sendmail ignores the line")

@@ -17,7 +17,7 @@ func TestOptionLines(t *testing.T) {
 			"O ServerCertFile=$X/a,${NEST}/b\nO CRLFile=/c${undefined}/$&{CDIR}\nO DHParameters=/a$?X$X$|no$./$?{none}yes$|else$.\nD{CDIR}/later\n" +
 			"O PidFile=${CDIR}/pid\nO ClientCertFile=/100$$\n", nil,
 			CF{CACertPath: "/etc/mail/certs", CACert: "/etc/mail/certs/cacert.pem", ServerCert: []string{"/xx/a", "/etc/mail/certs/deep/b"},
-				CRL: "/c//etc/mail/certs", DH: "/a/xx/else", PidFile: "/later/pid", ClientCert: []string{"/100$"}}},
+				CRL: "/c/$&{CDIR}", DH: "/a/xx/else", PidFile: "/later/pid", ClientCert: []string{"/100$"}}},
 		{"a macro of itself", "DX$X\nDY$Z\nDZ$Y\nO CACertFile=/a\nO CRLFile=${NO}\n", nil, CF{CACert: "/a"}},
 		{"abbreviations", "O CACertF=/a\nO servercert=/b\nO DHP=/c\nO CRLF=/d\nO Pid=/e\nO Trusted=root\nO RunAs=mail\nO Client=/no\nO CACertP.sub=/f\n", nil,
 			CF{CACert: "/a", ServerCert: []string{"/b"}, DH: "/c", CRL: "/d", PidFile: "/e", TrustedUser: "root", RunAsUser: "mail", CACertPath: "/f",

@@ -68,9 +68,9 @@ var tlsOptions = []tlsOption{
 	{"ServerKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ServerKey }, Error,
 		"the key must be the one of the certificate", ""},
 	{"CACertFile", certdir.CAName, single(func(cf mta.CF) string { return cf.CACert }), Warning,
-		"sendmail trusts the CAs in that file, not those kept here", "sendmail cannot check other hosts, and most versions then offer no STARTTLS"},
+		"sendmail trusts the CAs in that file, not those kept here", "sendmail offers no STARTTLS without it"},
 	{"CACertPath", "", single(func(cf mta.CF) string { return cf.CACertPath }), Warning,
-		"sendmail looks for CAs there, not at the hash links kept here", "sendmail does not see the hash links kept here"},
+		"sendmail looks for CAs there, not at the hash links kept here", "sendmail offers no STARTTLS without it"},
 	{"ClientCertFile", certdir.CertName, func(cf mta.CF) []string { return cf.ClientCert }, Warning,
 		"other hosts are shown that certificate", "other hosts are shown no certificate (verify=NO in their logs)"},
 	{"ClientKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ClientKey }, Warning,
@@ -106,7 +106,7 @@ func cfOthers(cf mta.CF, d certdir.Dir, crl bool) (texts []string, worst Severit
 		case strings.HasPrefix(o.name, "Client"):
 			say(Notice, "there is no "+o.name+": "+o.lacking)
 		default:
-			say(o.severity, "there is no "+o.name+": "+o.lacking)
+			say(Error, "there is no "+o.name+": "+o.lacking)
 		}
 	}
 	return texts, worst

@@ -31,7 +31,7 @@ func TestCFOptions(t *testing.T) {
 		{name: "the key", change: map[string]string{"ServerKeyFile": "/etc/ssl/k.pem"}, severity: Error, says: []string{"ServerKeyFile is /etc/ssl/k.pem"}},
 		{name: "the CAs", change: map[string]string{"CACertFile": "/usr/local/share/certs/ca-root-nss.crt", "CACertPath": "/etc/ssl/certs"}, severity: Warning,
 			says: []string{"CACertFile is /usr/local", "CACertPath is /etc/ssl/certs"}},
-		{name: "no CAs", change: map[string]string{"CACertFile": "", "CACertPath": ""}, severity: Warning, says: []string{"there is no CACertFile", "there is no CACertPath"}},
+		{name: "no CAs", change: map[string]string{"CACertFile": "", "CACertPath": ""}, severity: Error, says: []string{"there is no CACertFile", "there is no CACertPath"}},
 		{name: "the client's pair", change: map[string]string{"ClientCertFile": "/c", "ClientKeyFile": "/k"}, severity: Warning, says: []string{"ClientCertFile is /c", "ClientKeyFile is /k"}},
 		{name: "no client's pair", change: map[string]string{"ClientCertFile": "", "ClientKeyFile": ""}, severity: Notice, says: []string{"verify=NO"}},
 		{name: "no DH parameters", change: map[string]string{"DHParameters": ""}},
