@@ -3,15 +3,15 @@ package pki
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // Why a key or certificate file cannot be used. Test with errors.Is.
@@ -39,120 +39,196 @@ type KeyFile struct {
 	Err       error // why it cannot be used, nil when it can
 }
 
-// ReadKeyFile reads a key file as PEM_read_bio_PrivateKey(3) does: the first
-// key block counts, other blocks before it are passed over.
+// ReadKeyFile reads a key file as SSL_CTX_use_PrivateKey_file(3) does: the first
+// key block counts, whole blocks of other kinds before it are passed over. What
+// only some releases of OpenSSL load has the error ErrUnsupported.
 func ReadKeyFile(data []byte) KeyFile {
-	var f KeyFile
-	var signer crypto.Signer
-	err := shape(data, isKeyBlock)
-	if err == nil {
-		eachBlock(data, func(b *pem.Block) {
-			switch {
-			case isCertBlock(b.Type):
-				f.Certs++
-			case isKeyBlock(b.Type):
-				if f.Keys++; f.Keys == 1 {
-					f.Form, f.Encrypted = keyForm(b)
-					signer, err = parseKeyBlock(b)
-				}
-			}
-		})
+	f, key := readKey(data)
+	if f.Err == nil {
+		f.Public = key.Public()
+		f.Type = TypeOf(f.Public)
 	}
-	if err == nil && signer == nil {
-		err = ErrGarbage
-	}
-	if err != nil {
-		f.Err = err
-		return f
-	}
-	f.Public = signer.Public()
-	f.Type = TypeOf(f.Public)
 	return f
 }
 
 // ParseKey is the private key itself, by the same rules.
 func ParseKey(data []byte) (crypto.Signer, error) {
-	if err := shape(data, isKeyBlock); err != nil {
-		return nil, err
+	f, key := readKey(data)
+	return key, f.Err
+}
+
+func readKey(data []byte) (f KeyFile, key crypto.Signer) {
+	if f.Err = unread(data); f.Err != nil {
+		return f, nil
 	}
-	var key crypto.Signer
-	err := error(ErrGarbage)
-	first := true
-	eachBlock(data, func(b *pem.Block) {
-		if first && isKeyBlock(b.Type) {
-			first = false
-			key, err = parseKeyBlock(b)
+	f.Err = formless(data)
+	var broken error // a block before the key
+	cut := false     // and that was a key: it is the first
+	for pos := 0; ; {
+		b, next, err := nextBlock(data, pos)
+		pos = next
+		switch {
+		case errors.Is(err, errNoStart):
+			if broken != nil && key != nil { // OpenSSL 3 passes over it, earlier ones do not
+				f.Err, key = fmt.Errorf("%w: a broken block stands before the key, and not every OpenSSL passes over it", ErrUnsupported), nil
+			} else if cut || broken != nil && f.Keys == 0 {
+				f.Err = ErrTruncated
+			}
+			return f, key
+		case err != nil:
+			if f.Keys == 0 {
+				broken = err
+				cut = cut || isKeyBlock(b.label)
+			}
+		case isCertBlock(b.label):
+			f.Certs++
+		case isKeyBlock(b.label):
+			if f.Keys++; f.Keys == 1 && !cut {
+				f.Form, f.Encrypted = keyForm(b)
+				key, f.Err = parseKeyBlock(b)
+			}
 		}
-	})
-	return key, err
+	}
 }
 
 // StripCertificates is a key file without what is not a key: every key block
 // (and EC PARAMETERS) stays byte for byte, everything else goes.
 func StripCertificates(data []byte) []byte {
 	var out []byte
-	rest := data
-	for {
-		start := bytes.Index(rest, []byte("-----BEGIN "))
-		if start < 0 {
+	for pos := 0; ; {
+		b, next, err := nextBlock(data, pos)
+		pos = next
+		switch {
+		case errors.Is(err, errNoStart):
 			return out
-		}
-		b, after := pem.Decode(rest[start:])
-		if b == nil {
-			return out
-		}
-		raw := rest[start : len(rest)-len(after)]
-		if isKeyBlock(b.Type) || b.Type == "EC PARAMETERS" {
-			// pem.Decode may have passed over a broken block before this one.
-			if i := bytes.LastIndex(raw, []byte("-----BEGIN "+b.Type)); i >= 0 {
-				raw = raw[i:]
-			}
-			out = append(out, bytes.TrimRight(raw, "\r\n")...)
+		case err == nil && (isKeyBlock(b.label) || b.label == "EC PARAMETERS"):
+			out = append(out, bytes.TrimRight(data[b.start:b.end], "\r\n")...)
 			out = append(out, '\n')
 		}
-		rest = after
 	}
 }
 
 // CertFile is what a certificate file or bundle holds.
 type CertFile struct {
-	Certs []*x509.Certificate // in the order of the file
-	// Err is set when no certificate could be read, or when a block is broken:
-	// OpenSSL then fails the whole load. Certs holds what could be read before.
+	// Certs are in the order of the file. One that crypto/x509 does not take has
+	// its place among them, see ParseCertificate.
+	Certs  []*x509.Certificate
+	Passed int // certificates of a form that cannot be read at all: Err is ErrUnsupported then
+	// Err is set when OpenSSL cannot load the file, or it cannot be said whether
+	// it can (ErrUnsupported). Certs holds what could be read.
 	Err error
+	// Behind is what is wrong behind the first certificate of a file of which
+	// nothing else is loaded, see ReadLeafFile; nil: nothing.
+	Behind error
+	// Marked says that the file begins with a byte-order mark, which OpenSSL reads
+	// since its release 3.0 only.
+	Marked bool
 }
 
-// ReadCertFile reads every certificate of a PEM file. The first is the one
-// that SSL_CTX_use_certificate_file(3) takes.
+// ReadCertFile reads every certificate of a PEM file as
+// SSL_CTX_load_verify_locations(3) does with sendmail's CACertFile: one broken
+// block fails the whole file.
 func ReadCertFile(data []byte) CertFile {
 	var f CertFile
-	if f.Err = shape(data, isCertBlock); f.Err != nil {
+	if f.Err = unread(data); f.Err != nil {
 		return f
 	}
-	n := 0
-	eachBlock(data, func(b *pem.Block) {
-		if !isCertBlock(b.Type) || f.Err != nil {
-			return
-		}
-		n++
-		der := b.Bytes
-		if b.Type == "TRUSTED CERTIFICATE" { // openssl's own: auxiliary data follows the certificate
-			var c asn1.RawValue
-			if _, err := asn1.Unmarshal(der, &c); err == nil {
-				der = c.FullBytes
-			}
-		}
-		c, err := x509.ParseCertificate(der)
-		if err != nil {
-			f.Err = fmt.Errorf("certificate %d: %w: %s", n, why(der), err)
-			return
-		}
-		f.Certs = append(f.Certs, c)
-	})
-	if f.Err == nil && len(f.Certs) == 0 {
-		f.Err = ErrGarbage
+	f.Marked = bytes.HasPrefix(data, byteMark)
+	f.rest(data, 0)
+	if len(f.Certs) == 0 && f.Passed == 0 && (f.Err == nil || errors.Is(f.Err, ErrGarbage)) {
+		f.Err = formless(data)
 	}
 	return f
+}
+
+// ReadLeafFile reads a PEM file as SSL_CTX_use_certificate_file(3) does: the first
+// certificate is loaded, whatever comes behind it. The others are in Certs as
+// far as they can be read.
+func ReadLeafFile(data []byte) CertFile {
+	var f CertFile
+	if f.Err = unread(data); f.Err != nil {
+		return f
+	}
+	f.Marked = bytes.HasPrefix(data, byteMark)
+	for pos := 0; ; {
+		b, next, err := nextBlock(data, pos)
+		pos = next
+		switch {
+		case errors.Is(err, errNoStart):
+			f.Err = formless(data)
+			return f
+		case err != nil:
+			f.Err = ErrTruncated
+			return f
+		case b.label != "CERTIFICATE" && b.label != "X509 CERTIFICATE": // openssl's TRUSTED ones too
+			continue
+		}
+		c, err := parseCertBlock(b)
+		if err != nil {
+			f.Err = err
+			if errors.Is(err, ErrUnsupported) {
+				f.Passed = 1
+			}
+			return f
+		}
+		others := CertFile{Certs: []*x509.Certificate{c}}
+		others.rest(data, pos)
+		f.Certs, f.Behind = others.Certs, others.Err
+		return f
+	}
+}
+
+// rest reads on from pos to the end, or to the first block that is broken.
+func (f *CertFile) rest(data []byte, pos int) {
+	for {
+		b, next, err := nextBlock(data, pos)
+		pos = next
+		switch {
+		case errors.Is(err, errNoStart):
+			return
+		case err != nil && len(f.Certs) > 0:
+			f.Err = fmt.Errorf("%w: a block after the first is broken", ErrTruncated)
+			return
+		case err != nil:
+			f.Err = ErrTruncated
+			return
+		case isKeyBlock(b.label) && !b.encrypted() && b.label != "ENCRYPTED PRIVATE KEY":
+			if _, err := parseKeyBlock(b); err != nil && !errors.Is(err, ErrUnsupported) {
+				f.Err = fmt.Errorf("%w: a private key in it cannot be parsed", ErrGarbage)
+				return
+			}
+			continue
+		case !isCertBlock(b.label):
+			continue
+		}
+		c, err := parseCertBlock(b)
+		switch {
+		case errors.Is(err, ErrUnsupported):
+			f.Passed++
+			if f.Err == nil {
+				f.Err = fmt.Errorf("certificate %d: %w", len(f.Certs)+f.Passed, err)
+			}
+		case err != nil:
+			f.Err = fmt.Errorf("certificate %d: %w", len(f.Certs)+f.Passed+1, err)
+			return
+		default:
+			f.Certs = append(f.Certs, c)
+		}
+	}
+}
+
+func parseCertBlock(b block) (*x509.Certificate, error) {
+	switch {
+	case b.encrypted():
+		return nil, ErrEncrypted
+	case b.headerFault() != nil:
+		return nil, fmt.Errorf("%w: a header or a blank line stands within a block", ErrGarbage)
+	}
+	c, err := ParseCertificate(b.der)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s", why(b.der), err)
+	}
+	return c, nil
 }
 
 // why tells well-formed DER that Go does not take from what is broken.
@@ -162,6 +238,8 @@ func why(der []byte) error {
 	var se asn1.SyntaxError
 	switch {
 	case err == nil && len(rest) == 0 && v.Tag == asn1.TagSequence && v.IsCompound && wellFormed(v.Bytes, 0):
+		return ErrUnsupported
+	case len(der) > 1 && der[0] == 0x30 && der[1] == 0x80: // BER of indefinite length, which OpenSSL reads
 		return ErrUnsupported
 	case errors.As(err, &se):
 		return ErrTruncated
@@ -182,51 +260,21 @@ func wellFormed(der []byte, depth int) bool {
 	return true
 }
 
-// shape tells empty, DER, truncated and plain garbage apart, before any block
-// is looked at.
-func shape(data []byte, wanted func(string) bool) error {
-	trimmed := bytes.TrimSpace(data)
+// unread says what stands against looking for blocks at all.
+func unread(data []byte) error {
 	switch {
-	case len(data) == 0 || len(trimmed) == 0:
+	case len(bytes.TrimSpace(data)) == 0:
 		return ErrEmpty
 	case len(data) > maxFile:
 		return fmt.Errorf("%w: it is larger than %d bytes", ErrUnsupported, maxFile)
 	}
-	found, broken := false, false
-	rest := data
-	for {
-		i := bytes.Index(rest, []byte("-----BEGIN "))
-		if i < 0 {
-			break
-		}
-		rest = rest[i:]
-		line := rest
-		if nl := bytes.IndexByte(rest, '\n'); nl >= 0 {
-			line = rest[:nl]
-		}
-		label := strings.TrimSuffix(strings.TrimSpace(string(line[len("-----BEGIN "):])), "-----")
-		if b, after := pem.Decode(rest); b != nil && b.Type == label {
-			found = found || wanted(label)
-			rest = after
-			continue
-		}
-		// OpenSSL stops at a block that it cannot read.
-		if wanted(label) || !bytes.Contains(rest, []byte("-----END "+label)) {
-			broken = true
-		}
-		rest = rest[len("-----BEGIN "):]
-		if broken {
-			break
-		}
-	}
-	switch {
-	case broken && !found:
-		return ErrTruncated
-	case broken:
-		return fmt.Errorf("%w: a block after the first is broken", ErrTruncated)
-	case found:
-		return nil
-	case len(trimmed) > 4 && trimmed[0] == 0x30:
+	return nil
+}
+
+// formless tells what a file without a block of the kind that is needed is.
+func formless(data []byte) error {
+	trimmed := bytes.TrimSpace(data)
+	if len(trimmed) > 4 && trimmed[0] == 0x30 {
 		var v asn1.RawValue
 		if _, err := asn1.Unmarshal(data, &v); err == nil {
 			return ErrDER
@@ -235,29 +283,22 @@ func shape(data []byte, wanted func(string) bool) error {
 	return ErrGarbage
 }
 
-func eachBlock(data []byte, f func(*pem.Block)) {
-	for {
-		b, rest := pem.Decode(data)
-		if b == nil {
-			return
-		}
-		f(b)
-		data = rest
-	}
-}
-
 func isCertBlock(t string) bool {
 	return t == "CERTIFICATE" || t == "X509 CERTIFICATE" || t == "TRUSTED CERTIFICATE"
 }
 
 // isKeyBlock: the labels that PEM_read_bio_PrivateKey(3) looks for.
 func isKeyBlock(t string) bool {
-	return t == "PRIVATE KEY" || t == "ENCRYPTED PRIVATE KEY" || strings.HasSuffix(t, " PRIVATE KEY") && !strings.HasPrefix(t, "OPENSSH")
+	switch t {
+	case "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY":
+		return true
+	}
+	return false
 }
 
-func keyForm(b *pem.Block) (form string, encrypted bool) {
-	encrypted = b.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(b.Headers["Proc-Type"], "ENCRYPTED")
-	switch b.Type {
+func keyForm(b block) (form string, encrypted bool) {
+	encrypted = b.label == "ENCRYPTED PRIVATE KEY" || b.encrypted()
+	switch b.label {
 	case "RSA PRIVATE KEY":
 		return "PKCS#1", encrypted
 	case "EC PRIVATE KEY":
@@ -266,22 +307,33 @@ func keyForm(b *pem.Block) (form string, encrypted bool) {
 	return "PKCS#8", encrypted
 }
 
-func parseKeyBlock(b *pem.Block) (crypto.Signer, error) {
+func parseKeyBlock(b block) (crypto.Signer, error) {
 	if _, enc := keyForm(b); enc {
 		return nil, ErrEncrypted
 	}
+	if b.headerFault() != nil {
+		return nil, fmt.Errorf("%w: a header or a blank line stands within the %s block", ErrGarbage, b.label)
+	}
 	var key any
 	var err error
-	switch b.Type {
+	switch b.label {
 	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(b.Bytes)
+		key, err = x509.ParsePKCS1PrivateKey(b.der)
 	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(b.Bytes)
+		key, err = x509.ParseECPrivateKey(b.der)
 	default:
-		key, err = x509.ParsePKCS8PrivateKey(b.Bytes)
+		key, err = x509.ParsePKCS8PrivateKey(b.der)
+	}
+	if err != nil && b.label != "PRIVATE KEY" { // OpenSSL takes PKCS#8 under these labels too
+		if pkcs8, e := x509.ParsePKCS8PrivateKey(b.der); e == nil {
+			key, err = pkcs8, nil
+		}
 	}
 	if err != nil { // err may quote key material: its text is not passed on
-		return nil, fmt.Errorf("%w: its %s block cannot be parsed", why(b.Bytes), b.Type)
+		if b.label == "PRIVATE KEY" && !isPKCS8(b.der) {
+			return nil, fmt.Errorf("%w: its %s block holds no PKCS#8", ErrGarbage, b.label)
+		}
+		return nil, fmt.Errorf("%w: its %s block cannot be parsed", why(b.der), b.label)
 	}
 	switch k := key.(type) {
 	case *rsa.PrivateKey:
@@ -290,6 +342,30 @@ func parseKeyBlock(b *pem.Block) (crypto.Signer, error) {
 		return k, nil
 	case ed25519.PrivateKey:
 		return k, nil
+	case *ecdh.PrivateKey:
+		return nil, fmt.Errorf("%w: it is a key for X25519, which signs nothing", ErrGarbage)
 	}
 	return nil, ErrUnsupported
+}
+
+// isPKCS8 says that the outer form is that of PrivateKeyInfo (RFC 5958).
+func isPKCS8(der []byte) bool {
+	var p struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Key       []byte
+	}
+	var v asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &v); err != nil {
+		return true // broken is another matter
+	}
+	rest, err := asn1.Unmarshal(v.Bytes, &p.Version)
+	if err != nil {
+		return false
+	}
+	if rest, err = asn1.Unmarshal(rest, &p.Algorithm); err != nil {
+		return false
+	}
+	_, err = asn1.Unmarshal(rest, &p.Key)
+	return err == nil
 }

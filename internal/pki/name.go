@@ -50,9 +50,19 @@ func rdns(rawName []byte) ([][]attribute, error) {
 // octets, little-endian, of the SHA-1 over the canonical encoding of the name
 // (strings as UTF-8, white space folded, ASCII letters in lower case).
 func SubjectHash(rawName []byte) (uint32, error) {
-	names, err := rdns(rawName)
+	canon, err := canonicalName(rawName)
 	if err != nil {
 		return 0, err
+	}
+	sum := sha1.Sum(canon)
+	return binary.LittleEndian.Uint32(sum[:4]), nil
+}
+
+// canonicalName is X509_NAME's canon_enc: what names are compared and hashed by.
+func canonicalName(rawName []byte) ([]byte, error) {
+	names, err := rdns(rawName)
+	if err != nil {
+		return nil, err
 	}
 	var canon []byte
 	for _, rdn := range names {
@@ -60,26 +70,25 @@ func SubjectHash(rawName []byte) (uint32, error) {
 		for _, a := range rdn {
 			v, err := canonicalValue(a.Value)
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
 			der, err := asn1.Marshal(struct {
 				Type  asn1.ObjectIdentifier
 				Value asn1.RawValue
 			}{a.Type, v})
 			if err != nil {
-				return 0, err
+				return nil, err
 			}
 			members = append(members, der)
 		}
 		sort.Slice(members, func(i, j int) bool { return bytes.Compare(members[i], members[j]) < 0 }) // DER's SET OF
 		set, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSet, IsCompound: true, Bytes: bytes.Join(members, nil)})
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		canon = append(canon, set...)
 	}
-	sum := sha1.Sum(canon)
-	return binary.LittleEndian.Uint32(sum[:4]), nil
+	return canon, nil
 }
 
 // HashName is the name of the nth hash link for a subject, as openssl-rehash(1)

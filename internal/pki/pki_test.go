@@ -78,7 +78,7 @@ func TestKeyForms(t *testing.T) {
 		"empty":               {nil, "", ErrEmpty, 0},
 		"truncated":           {pkcs8[:len(pkcs8)/2], "", ErrTruncated, 0},
 		"garbage":             {[]byte("hello"), "", ErrGarbage, 0},
-		"a certificate alone": {cert, "", ErrGarbage, 0},
+		"a certificate alone": {cert, "", ErrGarbage, 1},
 	} {
 		k := ReadKeyFile(c.data)
 		if !errors.Is(k.Err, c.err) || k.Err == nil && (k.Form != c.form || k.Public == nil) || k.Certs != c.cert || k.Encrypted != (c.err == ErrEncrypted) {

@@ -107,44 +107,51 @@ func Decrypt(data, passphrase []byte) (crypto.Signer, error) {
 }
 
 func decrypt(data, passphrase []byte, max effort) (crypto.Signer, error) {
-	if err := shape(data, isKeyBlock); err != nil {
-		return nil, err
+	f, key := readKey(data)
+	if !f.Encrypted {
+		return key, f.Err
 	}
-	var block *pem.Block
-	eachBlock(data, func(b *pem.Block) {
-		if block == nil && isKeyBlock(b.Type) {
-			block = b
-		}
-	})
-	if block == nil {
-		return nil, ErrGarbage
-	}
-	_, encrypted := keyForm(block)
-	switch {
-	case !encrypted:
-		return parseKeyBlock(block)
-	case block.Type == "ENCRYPTED PRIVATE KEY":
-		der, err := decryptPBES2(block.Bytes, passphrase, max)
+	b := firstKey(data)
+	if b.label == "ENCRYPTED PRIVATE KEY" {
+		der, err := decryptPBES2(b.der, passphrase, max)
 		if err != nil {
 			return nil, err
 		}
 		return decrypted("PRIVATE KEY", der)
 	}
+	p, _ := pem.Decode(data[b.start:b.end])
+	if p == nil {
+		return nil, fmt.Errorf("%w: its PEM headers", ErrUnsupported)
+	}
 	//lint:ignore SA1019 openssl still writes this form with -traditional
-	der, err := x509.DecryptPEMBlock(block, passphrase)
+	der, err := x509.DecryptPEMBlock(p, passphrase)
 	switch {
 	case errors.Is(err, x509.IncorrectPasswordError):
 		return nil, ErrPassphrase
 	case err != nil:
 		return nil, fmt.Errorf("%w: the encryption that its PEM headers name", ErrUnsupported)
 	}
-	return decrypted(block.Type, der)
+	return decrypted(b.label, der)
+}
+
+// firstKey is the first key block; the zero block when there is none.
+func firstKey(data []byte) block {
+	for pos := 0; ; {
+		b, next, err := nextBlock(data, pos)
+		pos = next
+		if errors.Is(err, errNoStart) {
+			return block{}
+		}
+		if err == nil && isKeyBlock(b.label) {
+			return b
+		}
+	}
 }
 
 // decrypted parses what came out. A wrong key leaves good padding behind once
 // in some 256 times, but nothing that is well-formed.
-func decrypted(blockType string, der []byte) (crypto.Signer, error) {
-	key, err := parseKeyBlock(&pem.Block{Type: blockType, Bytes: der})
+func decrypted(label string, der []byte) (crypto.Signer, error) {
+	key, err := parseKeyBlock(block{label: label, der: der})
 	if err != nil && !errors.Is(err, ErrUnsupported) {
 		return nil, ErrPassphrase
 	}

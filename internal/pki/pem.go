@@ -1,0 +1,170 @@
+package pki
+
+import (
+	"bytes"
+	"encoding/base64"
+	"errors"
+)
+
+// pemLine is how much of a line OpenSSL takes at a time, in octets: what is
+// longer is read as several lines (LINESIZE in its pem_lib.c, less the NUL).
+const pemLine = 254
+
+// Why OpenSSL reads no further in a PEM file.
+var (
+	errNoStart = errors.New("no start line") // PEM_R_NO_START_LINE: the end of the file
+	errEnd     = errors.New("bad end line")  // PEM_R_BAD_END_LINE
+	errBase64  = errors.New("bad base64")    // PEM_R_BAD_BASE64_DECODE
+	errHeader  = errors.New("not proc type") // PEM_R_NOT_PROC_TYPE: a header of another kind
+	byteMark   = []byte{0xef, 0xbb, 0xbf}    // the byte-order mark of UTF-8
+	pemBegin   = []byte("-----BEGIN ")
+	pemEnd     = []byte("-----END ")
+	pemDashes  = []byte("-----")
+	procType   = []byte("Proc-Type:")
+	encryption = []byte("ENCRYPTED")
+)
+
+// block is one PEM block as PEM_read_bio(3) finds it.
+type block struct {
+	label      string
+	header     []byte // with Proc-Type and the like; nil: none
+	der        []byte
+	start, end int // where its text lies: BEGIN line up to and with the END line
+}
+
+// encrypted says that its header asks for a passphrase.
+func (b block) encrypted() bool { return len(b.header) > 0 && b.headerFault() == nil }
+
+// headerFault is what PEM_get_EVP_CIPHER_INFO(3) has against the header: only
+// that of an encrypted block is taken.
+func (b block) headerFault() error {
+	h, found := bytes.CutPrefix(b.header, procType)
+	switch {
+	case len(b.header) == 0 || b.header[0] == '\n':
+		return nil
+	case !found:
+		return errHeader
+	}
+	h, found = bytes.CutPrefix(bytes.TrimLeft(h, " \t"), []byte("4,"))
+	if !found || !bytes.HasPrefix(bytes.TrimLeft(h, " \t"), encryption) {
+		return errHeader
+	}
+	return nil
+}
+
+// line is BIO_gets(3): at most pemLine octets, with the newline if it is there.
+func line(data []byte, pos int) (text []byte, next int) {
+	rest := data[pos:]
+	if len(rest) > pemLine {
+		rest = rest[:pemLine]
+	}
+	if nl := bytes.IndexByte(rest, '\n'); nl >= 0 {
+		rest = rest[:nl+1]
+	}
+	return rest, pos + len(rest)
+}
+
+// bare is the line without white space and control characters at its end.
+func bare(text []byte) []byte {
+	n := len(text)
+	for n > 0 && (text[n-1] <= ' ' || text[n-1] >= 0x80) { // char has a sign on amd64 and i386
+		n--
+	}
+	return text[:n]
+}
+
+// nextBlock reads the block that begins at pos or behind it. errNoStart is the
+// end; any other error is a broken block, whose start is in the result.
+func nextBlock(data []byte, pos int) (b block, next int, err error) {
+	for first := true; ; first = false {
+		if pos >= len(data) {
+			return b, pos, errNoStart
+		}
+		b.start = pos
+		var text []byte
+		text, pos = line(data, pos)
+		if first && len(text) > len(byteMark) && bytes.HasPrefix(text, byteMark) {
+			text, b.start = text[len(byteMark):], b.start+len(byteMark)
+		}
+		text = bare(text)
+		if bytes.HasPrefix(text, pemBegin) && len(text) >= len(pemBegin)+len(pemDashes) && bytes.HasSuffix(text, pemDashes) {
+			b.label = string(text[len(pemBegin) : len(text)-len(pemDashes)])
+			break
+		}
+	}
+	var head, body []byte
+	inHeader, posted, short, partial := false, false, false, false
+	for {
+		if pos >= len(data) {
+			return b, pos, errEnd
+		}
+		var text []byte
+		text, pos = line(data, pos)
+		before := partial
+		partial = len(text) == pemLine && text[pemLine-1] != '\n'
+		if !inHeader && !posted && bytes.IndexByte(text, ':') >= 0 {
+			inHeader = true
+		}
+		text = bare(text)
+		switch {
+		case len(text) == 0 && before: // the newline of a long line
+		case len(text) == 0 && posted:
+			return b, pos, errEnd
+		case len(text) == 0:
+			posted = true
+		case bytes.HasPrefix(text, pemEnd):
+			tail, found := bytes.CutPrefix(text[len(pemEnd):], []byte(b.label))
+			if !found || !bytes.Equal(tail, pemDashes) {
+				return b, pos, errEnd
+			}
+			if !posted && !inHeader {
+				head, body = nil, head
+			}
+			b.header, b.end = head, pos
+			if b.der, err = decode64(body); err == nil && len(b.der) == 0 {
+				err = errBase64
+			}
+			return b, pos, err
+		case short:
+			return b, pos, errEnd
+		case posted: // lines have 64 characters, but for the last
+			if len(text) > 64 {
+				return b, pos, errEnd
+			}
+			short = len(text) < 64
+			body = append(append(body, text...), '\n')
+		default:
+			head = append(append(head, text...), '\n')
+		}
+	}
+}
+
+// decode64 is EVP_DecodeUpdate(3): blanks and line ends are passed over, and a
+// hyphen is the end of the data.
+func decode64(text []byte) ([]byte, error) {
+	clean := make([]byte, 0, len(text))
+	pad := 0
+	if hyphen := bytes.IndexByte(text, '-'); hyphen >= 0 {
+		text = text[:hyphen]
+	}
+	for _, c := range text {
+		switch {
+		case c == ' ' || c == '\t' || c == '\r' || c == '\n':
+			continue
+		case c == '=':
+			pad++
+		case pad > 0:
+			return nil, errBase64
+		}
+		if pad > 2 {
+			return nil, errBase64
+		}
+		clean = append(clean, c)
+	}
+	out := make([]byte, base64.StdEncoding.DecodedLen(len(clean)))
+	n, err := base64.StdEncoding.Decode(out, clean)
+	if err != nil {
+		return nil, errBase64
+	}
+	return out[:n], nil
+}

@@ -1,0 +1,269 @@
+package pki
+
+import (
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"math/big"
+	"time"
+)
+
+// ParseCertificate reads a certificate as d2i_X509(3) does: what crypto/x509
+// refuses for its contents (a serial below zero, a name or an extension that
+// RFC 5280 forbids, a key of an unknown kind) still has a subject, an issuer and
+// a key, and OpenSSL loads it. Of such a one the fields are filled that can be
+// read: all Raw fields always, PublicKey nil where its kind is unknown.
+// What follows the certificate is passed over.
+func ParseCertificate(der []byte) (*x509.Certificate, error) {
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &whole); err == nil && len(rest) > 0 {
+		der = whole.FullBytes
+	}
+	c, err := x509.ParseCertificate(der)
+	if err == nil {
+		return c, nil
+	}
+	if c, ok := tolerate(der); ok {
+		return c, nil
+	}
+	return nil, err
+}
+
+// Parses says that crypto/x509 takes the certificate as well; where it does not,
+// no verdict that needs it can be given.
+func Parses(c *x509.Certificate) bool {
+	_, err := x509.ParseCertificate(c.Raw)
+	return err == nil
+}
+
+type rawTBS struct {
+	Raw        asn1.RawContent
+	Version    int `asn1:"optional,explicit,default:0,tag:0"`
+	Serial     *big.Int
+	Algorithm  pkix.AlgorithmIdentifier
+	Issuer     asn1.RawValue
+	Validity   asn1.RawValue
+	Subject    asn1.RawValue
+	SPKI       asn1.RawValue
+	IssuerID   asn1.BitString  `asn1:"optional,tag:1"`
+	SubjectID  asn1.BitString  `asn1:"optional,tag:2"`
+	Extensions []asn1.RawValue `asn1:"omitempty,optional,explicit,tag:3"`
+}
+
+type rawCertificate struct {
+	TBS       rawTBS
+	Algorithm pkix.AlgorithmIdentifier
+	Signature asn1.BitString
+}
+
+// tolerate walks the outer structure alone.
+func tolerate(der []byte) (*x509.Certificate, bool) {
+	var r rawCertificate
+	if rest, err := asn1.Unmarshal(der, &r); err != nil || len(rest) > 0 {
+		return nil, false
+	}
+	t := r.TBS
+	for _, v := range []asn1.RawValue{t.Issuer, t.Validity, t.Subject, t.SPKI} {
+		if v.Class != asn1.ClassUniversal || v.Tag != asn1.TagSequence || !v.IsCompound {
+			return nil, false
+		}
+	}
+	if _, err := rdns(t.Issuer.FullBytes); err != nil {
+		return nil, false
+	}
+	if _, err := rdns(t.Subject.FullBytes); err != nil {
+		return nil, false
+	}
+	c := &x509.Certificate{Raw: der, RawTBSCertificate: t.Raw, RawSubject: t.Subject.FullBytes, RawIssuer: t.Issuer.FullBytes,
+		RawSubjectPublicKeyInfo: t.SPKI.FullBytes, Version: t.Version + 1, SerialNumber: t.Serial, Signature: r.Signature.RightAlign()}
+	fillName(t.Subject.FullBytes, &c.Subject)
+	fillName(t.Issuer.FullBytes, &c.Issuer)
+	if pub, err := x509.ParsePKIXPublicKey(c.RawSubjectPublicKeyInfo); err == nil {
+		c.PublicKey = pub
+	}
+	c.SignatureAlgorithm = algorithmOf(r.Algorithm)
+	var begin, end asn1.RawValue
+	if rest, err := asn1.Unmarshal(t.Validity.Bytes, &begin); err != nil {
+		return nil, false
+	} else if rest, err = asn1.Unmarshal(rest, &end); err != nil || len(rest) > 0 {
+		return nil, false
+	}
+	c.NotBefore, c.NotAfter = instant(begin), instant(end)
+	for _, raw := range t.Extensions {
+		var e pkix.Extension
+		if rest, err := asn1.Unmarshal(raw.FullBytes, &e); err != nil || len(rest) > 0 {
+			return nil, false
+		}
+		c.Extensions = append(c.Extensions, e)
+	}
+	for _, e := range c.Extensions {
+		extension(c, e)
+	}
+	return c, true
+}
+
+func fillName(raw []byte, into *pkix.Name) {
+	var seq pkix.RDNSequence
+	if _, err := asn1.Unmarshal(raw, &seq); err == nil {
+		into.FillFromRDNSequence(&seq)
+	}
+}
+
+// instant reads UTCTime and GeneralizedTime, with and without seconds; the zero
+// time for what is neither.
+func instant(v asn1.RawValue) time.Time {
+	forms := []string{"20060102150405Z0700", "200601021504Z0700"}
+	if v.Tag == asn1.TagUTCTime {
+		forms = []string{"060102150405Z0700", "0601021504Z0700"}
+	}
+	for _, f := range forms {
+		if t, err := time.Parse(f, string(v.Bytes)); err == nil {
+			if v.Tag == asn1.TagUTCTime && t.Year() >= 2050 {
+				t = t.AddDate(-100, 0, 0)
+			}
+			return t.UTC()
+		}
+	}
+	return time.Time{}
+}
+
+// extension fills in what a verdict needs; what cannot be read of it is left.
+func extension(c *x509.Certificate, e pkix.Extension) {
+	switch e.Id.String() {
+	case "2.5.29.19":
+		var b struct {
+			IsCA       bool `asn1:"optional"`
+			MaxPathLen int  `asn1:"optional,default:-1"`
+		}
+		if _, err := asn1.Unmarshal(e.Value, &b); err == nil {
+			c.BasicConstraintsValid, c.IsCA, c.MaxPathLen = true, b.IsCA, b.MaxPathLen
+			c.MaxPathLenZero = b.MaxPathLen == 0
+		}
+	case "2.5.29.14":
+		_, _ = asn1.Unmarshal(e.Value, &c.SubjectKeyId)
+	case "2.5.29.35":
+		c.AuthorityKeyId = authorityKey(c).keyID
+	case "2.5.29.15":
+		var bits asn1.BitString
+		if _, err := asn1.Unmarshal(e.Value, &bits); err == nil {
+			for i := range 9 {
+				if bits.At(i) != 0 {
+					c.KeyUsage |= 1 << i
+				}
+			}
+		}
+	case "2.5.29.37":
+		var ids []asn1.ObjectIdentifier
+		if _, err := asn1.Unmarshal(e.Value, &ids); err == nil {
+			for _, id := range ids {
+				switch id.String() {
+				case "2.5.29.37.0":
+					c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+				case "1.3.6.1.5.5.7.3.1":
+					c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
+				case "1.3.6.1.5.5.7.3.2":
+					c.ExtKeyUsage = append(c.ExtKeyUsage, x509.ExtKeyUsageClientAuth)
+				default:
+					c.UnknownExtKeyUsage = append(c.UnknownExtKeyUsage, id)
+				}
+			}
+		}
+	case "2.5.29.17":
+		var all []asn1.RawValue
+		if _, err := asn1.Unmarshal(e.Value, &all); err == nil {
+			for _, n := range all {
+				switch {
+				case n.Class == asn1.ClassContextSpecific && n.Tag == 2:
+					c.DNSNames = append(c.DNSNames, string(n.Bytes))
+				case n.Class == asn1.ClassContextSpecific && n.Tag == 7 && (len(n.Bytes) == 4 || len(n.Bytes) == 16):
+					c.IPAddresses = append(c.IPAddresses, n.Bytes)
+				}
+			}
+		}
+	}
+}
+
+// authority is an authority key identifier with all its parts (RFC 5280 4.2.1.1).
+type authority struct {
+	keyID  []byte
+	issuer []byte // the first directoryName, DER; nil: none
+	serial *big.Int
+}
+
+func authorityKey(c *x509.Certificate) authority {
+	var a authority
+	for _, e := range c.Extensions {
+		if !e.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 35}) {
+			continue
+		}
+		var parts []asn1.RawValue
+		if _, err := asn1.Unmarshal(e.Value, &parts); err != nil {
+			return a
+		}
+		for _, p := range parts {
+			switch p.Tag {
+			case 0:
+				a.keyID = p.Bytes
+			case 1:
+				a.issuer = directoryName(p.Bytes)
+			case 2:
+				a.serial, _ = integer(p.Bytes)
+			}
+		}
+	}
+	return a
+}
+
+// directoryName is the first name of that kind among GeneralNames.
+func directoryName(der []byte) []byte {
+	for len(der) > 0 {
+		var n asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &n)
+		if err != nil {
+			return nil
+		}
+		if n.Class == asn1.ClassContextSpecific && n.Tag == 4 {
+			return n.Bytes
+		}
+		der = rest
+	}
+	return nil
+}
+
+// integer reads the contents of an INTEGER.
+func integer(contents []byte) (*big.Int, error) {
+	if len(contents) == 0 {
+		return nil, errors.New("an empty INTEGER")
+	}
+	n := new(big.Int).SetBytes(contents)
+	if contents[0]&0x80 != 0 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(contents))))
+	}
+	return n, nil
+}
+
+// NamedBy says that the authority key identifier of c, where it has one, does
+// not speak against issuer: X509_check_akid(3). A key identifier that one of
+// them lacks says nothing; an issuer and serial must be those of the issuer's own
+// certificate.
+func NamedBy(c, issuer *x509.Certificate) bool {
+	a := authorityKey(c)
+	switch {
+	case len(a.keyID) > 0 && len(issuer.SubjectKeyId) > 0 && string(a.keyID) != string(issuer.SubjectKeyId),
+		a.serial != nil && (issuer.SerialNumber == nil || a.serial.Cmp(issuer.SerialNumber) != 0),
+		a.issuer != nil && !SameName(a.issuer, issuer.RawIssuer):
+		return false
+	}
+	return true
+}
+
+// SameName compares two names as X509_NAME_cmp(3) does: by their canonical form.
+func SameName(a, b []byte) bool {
+	if string(a) == string(b) {
+		return true
+	}
+	x, errA := canonicalName(a)
+	y, errB := canonicalName(b)
+	return errA == nil && errB == nil && string(x) == string(y)
+}
