@@ -3,8 +3,6 @@ package certdir
 import (
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
-	"errors"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -92,32 +90,12 @@ func (c *Cache) read(n durable.Node) (*parsed, error) {
 
 func parse(data []byte) *parsed {
 	p := &parsed{file: pki.ReadCertFile(data), digest: sum(data)}
-	p.certs = p.file.Certs
-	if errors.Is(p.file.Err, pki.ErrUnsupported) {
-		p.certs, p.passed = readable(data)
-	}
+	p.certs, p.passed = p.file.Certs, p.file.Passed
 	for _, x := range p.file.Certs {
 		h, err := pki.SubjectHash(x.RawSubject)
 		p.hashes, p.hashed = append(p.hashes, h), append(p.hashed, err == nil)
 	}
 	return p
-}
-
-// readable takes what can be read out of a file in which one certificate is of
-// a form that Go does not take, as OpenSSL would.
-func readable(data []byte) (certs []*x509.Certificate, passed int) {
-	for {
-		b, rest := pem.Decode(data)
-		if b == nil {
-			return certs, passed
-		}
-		data = rest
-		if f := pki.ReadCertFile(pem.EncodeToMemory(b)); f.Err == nil {
-			certs = append(certs, f.Certs...)
-		} else if errors.Is(f.Err, pki.ErrUnsupported) {
-			passed++
-		}
-	}
 }
 
 // with are the certificates of that subject hash, by the SHA-256 of their DER.

@@ -93,8 +93,10 @@ func TestLinksAmongOthers(t *testing.T) {
 		{"DER", "H.0:der", "H.0=cacert.pem", "H.0"},
 		{"a truncated file", "H.0:cut H.1=cacert.pem", "H.0=cacert.pem", "H.0"},
 		{"a link to what cannot be loaded", "H.0=../hello", "H.0=cacert.pem", "H.0"},
-		{"a link to a device", "H.0=/dev/null", "H.0=/dev/null H.1=cacert.pem", ""},
-		{"a link to a directory", "H.0=..", "H.0=.. H.1=cacert.pem", ""},
+		{"a link to a device", "H.0=/dev/null", "H.0=cacert.pem H.1=/dev/null", "H.0"},
+		{"behind ours it may stay", "H.0=cacert.pem H.1=/dev/null", "H.0=cacert.pem H.1=/dev/null", ""},
+		{"before ours and somebody's", "H.0=/dev/null H.1=../twin H.2=cacert.pem H.3=..", "H.0=cacert.pem H.1=../twin H.2=/dev/null H.3=..", "H.0"},
+		{"a link to a directory", "H.0=..", "H.0=cacert.pem H.1=..", "H.0"},
 		{"a link to itself", "H.0=H.0", "H.0=cacert.pem", ""},
 		{"dangling, somebody's", "F.0=../gone", "H.0=cacert.pem", "F.0"},
 		{"a link that loads but has another hash", "H.0=../foreign", "H.0=../foreign H.1=cacert.pem", ""},
@@ -210,13 +212,13 @@ func TestLinksAnyDirectory(t *testing.T) {
 		if again := Links(after.Links, wanted(after)); len(again) > 0 {
 			t.Fatalf("seed %d: %v: not done: %+v", seed, names, again)
 		}
-		reach := map[string]bool{} // what openssl sees: from .0 up to the first that stat(2) does not find
+		reach := map[string]bool{} // what openssl sees: from .0 up to the first that it cannot load
 		by := map[string]Link{}
 		for _, l := range after.Links {
 			by[l.Name] = l
 		}
 		for _, c := range []*x509.Certificate{ours, foreign} {
-			for n := 0; by[pki.HashName(c.RawSubject, n)].Node.Exists; n++ {
+			for n := 0; by[pki.HashName(c.RawSubject, n)].Loads; n++ {
 				l := by[pki.HashName(c.RawSubject, n)]
 				reach[fmt.Sprintf("%08x %s", l.Hash, l.Node.Resolved)] = true
 			}

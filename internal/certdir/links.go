@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"mailcertd/internal/durable"
@@ -72,7 +73,7 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 	sort.Slice(have, func(i, j int) bool { return have[i].N < have[j].N })
 	var keep []*Link          // what stays, movable or not
 	blocked := map[int]bool{} // numbers that a foreign file or directory takes
-	var drop []*Link
+	var drop, tail []*Link
 	for _, l := range have {
 		switch {
 		case l.Node.Unread():
@@ -97,6 +98,8 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 			keep = append(keep, l)
 		case l.Node.Err == nil && (!l.Node.Exists || l.Node.IsRegular && !l.Loads):
 			drop = append(drop, l)
+		case l.Node.Err == nil && !l.Loads:
+			tail = append(tail, l) // to a device or a directory: OpenSSL's search ends there
 		default: // it leads to something else that is there: of no use, but not ours
 			blocked[l.N] = true
 		}
@@ -107,23 +110,26 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 			add = append(add, t)
 		}
 	}
-	return arrange(hash, keep, drop, blocked, add)
+	return arrange(hash, keep, drop, tail, blocked, add)
 }
 
 // arrange lays out a run without gaps: what stays keeps its number if it can,
-// new links fill gaps first, then the last of the run moves down.
-func arrange(hash uint32, keep, drop []*Link, blocked map[int]bool, add []string) []LinkChange {
+// new links fill gaps first, then the last of the run moves down. What OpenSSL
+// cannot load comes behind all of them: older releases stop there, 3.0.22 goes on.
+func arrange(hash uint32, keep, drop, tail []*Link, blocked map[int]bool, add []string) []LinkChange {
 	at := map[int]*Link{}
 	for _, l := range keep {
 		at[l.N] = l
 	}
 	was := map[int]*Link{}
-	for _, l := range append(append([]*Link{}, keep...), drop...) {
+	for _, l := range slices.Concat(keep, drop, tail) {
 		was[l.N] = l
 	}
 	put := map[int]string{}
 	left := len(keep)
+	end := 0
 	for n := 0; left > 0 || len(add) > 0; n++ {
+		end = n + 1
 		switch {
 		case blocked[n]:
 		case at[n] != nil:
@@ -142,6 +148,19 @@ func arrange(hash uint32, keep, drop []*Link, blocked map[int]bool, add []string
 			delete(at, last)
 			left--
 		}
+	}
+	taken := map[int]bool{}
+	for _, l := range tail {
+		taken[l.N] = l.N >= end
+	}
+	for _, l := range tail {
+		if l.N >= end {
+			continue
+		}
+		for blocked[end] || taken[end] {
+			end++
+		}
+		put[end], taken[end] = l.Node.Target, true
 	}
 	var out []LinkChange
 	numbers := make([]int, 0, len(put))
@@ -171,6 +190,8 @@ func whyWrong(l *Link) string {
 		return "a dangling link to " + l.Node.Target
 	case !l.Loads && l.Node.Kind == durable.File:
 		return "a file that OpenSSL cannot load"
+	case !l.Loads && l.Node.Err == nil:
+		return "a link to " + l.Node.Target + ", where OpenSSL's search ends"
 	case !l.Right:
 		return "stale: no CA with this hash stands in " + l.Node.Target
 	}

@@ -104,7 +104,7 @@ func (c *Cache) Observe(path string) Dir {
 	}
 	file := func(name string, limit int64) durable.Node { return durable.Read(filepath.Join(path, name), limit) }
 	d.Key = readKey(file(KeyName, maxKey))
-	d.Cert = readCert(file(CertName, maxBundle))
+	d.Cert = readLeaf(file(CertName, maxBundle))
 	d.CA = c.entry(filepath.Join(path, CAName))
 	n := file(DHName, maxKey)
 	d.DH = DHEntry{Node: n, Digest: sum(n.Data)}
@@ -145,10 +145,16 @@ func readKey(n durable.Node) KeyEntry {
 	return e
 }
 
-func readCert(n durable.Node) CertEntry {
+// readLeaf is readCert for a file of which OpenSSL loads the first certificate
+// alone, such as host.cert.
+func readLeaf(n durable.Node) CertEntry { return readWith(n, pki.ReadLeafFile) }
+
+func readCert(n durable.Node) CertEntry { return readWith(n, pki.ReadCertFile) }
+
+func readWith(n durable.Node, as func([]byte) pki.CertFile) CertEntry {
 	e := CertEntry{Node: n, File: pki.CertFile{Err: n.Err}}
 	if n.Err == nil && n.IsRegular {
-		e.File = pki.ReadCertFile(n.Data)
+		e.File = as(n.Data)
 		e.Digest = sum(n.Data)
 	} else if n.Err == nil {
 		e.File.Err = fs.ErrNotExist

@@ -209,7 +209,7 @@ func (k *Keeper) stage(set *durable.Set, obs plan.Observed, files []staged) (cer
 			n.Data = nil
 			after.Key.Node = n
 		case certdir.CertName:
-			after.Cert = certdir.CertEntry{Node: n, File: pki.ReadCertFile(n.Data), Digest: f.sum}
+			after.Cert = certdir.CertEntry{Node: n, File: pki.ReadLeafFile(n.Data), Digest: f.sum}
 		case certdir.CAName:
 			after.CA = certdir.CertEntry{Node: n, File: pki.ReadCertFile(n.Data), Digest: f.sum}
 		case certdir.DHName:
@@ -330,7 +330,7 @@ func (k *Keeper) describe(act plan.Action, files []staged) []any {
 		if f.Name != certdir.CertName {
 			continue
 		}
-		if cs := pki.ReadCertFile(f.data).Certs; len(cs) > 0 {
+		if cs := pki.ReadLeafFile(f.data).Certs; len(cs) > 0 {
 			kv = append(kv, "serial", serial(cs[0]), "ends", cs[0].NotAfter.UTC().Format(time.RFC3339))
 		}
 	}

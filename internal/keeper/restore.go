@@ -86,7 +86,7 @@ func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) erro
 		case certdir.KeyName:
 			after.Key.Key = pki.ReadKeyFile(f.Data)
 		case certdir.CertName:
-			after.Cert.File = pki.ReadCertFile(f.Data)
+			after.Cert.File = pki.ReadLeafFile(f.Data)
 		}
 	}
 	if cs := after.Cert.File.Certs; len(cs) == 0 || after.Key.Key.Public == nil || !pki.SamePublicKey(cs[0].PublicKey, after.Key.Key.Public) {

@@ -1,7 +1,6 @@
 package mta
 
 import (
-	"crypto/rsa"
 	"errors"
 	"io/fs"
 	"slices"
@@ -37,6 +36,7 @@ type Files struct {
 	// Root says that sendmail runs as root: it checks directories then.
 	Root     bool
 	OwnersOK []uint32 // root, RunAsUser, TrustedUser
+	Libssl   pki.Libssl
 }
 
 // MendKind is what would put a complaint right.
@@ -203,18 +203,21 @@ func (j *judge) directory(d durable.Node, fatal bool) {
 	}
 }
 
-// pair: certificate and key must belong together, and OpenSSL's security level
-// refuses RSA keys below 2048 bits.
+// pair: certificate and key must belong together, and be strong enough for
+// OpenSSL's security level. A key of a kind that is unknown here is not judged.
 func (j *judge) pair() {
 	cs, key := j.f.Cert.File.Certs, j.f.Key.Key
-	if j.f.Cert.File.Err != nil || len(cs) == 0 || key.Err != nil || key.Public == nil {
+	if j.f.Cert.File.Err != nil || len(cs) == 0 {
+		return
+	}
+	if why := j.f.Libssl.Refuses(cs[0]); why != "" {
+		j.complain(j.f.Cert.Path, "SSL_CTX_use_certificate_file failed: "+why, true)
+		return
+	}
+	if cs[0].PublicKey == nil || key.Err != nil || key.Public == nil {
 		return
 	}
 	if !pki.SamePublicKey(cs[0].PublicKey, key.Public) {
 		j.complain(j.f.Cert.Path, "SSL_CTX_check_private_key failed: it is not for the key in "+j.f.Key.Path, true)
-		return
-	}
-	if k, ok := key.Public.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
-		j.complain(j.f.Cert.Path, "SSL_CTX_use_certificate_file failed: ee key too small", true)
 	}
 }

@@ -1,10 +1,16 @@
 package mta
 
 import (
-	"bytes"
+	"crypto/dsa" //nolint:staticcheck // old chains carry it
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"slices"
 	"time"
+
+	"mailcertd/internal/pki"
 )
 
 // The words of X509_verify_cert_error_string(3) as OpenSSL 3 has them, which
@@ -23,40 +29,28 @@ const (
 	tooLong       = "path length constraint exceeded"
 	badPurpose    = "unsuitable certificate purpose"
 	badCritical   = "unhandled critical extension"
+	weakLeafKey   = "EE certificate key too weak"
+	weakCAKey     = "CA certificate key too weak"
+	unjudgedKey   = "mailcertd cannot judge the signature: the issuer's key is of a kind that it does not know"
 )
 
 // maxChain is the verify depth of OpenSSL's default, in certificates.
 const maxChain = 100
 
-// verifyChain says "" when shown, leaf first, leads to a self-signed
+// VerifyChain says "" when shown, leaf first, leads to a self-signed
 // certificate of store and serves the purpose at now, else what is wrong with
-// it. It judges as X509_verify_cert(3) does, to whose first error sendmail's
-// verify= comes down, and asks crypto/x509 besides: both must agree. Where only
-// crypto/x509 objects (name constraints, for instance) the words are its own.
-// CRLs are not looked at, nor key sizes, which are judged by OpenSSL's
-// security level (SSL_CTX_set_security_level(3)).
-func verifyChain(shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
+// it. It judges as X509_verify_cert(3) does at security level 1, to whose first
+// error sendmail's verify= comes down: crypto/x509 is stricter about some things
+// (SHA-1 at the root, odd names), looser about others (authority key
+// identifiers), and tries more paths. CRLs are not looked at.
+func VerifyChain(shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
 	if len(shown) == 0 {
 		return noLocalIssuer
 	}
-	if fault := buildChain(shown, store, now).fault(usage, now); fault != "" {
-		return fault
+	if (pki.Libssl{}).Refuses(shown[0]) == pki.WeakKey {
+		return weakLeafKey
 	}
-	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}}
-	for _, c := range store {
-		if isSelfSigned(c) {
-			o.Roots.AddCert(c)
-		} else { // trusted, but without X509_V_FLAG_PARTIAL_CHAIN no anchor
-			o.Intermediates.AddCert(c)
-		}
-	}
-	for _, c := range shown[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	if _, err := shown[0].Verify(o); err != nil {
-		return err.Error()
-	}
-	return ""
+	return buildChain(shown, store, now).fault(usage, now)
 }
 
 // chain is leaf first. The first untrusted certificates came from the peer.
@@ -106,10 +100,30 @@ func issuer(c *x509.Certificate, candidates, used []*x509.Certificate, now time.
 	return best
 }
 
+// issued is X509_check_issued(3): names, key identifiers, usage, and a key that
+// can make such a signature.
 func issued(i, c *x509.Certificate) bool {
-	return bytes.Equal(i.RawSubject, c.RawIssuer) &&
-		(len(c.AuthorityKeyId) == 0 || len(i.SubjectKeyId) == 0 || bytes.Equal(c.AuthorityKeyId, i.SubjectKeyId)) &&
+	return pki.SameName(i.RawSubject, c.RawIssuer) && pki.NamedBy(c, i) && canSign(i, c) &&
 		(i.KeyUsage == 0 || i.KeyUsage&x509.KeyUsageCertSign != 0 || i.Equal(c))
+}
+
+// canSign: an RSA key makes no ECDSA signature.
+func canSign(i, c *x509.Certificate) bool {
+	switch c.SignatureAlgorithm {
+	case x509.UnknownSignatureAlgorithm:
+		return true
+	case x509.ECDSAWithSHA1, x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512:
+		_, ok := i.PublicKey.(*ecdsa.PublicKey)
+		return ok || i.PublicKey == nil
+	case x509.PureEd25519:
+		_, ok := i.PublicKey.(ed25519.PublicKey)
+		return ok || i.PublicKey == nil
+	case x509.DSAWithSHA1, x509.DSAWithSHA256:
+		_, ok := i.PublicKey.(*dsa.PublicKey)
+		return ok || i.PublicKey == nil
+	}
+	_, ok := i.PublicKey.(*rsa.PublicKey)
+	return ok || i.PublicKey == nil
 }
 
 func isSelfSigned(c *x509.Certificate) bool { return issued(c, c) }
@@ -133,7 +147,7 @@ func (ch chain) fault(usage x509.ExtKeyUsage, now time.Time) string {
 	below := 0 // CA certificates between this one and the leaf that are not self-issued
 	for n, c := range ch.certs {
 		switch {
-		case len(c.UnhandledCriticalExtensions) > 0:
+		case unhandled(c):
 			return badCritical
 		case n > 0 && !isCA(c):
 			return noCA
@@ -142,25 +156,40 @@ func (ch chain) fault(usage x509.ExtKeyUsage, now time.Time) string {
 		case n > 0 && c.BasicConstraintsValid && (c.MaxPathLen > 0 || c.MaxPathLenZero) && below > c.MaxPathLen:
 			return tooLong
 		}
-		if n > 0 && !bytes.Equal(c.RawSubject, c.RawIssuer) {
+		if n > 0 && !pki.SameName(c.RawSubject, c.RawIssuer) {
 			below++
 		}
 	}
-	for _, c := range ch.certs[:last] {
-		if slices.Contains(weak, c.SignatureAlgorithm) {
+	for n, c := range ch.certs {
+		switch {
+		case n > 0 && (pki.Libssl{}).Refuses(c) == pki.WeakKey:
+			return weakCAKey
+		case n < last && slices.Contains(weak, c.SignatureAlgorithm):
 			return weakDigest
 		}
 	}
 	for n := last; n >= 0; n-- {
 		c := ch.certs[n]
-		if n < last && ch.certs[n+1].CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) != nil {
+		if n < last && ch.certs[n+1].PublicKey == nil {
+			return unjudgedKey
+		}
+		if n < last && !pki.SignedBy(c, ch.certs[n+1]) {
 			return badSignature
 		}
 		if f := timeFault(c, now); f != "" {
 			return f
 		}
 	}
-	return ""
+	return ch.constraints()
+}
+
+// handled are the extensions that may be critical (supported_nids in OpenSSL's
+// v3_purp.c).
+var handled = []string{"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32", "2.5.29.33", "2.5.29.36",
+	"2.5.29.37", "2.5.29.54", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14", "1.3.6.1.5.5.7.48.1.5", "2.16.840.1.113730.1.1"}
+
+func unhandled(c *x509.Certificate) bool {
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Critical && !slices.Contains(handled, e.Id.String()) })
 }
 
 // weak are the digests below OpenSSL 3's security level 1.
@@ -176,9 +205,16 @@ func timeFault(c *x509.Certificate, now time.Time) string {
 	return ""
 }
 
-// isCA follows X509_check_ca(3): basic constraints, or a root of version 1.
+// isCA follows X509_check_ca(3): a key usage must allow it; then basic
+// constraints count, or else a root of version 1, or that very key usage.
 func isCA(c *x509.Certificate) bool {
-	return c.BasicConstraintsValid && c.IsCA || c.Version == 1 && isSelfSigned(c)
+	switch {
+	case c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0:
+		return false
+	case c.BasicConstraintsValid:
+		return c.IsCA
+	}
+	return c.Version == 1 && isSelfSigned(c) || c.KeyUsage != 0
 }
 
 // fits follows X509_check_purpose(3) for sslserver and sslclient: an extended

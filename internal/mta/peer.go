@@ -84,7 +84,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		// (SSL_MODE_NO_AUTO_CHAIN in SSL_CTX_set_mode(3)).
 		own = buildChain([]*x509.Certificate{o.Leaf}, o.Trusted, o.Now).certs
 		r.Own = VerifyOK
-		if r.OwnReason = verifyChain(own[:1], o.Trusted, x509.ExtKeyUsageClientAuth, o.Now); r.OwnReason != "" {
+		if r.OwnReason = VerifyChain(own[:1], o.Trusted, x509.ExtKeyUsageClientAuth, o.Now); r.OwnReason != "" {
 			r.Own = VerifyFail
 		}
 	}
@@ -137,7 +137,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	}
 	r.NameErr = r.Chain[0].VerifyHostname(o.Host)
 	r.Verify = VerifyOK
-	if r.Reason = verifyChain(r.Chain, o.Trusted, x509.ExtKeyUsageServerAuth, o.Now); r.Reason != "" {
+	if r.Reason = VerifyChain(r.Chain, o.Trusted, x509.ExtKeyUsageServerAuth, o.Now); r.Reason != "" {
 		r.Verify = VerifyFail
 	}
 	return r

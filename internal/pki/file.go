@@ -24,6 +24,9 @@ var (
 	ErrUnsupported = errors.New("is well-formed, but of a form that mailcertd cannot read")
 )
 
+// errSignsNothing: OpenSSL calls it an unknown certificate type.
+var errSignsNothing = fmt.Errorf("%w: it is a key for X25519, which signs nothing", ErrGarbage)
+
 // maxFile bounds what is parsed, in bytes.
 const maxFile = 16 << 20
 
@@ -343,7 +346,7 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 	case ed25519.PrivateKey:
 		return k, nil
 	case *ecdh.PrivateKey:
-		return nil, fmt.Errorf("%w: it is a key for X25519, which signs nothing", ErrGarbage)
+		return nil, errSignsNothing
 	}
 	return nil, ErrUnsupported
 }

@@ -152,7 +152,7 @@ func firstKey(data []byte) block {
 // in some 256 times, but nothing that is well-formed.
 func decrypted(label string, der []byte) (crypto.Signer, error) {
 	key, err := parseKeyBlock(block{label: label, der: der})
-	if err != nil && !errors.Is(err, ErrUnsupported) {
+	if err != nil && !errors.Is(err, ErrUnsupported) && !errors.Is(err, errSignsNothing) {
 		return nil, ErrPassphrase
 	}
 	return key, err

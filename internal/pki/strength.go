@@ -18,6 +18,12 @@ type Libssl struct {
 	Old   bool // OpenSSL 1.1.1, to which SHA-1 is good for level 1
 }
 
+// What Refuses says, in OpenSSL's words.
+const (
+	WeakKey    = "ee key too small"
+	WeakDigest = "ca md too weak"
+)
+
 // Refuses says why SSL_CTX_use_certificate_file(3) does not load c, in OpenSSL's
 // words; "" when it does, as far as that can be known: a key of an unknown kind
 // is not held against it.
@@ -27,10 +33,10 @@ func (l Libssl) Refuses(c *x509.Certificate) string {
 		least = 112
 	}
 	if bits, known := keyBits(c.PublicKey); known && bits < least {
-		return "ee key too small"
+		return WeakKey
 	}
 	if bits, known := l.digestBits(c.SignatureAlgorithm); known && bits < least && !SelfSigned(c) {
-		return "ca md too weak"
+		return WeakDigest
 	}
 	return ""
 }

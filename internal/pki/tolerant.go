@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"strings"
 	"time"
 )
 
@@ -266,4 +267,12 @@ func SameName(a, b []byte) bool {
 	x, errA := canonicalName(a)
 	y, errB := canonicalName(b)
 	return errA == nil && errB == nil && string(x) == string(y)
+}
+
+// BelowName says that name begins with all of base, relative name by relative
+// name: a directoryName within a subtree.
+func BelowName(name, base []byte) bool {
+	n, errName := canonicalName(name)
+	b, errBase := canonicalName(base)
+	return errName == nil && errBase == nil && strings.HasPrefix(string(n), string(b))
 }

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -65,7 +64,7 @@ func (a *assessment) offered() bool { return a.verdict.Offered }
 
 // Files turns a certs directory into what mta.Judge takes.
 func Files(d certdir.Dir, acc Acceptance) mta.Files {
-	f := mta.Files{Root: acc.Root, OwnersOK: acc.OwnersOK}
+	f := mta.Files{Root: acc.Root, OwnersOK: acc.OwnersOK, Libssl: acc.Libssl}
 	above := append([]durable.Node{d.Node}, d.Parents...)
 	view := func(name string, n durable.Node) mta.View {
 		return mta.View{Path: filepath.Join(d.Path, name), Node: n, Parents: above}
@@ -136,7 +135,7 @@ func (a *assessment) facts() Facts {
 
 // issuedUnder says that c carries a signature of the CA's key.
 func issuedUnder(c, ca *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, ca.RawSubject) && c.CheckSignatureFrom(ca) == nil
+	return pki.IssuedBy(c, ca)
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -9,6 +9,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 )
 
 // reportForeign says what is known of a set that is not ours to replace.
@@ -19,6 +20,9 @@ func (a *assessment) reportForeign(p *Plan) {
 			n   durable.Node
 			err error
 		}{{KeyUnreadable, a.obs.Certs.Key.Node, a.obs.Certs.Key.Key.Err}, {CertUnreadable, a.obs.Certs.Cert.Node, a.obs.Certs.Cert.File.Err}} {
+			if a.leaf != nil && a.leaf.PublicKey == nil && e.r == CertUnreadable {
+				e.err = fmt.Errorf("%w: its public key is of a kind that Go does not know", pki.ErrUnsupported)
+			}
 			if e.err != nil {
 				p.report(Problem{Reason: e.r, Severity: Warning, Path: e.n.Path,
 					Text: "cannot be judged and is left alone: " + e.err.Error(),
@@ -41,13 +45,43 @@ func (a *assessment) reportForeign(p *Plan) {
 		p.report(Problem{Reason: WrongName, Severity: Warning, Path: certPath(a),
 			Text: "is for " + strings.Join(CertNames(a.leaf), ", ") + ", the host is " + a.name})
 	}
-	if !bothPurposes(a.leaf) {
+	switch server, client := purposes(a.leaf); {
+	case !server:
 		p.report(Problem{Reason: WrongPurpose, Severity: Warning, Path: certPath(a),
-			Text: "lacks serverAuth or clientAuth: sendmail is server and client with one certificate"})
+			Text: "is not for servers (its extendedKeyUsage lacks serverAuth): hosts that send mail to this one log verify=FAIL"})
+	case !client:
+		p.report(Problem{Reason: WrongPurpose, Severity: Notice, Path: certPath(a),
+			Text: "is for servers alone (its extendedKeyUsage has no clientAuth): hosts that get mail from this one log verify=FAIL about it as a client"})
+	}
+	a.reportStrength(p)
+	if e := a.obs.Certs.Cert; e.File.Behind != nil {
+		p.report(Problem{Reason: ChainBroken, Severity: Warning, Path: certPath(a),
+			Text: "what stands behind its first certificate cannot be read (" + e.File.Behind.Error() + "): sendmail loads the first alone, which is kept; CAs behind it get no hash link",
+			Hint: "copy the file anew from its source"})
+	}
+	if a.obs.Certs.Cert.File.Marked {
+		p.report(Problem{Reason: CertUnreadable, Severity: Notice, Path: certPath(a),
+			Text: "begins with a byte-order mark, which OpenSSL reads from release 3.0 only: kept as it is",
+			Hint: "an editor that saves UTF-8 without a byte-order mark removes it"})
 	}
 	if a.now.Before(a.leaf.NotBefore) {
 		p.report(Problem{Reason: NotYetValid, Severity: Warning, Path: certPath(a), Text: "not valid before " + day(a.leaf.NotBefore)})
 		p.lookAt(a.leaf.NotBefore, "certificate becomes valid")
+	}
+}
+
+// reportStrength says that a kept certificate is too weak for security level 2,
+// or of a digest that newer releases refuse.
+func (a *assessment) reportStrength(p *Plan) {
+	switch (pki.Libssl{Level: 2}).Refuses(a.leaf) {
+	case pki.WeakKey:
+		p.report(Problem{Reason: KeyWeak, Severity: Warning, Path: keyPath(a),
+			Text: "the key is " + string(pki.TypeOf(a.leaf.PublicKey)) + ": OpenSSL loads it at its security level 1; at level 2 (Debian's; OpenSSL's own from 3.2) it does not: sendmail would offer no STARTTLS, and peers log verify=FAIL",
+			Hint: "ask for a certificate over a stronger key"})
+	case pki.WeakDigest:
+		p.report(Problem{Reason: CertWeak, Severity: Warning, Path: certPath(a),
+			Text: "is signed with " + a.leaf.SignatureAlgorithm.String() + ", which OpenSSL 3 does not load: kept as long as an older one serves it",
+			Hint: "ask its CA for a certificate that is signed with SHA-256"})
 	}
 }
 

@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// minimumRSA is the shortest RSA key that sendmail's OpenSSL takes (security
-// level 1 and 2 of SSL_CTX_set_security_level(3)), in bits.
+// minimumRSA is the shortest RSA key of our own: OpenSSL takes it at security
+// level 2 (SSL_CTX_set_security_level(3)), in bits.
 const minimumRSA = 2048
 
 // need is one state of host.key and host.cert that asks for another
@@ -42,9 +42,14 @@ var needs = []need{
 		applies: func(a *assessment) bool { return a.keyUnusable() },
 		text:    func(a *assessment) string { return a.obs.Certs.Key.Key.Err.Error() }},
 	{reason: KeyWeak, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(a *assessment) bool { return weak(a.key) },
+		applies: func(a *assessment) bool { return a.keyTooWeak() },
 		text: func(a *assessment) string {
-			return "the key is " + string(a.obs.Certs.Key.Key.Type) + ", sendmail takes RSA keys from 2048 bits"
+			return "the key is " + string(a.obs.Certs.Key.Key.Type) + ": too weak for OpenSSL, which takes RSA keys from 2048 bits at its security level 2"
+		}},
+	{reason: CertWeak, severity: Error, broken: true, path: certPath,
+		applies: func(a *assessment) bool { return a.refusal() == pki.WeakDigest },
+		text: func(a *assessment) string {
+			return "is signed with " + a.leaf.SignatureAlgorithm.String() + ": sendmail's OpenSSL does not load it (" + pki.WeakDigest + ")"
 		}},
 	{reason: CertMissing, severity: Error, broken: true, path: certPath,
 		applies: func(a *assessment) bool { return !a.obs.Certs.Cert.Node.Exists && a.obs.Certs.Cert.Node.Err == nil },
@@ -130,22 +135,44 @@ func (a *assessment) certUnusable() bool {
 	return e.Node.IsRegular && e.Node.Err == nil && e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported)
 }
 
+// refusal is why sendmail's OpenSSL does not load the certificate, "" when it does.
+func (a *assessment) refusal() string {
+	if a.leaf == nil {
+		return ""
+	}
+	return a.obs.Accept.Libssl.Refuses(a.leaf)
+}
+
+// keyTooWeak: a key of another CA's certificate is, when OpenSSL does not load the
+// pair; of our own keys more is asked.
+func (a *assessment) keyTooWeak() bool {
+	if a.owner == Foreign && a.matches {
+		return a.refusal() == pki.WeakKey
+	}
+	return weak(a.key)
+}
+
 func weak(pub crypto.PublicKey) bool {
 	k, ok := pub.(*rsa.PublicKey)
 	return ok && k.N.BitLen() < minimumRSA
 }
 
-// bothPurposes: no extended key usage at all allows everything (RFC 5280 4.2.1.12).
+// bothPurposes says that c is for servers and for clients.
 func bothPurposes(c *x509.Certificate) bool {
+	server, client := purposes(c)
+	return server && client
+}
+
+// purposes: no extended key usage at all allows everything (RFC 5280 4.2.1.12).
+func purposes(c *x509.Certificate) (server, client bool) {
 	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 {
-		return true
+		return true, true
 	}
-	var server, client bool
 	for _, u := range c.ExtKeyUsage {
 		server = server || u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny
 		client = client || u == x509.ExtKeyUsageClientAuth || u == x509.ExtKeyUsageAny
 	}
-	return server && client
+	return server, client
 }
 
 // rotates says that a key of ours has reached the configured age. Its age is
@@ -171,19 +198,22 @@ func (a *assessment) keptForeign() bool {
 	if a.unjudged() {
 		return true
 	}
-	return a.owner == Foreign && a.matches && !weak(a.key) && !(a.wish.Force && a.wishOpen())
+	return a.owner == Foreign && a.matches && a.refusal() == "" && !(a.wish.Force && a.wishOpen())
 }
 
 // held says that somebody restored this very certificate: it stays until its renewal.
 func (a *assessment) held() bool {
 	return a.leaf != nil && a.obs.State.Hold != "" && a.obs.State.Hold == LeafID(a.leaf) &&
-		a.matches && !weak(a.key) && !a.isDue(a.leaf) && !a.wishOpen() && a.revoked == nil
+		a.matches && a.refusal() == "" && !a.isDue(a.leaf) && !a.wishOpen() && a.revoked == nil
 }
 
 // unjudged says that key or certificate are well-formed, but of a kind that
 // mailcertd cannot read: they may well work, so they are left alone.
 func (a *assessment) unjudged() bool {
 	k, c := a.obs.Certs.Key, a.obs.Certs.Cert
+	if a.leaf != nil && a.leaf.PublicKey == nil && k.Node.Exists && !a.keyUnusable() {
+		return !(a.wish.Force && a.wishOpen()) // its kind is one that OpenSSL may know
+	}
 	return errors.Is(k.Key.Err, pki.ErrUnsupported) && c.Node.Exists ||
 		errors.Is(c.File.Err, pki.ErrUnsupported) && k.Node.Exists
 }

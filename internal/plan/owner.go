@@ -56,7 +56,7 @@ func (a *assessment) ownerOf(c *x509.Certificate) Owner {
 }
 
 func selfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+	return pki.SelfSigned(c)
 }
 
 // fromStanza recognizes what rc.d/sendmail makes: CA and leaf share one DN,

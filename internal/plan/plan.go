@@ -114,6 +114,9 @@ type Account struct {
 type Acceptance struct {
 	Root     bool     // sendmail runs as root: directories are checked too
 	OwnersOK []uint32 // uids that may own the files: root, RunAsUser, TrustedUser
+	// Libssl is the OpenSSL that sendmail is linked with. Its level is the lowest
+	// that is in use: what a higher one refuses is a warning.
+	Libssl pki.Libssl
 }
 
 // Severity orders problems.

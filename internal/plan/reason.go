@@ -12,7 +12,9 @@ const (
 	KeyMissing      Reason = "key-missing"      // there is no host.key
 	KeyUnusable     Reason = "key-unusable"     // host.key is empty, truncated, DER, garbage or encrypted
 	KeyUnreadable   Reason = "key-unreadable"   // well-formed, but of a form that mailcertd cannot judge; left alone
-	KeyWeak         Reason = "key-weak"         // an RSA key below 2048 bits: sendmail's OpenSSL refuses it
+	KeyWeak         Reason = "key-weak"         // a key that OpenSSL refuses at security level 1 or 2
+	CertWeak        Reason = "cert-weak"        // a certificate signed with a digest that OpenSSL refuses at level 1 or 2
+	ChainBroken     Reason = "chain-broken"     // what stands behind the first certificate of host.cert cannot be read
 	KeyHasCert      Reason = "key-has-cert"     // our host.key has a certificate inside
 	KeyRotation     Reason = "key-rotation"     // the key is older than key.rotate_after
 	Mismatch        Reason = "mismatch"         // host.key and host.cert do not belong together

@@ -208,7 +208,7 @@ func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		}
 		_, installedBefore := a.obs.State.Ours[FileID(digest(pki.EncodeCertificate(c.Raw)))]
 		switch why {
-		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, Mismatch:
+		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, CertWeak, Mismatch:
 			// what lay there before is as good as new
 		case Asked, AskedKey, AskedForce:
 			if installedBefore || a.owner.mine() && a.issuedEarlier(c, a.leaf) || a.isDue(c) {

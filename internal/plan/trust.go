@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -28,8 +29,12 @@ func (a *assessment) trust(p *Plan, c *Change) {
 		return
 	}
 	final := e.File.Certs
-	if e.File.Err != nil {
-		final = nil
+	if e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported) {
+		final = nil // what OpenSSL loads and we cannot read is still trusted
+	}
+	if e.File.Passed > 0 {
+		p.report(Problem{Reason: TrustPassed, Severity: Warning, Path: e.Node.Path,
+			Text: fmt.Sprintf("holds %d certificate(s) that mailcertd cannot read (%v): the file is kept as it is, and they get no hash link", e.File.Passed, e.File.Err)})
 	}
 	if f := a.bundleFile(p, c); f != nil {
 		c.Files = append(c.Files, *f)
@@ -43,7 +48,7 @@ func (a *assessment) trust(p *Plan, c *Change) {
 		want[certdir.CAName] = authorities(final)
 	}
 	for _, t := range a.obs.Certs.Trust {
-		if t.File.Err == nil && len(t.File.Certs) > 0 {
+		if (t.File.Err == nil || errors.Is(t.File.Err, pki.ErrUnsupported)) && len(t.File.Certs) > 0 {
 			want[certdir.TrustDir+"/"+baseName(t.Node.Path)] = t.File.Certs
 		}
 	}
@@ -214,10 +219,11 @@ func encodeAll(certs []*x509.Certificate) []byte {
 	return b
 }
 
-// ownTrust puts our generations into a file of their own when cacert.pem is a
-// link that is left alone and lacks them.
+// ownTrust puts our generations into a file of their own when cacert.pem is left
+// alone and lacks them: a link, or a file of which not all can be read.
 func (a *assessment) ownTrust(p *Plan, c *Change, final []*x509.Certificate) *File {
-	if a.obs.Certs.CA.Node.Kind != durable.Link || c.file(certdir.CAName) != nil || a.keptForeign() || len(final) == 0 {
+	e := a.obs.Certs.CA
+	if e.Node.Kind != durable.Link && e.File.Passed == 0 || c.file(certdir.CAName) != nil || a.keptForeign() || len(final) == 0 {
 		return nil
 	}
 	want := a.trustSet()
@@ -230,8 +236,11 @@ func (a *assessment) ownTrust(p *Plan, c *Change, final []*x509.Certificate) *Fi
 			return nil
 		}
 	}
-	p.report(Problem{Reason: TrustMissing, Severity: Warning, Path: a.obs.Certs.Path + "/" + ownTrustFile, Mended: true,
-		Text: "cacert.pem is a link to " + a.obs.Certs.CA.Node.Target + ", which lacks our CA: it gets a file of its own"})
+	text := "cacert.pem is a link to " + e.Node.Target + ", which lacks our CA: it gets a file of its own"
+	if e.Node.Kind != durable.Link {
+		text = "cacert.pem holds what mailcertd cannot read and lacks our CA: it gets a file of its own"
+	}
+	p.report(Problem{Reason: TrustMissing, Severity: Warning, Path: a.obs.Certs.Path + "/" + ownTrustFile, Mended: true, Text: text})
 	return &File{Name: ownTrustFile, Mode: publicMode, Data: data, Reason: TrustMissing}
 }
 
