@@ -8,6 +8,7 @@ import (
 	"mailcertd/internal/config"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/keeper"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
@@ -71,7 +72,7 @@ func issuedByKnown(cfg config.Config, r keeper.Result, c *x509.Certificate) bool
 		}
 	}
 	for _, g := range known {
-		if g != nil && c.CheckSignatureFrom(g) == nil {
+		if g != nil && pki.IssuedBy(c, g) {
 			return true
 		}
 	}

@@ -164,7 +164,7 @@ serves it.`,
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			k := a.keeper(cfg, a.quiet())
-			in := keeper.Incoming{Data: data, Force: force, DryRun: a.dryRun}
+			in := keeper.Incoming{Data: data, Path: args[0], Force: force, DryRun: a.dryRun}
 			in.Passphrase = func(opens func([]byte) error) ([]byte, error) {
 				return a.askUntil("Passphrase of the key in "+args[0], opens)
 			}

@@ -378,7 +378,7 @@ func (o *Observed) issuer(dir string, m *Memory) func(*big.Int) int {
 		}
 		v := signedElse
 		for _, g := range gens {
-			if g.Cert != nil && cs[0].CheckSignatureFrom(g.Cert) == nil {
+			if g.Cert != nil && pki.IssuedBy(cs[0], g.Cert) {
 				v = g.N
 				break
 			}

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"mailcertd/internal/pki"
 )
 
 // Bounds of messages, in bytes and entries.
@@ -233,7 +235,7 @@ func (r *Reply) parts(body []byte) (n int, err error) {
 
 // SelfSigned says that a CA certificate carries a signature of its own key.
 func SelfSigned(c *x509.Certificate) bool {
-	return bytes.Equal(c.RawIssuer, c.RawSubject) && c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+	return pki.SelfSigned(c)
 }
 
 type header struct{ key, value string }

@@ -153,7 +153,7 @@ func (q question) fits(r issuer.Reply) error {
 		return nil
 	case !pki.SamePublicKey(q.key, r.Leaf.PublicKey):
 		return fmt.Errorf("%w: its certificate is for another key", issuer.ErrMessage)
-	case !slices.ContainsFunc(r.CAs, func(c *x509.Certificate) bool { return r.Leaf.CheckSignatureFrom(c) == nil }):
+	case !slices.ContainsFunc(r.CAs, func(c *x509.Certificate) bool { return pki.IssuedBy(r.Leaf, c) }):
 		return fmt.Errorf("%w: its certificate is not of the CA that came with it", issuer.ErrMessage)
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,7 +16,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/issuer"
+	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -81,6 +80,7 @@ func (k *Keeper) stageKey(ctx context.Context) error {
 // Incoming is a file that somebody wants installed.
 type Incoming struct {
 	Data []byte
+	Path string // what it is called, for messages; "" when that is not known
 	// Passphrase asks for the passphrase of an encrypted key; nil: there is nobody
 	// to ask.
 	Passphrase func(opens func([]byte) error) ([]byte, error)
@@ -92,6 +92,7 @@ type Incoming struct {
 type parcel struct {
 	key    crypto.Signer // nil: it has none
 	keyPEM []byte
+	der    bool              // the file was a certificate in DER
 	leaf   *x509.Certificate // nil: CA certificates alone
 	middle []*x509.Certificate
 	roots  []*x509.Certificate
@@ -101,6 +102,9 @@ type parcel struct {
 func unpack(in Incoming) (parcel, error) {
 	var p parcel
 	certs := pki.CertFile{}
+	if pem := pki.CertificateFromDER(in.Data); pem != nil {
+		in.Data, p.der = pem, true
+	}
 	if bytes.Contains(in.Data, []byte("CERTIFICATE-----")) {
 		certs = pki.ReadCertFile(in.Data)
 		if certs.Err != nil {
@@ -133,12 +137,21 @@ func unpack(in Incoming) (parcel, error) {
 		}
 	}
 	if p.key == nil && len(certs.Certs) == 0 {
-		if b, _ := pem.Decode(in.Data); b != nil && strings.Contains(b.Type, "REQUEST") {
-			return p, errors.New("is a certificate request: `mailcertd sign` on the host of the CA makes a certificate of it")
-		}
-		return p, pki.ErrGarbage
+		return p, notTaken(in)
 	}
 	return p, p.sort(certs.Certs)
+}
+
+// notTaken names the form of a file of which nothing can be installed.
+func notTaken(in Incoming) error {
+	switch form := pki.FormOf(in.Data, in.Path); {
+	case form.Name == "":
+		return pki.ErrGarbage
+	case form.Command == "":
+		return fmt.Errorf("is %s; want certificate and key in PEM", form.Name)
+	default:
+		return fmt.Errorf("is %s; want certificate and key in PEM: %s", form.Name, form.Command)
+	}
 }
 
 // sort tells the host's certificate from those of CAs.
@@ -147,11 +160,11 @@ func (p *parcel) sort(certs []*x509.Certificate) error {
 	for _, c := range certs {
 		mine := p.key != nil && pki.SamePublicKey(c.PublicKey, p.key.Public())
 		switch {
-		case mine || !c.IsCA && !issuer.SelfSigned(c):
+		case mine || !c.IsCA && !pki.SelfSigned(c):
 			if !slices.ContainsFunc(leaves, c.Equal) {
 				leaves = append(leaves, c)
 			}
-		case issuer.SelfSigned(c):
+		case pki.SelfSigned(c):
 			p.roots = append(p.roots, c)
 		default:
 			p.middle = append(p.middle, c)
@@ -200,30 +213,45 @@ func (p parcel) check(obs plan.Observed, name string, now time.Time) (wrong []er
 	if g := obs.CA.Current.Cert; g != nil {
 		known = append(known, g)
 	}
-	signer := func(c *x509.Certificate) *x509.Certificate {
-		for _, k := range known {
-			if bytes.Equal(c.RawIssuer, k.RawSubject) && c.CheckSignatureFrom(k) == nil {
-				return k
-			}
-		}
-		return nil
-	}
-	if issuer.SelfSigned(c) {
+	if pki.SelfSigned(c) {
 		notes = append(notes, "the certificate is self-signed: other hosts will log verify=FAIL")
 		return wrong, notes
 	}
-	at := signer(c)
-	if at == nil {
+	if !slices.ContainsFunc(known, func(k *x509.Certificate) bool { return pki.IssuedBy(c, k) }) {
 		wrong = append(wrong, fmt.Errorf("was issued by %q, which is neither in the file nor known here: add the chain", c.Issuer))
 		return wrong, notes
 	}
-	for depth := 0; at != nil && !issuer.SelfSigned(at) && depth < 10; depth++ {
-		if now.After(at.NotAfter) {
-			wrong = append(wrong, fmt.Errorf("its issuer %q expired on %s", at.Subject, at.NotAfter.UTC().Format("2006-01-02")))
-		}
-		at = signer(at)
+	if ended := endedAbove(c, known, now, 0); ended != nil {
+		wrong = append(wrong, fmt.Errorf("its issuer %q expired on %s", ended.Subject, ended.NotAfter.UTC().Format("2006-01-02")))
+	} else if why := mta.Objection(slices.Concat([]*x509.Certificate{c}, p.middle), known, now); why != "" {
+		wrong = append(wrong, fmt.Errorf("does not verify with the CA certificates that are known here: OpenSSL says %q", why))
 	}
 	return wrong, notes
+}
+
+// endedAbove is an issuer that has expired, where every way up from c leads
+// through one; nil when there is a way without.
+func endedAbove(c *x509.Certificate, known []*x509.Certificate, now time.Time, depth int) *x509.Certificate {
+	if depth > 10 || pki.SelfSigned(c) {
+		return nil
+	}
+	var ended *x509.Certificate
+	for _, k := range known {
+		if bytes.Equal(k.Raw, c.Raw) || !pki.IssuedBy(c, k) {
+			continue
+		}
+		above := k
+		if !now.After(k.NotAfter) {
+			above = endedAbove(k, known, now, depth+1)
+		}
+		if above == nil {
+			return nil
+		}
+		if ended == nil {
+			ended = above
+		}
+	}
+	return ended
 }
 
 // InstallFile installs a certificate that a person carried here, with its key
@@ -241,6 +269,9 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	}
 	obs := k.observe(ctx)
 	notes, err := k.installParcel(ctx, obs, p, in)
+	if p.der {
+		notes = append([]string{"the file holds a certificate in DER: it is taken as if it were PEM"}, notes...)
+	}
 	lock.Unlock()
 	if err != nil || in.DryRun {
 		return Result{Observed: obs}, notes, err

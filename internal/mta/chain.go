@@ -53,6 +53,17 @@ func VerifyChain(shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now t
 	return buildChain(shown, store, now).fault(usage, now)
 }
 
+// Objection is what VerifyChain says against a server's chain, besides dates, a missing root and the purposes of the leaf, which are
+// told otherwise; "" for nothing.
+func Objection(shown, store []*x509.Certificate, now time.Time) string {
+	why := VerifyChain(shown, store, x509.ExtKeyUsageServerAuth, now)
+	switch why {
+	case noIssuer, noLocalIssuer, hasExpired, notYetValid, badPurpose:
+		return ""
+	}
+	return why
+}
+
 // chain is leaf first. The first untrusted certificates came from the peer.
 type chain struct {
 	certs     []*x509.Certificate

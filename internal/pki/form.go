@@ -1,0 +1,150 @@
+package pki
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"path/filepath"
+	"strings"
+)
+
+// Form is what a file is that holds neither certificate nor key in PEM.
+type Form struct {
+	Name string // for people: PKCS#7 in DER; "" when it is unknown
+	// Command turns it into PEM, or says what to do; "" when nothing does.
+	Command string
+}
+
+var (
+	oidData       = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+	oidSignedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
+)
+
+// FormOf recognizes the forms in which sellers and other programs hand out keys
+// and certificates. path is only named in the command.
+func FormOf(data []byte, path string) Form {
+	if path == "" {
+		path = "FILE"
+	}
+	out := strings.TrimSuffix(path, filepath.Ext(path)) + ".pem"
+	if out == path {
+		out = path + ".pem"
+	}
+	in, out := quoted(path), quoted(out)
+	pkcs7 := func(name, inform string) Form {
+		return Form{name, "openssl pkcs7 " + inform + "-print_certs -in " + in + " -out " + out}
+	}
+	switch label := firstLabel(data); {
+	case label == "PKCS7" || label == "PKCS #7 SIGNED DATA" || label == "CMS":
+		return pkcs7("PKCS#7 in PEM", "")
+	case label == "PKCS12":
+		return Form{"PKCS#12 in PEM", "openssl pkcs12 -in " + in + " -out " + out + " -nodes"}
+	case strings.HasSuffix(label, "CERTIFICATE REQUEST"):
+		return Form{"a certificate request", "`mailcertd sign` on the host of the CA makes a certificate of it"}
+	case label == "PUBLIC KEY" || label == "RSA PUBLIC KEY":
+		return Form{"a public key", "the certificate and the private key are needed"}
+	case label == "OPENSSH PRIVATE KEY":
+		return Form{"a key of OpenSSH", "ssh-keygen -p -m PEM -f " + in + " turns a copy of it into PEM; a key made for mail is better"}
+	case label == "X509 CRL":
+		return Form{"a revocation list (CRL)", "the certificate is needed"}
+	}
+	switch {
+	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}), bytes.HasPrefix(data, []byte{0xce, 0xce, 0xce, 0xce}):
+		return Form{"a Java keystore (JKS)", "keytool -importkeystore -srckeystore " + in + " -destkeystore " + out + ".p12 -deststoretype pkcs12 makes PKCS#12 of it"}
+	case bytes.HasPrefix(data, []byte("PuTTY-User-Key-File")):
+		return Form{"a key of PuTTY", "the key of the certificate is needed"}
+	case bytes.HasPrefix(data, []byte("ssh-")), bytes.HasPrefix(data, []byte("ecdsa-sha2-")):
+		return Form{"a public key of OpenSSH", "the certificate and the private key are needed"}
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+		return Form{"text in UTF-16", "iconv -f UTF-16 -t UTF-8 " + in + " > " + out}
+	}
+	if len(data) == 0 || data[0] != 0x30 {
+		return Form{}
+	}
+	return derForm(data, pkcs7, in, out)
+}
+
+func derForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) Form {
+	var whole asn1.RawValue
+	if _, err := asn1.Unmarshal(data, &whole); err != nil {
+		if len(data) > 1 && data[1] == 0x80 { // BER, as some make PKCS#7 and PKCS#12
+			if bytes.Contains(data[:min(len(data), 32)], []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02}) {
+				return pkcs7("PKCS#7 in DER", "-inform der ")
+			}
+			return Form{"PKCS#12", "openssl pkcs12 -in " + in + " -out " + out + " -nodes"}
+		}
+		return Form{}
+	}
+	var oid asn1.ObjectIdentifier
+	if _, err := asn1.Unmarshal(whole.Bytes, &oid); err == nil && oid.Equal(oidSignedData) {
+		return pkcs7("PKCS#7 in DER", "-inform der ")
+	}
+	var version int
+	var inner asn1.RawValue
+	if rest, err := asn1.Unmarshal(whole.Bytes, &version); err == nil {
+		if _, err := asn1.Unmarshal(rest, &inner); err == nil && version == 3 {
+			if _, err := asn1.Unmarshal(inner.Bytes, &oid); err == nil && (oid.Equal(oidData) || oid.Equal(oidSignedData)) {
+				return Form{"PKCS#12", "openssl pkcs12 -in " + in + " -out " + out + " -nodes"}
+			}
+		}
+	}
+	key := "openssl pkey -inform der -in " + in + " -out " + out
+	if _, err := x509.ParseCertificate(data); err == nil {
+		return Form{"a certificate in DER", "openssl x509 -inform der -in " + in + " -out " + out}
+	}
+	if _, err := x509.ParseCertificateRequest(data); err == nil {
+		return Form{"a certificate request in DER", "`mailcertd sign` on the host of the CA makes a certificate of it"}
+	}
+	if _, err := x509.ParseRevocationList(data); err == nil {
+		return Form{"a revocation list (CRL) in DER", "the certificate is needed"}
+	}
+	if _, err := x509.ParsePKIXPublicKey(data); err == nil {
+		return Form{"a public key in DER", "the certificate and the private key are needed"}
+	}
+	var e encryptedKey
+	if exactly(data, &e) == nil {
+		return Form{"an encrypted private key in DER", key}
+	}
+	_, errRSA := x509.ParsePKCS1PrivateKey(data)
+	_, errEC := x509.ParseECPrivateKey(data)
+	if _, err := x509.ParsePKCS8PrivateKey(data); err == nil || errRSA == nil || errEC == nil || version == 0 && isPKCS8(data) && len(inner.Bytes) > 0 {
+		return Form{"a private key in DER", key}
+	}
+	return Form{"DER of an unknown kind", ""}
+}
+
+// firstLabel is that of the first whole block; "" when there is none.
+func firstLabel(data []byte) string {
+	for pos := 0; ; {
+		b, next, err := nextBlock(data, pos)
+		if errors.Is(err, errNoStart) || err == nil {
+			return b.label
+		}
+		pos = next
+	}
+}
+
+// CertificateFromDER is the PEM form of a file that holds one certificate in DER;
+// nil when it is something else.
+func CertificateFromDER(data []byte) []byte {
+	var v asn1.RawValue
+	if rest, err := asn1.Unmarshal(data, &v); err != nil || len(bytes.TrimSpace(rest)) > 0 {
+		return nil
+	}
+	if _, err := ParseCertificate(v.FullBytes); err != nil {
+		return nil
+	}
+	return EncodeCertificate(v.FullBytes)
+}
+
+// quoted is a word for the shell.
+func quoted(word string) string {
+	safe := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@", r)
+	}
+	if strings.IndexFunc(word, func(r rune) bool { return !safe(r) }) < 0 {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
