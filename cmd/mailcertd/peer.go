@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
@@ -36,7 +37,7 @@ func (a *app) peer(ctx context.Context, target string) error {
 		return err
 	}
 	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
-	certs := r.Observed.Certs
+	certs, byCF := clientFiles(r.Observed, cfg.Root)
 	o := mta.PeerOptions{Host: host, Port: port, HELO: or(r.Plan.Facts.Name, "localhost"), Trusted: certs.Trusted(), Now: time.Now()}
 	if cs := certs.Cert.File.Certs; len(cs) > 0 {
 		o.Leaf = cs[0]
@@ -67,7 +68,7 @@ func (a *app) peer(ctx context.Context, target string) error {
 		found.OwnTrouble = trouble
 	}
 	rep := describePeer(found, o)
-	rep.TrustUsed = r.Plan.Facts.NamesOurs
+	rep.TrustUsed, rep.ByCF = r.Plan.Facts.NamesOurs, byCF
 	if a.json {
 		if err := a.printJSON(rep); err != nil {
 			return err
@@ -83,6 +84,26 @@ func (a *app) peer(ctx context.Context, target string) error {
 		return errTodo
 	}
 	return nil
+}
+
+// clientFiles are the files that sendmail's client reads: those that sendmail.cf
+// names, byCF then. They are the ones kept here without a sendmail.cf, and below
+// --root, where its paths are another system's unless they name these.
+func clientFiles(o plan.Observed, root string) (d certdir.Dir, byCF bool) {
+	cf := o.CF
+	if o.RunningCF != nil {
+		cf = *o.RunningCF
+	}
+	if cf.Missing || cf.Node.Err != nil || root != "" && !plan.NamesOurs(cf, o.Certs) {
+		return o.Certs, false
+	}
+	first := func(names []string) string {
+		if len(names) == 0 {
+			return ""
+		}
+		return names[0]
+	}
+	return certdir.Elsewhere(cf.CACert, cf.CACertPath, first(cf.ClientCert), first(cf.ClientKey)), true
 }
 
 // hostPort reads HOST, HOST:PORT, an IPv6 address, or [ADDRESS]:PORT. The port
@@ -123,6 +144,7 @@ type peerReport struct {
 	Refused     string     `json:"refused,omitempty"`
 	Own         ownReport  `json:"own"`
 	TrustUsed   bool       `json:"sendmail_names_these_files"` // sendmail.cf does
+	ByCF        bool       `json:"-"`                          // judged by the files that sendmail.cf names
 }
 
 // peerCert is the peer's leaf.

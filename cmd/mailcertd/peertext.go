@@ -43,7 +43,10 @@ func peerPage(r peerReport, p *page) {
 		p.inked(yellow, noInk, "notice", "it does not name this host: %s; sendmail's verify= does not ask for that", r.NameError)
 	}
 	ownRows(r, p)
-	if !r.TrustUsed {
+	switch {
+	case !r.TrustUsed && r.ByCF:
+		p.inked(yellow, noInk, "notice", "sendmail.cf does not name the files kept here: judged by those that it names")
+	case !r.TrustUsed:
 		p.inked(yellow, noInk, "notice", "sendmail.cf does not name the files here: sendmail itself may judge by others")
 	}
 }
