@@ -111,11 +111,10 @@ func issuer(c *x509.Certificate, candidates, used []*x509.Certificate, now time.
 	return best
 }
 
-// issued is X509_check_issued(3): names, key identifiers, usage, and a key that
-// can make such a signature.
+// issued says that i may be the issuer of c, as OpenSSL 3 looks for one: by names,
+// key identifiers, and a key that can make such a signature.
 func issued(i, c *x509.Certificate) bool {
-	return pki.SameName(i.RawSubject, c.RawIssuer) && pki.NamedBy(c, i) && canSign(i, c) &&
-		(i.KeyUsage == 0 || i.KeyUsage&x509.KeyUsageCertSign != 0 || i.Equal(c))
+	return pki.SameName(i.RawSubject, c.RawIssuer) && pki.NamedBy(c, i) && canSign(i, c)
 }
 
 // canSign: an RSA key makes no ECDSA signature.

@@ -12,6 +12,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Why a key or certificate file cannot be used. Test with errors.Is.
@@ -65,30 +66,32 @@ func readKey(data []byte) (f KeyFile, key crypto.Signer) {
 		return f, nil
 	}
 	f.Err = formless(data)
-	var broken error // a block before the key
-	cut := false     // and that was a key: it is the first
+	broken, behind := false, false // a broken block before the key; a good key behind one that is not
 	for pos := 0; ; {
 		b, next, err := nextBlock(data, pos)
 		pos = next
 		switch {
 		case errors.Is(err, errNoStart):
-			if broken != nil && key != nil { // OpenSSL 3 passes over it, earlier ones do not
-				f.Err, key = fmt.Errorf("%w: a broken block stands before the key, and not every OpenSSL passes over it", ErrUnsupported), nil
-			} else if cut || broken != nil && f.Keys == 0 {
+			switch {
+			case broken && f.Keys == 0:
 				f.Err = ErrTruncated
+			case broken && f.Err == nil, f.Err != nil && behind && !f.Encrypted:
+				// OpenSSL 3 looks for a key that it can read, earlier ones take the first.
+				f.Err, key = fmt.Errorf("%w: a broken block stands before the key, and not every OpenSSL passes over it", ErrUnsupported), nil
 			}
 			return f, key
+		case err != nil && f.Keys == 0:
+			broken = true
 		case err != nil:
-			if f.Keys == 0 {
-				broken = err
-				cut = cut || isKeyBlock(b.label)
-			}
 		case isCertBlock(b.label):
 			f.Certs++
 		case isKeyBlock(b.label):
-			if f.Keys++; f.Keys == 1 && !cut {
+			signer, err := parseKeyBlock(b)
+			if f.Keys++; f.Keys == 1 {
 				f.Form, f.Encrypted = keyForm(b)
-				key, f.Err = parseKeyBlock(b)
+				key, f.Err = signer, err
+			} else {
+				behind = behind || err == nil
 			}
 		}
 	}
@@ -195,8 +198,14 @@ func (f *CertFile) rest(data []byte, pos int) {
 		case err != nil:
 			f.Err = ErrTruncated
 			return
+		case strings.HasSuffix(b.label, "PRIVATE KEY") && b.headerFault() != nil:
+			f.Err = fmt.Errorf("%w: a header or a blank line stands within a block", ErrGarbage)
+			return
 		case isKeyBlock(b.label) && !b.encrypted() && b.label != "ENCRYPTED PRIVATE KEY":
-			if _, err := parseKeyBlock(b); err != nil && !errors.Is(err, ErrUnsupported) {
+			switch _, err := parseKeyBlock(b); {
+			case errors.Is(err, ErrUnsupported) && f.Err == nil:
+				f.Err = fmt.Errorf("a private key in it %w", err)
+			case err != nil && !errors.Is(err, ErrUnsupported):
 				f.Err = fmt.Errorf("%w: a private key in it cannot be parsed", ErrGarbage)
 				return
 			}
@@ -228,6 +237,12 @@ func parseCertBlock(b block) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("%w: a header or a blank line stands within a block", ErrGarbage)
 	}
 	c, err := ParseCertificate(b.der)
+	if err == nil && b.label == "TRUSTED CERTIFICATE" && len(b.der) > len(c.Raw) {
+		var aux []asn1.RawValue // X509_CERT_AUX
+		if _, err := asn1.Unmarshal(b.der[len(c.Raw):], &aux); err != nil {
+			return nil, fmt.Errorf("%w: its auxiliary data cannot be parsed", ErrGarbage)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s", why(b.der), err)
 	}
@@ -342,6 +357,9 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 	case *rsa.PrivateKey:
 		return k, nil
 	case *ecdsa.PrivateKey:
+		if err := ownPoint(b, k); err != nil {
+			return nil, fmt.Errorf("%w: the public part of its %s block is not that of the private part", err, b.label)
+		}
 		return k, nil
 	case ed25519.PrivateKey:
 		return k, nil
@@ -349,6 +367,52 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 		return nil, errSignsNothing
 	}
 	return nil, ErrUnsupported
+}
+
+// ownPoint says what OpenSSL has against the form of an EC key (RFC 5915) that
+// crypto/x509 takes: it computes the public part anew and passes over what stands
+// behind it, OpenSSL takes the one in the file, where there is one.
+func ownPoint(b block, k *ecdsa.PrivateKey) error {
+	der := b.der
+	var outer struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+		Key       []byte
+	}
+	if _, err := asn1.Unmarshal(der, &outer); err == nil {
+		der = outer.Key
+	}
+	var parts []asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &parts); err != nil {
+		return ErrGarbage
+	}
+	want := 0 // the next context tag
+	for i, p := range parts {
+		switch {
+		case i < 2:
+			continue
+		case p.Class != asn1.ClassContextSpecific || p.Tag < want || p.Tag > 1:
+			return ErrGarbage
+		}
+		want = p.Tag + 1
+		var point asn1.BitString
+		if p.Tag == 0 {
+			continue
+		} else if _, err := asn1.Unmarshal(p.Bytes, &point); err != nil {
+			return ErrGarbage
+		}
+		if len(point.Bytes) == 0 || point.Bytes[0] != 4 { // compressed
+			return nil
+		}
+		pub, err := ecdsa.ParseUncompressedPublicKey(k.Curve, point.Bytes)
+		switch {
+		case err != nil:
+			return ErrGarbage
+		case !pub.Equal(&k.PublicKey):
+			return ErrUnsupported
+		}
+	}
+	return nil
 }
 
 // isPKCS8 says that the outer form is that of PrivateKeyInfo (RFC 5958).

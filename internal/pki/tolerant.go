@@ -76,6 +76,13 @@ func tolerate(der []byte) (*x509.Certificate, bool) {
 	if _, err := rdns(t.Subject.FullBytes); err != nil {
 		return nil, false
 	}
+	var spki struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Key       asn1.BitString
+	}
+	if rest, err := asn1.Unmarshal(t.SPKI.FullBytes, &spki); err != nil || len(rest) > 0 {
+		return nil, false
+	}
 	c := &x509.Certificate{Raw: der, RawTBSCertificate: t.Raw, RawSubject: t.Subject.FullBytes, RawIssuer: t.Issuer.FullBytes,
 		RawSubjectPublicKeyInfo: t.SPKI.FullBytes, Version: t.Version + 1, SerialNumber: t.Serial, Signature: r.Signature.RightAlign()}
 	fillName(t.Subject.FullBytes, &c.Subject)
@@ -89,6 +96,11 @@ func tolerate(der []byte) (*x509.Certificate, bool) {
 		return nil, false
 	} else if rest, err = asn1.Unmarshal(rest, &end); err != nil || len(rest) > 0 {
 		return nil, false
+	}
+	for _, v := range []asn1.RawValue{begin, end} {
+		if v.Class != asn1.ClassUniversal || v.Tag != asn1.TagUTCTime && v.Tag != asn1.TagGeneralizedTime {
+			return nil, false
+		}
 	}
 	c.NotBefore, c.NotAfter = instant(begin), instant(end)
 	for _, raw := range t.Extensions {

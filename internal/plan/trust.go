@@ -223,7 +223,7 @@ func encodeAll(certs []*x509.Certificate) []byte {
 // alone and lacks them: a link, or a file of which not all can be read.
 func (a *assessment) ownTrust(p *Plan, c *Change, final []*x509.Certificate) *File {
 	e := a.obs.Certs.CA
-	if e.Node.Kind != durable.Link && e.File.Passed == 0 || c.file(certdir.CAName) != nil || a.keptForeign() || len(final) == 0 {
+	if e.Node.Kind != durable.Link && !errors.Is(e.File.Err, pki.ErrUnsupported) || c.file(certdir.CAName) != nil || a.keptForeign() || len(final) == 0 {
 		return nil
 	}
 	want := a.trustSet()

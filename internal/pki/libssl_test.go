@@ -1,0 +1,270 @@
+package pki
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	mrand "math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// libssl asks the system's own libssl many questions at once; the answers are
+// "ok", or the call that failed and why. See judge.c.
+func libssl(t *testing.T, questions []string) []string {
+	t.Helper()
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("there is no C compiler")
+	}
+	judge := filepath.Join(t.TempDir(), "judge")
+	if out, err := exec.Command(cc, "-o", judge, "../../test/libssl/judge.c", "-ldl").CombinedOutput(); err != nil {
+		t.Fatalf("cc: %v\n%s", err, out)
+	}
+	cmd := exec.Command(judge)
+	cmd.Stdin = strings.NewReader(strings.Join(questions, "\n") + "\n")
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.ExitCode() == 2 {
+		t.Skipf("no OpenSSL 3 here: %s", exit.Stderr)
+	}
+	answers := strings.Split(strings.TrimSpace(string(out)), "\n")
+	if err != nil || len(answers) != len(questions) {
+		t.Fatalf("%d answers to %d questions: %v", len(answers), len(questions), err)
+	}
+	return answers
+}
+
+// host is a key and a certificate for it that another key has signed.
+func host(t *testing.T, kt KeyType, alg x509.SignatureAlgorithm) (cert, key []byte) {
+	t.Helper()
+	signer, err := GenerateKey(kt, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ca crypto.Signer = signer
+	if alg != 0 {
+		if ca, err = GenerateKey(RSA2048, rand.Reader); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(4e9, 0), Subject: pkix.Name{CommonName: "mail.example.org"}, DNSNames: []string{"mail.example.org"}, SignatureAlgorithm: alg}
+	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "Seller"}}
+	der, err := x509.CreateCertificate(rand.Reader, c, issuer, signer.Public(), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = MarshalKey(signer); err != nil {
+		t.Fatal(err)
+	}
+	return EncodeCertificate(der), key
+}
+
+// mutations are what editors, mail programs, scripts and accidents do to a file.
+var mutations = []func(r *mrand.Rand, b []byte) []byte{
+	func(_ *mrand.Rand, b []byte) []byte { return append([]byte("\xef\xbb\xbf"), b...) },
+	func(_ *mrand.Rand, b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")) },
+	func(_ *mrand.Rand, b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("\r")) },
+	func(_ *mrand.Rand, b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte(" \t\n")) },
+	func(_ *mrand.Rand, b []byte) []byte { return bytes.TrimRight(b, "\n") },
+	func(_ *mrand.Rand, b []byte) []byte {
+		return append([]byte("Bag Attributes\n    friendlyName: x\n\n"), b...)
+	},
+	func(_ *mrand.Rand, b []byte) []byte { return append(bytes.Clone(b), "the end\n"...) },
+	func(_ *mrand.Rand, b []byte) []byte {
+		return append(bytes.Repeat([]byte("x"), 300), append([]byte("\n"), b...)...)
+	},
+	func(_ *mrand.Rand, b []byte) []byte {
+		return bytes.ReplaceAll(b, []byte("CERTIFICATE"), []byte("TRUSTED CERTIFICATE"))
+	},
+	func(_ *mrand.Rand, b []byte) []byte {
+		return bytes.ReplaceAll(b, []byte("CERTIFICATE"), []byte("X509 CERTIFICATE"))
+	},
+	func(_ *mrand.Rand, b []byte) []byte {
+		return bytes.ReplaceAll(b, []byte(" PRIVATE"), []byte(" EC PRIVATE"))
+	},
+	func(_ *mrand.Rand, b []byte) []byte {
+		return bytes.ReplaceAll(b, []byte(" PRIVATE"), []byte(" FOO PRIVATE"))
+	},
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "") },
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "X-Header: y\n") },
+	func(r *mrand.Rand, b []byte) []byte {
+		return insertLine(r, b, "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n")
+	},
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "-----BEGIN CERTIFICATE-----") },
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, strings.Repeat("AAAA", r.IntN(80))) },
+	func(r *mrand.Rand, b []byte) []byte { // a line is lost
+		lines := bytes.SplitAfter(b, []byte("\n"))
+		i := r.IntN(len(lines))
+		return append(bytes.Join(lines[:i], nil), bytes.Join(lines[i+1:], nil)...)
+	},
+	func(r *mrand.Rand, b []byte) []byte { return b[:r.IntN(len(b)+1)] },
+	func(r *mrand.Rand, b []byte) []byte { return b[r.IntN(len(b)):] },
+	func(r *mrand.Rand, b []byte) []byte { // a character is another
+		b = bytes.Clone(b)
+		b[r.IntN(len(b))] = "A!= \t-:\n\x00"[r.IntN(9)]
+		return b
+	},
+	func(_ *mrand.Rand, b []byte) []byte { // the body in one line
+		lines := bytes.SplitAfter(b, []byte("\n"))
+		for i := range lines {
+			if !bytes.HasPrefix(lines[i], []byte("---")) && i+1 < len(lines) && !bytes.HasPrefix(lines[i+1], []byte("---")) {
+				lines[i] = bytes.TrimRight(lines[i], "\n")
+			}
+		}
+		return bytes.Join(lines, nil)
+	},
+	func(r *mrand.Rand, b []byte) []byte { // an octet of the DER is another
+		p, rest := pem.Decode(b)
+		if p == nil || len(p.Bytes) == 0 {
+			return b
+		}
+		p.Bytes[r.IntN(min(len(p.Bytes), 400))] ^= 1 << r.IntN(8)
+		return append(pem.EncodeToMemory(p), rest...)
+	},
+	func(_ *mrand.Rand, b []byte) []byte { // something behind the DER
+		p, rest := pem.Decode(b)
+		if p == nil {
+			return b
+		}
+		p.Bytes = append(p.Bytes, 5, 0)
+		return append(pem.EncodeToMemory(p), rest...)
+	},
+}
+
+func insertLine(r *mrand.Rand, b []byte, text string) []byte {
+	lines := bytes.SplitAfter(b, []byte("\n"))
+	i := r.IntN(len(lines))
+	out := append(bytes.Join(lines[:i], nil), text+"\n"...)
+	return append(out, bytes.Join(lines[i:], nil)...)
+}
+
+// Thousands of odd files: what our reader takes libssl loads, and what it refuses
+// libssl refuses. "cannot be read here" is an answer that keeps the file; it must
+// be rare.
+func TestFilesAsLibssl(t *testing.T) {
+	certA, keyA := host(t, ECDSAP256, x509.SHA256WithRSA)
+	certB, keyB := host(t, ECDSAP384, x509.SHA256WithRSA)
+	sha1, _ := host(t, ECDSAP256, x509.SHA1WithRSA)
+	bases := [][]byte{certA, keyA, append(bytes.Clone(certA), certB...), append(bytes.Clone(keyA), certA...), append(bytes.Clone(certA), keyA...),
+		append(bytes.Clone(keyB), keyA...), sha1, append(bytes.Clone(certB), sha1...), append(append([]byte{}, openssl(t, keyB, "pkey", "-pubout")...), certA...)}
+	dir := t.TempDir()
+	r := mrand.New(mrand.NewPCG(1, 2))
+	var files [][]byte
+	var questions []string
+	for n := range 1200 {
+		data := bytes.Clone(bases[n%len(bases)])
+		for range r.IntN(3) {
+			if len(data) > 0 {
+				data = mutations[r.IntN(len(mutations))](r, data)
+			}
+		}
+		path := filepath.Join(dir, fmt.Sprint(n))
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, data)
+		questions = append(questions, "pair\t1\t"+path+"\t", "pair\t1\t\t"+path, "cas\t"+path)
+	}
+	answers := libssl(t, questions)
+	unsure, loads := 0, 0
+	for n, data := range files {
+		leaf := ReadLeafFile(data)
+		err := leaf.Err
+		if err == nil {
+			if why := (Libssl{}).Refuses(leaf.Certs[0]); why != "" {
+				err = errors.New(why)
+			}
+			if leaf.Certs[0].PublicKey == nil {
+				err = ErrUnsupported
+			}
+		}
+		for i, got := range []error{err, ReadKeyFile(data).Err, ReadCertFile(data).Err} {
+			theirs := answers[3*n+i]
+			what := []string{"certificate", "key", "CAs"}[i]
+			switch {
+			case errors.Is(got, ErrUnsupported):
+				unsure++
+			case got == nil && theirs == "ok":
+				loads++
+			case (got == nil) != (theirs == "ok"):
+				t.Errorf("file %d as a %s: we say %v, libssl %q\n%q", n, what, got, theirs, data)
+			}
+		}
+	}
+	if unsure > len(files)/5 || loads < len(files)/2 {
+		t.Errorf("%d of %d cannot be judged, %d load", unsure, 3*len(files), loads)
+	}
+	t.Logf("%d files: %d load, %d cannot be judged here", len(files), loads, unsure)
+}
+
+// Keys and digests at each security level.
+func TestStrengthAsLibssl(t *testing.T) {
+	dir := t.TempDir()
+	var questions []string
+	var wants []string
+	add := func(name string, cert, key []byte) {
+		c, k := filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
+		if os.WriteFile(c, cert, 0o600) != nil || os.WriteFile(k, key, 0o600) != nil {
+			t.Fatal("cannot write")
+		}
+		f := ReadLeafFile(cert)
+		if f.Err != nil {
+			t.Fatalf("%s: %v", name, f.Err)
+		}
+		for level := 1; level <= 2; level++ {
+			questions = append(questions, fmt.Sprintf("pair\t%d\t%s\t%s", level, c, k))
+			wants = append(wants, name+": "+Libssl{Level: level}.Refuses(f.Certs[0]))
+		}
+	}
+	for _, bits := range []int{512, 888, 904, 1000, 1024, 1960, 1984, 2040, 2048} {
+		key := openssl(t, nil, "genrsa", "-traditional", fmt.Sprint(bits))
+		add(fmt.Sprint("rsa", bits), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), key)
+	}
+	for _, kind := range [][]string{{"-algorithm", "ED448"}, {"-algorithm", "ED25519"}, {"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"},
+		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"}, {"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224"},
+		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"}, {"-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"}} {
+		key := openssl(t, nil, append([]string{"genpkey"}, kind...)...)
+		add(strings.Join(kind[1:], "-"), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), key)
+	}
+	cert, key := host(t, RSA2048, x509.SHA1WithRSA)
+	add("sha1", cert, key)
+	for i, answer := range libssl(t, questions) {
+		name, want, _ := strings.Cut(wants[i], ": ")
+		_, why, _ := strings.Cut(answer, "\t")
+		if want != why {
+			t.Errorf("%s, %s: we say %q, libssl %q", name, questions[i][:6], want, answer)
+		}
+	}
+}
+
+// What crypto/x509 does not take keeps its name, key and dates.
+func TestOddCertificates(t *testing.T) {
+	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+	for name, args := range map[string][]string{
+		"a serial below zero": {"-set_serial", "-5"},
+		"a name that is none": {"-addext", "subjectAltName=DER:30098207ffffffffffffff"},
+	} {
+		data := openssl(t, key, append([]string{"req", "-x509", "-key", "/dev/stdin", "-subj", "/O=Odd/CN=x", "-config", "/dev/null"}, args...)...)
+		f := ReadCertFile(data)
+		if f.Err != nil || len(f.Certs) != 1 {
+			t.Errorf("%s: %d, %v", name, len(f.Certs), f.Err)
+			continue
+		}
+		c := f.Certs[0]
+		want := strings.TrimSpace(string(openssl(t, data, "x509", "-noout", "-hash")))
+		if Parses(c) || HashName(c.RawSubject, 0) != want+".0" || !SamePublicKey(c.PublicKey, ReadKeyFile(key).Public) || c.NotAfter.Before(time.Now()) || !SelfSigned(c) {
+			t.Errorf("%s: parses %v, hash %s, want %s, ends %v, %q", name, Parses(c), HashName(c.RawSubject, 0), want, c.NotAfter, c.Subject)
+		}
+	}
+}
