@@ -159,7 +159,7 @@ func (ch chain) fault(usage x509.ExtKeyUsage, now time.Time) string {
 		switch {
 		case unhandled(c):
 			return badCritical
-		case n > 0 && !isCA(c):
+		case n > 0 && !isCA(c, n == last):
 			return noCA
 		case !fits(c, usage, n > 0):
 			return badPurpose
@@ -216,15 +216,16 @@ func timeFault(c *x509.Certificate, now time.Time) string {
 }
 
 // isCA follows X509_check_ca(3): a key usage must allow it; then basic
-// constraints count, or else a root of version 1, or that very key usage.
-func isCA(c *x509.Certificate) bool {
+// constraints count. The top of a chain may lack them: as a root of version 1, or
+// with that very key usage.
+func isCA(c *x509.Certificate, top bool) bool {
 	switch {
 	case c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0:
 		return false
 	case c.BasicConstraintsValid:
 		return c.IsCA
 	}
-	return c.Version == 1 && isSelfSigned(c) || c.KeyUsage != 0
+	return top && (c.Version == 1 && isSelfSigned(c) || c.KeyUsage != 0)
 }
 
 // fits follows X509_check_purpose(3) for sslserver and sslclient: an extended

@@ -199,7 +199,7 @@ func extension(c *x509.Certificate, e pkix.Extension) {
 
 // authority is an authority key identifier with all its parts (RFC 5280 4.2.1.1).
 type authority struct {
-	keyID  []byte
+	keyID  []byte // nil: none; an empty one is that of nobody
 	issuer []byte // the first directoryName, DER; nil: none
 	serial *big.Int
 }
@@ -217,7 +217,7 @@ func authorityKey(c *x509.Certificate) authority {
 		for _, p := range parts {
 			switch p.Tag {
 			case 0:
-				a.keyID = p.Bytes
+				a.keyID = append([]byte{}, p.Bytes...)
 			case 1:
 				a.issuer = directoryName(p.Bytes)
 			case 2:
@@ -263,7 +263,7 @@ func integer(contents []byte) (*big.Int, error) {
 func NamedBy(c, issuer *x509.Certificate) bool {
 	a := authorityKey(c)
 	switch {
-	case len(a.keyID) > 0 && len(issuer.SubjectKeyId) > 0 && string(a.keyID) != string(issuer.SubjectKeyId),
+	case a.keyID != nil && len(issuer.SubjectKeyId) > 0 && string(a.keyID) != string(issuer.SubjectKeyId),
 		a.serial != nil && (issuer.SerialNumber == nil || a.serial.Cmp(issuer.SerialNumber) != 0),
 		a.issuer != nil && !SameName(a.issuer, issuer.RawIssuer):
 		return false
