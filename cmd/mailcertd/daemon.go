@@ -54,14 +54,19 @@ SIGHUP reads the configuration again, SIGTERM ends.`,
 			if lock != nil {
 				defer lock.Unlock()
 			}
-			w, err := watch.New(watchOptions(cfg))
+			o := watchOptions(cfg)
+			o.Told = func(err error) {
+				if err != nil {
+					log.Warn("the kernel tells no file events: a sweep every 10 seconds finds changes until it does", "error", err.Error())
+				} else {
+					log.Info("the kernel tells file events again")
+				}
+			}
+			w, err := watch.New(o)
 			if err != nil {
 				return err
 			}
 			a.loaded = func(cfg config.Config) { w.Follow(watchOptions(cfg)) } // SIGHUP may name others
-			if p := w.Problem(); p != nil {
-				log.Warn("the kernel tells no file events: a sweep every 10 s has to do", "error", p.Error())
-			}
 			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 			// The first one, which also ends the context, drains; the second is the system's.

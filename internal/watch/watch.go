@@ -25,6 +25,13 @@ const (
 // rejoinAfter is how often a missing directory is looked for.
 const rejoinAfter = 250 * time.Millisecond
 
+// A watch that failed, as for want of descriptors or of inotify watches, is tried again after that long at first, and at
+// most.
+const (
+	retryFirst = 10 * time.Second
+	retryMost  = 10 * time.Minute
+)
+
 // clockStep is how far wall clock and monotonic clock may drift apart between
 // two sweeps. NTP slews half a millisecond a second.
 const clockStep = 5 * time.Second
@@ -46,6 +53,9 @@ type Options struct {
 	Settle time.Duration
 	// SweepOnly leaves kernel events out.
 	SweepOnly bool
+	// Told is called when kernel events fail, and with nil when they come again; nil: nobody is told. The sweep goes on
+	// in any case.
+	Told func(error)
 	// Wall is the wall clock; nil: time.Now. Waiting goes by the monotonic one.
 	Wall func() time.Time
 }
@@ -63,7 +73,12 @@ type Watcher struct {
 	fs *fsnotify.Watcher // nil: sweep only
 	// joined are the directories that are watched, by device and inode.
 	joined map[string][2]uint64
-	fail   error // why there are no kernel events
+	fail   error // why there are no kernel events, or not for every directory; under mu
+	// replaced says that a directory that was watched is another one now.
+	replaced bool
+	// retry is when a watch that failed is tried again, and delay how long the last wait was.
+	retry time.Time
+	delay time.Duration
 
 	moved chan struct{} // other directories are to be joined
 
@@ -91,10 +106,53 @@ func New(o Options) (*Watcher, error) {
 	}
 	w := &Watcher{o: o, c: make(chan Event, 1), moved: make(chan struct{}, 1), paths: o, joined: map[string][2]uint64{}}
 	if !o.SweepOnly {
-		w.fs, w.fail = fsnotify.NewWatcher()
+		w.anew()
 	}
 	w.seen = w.take()
 	return w, nil
+}
+
+// anew asks the kernel for events from the beginning, with nothing left of an earlier time: kqueue(2) watches each file
+// of a directory by a descriptor, and after the directory was removed and made again under its name those of the files
+// that are gone would stand for the new ones. A failure is tried again, see subscribe.
+func (w *Watcher) anew() {
+	if w.fs != nil {
+		_ = w.fs.Close()
+	}
+	fs, err := newWatcher()
+	if err != nil {
+		fs = nil
+		w.failed(err)
+	}
+	w.fs, w.joined, w.replaced = fs, map[string][2]uint64{}, false
+}
+
+// newWatcher is fsnotify's; a test lets it fail.
+var newWatcher = fsnotify.NewWatcher
+
+// failed notes why there are no kernel events, and when to try again; nil: there are.
+func (w *Watcher) failed(err error) {
+	w.mu.Lock()
+	before := w.fail
+	w.fail = err
+	w.mu.Unlock()
+	if w.o.Told != nil && (before == nil) != (err == nil) {
+		w.o.Told(err)
+	}
+	if err == nil {
+		w.delay = 0
+		return
+	}
+	w.delay = min(max(2*w.delay, retryFirst), retryMost)
+	w.retry = time.Now().Add(w.delay)
+}
+
+// channels are those of the present fsnotify.Watcher; nil without one.
+func (w *Watcher) channels() (<-chan fsnotify.Event, <-chan error) {
+	if w.fs == nil {
+		return nil, nil
+	}
+	return w.fs.Events, w.fs.Errors
 }
 
 // Problem is why there are no kernel events, nil when there are.
@@ -141,12 +199,11 @@ func (w *Watcher) Absorb() {
 
 // Run watches until ctx is done. It returns nil then.
 func (w *Watcher) Run(ctx context.Context) error {
-	var events <-chan fsnotify.Event
-	var errs <-chan error
-	if w.fs != nil {
-		defer w.fs.Close()
-		events, errs = w.fs.Events, w.fs.Errors
-	}
+	defer func() {
+		if w.fs != nil {
+			w.fs.Close()
+		}
+	}()
 	var rejoin <-chan time.Time
 	join := func() { // a directory that is not there yet, or was replaced
 		rejoin = nil
@@ -162,19 +219,21 @@ func (w *Watcher) Run(ctx context.Context) error {
 	var first time.Time
 	sure := false
 	for {
+		events, errs := w.channels()
 		select {
 		case <-ctx.Done():
 			return nil
 		case e, ok := <-events:
 			if !ok {
-				events = nil
+				w.replaced = true // it has ended, and is made anew at the next sweep
+				w.fs = nil
 				continue
 			}
 			if ours(filepath.Base(e.Name)) {
 				continue
 			}
-			if _, dir := w.joined[e.Name]; dir && !e.Has(fsnotify.Chmod) {
-				w.joined[e.Name] = [2]uint64{} // watch it anew, even if its inode is used again
+			if is, dir := w.joined[e.Name]; dir && is != ([2]uint64{}) && !e.Has(fsnotify.Chmod) {
+				w.replaced = true // even if its inode is used again
 			}
 			// A name that came or went is news even where it looks as before: it may
 			// have come and gone. An attribute alone must show.
@@ -187,7 +246,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 			}
 		case err, ok := <-errs:
 			if !ok {
-				errs = nil
+				w.replaced = true
+				w.fs = nil
 				continue
 			}
 			w.tell("watch failed: "+err.Error(), "") // an overflow: events were lost
@@ -218,10 +278,19 @@ func (w *Watcher) Run(ctx context.Context) error {
 // watched yet; one that was replaced is watched anew. It says whether all of
 // them are there.
 func (w *Watcher) subscribe() bool {
+	if w.o.SweepOnly {
+		return true
+	}
+	for d, is := range w.joined {
+		w.replaced = w.replaced || is != ([2]uint64{}) && identify(d) != is
+	}
+	if due := w.Problem() != nil && !time.Now().Before(w.retry); w.replaced || due {
+		w.anew()
+	}
 	if w.fs == nil {
 		return true
 	}
-	all, paths := true, w.watched()
+	all, paths, worked := true, w.watched(), true
 	dirs := slices.Concat(paths.Dirs, paths.Optional)
 	for d := range w.joined {
 		if !slices.Contains(dirs, d) {
@@ -234,7 +303,6 @@ func (w *Watcher) subscribe() bool {
 		if is == w.joined[d] && is != ([2]uint64{}) {
 			continue
 		}
-		_ = w.fs.Remove(d) // it is gone, or another one; an error says that it was not watched
 		w.joined[d] = is
 		if is == ([2]uint64{}) {
 			all = all && i >= len(paths.Dirs)
@@ -242,10 +310,14 @@ func (w *Watcher) subscribe() bool {
 		}
 		if err := w.fs.Add(d); err != nil {
 			w.joined[d] = [2]uint64{}
-			w.mu.Lock()
-			w.fail = err
-			w.mu.Unlock()
+			if worked && !time.Now().Before(w.retry) {
+				w.failed(fmt.Errorf("watch %s: %w", d, err))
+			}
+			worked = false
 		}
+	}
+	if worked && w.Problem() != nil {
+		w.failed(nil)
 	}
 	return all
 }
