@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"math/big"
@@ -274,7 +273,6 @@ func TestInstallRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, _ := pem.Decode([]byte(good.leaf.pem()))
 	gone := signed(t, now, "Seller's intermediate", true, &good.root, func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, 0, -1) })
 	late := signed(t, now, name, false, &gone, nil)
 	types := func(secret string) func(func([]byte) error) ([]byte, error) {
@@ -311,7 +309,8 @@ func TestInstallRefused(t *testing.T) {
 		{what: "two leaves", text: full + other.pem(), why: "2 certificates for hosts"},
 		{what: "the same leaf twice", text: full + good.leaf.pem()},
 		{what: "two keys", text: full + other.keyPEM(t), why: "2 private keys"},
-		{what: "DER", text: string(der.Bytes), why: pki.ErrGarbage.Error()},
+		{what: "a CA in DER", text: string(good.middle.cert.Raw), why: "no certificate for a host"},
+		{what: "PKCS#7", text: "-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n", why: "is PKCS#7 in PEM; want certificate and key in PEM: openssl pkcs7 -print_certs"},
 		{what: "request", text: string(csr), why: "mailcertd sign"},
 		{what: "empty", text: "", why: pki.ErrGarbage.Error()},
 		{what: "text", text: "hello\n", why: pki.ErrGarbage.Error()},

@@ -181,7 +181,7 @@ func (a *assessment) intermediates(final []*x509.Certificate) []*x509.Certificat
 
 // pairReadable says that host.cert and host.key are whole and belong together:
 // nobody is in the middle of copying them.
-func (a *assessment) pairReadable() bool { return a.matches }
+func (a *assessment) pairReadable() bool { return a.matches && a.obs.Certs.Cert.File.Behind == nil }
 
 // trustBlocked says that nothing can be put into trust/.
 func (a *assessment) trustBlocked(p *Plan) bool {
