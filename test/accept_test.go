@@ -57,7 +57,7 @@ var accepted = []accept{
 	{name: "key empty", damage: ": > host.key", log: `use_PrivateKey_file\(.*\) failed`},
 	{name: "key encrypted", damage: "openssl pkey -in host.key -aes256 -passout pass:x -out x; cat x > host.key; rm x", log: `use_PrivateKey_file\(.*\) failed`},
 	{name: "key of another certificate", damage: "openssl genrsa 2048 > host.key", log: `check_private_key failed`},
-	{name: "RSA 1024", damage: self + "-newkey rsa:1024", log: `use_certificate_file\(.*\) failed|too small`},
+	{name: "RSA 512", damage: self + "-newkey rsa:512", log: `use_certificate_file\(.*\) failed|too small`},
 	{name: "foreign", damage: self + "-newkey rsa:2048 && chmod 600 host.key", offered: true, keeps: true},
 	{name: "expired", damage: `openssl req -new -nodes -newkey rsa:2048 -subj /CN=mail-a.example.test -keyout host.key -out /run/x.csr && chmod 600 host.key
 		mkdir -p /run/x/newcerts; cd /run/x; : > index.txt; echo 01 > serial

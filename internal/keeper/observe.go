@@ -113,7 +113,7 @@ func (k *Keeper) program() string {
 // acceptance says who may own the files: root, and whom sendmail.cf trusts or
 // runs as. An unprivileged mailcertd serves an unprivileged sendmail.
 func (k *Keeper) acceptance(obs plan.Observed) plan.Acceptance {
-	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}}
+	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}, Libssl: libssl()}
 	if k.o.UID != 0 {
 		acc.OwnersOK = append(acc.OwnersOK, k.o.UID)
 	}

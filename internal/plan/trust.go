@@ -64,6 +64,7 @@ func (a *assessment) trust(p *Plan, c *Change) {
 		return // a link to what could not be read is not known to be stale
 	}
 	c.Links = certdir.Links(a.obs.Certs.Links, want)
+	a.reportEnds(p)
 	for _, l := range c.Links {
 		if a.toldAsCA(c, l) {
 			continue
@@ -93,6 +94,18 @@ func (a *assessment) trustUnread(p *Plan) bool {
 		return true
 	}
 	return false
+}
+
+// reportEnds tells of directories and special files under names of hash links:
+// releases of OpenSSL before 3.0.22 look no further for that hash.
+func (a *assessment) reportEnds(p *Plan) {
+	for _, l := range a.obs.Certs.Links {
+		if n := l.Node; n.Err == nil && n.Kind != durable.Link && n.Exists && !n.IsRegular {
+			p.report(Problem{Reason: InTheWay, Severity: Warning, Path: n.Path,
+				Text: "stands where OpenSSL looks for a CA, and its search may end there: CAs with a link of a higher number are not found",
+				Hint: "move it away; mailcertd does not delete it"})
+		}
+	}
 }
 
 func linkExists(have []certdir.Link, name string) bool {
