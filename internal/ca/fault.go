@@ -163,8 +163,13 @@ func (o *Observed) faults() {
 	}
 }
 
+// reason says why a file of the CA cannot be used. nil: it is fine now, and was not
+// when it was read.
 func reason(err error) string {
-	if err == fs.ErrNotExist {
+	switch {
+	case err == nil:
+		return "it was being written when it was read"
+	case errors.Is(err, fs.ErrNotExist):
 		return "it is missing"
 	}
 	return err.Error()

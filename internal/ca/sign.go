@@ -43,6 +43,16 @@ const (
 // ErrRefused says that a request is not signed, and the text why. Test with errors.Is.
 var ErrRefused = errors.New("refused")
 
+// Refusal is why something was refused: the text of an ErrRefused without its
+// first word, for who says that it is a refusal anyway.
+func Refusal(text string) string {
+	word := ErrRefused.Error() + ": "
+	for strings.HasPrefix(text, word) {
+		text = text[len(word):]
+	}
+	return text
+}
+
 // Decision is what a CA does with a request.
 type Decision struct {
 	Repeat  *x509.Certificate // the valid certificate over this key and these names: given again

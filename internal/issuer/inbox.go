@@ -32,6 +32,7 @@ const (
 	answerSuffix    = ".ans"
 	inMode          = fs.ModeSticky | 0o730
 	outMode         = 0o750
+	reachable       = 0o055 // what DIR itself must allow: the account has to get through it
 )
 
 // Times of the inbox.
@@ -75,6 +76,14 @@ func MakeBox(disk *durable.Disk, dir string, gid int) error {
 	if err := disk.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
+	switch n := durable.Look(dir); {
+	case n.Err != nil:
+		return n.Err
+	case n.IsDir && n.Mode&reachable != reachable:
+		if err := disk.Chmod(n.Resolved, n.Mode|reachable); err != nil {
+			return err
+		}
+	}
 	for _, d := range []struct {
 		name string
 		mode fs.FileMode
@@ -101,14 +110,24 @@ func MakeBox(disk *durable.Disk, dir string, gid int) error {
 // waited for or read.
 func Look(dir string, gid int, now time.Time) Box {
 	var b Box
+	box := durable.Look(dir)
+	if b.Err = box.Err; b.Err != nil {
+		b.Exists = true
+		return b
+	}
 	in, out := durable.Look(filepath.Join(dir, inName)), durable.Look(filepath.Join(dir, outName))
 	if in.Kind == durable.Missing && out.Kind == durable.Missing {
 		return b
 	}
 	b.Exists = true
 	switch {
+	case in.Err != nil || out.Err != nil:
+		b.Err = errors.Join(in.Err, out.Err)
+		return b
 	case in.Kind != durable.Directory || out.Kind != durable.Directory:
 		b.Loose = "in or out is missing or no directory"
+	case box.IsDir && box.Mode&reachable != reachable:
+		b.Loose = fmt.Sprintf("its mode is %s, want %s: enrolled hosts cannot get in", box.Mode, box.Mode|reachable)
 	case in.Mode != inMode || out.Mode != outMode:
 		b.Loose = fmt.Sprintf("modes are %s and %s, want %s and %s", in.Mode, out.Mode, inMode, fs.FileMode(outMode))
 	case gid >= 0 && (in.GID != uint32(gid) || out.GID != uint32(gid)):

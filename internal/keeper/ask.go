@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/issuer"
@@ -144,7 +145,7 @@ func (q question) put(ctx context.Context) answer {
 func (q question) fits(r issuer.Reply) error {
 	switch {
 	case r.Status == issuer.Refused:
-		return fmt.Errorf("refused: %s", r.Reason)
+		return fmt.Errorf("%w: %s", ca.ErrRefused, ca.Refusal(r.Reason)) // an older CA host says so itself
 	case r.Status == issuer.Failed:
 		return fmt.Errorf("failed: %s", r.Reason)
 	case (q.key != nil) != (r.Leaf != nil):

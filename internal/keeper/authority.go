@@ -217,8 +217,8 @@ func (c *counter) authority() ca.Observed {
 func (c *counter) reply(sub issuer.Submission) issuer.Reply {
 	k := c.k
 	refuse := func(err error) issuer.Reply {
-		k.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host", fmt.Sprintf("%.80q", sub.Name), "error", err.Error())
-		return issuer.Reply{Status: issuer.Refused, Reason: err.Error()}
+		k.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host", fmt.Sprintf("%.80q", sub.Name), "error", ca.Refusal(err.Error()))
+		return issuer.Reply{Status: issuer.Refused, Reason: ca.Refusal(err.Error())}
 	}
 	m := ca.Find(c.authority().Members, sub.Name)
 	if m == nil {

@@ -263,16 +263,20 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	if err != nil {
 		return Result{}, nil, err
 	}
-	lock, err := k.lock(ctx)
-	if err != nil {
-		return Result{}, nil, err
+	unlock := func() {}
+	if !in.DryRun { // the lock makes the certs directory, to have something to hold
+		lock, err := k.lock(ctx)
+		if err != nil {
+			return Result{}, nil, err
+		}
+		unlock = lock.Unlock
 	}
 	obs := k.observe(ctx)
 	notes, err := k.installParcel(ctx, obs, p, in)
 	if p.der {
 		notes = append([]string{"the file holds a certificate in DER: it is taken as if it were PEM"}, notes...)
 	}
-	lock.Unlock()
+	unlock()
 	if err != nil || in.DryRun {
 		return Result{Observed: obs}, notes, err
 	}

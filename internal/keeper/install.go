@@ -51,7 +51,7 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	}
 	for _, f := range files {
 		if f.Name != certdir.CertName {
-			note(st, f, now)
+			note(st, f, plan.Lying(obs.Certs), now)
 		}
 	}
 	if c.Pickup {
@@ -73,7 +73,7 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	// out is still there to be used.
 	for _, f := range files {
 		if f.Name == certdir.CertName {
-			note(st, f, now)
+			note(st, f, plan.Lying(obs.Certs), now)
 		}
 	}
 	k.log(Info, act.Text, k.describe(act, files)...)
@@ -144,7 +144,11 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 		}
 		it := durable.Item{Name: a.Name, Foreign: a.Foreign, Secret: a.Secret, Mode: n.Mode.Perm()}
 		if n.Kind == durable.Link && n.Target == "" {
-			return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", n.Err)
+			why := n.Err
+			if why == nil {
+				why = fmt.Errorf("%s: is a link that names nothing", path)
+			}
+			return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", why)
 		}
 		if n.Kind == durable.Link {
 			it.LinkTo = n.Target
@@ -281,7 +285,7 @@ func (k *Keeper) rememberBefore(before, after state.State) error {
 }
 
 // note marks the content of a file as ours. What was restored is whose it was.
-func note(st *state.State, f staged, now time.Time) {
+func note(st *state.State, f staged, installed []string, now time.Time) {
 	if f.Reason == plan.Held || f.Reason == plan.Installed || f.Reason == plan.TrustAdded {
 		return // and a CA's own file says itself whose it is
 	}
@@ -289,7 +293,7 @@ func note(st *state.State, f staged, now time.Time) {
 	if kind == "" {
 		kind = "trust"
 	}
-	st.AddOurs(hex.EncodeToString(f.sum[:]), kind, now)
+	st.AddOurs(hex.EncodeToString(f.sum[:]), kind, now, installed...)
 }
 
 func steps(files []staged, links []certdir.LinkChange) []durable.Step {

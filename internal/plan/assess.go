@@ -118,6 +118,16 @@ func SetID(d certdir.Dir) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Lying are the names, as of FileID, of what lies in the certs directory and
+// may be ours.
+func Lying(d certdir.Dir) []string {
+	var out []string
+	for _, sum := range [][32]byte{d.Cert.Digest, d.Key.Digest, d.CA.Digest, d.DH.Digest, d.CRL.Digest} {
+		out = append(out, FileID(sum))
+	}
+	return out
+}
+
 // FileID names the content of a file: its SHA-256 in hex.
 func FileID(sum [32]byte) string { return hex.EncodeToString(sum[:]) }
 

@@ -36,7 +36,7 @@ func (a *assessment) member(p *Plan) {
 	}
 	if id := FileID(a.obs.Certs.Cert.Digest); a.leaf != nil && a.issuedHere(a.leaf) {
 		if _, known := p.State.Ours[id]; !known { // it stays ours when the CA that issued it is no more
-			p.State.AddOurs(id, "cert", a.now)
+			p.State.AddOurs(id, "cert", a.now, Lying(a.obs.Certs)...)
 		}
 	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed {

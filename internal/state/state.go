@@ -222,8 +222,10 @@ func (s State) plain() State {
 
 // AddOurs remembers the content of a file that is about to be written. digest
 // is its hex SHA-256. What is known keeps its first time: a key's age counts
-// from when it was made.
-func (s *State) AddOurs(digest, kind string, now time.Time) {
+// from when it was made. Of more than can be remembered the oldest go, but none of
+// installed, the digests of what lies in the certs directory: a key that stays for
+// years is older than all its certificates.
+func (s *State) AddOurs(digest, kind string, now time.Time, installed ...string) {
 	if _, known := s.Ours[digest]; known {
 		return
 	}
@@ -234,9 +236,12 @@ func (s *State) AddOurs(digest, kind string, now time.Time) {
 	for len(s.Ours) > maxOurs {
 		oldest := ""
 		for d, o := range s.Ours {
-			if d != digest && (oldest == "" || o.At.Before(s.Ours[oldest].At) || o.At.Equal(s.Ours[oldest].At) && d < oldest) {
+			if d != digest && !slices.Contains(installed, d) && (oldest == "" || o.At.Before(s.Ours[oldest].At) || o.At.Equal(s.Ours[oldest].At) && d < oldest) {
 				oldest = d
 			}
+		}
+		if oldest == "" {
+			return
 		}
 		delete(s.Ours, oldest)
 	}
