@@ -64,6 +64,10 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	for _, name := range append(k.stillOwn(c.Remove), c.Drop...) { // after their links
 		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
 	}
+	if err := k.unchanged(obs, files); err != nil {
+		unstage()
+		return err
+	}
 	err = set.Commit(todo)
 	if err != nil && !errors.Is(err, durable.ErrCommitted) {
 		unstage()
@@ -78,6 +82,28 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	}
 	k.log(Info, act.Text, k.describe(act, files)...)
 	return err
+}
+
+// errChanged says that somebody wrote a file while it was about to be replaced. Test with errors.Is.
+var errChanged = errors.New("somebody is writing it, so nothing was changed")
+
+// unchanged looks again at what is about to be replaced: it must be what was copied and judged. A mode that was set
+// meanwhile, by this plan too, is no change of it.
+func (k *Keeper) unchanged(obs plan.Observed, files []staged) error {
+	for _, f := range files {
+		was, known := obs.Replaced(f.Name)
+		if !known {
+			continue
+		}
+		is := durable.Look(filepath.Join(k.cfg.Certs.Dir, f.Name))
+		if is.Err != nil {
+			return is.Err
+		}
+		if is.Kind != was.Kind || is.Exists != was.Exists || is.Dev != was.Dev || is.Ino != was.Ino || is.Size != was.Size || !is.Modified.Equal(was.Modified) {
+			return fmt.Errorf("%s: %w", is.Path, errChanged)
+		}
+	}
+	return nil
 }
 
 // staged is one file of a transaction with its content.

@@ -20,6 +20,7 @@ const (
 	Mismatch        Reason = "mismatch"         // host.key and host.cert do not belong together
 	Expired         Reason = "expired"          // host.cert's notAfter has passed
 	LeafRevoked     Reason = "revoked"          // its CA has revoked host.cert
+	BeingWritten    Reason = "being-written"    // a file was written less than a minute ago: somebody may be copying it
 	NotYetValid     Reason = "not-yet-valid"    // host.cert's notBefore is to come
 	WrongName       Reason = "wrong-name"       // host.cert is for other names than the configuration wants
 	WrongPurpose    Reason = "wrong-purpose"    // host.cert lacks serverAuth or clientAuth

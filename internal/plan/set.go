@@ -117,6 +117,9 @@ func (a *assessment) pair(p *Plan, c *Change) {
 		return
 	}
 	switch {
+	case first.broken && a.pairWritten(p):
+		a.unmend(p)
+		return
 	case !a.maySign(), // the clock's own problem says why
 		first.broken && a.waitsForPair(p),
 		a.name == "" && !first.broken: // as the name's does

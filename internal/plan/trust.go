@@ -144,6 +144,9 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 		reason = CAFileUnusable
 		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
 	}
+	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !a.containsAll(want)) && a.bundleWritten(p) {
+		return nil
+	}
 	if delivering {
 		return nil // its owner may bring this one too
 	}
@@ -283,6 +286,11 @@ func (a *assessment) parameters(p *Plan, c *Change) {
 			Hint: "remove the file to get an RFC 7919 group"})
 	}
 	if reason == "" {
+		return
+	}
+	if until, now := a.writtenNow(e.Node); now && reason == DHUnusable {
+		p.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text})
+		a.leaveAlone(p, until, e.Node)
 		return
 	}
 	if group == "" {

@@ -1,0 +1,97 @@
+package plan
+
+import (
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+)
+
+// rests is how long a file that a person may be writing must have been left alone before the daemon replaces it: scp
+// and a slow terminal write a certificate in pieces, and what is renamed over a half-written file loses all of it.
+const rests = time.Minute
+
+// writtenNow says that one of the files changed less than a minute ago, and until when the daemon leaves them alone. A
+// verb does not wait: nobody comes back in a minute. A change that lies in the future by more than a minute, as after
+// a step of the clock, says nothing.
+func (a *assessment) writtenNow(nodes ...durable.Node) (until time.Time, now bool) {
+	if a.wish.Once {
+		return time.Time{}, false
+	}
+	for _, n := range nodes {
+		if !n.Exists || !n.IsRegular {
+			continue
+		}
+		if age := a.now.Sub(n.Changed); age < rests && age > -rests && n.Changed.Add(rests).After(until) {
+			until, now = n.Changed.Add(rests), true
+		}
+	}
+	return until, now
+}
+
+// pairWritten says that host.key or host.cert is empty, unusable or no match of the other, and was written less than a
+// minute ago: somebody may be in the middle of copying it. A file that is missing is not waited for.
+func (a *assessment) pairWritten(p *Plan) bool {
+	var nodes []durable.Node
+	if a.keyUnusable() {
+		nodes = append(nodes, a.obs.Certs.Key.Node)
+	}
+	if a.certUnusable() {
+		nodes = append(nodes, a.obs.Certs.Cert.Node)
+	}
+	if a.leaf != nil && a.key != nil && !a.matches {
+		nodes = append(nodes, a.obs.Certs.Key.Node, a.obs.Certs.Cert.Node)
+	}
+	until, now := a.writtenNow(nodes...)
+	if now {
+		a.leaveAlone(p, until, nodes...)
+	}
+	return now
+}
+
+// leaveAlone tells that files are left as they are for now, and looks again when they have rested.
+func (a *assessment) leaveAlone(p *Plan, until time.Time, nodes ...durable.Node) {
+	p.lookAt(until, "a file that was being written has rested")
+	for _, n := range nodes {
+		for i := range p.Problems {
+			if p.Problems[i].Path == n.Path {
+				p.Problems[i].Mended = false
+			}
+		}
+		p.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
+			Text: "was written at " + n.Changed.UTC().Format("15:04:05 UTC") + ": somebody may still be copying it, so it is left alone until it has rested for a minute",
+			Hint: "finish the copy, or run `mailcertd ensure` to replace it now"})
+	}
+}
+
+// bundleWritten says that cacert.pem is somebody's and was written less than a minute ago. Also a bundle that loads may
+// be the first part of a longer one.
+func (a *assessment) bundleWritten(p *Plan) bool {
+	e := a.obs.Certs.CA
+	if a.fileIsOurs(e.Digest) {
+		return false
+	}
+	until, now := a.writtenNow(e.Node)
+	if now {
+		a.leaveAlone(p, until, e.Node)
+	}
+	return now
+}
+
+// Replaced is a file of a transaction as it was seen; false for files in trust/. It is looked at again right before
+// the commit: what was copied to the archive and judged must be what is replaced.
+func (d Observed) Replaced(name string) (durable.Node, bool) {
+	switch name {
+	case certdir.KeyName:
+		return d.Certs.Key.Node, true
+	case certdir.CertName:
+		return d.Certs.Cert.Node, true
+	case certdir.CAName:
+		return d.Certs.CA.Node, true
+	case certdir.DHName:
+		return d.Certs.DH.Node, true
+	case certdir.CRLName:
+		return d.Certs.CRL.Node, true
+	}
+	return durable.Node{}, false
+}
