@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/big"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -87,8 +88,9 @@ type Observed struct {
 	Faults   []Fault
 	Err      error // why it could not be looked at, such as a permission
 
-	serialErr error // why the serial file could not be read
-	db        *database
+	unreadNext bool  // something of next/ could not be read
+	serialErr  error // why the serial file could not be read
+	db         *database
 }
 
 // Observe reads the CA directory and changes nothing.
@@ -143,6 +145,12 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	o.faults()
 	o.unlisted(f.Serving)
 	return o
+}
+
+// Partial says that something of the CA or of one of its generations could not be
+// read: Bundle may lack a generation that lives.
+func (o Observed) Partial() bool {
+	return o.Err != nil || o.unreadNext || slices.ContainsFunc(o.Older, func(g Generation) bool { return g.Err != nil })
 }
 
 // status judges key and certificate together.
@@ -273,6 +281,7 @@ func (o *Observed) older(dir string, m *Memory) error {
 func (o *Observed) next(dir string) {
 	path := filepath.Join(dir, nextName)
 	if n := durable.Look(path); n.Err != nil {
+		o.unreadNext = true
 		o.fault(FaultNext, nextName, false, "", n.Err.Error())
 		return
 	} else if !n.IsDir {
@@ -282,6 +291,7 @@ func (o *Observed) next(dir string) {
 	g.readKey()
 	g.Cert, g.Cross = g.read(certName), g.read(crossName)
 	if g.Err != nil {
+		o.unreadNext = true
 		o.fault(FaultNext, nextName, false, "", g.Err.Error())
 		return
 	}

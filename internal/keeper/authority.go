@@ -254,6 +254,10 @@ func (c *counter) reply(sub issuer.Submission) issuer.Reply {
 		k.log(Info, "certificate for an enrolled host", "host", m.Name, "status", r.Status, "serial", serial(cert), "ends", cert.NotAfter.UTC().Format("2006-01-02"))
 	}
 	o := c.authority()
+	if o.Partial() { // the host would drop a generation that lives
+		k.log(Fail, "request failed", "reason", string(plan.InboxRequest), "host", m.Name, "error", "a generation of the CA could not be read")
+		return issuer.Reply{Status: issuer.Failed, Reason: outward(nil)}
+	}
 	r.CAs, r.Cross, r.CRLs = ca.Bundle(o, k.o.Now()), crosses(o), nil
 	for _, l := range o.CRL.Lists {
 		if l.List != nil {

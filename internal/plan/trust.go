@@ -175,6 +175,9 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 	if e.Node.Kind == durable.Link && loads {
 		return nil // somebody's link to a bundle: respected, see ownTrust
 	}
+	if reason == "" && !a.remote() && a.obs.CA.Partial() {
+		return nil // a generation that could not be read is not one that has ended
+	}
 	extra, changed := a.mergeBundle(want)
 	if reason == "" && !changed {
 		return nil
