@@ -92,7 +92,7 @@ func Identify(ctx context.Context, o IdentifyOptions) Identity {
 		o.MailerConf = mailerConfs()
 	}
 	id := Identity{PidFile: o.PidFile, CF: o.DefaultCF, opts: o}
-	n := durable.Read(o.PidFile, maxPidFile)
+	n := readPidFile(ctx, o.PidFile)
 	if n.Err != nil {
 		return id.is(BadPidFile, "cannot be read: "+n.Err.Error(), "run as root, or set sendmail.pid_file in mailcertd.yaml")
 	}
@@ -122,6 +122,25 @@ func Identify(ctx context.Context, o IdentifyOptions) Identity {
 		id.Instance.Started = n.Modified
 	}
 	return id.judge(ctx, p)
+}
+
+// pidFileWaits are the pauses before an empty pid file is read again: sendmail opens its pid file anew and writes it a
+// moment later, at each start.
+var pidFileWaits = []time.Duration{20 * time.Millisecond, 80 * time.Millisecond, 400 * time.Millisecond}
+
+func readPidFile(ctx context.Context, path string) durable.Node {
+	n := durable.Read(path, maxPidFile)
+	for _, d := range pidFileWaits {
+		if n.Err != nil || !n.Exists || n.Size > 0 || ctx.Err() != nil {
+			break
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(d):
+		}
+		n = durable.Read(path, maxPidFile)
+	}
+	return n
 }
 
 func (id Identity) is(s Status, detail, hint string) Identity {
