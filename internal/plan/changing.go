@@ -58,9 +58,10 @@ func (a *assessment) leaveAlone(p *Plan, until time.Time, nodes ...durable.Node)
 				p.Problems[i].Mended = false
 			}
 		}
+		// The text has no time in it: the log tells a text once, and a copy may be written to every moment.
 		p.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
-			Text: "was written at " + n.Changed.UTC().Format("15:04:05 UTC") + ": somebody may still be copying it, so it is left alone until it has rested for a minute",
-			Hint: "finish the copy, or run `mailcertd ensure` to replace it now"})
+			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until it has rested for a minute",
+			Hint: "that is until " + n.Changed.Add(rests).UTC().Format("15:04:05 UTC") + " by now; finish the copy, or run `mailcertd ensure` to replace it now"})
 	}
 }
 

@@ -245,6 +245,8 @@ type Change struct {
 	Extra bool
 	// Pickup is false when sendmail reads nothing of it at start (links alone).
 	Pickup bool
+
+	bundleRests bool // cacert.pem is being written: no link is judged by what it holds now
 }
 
 // Archived is a file that is replaced or removed and is copied first.

@@ -60,8 +60,8 @@ func (a *assessment) trust(p *Plan, c *Change) {
 		return // links to a certificate that does not exist yet: the next look makes them
 	}
 	a.bundles(p, c, final, want)
-	if a.trustUnread(p) {
-		return // a link to what could not be read is not known to be stale
+	if c.bundleRests || a.trustUnread(p) {
+		return // a link to what could not be read, or is half-written, is not known to be stale
 	}
 	c.Links = certdir.Links(a.obs.Certs.Links, want)
 	a.reportEnds(p)
@@ -145,6 +145,7 @@ func (a *assessment) bundleFile(p *Plan, c *Change) *File {
 		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
 	}
 	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !a.containsAll(want)) && a.bundleWritten(p) {
+		c.bundleRests = true
 		return nil
 	}
 	if delivering {
