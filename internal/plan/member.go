@@ -22,6 +22,10 @@ import (
 const (
 	// askEvery is how often a member asks for the trust set.
 	askEvery = 24 * time.Hour
+	// askOften is how soon it asks again at the earliest, where a CRL ends soon.
+	askOften = time.Hour
+	// crlSettles is how long the CA gets to make its next CRL.
+	crlSettles = 5 * time.Minute
 	// mostTrusts is how many CA certificates are told; the CA's own come first.
 	mostTrusts = 32
 	// requestLasts is how long a staged key waits for the answer to its request.
@@ -185,6 +189,31 @@ func TrustID(fingerprints []string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// askDue is when the trust set is asked for again: a day after the last answer,
+// or sooner where sendmail has a CRL that lives so short that it would be over
+// before. The CA makes the next one with a third of its life left.
+func (a *assessment) askDue() time.Time {
+	asked := a.obs.State.Member.Asked
+	due := asked.Add(askEvery)
+	if !a.cfg.CRL.Install {
+		return due
+	}
+	for _, der := range a.obs.Reply.CRLs {
+		l, err := x509.ParseRevocationList(der)
+		if err != nil {
+			continue
+		}
+		next := l.NextUpdate.Add(-l.NextUpdate.Sub(l.ThisUpdate)/3 + crlSettles)
+		if least := asked.Add(askOften); next.Before(least) {
+			next = least
+		}
+		if next.Before(due) {
+			due = next
+		}
+	}
+	return due
+}
+
 // askDaily asks for the trust set once a day, and tells the CA's host when
 // what is trusted here has changed.
 func (a *assessment) askDaily(p *Plan) {
@@ -192,7 +221,7 @@ func (a *assessment) askDaily(p *Plan) {
 		return
 	}
 	m, trusts := a.obs.State.Member, a.trusts()
-	due := m.Asked.Add(askEvery)
+	due := a.askDue()
 	text := "ask " + a.cfg.Issuer.SSH.Target + " for its trust set"
 	if !m.Asked.IsZero() && m.Told != TrustID(trusts) {
 		due, text = a.now, "tell "+a.cfg.Issuer.SSH.Target+" what is trusted here"

@@ -6,14 +6,44 @@ import (
 	"fmt"
 	"time"
 
+	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 )
 
 // crlMargin is how long before its end a CRL that nobody renews is taken away
-// from sendmail: one that is over makes sendmail refuse everybody.
+// from sendmail, at the most: one that is over makes sendmail refuse everybody.
 const crlMargin = 24 * time.Hour
+
+// crlGone is when a CRL is taken away from sendmail: a day before its end, or a
+// sixth of a shorter life. The next one is made with a third left, so that there
+// is as much time again to make it and to bring it here.
+func crlGone(l *x509.RevocationList) time.Time {
+	return l.NextUpdate.Add(-min(crlMargin, l.NextUpdate.Sub(l.ThisUpdate)/6))
+}
+
+// listsGone is when the first of the CA's own lists is taken away from sendmail;
+// zero: there is none.
+func listsGone(c ca.CRL) (gone time.Time) {
+	for _, l := range c.Lists {
+		if l.List != nil && (gone.IsZero() || crlGone(l.List).Before(gone)) {
+			gone = crlGone(l.List)
+		}
+	}
+	return gone
+}
+
+// listsEarly is the latest beginning of the CA's lists, where one begins in the
+// future: whoever verifies takes it for wrong until then. Zero: none does.
+func (a *assessment) listsEarly() (from time.Time) {
+	for _, l := range a.obs.CA.CRL.Lists {
+		if l.List != nil && a.now.Before(l.List.ThisUpdate) && l.List.ThisUpdate.After(from) {
+			from = l.List.ThisUpdate
+		}
+	}
+	return from
+}
 
 // lists decides about the CA's revocation lists: made when somebody was
 // revoked or sendmail is to have one, and made anew when a third of their life
@@ -23,8 +53,8 @@ func (a *assessment) lists(p *Plan) {
 	if !crl.Wanted() && !a.cfg.CRL.Install {
 		return
 	}
-	due, none := crl.Due(), crl.Ends().IsZero()
-	if !crl.Behind && !none && a.now.Before(due) {
+	due, none, early := crl.Due(), crl.Ends().IsZero(), a.listsEarly()
+	if !crl.Behind && !none && a.now.Before(due) && early.IsZero() {
 		p.lookAt(due, "the CRL is made anew")
 		return
 	}
@@ -32,6 +62,8 @@ func (a *assessment) lists(p *Plan) {
 	switch {
 	case none:
 		text = "there is no CRL yet"
+	case !early.IsZero():
+		text = "the CRL begins on " + day(early)
 	case !crl.Behind:
 		text = "the CRL ends on " + day(crl.Ends())
 	}
@@ -42,7 +74,7 @@ func (a *assessment) lists(p *Plan) {
 		return
 	}
 	sev := Warning
-	if !none && a.now.After(crl.Ends().Add(-crlMargin)) {
+	if !none && a.now.After(listsGone(crl)) {
 		sev = Error
 	}
 	p.report(Problem{Reason: CRLStale, Severity: sev, Path: a.cfg.CA.Dir, Text: text + ", and the CA cannot sign now"})
@@ -68,10 +100,10 @@ func (a *assessment) revocation(p *Plan, c *Change) {
 		a.reportBlocked(p, have.Node)
 		return
 	}
-	want, ends := a.crlText()
+	want, gone := a.crlText()
 	path := have.Node.Path
 	switch {
-	case want == nil || !a.now.Before(ends.Add(-crlMargin)):
+	case want == nil || !a.now.Before(gone):
 		if !have.Node.Exists {
 			a.dropCRL(c, false)
 			return
@@ -84,9 +116,9 @@ func (a *assessment) revocation(p *Plan, c *Change) {
 	case string(have.Node.Data) != string(want):
 		p.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Mended: true, Text: "is not the CA's present CRL"})
 		c.Files = append(c.Files, File{Name: certdir.CRLName, Mode: publicMode, Data: want, Reason: CRLDue})
-		p.lookAt(ends.Add(-crlMargin), "the CRL is over soon")
+		p.lookAt(gone, "the CRL is over soon")
 	default:
-		p.lookAt(ends.Add(-crlMargin), "the CRL is over soon")
+		p.lookAt(gone, "the CRL is over soon")
 	}
 	for _, l := range certdir.CRLLinks(a.obs.Certs.CRLLinks, a.trustSet()) {
 		if l.Target != "" {
@@ -111,23 +143,23 @@ func (a *assessment) dropCRL(c *Change, ours bool) {
 }
 
 // crlText is the PEM of the lists of every generation that is trusted, and
-// when the first of them is over; nil when there are none.
+// when the first of them is taken away; nil when there are none.
 func (a *assessment) crlText() ([]byte, time.Time) {
 	var out []byte
-	var ends time.Time
-	add := func(der []byte, next time.Time) {
+	var gone time.Time
+	add := func(der []byte, l *x509.RevocationList) {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})...)
-		if ends.IsZero() || next.Before(ends) {
-			ends = next
+		if at := crlGone(l); gone.IsZero() || at.Before(gone) {
+			gone = at
 		}
 	}
 	if !a.remote() {
 		for _, l := range a.obs.CA.CRL.Lists {
 			if l.List != nil {
-				add(l.Raw, l.List.NextUpdate)
+				add(l.Raw, l.List)
 			}
 		}
-		return out, ends
+		return out, gone
 	}
 	for _, der := range a.obs.Reply.CRLs {
 		l, err := x509.ParseRevocationList(der)
@@ -136,10 +168,10 @@ func (a *assessment) crlText() ([]byte, time.Time) {
 		}
 		for _, g := range a.obs.Accepted {
 			if l.CheckSignatureFrom(g) == nil {
-				add(der, l.NextUpdate)
+				add(der, l)
 				break
 			}
 		}
 	}
-	return out, ends
+	return out, gone
 }
