@@ -30,4 +30,5 @@ func arm(d *durable.Disk) {
 		}
 		return nil
 	}
+	failures(d)
 }
