@@ -22,7 +22,7 @@ import (
 // always the same.
 var every = flag.Bool("every", false, "each operation, not a sample")
 
-const sample = 1 // operations of each scenario and fault in the short form
+const sample = 3 // operations of each scenario and fault in the short form
 
 // scenarios: before makes the start, verb meets the fault.
 var scenarios = []struct {
