@@ -370,7 +370,7 @@ func TestTrustPurged(t *testing.T) {
 	}
 }
 
-// All public CAs are linked in one transaction, and looking again is cheap.
+// All public CAs are linked in one transaction. What looking again costs, BenchmarkLookWithPublicCAs tells.
 func TestTrustPublicCAs(t *testing.T) {
 	s := trusting(t)
 	want := map[string]bool{}
@@ -380,14 +380,5 @@ func TestTrustPublicCAs(t *testing.T) {
 	files, _ := filepath.Glob(s.certs("trust/*"))
 	if len(files) != len(want) {
 		t.Errorf("%d files for %d CAs", len(files), len(want))
-	}
-	best := time.Hour
-	for range 7 { // others use the machine too
-		start := time.Now()
-		s.Check(t.Context(), plan.Wish{Once: true})
-		best = min(best, time.Since(start))
-	}
-	if best > 50*time.Millisecond {
-		t.Errorf("one look takes %s", best)
 	}
 }
