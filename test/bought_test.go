@@ -98,8 +98,13 @@ func TestBought(t *testing.T) {
 						if p < s.parts || i < len(c.steps)-1 {
 							write(t, path, string(part), 0o600)
 							quiet()
-							if out, code := verb("ensure"); code != 1 || !strings.Contains(out, "issuer is none") {
-								t.Errorf("%s, part %d: ensure: %d\n%s", s.file, p, code, out)
+							// With the first certificate whole it is a pair that works, and a person's ensure would take it;
+							// the daemon waits until the rest of it has come.
+							whole := s.file == "host.cert" && i > 0 && strings.Contains(string(part), "END CERTIFICATE")
+							if !whole {
+								if out, code := verb("ensure"); code != 1 || !strings.Contains(out, "issuer is none") {
+									t.Errorf("%s, part %d: ensure: %d\n%s", s.file, p, code, out)
+								}
 							}
 							if got, _ := os.ReadFile(path); string(got) != string(part) {
 								t.Fatalf("%s, part %d was changed\n%s", s.file, p, d.log())

@@ -268,7 +268,7 @@ func TestManualHasEveryStatus(t *testing.T) {
 func TestManualHasTheEnvironment(t *testing.T) {
 	code := []string{"PATH", "TZ"}
 	sources(t, func(path string, file *ast.File) {
-		if strings.HasSuffix(path, "arm_crash.go") { // in no binary that is installed
+		if strings.HasPrefix(filepath.Base(path), "arm_") { // in no binary that is installed
 			return
 		}
 		ast.Inspect(file, func(n ast.Node) bool {

@@ -135,9 +135,9 @@ func TestOddCAStays(t *testing.T) {
 		if err := os.WriteFile(s.certs("cacert.pem"), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		r := s.settle(plan.Wish{})
+		s.settle(plan.Wish{})
 		s.now = s.now.AddDate(0, 0, 1)
-		r = s.settle(plan.Wish{})
+		r := s.settle(plan.Wish{})
 		if d := s.complete(r); d != "" {
 			t.Error(d)
 		}

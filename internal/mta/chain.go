@@ -1,7 +1,8 @@
 package mta
 
 import (
-	"crypto/dsa" //nolint:staticcheck // old chains carry it
+	//lint:ignore SA1019 old chains carry it, and OpenSSL still reads them
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"

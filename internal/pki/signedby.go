@@ -2,7 +2,8 @@ package pki
 
 import (
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // old certificates carry it
+	//lint:ignore SA1019 old certificates carry it, and OpenSSL still reads them
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/md5" //nolint:gosec // whose a certificate is does not depend on the strength of its digest
 	"crypto/rsa"

@@ -2,7 +2,8 @@ package pki
 
 import (
 	"crypto"
-	"crypto/dsa" //nolint:staticcheck // old certificates carry it
+	//lint:ignore SA1019 old certificates carry it, and OpenSSL still reads them
+	"crypto/dsa"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"

@@ -97,6 +97,12 @@ func (a *assessment) pickup(p *Plan) {
 	if !a.works() {
 		return // nothing that could be picked up
 	}
+	if e := a.obs.Certs.Cert; e.File.Behind != nil {
+		if until, now := a.writtenNow(e.Node); now { // the first certificate has come, and the rest of the copy has not
+			a.leaveAlone(p, until, e.Node)
+			return
+		}
+	}
 	done := p.State.Delivered
 	inst := Instance(a.obs.MTA)
 	switch {
