@@ -83,12 +83,13 @@ func TestRevoked(t *testing.T) {
 	if v := verdict(t, b, a, 4); v != "FAIL" {
 		t.Errorf("a revoked host: %s", v)
 	}
-	// The CA's key is away and the CRL has less than a day left.
+	// The CA's key is away and the CRL has less than a day of its 30 left.
 	if err := os.Rename(a.Path("/etc/mail/CA/cakey.pem"), a.Path("/etc/mail/cakey.away")); err != nil {
 		t.Fatal(err)
 	}
 	a.Must(t, "sh", "-ec", `cd /etc/mail/CA; for g in gen-1 .; do k=$g/cakey.pem; [ -e $k ] || k=/etc/mail/cakey.away
-		openssl ca -config openssl.cnf -gencrl -crlhours 20 -keyfile $k -cert $g/cacert.pem -out $g/crl.pem; done`)
+		openssl ca -config openssl.cnf -gencrl -crl_lastupdate $(date -u -d "29 days ago" +%y%m%d%H%M%SZ) \
+			-crl_nextupdate $(date -u -d "20 hours" +%y%m%d%H%M%SZ) -keyfile $k -cert $g/cacert.pem -out $g/crl.pem; done`)
 	out, _ = a.Run(m, memberConf, "ensure")
 	if _, err := os.Stat(a.Path("/etc/mail/certs/crl.pem")); err == nil {
 		t.Errorf("a CRL that is over soon is still there:\n%s", out)
