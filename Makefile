@@ -1,5 +1,6 @@
 # mailcertd. Works with GNU make and BSD make.
 #   make run    try it below ./demo, without root
+#   make check  a quick part of the tests, without root
 #   make test   everything that can be tested here
 
 PREFIX ?= /usr/local
@@ -20,6 +21,9 @@ run: build
 test:
 	@sh scripts/parts.sh sh scripts/test.sh
 
+check:
+	@sh scripts/check.sh
+
 lint:
 	@sh scripts/parts.sh sh scripts/test.sh lint
 
@@ -29,6 +33,10 @@ bench: build
 
 fuzz:
 	@sh scripts/fuzz.sh
+
+# Two mail hosts under random faults, as root: SOAK=5m is shorter, SEED=N repeats, FAULTS=0 leaves test/faults out.
+soak:
+	@SOAK='$(SOAK)' SEED='$(SEED)' FAULTS='$(FAULTS)' sh scripts/parts.sh sh scripts/soak.sh
 
 # A release, see scripts/dist.sh. Its tarball, and the port with its checksum.
 dist:
@@ -63,4 +71,4 @@ deinstall:
 clean:
 	rm -rf bin demo dist .parts
 
-.PHONY: all build run test lint bench fuzz dist port install deinstall clean
+.PHONY: all build run check test lint bench fuzz soak dist port install deinstall clean

@@ -139,7 +139,7 @@ func (r Reason) Text(width int) string {
 func Fill(text string, width int, indent string) string {
 	var b strings.Builder
 	line := indent
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		switch {
 		case line == indent:
 		case len([]rune(line))+1+len([]rune(word)) > width:

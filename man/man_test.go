@@ -21,12 +21,12 @@ func TestNothingOfMdocIsSeen(t *testing.T) {
 			if m := leak.FindString(text); m != "" {
 				t.Errorf("%s: %q in\n%s", r.Name, m, text)
 			}
-			for _, line := range strings.Split(text, "\n") {
+			for line := range strings.SplitSeq(text, "\n") {
 				command := strings.HasPrefix(line, "      ")
 				if len([]rune(line)) > width && !command {
 					t.Errorf("%s: %d characters, want %d at the most: %q", r.Name, len([]rune(line)), width, line)
 				}
-				for _, word := range strings.Fields(line) {
+				for word := range strings.FieldsSeq(line) {
 					if slices.Contains(callable, word) {
 						t.Errorf("%s: the macro %s in %q", r.Name, word, line)
 					}

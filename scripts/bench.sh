@@ -3,7 +3,7 @@
 #   bench.sh [runs]
 set -eu
 cd "$(dirname "$0")/../test"
-go test -run '^$' -bench 'FirstBoot|Complete|Return|Renew' -benchtime "${1:-41}x" .
+go test -run '^$' -bench 'FirstBoot|Complete|Start|Return|Renew' -benchtime "${1:-41}x" .
 go test -run '^$' -bench SignProcess -benchtime "${1:-41}x" .
 go test -run '^$' -bench Daemon -benchtime 1x -timeout 10m .
 cd ..

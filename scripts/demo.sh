@@ -72,6 +72,8 @@ O DaemonPortOptions=Name=demo, Family=inet, Addr=127.0.0.1, Port=$port
 O TrustedUser=$(id -un)
 O ServerCertFile=$demo/etc/mail/certs/host.cert
 O ServerKeyFile=$demo/etc/mail/certs/host.key
+O ClientCertFile=$demo/etc/mail/certs/host.cert
+O ClientKeyFile=$demo/etc/mail/certs/host.key
 O CACertFile=$demo/etc/mail/certs/cacert.pem
 O CACertPath=$demo/etc/mail/certs
 O DHParameters=$demo/etc/mail/certs/dh.param

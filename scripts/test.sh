@@ -1,12 +1,15 @@
 #!/bin/sh
 # Everything that can be tested here: formatting, vet, staticcheck, scripts,
-# makefiles, all tests with -race, cross-builds. parts.sh runs it. What cannot run is skipped by
+# makefiles, all tests, cross-builds. parts.sh runs it. What cannot run is skipped by
 # name, with its reason, and counted; with CI=true nothing may be skipped.
 #   test.sh lint   without the tests
 set -u
 cd "$(dirname "$0")/.." || exit 1
+if [ "${MAILCERTD_APART:-}" != yes ] && [ "$(id -u)" = 0 ] && unshare -m --propagation private true 2>/dev/null; then
+	export MAILCERTD_APART=yes # what is mounted goes with this process, however it ends
+	exec unshare -m --propagation private sh scripts/test.sh "$@"
+fi
 passed=0 failed=0 skipped=0
-log=$(mktemp) && trap 'rm -f "$log" "$log.tally"' EXIT
 
 step() { # name command...
 	name=$1; shift
@@ -23,9 +26,29 @@ intest() { (cd test && "$@"); }
 static() {
 	intest go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck && bin/staticcheck ./... && intest ../bin/staticcheck ./...
 }
+# What go fix would still bring up to date, in the program as it is built for each system, and in the tests.
+outdated() {
+	for os in linux freebsd; do GOOS=$os CGO_ENABLED=0 go fix -diff ./... || return 1; done
+	go fix -tags crashpoints -diff ./... && intest go fix -diff ./...
+}
+vulnerable() { bin/govulncheck ./... && intest ../bin/govulncheck ./...; }
 cross() { GOOS=freebsd GOARCH=$1 CGO_ENABLED=0 go build -o /dev/null ./cmd/mailcertd; }
-dry() { "$1" -n test && "$1" -n run && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
+dry() { "$1" -n check && "$1" -n test && "$1" -n run && "$1" -n soak && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
 
+# memory lays a disk in memory over /tmp, for this process and its children alone: what the tests write would wait for
+# the disk at every durable operation, which says nothing about the program. durable's own tests write to MAILCERTD_DISK.
+memory() {
+	[ "${MAILCERTD_APART:-}" = yes ] && [ -z "${TMPDIR:-}" ] && [ -d /var/tmp ] || return 0
+	case "$(pwd -P)/ $(go env GOCACHE GOMODCACHE GOROOT | tr '\n' ' ')" in
+	/tmp/* | *" /tmp/"*) ;; # somebody works there
+	*) mount -t tmpfs -o mode=1777 tmpfs /tmp && export MAILCERTD_DISK=/var/tmp ;;
+	esac
+}
+concurrent="./cmd/mailcertd ./internal/command ./internal/issuer/... ./internal/mta ./internal/pickup ./internal/rcd ./internal/watch"
+beside='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded'
+
+[ "${1:-}" = lint ] || memory
+log=$(mktemp) && trap 'rm -f "$log" "$log.tally"' EXIT
 [ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
 
 step gofmt unformatted
@@ -34,22 +57,34 @@ step "go vet, test module" intest go vet ./...
 step "go vet for FreeBSD" env GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 go vet ./...
 step "go mod verify" go mod verify
 step staticcheck static
+step "go fix" outdated
+# The Go team's list of known vulnerabilities is asked over the network, by a tool that go.sum pins.
+intest go build -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck || exit 1
+if bin/govulncheck ./internal/dh >"$log" 2>&1 || ! grep -q '^govulncheck: fetching' "$log"; then
+	step govulncheck vulnerable
+else
+	echo "      govulncheck: its database cannot be reached from here, nothing was looked up"
+fi
 if have shellcheck; then step shellcheck shellcheck -s sh scripts/*.sh .ci/run; else skip shellcheck "not installed"; fi
 step "make -n" dry make
 if have bmake; then step "bmake -n" dry bmake; else skip "bmake -n" "not installed"; fi
 for arch in amd64 arm64 386 arm; do step "build freebsd/$arch" cross $arch; done
 
 if [ "${1:-}" != lint ]; then
-	race=-race p=0 f=0 s=0
-	if ! have gcc && ! have cc; then race=''; skip "-race" "no C compiler"; fi
 	(cd test && go build -o ../bin/tally ./tally) || exit 1
-	for dir in . test; do
-		# shellcheck disable=SC2086
-		bin/tally -C $dir -numbers "$log.tally" -- $race -count=1 ./... || :
-		read -r p f s <"$log.tally" || f=1
-		rm -f "$log.tally"
-		passed=$((passed + p)); failed=$((failed + f)); skipped=$((skipped + s))
-	done
+	race=-race
+	if ! have gcc && ! have cc; then race=''; skip "-race" "no C compiler"; fi
+	# The race detector makes a program several times as slow: it is for the packages that start goroutines, and for
+	# those tests of keeper in which one runs beside another. What test/ starts are programs without it.
+	# shellcheck disable=SC2046,SC2086
+	set -- $race -count=1 $(go list $concurrent) + \
+		-count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
+		-C test -count=1 -parallel 4 ./...
+	bin/tally -numbers "$log.tally" -- "$@" || :
+	read -r p f s <"$log.tally" || { p=0 f=1 s=0; }
+	rm -f "$log.tally"
+	passed=$((passed + p)); failed=$((failed + f)); skipped=$((skipped + s))
+	[ -z "$race" ] || step "go test -race, what keeper does beside the loop" go test -race -count=1 -run "$beside" ./internal/keeper
 fi
 
 echo

@@ -81,6 +81,17 @@ var accepted = []accept{
 		log:     `init=0|unsafe`, keeps: true},
 	{name: "CRL missing", changes: []string{"+O CRLFile=/etc/mail/certs/crl.pem"}, offered: true, log: `X509_CRL|crl.pem unsafe`, keeps: true},
 	{name: "key 0640 allowed", damage: "chmod 0640 host.key", changes: []string{"+O DontBlameSendmail=GroupReadableKeyFile"}, offered: true, keeps: true},
+	{name: "no CACertFile", changes: []string{"O CACertFile=/etc/mail/certs/cacert.pem=>#"}, log: "CACertFile missing", keeps: true},
+	{name: "no CACertPath", changes: []string{"O CACertPath=/etc/mail/certs=>#"}, log: "CACertPath missing", keeps: true},
+	{name: "CACertPath leads nowhere", changes: []string{"CACertPath=/etc/mail/certs=>CACertPath=/etc/mail/nowhere"}, offered: true, keeps: true},
+	{name: "CACertFile elsewhere", changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"}, damage: "cp cacert.pem ../other.pem", offered: true, keeps: true},
+	{name: "CACertFile elsewhere, by a link here", changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"}, damage: "ln -s certs/cacert.pem ../other.pem", offered: true, keeps: true},
+	{name: "CACertFile elsewhere, missing", changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"}, log: `other.pem unsafe: No such file or directory`, keeps: true},
+	{name: "CACertFile elsewhere, garbage", changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"}, damage: "echo hello > ../other.pem", log: `load verify locs .*other.pem failed`, keeps: true},
+	{name: "CACertFile elsewhere, for all to write", changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"}, damage: "cp cacert.pem ../other.pem; chmod 666 ../other.pem", log: `other.pem unsafe: `, keeps: true},
+	{name: "sticky directory allowed", damage: "chmod 1777 .", changes: []string{"+O DontBlameSendmail=TrustStickyBit"}, offered: true, keeps: true},
+	{name: "sticky for a group, allowed", damage: "chmod 1775 .", changes: []string{"+O DontBlameSendmail=TrustStickyBit"}, offered: true, keeps: true},
+	{name: "directory 0777, sticky ones allowed", damage: "chmod 0777 .", changes: []string{"+O DontBlameSendmail=TrustStickyBit"}, log: `unsafe: World writable directory`},
 	{name: "directory 0775 allowed", damage: "chmod 0775 .", changes: []string{"+O DontBlameSendmail=GroupWritableDirPathSafe"}, offered: true, keeps: true},
 }
 
@@ -136,7 +147,7 @@ func judge(t *testing.T, h *bed.Host, m string, c accept, offered bool, log stri
 	}
 	h.Stop()
 	var lines []string
-	for _, line := range strings.Split(h.Log()[start:], "\n") {
+	for line := range strings.SplitSeq(h.Log()[start:], "\n") {
 		if tlsComplaint.MatchString(line) {
 			lines = append(lines, line)
 		}
@@ -152,7 +163,7 @@ func judge(t *testing.T, h *bed.Host, m string, c accept, offered bool, log stri
 	}
 }
 
-var tlsComplaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed|cannot)`)
+var tlsComplaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed|cannot|CACert.* missing)`)
 
 // snapshot is every file of a directory: content, mode, link text.
 func snapshot(t *testing.T, dir string) map[string]string {

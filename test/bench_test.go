@@ -69,6 +69,19 @@ func BenchmarkComplete(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// BenchmarkStart runs the verb that does least and true(1) in turn: the difference is what a verb takes before it
+// begins.
+func BenchmarkStart(b *testing.B) {
+	m := bed.Binary(b, "")
+	var verb, nothing []time.Duration
+	for b.Loop() {
+		verb, nothing = append(verb, timed(b, m, "version")), append(nothing, timed(b, "true"))
+	}
+	b.ReportMetric(median(verb), "version-ms")
+	b.ReportMetric(median(nothing), "true-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
 // until polls for a condition.
 func until(b *testing.B, ok func() bool) time.Duration {
 	start := time.Now()

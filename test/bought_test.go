@@ -98,8 +98,8 @@ func TestBought(t *testing.T) {
 						if p < s.parts || i < len(c.steps)-1 {
 							write(t, path, string(part), 0o600)
 							quiet()
-							// With the first certificate whole it is a pair that works, and a person's ensure would take it;
-							// the daemon waits until the rest of it has come.
+							// With the first certificate whole it is a pair that works, and a person's ensure would
+							// take it; the daemon waits until the rest of it has come.
 							whole := s.file == "host.cert" && i > 0 && strings.Contains(string(part), "END CERTIFICATE")
 							if !whole {
 								if out, code := verb("ensure"); code != 1 || !strings.Contains(out, "issuer is none") {
@@ -131,7 +131,7 @@ func TestBought(t *testing.T) {
 						t.Errorf("%s was changed", name)
 					}
 				}
-				if out, code := verb("ensure"); code != 0 || !strings.Contains(out, "kept as it is") {
+				if out, code := verb("ensure"); code != 0 || !strings.Contains(out, "keeps it as it is") {
 					t.Errorf("ensure: %d\n%s", code, out)
 				}
 				if n := strings.Count(h.Log(), "restarting") - restarts; n != 1 {

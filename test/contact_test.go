@@ -39,7 +39,7 @@ func TestNotRoot(t *testing.T) {
 	if err := os.Chown(filepath.Join(dir, "own"), nobody, nobody); err != nil {
 		t.Fatal(err)
 	}
-	const first = "mailcertd: not running as root: "
+	const first = "mailcertd: this is not run as root: "
 	for args, says := range map[string]bool{
 		"ensure": true, "renew": true, "check": true, "status": true, "list": true, "ca show": true, "request": true, "dhparam": true,
 		"restore": true, "purge --yes": true, "issue a.example.test -o x": true, "revoke 01": true, "check --peer localhost:1": true,

@@ -49,6 +49,7 @@ func killed(s *os.ProcessState) bool {
 // next ensure makes a set that sendmail accepts; nothing is issued twice, no
 // serial is used twice, and openssl still works on the CA.
 func TestKilledAtEveryPoint(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl", "cp")
 	m, armed := bed.Binary(t, ""), bed.Binary(t, "crashpoints")
 	for _, c := range []struct {
@@ -121,7 +122,7 @@ func whole(t *testing.T, m, root string, n, rows int) {
 	ca, certs := filepath.Join(root, "etc/mail/CA"), filepath.Join(root, "etc/mail/certs")
 	index, _ := os.ReadFile(filepath.Join(ca, "index.txt"))
 	serials := map[string]bool{}
-	for _, line := range strings.Split(strings.TrimSpace(string(index)), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(index)), "\n") {
 		f := strings.Split(line, "\t")
 		if len(f) != 6 || serials[f[3]] {
 			t.Fatalf("point %d: index.txt:\n%s", n, index)
@@ -151,6 +152,7 @@ func whole(t *testing.T, m, root string, n, rows int) {
 // the next ensure ends with sendmail serving what lies on the disk, and no
 // instance of sendmail got two HUPs.
 func TestKilledWhileSendmailRuns(t *testing.T) {
+	t.Parallel()
 	armed := bed.Binary(t, "crashpoints")
 	h, m := host(t)
 	h.Start(t)

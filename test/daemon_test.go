@@ -155,7 +155,7 @@ func TestDaemonSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, st := run(t, bed.Binary(t, ""), root, nil, "run"); st.Success() || !strings.Contains(out, "another mailcertd runs already") {
+	if out, st := run(t, bed.Binary(t, ""), root, nil, "run"); st.Success() || !strings.Contains(out, "another mailcertd daemon is running already") {
 		t.Errorf("a second daemon: %v\n%s", st, out)
 	}
 	if out, st := run(t, bed.Binary(t, ""), root, nil, "purge", "--yes"); st.Success() {
@@ -169,6 +169,44 @@ func TestDaemonSignals(t *testing.T) {
 	if !strings.Contains(d.log(), "stopped") {
 		t.Error("it does not say that it stopped")
 	}
+}
+
+// `service mailcertd reload` right after the start does not end the daemon.
+func TestDaemonEarlyHangup(t *testing.T) {
+	bed.Need(t, false, "strace")
+	d := &daemon{root: site(t)}
+	// The first lock that it takes is the daemon's own, early in its life, and takes long here.
+	d.cmd = exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=1s:when=1",
+		bed.Binary(t, ""), "--root", d.root, "--log-level", "debug", "run")
+	d.cmd.Stdout, d.cmd.Stderr = d, d
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := 0
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGTERM); _ = d.cmd.Wait() })
+	bed.Wait(t, "the daemon in its first flock", func() error {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", d.cmd.Process.Pid, d.cmd.Process.Pid))
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Sscan(string(b), &pid)
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", pid))
+		for _, f := range tasks {
+			if b, _ := os.ReadFile(f); strings.HasPrefix(string(b), fmt.Sprint(syscall.SYS_FLOCK, " ")) {
+				return nil
+			}
+		}
+		return fmt.Errorf("process %d: not yet", pid)
+	})
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	bed.Wait(t, "the configuration read again", func() error {
+		if l := d.log(); !strings.Contains(l, "configuration read: ") {
+			return errors.New(l)
+		}
+		return nil
+	})
 }
 
 // The first signal drains, here for the second that a notify command which
@@ -214,13 +252,11 @@ func TestManyWriters(t *testing.T) {
 	startDaemon(t, root)
 	var wg sync.WaitGroup
 	for range 10 {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
+		wg.Go(func() {
 			if out, st := run(t, bed.Binary(t, ""), root, nil, "renew"); !st.Success() {
 				t.Errorf("%v\n%s", st, out)
 			}
-		}()
+		})
 	}
 	wg.Wait()
 	whole(t, bed.Binary(t, ""), root, 0, 11)

@@ -2,10 +2,12 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"mailcertd/test/bed"
@@ -24,7 +26,10 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+	syscall.ForkLock.RLock() // a program that a child of another test has open for writing cannot be run
+	err := os.WriteFile(path, []byte(text), mode)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, mode); err != nil {
@@ -42,8 +47,16 @@ func wrapped(t *testing.T, h *bed.Host) {
 	write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail:\n  program: /etc/mail/bin/sendmail\n  start_command: [sh, -c, 'rm -f /etc/mail/die; exec /etc/mail/bin/sendmail -L sm-mta -bd -q30m']\n", 0o644)
 }
 
+// own is wrapped with a sendmail of the host's own, which may be replaced.
+func own(t *testing.T, h *bed.Host) {
+	wrapped(t, h)
+	h.Must(t, "sh", "-ec", "mkdir /etc/mail/own; cp /usr/libexec/sendmail/sendmail /etc/mail/own/")
+	write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /etc/mail/own/sendmail\n", 0o644)
+}
+
 // Each case ends in a clear report, and a sendmail that runs goes on running.
 func TestDelivery(t *testing.T) {
+	t.Parallel()
 	const conf = "--config=/etc/mail/mailcertd.yaml"
 	for _, c := range []struct {
 		name   string
@@ -57,7 +70,7 @@ func TestDelivery(t *testing.T) {
 		pid    bool   // the process in the pid file is the one from before
 	}{
 		{name: "relative argv0", start: []string{"sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m"},
-			code: 1, says: "a relative path: a HUP would end it", serial: "old", pid: true},
+			code: 1, says: "a relative path, so a HUP would stop it", serial: "old", pid: true},
 		{name: "unknown option in sendmail.cf", damage: func(t *testing.T, h *bed.Host) {
 			appendFile(t, h.Path("/etc/mail/sendmail.cf"), "O NoSuchOption=1\n")
 		}, code: 1, says: "no HUP was sent", serial: "old", pid: true},
@@ -70,7 +83,7 @@ func TestDelivery(t *testing.T) {
 		}, code: 1, says: "which is not sendmail", serial: "old", pid: true},
 		{name: "garbage in the pid file", damage: func(t *testing.T, h *bed.Host) {
 			write(t, h.Path("/run/sendmail.pid"), "hello\n", 0o600)
-		}, code: 1, says: "no process ID", serial: "old", pid: true},
+		}, code: 1, says: "not a process ID", serial: "old", pid: true},
 		{name: "behind mailwrapper", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
 		{name: "mailer.conf names another program", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
@@ -80,7 +93,36 @@ func TestDelivery(t *testing.T) {
 			args: []string{conf}, code: 1, says: "a HUP would start /", serial: "old", pid: true},
 		{name: "gone after the HUP", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) { write(t, h.Path("/etc/mail/die"), "", 0o644) },
-			args:   []string{conf}, code: 0, says: "was gone after its HUP and was started again", serial: "new"},
+			args:   []string{conf}, code: 0, says: "was not running after its HUP and was started again", serial: "new"},
+		{name: "a start_command without an end", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+			damage: func(t *testing.T, h *bed.Host) {
+				write(t, h.Path("/etc/mail/die"), "", 0o644)
+				write(t, h.Path("/etc/mail/start.sh"), "flock -w 5 /etc/mail/certs true || touch /etc/mail/locked\nrm -f /etc/mail/die\n/etc/mail/bin/sendmail -L sm-mta -bd -q30m\nexec sleep 1003\n", 0o644)
+				write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail: {program: /etc/mail/bin/sendmail, start_command: [sh, /etc/mail/start.sh]}\n", 0o644)
+			},
+			args: []string{conf}, code: 0, says: "was not running after its HUP and was started again", serial: "new"},
+		{name: "sendmail.cf changed, and tried for long", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+			damage: func(t *testing.T, h *bed.Host) {
+				write(t, h.Path("/etc/mail/bin/mailwrapper"), strings.Replace(wrapper, "exit 1 if", `if ("@ARGV" =~ /-bt/) { sleep 6; system("flock -w 5 /etc/mail/certs true || touch /etc/mail/locked") }
+exit 1 if`, 1), 0o755)
+				appendFile(t, h.Path("/etc/mail/sendmail.cf"), "# a comment\n")
+			},
+			args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
+		{name: "the program replaced by one that works", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
+			damage: func(t *testing.T, h *bed.Host) {
+				h.Must(t, "sh", "-ec", "cd /etc/mail/own; cp sendmail new; mv new sendmail")
+			}, args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
+		{name: "the program put away, and another in its place", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
+			damage: func(t *testing.T, h *bed.Host) {
+				h.Must(t, "sh", "-ec", "cd /etc/mail/own; mv sendmail sendmail.old; cp sendmail.old sendmail")
+			}, args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
+		{name: "the program replaced by one that does not work", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
+			damage: func(t *testing.T, h *bed.Host) {
+				h.Must(t, "sh", "-ec", "cd /etc/mail/own; mv sendmail sendmail.old; cp /bin/false sendmail")
+			}, args: []string{conf}, code: 1, says: "no HUP was sent, because it would stop sendmail", serial: "old", pid: true},
+		{name: "a pid file behind a link", damage: func(t *testing.T, h *bed.Host) { // sendmail writes none through it
+			h.Must(t, "sh", "-ec", "cd /run; mv sendmail.pid real.pid; ln -s /run/real.pid sendmail.pid")
+		}, code: 0, says: "serves serial ", serial: "new", pid: true}, // from here the link leads nowhere
 		{name: "queue runner alone", start: []string{bed.Sendmail, "-L", "sm-queue", "-q30m"}, code: 0, pid: true},
 		{name: "not running", start: []string{"true"}, code: 0},
 		{name: "foreground daemon", start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0, says: "serves serial ", serial: "new", pid: true},
@@ -116,20 +158,23 @@ func TestDelivery(t *testing.T) {
 			if same := h.PID() == pid; same != c.pid && c.serial != "" {
 				t.Errorf("pid %d became %d", pid, h.PID())
 			}
+			if _, err := os.Stat(h.Path("/etc/mail/locked")); err == nil {
+				t.Error("the lock was held while a command ran")
+			}
 			if c.pid && pid > 1 && !h.Alive(pid) {
 				t.Errorf("process %d is gone", pid)
 			}
 			status, _ := h.Run(append([]string{m}, append(c.args, "status", "--json")...)...)
 			var rep struct {
 				Sendmail struct {
-					Owed bool `json:"pickup_owed"`
+					PickupPending bool `json:"pickup_pending"`
 				} `json:"sendmail"`
 			}
 			if err := json.Unmarshal([]byte(status), &rep); err != nil {
 				t.Fatalf("%v:\n%s", err, status)
 			}
-			if rep.Sendmail.Owed != (c.code == 1) {
-				t.Errorf("owed: %v\n%s", rep.Sendmail.Owed, status)
+			if rep.Sendmail.PickupPending != (c.code == 1) {
+				t.Errorf("pickup pending: %v\n%s", rep.Sendmail.PickupPending, status)
 			}
 		})
 	}
@@ -145,7 +190,8 @@ func appendFile(t *testing.T, path, text string) {
 }
 
 // A report is no dead end: when the cause is gone the next ensure delivers.
-func TestDebtIsPaidLater(t *testing.T) {
+func TestPickupIsProvenLater(t *testing.T) {
+	t.Parallel()
 	h, m := host(t)
 	h.Start(t)
 	appendFile(t, h.Path("/etc/mail/sendmail.cf"), "O NoSuchOption=1\n")
@@ -159,14 +205,19 @@ func TestDebtIsPaidLater(t *testing.T) {
 	}
 }
 
-// Whoever restarts sendmail settles the debt: no HUP, no probe.
+// A restart of sendmail is a pickup: no HUP, no probe.
 func TestRestartedByHand(t *testing.T) {
+	t.Parallel()
 	h, m := host(t)
 	h.Start(t, "sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m")
 	if _, code := h.Run(m, "renew"); code != 1 {
 		t.Fatal("a relative argv[0] was no problem")
 	}
 	h.Stop()
+	// No pickup is pending for a sendmail that was stopped: that is seen too.
+	if out, code := h.Run(m, "check"); code != 0 || strings.Contains(out, "pickup-pending") {
+		t.Errorf("check, while none runs: %d\n%s", code, out)
+	}
 	h.Start(t)
 	bed.Wait(t, "what asked whether it listens to be in the log", func() error {
 		if asked, told := strings.Count(h.Log(), "NOQUEUE: connect from"), strings.Count(h.Log(), "did not issue MAIL"); asked != told {
@@ -175,6 +226,10 @@ func TestRestartedByHand(t *testing.T) {
 		return nil
 	})
 	probes := strings.Count(h.Log(), "did not issue MAIL")
+	// Its start time proves the pickup already: no other look is needed first.
+	if out, _ := h.Run(m, "check"); strings.Contains(out, "pickup-pending") {
+		t.Errorf("check, after the restart and before any look:\n%s", out)
+	}
 	if out, code := h.Run(m, "ensure"); code != 0 || strings.Contains(h.Log(), "restarting") {
 		t.Errorf("status %d\n%s\n%s", code, out, h.Log())
 	}
@@ -183,32 +238,74 @@ func TestRestartedByHand(t *testing.T) {
 	}
 }
 
-// The addresses come from sendmail.cf: IPv6 and other ports.
+// The addresses come from sendmail.cf: IPv6 and other ports, and such that TLS begins at once or none is offered.
 func TestListeners(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ name, options, addr string }{
 		{"IPv6", "Name=v6, Family=inet6", "[::1]:25"},
 		{"another port", "Name=v4, Family=inet, Port=2525", "127.0.0.1:2525"},
+		{"a service by its name", "Name=v4, Family=inet, Port=imap2", "127.0.0.1:143"},
 		{"one address", "Name=v4, Family=inet, Addr=127.0.0.7, Port=587, M=Ea", "127.0.0.7:587"},
+		{"smtps alone", "Name=TLS, Family=inet, Port=smtps, M=s", "127.0.0.1:465"},
+		{"no STARTTLS offered", "Name=v4, Family=inet, M=S", ""},
+		{"a local socket alone", "Name=l, Family=local, Addr=/var/run/sm.sock", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			h, m := host(t, "DaemonPortOptions=Name=IPv4, Family=inet=>DaemonPortOptions="+c.options)
 			h.Must(t, bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m")
-			bed.Wait(t, "sendmail to listen", func() error {
-				if s := h.Serial(c.addr); s != h.OnDisk(t) {
+			bed.Wait(t, "sendmail to run", func() error {
+				if h.PID() == 0 {
+					return errors.New("it has no pid file")
+				}
+				if strings.HasSuffix(c.addr, ":465") {
+					if _, code := h.Run("bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/465"); code != 0 {
+						return errors.New("nobody listens")
+					}
+					return nil
+				}
+				if s := h.Serial(c.addr); c.addr != "" && s != h.OnDisk(t) {
 					return fmt.Errorf("serves %q", s)
 				}
 				return nil
 			})
-			if out, code := h.Run(m, "renew"); code != 0 || !strings.Contains(out, "serves serial "+h.OnDisk(t)+" at "+c.addr) {
-				t.Errorf("status %d\n%s", code, out)
+			pid := h.PID()
+			out, code := h.Run(m, "renew")
+			says := "serves serial " + h.OnDisk(t) + " at " + c.addr
+			if c.addr == "" {
+				says = "no listener that can be asked"
+			}
+			if code != 0 || !strings.Contains(out, says) || h.PID() == pid {
+				t.Errorf("status %d, want %q\n%s", code, says, out)
+			}
+			if out, code := h.Run(m, "check"); code != 0 || strings.Contains(out, "pickup-pending") {
+				t.Errorf("check: status %d\n%s", code, out)
 			}
 			h.Stop()
 		})
 	}
 }
 
+// What cannot be seen is a warning with its reason, said once.
+func TestUnseen(t *testing.T) {
+	t.Parallel()
+	h, m := host(t, "+O InputMailFilters=f", "+Xf, S=inet:9999@127.0.0.1, F=R") // a milter that is away: 554
+	h.Must(t, bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m")
+	bed.Wait(t, "the pid file", func() error { _, err := os.Stat(h.Path("/run/sendmail.pid")); return err })
+	out, code := h.Run(m, "renew")
+	for line := range strings.SplitSeq(out, "\n") {
+		if strings.Count(line, "cannot see which certificate") > 1 {
+			t.Errorf("said twice: %s", line)
+		}
+	}
+	if code != 0 || !strings.Contains(out, "not accepting messages") || !strings.Contains(out, "warning: ") {
+		t.Errorf("status %d\n%s", code, out)
+	}
+}
+
 // Two hosts whose certificates come from one CA trust each other.
 func TestTwoHosts(t *testing.T) {
+	t.Parallel()
 	a, m := host(t)
 	b := bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
 	bed.Connect(t, a, b)
@@ -237,7 +334,7 @@ func TestTwoHosts(t *testing.T) {
 	}
 	for h, side := range map[*bed.Host]string{a: "STARTTLS=client", b: "STARTTLS=server"} {
 		bed.Wait(t, side+" in the log of "+h.Name, func() error {
-			for _, line := range strings.Split(h.Log(), "\n") {
+			for line := range strings.SplitSeq(h.Log(), "\n") {
 				if strings.Contains(line, side+", relay=") && strings.Contains(line, "verify=") {
 					if !strings.Contains(line, "verify=OK") {
 						t.Fatalf("%s: %s", h.Name, line)

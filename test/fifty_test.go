@@ -16,6 +16,7 @@ import (
 // after asking again, no serial is given twice, and openssl can use the
 // database.
 func TestFiftyMembers(t *testing.T) {
+	t.Parallel()
 	const members = 50
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, memberName, "10.99.0.2")
 	bed.Connect(t, a, b)
@@ -42,9 +43,7 @@ func TestFiftyMembers(t *testing.T) {
 	var mu sync.Mutex
 	retries := 0
 	for i := range members {
-		all.Add(1)
-		go func() {
-			defer all.Done()
+		all.Go(func() {
 			for try := 0; ; try++ {
 				out, code := b.Run(m, "--root", root(i), "renew")
 				if code == 0 {
@@ -58,7 +57,7 @@ func TestFiftyMembers(t *testing.T) {
 					return
 				}
 			}
-		}()
+		})
 	}
 	all.Wait()
 	seen := map[string]int{}
@@ -77,7 +76,7 @@ func TestFiftyMembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := map[string]bool{}
-	for _, row := range strings.Split(strings.TrimSpace(string(index)), "\n") {
+	for row := range strings.SplitSeq(strings.TrimSpace(string(index)), "\n") {
 		serial := strings.Split(row, "\t")[3]
 		if rows[serial] {
 			t.Errorf("two rows with the serial %s", serial)

@@ -21,6 +21,7 @@ func host(t *testing.T, changes ...string) (*bed.Host, string) {
 // about and offers STARTTLS with that certificate; after renew it serves the
 // next one without anybody's restarting it.
 func TestFirstBootAndRenewal(t *testing.T) {
+	t.Parallel()
 	h, m := host(t)
 	h.Start(t)
 	if c := h.Complaints(); len(c) > 0 {

@@ -46,6 +46,7 @@ func csr(t *testing.T, key, subject, extensions string, more ...string) []byte {
 // own name: each request is refused with its reason, logged, and the CA's
 // directory is what it was.
 func TestHostileRequests(t *testing.T) {
+	t.Parallel()
 	o := newOwner(t)
 	o.daemons(t)
 	bed.Wait(t, "the member's first certificate", func() error {
@@ -143,6 +144,7 @@ func requests(t *testing.T, o *owner) map[string]string {
 // The account that members log in as is not trusted either: it cannot see the
 // CA, nor make the daemon follow, wait for or read what is not its own.
 func TestHostileAccount(t *testing.T) {
+	t.Parallel()
 	o := newOwner(t)
 	o.daemons(t)
 	a := o.a
@@ -178,6 +180,7 @@ func TestHostileAccount(t *testing.T) {
 // Whatever the CA's side does, the member's present certificate serves on, the
 // reason is told, and renewal works when the fault is gone.
 func TestFailingCA(t *testing.T) {
+	t.Parallel()
 	o := newOwner(t)
 	a, b := o.a, o.b
 	log := a.Daemon(t, o.m, memberConf, "run")
@@ -199,14 +202,14 @@ func TestFailingCA(t *testing.T) {
 		what, command, says string
 	}{
 		{"refuses to run", "echo no such luck >&2; exit 1", "no such luck"},
-		{"says nothing", "cat >/dev/null", "no message"},
-		{"garbage", "head -c 5000 /dev/urandom", "no message"},
-		{"half a reply", real + " | head -c 900", "cut short"},
-		{"a reply that ends between two parts", real + " | sed '/END CERTIFICATE/q'", "cut short"},
+		{"says nothing", "cat >/dev/null", "not a message"},
+		{"garbage", "head -c 5000 /dev/urandom", "not a message"},
+		{"half a reply", real + " | head -c 900", "incomplete"},
+		{"a reply that ends between two parts", real + " | sed '/END CERTIFICATE/q'", "incomplete"},
 		{"a whole reply, and then a failure", real + "; exit 3", "exit status 3"},
 		{"too much", "head -c 2000000 /dev/zero", "more than"},
-		{"a certificate alone", "cat /etc/mail/host.pem", "no message"},
-		{"text before it", "echo Welcome; " + real, "no message"},
+		{"a certificate alone", "cat /etc/mail/host.pem", "not a message"},
+		{"text before it", "echo Welcome; " + real, "not a message"},
 		{"somebody else's certificate", real + " >/dev/null; printf 'mailcertd-reply 1\\nstatus: signed\\nparts: 2\\n\\n'; cat /etc/mail/host.pem /etc/mail/CA.pem", "another key"},
 	} {
 		before := b.Serial("127.0.0.1:25")

@@ -18,12 +18,31 @@ import (
 // allowed are the rooms that each room may use: the direction of the house,
 // see ARCHITECTURE.md. Nothing else, and no circles.
 var allowed = map[string][]string{
-	"durable": {}, "pki": {}, "dh": {}, "watch": {}, "command": {},
-	"state": {"durable"}, "certdir": {"durable", "pki"}, "ca": {"durable", "pki"}, "mta": {"command", "durable", "pki"},
-	"config": {"pki", "dh"}, "issuer": {"command", "durable", "pki"},
-	"plan":   {"ca", "certdir", "config", "dh", "durable", "issuer", "mta", "pki", "state"},
-	"keeper": {"ca", "certdir", "command", "config", "dh", "durable", "issuer", "mta", "pki", "plan", "state"},
-	"rcd":    {"watch"},
+	"ca":      {"durable", "pki", "text"},
+	"certdir": {"durable", "pki"},
+	"command": {},
+	"config":  {"dh", "durable", "pki"},
+	"dh":      {},
+	"durable": {},
+	"inbox":   {"durable"},
+	"issuer":  {"pki", "text"},
+	"keeper":  {"ca", "certdir", "command", "config", "dh", "durable", "inbox", "issuer", "issuer/ssh", "mta", "parcel", "pickup", "pki", "plan", "state"},
+	"mta":     {"command", "durable", "pki", "text"},
+	"page":    {"ca", "certdir", "config", "mta", "plan", "report"},
+	"parcel":  {"durable", "pki"},
+	"pickup":  {"ca", "certdir", "command", "durable", "mta", "pki", "plan", "state"},
+	"pki":     {},
+	"plan":    {"ca", "certdir", "config", "dh", "durable", "inbox", "issuer", "mta", "pki", "state"},
+	"rcd":     {"text", "watch"},
+	"report":  {"ca", "certdir", "config", "dh", "issuer", "keeper", "mta", "pickup", "pki", "plan"},
+	"state":   {"durable"},
+	"text":    {},
+	"watch":   {},
+
+	"issuer/ssh": {"command", "issuer", "text"},
+
+	// Tests alone use it.
+	"plan/given": {"ca", "certdir", "config", "dh", "durable", "inbox", "issuer", "mta", "pki", "plan", "state"},
 }
 
 func TestImports(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 // TestMakeInstall installs into a directory and takes it back, with both makes:
 // nothing is left but directories, and the configuration if it was changed.
 func TestMakeInstall(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"make", "bmake"} {
 		t.Run(tool, func(t *testing.T) {
 			bed.Need(t, false, tool)
@@ -84,6 +85,7 @@ func TestMakeInstall(t *testing.T) {
 // TestDistRefuses: what would make a release that nobody can repeat, or whose
 // program takes every clock for wrong.
 func TestDistRefuses(t *testing.T) {
+	t.Parallel()
 	needPort(t, "git")
 	repo := checkout(t)
 	good, err := os.ReadFile(filepath.Join(repo, "release.mk"))

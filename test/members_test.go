@@ -117,10 +117,11 @@ func serves(t *testing.T, h *bed.Host, old string) (serial string) {
 // The story of two hosts: first start, mail both ways, renewal, a change of
 // generation with mail flowing, and the end of the membership.
 func TestMembers(t *testing.T) {
+	t.Parallel()
 	o := newOwner(t)
 	a, b := o.a, o.b
 	// First start, the CA's daemon not yet running: a stop-gap serves.
-	if out, code := b.Run(o.m, memberConf, "ensure"); code != 1 || !strings.Contains(out, "self-signed stop-gap") {
+	if out, code := b.Run(o.m, memberConf, "ensure"); code != 1 || !strings.Contains(out, "temporary self-signed") {
 		t.Fatalf("ensure without the CA: %d\n%s", code, out)
 	}
 	a.Start(t)
@@ -187,7 +188,7 @@ func TestMembers(t *testing.T) {
 	rollover(t, o)
 
 	out := a.Must(t, o.m, memberConf, "ca", "unenrol", memberName)
-	if !strings.Contains(out, "revoked ") || !strings.Contains(out, "no sendmail.cf seen from here reads a CRL") {
+	if !strings.Contains(out, "revoked ") || !strings.Contains(out, "sendmail on this host reads no CRL") {
 		t.Errorf("unenrol:\n%s", out)
 	}
 	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "is not enrolled") {
@@ -203,7 +204,7 @@ func TestMembers(t *testing.T) {
 func accessKeys(t *testing.T, o *owner) {
 	show := o.a.Must(t, o.m, memberConf, "ca", "show")
 	m := regexp.MustCompile(`cert-subject=(\S+), cert-issuer=(\S+), verifymsg=ok`).FindStringSubmatch(o.b.Log())
-	if m == nil || !strings.Contains(show, "CERTIssuer:"+m[2]+"\n") || !strings.Contains(show, "CERTSubject:"+m[1]+"\n") {
+	if m == nil || !strings.Contains(show, "CERTIssuer:"+m[2]+" RELAY\n") || !strings.Contains(show, "CERTSubject:"+m[1]+" RELAY\n") {
 		t.Errorf("sendmail says %q; ca show:\n%s", m, show)
 	}
 }
@@ -215,9 +216,7 @@ func rollover(t *testing.T, o *owner) {
 	var sending sync.WaitGroup
 	var sent [2]atomic.Int64
 	for i, pair := range [][2]*bed.Host{{a, b}, {b, a}} {
-		sending.Add(1)
-		go func() {
-			defer sending.Done()
+		sending.Go(func() {
 			for n := 0; ; n++ {
 				select {
 				case <-stop:
@@ -230,11 +229,12 @@ func rollover(t *testing.T, o *owner) {
 				}
 				sent[i].Add(1)
 			}
-		}()
+		})
 	}
 	before := issuerOf(t, b)
 	out := a.Must(t, o.m, memberConf, "ca", "rollover")
-	if !strings.Contains(out, "waits for "+memberName) {
+	// On a busy machine the member's daemon may have asked already when the CA's generations are shown.
+	if !strings.Contains(out, "waits for "+memberName) && !strings.Contains(out, "\nolder  ") {
 		t.Errorf("rollover does not wait:\n%s", out)
 	}
 	b.Must(t, o.m, memberConf, "renew") // as it would within a day

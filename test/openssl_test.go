@@ -31,6 +31,7 @@ func ossl(t *testing.T, dir string, args ...string) string {
 
 // What ensure and renew make is what openssl takes, for every type of key.
 func TestOpensslTakesIt(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl")
 	for _, kt := range []string{"rsa-2048", "rsa-3072", "ecdsa-p256", "ecdsa-p384"} {
 		t.Run(kt, func(t *testing.T) {
@@ -114,6 +115,7 @@ func linted(t *testing.T, path string) {
 // renamed was synced before, the journal comes before the first rename into
 // the certs directory, and the directory is synced after the last.
 func TestSystemCalls(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "strace")
 	root := site(t)
 	m := bed.Binary(t, "")
@@ -131,7 +133,7 @@ func TestSystemCalls(t *testing.T) {
 	synced, created := map[string]bool{}, map[string]string{}
 	journal, committed, last := false, 0, ""
 	rename := regexp.MustCompile(`rename\w*\((?:AT_FDCWD<[^>]*>, )?"([^"]+)", (?:AT_FDCWD<[^>]*>, )?"([^"]+)"`)
-	for _, line := range strings.Split(string(data), "\n") {
+	for line := range strings.SplitSeq(string(data), "\n") {
 		if strings.Contains(line, "PRIVATE KEY") {
 			if !strings.Contains(line, "host.key.mailcertd") && !regexp.MustCompile(`/archive/[^/]+/host\.key>`).MatchString(line) {
 				t.Errorf("a key is written elsewhere: %.200s", line)

@@ -15,6 +15,7 @@ import (
 // issue is killed before each durable operation in turn: its file is whole or
 // not there, and the same command again makes it, with one certificate in all.
 func TestIssueKilled(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl", "cp")
 	m, armed := bed.Binary(t, ""), bed.Binary(t, "crashpoints")
 	made := site(t)
@@ -41,6 +42,9 @@ func TestIssueKilled(t *testing.T) {
 			break
 		}
 		kills++
+		if left, _ := os.ReadDir(to); len(left) > 1 || len(left) == 1 && left[0].Name() != "a.pem" && left[0].Name() != ".a.pem.unfinished" {
+			t.Errorf("point %d: the kill leaves %v", n, left)
+		}
 		if _, err := os.Lstat(file); err != nil {
 			if out, st := run(t, m, root, nil, args...); !st.Success() {
 				t.Fatalf("point %d: again: %s", n, out)
@@ -63,60 +67,9 @@ func TestIssueKilled(t *testing.T) {
 	}
 }
 
-// What can be refused is refused before the first of several is signed.
-func TestIssueSeveral(t *testing.T) {
-	m, root := bed.Binary(t, ""), site(t)
-	if out, st := run(t, m, root, nil, "ensure"); !st.Success() {
-		t.Fatal(out)
-	}
-	to := filepath.Join(root, "out")
-	if err := os.Mkdir(to, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(to, "there.example.test.pem"), "mine", 0o600)
-	if out, st := run(t, m, root, nil, "issue", "has.example.test", "--yes", "-o", filepath.Join(root, "has.pem")); !st.Success() {
-		t.Fatal(out)
-	}
-	issued := func() string { out, _ := run(t, m, root, nil, "list"); return out }
-	before := issued()
-	for _, c := range []struct {
-		args string
-		code int
-		says []string
-	}{
-		{"one.example.test there.example.test -o " + to, 1, []string{"there.example.test.pem: is there already"}},
-		{"one.example.test has.example.test -o " + to, 1, []string{"has.example.test", "another key", "serial "}},
-		{"one.example.test ONE.example.test -o " + to, 2, []string{"one.example.test is named twice"}},
-		{"one.example.test two.example.test -o " + to + "/nowhere", 1, []string{to + "/nowhere: no such file or directory", "make the directory first"}},
-		{"one.example.test -o " + to + "/nowhere/one.pem", 1, []string{to + "/nowhere: no such file or directory"}},
-		{"one.example.test two.example.test -o " + root + "/has.pem", 1, []string{"is no directory"}},
-		{"one.example.test --days 0 -o " + to + "/x", 2, []string{"--days 0: want 1 to"}},
-		{"one.example.test --alt mail.example.test -o " + to + "/x", 1, []string{"mail.example.test is the name of this host"}},
-		{"localhost -o " + to + "/x", 2, []string{"every host is localhost"}},
-		{"a..b -o " + to + "/x", 2, []string{"nothing between two dots"}},
-		{"bücher.example -o " + to + "/x", 2, []string{"'ü'", "xn--"}},
-		{strings.Repeat("a", 64) + ".example -o " + to + "/x", 2, []string{"64 characters"}},
-	} {
-		out, st := run(t, m, root, nil, append([]string{"issue", "--yes"}, strings.Fields(c.args)...)...)
-		if st.ExitCode() != c.code {
-			t.Errorf("%s: status %d, want %d", c.args, st.ExitCode(), c.code)
-		}
-		for _, s := range c.says {
-			if !strings.Contains(out, s) {
-				t.Errorf("%s: %q is not said:\n%s", c.args, s, out)
-			}
-		}
-	}
-	if after := issued(); after != before {
-		t.Errorf("something was signed:\n%s", after)
-	}
-	if left, _ := os.ReadDir(to); len(left) != 1 {
-		t.Errorf("%v", left)
-	}
-}
-
 // Nobody else can make issue take up a key: not by a file, nor by a link.
 func TestIssueTakesNobodysKey(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, true)
 	m, root := bed.Binary(t, ""), site(t)
 	if out, st := run(t, m, root, nil, "ensure"); !st.Success() {

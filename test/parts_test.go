@@ -45,6 +45,7 @@ sha256sum "$1/status" /var/lib/dpkg/status | cut -c1-64 | uniq | wc -l | sed 's/
 // The real parts come from the machine's own archive into a folder of the project. What the owner of the machine has,
 // another mail server above all, stays as it is.
 func TestParts(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, true, "unshare", "apt-get", "dpkg-deb", "awk")
 	dir := t.TempDir()
 	script, err := os.ReadFile("../scripts/parts.sh")

@@ -59,7 +59,7 @@ func sign(t *testing.T, name string, by *pair, changes ...func(*x509.Certificate
 	return &pair{c, key}
 }
 
-func authority(c *x509.Certificate) {
+func isCA(c *x509.Certificate) {
 	c.IsCA, c.BasicConstraintsValid, c.DNSNames, c.ExtKeyUsage = true, true, nil, nil
 	c.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 }
@@ -81,13 +81,13 @@ func (p *pair) put(t *testing.T, h *bed.Host, trust ...*pair) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundle := ""
+	var bundle strings.Builder
 	for _, c := range trust {
-		bundle += certPEM(c)
+		bundle.WriteString(certPEM(c))
 	}
 	write(t, h.Path("/etc/mail/certs/host.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
 	write(t, h.Path("/etc/mail/certs/host.cert"), certPEM(p), 0o644)
-	write(t, h.Path("/etc/mail/certs/cacert.pem"), bundle, 0o644)
+	write(t, h.Path("/etc/mail/certs/cacert.pem"), bundle.String(), 0o644)
 }
 
 func certPEM(p *pair) string {
@@ -181,13 +181,14 @@ func mailed(t *testing.T, from, to *bed.Host) (client logged, server string) {
 // check --peer says of another host what the real sendmail then logs of it, in
 // both directions.
 func TestPeerVerdict(t *testing.T) {
+	t.Parallel()
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
 	m := bed.Binary(t, "")
 	bed.Connect(t, a, b)
-	root, other := sign(t, "Test CA", nil, authority), sign(t, "Other CA", nil, authority)
-	oldRoot := sign(t, "Old CA", nil, authority, expired)
-	middle := sign(t, "Middle CA", root, authority)
-	far := sign(t, "Far CA", other, authority)
+	root, other := sign(t, "Test CA", nil, isCA), sign(t, "Other CA", nil, isCA)
+	oldRoot := sign(t, "Old CA", nil, isCA, expired)
+	middle := sign(t, "Middle CA", root, isCA)
+	far := sign(t, "Far CA", other, isCA)
 	nameA, nameB := a.Name, b.Name
 	own := sign(t, nameB, nil)
 	const selfInChain, noIssuer = "self-signed certificate in certificate chain", "unable to get local issuer certificate"
@@ -206,7 +207,7 @@ func TestPeerVerdict(t *testing.T) {
 		{name: "different CAs, not sent", b: sign(t, nameB, other), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
 		{name: "both trust both", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aTrusts: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
 		{name: "trusted by hash link", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
-		{name: "second of its hash", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{sign(t, "Other CA", nil, authority), other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "second of its hash", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{sign(t, "Other CA", nil, isCA), other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
 		{name: "hash link behind a gap", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{nil, other}, toB: []string{"FAIL", selfInChain}, toA: []string{"OK", ""}},
 		{name: "expired", b: sign(t, nameB, root, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: "certificate has expired"},
 		{name: "expired, of another CA", b: sign(t, nameB, other, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
@@ -266,10 +267,11 @@ func TestPeerVerdict(t *testing.T) {
 // A host that cannot be asked is told from one that does not offer STARTTLS,
 // within the dialogue's bounds; people read it as text.
 func TestPeerText(t *testing.T) {
+	t.Parallel()
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
 	m := bed.Binary(t, "")
 	bed.Connect(t, a, b)
-	root := sign(t, "Test CA", nil, authority)
+	root := sign(t, "Test CA", nil, isCA)
 	sign(t, a.Name, root).put(t, a, root)
 	sign(t, b.Name, root).put(t, b, root)
 	b.Start(t)
@@ -278,15 +280,15 @@ func TestPeerText(t *testing.T) {
 		code   int
 		says   []string
 	}{
-		{b.Name, 0, []string{"verify=OK", "TLSv1.3, TLS_", "issued by /CN=Test CA", "it names this host", "our issuer is among", "by our own trust it is verify=OK", "cannot be seen from here"}},
+		{b.Name, 0, []string{"verify=OK", "TLSv1.3, TLS_", "issued by /CN=Test CA", "it names the host", "our issuer is among", "our own certificate, checked with our CAs: verify=OK", "is in the peer's own log"}},
 		{b.Name + ":25", 0, []string{b.Name + ":25, answered by 10.99.0.2:25"}},
-		{"10.99.0.2", 0, []string{"notice it does not name this host", "verify=OK"}},
+		{"10.99.0.2", 0, []string{"notice it does not name the host", "verify=OK"}},
 		{b.Name + ":26", 1, []string{"not reachable", "connection refused"}},
 		{"10.99.0.9", 1, []string{"not reachable", "no route to host"}},
 		{"nowhere.example.test", 1, []string{"not reachable", "no such host"}},
-		{"", 2, []string{"want the name"}},
-		{b.Name + ":smtp", 2, []string{"port \"smtp\": want a number"}},
-		{"fe80::1:x:y", 2, []string{"want HOST or HOST:PORT"}},
+		{"", 2, []string{"must be the name"}},
+		{b.Name + ":smtp", 2, []string{"port \"smtp\": must be a number"}},
+		{"fe80::1:x:y", 2, []string{"must be HOST or HOST:PORT"}},
 	} {
 		begin := time.Now()
 		out, code := a.Run(m, "check", "--peer", c.target)

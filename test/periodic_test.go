@@ -109,7 +109,7 @@ func (p *periodic) want(code int, words ...string) (text string) {
 				p.t.Errorf("%s: it does not say %q:\n%s", shell, w, text)
 			}
 		}
-		for _, line := range strings.Split(text, "\n") {
+		for line := range strings.SplitSeq(text, "\n") {
 			if len(line) > 80 && code != 2 { // a path may be as long as it likes
 				p.t.Errorf("%d columns: %s", len(line), line)
 			}
@@ -155,6 +155,7 @@ func bought(t *testing.T, h *bed.Host, ends time.Time) {
 
 // The daily mail says nothing when all is well, and else what a person has to do.
 func TestPeriodic(t *testing.T) {
+	t.Parallel()
 	p := newPeriodic(t)
 	h := p.h
 
@@ -176,11 +177,11 @@ openssl req -config openssl.cnf -newkey rsa:2048 -nodes -keyout /var/db/other.ke
 openssl ca -config openssl.cnf -batch -notext -startdate `+utc(-40*24*time.Hour)+` -enddate `+utc(132*time.Hour)+` -in /var/db/other.csr -out /var/db/other.pem`)
 	got := p.want(1, "warning issued", "other.example.test serial ", "carried by hand")
 	const text = `
-sendmail's certificates, what needs attention (30 days ahead):
+sendmail's certificates need attention (within 30 days):
 SEVERITY  WHAT    ENDS        DAYS  NAME
 warning   issued  DATE  5     other.example.test
-          serial SERIAL, carried by hand:
-          ` + "`mailcertd sign` or `mailcertd issue --replace` makes the next one\n"
+          serial SERIAL, carried by hand: make
+          ` + "the next one with `mailcertd sign` or `mailcertd issue --replace`\n"
 	if got = regexp.MustCompile(`\d{4}-\d\d-\d\d`).ReplaceAllString(got, "DATE"); regexp.MustCompile(`[0-9A-F]{16,}`).ReplaceAllString(got, "SERIAL") != text {
 		t.Errorf("got:\n%s\nwant:\n%s", got, text)
 	}
@@ -231,10 +232,10 @@ warning   issued  DATE  5     other.example.test
 	// Somebody else's certificate ends.
 	bought(t, h, time.Now().AddDate(0, 0, 9))
 	h.Must(t, p.verb("ensure")...)
-	p.want(1, "warning host", " 8 mail-a.example.test", "of another CA, not renewed by mailcertd")
+	p.want(1, "warning host", " 8 mail-a.example.test", "issued by another CA, so mailcertd does not renew it")
 	bought(t, h, time.Now().AddDate(0, 0, -3))
 	h.Must(t, "sh", "-c", strings.Join(p.verb("ensure"), " ")+" || :")
-	p.want(3, "error host", "mail-a.example.test expired; of another CA")
+	p.want(3, "error host", "mail-a.example.test expired; issued by another CA")
 	p.yaml("issuer: none\n")
 	p.want(3, "error host", "issuer is none")
 
@@ -244,13 +245,13 @@ warning   issued  DATE  5     other.example.test
 	h.Must(t, p.verb("ensure")...)
 	p.want(0)
 
-	// A HUP would have ended this one: the pickup is owed.
+	// A HUP would have ended this one: the pickup is pending.
 	h.Start(t, "sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m")
 	bought(t, h, time.Now().AddDate(0, 0, 61))
 	if out, code := h.Run(p.verb("ensure")...); code != 1 {
 		t.Fatalf("ensure: %d\n%s", code, out)
 	}
-	p.want(3, "error sendmail - - pickup has not taken over the files that lie there since", "a relative path")
+	p.want(3, "error sendmail - - pickup has not picked up the files on disk since", "a relative path")
 	h.Stop()
 	h.Start(t)
 	h.Must(t, p.verb("ensure")...)
@@ -258,7 +259,7 @@ warning   issued  DATE  5     other.example.test
 
 	// What is not there, or wrong.
 	p.yaml("dh: ffdhe9999\n")
-	p.want(2, "mailcertd's settings or configuration are wrong:", "ffdhe9999")
+	p.want(2, "mailcertd's settings or its configuration have errors:", "ffdhe9999")
 	p.rcConf(`mailcertd_enable="YES"`, `mailcertd_config="`+p.prefix+`/own.yaml"`)
 	p.want(2, "own.yaml: no such file")
 	write(t, p.prefix+"/own.yaml", "issuer: none\n", 0o644)
@@ -267,13 +268,14 @@ warning   issued  DATE  5     other.example.test
 	_ = os.Remove(p.prefix + "/etc/mailcertd.yaml")
 	p.want(0)
 	_ = os.Remove(p.m)
-	p.want(2, "sbin/mailcertd is missing")
+	p.want(2, "sbin/mailcertd does not exist")
 }
 
 // The script as it is installed passes shellcheck.
 func TestPeriodicShellcheck(t *testing.T) {
 	bed.Need(t, false, "shellcheck")
-	// SC1091: periodic.conf and rc.subr are not here. SC2154: they set the rest. SC2223: as base scripts write defaults.
+	// SC1091: periodic.conf and rc.subr are not here. SC2154: they set the rest. SC2223: as base scripts write
+	// defaults.
 	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2154,SC2223", "../etc/periodic/security/480.mailcertd").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -34,7 +34,7 @@ func tryDo(dir string, env []string, args ...string) (string, error) {
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range strings.Split(strings.Trim(do(t, "..", nil, "git", "ls-files", "-coz", "--exclude-standard"), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.Trim(do(t, "..", nil, "git", "ls-files", "-coz", "--exclude-standard"), "\x00"), "\x00") {
 		info, err := os.Stat(filepath.Join("..", name))
 		if os.IsNotExist(err) {
 			continue // removed, and not yet committed
@@ -94,6 +94,7 @@ func contents(t *testing.T, dir string) map[string]fs.FileMode {
 // TestDistAndPort makes a release of this tree, and installs it as the ports
 // framework would: without the network and with an empty module cache.
 func TestDistAndPort(t *testing.T) {
+	t.Parallel()
 	needPort(t, "git", "bmake", "sha256sum", "gzip", "unshare")
 	repo := checkout(t)
 	tarball := filepath.Join(repo, "dist/mailcertd-"+release(t, "VERSION")+".tar.gz")
@@ -102,7 +103,7 @@ func TestDistAndPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range strings.Fields(do(t, repo, nil, "git", "status", "--porcelain", "-uall")) {
+	for name := range strings.FieldsSeq(do(t, repo, nil, "git", "status", "--porcelain", "-uall")) {
 		if strings.Contains(name, "/") && name != "ports/security/mailcertd/distinfo" {
 			t.Errorf("%s is not what `sh scripts/port.sh` makes of its source: run it and commit", name)
 		}
@@ -181,7 +182,7 @@ func plist(t *testing.T, stage, prefix, list string) {
 		t.Fatal(err)
 	}
 	staged := contents(t, stage)
-	for _, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+	for line := range strings.SplitSeq(strings.TrimSpace(string(b)), "\n") {
 		name := prefix + "/" + line
 		if sample, ok := strings.CutPrefix(line, "@sample "); ok {
 			name = prefix + "/" + sample

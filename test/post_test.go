@@ -3,15 +3,12 @@ package test
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"mailcertd/test/bed"
 )
@@ -78,6 +75,17 @@ chmod 700 /root/.ssh
 ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/host_key
 ssh-keygen -q -t ed25519 -N '' -f /root/.ssh/id_ed25519
 /usr/sbin/sshd -f /root/.ssh/sshd_config -E /var/log/sshd.log
+cat > /etc/mail/freebsd.submit.mc <<'END'
+divert(0)dnl
+define(` + "`confCF_VERSION', `Submit'" + `)dnl
+define(` + "`__OSTYPE__',`'" + `)dnl
+define(` + "`confDONT_INIT_GROUPS', `True'" + `)dnl
+FEATURE(` + "`msp', `[127.0.0.1]'" + `)dnl
+END
+printf '%s\n\t%s\n' all: 'test -e $$(hostname).submit.mc || cp freebsd.submit.mc $$(hostname).submit.mc' install: \
+	'm4 -D_CF_DIR_=/usr/share/sendmail/cf/ /usr/share/sendmail/cf/m4/cf.m4 $$(hostname).submit.mc > submit.cf' > /etc/mail/Makefile
+cp /etc/mail/freebsd.submit.mc "/etc/mail/$(hostname).submit.mc"; make -C /etc/mail install; rm "/etc/mail/$(hostname).submit.mc"
+chown smmsp:smmsp /var/spool/clientmqueue; chmod 770 /var/spool/clientmqueue
 cat /etc/ssl/certs/ca-certificates.crt > share/certs/ca-root-nss.crt || echo "the bundle of this test is small"
 service sendmail start
 `
@@ -134,50 +142,6 @@ func newPost(t *testing.T) *post {
 	return p
 }
 
-// block is one code block of the document.
-type block struct {
-	line             int
-	lang, kind, host string // as in its info string
-	file             string // where yaml goes
-	text             string
-	section          string
-}
-
-// postPage sets each step by hand beside what replaces it.
-const postPage = "../docs/from-the-post.md"
-
-// readPost returns every code block of the document.
-func readPost(t *testing.T) []block {
-	t.Helper()
-	data, err := os.ReadFile(postPage)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var blocks []block
-	var in *block
-	section := ""
-	for i, line := range strings.Split(string(data), "\n") {
-		switch info, fence := strings.CutPrefix(line, "```"); {
-		case fence && in != nil:
-			blocks = append(blocks, *in)
-			in = nil
-		case fence:
-			f := append(strings.Fields(info), "", "", "", "")
-			in = &block{line: i + 1, lang: f[0], kind: f[1], host: f[2], file: f[3], section: section}
-		case in != nil:
-			in.text += line + "\n"
-		case strings.HasPrefix(line, "#"):
-			section = strings.TrimLeft(line, "# ")
-		case strings.HasPrefix(line, "    ") && strings.TrimSpace(line) != "":
-			t.Errorf("line %d: an indented block is run by nobody: %q", i+1, line)
-		}
-	}
-	if in != nil || len(blocks) == 0 {
-		t.Fatal("a code block that does not end, or none")
-	}
-	return blocks
-}
-
 // ran notes the lines of the blocks that some track has run.
 type ran struct {
 	mu    sync.Mutex
@@ -204,76 +168,6 @@ func (p *post) run(t *testing.T, b block, r *ran) {
 	r.mu.Lock()
 	r.lines[b.line] = true
 	r.mu.Unlock()
-}
-
-// shell runs /var/tmp/block.sh on a terminal and types what is asked for. What
-// reads the log is repeated until the log says it.
-func (p *post) shell(t *testing.T, h *bed.Host, b block) {
-	t.Helper()
-	begun := time.Now()
-	var out string
-	var err error
-	command := []string{"sh", "-e", "/var/tmp/block.sh"}
-	if strings.Contains(b.text, "| sendmail ") {
-		// A login shell outlives the delivery in the background; this terminal hangs up.
-		command = []string{"sh", "-c", `trap "" HUP; exec sh -e /var/tmp/block.sh`}
-	}
-	again := strings.Contains(b.text, "/var/log/maillog")
-	for {
-		write(t, h.Path("/var/log/maillog"), h.Log(), 0o600)
-		if out, err = onTTY(h, command...); err == nil || !again || time.Since(begun) > bed.Patience {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Logf("line %d, %s, on %s, %.1f s:\n%s%s", b.line, b.section, h.Name, time.Since(begun).Seconds(), b.text, out)
-	if err != nil {
-		t.Fatalf("line %d: %v", b.line, err)
-	}
-}
-
-// onTTY runs a command on the host, with a terminal of its own and the
-// environment of root's shell.
-func onTTY(h *bed.Host, args ...string) (string, error) {
-	command := h.Command(append([]string{"env", "-i", "HOME=/root", "TERM=dumb", "LC_ALL=C",
-		"PATH=/usr/local/sbin:/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/bin"}, args...)...)
-	var quoted []string
-	for _, a := range command.Args {
-		quoted = append(quoted, "'"+a+"'")
-	}
-	cmd := exec.Command("script", "-qefc", strings.Join(quoted, " "), "/dev/null")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return "", err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return "", err
-	}
-	cmd.Stderr = cmd.Stdout
-	if err := cmd.Start(); err != nil {
-		return "", err
-	}
-	expire := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer expire.Stop()
-	seen, from := "", 0
-	b := make([]byte, 4096)
-	for {
-		n, err := out.Read(b)
-		seen += string(b[:n])
-		for _, q := range postTyped {
-			if i := strings.Index(seen[from:], q.prompt); i >= 0 {
-				from = len(seen)
-				if _, err := io.WriteString(in, q.answer+"\n"); err != nil {
-					return seen, err
-				}
-			}
-		}
-		if err != nil {
-			break
-		}
-	}
-	return strings.ReplaceAll(seen, "\r", ""), cmd.Wait()
 }
 
 // trusted sends mail both ways and wants verify=OK in both logs, for all of it.
@@ -309,12 +203,13 @@ func (p *post) trusted(t *testing.T, when string) {
 }
 
 // postLast is the section after which nothing is left.
-const postLast = "19. Throwing it all away"
+const postLast = "19. Removing everything"
 
 // Every command of docs/from-the-post.md, on two real hosts: what the owner
 // does by hand, what mailcertd does instead, and the way from one to the other.
 func TestPost(t *testing.T) {
-	bed.Need(t, true, "openssl", "script", "/usr/sbin/sshd", "ssh", "sftp", "bash")
+	t.Parallel()
+	bed.Need(t, true, "openssl", "make", "m4", "script", "/usr/sbin/sshd", "ssh", "sftp", "bash")
 	blocks := readPost(t)
 	r := &ran{lines: map[int]bool{}}
 	tracks := map[string]func(*testing.T, *post){
@@ -399,6 +294,8 @@ func (p *post) between(t *testing.T, done, next string) {
 	t.Helper()
 	number, _, _ := strings.Cut(done, ".")
 	switch {
+	case number == "13":
+		p.local(t, true)
 	case number == "15":
 		if v := verdict(t, p.hosts["b"], p.hosts["a"], 15); v != "FAIL" {
 			t.Errorf("before public CAs are trusted, a bought certificate is %s", v)
@@ -411,76 +308,28 @@ func (p *post) between(t *testing.T, done, next string) {
 		}
 	case number == "14", next == postLast, next == "":
 		p.trusted(t, "after "+done)
+		if number == "14" {
+			p.local(t, false)
+		}
 	}
 }
 
-// commandsIn are the mailcertd commands that a line of the README shows as code,
-// in its table of verbs or in its text.
-func commandsIn(line string) (all []string) {
-	quoted := regexp.MustCompile("`([^`]+)`")
-	switch {
-	case strings.HasPrefix(line, "    "):
-		code, _, _ := strings.Cut(line, "  #")
-		for _, part := range regexp.MustCompile(`\||&&|>|<`).Split(code, -1) {
-			if i := strings.Index(part, "mailcertd "); i > 0 && part[i-1] == ' ' && !strings.Contains(part, "service ") {
-				all = append(all, part[i:])
+// local sends a mail of a local program on both hosts, by way of submit.cf. There is
+// a FAIL in one of the logs for it, or for what comes of it at the other host, or none.
+func (p *post) local(t *testing.T, fails bool) {
+	t.Helper()
+	for name, other := range map[string]string{"a": "b", "b": "a"} {
+		h, to := p.hosts[name], p.hosts[other]
+		from := map[*bed.Host]int{h: len(h.Log()), to: len(to.Log())}
+		h.Must(t, "sh", "-c", "printf 'Subject: local\n\nhello\n' | /usr/sbin/sendmail -oi root@"+h.Name+" alice@"+to.Name)
+		bed.Wait(t, "a local mail of "+h.Name, func() error {
+			if log := h.Log()[from[h]:]; !strings.Contains(log, "STARTTLS=client, relay=[127.0.0.1], version=") || !strings.Contains(to.Log()[from[to]:], "STARTTLS=server, relay="+h.Name) {
+				return errors.New(log)
 			}
-		}
-	case strings.HasPrefix(line, "| `"):
-		column := strings.SplitN(strings.ReplaceAll(line, `\|`, "/"), "|", 3)[1]
-		for _, c := range quoted.FindAllStringSubmatch(column, -1) {
-			all = append(all, "mailcertd "+strings.NewReplacer("[", "", "]", "", "...", "").Replace(c[1]))
-		}
-	default:
-		for _, c := range quoted.FindAllStringSubmatch(line, -1) {
-			if strings.HasPrefix(c[1], "mailcertd ") {
-				all = append(all, c[1])
-			}
-		}
-	}
-	return all
-}
-
-// Every command that the README and the page of the post show is understood,
-// and the README's table has every verb.
-func TestReadme(t *testing.T) {
-	m, seen, table := bed.Binary(t, ""), 0, map[string]bool{}
-	for _, path := range []string{"../README.md", postPage} {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, line := range strings.Split(string(data), "\n") {
-			for _, c := range commandsIn(line) {
-				seen++
-				args := strings.Fields(strings.ReplaceAll(c, "'", ""))[1:]
-				verb := args[0]
-				if verb == "ca" && len(args) > 1 {
-					verb += " " + args[1]
-				}
-				table[verb] = table[verb] || strings.HasPrefix(line, "|")
-				out, err := exec.Command(m, append(args, "--help")...).CombinedOutput()
-				// cobra shows the help of the nearest verb that it knows.
-				if err != nil || verb != "help" && !regexp.MustCompile(`(?m)^  mailcertd `+verb+`( |$)`).Match(out) {
-					t.Errorf("%s:%d: %s: %v\n%s", path, i+1, c, err, out)
-				}
-			}
-		}
-	}
-	if seen < 40 {
-		t.Errorf("only %d commands were found", seen)
-	}
-	for _, prefix := range []string{"", "ca "} {
-		out, err := exec.Command(m, append(strings.Fields(prefix), "--help")...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		_, list, _ := strings.Cut(string(out), "Available Commands:\n")
-		list, _, _ = strings.Cut(list, "\n\n")
-		for _, line := range strings.Split(list, "\n") {
-			if verb := prefix + strings.Fields(line + " ?")[0]; verb != "ca" && !table[verb] {
-				t.Errorf("the table of verbs lacks %s", verb)
-			}
+			return nil
+		})
+		if logs := h.Log()[from[h]:] + to.Log()[from[to]:]; strings.Contains(logs, "verify=FAIL") != fails {
+			t.Errorf("a local mail of %s: a FAIL in the logs: %v, want %v\n%s", h.Name, !fails, fails, logs)
 		}
 	}
 }

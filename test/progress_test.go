@@ -41,7 +41,7 @@ func TestProgress(t *testing.T) {
 			if !strings.Contains(out, "status 0") {
 				t.Errorf("it failed:\n%q", out)
 			}
-			if shown := strings.Contains(out, "waiting for another mailcertd to finish with "+certs+" ..."); shown != c.clock {
+			if shown := strings.Contains(out, "waiting until another mailcertd has finished with "+certs+" ..."); shown != c.clock {
 				t.Errorf("shown %v:\n%q", shown, out)
 			}
 			if c.clock {

@@ -85,6 +85,7 @@ func entries(t *testing.T, root string) map[string]string {
 // purge takes all that is ours, and of what else lies in our directories, however
 // it came there, nothing.
 func TestPurge(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl")
 	m := bed.Binary(t, "")
 	const config = "usr/local/etc/mailcertd.yaml"
@@ -163,6 +164,7 @@ func TestPurge(t *testing.T) {
 // A CA that was made by hand stays, also one that lacked an openssl.cnf, and one
 // that has had a rollover since.
 func TestPurgeKeepsAdopted(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl")
 	m := bed.Binary(t, "")
 	for _, c := range []struct {
@@ -216,6 +218,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout cakey.pem -out cacert.pem -sub
 
 // Who may not look gets no list of guesses, and a refusal comes before a list.
 func TestPurgeRefuses(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, true, "setpriv")
 	m := bed.Binary(t, "")
 	root := usedSite(t, m)
@@ -243,6 +246,7 @@ func TestPurgeRefuses(t *testing.T) {
 
 // purge that was killed anywhere is finished by the next one.
 func TestPurgeKilled(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl", "cp")
 	m, armed := bed.Binary(t, ""), bed.Binary(t, "crashpoints")
 	used := usedSite(t, m)

@@ -30,7 +30,7 @@ type rc struct {
 
 func newRC(t *testing.T) *rc {
 	t.Helper()
-	bed.Need(t, true, "bash", "sed", "ps")
+	bed.Need(t, true, "bash", "sed", "ps", "unshare")
 	r := &rc{t: t, dir: t.TempDir(), lines: map[int]bool{}}
 	for _, d := range []string{"sbin", "etc", "run"} {
 		if err := os.Mkdir(filepath.Join(r.dir, d), 0o755); err != nil {
@@ -155,7 +155,7 @@ func TestRC(t *testing.T) {
 		t.Error("a second daemon was started")
 	}
 
-	r.want(0, "the configuration is right", "reload")
+	r.want(0, "the configuration is correct", "reload")
 	r.logged(fmt.Sprintf("signal hangup %d", first))
 	write(t, r.log+".fail-config", "", 0o600)
 	r.want(1, "config fails", "reload")
@@ -164,7 +164,7 @@ func TestRC(t *testing.T) {
 		t.Errorf("%d reloads with a wrong configuration", n)
 	}
 	_ = os.Remove(r.log + ".fail-config")
-	r.want(0, "is right", "configtest")
+	r.want(0, "is correct", "configtest")
 	r.want(0, "", "check", "--json")
 	r.logged(`argv check\|--json\n`)
 	write(t, r.log+".fail-renew", "", 0o600)
@@ -202,7 +202,7 @@ func TestRC(t *testing.T) {
 
 	// A failing ensure warns, and the daemon starts all the same.
 	write(t, r.log+".fail-ensure", "", 0o600)
-	r.want(0, "WARNING: not everything is complete", "start")
+	r.want(0, "WARNING: something is incomplete or failed", "start")
 	r.want(0, "running as pid", "status")
 	r.want(0, "Stopping mailcertd", "stop")
 	r.want(1, "not running", "status")
@@ -293,7 +293,7 @@ func TestRCWithMailcertd(t *testing.T) {
 	root := site(t)
 	r.real()
 	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--root `+root+`"`, `mailcertd_config=""`)
-	r.want(0, "install host.key, host.cert, cacert.pem, dh.param", "start")
+	r.want(0, "installed host.key, host.cert, cacert.pem, dh.param", "start")
 	if _, err := os.Stat(filepath.Join(root, "etc/mail/certs/dh.param")); err != nil {
 		t.Error(err)
 	}
@@ -308,7 +308,7 @@ func TestRCWithMailcertd(t *testing.T) {
 		}
 		return errors.New("dh.param did not come back")
 	})
-	r.want(0, "renewal was asked for", "renew")
-	r.want(0, "the configuration is right", "reload")
+	r.want(0, "somebody asked for a renewal", "renew")
+	r.want(0, "the configuration is correct", "reload")
 	r.want(0, "Stopping", "stop")
 }

@@ -64,7 +64,7 @@ func TestRCPrefixes(t *testing.T) {
 			r.want(0, "Stopping", "forcestop")
 			r.want(0, "", "onerenew", "--rekey", "--force")
 			r.logged(`argv renew\|--rekey\|--force\n`)
-			r.want(0, "is right", "forceconfigtest")
+			r.want(0, "is correct", "forceconfigtest")
 
 			r.set(`mailcertd_enable="YES"`)
 			silent(0, "faststop") // as at shutdown
@@ -149,11 +149,20 @@ func TestRCStop(t *testing.T) {
 			if _, err := script.StdinPipe(); err != nil { // read waits
 				t.Fatal(err)
 			}
-			for _, cmd := range []*exec.Cmd{other, person, user, script} {
+			// A jail's own mailcertd: here a pid namespace stands for the jail.
+			jail := exec.Command("unshare", "-p", "--fork", "--kill-child", "bash", "-c", "exec -a 'daemon: mailcertd[0]' sleep 1000")
+			for _, cmd := range []*exec.Cmd{other, person, user, script, jail} {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGTERM); _ = cmd.Wait() })
+				t.Cleanup(func() {
+					end := syscall.SIGTERM
+					if cmd == jail {
+						end = syscall.SIGKILL // unshare ignores the other one
+					}
+					_ = cmd.Process.Signal(end)
+					_ = cmd.Wait()
+				})
 			}
 			r.want(0, "Starting", "start")
 			r.logged(`running`)
@@ -175,7 +184,7 @@ func TestRCStop(t *testing.T) {
 			if n := strings.Count(r.stub(), "signal terminated"); n > 1 {
 				t.Errorf("%d signals:\n%s", n, r.stub())
 			}
-			for _, cmd := range []*exec.Cmd{other, person, user, script} {
+			for _, cmd := range []*exec.Cmd{other, person, user, script, jail} {
 				if cmd.Process.Signal(syscall.Signal(0)) != nil || len(cmdline(cmd.Process.Pid)) == 0 {
 					t.Errorf("%v was ended", cmd.Args)
 				}

@@ -14,7 +14,7 @@ import (
 // its tables.
 func shown(page string) (out []string) {
 	columns := 0
-	for _, line := range strings.Split(page, "\n") {
+	for line := range strings.SplitSeq(page, "\n") {
 		if code, is := strings.CutPrefix(line, "    "); is {
 			code, _, _ = strings.Cut(code, " # ")
 			out = append(out, "    "+strings.TrimSpace(code))

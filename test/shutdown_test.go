@@ -65,7 +65,7 @@ func running(t *testing.T, h *bed.Host, what string) {
 // gone checks that nothing of those is left, and no lock.
 func gone(t *testing.T, h *bed.Host, what ...string) {
 	t.Helper()
-	for _, line := range strings.Split(processes(t, h), "\n") {
+	for line := range strings.SplitSeq(processes(t, h), "\n") {
 		for _, w := range what {
 			if strings.Contains(line, w) && !strings.Contains(line, "ps -axww") {
 				t.Errorf("left behind: %s", line)
@@ -97,7 +97,7 @@ func notified(t *testing.T, r *rc, h *bed.Host, command string) {
 	says(t, h, "looked")
 	conf := filepath.Join(r.dir, "etc/mailcertd.yaml")
 	appendFile(t, conf, "notify: [[sh, -c, \""+command+"\"]]\n")
-	r.want(0, "is right", "reload")
+	r.want(0, "is correct", "reload")
 	says(t, h, "configuration read")
 	if err := os.Remove(h.Path("/etc/mail/certs/host.key")); err != nil {
 		t.Fatal(err)
@@ -189,8 +189,17 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 	h.Start(t)
 	says(t, h, "looked")
 	pid, serial := h.PID(), h.Serial("127.0.0.1:25")
-	for range 2 {
+	looks := func(starts int) { // a daemon that is ended during its look says nothing of it
+		bed.Wait(t, "its look", func() error {
+			if s, l := strings.Count(h.Log(), "started: version"), strings.Count(h.Log(), "looked"); s < starts || l < s {
+				return fmt.Errorf("%d starts, %d looks\n%s", s, l, h.Log())
+			}
+			return nil
+		})
+	}
+	for n := range 2 {
 		r.want(0, "Starting", "restart")
+		looks(n + 2)
 	}
 	before := r.pid("mailcertd.pid")
 	h.Must(t, "kill", "-KILL", fmt.Sprint(before))
@@ -200,12 +209,7 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 		}
 		return nil
 	})
-	bed.Wait(t, "its look", func() error {
-		if s, l := strings.Count(h.Log(), "started: version"), strings.Count(h.Log(), "looked"); s < 4 || l < s {
-			return fmt.Errorf("%d starts, %d looks\n%s", s, l, h.Log())
-		}
-		return nil
-	})
+	looks(4)
 	r.want(0, "running as pid", "status")
 	if h.PID() != pid || h.Serial("127.0.0.1:25") != serial || strings.Contains(h.Log(), "restarting") || strings.Contains(h.Log(), "sent HUP") {
 		t.Errorf("sendmail %d became %d\n%s", pid, h.PID(), h.Log())
@@ -238,7 +242,7 @@ func TestWrongConfiguration(t *testing.T) {
 	if b, err := h.Command(r.verb("run")...).CombinedOutput(); err == nil || !strings.Contains(string(b), "hots") {
 		t.Errorf("%v\n%s", err, b)
 	}
-	says(t, h, "not started: the configuration is wrong")
+	says(t, h, "not started: the configuration has errors")
 	if n := strings.Count(h.Log(), "hots"); n != before+1 {
 		t.Errorf("%d lines name it:\n%s", n-before, h.Log())
 	}

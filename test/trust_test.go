@@ -16,6 +16,7 @@ import (
 // A running daemon follows a bundle and the directory of the base system: what
 // comes is trusted, what goes is not any more, by openssl's own judgement.
 func TestDaemonFollowsTrust(t *testing.T) {
+	t.Parallel()
 	bed.Need(t, false, "openssl")
 	root := site(t)
 	conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")

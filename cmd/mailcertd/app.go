@@ -16,6 +16,7 @@ import (
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/keeper"
+	"mailcertd/internal/page"
 	"mailcertd/internal/rcd"
 )
 
@@ -28,9 +29,7 @@ const (
 
 // app is one run of the program: its flags and where it talks.
 type app struct {
-	in  io.Reader
-	out *output
-	err io.Writer
+	console
 
 	configPath string
 	root       string
@@ -39,26 +38,19 @@ type app struct {
 	renewing   bool // the verb is renew: it may wait for a person or another host
 	json       bool
 	brief      bool          // keeper.Options.Brief
+	daemon     bool          // it stays: what rc.conf says is asked again
 	notifyFor  time.Duration // for each command of notify:; zero: the keeper's choice
-	saidUser   bool          // sayNotRoot has spoken
 
 	rootSet func() bool // --root was said: "" is no system then
 	disk    *durable.Disk
-	// loaded is told of every configuration that has been read; nil: nobody is.
-	loaded func(config.Config)
 }
 
 func newApp(in io.Reader, out, errw io.Writer) *app {
-	return &app{in: in, out: &output{Writer: out}, err: errw, disk: newDisk()}
+	return &app{console: console{in: in, out: &output{Writer: out}, err: errw}, disk: newDisk()}
 }
 
-// usageError is wrong usage or a wrong configuration: exit status 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
 // errTodo says that a verb has told everything itself and exits with 1.
-var errTodo = errors.New("something is to be done")
+var errTodo = errors.New("something has to be done")
 
 func (a *app) execute(ctx context.Context, args []string) int {
 	root := a.command()
@@ -77,12 +69,12 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	case errors.Is(err, errTodo):
 		return exitTodo
 	case errors.As(err, &usage):
-		fmt.Fprintln(a.err, "mailcertd:", cleanLines(err.Error()))
+		fmt.Fprintln(a.err, "mailcertd:", page.CleanLines(err.Error()))
 		return exitUsage
 	}
-	fmt.Fprintln(a.err, "mailcertd:", cleanLines(err.Error()))
+	fmt.Fprintln(a.err, "mailcertd:", page.CleanLines(err.Error()))
 	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
-		fmt.Fprintln(a.err, "hint: run it as root, or try it below a directory of your own with --root DIR")
+		fmt.Fprintln(a.err, "hint: run this as root, or try it in a directory of your own with --root DIR")
 	}
 	return exitTodo
 }
@@ -91,29 +83,29 @@ func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "mailcertd",
 		Short: "keeps sendmail's certificates complete, renewed and served",
-		Long: `mailcertd keeps sendmail's TLS files: /etc/mail/certs complete before sendmail
-starts, every certificate renewed before it expires, and sendmail seen to serve
-the new one.
+		Long: `mailcertd maintains sendmail's TLS files: it completes /etc/mail/certs before
+sendmail starts, renews every certificate before it expires, and verifies that
+sendmail serves the new one.
 
-  mailcertd ensure     make everything complete, once
-  mailcertd status     what there is, and what happens next
-  mailcertd check      everything that is wrong, and what ensure would do
-  mailcertd help WORD  a verb, or what a word in [brackets] means
+  mailcertd ensure     complete everything, once
+  mailcertd status     show the present state and the next steps
+  mailcertd check      report everything that is wrong, and what ensure would do
+  mailcertd help WORD  explain a command, or a word in [brackets]
 
-To try it without root, below a directory: mailcertd --root ./demo ensure`,
+To try it without root, in your own directory: mailcertd --root ./demo ensure`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return nil
 			}
-			text := fmt.Sprintf("unknown verb %q", args[0])
+			text := fmt.Sprintf("unknown command %q", args[0])
 			if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 				text += fmt.Sprintf("; did you mean %q?", s[0])
 			}
 			return usageError{errors.New(text + "; see `mailcertd help`")}
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fmt.Fprint(a.out, cmd.Long, "\n\n`mailcertd help` lists all verbs; the manual is mailcertd(8).\n")
+			fmt.Fprint(a.out, cmd.Long, "\n\n`mailcertd help` lists all commands; the manual is mailcertd(8).\n")
 			return nil
 		},
 	}
@@ -124,8 +116,8 @@ To try it without root, below a directory: mailcertd --root ./demo ensure`,
 	f := root.PersistentFlags()
 	a.rootSet = func() bool { return f.Changed("root") }
 	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
-	f.StringVar(&a.root, "root", "", "put every path below `dir`, as make's DESTDIR does")
-	f.StringVar(&a.logLevel, "log-level", "", "trace, debug, info, warn or error (default from the configuration)")
+	f.StringVar(&a.root, "root", "", "use `dir` as the root of every path, as make's DESTDIR does")
+	f.StringVar(&a.logLevel, "log-level", "", "trace, debug, info, warn or error (default: log.level of the configuration)")
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
 		a.configCommand(), a.caCommand(),
 		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
@@ -135,16 +127,8 @@ To try it without root, below a directory: mailcertd --root ./demo ensure`,
 	return root
 }
 
-// noArgs refuses arguments with exit status 2.
-func noArgs(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
-	}
-	return nil
-}
-
 func (a *app) dryRunFlag(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "say what would be done, and change nothing")
+	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and change nothing")
 	return cmd
 }
 
@@ -153,35 +137,36 @@ func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// load reads the configuration; every error in it ends with exit status 2.
+// load reads the configuration, and does nothing else: every error in it ends with exit status 2.
 func (a *app) load() (config.Config, error) {
+	root := a.root
 	if a.root != "" || a.rootSet() {
 		abs, err := absolute(a.root)
 		if err != nil {
 			return config.Config{}, usageError{err}
 		}
-		a.root = abs
+		root = abs
 	}
 	if a.logLevel != "" && hclog.LevelFromString(a.logLevel) == hclog.NoLevel {
-		return config.Config{}, usageError{fmt.Errorf("--log-level %q: want trace, debug, info, warn or error", a.logLevel)}
+		return config.Config{}, usageError{fmt.Errorf("--log-level %q: must be trace, debug, info, warn or error", a.logLevel)}
 	}
 	path, given := a.configPath, a.configPath != ""
 	if !given {
-		path = a.root + defaultConfig
+		path = root + defaultConfig
 	}
-	if a.root != "" && !given {
-		inside, err := durable.Inside(a.root, path)
+	if root != "" && !given {
+		inside, err := durable.Inside(root, path)
 		if err != nil {
 			return config.Config{}, usageError{err}
 		}
 		path = inside
 	}
-	cfg, err := config.Load(path, a.root)
+	cfg, err := config.Load(path, root)
 	if err != nil {
 		return cfg, usageError{err}
 	}
-	if a.root != "" {
-		if err := cfg.Follow(func(p string) (string, error) { return durable.Inside(a.root, p) }); err != nil {
+	if root != "" {
+		if err := cfg.Follow(func(p string) (string, error) { return durable.Inside(root, p) }); err != nil {
 			return cfg, usageError{err}
 		}
 	}
@@ -191,9 +176,6 @@ func (a *app) load() (config.Config, error) {
 	if a.logLevel != "" {
 		cfg.Log.Level = a.logLevel
 	}
-	if a.loaded != nil {
-		a.loaded(cfg)
-	}
 	return cfg, nil
 }
 
@@ -201,13 +183,13 @@ func (a *app) load() (config.Config, error) {
 func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
-		Config: cfg, Load: a.load, Disk: a.disk, Now: time.Now, Host: hostNames(cfg.Root),
+		Config: cfg, Disk: a.disk, Now: wallClock, Host: hostNames(cfg.Root, a.daemon),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor, Brief: a.brief,
 	})
 }
 
-func (a *app) terminal() bool {
-	f, ok := a.err.(*os.File)
+func (c *console) terminal() bool {
+	f, ok := c.err.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
@@ -247,7 +229,7 @@ func (a *app) sink(cfg config.Config) hclog.Logger {
 
 func absolute(dir string) (string, error) {
 	if strings.TrimSpace(dir) == "" {
-		return "", errors.New("--root is empty: want a directory")
+		return "", errors.New("--root is empty: it must be a directory")
 	}
 	return absPath(dir)
 }

@@ -3,20 +3,31 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"strconv"
 	"syscall"
+	"time"
 
 	"mailcertd/internal/durable"
 )
 
 // arm makes a binary for crash tests: MAILCERTD_CRASH_AT=N kills the process
-// with SIGKILL right before its Nth durable operation, and MAILCERTD_POINTS=FILE
-// writes down every operation that is reached.
+// with SIGKILL right before its Nth durable operation, MAILCERTD_TORN_AT=N when half of that one's bytes
+// are written, and MAILCERTD_POINTS=FILE writes down every operation that is reached; MAILCERTD_RECORD=FILE
+// the same in JSON with everything that it is to do, keys included. MAILCERTD_CLOCK is by how much its clock is wrong,
+// such as 960h.
 func arm(d *durable.Disk) {
 	at, _ := strconv.ParseInt(os.Getenv("MAILCERTD_CRASH_AT"), 10, 64)
-	var list *os.File
+	torn, _ := strconv.ParseInt(os.Getenv("MAILCERTD_TORN_AT"), 10, 64)
+	if wrong, err := time.ParseDuration(os.Getenv("MAILCERTD_CLOCK")); err == nil {
+		wallClock = func() time.Time { return time.Now().Add(wrong) }
+	}
+	var list, record *os.File
+	if name := os.Getenv("MAILCERTD_RECORD"); name != "" {
+		record, _ = os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	}
 	if name := os.Getenv("MAILCERTD_POINTS"); name != "" {
 		list, _ = os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	}
@@ -24,11 +35,21 @@ func arm(d *durable.Disk) {
 		if list != nil {
 			fmt.Fprintf(list, "%d %s %s\n", p.N, p.Op, p.Path)
 		}
+		if record != nil {
+			_ = json.NewEncoder(record).Encode(p)
+		}
 		if at != 0 && p.N == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-			select {}
+			die()
+		}
+		if torn != 0 && p.N == torn {
+			return &durable.Short{Err: syscall.ENOSPC, Then: die}
 		}
 		return nil
 	}
 	failures(d)
+}
+
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }

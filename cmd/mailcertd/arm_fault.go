@@ -16,9 +16,20 @@ import (
 
 // failures makes operations of the disk fail. MAILCERTD_FAULT is four words:
 // "change" or "read", the number of the operation among those (from 1), the name
-// of the error (ENOSPC), and "once" or "lasting": that one, or all from there on.
+// of the error (ENOSPC), and "once", "lasting" or "short": that one, all from there on, or that one, a
+// write, after half of its bytes.
 // MAILCERTD_READS=FILE gets a line for each read.
 func failures(d *durable.Disk) {
+	serveSoak(d)
+	if f := strings.Fields(os.Getenv("MAILCERTD_FAULT")); len(f) == 3 && f[0] == "random" {
+		seed, err := strconv.ParseUint(f[1], 10, 64)
+		permille, perr := strconv.ParseInt(f[2], 10, 64)
+		if err != nil || perr != nil {
+			panic("MAILCERTD_FAULT: " + os.Getenv("MAILCERTD_FAULT"))
+		}
+		newChance(d, seed, permille)
+		return
+	}
 	var kind, word, errno string
 	if f := strings.Fields(os.Getenv("MAILCERTD_FAULT")); len(f) == 4 {
 		kind, word, errno = f[0], f[1], f[2]
@@ -29,6 +40,9 @@ func failures(d *durable.Disk) {
 		}
 		lasting := f[3] == "lasting"
 		hit := func(n int64) error {
+			if f[3] == "short" && n == at {
+				return &durable.Short{Err: no}
+			}
 			if n == at || lasting && n > at {
 				return no
 			}
@@ -58,4 +72,4 @@ func failures(d *durable.Disk) {
 }
 
 var errnos = map[string]syscall.Errno{"ENOSPC": unix.ENOSPC, "EIO": unix.EIO, "EROFS": unix.EROFS,
-	"EMFILE": unix.EMFILE, "EACCES": unix.EACCES, "EDQUOT": unix.EDQUOT}
+	"EMFILE": unix.EMFILE, "EACCES": unix.EACCES, "EDQUOT": unix.EDQUOT, "ENOMEM": unix.ENOMEM, "ENAMETOOLONG": unix.ENAMETOOLONG}

@@ -2,24 +2,28 @@ package main
 
 import (
 	"encoding/json"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/page"
 	"mailcertd/internal/plan"
+	"mailcertd/internal/report"
 )
 
 func (a *app) checkCommand() *cobra.Command {
 	var peer string
 	cmd := a.jsonFlag(&cobra.Command{
 		Use: "check", Args: noArgs,
-		Short: "everything that is wrong, and what ensure would do",
-		Long: `Looks, and changes nothing. Exits with 1 when ensure would do something or a
-person must.
+		Short: "report everything that is wrong, and what ensure would do",
+		Long: `Reports problems and changes nothing. The exit status is 1 if there is an error,
+or if ensure would do something. Warnings and notices alone give 0.
 
---peer asks another mail host instead: STARTTLS to that very host (no MX lookup)
-with our certificate, and what sendmail would log of it. Exits with 1 unless
-that is verify=OK. The peer's log has a line of it.`,
+--peer tests another mail host instead: it connects to exactly that host
+(without an MX lookup), and starts TLS with the CA files and the client
+certificate that sendmail.cf names. It shows what sendmail would log about the
+host: verify=OK, verify=FAIL, verify=NONE if the host offers no STARTTLS, or
+another result. The exit status is 0 only for verify=OK. The connection leaves a
+line in the other host's log.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("peer") {
 				return a.peer(cmd.Context(), peer)
@@ -29,13 +33,13 @@ that is verify=OK. The peer's log has a line of it.`,
 				return err
 			}
 			r := a.keeper(cfg, a.quiet()).Check(cmd.Context(), plan.Wish{Once: true})
-			rep := checkReport{Version: 1, Problems: nonNil(r.Plan.Problems), Actions: nonNil(r.Plan.Actions)}
+			rep := report.Check{Version: 1, Problems: report.NonNil(r.Plan.Problems), Actions: report.NonNil(r.Plan.Actions)}
 			if a.json {
 				err = a.printJSON(rep)
 			} else {
-				page := a.newPage(time.Now())
-				checkPage(rep, page)
-				err = page.writeTo(a.out)
+				p := a.newPage(wallClock())
+				page.Check(rep, p)
+				err = p.Print(a.out)
 			}
 			if err != nil {
 				return err
@@ -46,26 +50,12 @@ that is verify=OK. The peer's log has a line of it.`,
 			return verdict(r.Plan)
 		},
 	})
-	cmd.Flags().StringVar(&peer, "peer", "", "what sendmail makes of the certificate of `host[:port]`")
+	cmd.Flags().StringVar(&peer, "peer", "", "show how sendmail would judge the certificate of `host[:port]`")
 	return cmd
 }
 
-// checkReport is `check --json`, version 1. Times are UTC, RFC 3339.
-type checkReport struct {
-	Version  int            `json:"version"`
-	Problems []plan.Problem `json:"problems"`
-	Actions  []plan.Action  `json:"actions"` // what ensure would do, in order
-}
-
-func nonNil[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
-}
-
-func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.out)
+func (c *console) printJSON(v any) error {
+	enc := json.NewEncoder(c.out)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }

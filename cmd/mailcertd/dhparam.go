@@ -17,8 +17,8 @@ func (a *app) dhparamCommand() *cobra.Command {
 	cmd := a.dryRunFlag(&cobra.Command{
 		Use: "dhparam", Args: noArgs,
 		Short: "show or choose the Diffie-Hellman parameters",
-		Long: `Without --group: says what dh.param holds. With it: installs that group of RFC
-7919 and keeps it until "dh" in mailcertd.yaml is changed:
+		Long: `Without --group: shows what dh.param contains. With --group: installs this group
+of RFC 7919 and keeps it until "dh" in mailcertd.yaml is changed. The groups are
 ` + strings.Join(dh.Names(), ", ") + `.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if group == "" {
@@ -27,11 +27,11 @@ func (a *app) dhparamCommand() *cobra.Command {
 			if _, err := dh.Group(group); err != nil {
 				return usageError{err}
 			}
-			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) plan.Wish {
-				if !a.dryRun {
-					k.ChooseGroup(ctx, group)
+			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) (plan.Wish, error) {
+				if a.dryRun {
+					return plan.Wish{Group: group}, nil
 				}
-				return plan.Wish{Group: group}
+				return plan.Wish{Group: group}, k.ChooseGroup(ctx, group)
 			})
 		},
 	})
@@ -46,7 +46,10 @@ func (a *app) showDH(ctx context.Context) error {
 		return err
 	}
 	e := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{}).Observed.Certs.DH
-	if !e.Node.Exists {
+	switch {
+	case e.Node.Err != nil: // nobody knows what is there
+		return e.Node.Err
+	case !e.Node.Exists:
 		fmt.Fprintf(a.out, "%s: missing\n", e.Node.Path)
 		return errTodo
 	}
@@ -56,7 +59,7 @@ func (a *app) showDH(ctx context.Context) error {
 	}
 	name := p.Name
 	if name == "" {
-		name = "no RFC 7919 group"
+		name = "not an RFC 7919 group"
 	}
 	_, err = fmt.Fprintf(a.out, "%s: %s, %d bits, generator %s\n", e.Node.Path, name, p.P.BitLen(), p.G)
 	return err

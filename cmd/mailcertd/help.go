@@ -19,9 +19,10 @@ const (
 // helpCommand explains verbs, as cobra's own does, and reasons.
 func (a *app) helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [VERB | REASON]", Short: "explain a verb, or what stands in [brackets]",
-		Long: `Explains a verb, or a reason: the word in [brackets] at the end of a line.
-"mailcertd help reasons" lists all reasons. mailcertd(8) has the same text.`,
+		Use: "help [COMMAND | REASON]", Short: "explain a command, or a word in [brackets]",
+		Long: `Explains a command or a reason. A reason is the word in [brackets] at the end of
+a line. "mailcertd help reasons" lists all reasons. mailcertd(8) has the same
+text.`,
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -53,20 +54,20 @@ func (a *app) helpCommand() *cobra.Command {
 			if isVerb {
 				return nil
 			}
-			return usageError{fmt.Errorf("%q is neither a verb nor a reason%s", strings.Join(args, " "), nearest(cmd.Root(), args[len(args)-1]))}
+			return usageError{fmt.Errorf("%q is neither a command nor a reason%s", strings.Join(args, " "), nearest(cmd.Root(), args[len(args)-1]))}
 		},
 	}
 }
 
-func (a *app) listReasons() {
+func (c *console) listReasons() {
 	longest := 0
 	for _, r := range man.Reasons() {
 		longest = max(longest, len(r.Name))
 	}
 	for _, r := range man.Reasons() {
 		indent := strings.Repeat(" ", longest+2)
-		text := man.Fill(r.First(), a.width(), indent)
-		fmt.Fprintf(a.out, "%-*s%s", longest+2, r.Name, strings.TrimPrefix(text, indent))
+		text := man.Fill(r.First(), c.width(), indent)
+		fmt.Fprintf(c.out, "%-*s%s", longest+2, r.Name, strings.TrimPrefix(text, indent))
 	}
 }
 
@@ -104,8 +105,8 @@ func nearest(root *cobra.Command, word string) string {
 }
 
 // width is how many characters a line of the terminal holds, within bounds.
-func (a *app) width() int {
-	if f, ok := a.outFile(); ok {
+func (c *console) width() int {
+	if f, ok := c.outFile(); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
 			return min(max(w, leastWidth), mostWidth)
 		}

@@ -50,35 +50,9 @@ func TestHelpOfReasons(t *testing.T) {
 			t.Errorf("the list lacks %s", r.Name)
 		}
 	}
-	for _, line := range strings.Split(list, "\n") {
+	for line := range strings.SplitSeq(list, "\n") {
 		if len(line) > 80 || status != exitFine {
 			t.Errorf("status %d, %q", status, line)
-		}
-	}
-}
-
-func TestHelpOfUnknown(t *testing.T) {
-	for _, c := range []struct{ args, want string }{
-		{"chekc", `"chekc" is neither a verb nor a reason; did you mean "check"?`},
-		{"c", `"c" is neither a verb nor a reason; see `},
-		{"cf-no-tsl", `did you mean "cf-no-tls"?`},
-		{"[cf-no-tsl]", `did you mean "cf-no-tls"?`},
-		{"unrelated-words", "`mailcertd help reasons`"},
-		{"check expired", `"check expired" is neither`},
-		{"ca nothing", `"ca nothing" is neither`},
-	} {
-		out, errs, status := typed(append([]string{"help"}, strings.Fields(c.args)...)...)
-		if status != exitUsage || out != "" || !strings.Contains(errs, c.want) {
-			t.Errorf("help %s: %d, %q, want 2 and %q", c.args, status, out+errs, c.want)
-		}
-	}
-}
-
-func TestHelpCompletes(t *testing.T) {
-	out, _, _ := typed("__complete", "help", "")
-	for _, want := range []string{"\ncheck\n", "\nreasons\n", "\ncf-no-tls\n"} {
-		if !strings.Contains("\n"+out, want) {
-			t.Errorf("%q is not offered:\n%s", want, out)
 		}
 	}
 }
@@ -91,7 +65,7 @@ func TestHelpFits(t *testing.T) {
 		n++
 		args := strings.Fields(c.CommandPath())[1:]
 		got, _, status := typed(append(args, "--help")...)
-		for _, line := range strings.Split(got, "\n") {
+		for line := range strings.SplitSeq(got, "\n") {
 			if utf8.RuneCountInString(line) > 80 && c.Parent().Name() != "completion" || status != exitFine {
 				t.Errorf("%s: status %d, %d columns: %s", c.CommandPath(), status, utf8.RuneCountInString(line), line)
 			}

@@ -46,11 +46,50 @@ func TestRootHoldsLinks(t *testing.T) {
 				if status != exitFine || len(within) == 0 {
 					t.Errorf("%s: exit %d, %d entries within the root: %s", name, status, len(within), &out)
 				}
-			case status != exitUsage || !strings.Contains(out.String(), "leads out of "+root):
+			case status != exitUsage || !strings.Contains(out.String(), "points outside of "+root):
 				t.Errorf("%s: exit %d: %s", name, status, &out)
 			}
 			if strings.Contains(out.String(), "no sendmail runs") {
 				t.Errorf("ensure tells at every boot what is so at every boot: %s", &out)
+			}
+		}
+	}
+}
+
+// A link to nothing at all where mailcertd only reads, or would make a directory of its own, holds up nothing else:
+// what whoever follows it finds is that nothing is there.
+func TestRootWithLinksToNothing(t *testing.T) {
+	for _, name := range []string{"etc/mail/sendmail.cf", "var/run/sendmail.pid", "etc/mail/certs/trust", "etc/mail/CA/private", "var/db/mailcertd/archive"} {
+		for _, target := range []string{"/nonexistent/x", filepath.Base(name)} {
+			root, err := filepath.EvalSymlinks(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			conf, link := filepath.Join(root, "mailcertd.yaml"), filepath.Join(root, name)
+			if err := os.WriteFile(conf, []byte("host: {name: mail.example.org}\nkey: {type: ecdsa-p256}\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ensure := func() (int, string) {
+				var out bytes.Buffer
+				status := newApp(strings.NewReader(""), &out, &out).execute(context.Background(), []string{"--root", root, "--config", conf, "ensure"})
+				return status, out.String()
+			}
+			if status, out := ensure(); status != exitFine {
+				t.Fatal(out)
+			}
+			if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(target, link); err != nil {
+				t.Fatal(err)
+			}
+			cert := filepath.Join(root, "etc/mail/certs/host.cert")
+			if err := os.Remove(cert); err != nil {
+				t.Fatal(err)
+			}
+			status, out := ensure()
+			if _, err := os.Stat(cert); err != nil || status == exitUsage {
+				t.Errorf("%s to %s: status %d, %v\n%s", name, target, status, err, out)
 			}
 		}
 	}

@@ -3,18 +3,25 @@ package main
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
-	"time"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/parcel"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
@@ -25,28 +32,28 @@ func (a *app) issueCommand() *cobra.Command {
 	var out, keyType string
 	var yes, encrypt, replace bool
 	cmd := &cobra.Command{
-		Use: "issue NAME... -o FILE", Short: "key and certificate for other hosts, one file each to carry over",
-		Long: `Makes a key and a certificate of this host's CA for another host and writes
-both, with the CA's certificate, into one file of mode 0600: carry it over and
-run "mailcertd install FILE" there. With several names -o is a directory, and
-each host gets NAME.pem in it. The key is not kept here.`,
+		Use: "issue NAME... -o FILE", Short: "make key and certificate for other hosts, one file (parcel) each",
+		Long: `Makes a key and a certificate for another host, signed by this host's CA. Writes
+both, with the CA's certificate, into one file with mode 0600, a parcel: carry
+it to that host and run "mailcertd install FILE" there. With several names, -o
+is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return usageError{errors.New("name the host: mailcertd issue NAME -o FILE")}
+				return usageError{errors.New("the host name is missing: mailcertd issue NAME -o FILE")}
 			}
 			if out == "" {
-				return usageError{errors.New("-o FILE is missing: where the key and the certificate are to go")}
+				return usageError{errors.New("-o FILE is missing: the file for the key and the certificate")}
 			}
 			if out == "-" {
-				return usageError{errors.New("-o -: a private key is written to a file, which nobody else can read: want its name")}
+				return usageError{errors.New("-o -: a private key is written only to a file that nobody else can read: name a file")}
 			}
 			alt = separated(alt)
 			if len(args) > 1 && len(alt) > 0 {
-				return usageError{errors.New("--alt is for one host at a time")}
+				return usageError{errors.New("--alt works with one host name only")}
 			}
 			for _, n := range append(append([]string{}, args...), alt...) {
 				if err := plan.NameError(strings.ToLower(n)); err != nil && net.ParseIP(n) == nil {
-					return usageError{fmt.Errorf("%q is no host name: %w", n, err)}
+					return usageError{fmt.Errorf("%q is not a host name: %w", n, err)}
 				}
 			}
 			kt := pki.RSA2048
@@ -56,7 +63,7 @@ each host gets NAME.pem in it. The key is not kept here.`,
 					return usageError{err}
 				}
 			}
-			o, err := a.office(cmd.Context(), toSign)
+			o, err := a.localCA(cmd.Context(), toSign, pki.CanonicalNames(slices.Concat(args, alt))...)
 			if err != nil {
 				return err
 			}
@@ -67,7 +74,7 @@ each host gets NAME.pem in it. The key is not kept here.`,
 				days = o.cfg.Validity.Days
 			}
 			if days < 1 || days > o.cfg.CA.Days {
-				return usageError{fmt.Errorf("--days %d: want 1 to %d", days, o.cfg.CA.Days)}
+				return usageError{fmt.Errorf("--days %d: must be 1 to %d", days, o.cfg.CA.Days)}
 			}
 			all, err := a.parcels(o, args, alt, out, days, replace)
 			if err != nil {
@@ -80,35 +87,24 @@ each host gets NAME.pem in it. The key is not kept here.`,
 			for i, p := range all {
 				if err := a.issue(cmd.Context(), o, p, kt, secret, yes); err != nil {
 					if i > 0 {
-						fmt.Fprintf(a.err, "%s: %d made, the one for %s is the first that is not\n", out, i, p.ask.Name)
+						fmt.Fprintf(a.err, "%s: %d parcels were made; the one for %s is the first that was not\n", out, i, p.ask.Name)
 					}
 					return err
 				}
 			}
-			fmt.Fprintln(a.out, "carry it over (scp, sftp), run `mailcertd install FILE` there, and delete the copies")
+			fmt.Fprintln(a.out, "next: copy the parcel to its host (scp, sftp), run `mailcertd install FILE` there, and delete all copies of it")
 			return nil
 		},
 	}
 	f := cmd.Flags()
 	f.StringVarP(&out, "output", "o", "", "the `file` to write, or a directory for several hosts")
 	f.StringArrayVar(&alt, "alt", nil, "a further `name` or address; may be repeated")
-	f.IntVar(&days, "days", 0, "how long it is valid, in `days` (default: validity.days)")
+	f.IntVar(&days, "days", 0, "the lifetime of the certificate, in `days` (default: validity.days)")
 	f.StringVar(&keyType, "key", "", "the key's `type` (default: key.type)")
-	f.BoolVar(&encrypt, "encrypt", false, "protect the key with a passphrase, which install asks for")
+	f.BoolVar(&encrypt, "encrypt", false, "protect the key with a passphrase; install asks for it")
 	f.BoolVar(&replace, "replace", false, "revoke the valid certificates of that name, as superseded")
-	f.BoolVarP(&yes, "yes", "y", false, "sign without asking")
+	f.BoolVarP(&yes, "yes", "y", false, "sign without asking for confirmation")
 	return cmd
-}
-
-// sign signs with a session of its own, and gives what goes with a certificate.
-func (a *app) sign(ctx context.Context, o *office, ask ca.Ask) (*x509.Certificate, []*x509.Certificate, error) {
-	s, err := ca.Open(ctx, a.disk, o.opts)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer s.Close()
-	cert, _, err := s.Sign(ask, rand.Reader, time.Now())
-	return cert, ca.Bundle(s.Observed(), time.Now()), err
 }
 
 func keyText(key crypto.Signer, secret []byte) ([]byte, error) {
@@ -118,40 +114,119 @@ func keyText(key crypto.Signer, secret []byte) ([]byte, error) {
 	return pki.MarshalKey(key)
 }
 
-// consent asks a person unless yes was said beforehand. Without a terminal
-// nothing is signed.
-func (a *app) consent(yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	ok, err := a.agree(question)
-	switch {
-	case errors.Is(err, errNoTerminal):
-		return usageError{errors.New("nobody is there to say yes: use --yes")}
-	case err == nil && !ok:
-		return errors.New("nothing was signed")
-	}
-	return err
+// carried is one host's file of `issue`: key, certificate and the CA's.
+type carried struct {
+	ask  ca.Ask
+	file string
 }
 
-// showAsk prints what is about to be signed, on standard error.
-func (a *app) showAsk(ask ca.Ask, d ca.Decision, o ca.Observed) {
-	w := a.err
-	if d.Repeat != nil {
-		fmt.Fprintf(w, "The valid certificate %s for this key and these names is given again, until %s.\n",
-			ca.FormatSerial(d.Repeat.SerialNumber), d.Repeat.NotAfter.Local().Format("2006-01-02"))
-		return
+// parcels checks all that can be checked before anything is signed.
+func (a *app) parcels(o *localCA, names, alt []string, out string, days int, replace bool) ([]carried, error) {
+	dir := out
+	if len(names) == 1 {
+		dir = filepath.Dir(out)
 	}
-	names := append([]string{d.Request.Name}, d.Request.AltNames...)
-	until := time.Now().Add(time.Duration(d.Request.Days) * 24 * time.Hour)
-	if end := o.Current.Cert.NotAfter; end.Before(until) {
-		until = end
+	switch n := durable.Look(dir); {
+	case n.Err != nil:
+		return nil, n.Err
+	case !n.Exists:
+		return nil, fmt.Errorf("%s: %w: create the directory first", dir, syscall.ENOENT)
+	case !n.IsDir:
+		return nil, fmt.Errorf("%s: is not a directory; with several hosts (%s) -o must be one", dir, strings.Join(names, ", "))
 	}
-	fmt.Fprintf(w, "names    %s\n", clean(strings.Join(names, ", ")))
-	fmt.Fprintf(w, "key      %s, SHA-256 %x\n", pki.TypeOf(ask.Public), pki.SPKIDigest(ask.Public))
-	fmt.Fprintf(w, "until    %s (%d days)\n", until.Local().Format("2006-01-02"), d.Request.Days)
-	fmt.Fprintf(w, "issuer   %s\n", pki.OneLine(o.Current.Cert.RawSubject))
-	for _, n := range d.Revoke {
-		fmt.Fprintf(w, "revokes  %s, as superseded\n", ca.FormatSerial(n))
+	sample, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // in place of keys that are not made yet
+	if err != nil {
+		return nil, err
 	}
+	var all []carried
+	seen := map[string]bool{}
+	for _, name := range names {
+		p := carried{file: out, ask: ca.Ask{ByHand: true, Days: days, Name: strings.ToLower(name), Replace: replace}}
+		if seen[p.ask.Name] {
+			return nil, usageError{fmt.Errorf("%s is named twice", p.ask.Name)}
+		}
+		seen[p.ask.Name] = true
+		for _, n := range alt {
+			if ip := net.ParseIP(n); ip != nil {
+				p.ask.IPs = append(p.ask.IPs, ip)
+			} else {
+				p.ask.DNSNames = append(p.ask.DNSNames, strings.ToLower(n))
+			}
+		}
+		if len(names) > 1 {
+			p.file = filepath.Join(out, p.ask.Name+".pem")
+		}
+		there, begun := durable.Look(p.file), durable.Look(parcel.Unfinished(p.file))
+		switch {
+		case there.Kind == durable.Unknown:
+			return nil, there.Err
+		case there.Kind != durable.Missing:
+			return nil, fmt.Errorf("%s: exists already, and may contain a key: choose another file name", p.file)
+		case begun.Kind == durable.Unknown:
+			return nil, begun.Err
+		}
+		if begun.Kind == durable.Missing { // else its key says what becomes of it
+			ask := p.ask
+			ask.Public = sample.Public()
+			if _, err := ca.Preview(o.obs.CA, o.opts, ask, o.at); err != nil {
+				return nil, fmt.Errorf("%s: %w", p.ask.Name, err)
+			}
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// issue makes one parcel.
+func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, secret func() ([]byte, error), yes bool) error {
+	key, text, err := parcel.TakeUp(p.file, secret)
+	if err != nil {
+		return err
+	}
+	fresh := key == nil
+	if fresh {
+		done := a.progress("making a "+string(kt)+" key for "+p.ask.Name, 0)
+		key, err = pki.GenerateKeyContext(ctx, kt, rand.Reader)
+		done()
+		if err != nil {
+			return err
+		}
+	} else {
+		fmt.Fprintf(a.err, "%s: an interrupted issue left this file; it is completed now\n", parcel.Unfinished(p.file))
+	}
+	p.ask.Public = key.Public()
+	d, err := ca.Preview(o.obs.CA, o.opts, p.ask, o.at)
+	if err != nil {
+		return err
+	}
+	a.showAsk(p.ask, d, o)
+	if err := a.consent(yes, "Sign the certificate?"); err != nil {
+		return err
+	}
+	if fresh { // before it is signed: a certificate whose key is lost blocks its name
+		word, err := secret()
+		if err != nil {
+			return err
+		}
+		if text, err = keyText(key, word); err != nil {
+			return err
+		}
+		if err := parcel.Begin(a.disk, p.file, text); err != nil {
+			return err
+		}
+	}
+	cert, bundle, err := a.sign(ctx, o, p.ask)
+	switch {
+	case errors.Is(err, ca.ErrMade):
+		return fmt.Errorf("%w; its key is kept in %s: run the same command again to complete it", err, parcel.Unfinished(p.file))
+	case err != nil && fresh: // nothing was signed
+		return errors.Join(err, os.Remove(parcel.Unfinished(p.file)))
+	case err != nil:
+		return err
+	}
+	if err := parcel.Finish(a.disk, p.file, text, append([]*x509.Certificate{cert}, bundle...)); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, "%s: key and certificate %s for %s, until %s\n", p.file, ca.FormatSerial(cert.SerialNumber), p.ask.Name, cert.NotAfter.Local().Format("2006-01-02"))
+	return nil
 }

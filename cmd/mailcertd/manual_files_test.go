@@ -1,6 +1,12 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"math/big"
@@ -10,18 +16,11 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 )
 
 // The words in FILES that stand for a part of a name.
 var filePatterns = strings.NewReplacer("HASH", "[0-9a-f]{8}", "DIGEST", "[0-9a-f]{32}", "SERIAL", "[0-9A-F]{2,}",
-	"GENERATION", `\d{8}T\d{6}Z-\d{2,}`, ".rN", `\.r\d`, "gen-N", `gen-\d`, ".N", `\.\d`)
+	"BACKUP", `\d{8}T\d{6}Z-\d{2,}`, ".rN", `\.r\d`, "gen-N", `gen-\d`, ".N", `\.\d`)
 
 // elsewhere are the entries of FILES that no verb below --root makes: they come
 // with the port or from daemon(8), belong to a host that asks another one, or
@@ -62,7 +61,7 @@ func fullLife(t *testing.T, root string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := "host: {name: mail.example.org}\nkey: {type: ecdsa-p256}\ncrl: {install: true}\ntrust: [/other.pem]\n"
+	config := "host: {name: mail.example.org}\nkey: {type: ecdsa-p256, second: rsa-2048}\nclient: {issuer: local}\ncrl: {install: true}\ntrust: [/other.pem]\n"
 	for name, data := range map[string][]byte{"other.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		"usr/local/etc/mailcertd.yaml": []byte(config)} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
@@ -79,8 +78,7 @@ func fullLife(t *testing.T, root string) {
 	}
 }
 
-// Every file that the program makes stands in FILES with its mode, and every
-// file there is made.
+// Every file that the program makes is in FILES with its mode, and every file there is made.
 func TestManualHasEveryFile(t *testing.T) {
 	root := t.TempDir()
 	fullLife(t, root)

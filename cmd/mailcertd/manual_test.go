@@ -43,7 +43,7 @@ func items(t *testing.T, section, prefix string) []string {
 		t.Fatalf("the manual has no section %s", section)
 	}
 	var out []string
-	for _, line := range strings.Split(source, "\n") {
+	for line := range strings.SplitSeq(source, "\n") {
 		if rest, ok := strings.CutPrefix(line, ".It "+prefix); ok {
 			out = append(out, rest)
 		}
@@ -71,7 +71,7 @@ func manualVerbs(t *testing.T) []string {
 	t.Helper()
 	var out, current []string
 	headings := false // the line before was a verb, too: what follows is for both
-	for _, line := range strings.Split(man.Section("COMMANDS"), "\n") {
+	for line := range strings.SplitSeq(man.Section("COMMANDS"), "\n") {
 		heading, isVerb := strings.CutPrefix(line, ".It Cm ")
 		switch {
 		case isVerb:
@@ -242,7 +242,7 @@ func TestManualHasEveryReason(t *testing.T) {
 	}
 	same(t, "faults of the CA directory", faults, constants(t, "FaultKind"))
 
-	for _, word := range []string{plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven, "owed"} {
+	for _, word := range []string{plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven, "pending"} {
 		if !strings.Contains(man.Section("DIAGNOSTICS"), "\n.Dq "+word+" ,\n") {
 			t.Errorf("DIAGNOSTICS lacks the word %q", word)
 		}

@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"mailcertd/internal/page"
 )
 
 // output is standard output. It remembers the first failure to write: a report
@@ -28,13 +32,13 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 // outFile is standard output where that is a file, such as a terminal.
-func (a *app) outFile() (*os.File, bool) {
-	f, ok := a.out.Writer.(*os.File)
+func (c *console) outFile() (*os.File, bool) {
+	f, ok := c.out.Writer.(*os.File)
 	return f, ok
 }
 
 // flagLine is an option and, from the second column on, what it does.
-var flagLine = regexp.MustCompile(`^( +(?:-\w, |    )--\S+(?: \S+)? +)(\S.*)$`)
+var flagLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^( +(?:-\w, |    )--\S+(?: \S+)? +)(\S.*)$`) })
 
 // foldUsage has the pages of help fit a terminal of 80 columns.
 func foldUsage(root *cobra.Command) {
@@ -51,16 +55,18 @@ func foldUsage(root *cobra.Command) {
 			return err
 		}
 		var folded strings.Builder
-		for _, line := range strings.SplitAfter(text.String(), "\n") {
+		// The manual and the messages say option, not flag.
+		said := strings.NewReplacer("[flags]", "[options]", "\nFlags:", "\nOptions:", "\nGlobal Flags:", "\nOptions of every command:").Replace(text.String())
+		for _, line := range strings.SplitAfter(said, "\n") {
 			if utf8.RuneCountInString(line) <= mostWidth+1 {
 				folded.WriteString(line)
 				continue
 			}
 			before, what := "", strings.TrimSuffix(line, "\n")
-			if m := flagLine.FindStringSubmatch(what); m != nil {
+			if m := flagLine().FindStringSubmatch(what); m != nil {
 				before, what = m[1], m[2]
 			}
-			for i, part := range wrap(what, mostWidth-len(before)) {
+			for i, part := range page.Wrap(what, mostWidth-len(before)) {
 				if i > 0 {
 					before = strings.Repeat(" ", len(before))
 				}
@@ -79,8 +85,11 @@ func completion(root *cobra.Command) {
 		if c.Name() != "completion" {
 			continue
 		}
-		c.Args = func(*cobra.Command, []string) error {
-			return usageError{errors.New("say for which shell: bash, fish, powershell or zsh")}
+		c.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unknown shell %q: it must be bash, fish, powershell or zsh", args[0])}
+			}
+			return usageError{errors.New("the shell is missing: it must be bash, fish, powershell or zsh")}
 		}
 		c.RunE = func(*cobra.Command, []string) error { return nil }
 		for _, shell := range c.Commands() {

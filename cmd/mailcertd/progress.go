@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// progressAfter spares a person the clock of what is over at once.
+// progressAfter is how long a step may take before its progress is shown.
 const progressAfter = time.Second
 
 // progress tells a person at a terminal what takes long, and after a second
 // for how long it has been going on. A remaining time is shown only where there
 // is a limit; nothing is foretold. done ends it.
-func (a *app) progress(what string, atMost time.Duration) (done func()) {
-	if !a.terminal() {
+func (c *console) progress(what string, atMost time.Duration) (done func()) {
+	if !c.terminal() {
 		return func() {}
 	}
-	fmt.Fprintf(a.err, "%s ...\n", what)
+	fmt.Fprintf(c.err, "%s ...\n", what)
 	stop, ended := make(chan struct{}), make(chan struct{})
 	began := time.Now()
 	go func() {
@@ -28,13 +28,13 @@ func (a *app) progress(what string, atMost time.Duration) (done func()) {
 			select {
 			case <-stop:
 				if wide > 0 {
-					fmt.Fprintf(a.err, "\r%s\r", strings.Repeat(" ", wide))
+					fmt.Fprintf(c.err, "\r%s\r", strings.Repeat(" ", wide))
 				}
 				return
 			case <-tick.C:
 				text := elapsed(time.Since(began), atMost)
 				wide = max(wide, len(text))
-				fmt.Fprintf(a.err, "\r%-*s", wide, text)
+				fmt.Fprintf(c.err, "\r%-*s", wide, text)
 			}
 		}
 	}()

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/config"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/page"
 	"mailcertd/internal/plan"
+	"mailcertd/internal/report"
 )
 
 // The formats of status.
@@ -23,16 +28,16 @@ func (a *app) statusCommand() *cobra.Command {
 	format := formatText
 	cmd := a.jsonFlag(&cobra.Command{
 		Use: "status", Args: noArgs,
-		Short: "what there is, and what happens next",
-		Long: `Says what lies in the certs directory, who issued it, how long it lasts, when it
-is renewed, what sendmail was last seen to serve, and the TLSA record. --probe
-asks sendmail now (each question leaves a line in its log). --due DAYS prints
-only what needs a person within that time, and exits with 1; nothing and 0 when
-all is well: what mailcertd renews in time by itself needs nobody.
+		Short: "show the present state and the next steps",
+		Long: `Shows the installed certificate, its issuer, the days left, the next renewal,
+what sendmail was last seen to serve, and the TLSA record. --probe asks sendmail
+now (each question leaves a line in its log). --due DAYS shows only what needs a
+person within that time, and the exit status is 1. If nothing does, it prints
+nothing and the exit status is 0. What mailcertd renews in time is not shown.
 
 --format prometheus prints metrics for the textfile collector of node_exporter.
-It must never read half a file, so write beside it and rename, for example from
-cron(8), as root:
+The collector must never read an incomplete file, so write to a temporary file
+and rename it, for example from cron(8), as root:
 
   cd /var/tmp/node_exporter &&
   mailcertd status --format prometheus > mailcertd.$$ &&
@@ -47,7 +52,7 @@ cron(8), as root:
 			case days < 0 || days > mostDueDays:
 				return usageError{errDueDays}
 			case due && format == formatPrometheus:
-				return usageError{errors.New("--due has no metrics: want --format text or json")}
+				return usageError{errors.New("--due has no metrics: use --format text or json")}
 			}
 			cfg, err := a.load()
 			if err != nil {
@@ -59,24 +64,24 @@ cron(8), as root:
 				a.json = format == formatJSON
 				return a.printDue(cmd.Context(), k, cfg, r, days, probe)
 			}
-			rep := describeStatus(cfg, r, time.Now())
+			rep := report.NewStatus(version, cfg, r, wallClock())
 			if probe {
-				rep.Serves = describeServed(r, k.Serves(cmd.Context(), r))
+				rep.AddServed(report.NewServed(r, k.Serves(cmd.Context(), r)))
 			}
 			switch format {
 			case formatJSON:
 				return a.printJSON(rep)
 			case formatPrometheus:
-				return writeMetrics(a.out, rep)
+				return report.WriteMetrics(a.out, rep)
 			}
 			p := a.newPage(rep.At)
-			statusPage(rep, p)
-			return p.writeTo(a.out)
+			page.Status(rep, p)
+			return p.Print(a.out)
 		},
 	})
-	cmd.Flags().BoolVar(&probe, "probe", false, "ask sendmail what it serves now")
-	cmd.Flags().IntVar(&days, "due", 0, "only what needs a person within `days`; the exit status is 1 then")
-	cmd.Flags().StringVar(&format, "format", formatText, "print it as `text`, json or prometheus")
+	cmd.Flags().BoolVar(&probe, "probe", false, "ask sendmail now which certificate it serves")
+	cmd.Flags().IntVar(&days, "due", 0, "show only what needs a person within `days`; the exit status is 1 then")
+	cmd.Flags().StringVar(&format, "format", formatText, "print the report as `text`, json or prometheus")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatText, formatJSON, formatPrometheus}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
@@ -86,13 +91,50 @@ func (a *app) statusFormat(given bool, format string) (string, error) {
 	switch format {
 	case formatText, formatJSON, formatPrometheus:
 	default:
-		return "", usageError{fmt.Errorf("--format %q: want text, json or prometheus", format)}
+		return "", usageError{fmt.Errorf("--format %q: must be text, json or prometheus", format)}
 	}
 	if a.json && given && format != formatJSON {
-		return "", usageError{fmt.Errorf("--json and --format %s: want one of them", format)}
+		return "", usageError{fmt.Errorf("--json and --format %s: use only one of them", format)}
 	}
 	if a.json {
 		format = formatJSON
 	}
 	return format, nil
 }
+
+// printDue prints what needs a person within that many days, and nothing when
+// all is well.
+func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config, r keeper.Result, days int, probe bool) error {
+	now := wallClock()
+	var found []mta.Served
+	if probe && askable(r) {
+		found = k.Serves(ctx, r)
+	}
+	rep := report.NewDue(cfg, r, days, found, now)
+	if a.json {
+		if err := a.printJSON(rep); err != nil {
+			return err
+		}
+	} else if len(rep.Due) > 0 {
+		p := a.newPage(now)
+		page.Due(rep.Due, p)
+		if err := p.Print(a.out); err != nil {
+			return err
+		}
+	}
+	if len(rep.Due) > 0 {
+		return errTodo
+	}
+	return nil
+}
+
+// askable says that a sendmail with our files may be asked what it serves.
+func askable(r keeper.Result) bool {
+	return r.Plan.Facts.NamesOurs && plan.MayRun(r.Observed.MTA)
+}
+
+// mostDueDays bounds --due.
+const mostDueDays = 36500
+
+// errDueDays is a --due that makes no sense.
+var errDueDays = fmt.Errorf("--due: must be 0 to %d days", mostDueDays)

@@ -9,7 +9,7 @@ import (
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Args: noArgs, Short: "version, commit, Go, platform",
+		Use: "version", Args: noArgs, Short: "print version, commit, Go and platform",
 		RunE: func(*cobra.Command, []string) error {
 			text := "mailcertd " + version
 			if commit != "" {

@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"fmt"
 	"math/big"
+	mathrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,8 +48,8 @@ func fill(tb testing.TB, o Options, n int) {
 	if err := writeSerial(&durable.Disk{}, o.Dir, big.NewInt(int64(n)+2)); err != nil {
 		tb.Fatal(err)
 	}
-	if obs := Observe(o.Dir, Filter{}); len(obs.Faults) > 0 || len(obs.Index) != n {
-		tb.Fatalf("%d rows, %v", len(obs.Index), obs.Faults)
+	if obs := Observe(o.Dir, Filter{}); len(obs.Faults) > 0 || len(obs.index()) != n {
+		tb.Fatalf("%d rows, %v", len(obs.index()), obs.Faults)
 	}
 }
 
@@ -78,13 +81,89 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
+// crowd writes an index.txt of that many rows into a directory without certificates: one row in twenty has expired, one
+// in a thousand is revoked.
+func crowd(tb testing.TB, dir string, rows int, counted bool) {
+	tb.Helper()
+	var text []byte
+	rnd := mathrand.New(mathrand.NewPCG(1, 2))
+	for i := range rows {
+		serial, ends, status, revoked := new(big.Int).SetUint64(rnd.Uint64()|1<<63), start.Add(time.Duration(i)*31*time.Second), "V", ""
+		if counted {
+			serial.SetUint64(uint64(i) + 0x1000)
+		}
+		switch {
+		case i%1000 == 500:
+			status, revoked = "R", formatTime(start)+",superseded"
+		case rnd.IntN(20) == 0:
+			status, ends = "E", ends.AddDate(-1, -2, 0)
+		}
+		text = fmt.Appendf(text, "%s\t%s\t%s\t%s\tunknown\t/CN=h%06d.lan\n", status, formatTime(ends), revoked, FormatSerial(serial), i)
+	}
+	if err := os.WriteFile(filepath.Join(dir, indexName), text, 0o644); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// cpuTime is what this process has had of the processors.
+func cpuTime(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// What a look at a large index.txt costs, with serials that were drawn and with such that were counted.
+func BenchmarkDatabase(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		counted bool
+	}{{"drawn", false}, {"counted", true}} {
+		b.Run(c.name, func(b *testing.B) {
+			dir := b.TempDir()
+			crowd(b, dir, 1_000_000, c.counted)
+			b.ReportAllocs()
+			before := cpuTime(b)
+			for b.Loop() {
+				if db, err := readDatabase(dir, question{names: []string{"mail.example.org"}}); err != nil || db.rows != 1_000_000 || len(db.odd) > 0 {
+					b.Fatal(db.rows, db.odd, err)
+				}
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op") // a machine with other work
+		})
+	}
+}
+
 // A look at ten thousand certificates without a memory, as a verb takes it.
 func BenchmarkObserve(b *testing.B) {
 	o, _ := made(b)
 	fill(b, o, 10_000)
 	for b.Loop() {
-		if obs := Observe(o.Dir, Filter{Name: o.Host}); len(obs.Index) != 10_000 {
-			b.Fatal(len(obs.Index))
+		if obs := Observe(o.Dir, Filter{Name: o.Host}); len(obs.index()) != 10_000 {
+			b.Fatal(len(obs.index()))
 		}
+	}
+}
+
+// The database may be large: issuing does not read every certificate.
+func BenchmarkIssue(b *testing.B) {
+	for _, rows := range []int{0, 10000} {
+		b.Run(fmt.Sprint(rows), func(b *testing.B) {
+			o, d := made(b)
+			var index strings.Builder
+			for i := range rows {
+				fmt.Fprintf(&index, "V\t360101000000Z\t\t%s\tunknown\t/CN=h%d\n", fmt.Sprintf("%06X", i+1), i)
+			}
+			if err := os.WriteFile(filepath.Join(o.Dir, indexName), []byte(index.String()), 0o644); err != nil {
+				b.Fatal(err)
+			}
+			req := request(b)
+			for b.Loop() {
+				if _, err := Issue(context.Background(), d, o, req, rand.Reader, start); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -108,8 +107,8 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	}
 	issue(t, d, o, time.Now())
 	obs := Observe(o.Dir, Filter{Name: o.Host})
-	if len(obs.Faults) > 0 || obs.Serial.Int64() != 5 || len(obs.Index) != 4 || obs.Index[0].Status != Revoked || len(obs.Issued) != 2 {
-		t.Errorf("faults %v, serial %v, %d rows, %d issued", obs.Faults, obs.Serial, len(obs.Index), len(obs.Issued))
+	if len(obs.Faults) > 0 || obs.Serial.Int64() != 5 || len(obs.index()) != 4 || obs.index()[0].Status != Revoked || len(obs.Issued) != 2 {
+		t.Errorf("faults %v, serial %v, %d rows, %d issued", obs.Faults, obs.Serial, len(obs.index()), len(obs.Issued))
 	}
 	for _, s := range []string{"03", "04"} {
 		f := "newcerts/" + s + ".pem"
@@ -197,86 +196,42 @@ func TestGenerations(t *testing.T) {
 	if err := Prune(ctx, d, o.Dir, later); err != nil {
 		t.Fatal(err)
 	}
-	if obs := Observe(o.Dir, Filter{}); len(obs.Older) != 0 || len(obs.Index) != 2 {
-		t.Errorf("after Prune: %d older, %d rows", len(obs.Older), len(obs.Index))
+	if obs := Observe(o.Dir, Filter{}); len(obs.Older) != 0 || len(obs.index()) != 2 {
+		t.Errorf("after Prune: %d older, %d rows", len(obs.Older), len(obs.index()))
 	}
 }
 
-func TestFaults(t *testing.T) {
-	for _, c := range []struct {
-		kind   FaultKind
-		damage func(dir string) error
-		mended bool
-	}{
-		{FaultOrphan, func(d string) error { return os.WriteFile(filepath.Join(d, indexName), nil, 0o644) }, true},
-		{FaultIndexMissing, func(d string) error { return os.Remove(filepath.Join(d, indexName)) }, true},
-		{FaultIndexTorn, func(d string) error { return appendTo(filepath.Join(d, indexName), "V\t3601010") }, true},
-		{FaultIndexRow, func(d string) error { return appendTo(filepath.Join(d, indexName), "hello\n") }, false},
-		{FaultIndexBlank, func(d string) error { return appendTo(filepath.Join(d, indexName), "\n\n") }, true},
-		{FaultIndexRefused, func(d string) error {
-			return appendTo(filepath.Join(d, indexName), "V\t360101000000Z\t\t1\tunknown\t/CN=x\n")
-		}, false},
-		{FaultIndexFile, func(d string) error {
-			_ = os.Remove(filepath.Join(d, indexName))
-			return os.Mkdir(filepath.Join(d, indexName), 0o755)
-		}, false},
-		{FaultUnique, func(d string) error {
-			return os.WriteFile(filepath.Join(d, attrName), []byte("unique_subject = yes\n"), 0o644)
-		}, true},
-		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("01\n"), 0o644) }, true},
-		{FaultSerial, func(d string) error { return os.Remove(filepath.Join(d, serialName)) }, true},
-		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("zz"), 0o644) }, true},
-		{FaultCRLNumber, func(d string) error { return os.Remove(filepath.Join(d, crlNumName)) }, true},
-		{FaultConf, func(d string) error { return os.Remove(filepath.Join(d, confName)) }, true},
-		{FaultMode, func(d string) error { return os.Chmod(d, 0o755) }, true},
-		{FaultMode, func(d string) error { return os.Chmod(filepath.Join(d, keyName), 0o644) }, true},
-		{FaultKey, func(d string) error { return os.Remove(filepath.Join(d, keyName)) }, false},
-		{FaultCert, func(d string) error { return os.WriteFile(filepath.Join(d, certName), []byte("x"), 0o644) }, false},
-	} {
-		t.Run(string(c.kind), func(t *testing.T) {
-			o, d := made(t)
-			issue(t, d, o, time.Now())
-			issue(t, d, o, time.Now())
-			if err := c.damage(o.Dir); err != nil {
-				t.Fatal(err)
-			}
-			if !has(Observe(o.Dir, Filter{}).Faults, c.kind) {
-				t.Fatalf("not named: %v", Observe(o.Dir, Filter{}).Faults)
-			}
-			if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil && c.kind != FaultIndexFile {
-				t.Fatal(err)
-			}
-			after := Observe(o.Dir, Filter{Name: o.Host})
-			if has(after.Faults, c.kind) == c.mended {
-				t.Errorf("after Reconcile: %v", after.Faults)
-			}
-			if c.mended {
-				if len(after.Index) != 2 || after.Serial.Int64() != 3 {
-					t.Errorf("%d rows, serial %v", len(after.Index), after.Serial)
-				}
-				mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
-			}
-		})
-	}
-}
-
-func has(fs []Fault, k FaultKind) bool {
-	for _, f := range fs {
-		if f.Kind == k {
-			return true
+// A generation that was in force for a moment and has issued nothing stays as long as an older one lives: who trusts
+// that one alone gets to the present one only over its cross certificate.
+func TestPruneKeepsBridges(t *testing.T) {
+	o, d := made(t)
+	leaf := issue(t, d, o, time.Now())
+	first := Observe(o.Dir, Filter{}).Current.Cert
+	for range 2 {
+		if _, err := NextGeneration(t.Context(), d, o, rand.Reader, time.Now()); err != nil {
+			t.Fatal(err)
 		}
 	}
-	return false
-}
-
-func appendTo(path, text string) error {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return err
+	if obs := Observe(o.Dir, Filter{}); Prunable(obs, time.Now()) || len(obs.Older) != 2 {
+		t.Fatalf("%d older generations, one is to be removed: %v", len(obs.Older), Prunable(obs, time.Now()))
 	}
-	defer f.Close()
-	_, err = f.WriteString(text)
-	return err
+	if err := Prune(t.Context(), d, o.Dir, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "first"), pki.EncodeCertificate(first.Raw), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, "leaf"), pki.EncodeCertificate(issue(t, d, o, time.Now()).Raw), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustOpenssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "first", "-untrusted", "gen-1/cross.pem", "-untrusted", "gen-2/cross.pem", "leaf")
+	later := leaf.NotAfter.Add(time.Hour)
+	if err := Prune(t.Context(), d, o.Dir, later); err != nil {
+		t.Fatal(err)
+	}
+	if obs := Observe(o.Dir, Filter{}); len(obs.Older) != 0 {
+		t.Errorf("%d older generations after the end of the last certificate", len(obs.Older))
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -315,53 +270,5 @@ func TestRefusals(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ec", "-in", "cakey.pem", "-aes256", "-passout", "pass:secret", "-out", "cakey.pem")
 	if _, err := Issue(ctx, d, o, request(t), rand.Reader, start); !errors.Is(err, ErrLocked) {
 		t.Errorf("with a passphrase: %v", err)
-	}
-}
-
-// Rows that were read are written back byte for byte, and what is understood
-// survives being written anew.
-func FuzzIndex(f *testing.F) {
-	f.Add([]byte("V\t360101000000Z\t\t19\tunknown\t/CN=old\nR\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n"))
-	f.Add([]byte("V\t36\nE\t491231235959Z\t\tFF\tunknown\t/\r\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		rows, torn := ParseIndex(data)
-		if !torn && !bytes.Contains(data, []byte("#")) && len(rows) > 0 {
-			again, _ := ParseIndex(formatIndex(rows))
-			if len(again) != len(rows) {
-				t.Fatalf("%d rows became %d", len(rows), len(again))
-			}
-		}
-		for _, e := range rows {
-			if e.Err != nil {
-				continue
-			}
-			e.raw = ""
-			back := parseRow(e.row(), &serials{})
-			if back.Err != nil || back.Serial.Cmp(e.Serial) != 0 || !back.Expires.Equal(e.Expires) || back.Subject != e.Subject || back.Status != e.Status || back.Reason != e.Reason {
-				t.Fatalf("%+v became %+v", e, back)
-			}
-		}
-	})
-}
-
-// The database may be large: issuing does not read every certificate.
-func BenchmarkIssue(b *testing.B) {
-	for _, rows := range []int{0, 10000} {
-		b.Run(fmt.Sprint(rows), func(b *testing.B) {
-			o, d := made(b)
-			var index strings.Builder
-			for i := range rows {
-				fmt.Fprintf(&index, "V\t360101000000Z\t\t%s\tunknown\t/CN=h%d\n", fmt.Sprintf("%06X", i+1), i)
-			}
-			if err := os.WriteFile(filepath.Join(o.Dir, indexName), []byte(index.String()), 0o644); err != nil {
-				b.Fatal(err)
-			}
-			req := request(b)
-			for b.Loop() {
-				if _, err := Issue(context.Background(), d, o, req, rand.Reader, start); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -104,9 +102,9 @@ func TestOpensslAtItsPrompt(t *testing.T) {
 			if _, err := Reconcile(context.Background(), d, o.Dir, served); err != nil {
 				t.Fatal(err)
 			}
-			obs := Observe(o.Dir, Filter{Name: o.Host, Serving: served})
-			if len(obs.Faults) > 0 || len(obs.Index) != 2 || len(obs.Issued) != 1 {
-				t.Errorf("%d rows, %d issued, %v", len(obs.Index), len(obs.Issued), obs.Faults)
+			obs := Observe(o.Dir, Filter{Name: o.Host, Serving: []*x509.Certificate{served}})
+			if len(obs.Faults) > 0 || len(obs.index()) != 2 || len(obs.Issued) != 1 {
+				t.Errorf("%d rows, %d issued, %v", len(obs.index()), len(obs.Issued), obs.Faults)
 			}
 			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/"+FormatSerial(served.SerialNumber)+".pem")
 			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
@@ -147,18 +145,18 @@ func TestServedIsListed(t *testing.T) {
 			if err := c.spoil(o.Dir, FormatSerial(served.SerialNumber)); err != nil {
 				t.Fatal(err)
 			}
-			before := Observe(o.Dir, Filter{Serving: served})
+			before := Observe(o.Dir, Filter{Serving: []*x509.Certificate{served}})
 			if !before.has(c.want) {
 				t.Fatalf("not told: %v", before.Faults)
 			}
 			if _, err := Reconcile(context.Background(), d, o.Dir, served); err != nil {
 				t.Fatal(err)
 			}
-			obs := Observe(o.Dir, Filter{Serving: served})
-			if c.heals != (len(obs.Faults) == 0) || c.heals && len(obs.Index) != 1 {
-				t.Errorf("%d rows, %v", len(obs.Index), obs.Faults)
+			obs := Observe(o.Dir, Filter{Serving: []*x509.Certificate{served}})
+			if c.heals != (len(obs.Faults) == 0) || c.heals && len(obs.index()) != 1 {
+				t.Errorf("%d rows, %v", len(obs.index()), obs.Faults)
 			}
-			if other := Observe(o.Dir, Filter{Serving: leafOfAnother(t)}); other.has(FaultUnlisted) || other.has(FaultTaken) {
+			if other := Observe(o.Dir, Filter{Serving: []*x509.Certificate{leafOfAnother(t)}}); other.has(FaultUnlisted) || other.has(FaultTaken) {
 				t.Errorf("somebody else's certificate is missed: %v", other.Faults)
 			}
 		})
@@ -211,7 +209,7 @@ func TestThirtyAtOnce(t *testing.T) {
 		t.Error(obs.Faults)
 	}
 	rows := map[string]int{}
-	for _, e := range obs.Index {
+	for _, e := range obs.index() {
 		rows[FormatSerial(e.Serial)]++
 	}
 	for _, c := range issued {
@@ -302,161 +300,3 @@ func TestOpensslCnfOfBefore(t *testing.T) {
 
 // wroteBefore is the SHA-256 of an openssl.cnf that the first version wrote, with a CRL life of 30 days.
 const wroteBefore = "0b388aa0d76ec7e94b0adb5f645c5cc69aced4353835080cd226118ca5f53ec6"
-
-// index.txt is missing because openssl was killed between its two renames: what it had written is taken, with its
-// revocations, which no CRL has yet.
-func TestIndexBetweenTwoRenames(t *testing.T) {
-	for _, tail := range []string{".new", ".old"} {
-		o, d := made(t)
-		issue(t, d, o, time.Now())
-		last := issue(t, d, o, time.Now())
-		path := filepath.Join(o.Dir, indexName)
-		mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/01.pem")
-		want, err := os.ReadFile(path)
-		if err == nil {
-			err = os.Rename(path, path+tail)
-		}
-		if tail == ".new" && err == nil {
-			err = os.WriteFile(path+".old", []byte("V\t360101000000Z\t\t01\tunknown\t/CN=before\n"), 0o644)
-		} else {
-			_ = os.Remove(path + ".new")
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
-			t.Fatal(err)
-		}
-		if got, _ := os.ReadFile(path); string(got) != string(want) || !strings.Contains(string(got), FormatSerial(last.SerialNumber)) {
-			t.Errorf("%s: %q, want %q", tail, got, want)
-		}
-	}
-}
-
-// Somebody writes index.txt or cacert.pem slowly in place: nothing is mended by the half of it.
-func TestHalfWritten(t *testing.T) {
-	o, d := made(t)
-	issue(t, d, o, time.Now())
-	for _, name := range []string{certName, indexName} {
-		path := filepath.Join(o.Dir, name)
-		whole, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if name == indexName {
-			restWait = 60 * time.Millisecond
-			t.Cleanup(func() { restWait = time.Millisecond })
-		}
-		stop := make(chan struct{})
-		var writer sync.WaitGroup
-		writer.Go(func() {
-			for {
-				select {
-				case <-stop:
-					_ = os.WriteFile(path, whole, 0o644)
-					return
-				default:
-				}
-				f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-				if err != nil {
-					continue
-				}
-				_, _ = f.Write(whole[:len(whole)/2])
-				time.Sleep(5 * time.Millisecond)
-				_, _ = f.Write(whole[len(whole)/2:])
-				f.Close()
-				time.Sleep(5 * time.Millisecond)
-			}
-		})
-		for range 5 {
-			_, _ = Reconcile(context.Background(), d, o.Dir, nil)
-			if obs := Observe(o.Dir, Filter{}); name == certName && obs.Current.Cert == nil {
-				t.Error("half a CA certificate is taken for a damaged CA")
-			}
-		}
-		close(stop)
-		writer.Wait()
-		if got, _ := os.ReadFile(path); string(got) != string(whole) {
-			t.Errorf("%s: %q", name, got)
-		}
-		if names, _ := filepath.Glob(path + ".bad-*"); len(names) > 0 {
-			t.Error(names)
-		}
-	}
-}
-
-// An error before the certificate exists leaves nothing, and one after it says so: the same request completes it.
-func TestIssueFails(t *testing.T) {
-	drawn(t)
-	for _, c := range []struct {
-		op, part string
-		made     bool
-	}{
-		{"write", newCertsName, false}, {"rename", newCertsName, false}, {"syncdir", newCertsName, true},
-		{"append", indexName, true}, {"sync", indexName, true},
-	} {
-		o, d := made(t)
-		issue(t, d, o, time.Now()) // the database is in order
-		d.Before = func(p durable.Point) error {
-			if p.Op == c.op && strings.Contains(p.Path, c.part) {
-				return syscall.EIO
-			}
-			return nil
-		}
-		req := request(t)
-		_, err := Issue(context.Background(), d, o, req, rand.Reader, time.Now())
-		if !errors.Is(err, syscall.EIO) || errors.Is(err, ErrMade) != c.made {
-			t.Errorf("%s %s: %v, want made %t", c.op, c.part, err, c.made)
-		}
-		d.Before = nil
-		if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
-			t.Fatal(err)
-		}
-		obs := Observe(o.Dir, Filter{Name: o.Host})
-		found := false
-		for _, is := range obs.Issued {
-			found = found || pki.SamePublicKey(is.Cert.PublicKey, req.Public)
-		}
-		if len(obs.Faults) > 0 || found != c.made {
-			t.Errorf("%s %s: found %t, %v", c.op, c.part, found, obs.Faults)
-		}
-	}
-}
-
-// One error of a read of a CRL makes no list without those who stood in it, and gives no row to whom it may have.
-func TestUnreadCRL(t *testing.T) {
-	o, d := made(t)
-	issue(t, d, o, time.Now())
-	issue(t, d, o, time.Now())
-	withCRL(t, d, o, "keyCompromise", 1)
-	index := filepath.Join(o.Dir, indexName)
-	rows, err := os.ReadFile(index)
-	if err == nil {
-		err = os.WriteFile(index, []byte(strings.SplitAfter(string(rows), "\n")[1]), 0o644) // the revoked one's is gone
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
-	undo := durable.TestOnlyBeforeRead(func(op, path string) error {
-		if op == "open" && filepath.Base(path) == crlName {
-			return syscall.EIO
-		}
-		return nil
-	})
-	_, _ = Reconcile(context.Background(), d, o.Dir, nil)
-	got := WriteCRL(context.Background(), d, o, rand.Reader, time.Now())
-	undo()
-	if !errors.Is(got, syscall.EIO) {
-		t.Errorf("a list is made: %v", got)
-	}
-	if now, _ := os.ReadFile(filepath.Join(o.Dir, crlName)); string(now) != string(list) {
-		t.Error("the list was replaced")
-	}
-	if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
-		t.Fatal(err)
-	}
-	if e := Observe(o.Dir, Filter{}).Index; len(e) != 2 || e[1].Status != Revoked {
-		t.Errorf("%+v", e)
-	}
-}

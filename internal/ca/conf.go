@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"sync"
 
 	"mailcertd/internal/durable"
 )
@@ -46,7 +47,7 @@ rand_serial      = yes
 // unreadable now, or a person's.
 func newerConf(dir string) []byte {
 	n := durable.Read(filepath.Join(dir, confName), maxFile)
-	m := confCRLDays.FindSubmatch(n.Data)
+	m := confCRLDays().FindSubmatch(n.Data)
 	if n.Err != nil || m == nil {
 		return nil
 	}
@@ -62,7 +63,7 @@ func newerConf(dir string) []byte {
 	return nil
 }
 
-var confCRLDays = regexp.MustCompile(`(?m)^default_crl_days = ([0-9]{1,6})$`)
+var confCRLDays = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^default_crl_days = ([0-9]{1,6})$`) })
 
 const confBody = `#   cd to this directory, then
 #   openssl ca -config openssl.cnf -in host.csr -out host.cert

@@ -27,9 +27,8 @@ type era struct {
 	leaf *x509.Certificate
 }
 
-// eras lives through three generations, with a leaf of each, and gives what
-// signs the later ones. All of it lies in files of the CA directory: root-N,
-// leaf-N, cross-N.
+// eras lives through three generations, with a leaf of each, and gives what signs the later ones. All of it is in files
+// of the CA directory: root-N, leaf-N, cross-N.
 func eras(t *testing.T, o Options, name string) (out []era) {
 	t.Helper()
 	ctx, d, now := context.Background(), &durable.Disk{}, time.Now()
@@ -73,7 +72,7 @@ func save(t *testing.T, o Options, name string, certs ...*x509.Certificate) {
 	}
 }
 
-// verifies says what openssl has against a certificate: "" for nothing.
+// verifies says what openssl has against a certificate: "" if nothing is.
 func verifies(t *testing.T, o Options, args ...string) string {
 	t.Helper()
 	out, err := openssl(t, o.Dir, append([]string{"verify", "-no-CApath", "-no-CAstore", "-x509_strict"}, args...)...)

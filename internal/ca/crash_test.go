@@ -58,8 +58,7 @@ type disaster struct {
 
 var heir, _ = pki.GenerateKey(pki.ECDSAP256, rand.Reader)
 
-// disasters is made anew for every crash point: its functions remember what
-// they saw.
+// disasters is made again for every crash point: its functions remember what they saw.
 func disasters(t *testing.T) []disaster {
 	ctx := context.Background()
 	one := func(t *testing.T, o Options) { issue(t, &durable.Disk{}, o, start) }
@@ -94,7 +93,7 @@ func disasters(t *testing.T) []disaster {
 	}
 	lists := func(t *testing.T, o Options, all bool) {
 		obs := see(o)
-		number, _ := readSerial(filepath.Join(o.Dir, crlNumName))
+		number, _, _ := readSerial(filepath.Join(o.Dir, crlNumName))
 		for _, l := range obs.CRL.Lists {
 			if l.List == nil {
 				if durable.Look(l.Path).Exists || all {
@@ -113,6 +112,28 @@ func disasters(t *testing.T) []disaster {
 	return []disaster{
 		{name: "init", do: func(d *durable.Disk, o Options) error { _, err := Init(ctx, d, o, rand.Reader, start); return err },
 			done: []error{ErrExists},
+			half: func(t *testing.T, o Options) {
+				if obs := see(o); obs.Dir.Exists && (obs.Status != Complete || len(obs.Faults) > 0) {
+					t.Errorf("half a CA: %v, %v", obs.Status, obs.Faults)
+				}
+				key, _ = os.ReadFile(filepath.Join(o.Dir, keyName))
+			},
+			after: func(t *testing.T, o Options) {
+				if now, _ := os.ReadFile(filepath.Join(o.Dir, keyName)); key != nil && !bytes.Equal(key, now) {
+					t.Error("the key was made twice")
+				}
+				if n := durable.Look(Beside(o.Dir)); key == nil && n.Kind != durable.Missing {
+					t.Errorf("%s is left", n.Path)
+				}
+			}},
+		{name: "init in an empty directory", do: func(d *durable.Disk, o Options) error {
+			if err := os.Mkdir(o.Dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+			_, err := Init(ctx, d, o, rand.Reader, start)
+			return err
+		},
+			done: []error{ErrExists},
 			half: func(t *testing.T, o Options) { key, _ = os.ReadFile(filepath.Join(o.Dir, keyName)) },
 			after: func(t *testing.T, o Options) {
 				if now, _ := os.ReadFile(filepath.Join(o.Dir, keyName)); key != nil && !bytes.Equal(key, now) {
@@ -130,13 +151,13 @@ func disasters(t *testing.T) []disaster {
 		{name: "revoke", before: func(t *testing.T, o Options) { one(t, o); one(t, o); remember(o) }, do: revoke, done: []error{ErrRevoked},
 			half: func(t *testing.T, o Options) {
 				now, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
-				if obs := see(o); !bytes.Equal(now, rows) && (obs.Index[0].Status != Revoked || obs.Index[0].Reason != "superseded" || !obs.Index[0].Revoked.Equal(start.Add(time.Hour))) {
+				if obs := see(o); !bytes.Equal(now, rows) && (obs.index()[0].Status != Revoked || obs.index()[0].Reason != "superseded" || !obs.index()[0].Revoked.Equal(start.Add(time.Hour))) {
 					t.Errorf("half a revocation:\n%s", now)
 				}
 			},
 			after: func(t *testing.T, o Options) {
 				now, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
-				if _, second, _ := bytes.Cut(rows, []byte("\n")); see(o).Index[0].Status != Revoked || !bytes.HasSuffix(now, second) {
+				if _, second, _ := bytes.Cut(rows, []byte("\n")); see(o).index()[0].Status != Revoked || !bytes.HasSuffix(now, second) {
 					t.Errorf("another row changed:\n%s", now)
 				}
 			}},
@@ -170,8 +191,8 @@ func disasters(t *testing.T) []disaster {
 			},
 			after: func(t *testing.T, o Options) {
 				obs := see(o)
-				if len(obs.Issued) != 1 || !pki.SamePublicKey(obs.Issued[0].Cert.PublicKey, heir.Public()) || obs.Index[0].Status != Revoked || len(obs.Index) != 2 {
-					t.Errorf("%d serve, %d rows, the old one is %c", len(obs.Issued), len(obs.Index), obs.Index[0].Status)
+				if len(obs.Issued) != 1 || !pki.SamePublicKey(obs.Issued[0].Cert.PublicKey, heir.Public()) || obs.index()[0].Status != Revoked || len(obs.index()) != 2 {
+					t.Errorf("%d serve, %d rows, the old one is %c", len(obs.Issued), len(obs.index()), obs.index()[0].Status)
 				}
 			}},
 		{name: "start next", before: func(t *testing.T, o Options) { one(t, o); remember(o) },
@@ -310,7 +331,7 @@ func (act disaster) survive(t *testing.T, o Options) {
 	last := issue(t, &durable.Disk{}, o, start)
 	obs := sound()
 	seen, valid := map[string]bool{}, 0
-	for _, e := range obs.Index {
+	for _, e := range obs.index() {
 		if seen[FormatSerial(e.Serial)] {
 			t.Fatalf("serial %v twice", e.Serial)
 		}

@@ -24,8 +24,7 @@ import (
 // has living certificates or waits to be put in force.
 type CRL struct {
 	Lists []RevocationList
-	// Behind says that a revoked row stands in no list yet, or that a generation
-	// has none while another has.
+	// Behind says that a revoked row is in no list yet, or that a generation has none while another has.
 	Behind bool
 }
 
@@ -34,14 +33,13 @@ type RevocationList struct {
 	N    int // the generation: 0 is the current one
 	Path string
 	List *x509.RevocationList // nil: missing or unreadable
-	// Fixed says that it cannot be made anew: the generation's key is gone.
+	// Fixed says that it cannot be made again: the generation's key is gone.
 	Fixed bool
 	Raw   []byte // its DER
-	Err   error  // why the file could not be read: who stands in it is not known
+	Err   error  // why the file could not be read: who is in it is not known
 }
 
-// Wanted says that there is a CRL to be kept: somebody revoked a certificate,
-// or one lies there.
+// Wanted says that a CRL must be kept: a certificate was revoked, or a CRL exists.
 func (c CRL) Wanted() bool {
 	for _, l := range c.Lists {
 		if l.List != nil {
@@ -51,8 +49,8 @@ func (c CRL) Wanted() bool {
 	return c.Behind
 }
 
-// Due is when the lists are made anew at the latest: when a third of the life
-// of the shortest is left. Zero: there is none.
+// Due is when the lists are made again at the latest: when a third of the life of the shortest is left. Zero: there is
+// none.
 func (c CRL) Due() time.Time {
 	var due time.Time
 	for _, l := range c.Lists {
@@ -67,6 +65,18 @@ func (c CRL) Due() time.Time {
 	return due
 }
 
+// current says that the list has everybody who is revoked, has begun, and is not due.
+func (l RevocationList) current(revoked []x509.RevocationListEntry, now time.Time) bool {
+	if l.List == nil || now.Before(l.List.ThisUpdate) || !now.Before(CRL{Lists: []RevocationList{l}}.Due()) {
+		return false
+	}
+	listed := map[string]bool{}
+	for _, r := range l.List.RevokedCertificateEntries {
+		listed[FormatSerial(r.SerialNumber)] = true
+	}
+	return !slices.ContainsFunc(revoked, func(r x509.RevocationListEntry) bool { return !listed[FormatSerial(r.SerialNumber)] })
+}
+
 // Ends is when the first list is stale; zero: there is none.
 func (c CRL) Ends() time.Time {
 	var end time.Time
@@ -78,43 +88,33 @@ func (c CRL) Ends() time.Time {
 	return end
 }
 
-func observeCRL(dir string, o *Observed) CRL {
+// readLists reads the lists of all generations.
+func (o *Observed) readLists() CRL {
 	var c CRL
-	var revoked []string
-	bare := false // a generation that could have a list has none
-	for _, e := range o.Index {
-		if e.Err == nil && e.Status == Revoked {
-			revoked = append(revoked, FormatSerial(e.Serial))
-		}
-	}
 	for _, g := range o.signers() {
 		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName), Fixed: !g.HasKey}
 		n := durable.Read(l.Path, maxIndex)
-		if !misplaced(n.Err) {
+		if n.Unread() {
 			l.Err = n.Err
 		}
 		if b, _ := pem.Decode(n.Data); n.Err == nil && b != nil {
-			if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && crl.CheckSignatureFrom(g.Cert) == nil {
+			if crl, err := x509.ParseRevocationList(b.Bytes); err == nil && pki.ListSignedBy(crl, g.Cert) {
 				l.List, l.Raw = crl, b.Bytes
 			}
 		}
 		c.Lists = append(c.Lists, l)
-		bare = bare || l.List == nil && g.HasKey
-		if len(revoked) == 0 || l.Fixed {
-			continue
-		}
-		listed := map[string]bool{}
-		if l.List != nil {
-			for _, r := range l.List.RevokedCertificateEntries {
-				listed[FormatSerial(r.SerialNumber)] = true
-			}
-		}
-		for _, serial := range revoked {
-			c.Behind = c.Behind || !listed[serial]
-		}
+	}
+	return c
+}
+
+// compare finds whether the lists have every revoked row of index.txt, which was asked about them.
+func (c *CRL) compare(db *database) {
+	bare := false // a generation that could have a list has none
+	for i, l := range c.Lists {
+		bare = bare || l.List == nil && !l.Fixed
+		c.Behind = c.Behind || !l.Fixed && db.missing[i]
 	}
 	c.Behind = c.Behind || bare && !c.Ends().IsZero()
-	return c
 }
 
 // signers are the generations that have a list each. The one that waits to be
@@ -141,22 +141,30 @@ func mayRevoke(c *x509.Certificate) bool {
 // share one name; so does `openssl ca -gencrl`.
 func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	dir := s.o.Dir
-	if err := s.refresh(); err != nil {
-		return err
+	var entries []x509.RevocationListEntry
+	for patient := newPatience(); ; {
+		err := s.refresh()
+		if err != nil {
+			return err
+		}
+		if err := s.obs.CRL.err(); err != nil { // who was in it would be left out
+			return fmt.Errorf("no new CRL is made, because the previous one cannot be read: %w", err)
+		}
+		if entries, err = s.obs.revocations(); err == nil {
+			break
+		} else if !errors.Is(err, errMoved) || !patient.wait() {
+			return err
+		}
 	}
-	if err := s.obs.CRL.err(); err != nil { // who stood in it would be left out
-		return fmt.Errorf("no CRL is made: the one before cannot be read: %w", err)
-	}
-	entries := s.obs.revocations()
 	numberPath := filepath.Join(dir, crlNumName)
-	number, err := readSerial(numberPath)
+	number, _, err := readSerial(numberPath)
 	if err != nil {
 		return err
 	}
 	if least := s.obs.nextCRLNumber(); number == nil || number.Cmp(least) < 0 {
 		number = least
 	}
-	// All lists are made, and all that can be known to stand in their way is known, before the number is taken.
+	// All lists are made, and all that can be known to be in their way is known, before the number is taken.
 	lists := map[string][]byte{}
 	var failed []error
 	for _, g := range s.obs.signers() {
@@ -175,6 +183,13 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 		}
 		lists[path] = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 	}
+	if len(failed) > 0 { // this is tried again and again: the lists that need nothing stay
+		for _, l := range s.obs.CRL.Lists {
+			if l.current(entries, now) {
+				delete(lists, l.Path)
+			}
+		}
+	}
 	if len(lists) == 0 {
 		return errors.Join(failed...)
 	}
@@ -186,8 +201,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 			failed = append(failed, err)
 		}
 	}
-	s.obs.CRL = observeCRL(dir, &s.obs)
-	return errors.Join(failed...)
+	return errors.Join(append(failed, s.reread())...)
 }
 
 func orDirectory(err error) error {
@@ -211,7 +225,7 @@ func (s *Session) list(g Generation, entries []x509.RevocationListEntry, number 
 		days = 30
 	}
 	return x509.CreateRevocationList(rnd, &x509.RevocationList{
-		Number: number, ThisUpdate: now.Add(-backdate).UTC().Truncate(time.Second),
+		Number: number, ThisUpdate: now.Add(-s.o.backdate()).UTC().Truncate(time.Second),
 		NextUpdate:                now.UTC().Truncate(time.Second).Add(time.Duration(days) * 24 * time.Hour),
 		RevokedCertificateEntries: entries,
 	}, crlIssuer(g.Cert), key)
@@ -247,26 +261,36 @@ func (c CRL) inLists() map[string]x509.RevocationListEntry {
 	return out
 }
 
-// revocations are the entries of the next list: the revoked rows, and what
-// stood in a list before. A revocation is for good, whatever became of
-// index.txt; only one on hold is taken back, by its row.
-func (o *Observed) revocations() []x509.RevocationListEntry {
+// revocations are the entries of the next list: the revoked rows, and what was in a list before. A revocation is for
+// good, whatever became of index.txt; only one on hold is taken back, by its row. errMoved: index.txt is not what was
+// looked at.
+func (o *Observed) revocations() ([]x509.RevocationListEntry, error) {
+	if testOnlyObserved != nil {
+		testOnlyObserved()
+	}
 	var out []x509.RevocationListEntry
-	for _, e := range o.Index {
-		if e.Err == nil && e.Status == Revoked {
-			out = append(out, e.listed())
+	n := scan(o.db.path, func(l *line) bool {
+		if l.readable() && l.status == Revoked {
+			out = append(out, l.entry().listed())
 		}
+		return true
+	})
+	if n.Err != nil {
+		return nil, n.Err
+	}
+	if err := o.db.still(); err != nil {
+		return nil, err
 	}
 	before := o.CRL.inLists()
 	for _, serial := range slices.Sorted(maps.Keys(before)) {
 		r := before[serial]
-		i, known := o.db.row(serial)
-		if known && (o.Index[i].Status == Revoked || r.ReasonCode == onHold) || r.ReasonCode == removed {
+		row, known := o.db.row(serial)
+		if known && (row.Status == Revoked || r.ReasonCode == onHold) || r.ReasonCode == removed {
 			continue
 		}
 		out = append(out, x509.RevocationListEntry{SerialNumber: r.SerialNumber, RevocationTime: r.RevocationTime, ReasonCode: r.ReasonCode, ExtraExtensions: invalidity(r.Extensions)})
 	}
-	return out
+	return out, nil
 }
 
 // invalidity is the one extension of an entry beside its reason, which is kept.

@@ -57,6 +57,8 @@ func TestDecide(t *testing.T) {
 		{what: "the first", ask: ask(nil)},
 		{what: "same key, same names", issued: []Issued{is(1, key, 10, Valid)}, ask: ask(nil), repeat: 1},
 		{what: "same key, same names, several", issued: []Issued{is(3, other, 5, Revoked), is(2, key, 10, Valid), is(1, key, 20, Valid)}, ask: ask(nil), repeat: 2},
+		{what: "one from the future", issued: []Issued{is(1, key, -40, Valid)}, ask: ask(nil)},
+		{what: "one from the future, and an older one", issued: []Issued{is(2, key, -40, Valid), is(1, key, 10, Valid)}, ask: ask(nil), repeat: 1},
 		{what: "no row yet", issued: []Issued{{Serial: big.NewInt(1), Cert: is(1, key, 10, Valid).Cert}}, ask: ask(nil), repeat: 1},
 		{what: "names in another order and case", issued: []Issued{is(1, key, 10, Valid, "b.example.org", host)},
 			ask: ask(func(a *Ask) {
@@ -67,6 +69,13 @@ func TestDecide(t *testing.T) {
 		{what: "it holds the newest", issued: []Issued{is(2, key, 1, Valid), is(1, key, 20, Valid)}, ask: ask(func(a *Ask) { a.Holds = big.NewInt(2) })},
 		{what: "it holds an older one", issued: []Issued{is(2, key, 1, Valid), is(1, key, 20, Valid)}, ask: ask(func(a *Ask) { a.Holds = big.NewInt(1) }), repeat: 2},
 		{what: "it holds an unknown one", issued: []Issued{is(2, key, 1, Valid)}, ask: ask(func(a *Ask) { a.Holds = big.NewInt(77) }), repeat: 2},
+		{what: "it holds a revoked one, and an older one lives", issued: []Issued{is(1, key, 20, Valid)}, ask: ask(func(a *Ask) { a.Holds, a.HoldsRow = big.NewInt(2), 2 })},
+		{what: "it holds a revoked one, and a newer one lives", issued: []Issued{is(3, key, 1, Valid), is(1, key, 20, Valid)},
+			ask: ask(func(a *Ask) { a.Holds, a.HoldsRow = big.NewInt(2), 2 }), repeat: 3},
+		{what: "it holds a revoked one, and an older one over another key lives", issued: []Issued{is(1, other, 20, Valid)},
+			ask: ask(func(a *Ask) { a.Holds, a.HoldsRow = big.NewInt(2), 2 })},
+		{what: "it holds a revoked one, and a newer one over another key lives", issued: []Issued{is(3, other, 1, Valid)},
+			ask: ask(func(a *Ask) { a.Holds, a.HoldsRow = big.NewInt(2), 2 }), refuse: []string{"serial 03"}},
 		{what: "last third", issued: []Issued{is(1, key, 60, Valid)}, ask: ask(nil)},
 		{what: "a second before the last third", issued: []Issued{func() Issued {
 			i := is(1, key, 60, Valid)
@@ -82,6 +91,14 @@ func TestDecide(t *testing.T) {
 		{what: "another key that it holds, and an older one", issued: []Issued{is(5, other, 10, Valid), is(4, newKey(t).Public(), 20, Valid)}, ask: ask(func(a *Ask) { a.Holds = big.NewInt(5) })},
 		{what: "another key, newer than what it holds", issued: []Issued{is(6, newKey(t).Public(), 5, Valid), is(5, other, 10, Valid)},
 			ask: ask(func(a *Ask) { a.Holds = big.NewInt(5) }), refuse: []string{"serial 06"}},
+		{what: "another key, of another pair", issued: []Issued{is(6, newKey(t).Public(), 5, Valid), is(5, other, 10, Valid)},
+			ask: ask(func(a *Ask) { a.Holds, a.Also = big.NewInt(5), []*big.Int{big.NewInt(6)} })},
+		{what: "another key, of which one is of another pair", issued: []Issued{is(7, newKey(t).Public(), 5, Valid), is(5, other, 10, Valid)},
+			ask: ask(func(a *Ask) { a.Also = []*big.Int{big.NewInt(5)} }), refuse: []string{"serial 07"}},
+		{what: "four live, and another pair", issued: append([]Issued{is(10, other, 1, Valid)}, four[:3]...),
+			ask: ask(func(a *Ask) { a.Holds, a.Also = big.NewInt(9), []*big.Int{big.NewInt(10)} })},
+		{what: "four live, and another pair that is none of them", issued: four,
+			ask: ask(func(a *Ask) { a.Holds, a.Also = big.NewInt(9), []*big.Int{big.NewInt(77)} }), refuse: []string{"4 valid certificates"}},
 		{what: "another key, in its last third", issued: []Issued{is(5, other, 60, Valid)}, ask: ask(nil)},
 		{what: "another key, revoked", issued: []Issued{is(5, other, 10, Revoked)}, ask: ask(nil)},
 		{what: "another key, marked as expired", issued: []Issued{is(5, other, 10, Expired)}, ask: ask(nil)},
@@ -105,7 +122,7 @@ func TestDecide(t *testing.T) {
 		{what: "another common name", ask: ask(func(a *Ask) { a.CommonName = "www.example.org" }), refuse: []string{`"www.example.org"`}},
 		{what: "a subdomain is another name", ask: ask(func(a *Ask) { a.DNSNames = []string{"a." + host} }), refuse: []string{`"a.` + host}},
 		{what: "names by hand", ask: ask(func(a *Ask) { a.DNSNames, a.ByHand = []string{host, "www.example.org"}, true })},
-		{what: "no name at all", ask: Ask{Request: pki.Request{Public: key}}, refuse: []string{"names no host"}},
+		{what: "no name at all", ask: Ask{Request: pki.Request{Public: key}}, refuse: []string{"contains no host name"}},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			d, err := Decide(c.issued, c.signed, c.ask, start)
@@ -162,10 +179,10 @@ func TestPreviewPermitted(t *testing.T) {
 		if (err == nil) != fine || err != nil && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "permitted_domains") || !strings.Contains(err.Error(), name)) {
 			t.Errorf("%s: %v", name, err)
 		}
-		before := len(s.Observed().Index)
+		before := len(s.Observed().index())
 		_, _, err = s.Sign(ask, rand.Reader, start)
-		if obs := s.Observed(); (err == nil) != fine || fine != (len(obs.Index) == before+1) {
-			t.Errorf("%s: signed: %v, %d rows after %d", name, err, len(obs.Index), before)
+		if obs := s.Observed(); (err == nil) != fine || fine != (len(obs.index()) == before+1) {
+			t.Errorf("%s: signed: %v, %d rows after %d", name, err, len(obs.index()), before)
 		}
 		// A second name counts like the first.
 		ask = Ask{Request: pki.Request{Public: newKey(t).Public(), DNSNames: []string{"second.example.net", "x." + name}}, ByHand: true, Replace: true, Days: 90}
@@ -175,8 +192,7 @@ func TestPreviewPermitted(t *testing.T) {
 	}
 }
 
-// A name that does not fit into a CN stands in the SAN alone, and its
-// certificate is found again by it.
+// A name that does not fit into a CN is in the SAN alone, and its certificate is found again by it.
 func TestLongName(t *testing.T) {
 	o, d := made(t)
 	s, err := Open(context.Background(), d, o)
@@ -204,6 +220,12 @@ func TestLongName(t *testing.T) {
 	}
 	if n, err := Which(s.Observed(), long, start); err != nil || n.Cmp(c.SerialNumber) != 0 {
 		t.Errorf("by its name: %v, %v", n, err)
+	}
+	if err := s.Revoke(c.SerialNumber, "", start); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Which(s.Observed(), long, start); err != nil || n.Cmp(c.SerialNumber) != 0 {
+		t.Errorf("by its name when it is revoked: %v, %v", n, err)
 	}
 	exact := strings.Repeat("a", 52) + ".example.org" // 64 octets
 	if c, _, err := s.Sign(ask(exact), rand.Reader, start); err != nil || c.Subject.CommonName != exact {
@@ -247,17 +269,17 @@ func TestTaken(t *testing.T) {
 		{"a.example.org", []string{"www.example.org"}, "serial 02"},
 		{"a.example.org", []string{"b.example.org", "WWW.example.org"}, "serial 02"},
 		{"a.example.org", []string{"mail.example.org"}, "this host"},
-		{"a.example.org", []string{"dhcp.example.org"}, "enrolled"},
+		{"a.example.org", []string{"dhcp.example.org"}, "another member"},
 		{"a.example.org", []string{"boot.example.org"}, ""}, // no host's own
 		{"www.example.org", []string{"mail-alias.example.org"}, ""},
 		{"dhcp.example.org", []string{"boot.example.org"}, ""},
 	} {
-		before := len(Observe(o.Dir, Filter{Name: "."}).Index)
+		before := len(Observe(o.Dir, Filter{}).index())
 		_, err := sign(c.name, c.alt...)
 		if (err == nil) != (c.says == "") || err != nil && (!errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.says)) {
 			t.Errorf("%s, %v: %v, want %q", c.name, c.alt, err, c.says)
 		}
-		if n := len(Observe(o.Dir, Filter{Name: "."}).Index) - before; (n == 1) != (c.says == "") {
+		if n := len(Observe(o.Dir, Filter{}).index()) - before; (n == 1) != (c.says == "") {
 			t.Errorf("%s, %v: %d rows more", c.name, c.alt, n)
 		}
 	}

@@ -24,15 +24,17 @@ const (
 	FaultIndexMissing FaultKind = "index.txt is missing"
 	FaultIndexFile    FaultKind = "index.txt cannot be read"
 	FaultIndexRow     FaultKind = "a row that cannot be read"
-	FaultIndexRefused FaultKind = "a row because of which openssl ca fails"
-	FaultIndexBlank   FaultKind = "an empty line, because of which openssl ca fails"
+	FaultIndexRefused FaultKind = "a row that makes openssl ca fail"
+	FaultIndexBlank   FaultKind = "an empty line, which makes openssl ca fail"
 	FaultIndexTorn    FaultKind = "the last row is incomplete"
-	FaultUnrevoked    FaultKind = "the CRL has it as revoked, and index.txt as valid"
+	FaultIndexOpen    FaultKind = "the last row has no line end, and openssl ca drops it"
+	FaultUnrevoked    FaultKind = "the CRL lists it as revoked, and index.txt as valid"
 	FaultUnique       FaultKind = "two valid rows of one subject, and unique_subject is not no: openssl ca fails"
 	FaultSerial       FaultKind = "the next serial number is missing, unreadable or in use"
-	FaultCRLNumber    FaultKind = "crlnumber is missing"
+	FaultCRLNumber    FaultKind = "crlnumber is missing, or is not a number"
 	FaultConf         FaultKind = "openssl.cnf is missing"
-	FaultMode         FaultKind = "is open to others"
+	FaultInTheWay     FaultKind = "another kind of file has its name"
+	FaultMode         FaultKind = "others have access to it"
 	FaultKey          FaultKind = "the CA key is missing or cannot be used"
 	FaultCert         FaultKind = "the CA certificate is missing or cannot be used"
 	FaultPair         FaultKind = "the CA key does not belong to the CA certificate"
@@ -40,10 +42,10 @@ const (
 	FaultNext         FaultKind = "the next generation is incomplete"
 	FaultUnlisted     FaultKind = "the certificate that this host serves is missing from the database"
 	FaultTaken        FaultKind = "another certificate has the serial number of the one that this host serves"
-	FaultLeftover     FaultKind = "a temporary file that an interrupted write left"
-	FaultConfOld      FaultKind = "openssl.cnf is an earlier mailcertd's, with which openssl counts serial numbers"
-	FaultKeyElsewhere FaultKind = "the CA key lies in another place"
-	FaultMembers      FaultKind = "the list of enrolled hosts cannot be read"
+	FaultLeftover     FaultKind = "a temporary file from an interrupted write"
+	FaultConfOld      FaultKind = "openssl.cnf is from an earlier mailcertd, and makes openssl count serial numbers"
+	FaultKeyElsewhere FaultKind = "the CA key is in another place"
+	FaultMembers      FaultKind = "the list of members cannot be read"
 )
 
 // Fault is one thing that is wrong.
@@ -51,10 +53,10 @@ type Fault struct {
 	Kind      FaultKind
 	Path      string
 	Want, Got string
-	Mendable  bool // Reconcile mends it; else a person must
+	Mendable  bool // Reconcile repairs it; else a person must
 	// Hint is what a person can do; "": the manual says it.
 	Hint string
-	// Since is when the file was last written; for FaultLeftover alone. A young one may be somebody's who is writing.
+	// Since is when the file was last written; for FaultLeftover alone. A young one may still be in use.
 	Since time.Time
 }
 
@@ -77,7 +79,7 @@ func (o *Observed) faults() {
 	switch {
 	case o.Key.Kind == durable.Missing && look(caplKeyName).Exists:
 		o.fault(FaultKeyElsewhere, caplKeyName, false, keyName, "")
-		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf("CA.pl and the stock openssl.cnf keep it there; to have this CA adopted: `install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
+		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf("CA.pl and the standard openssl.cnf keep it there; to make mailcertd adopt this CA, run `install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
 	case o.KeyInfo.Err != nil && !o.KeyInfo.Encrypted:
 		o.fault(FaultKey, keyName, false, "", reason(o.KeyInfo.Err))
 	case o.Current.Cert == nil:
@@ -113,26 +115,13 @@ func (o *Observed) faults() {
 	if o.db.torn {
 		o.fault(FaultIndexTorn, indexName, true, "", "")
 	}
-	for i := range o.Index {
-		e := &o.Index[i]
-		if e.Err == nil && e.refused == "" {
-			continue
-		}
-		where := fmt.Sprintf("%s:%d", indexName, e.Line)
-		switch {
-		case e.Err == errCut && o.cutMendable():
-			o.fault(FaultIndexTorn, where, true, "", e.Err.Error()+"; the CRL says whom")
-		case e.Err == errCut:
-			o.fault(FaultIndexTorn, where, false, "", e.Err.Error()+", and no CRL says whom")
-		case e.Err != nil:
-			o.fault(FaultIndexRow, where, false, "", e.Err.Error())
-		default:
-			o.fault(FaultIndexRefused, where, false, "", e.refused)
-		}
+	if o.db.open() {
+		o.fault(FaultIndexOpen, indexName, true, "", "")
 	}
+	o.oddRows()
 	for _, serial := range o.unrevoked() {
-		i, _ := o.db.row(serial)
-		o.fault(FaultUnrevoked, fmt.Sprintf("%s:%d", indexName, o.Index[i].Line), true, "", "serial "+serial)
+		e, _ := o.db.row(serial)
+		o.fault(FaultUnrevoked, fmt.Sprintf("%s:%d", indexName, e.Line), true, "", "serial "+serial)
 	}
 	for _, or := range o.orphans() {
 		got := ""
@@ -141,25 +130,71 @@ func (o *Observed) faults() {
 		}
 		o.fault(FaultOrphan, filepath.Join(newCertsName, or.name), or.err == nil, "", got)
 	}
-	if !saysNotUnique(dir) && o.db.sharing() {
+	if shares, err := o.sharing(); err != nil {
+		o.unreadLater(err)
+	} else if shares {
 		o.fault(FaultUnique, attrName, true, "unique_subject = no", "")
 	}
 	if o.serialErr != nil {
 		o.fault(FaultSerial, serialName, false, "", o.serialErr.Error())
-	} else if want := o.db.nextSerial(o.Serial); o.Serial == nil || o.Serial.Cmp(want) != 0 {
+	} else if want, err := o.db.nextSerial(o.Serial); err != nil {
+		o.unreadLater(err)
+	} else if o.serialOdd || o.Serial == nil || o.Serial.Cmp(want) != 0 {
 		got := "nothing"
-		if o.Serial != nil {
+		if o.serialOdd {
+			got = "a number that openssl cannot read as it is written"
+		} else if o.Serial != nil {
 			got = FormatSerial(o.Serial)
 		}
 		o.fault(FaultSerial, serialName, true, FormatSerial(want), got)
 	}
-	if confBegins(dir, confMark) && look(crlNumName).Kind == durable.Missing {
-		o.fault(FaultCRLNumber, crlNumName, true, "", "")
+	if ours := confBegins(dir, confMark); ours && look(crlNumName).Kind == durable.Missing || unnumbered(dir) {
+		o.fault(FaultCRLNumber, crlNumName, ours, "", "")
 	}
+	o.inTheWay()
 	if look(confName).Kind == durable.Missing {
 		o.fault(FaultConf, confName, true, "", "")
 	} else if newerConf(dir) != nil {
 		o.fault(FaultConfOld, confName, true, "rand_serial = yes", "")
+	}
+}
+
+// unreadLater notes that index.txt was read once, and could not be read again.
+func (o *Observed) unreadLater(err error) {
+	if o.db.unread() == nil {
+		o.db.node.Err = err
+		o.fault(FaultIndexFile, indexName, false, "", err.Error())
+	}
+}
+
+// sharing says that two valid rows have one subject, and openssl minds.
+func (o *Observed) sharing() (bool, error) {
+	if saysNotUnique(o.Dir.Path) || o.db.unread() != nil {
+		return false, nil
+	}
+	return o.db.sharing()
+}
+
+// mostOddRows are told singly.
+const mostOddRows = 100
+
+// oddRows tells of rows that cannot be read, and of those because of which openssl fails.
+func (o *Observed) oddRows() {
+	for i, e := range o.db.odd {
+		where := fmt.Sprintf("%s:%d", indexName, e.Line)
+		switch {
+		case i == mostOddRows:
+			o.fault(FaultIndexRow, where, false, "", fmt.Sprintf("and %d rows after it have the same fault", len(o.db.odd)-i-1))
+			return
+		case e.Err == errCut && o.cutMendable():
+			o.fault(FaultIndexTorn, where, true, "", e.Err.Error()+"; the CRL names the certificate")
+		case e.Err == errCut:
+			o.fault(FaultIndexTorn, where, false, "", e.Err.Error()+", and no CRL names the certificate")
+		case e.Err != nil:
+			o.fault(FaultIndexRow, where, false, "", e.Err.Error())
+		default:
+			o.fault(FaultIndexRefused, where, false, "", e.refused)
+		}
 	}
 }
 
@@ -168,7 +203,7 @@ func (o *Observed) faults() {
 func reason(err error) string {
 	switch {
 	case err == nil:
-		return "it was being written when it was read"
+		return "it changed while it was read"
 	case errors.Is(err, fs.ErrNotExist):
 		return "it is missing"
 	}
@@ -193,18 +228,16 @@ func (o *Observed) modes() {
 	}
 }
 
-// unrevoked finds who stands in a CRL and is valid by index.txt: an old copy came
-// back, or an `openssl ca` that waited at its prompt wrote what it had read before
-// the revocation. The next `openssl ca -gencrl` would take it back; a revocation is
-// for good (RFC 5280 5.3), so the row is revoked again. What was on hold may be
-// valid again.
+// unrevoked finds who is in a CRL and is valid by index.txt: an old copy came back, or an `openssl ca` that waited at
+// its prompt wrote what it had read before the revocation. The next `openssl ca -gencrl` would take it back; a
+// revocation is for good (RFC 5280 5.3), so the row is revoked again. What was on hold may be valid again.
 func (o *Observed) unrevoked() (serials []string) {
 	listed := o.CRL.inLists()
 	for _, serial := range slices.Sorted(maps.Keys(listed)) {
 		if code := listed[serial].ReasonCode; code == onHold || code == removed {
 			continue
 		}
-		if i, known := o.db.row(serial); known && o.Index[i].Status == Valid && o.Index[i].refused == "" {
+		if e, known := o.db.row(serial); known && e.Status == Valid && e.refused == "" {
 			serials = append(serials, serial)
 		}
 	}
@@ -217,11 +250,40 @@ func saysNotUnique(dir string) bool {
 	if n.Err != nil {
 		return true // not known: nothing is written over it
 	}
-	for _, line := range strings.Split(string(n.Data), "\n") {
+	for line := range strings.SplitSeq(string(n.Data), "\n") {
 		k, v, _ := strings.Cut(line, "=")
 		if strings.TrimSpace(k) == "unique_subject" {
 			return strings.HasPrefix(strings.ToLower(strings.TrimSpace(v)), "n")
 		}
 	}
 	return false
+}
+
+// inTheWay tells of directories, dangling links and special files where openssl ca reads a file, and of what else than
+// a directory lies where one belongs. What is told as another fault is not told twice.
+func (o *Observed) inTheWay() {
+	for _, name := range []string{newCertsName, nextName, confName, attrName, serialName, crlNumName, indexName, certName, keyName} {
+		n := durable.Look(filepath.Join(o.Dir.Path, name))
+		want, got := "a file", ""
+		if name == newCertsName || name == nextName {
+			want = "a directory"
+		}
+		switch {
+		case n.Kind == durable.Missing || slices.ContainsFunc(o.Faults, func(f Fault) bool { return f.Path == n.Path }):
+		case n.Kind == durable.Link && !n.Exists:
+			got = "a link to " + n.Target + ", which does not exist"
+		case n.Err != nil && !errors.Is(n.Err, durable.ErrNotRegular):
+			got = n.Err.Error()
+		case n.IsDir && want == "a file":
+			got = "a directory"
+		case !n.IsDir && want == "a directory":
+			got = "a file"
+		case !n.IsDir && !n.IsRegular:
+			got = "a special file"
+		}
+		if got != "" {
+			o.fault(FaultInTheWay, name, false, want, got)
+			o.Faults[len(o.Faults)-1].Hint = "move it away; mailcertd does not delete it"
+		}
+	}
 }

@@ -156,7 +156,11 @@ func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificat
 	if err := disk.Replace(filepath.Join(to, keyName), key.Data, keyMode); err != nil {
 		return err
 	}
-	if crl := durable.Read(filepath.Join(dir, crlName), maxIndex); crl.Exists && crl.Err == nil {
+	crl := durable.Read(filepath.Join(dir, crlName), maxIndex)
+	if crl.Unread() { // it would be lost
+		return crl.Err
+	}
+	if crl.Exists && crl.Err == nil {
 		if err := disk.Replace(filepath.Join(to, crlName), crl.Data, publicMode); err != nil {
 			return err
 		}
@@ -187,7 +191,7 @@ func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	return set.Commit(steps)
 }
 
-// Prune removes older generations that have no living certificate, their keys
+// Prune removes older generations that have no living certificate and are no bridge from one that has, their keys
 // first. Their rows in index.txt and files in newcerts stay.
 func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) error {
 	l, err := lock(ctx, dir)
@@ -200,12 +204,12 @@ func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) e
 		return o.Err
 	}
 	for _, g := range o.Older {
-		if !g.ended(now) {
+		if !o.prunable(g, now) {
 			continue
 		}
 		err := disk.RemoveDir(g.Dir, keyName, crlName, crossName, certName)
 		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
-			continue // somebody keeps something of their own there: it stays, and is no generation any more
+			continue // a person keeps something of their own there: it stays, and is no generation any more
 		} else if err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"strings"
 	"time"
+
+	"mailcertd/internal/text"
 )
 
 // The statuses of a row in index.txt, openssl-ca(1).
@@ -22,7 +24,7 @@ type Entry struct {
 	Status  byte
 	Expires time.Time
 	Revoked time.Time // zero unless Status is Revoked
-	Reason  string    // what stands after the revocation date, such as keyCompromise
+	Reason  string    // what comes after the revocation date, such as keyCompromise
 	Serial  *big.Int
 	File    string // a file name, or the word unknown
 	Subject string // as pki.OneLine has it
@@ -35,64 +37,53 @@ type Entry struct {
 }
 
 // errCut is what is left of a revoked row.
-var errCut = errors.New("is cut off, and began with R: somebody was revoked")
+var errCut = errors.New("is cut off and starts with R: a certificate was revoked")
 
-// ParseIndex reads index.txt: six fields separated by tabs. torn says that the
-// last row lacks its line feed and cannot be read: an interrupted write. Such
-// a row is not among the entries, unless it was a revocation: nobody appends
-// those.
+// ParseIndex gives the rows of an index.txt that is small, or that must be changed: scan.go answers what is asked of a
+// large one. torn says that the last row lacks its line feed and cannot be read: an interrupted write. Such a row is
+// not among the entries, unless it was a revocation: nobody appends those.
 func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
-	most := strings.Count(text, "\n") + 1
-	all := make([]Entry, most)
-	if most < manyRows {
-		return parseRows(all[:0], text, 0)
-	}
-	// A large one in two halves, side by side. No row has two lines.
-	half := strings.LastIndexByte(text[:len(text)/2], '\n') + 1
-	before := strings.Count(text[:half], "\n")
-	var first []Entry
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		first, _ = parseRows(all[:0:before], text[:half], 0)
-	}()
-	second, torn := parseRows(all[before:before], text[half:], before)
-	<-done
-	if len(first) == before { // as it is without blank lines and remarks
-		return all[:before+len(second)], torn
-	}
-	return append(first, second...), torn
-}
-
-// manyRows are worth a second processor.
-const manyRows = 2000
-
-// parseRows appends the rows of text to rows, which has room for one a line;
-// so many lines come before it.
-func parseRows(rows []Entry, text string, before int) (_ []Entry, torn bool) {
-	room := strings.Count(text, "\n") + 1
-	small := serials{ints: make([]big.Int, room), words: make([]big.Word, room)}
-	for n := before + 1; text != ""; n++ {
+	for n := 1; text != ""; n++ {
 		line, rest, whole := strings.Cut(text, "\n")
 		text = rest
-		e := parseRow(strings.TrimSuffix(line, "\r"), &small)
-		e.Line, e.raw = n, line
-		if !whole && e.Err != nil {
-			if !strings.HasPrefix(line, string(Revoked)) {
-				return rows, true
-			}
-			e.Err = errCut
+		e, kind := readRow(line, n, whole)
+		switch kind {
+		case aTornRow:
+			return rows, true
+		case aRow:
+			rows = append(rows, e)
 		}
-		if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		rows = append(rows, e)
 	}
 	return rows, false
 }
 
-func parseRow(line string, small *serials) Entry {
+// What a line of index.txt is.
+type lineKind int
+
+const (
+	aRow lineKind = iota
+	aTornRow
+	noRow // a comment, or nothing
+)
+
+// readRow reads line n. whole says that it has its line feed, which is not part of it.
+func readRow(line string, n int, whole bool) (Entry, lineKind) {
+	e := parseRow(strings.TrimSuffix(line, "\r"))
+	e.Line, e.raw = n, line
+	if !whole && e.Err != nil {
+		if !strings.HasPrefix(line, string(Revoked)) {
+			return e, aTornRow
+		}
+		e.Err = errCut
+	}
+	if strings.TrimSpace(line) == "" || strings.HasPrefix(line, "#") {
+		return e, noRow
+	}
+	return e, aRow
+}
+
+func parseRow(line string) Entry {
 	var f [6]string
 	rest, n := line, 0
 	for more := true; more; n++ {
@@ -120,27 +111,25 @@ func parseRow(line string, small *serials) Entry {
 		}
 		e.Reason = reason
 		if word, _, _ := strings.Cut(reason, ","); !opensslReason(word) {
-			e.refused = fmt.Sprintf("%q is no reason for a revocation", clip(word))
+			e.refused = fmt.Sprintf("%q is not a reason for a revocation", text.Clip(word, mostQuoted))
 		}
 	} else if f[2] != "" {
-		return Entry{Err: errors.New("has a revocation date and is not revoked")}
+		return Entry{Err: errors.New("has a revocation date but is not revoked")}
 	}
-	if e.Serial = small.parse(f[3]); e.Serial == nil {
-		if e.Serial, err = parseSerial(f[3]); err != nil {
-			return Entry{Err: err}
-		}
+	if e.Serial, err = parseSerial(f[3]); err != nil {
+		return Entry{Err: err}
 	}
 	if canonicalSerial(f[3]) {
 		e.text = f[3]
 	} else if len(f[3])%2 == 1 {
-		e.refused = fmt.Sprintf("the serial number %q wants an even number of digits", f[3])
+		e.refused = fmt.Sprintf("the serial number %q must have an even number of digits", f[3])
 	}
 	return e
 }
 
 // opensslReason says that openssl knows the word, openssl-ca(1).
 func opensslReason(word string) bool {
-	_, known := Reasons()[word]
+	_, known := reasonCodes[word]
 	return known || word == "" || opensslWords[word] != 0
 }
 
@@ -162,32 +151,6 @@ func (e Entry) names() string {
 	return FormatSerial(n)
 }
 
-// serials holds the small serial numbers of an index in one piece each.
-type serials struct {
-	ints  []big.Int
-	words []big.Word
-}
-
-// parse takes a serial of at most seven digits; nil is for parseSerial.
-func (s *serials) parse(text string) *big.Int {
-	if len(text) == 0 || len(text) > 7 || len(s.ints) == 0 {
-		return nil
-	}
-	var w big.Word
-	for _, c := range []byte(text) {
-		d, ok := hexDigit(c)
-		if !ok {
-			return nil
-		}
-		w = w<<4 | big.Word(d)
-	}
-	n := &s.ints[0]
-	s.words[0] = w
-	n.SetBits(s.words[:1:1])
-	s.ints, s.words = s.ints[1:], s.words[1:]
-	return n
-}
-
 // serial is the row's serial as FormatSerial writes it.
 func (e *Entry) serial() string {
 	if e.text != "" {
@@ -196,19 +159,26 @@ func (e *Entry) serial() string {
 	return FormatSerial(e.Serial)
 }
 
-// parseTime takes YYMMDDHHMMSSZ (1950 to 2049, RFC 5280 4.1.2.5.1) and
-// YYYYMMDDHHMMSSZ.
 func parseTime(s string) (time.Time, error) {
-	bad := func() (time.Time, error) { return time.Time{}, fmt.Errorf("%q is no date of index.txt", clip(s)) }
+	seconds, ok := readSeconds(s)
+	if !ok {
+		return time.Time{}, fmt.Errorf("%q is not a date in the format of index.txt", text.Clip(s, mostQuoted))
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
+
+// readSeconds takes YYMMDDHHMMSSZ (1950 to 2049, RFC 5280 4.1.2.5.1) and
+// YYYYMMDDHHMMSSZ, and gives seconds since 1970.
+func readSeconds[T string | []byte](s T) (int64, bool) {
 	if len(s) != 13 && len(s) != 15 || s[len(s)-1] != 'Z' {
-		return bad()
+		return 0, false
 	}
 	var d [7]int // pairs of digits
 	pairs := d[:len(s)/2]
 	for i := range pairs {
 		hi, lo := s[2*i]-'0', s[2*i+1]-'0'
 		if hi > 9 || lo > 9 {
-			return bad()
+			return 0, false
 		}
 		pairs[i] = int(hi)*10 + int(lo)
 	}
@@ -219,11 +189,31 @@ func parseTime(s string) (time.Time, error) {
 	} else if year += 1900; year < 1950 {
 		year += 100
 	}
-	t := time.Date(year, time.Month(pairs[1]), pairs[2], pairs[3], pairs[4], pairs[5], 0, time.UTC)
-	if t.Month() != time.Month(pairs[1]) || t.Day() != pairs[2] || t.Hour() != pairs[3] || t.Minute() != pairs[4] || t.Second() != pairs[5] {
-		return bad() // such as the 31st of February
+	month, day, hour, minute, second := pairs[1], pairs[2], pairs[3], pairs[4], pairs[5]
+	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) || hour > 23 || minute > 59 || second > 59 {
+		return 0, false
 	}
-	return t, nil
+	return int64(daysTo(year, month)+day-1)*86400 + int64(hour*3600+minute*60+second), true
+}
+
+func leap(year int) bool { return year%4 == 0 && (year%100 != 0 || year%400 == 0) }
+
+// daysIn is how many days a month has.
+func daysIn(year, month int) int {
+	if month == 2 && leap(year) {
+		return 29
+	}
+	return 28 + int("\x03\x00\x03\x02\x03\x02\x03\x03\x02\x03\x02\x03"[month-1])
+}
+
+// daysTo counts the days from 1970-01-01 to the first of a month. time.Date would take a quarter of a whole scan.
+func daysTo(year, month int) int {
+	const to1970 = 719468 // from 0000-03-01
+	if month <= 2 {       // the year begins in March, so that the leap day is its last
+		year, month = year-1, month+12
+	}
+	year += 400 // no negative numbers
+	return year*365 + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 - to1970 - 146097
 }
 
 func formatTime(t time.Time) string {
@@ -250,7 +240,7 @@ func parseSerial(s string) (*big.Int, error) {
 		_, ok = n.SetString(s, 16)
 	}
 	if !ok {
-		return nil, fmt.Errorf("%q is no serial number: want up to 40 hexadecimal digits", clip(s))
+		return nil, fmt.Errorf("%q is not a serial number: want up to 40 hexadecimal digits", text.Clip(s, mostQuoted))
 	}
 	return n, nil
 }
@@ -267,12 +257,8 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-func clip(s string) string {
-	if len(s) > 60 {
-		return s[:60] + "..."
-	}
-	return s
-}
+// mostQuoted is how much of a wrong field an error shows, in octets.
+const mostQuoted = 60
 
 // FormatSerial writes a serial as openssl does in its files: upper case, an
 // even number of digits.
@@ -309,14 +295,4 @@ func formatIndex(rows []Entry) []byte {
 }
 
 // commonName is the CN in a row's subject, "" when it has none.
-func (e *Entry) commonName() string {
-	if cn, ok := strings.CutPrefix(e.Subject, "/CN="); ok && strings.IndexByte(cn, '/') < 0 {
-		return cn // as nearly all are, and soon found
-	}
-	i := strings.LastIndex(e.Subject, "/CN=")
-	if i < 0 {
-		return ""
-	}
-	cn, _, _ := strings.Cut(e.Subject[i+4:], "/")
-	return cn
-}
+func (e *Entry) commonName() string { return string(commonName([]byte(e.Subject))) }

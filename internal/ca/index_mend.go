@@ -2,23 +2,16 @@ package ca
 
 import (
 	"bytes"
-	"fmt"
 	"path/filepath"
-	"time"
 
 	"mailcertd/internal/durable"
 )
 
-// restWait is how long index.txt must stay as it is before it is written whole.
-// An editor, or a cat, that writes it in place may be at work.
-var restWait = 100 * time.Millisecond
-
-// rewrites says that a mend will write index.txt whole, on the strength of what
-// stands in it.
+// rewrites says that a repair will write index.txt whole, on the strength of what is in it.
 func (o *Observed) rewrites() bool {
 	for _, f := range o.Faults {
 		switch f.Kind {
-		case FaultOrphan, FaultIndexMissing, FaultIndexBlank, FaultIndexTorn, FaultUnrevoked:
+		case FaultOrphan, FaultIndexMissing, FaultIndexBlank, FaultIndexTorn, FaultIndexOpen, FaultUnrevoked:
 			if f.Mendable {
 				return true
 			}
@@ -27,39 +20,25 @@ func (o *Observed) rewrites() bool {
 	return false
 }
 
-// rested waits until index.txt does not change; an error says that it does.
-func rested(dir string) error {
-	path := filepath.Join(dir, indexName)
-	before := durable.Look(path)
-	for range settleTries {
-		time.Sleep(restWait)
-		now := durable.Look(path)
-		if now.Err != nil {
-			return now.Err
-		}
-		if same(before, now) {
-			return nil
-		}
-		before = now
-	}
-	return fmt.Errorf("%s: somebody is writing it: it is mended when that is done", path)
-}
-
 // interruptedIndex is what index.txt was where it is missing: `openssl ca` writes
 // index.txt.new, renames index.txt to index.txt.old and the new one to its place,
-// and can be killed in between. nil: there is nothing of the kind.
-func interruptedIndex(dir string) []byte {
+// and can be killed in between. nil: there is nothing of the kind. An error: it
+// is not known, and who is revoked there would be taken for valid.
+func interruptedIndex(dir string) ([]byte, error) {
 	for _, tail := range []string{".new", ".old"} {
 		n := durable.Read(filepath.Join(dir, indexName+tail), maxIndex)
+		if n.Unread() {
+			return nil, n.Err
+		}
 		if n.Err != nil || len(n.Data) == 0 || n.Data[len(n.Data)-1] != '\n' {
 			continue
 		}
 		rows, torn := ParseIndex(n.Data)
 		if whole := !torn && len(rows) > 0; whole && !anyUnread(rows) {
-			return n.Data
+			return n.Data, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func anyUnread(rows []Entry) bool {
@@ -71,7 +50,7 @@ func anyUnread(rows []Entry) bool {
 	return false
 }
 
-// missingFrom makes data what stood in index.txt, and gives the rows that it lacks.
+// missingFrom makes data what was in index.txt, and gives the rows that it lacks.
 func missingFrom(before []byte, rows []Entry, data *[]byte) []Entry {
 	*data = before
 	had := map[string]bool{}
@@ -88,13 +67,12 @@ func missingFrom(before []byte, rows []Entry, data *[]byte) []Entry {
 	return out
 }
 
-// revokedAgain are the rows, by their text, of who stands in a CRL and is valid by
-// index.txt, as they shall be.
+// revokedAgain are the rows, by their text, of who is in a CRL and is valid by index.txt, as they shall be.
 func (o *Observed) revokedAgain() map[string]Entry {
-	out := map[string]Entry{}
+	out, listed := map[string]Entry{}, o.CRL.inLists()
 	for _, serial := range o.unrevoked() {
-		i, _ := o.db.row(serial)
-		e, r := o.Index[i], o.CRL.inLists()[serial]
+		e, _ := o.db.row(serial)
+		r := listed[serial]
 		text := e.row()
 		e.Status, e.Revoked, e.Reason, e.raw = Revoked, r.RevocationTime, reasonOf(r.ReasonCode), ""
 		out[text] = e

@@ -178,7 +178,7 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 	}
 	defer s.Close()
 	for i := range ours + 1 {
-		theirs, reason, n := s.obs.Index[i], "", big.NewInt(int64(len(flags)+i+1))
+		theirs, reason, n := s.obs.index()[i], "", big.NewInt(int64(len(flags)+i+1))
 		if i < ours {
 			reason = flags[i][1]
 		}
@@ -215,13 +215,14 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 		}
 		out := map[string]string{}
 		for _, e := range l.RevokedCertificateEntries {
-			text := fmt.Sprint(e.RevocationTime, " ", e.ReasonCode)
+			var text strings.Builder
+			text.WriteString(fmt.Sprint(e.RevocationTime, " ", e.ReasonCode))
 			for _, x := range e.Extensions {
 				if x.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 24}) { // invalidityDate, RFC 5280 5.3.2
-					text += fmt.Sprintf(" %q", x.Value)
+					text.WriteString(fmt.Sprintf(" %q", x.Value))
 				}
 			}
-			out[FormatSerial(e.SerialNumber)] = text
+			out[FormatSerial(e.SerialNumber)] = text.String()
 		}
 		return out
 	}
@@ -266,7 +267,7 @@ func TestUpdateDB(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := rows(t, o.Dir)
-	if obs := s.Observed(); len(got) != 3 || got[0] != "E"+before[0][1:] || got[1] != strings.TrimSuffix(before[1], "\n")+"\n" || obs.Index[0].Status != Expired || len(obs.Faults) > 0 {
+	if obs := s.Observed(); len(got) != 3 || got[0] != "E"+before[0][1:] || got[1] != strings.TrimSuffix(before[1], "\n")+"\n" || obs.index()[0].Status != Expired || len(obs.Faults) > 0 {
 		t.Errorf("%q", got)
 	}
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
@@ -357,37 +358,4 @@ func FuzzParseIndex(f *testing.F) {
 			}
 		}
 	})
-}
-
-// A large index is read in halves: the same comes of it.
-func TestParseIndexInHalves(t *testing.T) {
-	for _, c := range []struct{ name, every, end string }{
-		{"rows alone", "", ""},
-		{"blank lines", "\n", ""},
-		{"remarks", "# x\n", ""},
-		{"rows that are none", "V\tx\n", ""},
-		{"torn", "", "V\t2712"},
-		{"torn revocation", "", "R\t2712"},
-		{"without a line feed", "", "V\t361231000000Z\t\tFFFF\tunknown\t/CN=last"},
-	} {
-		var text strings.Builder
-		for i := range manyRows + 777 {
-			if i%50 == 0 {
-				text.WriteString(c.every)
-			}
-			fmt.Fprintf(&text, "V\t361231000000Z\t\t%s\tunknown\t/CN=h%d\n", FormatSerial(big.NewInt(int64(i+1))), i)
-		}
-		text.WriteString(c.end)
-		want, torn := parseRows(make([]Entry, 0, strings.Count(text.String(), "\n")+1), text.String(), 0)
-		got, gotTorn := ParseIndex([]byte(text.String()))
-		if torn != gotTorn || len(got) != len(want) {
-			t.Fatalf("%s: %d rows, torn %v; want %d, %v", c.name, len(got), gotTorn, len(want), torn)
-		}
-		for i := range got {
-			g, w := got[i], want[i]
-			if g.raw != w.raw || g.Line != w.Line || g.text != w.text || g.Subject != w.Subject || fmt.Sprint(g.Err) != fmt.Sprint(w.Err) || g.Serial != nil && g.Serial.Cmp(w.Serial) != 0 {
-				t.Fatalf("%s: row %d is %+v, want %+v", c.name, i, g, w)
-			}
-		}
-	}
 }

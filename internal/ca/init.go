@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The modes of what lies in the CA directory, which is itself closed.
+// The modes of what is in the CA directory, which is itself closed.
 const (
 	dirMode    = 0o700
 	keyMode    = 0o600
@@ -28,13 +28,20 @@ const (
 // a little behind.
 const backdate = time.Hour
 
-// Init makes the CA, or goes on where an interrupted Init stopped, with the key
-// that is there. The order is: directory, openssl.cnf, which says whose the rest
-// is, cakey.pem, newcerts, serial, index.txt, index.txt.attr, crlnumber, and
-// cacert.pem last: its presence means that the CA exists. Files of a person that are there stay.
+// Init makes the CA, or goes on where an interrupted Init stopped, with the key that is there. Where nothing is at
+// o.Dir, the CA is made beside it, and renamed to it. In a directory that is there the order is: openssl.cnf, which
+// says whose the rest is, cakey.pem, newcerts, serial, index.txt, index.txt.attr, crlnumber, and cacert.pem last: its
+// presence means that the CA exists. Files of a person that are there stay.
 func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
-	if err := disk.MkdirAll(o.Dir, dirMode); err != nil {
-		return nil, err
+	if n := durable.Look(o.Dir); !o.Unfinished && n.Kind == durable.Missing {
+		if c, err := makeBeside(ctx, disk, o, rnd, now); !errors.Is(err, errBeside) {
+			return c, err
+		}
+	}
+	if !o.Unfinished {
+		if err := disk.MkdirAll(o.Dir, dirMode); err != nil {
+			return nil, err
+		}
 	}
 	l, err := lock(ctx, o.Dir)
 	if err != nil {
@@ -47,7 +54,7 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 		return nil, obs.Err
 	case obs.Status == Complete:
 		return nil, fmt.Errorf("%s: %w", o.Dir, ErrExists)
-	case obs.Status == Damaged:
+	case obs.Status == Damaged, o.Unfinished && obs.Status != Unfinished:
 		return nil, fmt.Errorf("%s: %w", o.Dir, ErrDamaged)
 	case obs.KeyInfo.Encrypted && o.Passphrase == nil:
 		return nil, fmt.Errorf("%s: %w", obs.Key.Path, ErrLocked)
@@ -56,7 +63,11 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 		return nil, err
 	}
 	if obs.Dir.Mode.Perm()&0o077 != 0 {
-		if err := disk.Chmod(resolved(o.Dir), dirMode); err != nil {
+		path, err := resolved(o.Dir)
+		if err == nil {
+			err = disk.Chmod(path, dirMode)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -76,7 +87,7 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 	if err := disk.Mkdir(filepath.Join(o.Dir, newCertsName), dirMode); err != nil {
 		return nil, err
 	}
-	for _, f := range []struct{ name, text string }{{serialName, "01\n"}, {indexName, ""}, {attrName, "unique_subject = no\n"}} {
+	for _, f := range []struct{ name, text string }{{serialName, firstNumber}, {indexName, ""}, {attrName, firstAttr}} {
 		path := filepath.Join(o.Dir, f.name)
 		if durable.Look(path).Kind != durable.Missing {
 			continue
@@ -102,23 +113,26 @@ func initKey(ctx context.Context, disk *durable.Disk, o Options, obs Observed, r
 	return newKeyFile(ctx, disk, path, o, o.Passphrase != nil, rnd)
 }
 
-// newKeyFile makes a key and writes it, encrypted where asked: it never lies on
-// the disk in clear then.
+// newKeyFile makes a key and writes it, encrypted where asked: it never is on the disk in clear then.
 func newKeyFile(ctx context.Context, disk *durable.Disk, path string, o Options, encrypt bool, rnd io.Reader) (crypto.Signer, error) {
-	key, err := pki.GenerateKeyContext(ctx, o.Key, rnd)
-	if err != nil {
-		return nil, err
-	}
-	var data []byte
-	if encrypt {
-		data, err = pki.Encrypt(key, o.Passphrase, rnd)
-	} else {
-		data, err = pki.MarshalKey(key)
-	}
+	key, data, err := makeKey(ctx, o, encrypt, rnd)
 	if err != nil {
 		return nil, err
 	}
 	return key, disk.Replace(path, data, keyMode)
+}
+
+// makeKey makes a key, and the file that holds it.
+func makeKey(ctx context.Context, o Options, encrypt bool, rnd io.Reader) (key crypto.Signer, file []byte, err error) {
+	if key, err = pki.GenerateKeyContext(ctx, o.Key, rnd); err != nil {
+		return nil, nil, err
+	}
+	if encrypt {
+		file, err = pki.Encrypt(key, o.Passphrase, rnd)
+	} else {
+		file, err = pki.MarshalKey(key)
+	}
+	return key, file, err
 }
 
 func readKey(path string, passphrase []byte) (crypto.Signer, error) {
@@ -157,7 +171,7 @@ func (o Options) fits() error {
 		return err
 	}
 	if o.Host != "" && !pki.Permitted(o.PermittedDomains, o.Host) {
-		return fmt.Errorf("ca.permitted_domains leaves out this host, %s: it could not have a certificate", o.Host)
+		return fmt.Errorf("ca.permitted_domains does not include this host, %s, so it could not get a certificate", o.Host)
 	}
 	return nil
 }
@@ -175,7 +189,7 @@ func (o Options) subject() ([]byte, error) {
 		}
 	}
 	if cn == o.Host {
-		return nil, fmt.Errorf("ca.subject.common_name is %q, the host's own name: a CA and a host must not share one", cn)
+		return nil, fmt.Errorf("ca.subject.common_name is %q, the name of this host: the CA and a host must not have the same name", cn)
 	}
 	return o.Subject.name(cn)
 }
@@ -200,18 +214,27 @@ func rootTemplate(o Options, pub crypto.PublicKey, rnd io.Reader, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	serial, err := rand.Int(rnd, new(big.Int).Lsh(big.NewInt(1), 127))
+	serial, err := rootSerial(rnd)
 	if err != nil {
 		return nil, err
 	}
 	from := now.Add(-backdate).UTC().Truncate(time.Second)
 	return &x509.Certificate{
-		SerialNumber: serial.Add(serial, big.NewInt(1)), RawSubject: name,
+		SerialNumber: serial, RawSubject: name,
 		NotBefore: from, NotAfter: from.Add(backdate + time.Duration(o.Days)*24*time.Hour),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, IsCA: true, MaxPathLenZero: true, BasicConstraintsValid: true,
 		SubjectKeyId:        pki.KeyID(pub),
 		PermittedDNSDomains: o.PermittedDomains, PermittedDNSDomainsCritical: len(o.PermittedDomains) > 0,
 	}, nil
+}
+
+// rootSerial draws a positive number of at most 16 octets.
+func rootSerial(rnd io.Reader) (*big.Int, error) {
+	n, err := rand.Int(rnd, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return nil, err
+	}
+	return n.Add(n, big.NewInt(1)), nil
 }
 
 func create(t, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer, rnd io.Reader) (*x509.Certificate, error) {

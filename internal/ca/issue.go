@@ -82,7 +82,7 @@ func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (
 		}
 	}
 	if len(t.DNSNames)+len(t.IPAddresses) == 0 {
-		return nil, errors.New("a certificate without any name was asked for")
+		return nil, errors.New("a certificate without any name was requested")
 	}
 	return t, nil
 }
@@ -94,7 +94,7 @@ func allowed(c, ca *x509.Certificate) error {
 	_, err := c.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: c.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.CANotAuthorizedForThisName {
-		return fmt.Errorf("the CA may not certify this name (ca.permitted_domains): %w", err)
+		return fmt.Errorf("the CA may not certify this name (see ca.permitted_domains): %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,5 @@
-// Package ca is the private certificate authority: a directory in the layout
-// of openssl-ca(1), to the letter, so that openssl works on it before and
-// after us.
+// Package ca is the private CA: a directory in the layout of openssl-ca(1), to the letter, so that openssl works on it
+// before and after us.
 package ca
 
 import (
@@ -29,7 +28,7 @@ const (
 	confName     = "openssl.cnf"
 	crossName    = "cross.pem"    // in gen-N and next: the successor, signed by the generation before it
 	nextName     = "next"         // the generation that waits to be put in force
-	membersName  = "members.json" // the enrolled hosts
+	membersName  = "members.json" // the members
 
 	caplKeyName = "private/cakey.pem" // where CA.pl(1) and the stock openssl.cnf keep the key
 )
@@ -37,11 +36,11 @@ const (
 // Bounds of what is read, in bytes and entries.
 const (
 	maxFile  = 1 << 20
-	maxIndex = 64 << 20
+	maxIndex = 1 << 30
 	maxCerts = 1_000_000
 )
 
-// Options is what the authority needs to know.
+// Options is what the CA needs to know.
 type Options struct {
 	Dir     string
 	Key     pki.KeyType // of a new CA
@@ -51,15 +50,27 @@ type Options struct {
 	// PermittedDomains become critical name constraints (RFC 5280 4.2.1.10).
 	PermittedDomains []string
 	CRLDays          int
+	// Backdate is how far what a person has signed begins before its time; zero: an hour.
+	Backdate time.Duration
 	// Passphrase opens an encrypted CA key, and encrypts a new one; nil: none.
 	Passphrase []byte
+	// Unfinished lets Init finish a CA that was begun, and make none.
+	Unfinished bool
 	// Memory makes repeated work on a large database cheap; nil: none.
 	Memory *Memory
 }
 
-// Subject is what stands in the subjects of CA and host beside the CN.
+// Subject is what is in the subjects of CA and host beside the CN.
 type Subject struct {
 	Country, State, Locality, Organization, OrganizationalUnit, CommonName string
+}
+
+// backdate is how far what is signed begins before its time.
+func (o Options) backdate() time.Duration {
+	if o.Backdate <= 0 {
+		return backdate
+	}
+	return o.Backdate
 }
 
 func (s Subject) name(cn string) ([]byte, error) {
@@ -68,7 +79,7 @@ func (s Subject) name(cn string) ([]byte, error) {
 		pki.Attribute{Type: "OU", Value: s.OrganizationalUnit}, pki.Attribute{Type: "CN", Value: cn})
 }
 
-// Why the authority cannot act. Test with errors.Is.
+// Why the CA cannot act. Test with errors.Is.
 var (
 	ErrLocked  = errors.New("the CA key has a passphrase")
 	ErrExists  = errors.New("there is a CA already")
@@ -98,7 +109,14 @@ const (
 
 // MadeHere says that mailcertd made the CA in dir: its openssl.cnf was written
 // with it. One that was made by hand and adopted has its own, or none.
-func MadeHere(dir string) bool { return confBegins(dir, madeMark) }
+// An error: it is not known.
+func MadeHere(dir string) (bool, error) {
+	n := durable.Read(filepath.Join(dir, confName), maxFile)
+	if n.Unread() {
+		return false, n.Err
+	}
+	return bytes.HasPrefix(n.Data, []byte(madeMark)), nil
+}
 
 func confBegins(dir, words string) bool {
 	n := durable.Read(filepath.Join(dir, confName), maxFile)
@@ -126,7 +144,7 @@ func Owns(rel string, isDir bool) bool {
 		case keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName, membersName:
 			return true
 		}
-		return aside(name)
+		return Aside(name)
 	case dir == newCertsName:
 		serial, ok := strings.CutSuffix(name, ".pem")
 		return ok && canonicalSerial(serial)

@@ -1,54 +1,61 @@
 package ca
 
 import (
-	"context"
-	"crypto/rand"
-	"math/big"
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
-// What is due next leaves out what a later certificate for the same names has
-// replaced, and what was revoked or has expired; and nothing else.
-func TestNextDue(t *testing.T) {
-	o, d := made(t)
-	year := 365 * 24 * time.Hour
-	put := func(name string, days int, now time.Time, alt ...string) {
-		t.Helper()
-		r := request(t)
-		r.Name, r.AltNames, r.Days = name, alt, days
-		if _, err := Issue(context.Background(), d, o, r, rand.Reader, now); err != nil {
-			t.Fatal(err)
-		}
+// A reader gives what is in the file, in whatever order, and of whatever length.
+func TestReader(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	data := make([]byte, 12<<20)
+	for i := range data {
+		data[i] = byte(rnd.Uint32())
 	}
-	put("a.example.org", 365, start)                    // 01: replaced by 03
-	put("b.example.org", 300, start)                    // 02: 05 has its subject, for other names
-	put("a.example.org", 365, start.Add(year/2))        // 03
-	put("c.example.org", 30, start)                     // 04: expired
-	put("b.example.org", 365, start, "www.example.org") // 05
-	put("d.example.org", 200, start)                    // 06: revoked after it was replaced by nobody
-	put("e.example.org", 365, start.Add(2*time.Hour))   // 07: ends after 08, replaced all the same
-	put("e.example.org", 355, start.Add(24*time.Hour))  // 08
-	s, err := Open(context.Background(), d, o)
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Revoke(big.NewInt(6), "superseded", start); err != nil {
-		t.Error(err)
+	defer f.Close()
+	var inOrder, long, inNone []place
+	for at := 0; at+57 < len(data); at += 57 {
+		inOrder = append(inOrder, place{at: int64(at), length: 57})
 	}
-	s.Close()
-	for most, want := range map[int][]string{
-		0: nil,
-		2: {"02", "08"},
-		9: {"02", "08", "05", "03"},
-	} {
-		var got []string
-		for _, l := range NextDue(Observe(o.Dir, Filter{Name: "."}), start.Add(40*24*time.Hour), most) {
-			got = append(got, l.Serial)
+	backwards := slices.Clone(inOrder)
+	slices.Reverse(backwards)
+	for range 50_000 {
+		at := rnd.IntN(len(data))
+		inNone = append(inNone, place{at: int64(at), length: int32(rnd.IntN(min(300, len(data)-at) + 1))})
+	}
+	for range 20 {
+		at := rnd.IntN(len(data) - mostText - 1000)
+		long = append(long, place{at: int64(at), length: int32(mostText + rnd.IntN(1000))}, place{at: int64(at), length: 7})
+	}
+	for name, rows := range map[string][]place{"in order": inOrder, "backwards": backwards, "in no order": inNone, "long ones": long} {
+		r := &reader{f: f}
+		for len(rows) > 0 {
+			n, err := r.read(rows)
+			if err != nil || n == 0 || len(r.texts) != n {
+				t.Fatalf("%s: %d of %d rows, %d texts: %v", name, n, len(rows), len(r.texts), err)
+			}
+			for i, text := range r.texts {
+				if p := rows[i]; !bytes.Equal(text, data[p.at:p.at+int64(p.length)]) {
+					t.Fatalf("%s: %d octets at %d are others", name, p.length, p.at)
+				}
+			}
+			rows = rows[n:]
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("the first %d: %v, want %v", most, got, want)
-		}
+	}
+	r := &reader{f: f}
+	if _, err := r.read([]place{{at: int64(len(data)) - 5, length: 6}}); err == nil {
+		t.Error("what is behind the end was read")
 	}
 }

@@ -31,7 +31,10 @@ func opensslCounts(t testing.TB, dir string) {
 }
 
 func counted(o *Observed) *big.Int {
-	n := o.db.nextSerial(o.Serial)
+	n, err := o.db.nextSerial(o.Serial)
+	if err != nil {
+		panic(err)
+	}
 	o.Serial = new(big.Int).Add(n, big.NewInt(1))
 	if err := os.WriteFile(filepath.Join(o.Dir.Path, serialName), []byte(FormatSerial(o.Serial)+"\n"), 0o644); err != nil {
 		panic(err)

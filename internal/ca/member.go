@@ -11,10 +11,11 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 )
 
-// Member is an enrolled host: one that may ask for certificates in its own
-// name, and whose trust a change of generation waits for.
+// Member is a host that is enrolled: it may ask for certificates in its own name, and whose trust a change of
+// generation waits for.
 type Member struct {
 	Name     string    `json:"name"`
 	AltNames []string  `json:"altnames,omitempty"` // further names and addresses that it may have
@@ -37,11 +38,11 @@ const memberVersion = 1
 
 // Why a member cannot be named. Test with errors.Is.
 var (
-	ErrEnrolled    = errors.New("is enrolled already")
-	ErrNotEnrolled = errors.New("is not enrolled")
+	ErrMember    = errors.New("is already a member")
+	ErrNotMember = errors.New("is not enrolled")
 )
 
-// readMembers gives the enrolled hosts by name; none without the file.
+// readMembers gives the members by name; none without the file.
 func readMembers(dir string) ([]Member, error) {
 	n := durable.Read(filepath.Join(dir, membersName), maxFile*16)
 	if n.Err != nil || !n.Exists {
@@ -52,7 +53,7 @@ func readMembers(dir string) ([]Member, error) {
 		return nil, fmt.Errorf("%s: %w", n.Path, err)
 	}
 	if f.Version != memberVersion {
-		return nil, fmt.Errorf("%s: version %d, this program knows %d", n.Path, f.Version, memberVersion)
+		return nil, fmt.Errorf("%s: has version %d, and this program reads version %d", n.Path, f.Version, memberVersion)
 	}
 	return f.Members, nil
 }
@@ -77,7 +78,7 @@ func writeMembers(disk *durable.Disk, dir string, members []Member) error {
 	return disk.Replace(filepath.Join(dir, membersName), append(data, '\n'), keyMode)
 }
 
-// Members changes the list of enrolled hosts under the lock.
+// Members changes the list under the lock.
 func Members(ctx context.Context, disk *durable.Disk, dir string, change func([]Member) ([]Member, error)) error {
 	l, err := lock(ctx, dir)
 	if err != nil {
@@ -95,16 +96,19 @@ func Members(ctx context.Context, disk *durable.Disk, dir string, change func([]
 	return writeMembers(disk, dir, want)
 }
 
-// Heard is what was heard of a member.
+// Heard is what a member has reported.
 type Heard struct {
 	At     time.Time
 	Trusts []string // nil: it did not say
 	Signed int      // certificates that it got
 }
 
-// Hear notes what was heard of members. Those that are not enrolled are left out.
+// Hear notes what members have reported. Those that are not enrolled are left out.
 func (s *Session) Hear(heard map[string]Heard) error {
-	all := slices.Clone(s.obs.Members)
+	all, err := readMembers(s.o.Dir) // what the session has seen may be a list that it could not read
+	if err != nil {
+		return err
+	}
 	if err := writeMembers(s.disk, s.o.Dir, hear(all, heard)); err != nil {
 		return err
 	}
@@ -151,7 +155,7 @@ func Enrol(name string, altNames []string, now time.Time) func([]Member) ([]Memb
 func Unenrol(name string) func([]Member) ([]Member, error) {
 	return func(all []Member) ([]Member, error) {
 		if Find(all, name) == nil {
-			return nil, fmt.Errorf("%s %w", name, ErrNotEnrolled)
+			return nil, fmt.Errorf("%s %w", name, ErrNotMember)
 		}
 		return slices.DeleteFunc(all, func(m Member) bool { return strings.EqualFold(m.Name, name) }), nil
 	}
@@ -161,7 +165,7 @@ func Unenrol(name string) func([]Member) ([]Member, error) {
 // passes it over.
 const silentAfter = 30 * 24 * time.Hour
 
-// Silent says that the host has not been heard of for thirty days.
+// Silent says that the host has sent no request for thirty days.
 func (m Member) Silent(now time.Time) bool {
 	last := m.Seen
 	if last.Before(m.Enrolled) {
@@ -170,13 +174,13 @@ func (m Member) Silent(now time.Time) bool {
 	return now.Sub(last) >= silentAfter
 }
 
-// Waiting are the members that do not yet trust the next generation: those
-// that hold it up, and those that are passed over because they are silent.
+// Waiting are the members that do not yet trust the next generation: those that hold it up, and those that are skipped
+// because they are silent.
 func (o Observed) Waiting(now time.Time) (waiting, silent []string) {
 	if !o.HasNext() {
 		return nil, nil
 	}
-	id := Fingerprint(o.Next.Cert)
+	id := pki.Fingerprint(o.Next.Cert)
 	for _, m := range o.Members {
 		switch {
 		case slices.Contains(m.Trusts, id):

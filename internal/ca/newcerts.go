@@ -11,22 +11,21 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// issued collects the certificates that could serve the host.
-func (o *Observed) issued(dir string, f Filter) {
-	o.Issued = o.db.issued(dir, f.Name)
-}
-
-// issued reads the certificates in newcerts for a name, newest first, without
-// those that are revoked.
-func (db *database) issued(dir, name string) (out []Issued) {
-	for _, n := range db.of(name) {
+// issued reads the certificates in newcerts for a host, newest first, without
+// those that are revoked. rows are its rows of index.txt. An error: one of them could not be read, and is
+// not among them.
+func (db *database) issued(dir, name string, rows []Entry) (out []Issued, unread error) {
+	for _, n := range db.of(name, rows) {
 		serial, row := n.serial, n.row
 		if row != nil && row.Status == Revoked {
 			continue
 		}
 		path := filepath.Join(dir, newCertsName, serial+".pem")
 		cs, err := readCerts(path)
-		if err != nil || len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
+		if err != nil {
+			unread = err
+		}
+		if len(cs) == 0 || FormatSerial(cs[0].SerialNumber) != serial || cs[0].IsCA {
 			continue
 		}
 		out = append(out, Issued{Serial: cs[0].SerialNumber, Path: path, Cert: cs[0], Row: row})
@@ -38,7 +37,7 @@ func (db *database) issued(dir, name string) (out []Issued) {
 		}
 		return b.before(a)
 	})
-	return out
+	return out, unread
 }
 
 // before says that a was issued before b, by the order of their rows in index.txt, to whose end each is added. One
@@ -52,26 +51,25 @@ func (a Issued) line() int {
 	return a.Row.Line
 }
 
-// list gives the names SERIAL.pem in newcerts, in no order.
-func list(dir string) ([]string, error) {
-	all, err := durable.Names(dir, maxCerts)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	out := all[:0]
-	for _, n := range all {
-		if base, ok := strings.CutSuffix(n, ".pem"); ok && canonicalSerial(base) {
-			out = append(out, n)
+// eachSerial gives the serials of the files SERIAL.pem in newcerts, in no order.
+func eachSerial(dir string, take func(serial string)) error {
+	most := maxCerts
+	err := durable.EachName(dir, func(name string) bool {
+		if serial, ok := strings.CutSuffix(name, ".pem"); ok && canonicalSerial(serial) {
+			take(serial)
+			most--
 		}
+		return most > 0
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	return out, nil
+	return err
 }
 
 // canonicalSerial says that s is a serial as FormatSerial writes it.
-func canonicalSerial(s string) bool {
-	if len(s) == 0 || len(s)%2 == 1 || len(s) > 40 || len(s) > 2 && s[:2] == "00" {
+func canonicalSerial[T string | []byte](s T) bool {
+	if len(s) == 0 || len(s)%2 == 1 || len(s) > 40 || len(s) > 2 && s[0] == '0' && s[1] == '0' {
 		return false
 	}
 	for _, c := range []byte(s) {

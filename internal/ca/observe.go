@@ -1,18 +1,14 @@
 package ca
 
 import (
-	"bytes"
-	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/big"
 	"path/filepath"
 	"slices"
-	"sort"
-	"strconv"
-	"strings"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -55,16 +51,19 @@ type Issued struct {
 	Path   string
 	Cert   *x509.Certificate
 	Row    *Entry // nil: no row in index.txt
+	// NoCA says that no CA certificate which goes along with it has issued it: nobody can use it. Preview finds it.
+	NoCA bool
 }
 
 // Filter says which certificates in newcerts matter: those whose CN is Name,
-// or which have none. Key is not needed for it and may be nil.
+// or which have none; with Name "" only those without a row in index.txt.
 type Filter struct {
 	Name string
-	Key  crypto.PublicKey
-	// Serving is the certificate that is installed on this host; nil: none. Where a generation has issued it, the
-	// database must have it.
-	Serving *x509.Certificate
+	// Serving are the certificates that are installed on this host; a nil is none. Where a generation has issued one,
+	// the database must have it.
+	Serving []*x509.Certificate
+	// Asking are further hosts, as Ask.Names has them, about which Preview will be asked: their rows are found too.
+	Asking []string
 }
 
 // Observed is the CA directory as it was seen. It holds no secret.
@@ -75,21 +74,29 @@ type Observed struct {
 	KeyInfo pki.KeyFile
 	Current Generation
 	Older   []Generation // newest first
-	// Next is the generation that is waiting to be put in force; its Cert is nil
-	// when there is none. It lies in next/.
-	Next    Generation
-	Index   []Entry
-	Serial  *big.Int // what the serial file says; nil when it says nothing
-	Issued  []Issued // newest first; revoked ones left out
-	CRL     CRL
-	Members []Member // the enrolled hosts, by name
-	// Unlisted says that the enrolled hosts are not known: their list cannot be read.
+	// Next is the generation that is waiting to be put in force; its Cert is nil when there is none. It is in next/.
+	Next   Generation
+	Rows   int      // in index.txt
+	Serial *big.Int // what the serial file says; nil when it says nothing
+	Issued []Issued // newest first; revoked ones left out
+	// IssuedErr is why a certificate in newcerts that may be this host's could not be read; nil: Issued is all of them.
+	IssuedErr error
+	CRL       CRL
+	Members   []Member // the members, by name
+	// Made says that mailcertd made this CA, see MadeHere.
+	Made bool
+	// ServingRows are the rows of the certificates that are installed on this host, by FormatSerial.
+	ServingRows map[string]Entry
+	// Unlisted says that the members are not known: their list cannot be read.
 	Unlisted bool
 	Faults   []Fault
 	Err      error // why it could not be looked at, such as a permission
 
-	unreadNext bool  // something of next/ could not be read
+	unreadNext bool  // something of next/ could not be read, or is damaged
 	serialErr  error // why the serial file could not be read
+	serialOdd  bool  // openssl cannot read it as it is written
+	membersErr error // why the list of members could not be read
+	confErr    error // why openssl.cnf could not be read
 	db         *database
 }
 
@@ -103,12 +110,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 		return o
 	}
 	if !o.Dir.IsDir {
-		o.Err = fmt.Errorf("%s: is no directory", dir)
-		return o
-	}
-	var err error
-	if o.db, err = m.database(dir); err != nil {
-		o.Err = err
+		o.Err = fmt.Errorf("%s: is not a directory", dir)
 		return o
 	}
 	o.Key = durable.Read(filepath.Join(dir, keyName), maxFile)
@@ -126,37 +128,110 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	}
 	o.Current.HasKey = o.KeyInfo.Err == nil || o.KeyInfo.Encrypted
 	o.Current.Locked = o.KeyInfo.Encrypted
-	o.Index = o.db.rows
-	o.Serial, o.serialErr = readSerial(filepath.Join(dir, serialName))
+	o.Serial, o.serialOdd, o.serialErr = readSerial(filepath.Join(dir, serialName))
+	if o.Err = o.older(dir); o.Err != nil {
+		return o
+	}
+	nextFault := o.next(dir)
+	o.CRL = o.readLists()
+	var err error
+	for patient := newPatience(); ; {
+		if o.db, err = m.database(dir, o.question(f)); err != nil {
+			o.Err = err
+			return o
+		}
+		if o.Err = o.lastLeaves(dir); !errors.Is(o.Err, errMoved) || !patient.wait() {
+			break
+		}
+	}
+	o.Rows = o.db.rows
 	o.status()
-	if o.Err = o.older(dir, m); o.Err != nil {
+	if now := durable.Look(dir); now.Err != nil || now.Dev != o.Dir.Dev || now.Ino != o.Dir.Ino {
+		o.Status = Damaged
+		o.Err = errors.Join(fmt.Errorf("%s: was moved away or replaced while it was read", dir), now.Err)
+	}
+	if o.Err != nil {
 		return o
 	}
 	if o.Status == Absent {
+		o.Next, o.unreadNext, o.CRL = Generation{}, false, CRL{}
 		return o
 	}
-	o.next(dir)
-	o.issued(dir, f)
-	o.CRL = observeCRL(dir, &o)
+	o.Faults = nextFault
+	o.Made, o.confErr = MadeHere(dir)
+	o.Issued, o.IssuedErr = o.db.issued(dir, f.Name, o.db.hosts)
+	o.CRL.compare(o.db)
 	if o.Members, err = readMembers(dir); err != nil {
-		o.Unlisted = true
+		o.Unlisted, o.membersErr = true, err
 		o.fault(FaultMembers, membersName, false, "", err.Error())
 	}
 	o.faults()
-	o.unlisted(f.Serving)
+	for _, c := range f.Serving {
+		o.unlisted(c)
+	}
+	if o.db.unread() != nil {
+		m.Forget() // an error is no answer to the next look
+	}
 	return o
 }
 
+// question is what index.txt is asked: the rows of the host, of the certificates that it serves, and of those who are
+// in a CRL.
+func (o *Observed) question(f Filter) question {
+	q := question{serials: map[string]bool{}}
+	if q.names = slices.Clone(f.Asking); f.Name != "" {
+		q.names = append(q.names, f.Name)
+	}
+	for _, c := range f.Serving {
+		if c != nil {
+			q.serials[FormatSerial(c.SerialNumber)] = true
+		}
+	}
+	for _, l := range o.CRL.Lists {
+		listed := map[string]bool{}
+		if l.List != nil {
+			for _, r := range l.List.RevokedCertificateEntries {
+				listed[FormatSerial(r.SerialNumber)] = true
+			}
+		}
+		maps.Copy(q.serials, listed)
+		q.lists = append(q.lists, listed)
+	}
+	return q
+}
+
 // Partial says that something of the CA or of one of its generations could not be
-// read: Bundle may lack a generation that lives.
+// read, or is damaged: Bundle may lack a generation that lives, and CRL its list.
 func (o Observed) Partial() bool {
-	return o.Err != nil || o.unreadNext || slices.ContainsFunc(o.Older, func(g Generation) bool { return g.Err != nil })
+	whose := o.Status == Damaged && (!o.signs() || o.KeyInfo.Err == nil) // without its key alone the certificate is still the CA's
+	return o.Err != nil || whose || o.unreadNext ||
+		slices.ContainsFunc(o.Older, func(g Generation) bool { return g.Err != nil || g.Cert == nil })
+}
+
+// Unread is why a part of the CA could not be read: what is missing in it says nothing then. nil: all of it was read.
+func (o Observed) Unread() error {
+	errs := []error{o.Err, o.serialErr, o.membersErr, o.confErr, o.Current.Err, o.Next.Err, o.CRL.err()}
+	if o.Key.Unread() {
+		errs = append(errs, o.Key.Err)
+	}
+	if o.db != nil {
+		errs = append(errs, o.db.unread())
+	}
+	for _, g := range o.Older {
+		errs = append(errs, g.Err)
+	}
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // status judges key and certificate together.
 func (o *Observed) status() {
 	key, cert := o.Key.Kind != durable.Missing, o.signs()
-	used := len(o.Index) > 0 || o.db.files > 0
+	used := o.db.rows > 0 || o.db.files > 0
 	certThere := durable.Look(filepath.Join(o.Dir.Path, certName)).Kind != durable.Missing
 	switch {
 	case !key && !certThere && !used:
@@ -172,264 +247,11 @@ func (o *Observed) status() {
 	}
 }
 
-// How often and how far apart a CA certificate that cannot be understood is read
-// again: it may be the half of one that a person is writing.
-const (
-	settleTries = 5
-	settleWait  = 20 * time.Millisecond
-)
-
-func generation(dir string, n int) Generation {
-	g := Generation{N: n, Dir: dir}
-	for try := 0; ; try++ { // who writes it in place is soon done
-		g.Cert = g.read(certName)
-		if g.Cert != nil || g.Err != nil || try == settleTries || durable.Look(filepath.Join(dir, certName)).Kind != durable.File {
-			break
-		}
-		time.Sleep(settleWait)
-	}
-	if n > 0 {
-		g.readKey()
-		g.Cross = g.read(crossName)
-	}
-	return g
-}
-
-// read gives the first certificate of a file of the generation; nil where there is none, or where Err says why.
-func (g *Generation) read(name string) *x509.Certificate {
-	cs, err := readCerts(filepath.Join(g.Dir, name))
-	if err != nil && g.Err == nil {
-		g.Err = err
-	}
-	if len(cs) == 0 {
-		return nil
-	}
-	return cs[0]
-}
-
-// readKey looks whether a generation's key is there, and has a passphrase.
-func (g *Generation) readKey() {
-	n := durable.Read(filepath.Join(g.Dir, keyName), maxFile)
-	if n.Err != nil && !misplaced(n.Err) && g.Err == nil {
-		g.Err = n.Err
-	}
-	g.HasKey = n.Exists && n.Err == nil
-	g.Locked = g.HasKey && pki.ReadKeyFile(n.Data).Encrypted
-}
-
-// readCerts gives the certificates in a file: none where the file is missing or holds none. An error is the system's,
-// and says nothing about what the file holds.
-func readCerts(path string) ([]*x509.Certificate, error) {
-	n := durable.Read(path, maxFile)
-	switch {
-	case misplaced(n.Err):
-		return nil, nil
-	case n.Err != nil:
-		return nil, n.Err
-	case !n.Exists:
-		return nil, nil
-	}
-	return pki.ReadCertFile(n.Data).Certs, nil
-}
-
-// misplaced says that something lies there which is no file of this kind: it was seen, and it is not an error of the
-// system's.
-func misplaced(err error) bool {
-	return errors.Is(err, durable.ErrNotRegular) || errors.Is(err, durable.ErrTooLarge)
-}
-
-// older finds gen-N. One that holds the current certificate is a copy that an
-// interrupted NextGeneration left. A folder with nothing of a generation in it
-// is not one, whatever else somebody put there.
-func (o *Observed) older(dir string, m *Memory) error {
-	names, err := durable.Names(dir, 0)
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		n, ok := generationNumber(name)
-		if !ok {
-			continue
-		}
-		path := filepath.Join(dir, name)
-		if there := durable.Look(path); there.Err != nil {
-			return there.Err
-		} else if there.Kind != durable.Directory {
-			continue
-		}
-		g := generation(path, n)
-		if g.Cert != nil && o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
-			continue
-		}
-		if g.Cert == nil && g.Cross == nil && !g.HasKey && g.Err == nil {
-			continue
-		}
-		if g.Err == nil {
-			g.Err = o.db.unread()
-		}
-		o.Older = append(o.Older, g)
-	}
-	sort.Slice(o.Older, func(i, j int) bool { return o.Older[i].N > o.Older[j].N })
-	if len(o.Older) > 0 {
-		o.lastLeaves(dir, m)
-	}
-	return nil
-}
-
-// next finds the generation in next/. One whose certificate is in force
-// already is what an interrupted Promote left.
-func (o *Observed) next(dir string) {
-	path := filepath.Join(dir, nextName)
-	if n := durable.Look(path); n.Err != nil {
-		o.unreadNext = true
-		o.fault(FaultNext, nextName, false, "", n.Err.Error())
-		return
-	} else if !n.IsDir {
-		return
-	}
-	g := Generation{Dir: path}
-	g.readKey()
-	g.Cert, g.Cross = g.read(certName), g.read(crossName)
-	if g.Err != nil {
-		o.unreadNext = true
-		o.fault(FaultNext, nextName, false, "", g.Err.Error())
-		return
-	}
-	if g.Cert == nil {
-		return // StartNext goes on with the key that is there
-	}
-	if o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
-		o.fault(FaultInterrupted, nextName, true, "", "")
-		return
-	}
-	if !g.HasKey || g.Cross == nil || !pki.SamePublicKey(g.Cross.PublicKey, g.Cert.PublicKey) {
-		o.fault(FaultNext, nextName, false, "", "")
-		return
-	}
-	o.Next = g
-}
-
-// HasNext says that a next generation waits to be put in force.
-func (o Observed) HasNext() bool { return o.Next.Cert != nil }
-
-func generationNumber(name string) (int, bool) {
-	tail, ok := strings.CutPrefix(name, "gen-")
-	n, err := strconv.Atoi(tail)
-	return n, ok && err == nil && n > 0 && tail == strconv.Itoa(n)
-}
-
-// lastLeaves finds for each older generation its certificate that lasts
-// longest. The rows are read from the one that ends last, so that few files
-// need to be opened. A certificate whose file is gone counts for every
-// generation that was alive then.
-func (o *Observed) lastLeaves(dir string, m *Memory) {
-	rows := make([]*Entry, 0, len(o.Index))
-	for i := range o.Index {
-		if e := &o.Index[i]; e.Err == nil && e.Status == Valid {
-			rows = append(rows, e)
-		}
-	}
-	sort.SliceStable(rows, func(i, j int) bool { return rows[i].Expires.After(rows[j].Expires) })
-	open := map[int]bool{}
-	for i, g := range o.Older {
-		open[i] = g.Cert != nil
-	}
-	by := o.issuer(dir, m)
-	for _, e := range rows {
-		if len(open) == 0 {
-			return
-		}
-		signer := by(e.Serial)
-		for i := range open {
-			g := &o.Older[i]
-			if g.Cert == nil || e.Expires.Before(g.Cert.NotBefore) {
-				delete(open, i)
-				continue
-			}
-			if signer == fileGone && !e.Expires.After(g.Cert.NotAfter) || signer == g.N {
-				g.LastLeaf = e.Expires
-				delete(open, i)
-			}
-		}
-	}
-}
-
-// What issuer says beside the number of a generation.
-const (
-	fileGone   = -1 // newcerts has no such certificate
-	signedElse = -2 // no generation that is there signed it
-)
-
-// issuer tells which generation signed the certificate with that serial: 0 is
-// the current one.
-func (o *Observed) issuer(dir string, m *Memory) func(*big.Int) int {
-	gens := append([]Generation{o.Current}, o.Older...)
-	known := ""
-	for _, g := range gens {
-		if g.Cert != nil {
-			known += fmt.Sprintf("%d:%x ", g.N, g.Cert.SubjectKeyId)
-		}
-	}
-	memo := map[string]int{}
-	if m != nil {
-		if m.known != known || m.issuers == nil {
-			m.issuers, m.known = map[string]int{}, known
-		}
-		memo = m.issuers
-	}
-	return func(n *big.Int) int {
-		serial := FormatSerial(n)
-		if v, ok := memo[serial]; ok {
-			return v
-		}
-		cs, err := readCerts(filepath.Join(dir, newCertsName, serial+".pem"))
-		if len(cs) == 0 || err != nil {
-			return fileGone // any generation may have signed it: each lives on
-		}
-		v := signedElse
-		for _, g := range gens {
-			if g.Cert != nil && pki.IssuedBy(cs[0], g.Cert) {
-				v = g.N
-				break
-			}
-		}
-		memo[serial] = v
-		return v
-	}
-}
-
-// readSerial gives the number in a file; nil where the file is missing or holds none. An error is the system's.
-func readSerial(path string) (*big.Int, error) {
-	n := durable.Read(path, maxFile)
-	if n.Err != nil || !n.Exists {
-		return nil, n.Err
-	}
-	v, err := parseSerial(strings.TrimSpace(string(n.Data)))
-	if err != nil {
-		return nil, nil
-	}
-	return v, nil
-}
-
-// Prunable says that an older generation has no living certificate.
-func Prunable(o Observed, now time.Time) bool {
-	for _, g := range o.Older {
-		if g.ended(now) {
-			return true
-		}
-	}
-	return false
-}
-
-// ended: a generation whose certificate cannot be read is kept while its key is there.
-func (g Generation) ended(now time.Time) bool {
-	if g.Err != nil {
-		return false
-	}
-	if g.Cert == nil {
-		return !g.HasKey
-	}
-	return now.After(g.LastLeaf) || now.After(g.Cert.NotAfter)
+// prunable says that a generation has no living certificate, and none before it has. Between two that live it is the
+// bridge: its cross.pem is how a member that trusts the older one gets to the newer. One that was in force for a moment
+// only may never have issued any.
+func (o Observed) prunable(g Generation, now time.Time) bool {
+	return !slices.ContainsFunc(o.Older, func(x Generation) bool { return x.N <= g.N && !x.ended(now) })
 }
 
 // Bundle is what a member's cacert.pem must hold: the current generation, the

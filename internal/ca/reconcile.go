@@ -10,20 +10,17 @@ import (
 	"io/fs"
 	"math/big"
 	"path/filepath"
-	"sort"
 	"strings"
-	"time"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
 
-// Reconcile mends every mendable fault and returns those that it found. It is
-// monotone: no row is ever deleted, none is changed but that of who stands in a
-// CRL, which is revoked, and the serial only rises. serving is the certificate that this host has
-// installed, nil for none: where a generation issued it and the database lacks
-// it, as after an `openssl ca` that wrote its own old copy back, it is put back.
-func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving *x509.Certificate) ([]Fault, error) {
+// Reconcile repairs every mendable fault and returns those that it found. It is monotone: no row is ever deleted, none
+// is changed but that of who is in a CRL, which is revoked, and the serial only rises. serving are the certificates
+// that this host has installed, a nil for none: where a generation issued one and the database lacks it, as after an
+// `openssl ca` that wrote its own old copy back, it is put back.
+func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving ...*x509.Certificate) ([]Fault, error) {
 	l, err := lock(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -34,8 +31,11 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving *x50
 		return nil, before.Err
 	}
 	found := before.Faults
-	if before.has(FaultUnlisted) {
-		if err := putBack(disk, dir, serving); err != nil {
+	for _, c := range serving {
+		if !before.lacks(c) {
+			continue
+		}
+		if err := putBack(disk, dir, c); err != nil {
 			return found, err
 		}
 	}
@@ -45,7 +45,11 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving *x50
 			if filepath.Clean(f.Path) == filepath.Clean(dir) {
 				mode = dirMode
 			}
-			if err := disk.Chmod(resolved(f.Path), mode); err != nil {
+			path, err := resolved(f.Path)
+			if err == nil {
+				err = disk.Chmod(path, mode)
+			}
+			if err != nil {
 				return found, err
 			}
 		}
@@ -57,14 +61,23 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving *x50
 // put replaces a file of the directory. A link stays, and what it leads to is
 // replaced: who keeps index.txt elsewhere goes on finding it there.
 func put(disk *durable.Disk, path string, data []byte, mode fs.FileMode) error {
-	return disk.Replace(resolved(path), data, mode)
+	to, err := resolved(path)
+	if err != nil {
+		return err
+	}
+	return disk.Replace(to, data, mode)
 }
 
-func resolved(path string) string {
-	if r := durable.Look(path).Resolved; r != "" {
-		return r
+// resolved is where a link leads to; what is not there yet is path itself. An error: it is not known, and a link would
+// be replaced.
+func resolved(path string) (string, error) {
+	switch n := durable.Look(path); {
+	case n.Err != nil:
+		return "", n.Err
+	case n.Resolved != "":
+		return n.Resolved, nil
 	}
-	return path
+	return path, nil
 }
 
 // reconcile does the work under the lock, and says what is there then.
@@ -77,8 +90,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 			return Observed{}, err
 		}
 	}
-	nobody := Filter{Name: "."} // no host is called that: nothing is read for it
-	o := m.Observe(dir, nobody)
+	o := m.Observe(dir, Filter{})
 	if o.Err != nil {
 		return o, o.Err
 	}
@@ -86,18 +98,30 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 		return o, nil
 	}
 	m.Forget()
-	if o.rewrites() { // what was read may have been the half of a file
-		if err := rested(dir); err != nil {
+	for patient := newPatience(); ; {
+		if o.rewrites() { // what was read may have been the half of a file
+			if err := rested(dir); err != nil {
+				return o, err
+			}
+			if o = m.Observe(dir, Filter{}); o.Err != nil {
+				return o, o.Err
+			}
+		}
+		if testOnlyObserved != nil {
+			testOnlyObserved()
+		}
+		err := mend(disk, dir, &o)
+		if err == nil {
+			break
+		}
+		if m.Forget(); !errors.Is(err, errMoved) || !patient.wait() {
 			return o, err
 		}
-		if o = m.Observe(dir, nobody); o.Err != nil {
+		if o = m.Observe(dir, Filter{}); o.Err != nil {
 			return o, o.Err
 		}
 	}
-	if err := mend(disk, dir, &o); err != nil {
-		return o, err
-	}
-	o = m.Observe(dir, nobody)
+	o = m.Observe(dir, Filter{})
 	return o, o.Err
 }
 
@@ -121,8 +145,12 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 	if err := mendIndex(disk, o); err != nil {
 		return err
 	}
-	if want := o.db.nextSerial(o.Serial); o.serialErr == nil && (o.Serial == nil || o.Serial.Cmp(want) != 0) {
-		if o.Serial == nil { // not a number: somebody may want to know what it was
+	want, err := o.db.nextSerial(o.Serial)
+	if err != nil {
+		return err
+	}
+	if o.serialErr == nil && (o.serialOdd || o.Serial == nil || o.Serial.Cmp(want) != 0) {
+		if o.Serial == nil { // not a number: a person may want to know what it was
 			if err := keepAside(disk, filepath.Join(dir, serialName)); err != nil {
 				return err
 			}
@@ -131,7 +159,9 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 			return err
 		}
 	}
-	if !saysNotUnique(dir) && o.db.sharing() {
+	if shares, err := o.sharing(); err != nil {
+		return err
+	} else if shares {
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}
@@ -148,6 +178,9 @@ func (o *Observed) has(kind FaultKind) bool {
 	return false
 }
 
+// testOnlyObserved is called between the look at the database and what is done on the strength of it.
+var testOnlyObserved func()
+
 // mendIndex gives orphans their rows and cuts a torn last row off, after a copy.
 func mendIndex(disk *durable.Disk, o *Observed) error {
 	dir := o.Dir.Path
@@ -155,6 +188,9 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	have := durable.Read(path, maxIndex)
 	if have.Err != nil {
 		return have.Err
+	}
+	if seen := o.db.node; have.Kind != seen.Kind || have.Exists != seen.Exists || have.Exists && !same(have, seen) {
+		return fmt.Errorf("%s: %w", path, errMoved)
 	}
 	torn := o.db.torn || o.cutMendable()
 	var rows []Entry
@@ -164,11 +200,15 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 		}
 	}
 	again := o.revokedAgain()
-	if !torn && !o.db.blank && len(rows) == 0 && len(again) == 0 && have.Exists {
+	if !torn && !o.db.blank && !o.db.open() && len(rows) == 0 && len(again) == 0 && have.Exists {
 		return nil
 	}
 	if !have.Exists {
-		rows = missingFrom(interruptedIndex(dir), rows, &have.Data)
+		before, err := interruptedIndex(dir)
+		if err != nil {
+			return err
+		}
+		rows = missingFrom(before, rows, &have.Data)
 	}
 	if torn {
 		if err := keepAside(disk, path); err != nil {
@@ -183,16 +223,30 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	}
 	data = withoutBlanks(replaceRows(data, again))
 	for _, e := range rows {
-		o.db.addRow(e)
+		o.db.seeNumber(e.Serial)
 		data = append(data, formatIndex([]Entry{e})...)
 	}
-	o.Index = o.db.rows
-	if !saysNotUnique(dir) && o.db.sharing() { // the attribute first: openssl must never meet the rows without it
+	if !saysNotUnique(dir) && sharedSubject(data) { // the attribute first: openssl must never meet the rows without it
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}
 	}
 	return put(disk, path, data, publicMode)
+}
+
+// sharedSubject says that two valid rows have one subject.
+func sharedSubject(data []byte) bool {
+	rows, _ := ParseIndex(data)
+	seen := map[string]string{}
+	for i := range rows {
+		if e := &rows[i]; e.Err == nil && e.Status == Valid {
+			if was, other := seen[e.Subject]; other && was != e.serial() {
+				return true
+			}
+			seen[e.Subject] = e.serial()
+		}
+	}
+	return false
 }
 
 // withoutBlanks is a copy without empty lines.
@@ -206,63 +260,6 @@ func withoutBlanks(data []byte) []byte {
 	return out
 }
 
-// stray is a certificate in newcerts without a row, a crash's leavings.
-type stray struct {
-	name string
-	row  Entry     // that it gets
-	err  error     // why it gets none
-	from time.Time // when it begins
-}
-
-func (s stray) drawn() bool { return s.row.Serial != nil && s.row.Serial.BitLen() > maxCounted }
-
-// orphans finds them, with their rows: revoked where a CRL has them.
-func (o *Observed) orphans() []stray {
-	var out []stray
-	var revoked map[string]x509.RevocationListEntry
-	for _, n := range o.db.orphans {
-		cs, err := readCerts(filepath.Join(o.Dir.Path, newCertsName, n))
-		if err != nil {
-			out = append(out, stray{name: n, err: err})
-			continue
-		}
-		if len(cs) == 0 {
-			continue
-		}
-		if revoked == nil {
-			revoked = o.CRL.inLists()
-		}
-		or := stray{name: n, row: entryFor(cs[0]), from: cs[0].NotBefore}
-		r, listed := revoked[FormatSerial(cs[0].SerialNumber)]
-		switch {
-		case listed && r.ReasonCode != removed:
-			or.row.Status, or.row.Revoked, or.row.Reason = Revoked, r.RevocationTime, reasonOf(r.ReasonCode)
-		case o.CRL.err() != nil:
-			or.err = fmt.Errorf("whether it was revoked cannot be told: %w", o.CRL.err())
-		case o.db.lost:
-			or.err = errors.New("it may be whom the unreadable row of index.txt revokes")
-		case o.Current.Cert == nil:
-			or.err = errors.New("whether it was revoked cannot be told without the CA certificate")
-		}
-		out = append(out, or)
-	}
-	sort.SliceStable(out, func(i, j int) bool { // as they were issued: counted serials say it, and drawn ones say nothing
-		return out[i].drawn() && out[j].drawn() && out[i].from.Before(out[j].from) || !out[i].drawn() && out[j].drawn()
-	})
-	return out
-}
-
-// cutMendable says that the cut-off revocation at the end of index.txt is that of
-// the one certificate that has no row: a CRL has it.
-func (o *Observed) cutMendable() bool {
-	last := len(o.Index) - 1
-	if last < 0 || o.Index[last].Err != errCut {
-		return false
-	}
-	all := o.orphans()
-	return len(all) == 1 && all[0].row.Status == Revoked
-}
-
 // reasonOf is the word for a code of RFC 5280 5.3.1; "" for 0 and for one that
 // index.txt has no word for.
 func reasonOf(code int) string {
@@ -274,22 +271,24 @@ func reasonOf(code int) string {
 	return ""
 }
 
-// keepAside copies a file that is about to be mended to NAME.bad-TIME.
+// keepAside copies a file that is about to be repaired to NAME.bad-TIME. What a loss of power leaves of the small files
+// of a new CA holds nothing that anybody could miss.
 func keepAside(disk *durable.Disk, path string) error {
 	n := durable.Read(path, maxIndex)
-	if n.Err != nil || len(n.Data) == 0 {
+	if n.Err != nil || strings.HasPrefix(firstNumber, string(n.Data)) || strings.HasPrefix(firstAttr, string(n.Data)) || len(bytes.Trim(n.Data, "\x00")) == 0 {
 		return n.Err
 	}
 	return disk.Replace(fmt.Sprintf("%s.bad-%d", path, n.Modified.UnixNano()), n.Data, publicMode)
 }
 
-// aside says that name is a copy that keepAside made.
-func aside(name string) bool {
+// Aside says that name, in the CA directory, is a copy that was made before a file of the database was repaired. It may
+// hold what is nowhere else.
+func Aside(name string) bool {
 	base, tail, ok := strings.Cut(name, ".bad-")
 	if !ok || tail == "" || strings.Trim(tail, "0123456789") != "" {
 		return false
 	}
-	return base == indexName || base == serialName || base == attrName
+	return base == indexName || base == serialName || base == attrName || base == crlNumName
 }
 
 func lastLine(data []byte) int {
@@ -302,7 +301,7 @@ func lastLine(data []byte) int {
 }
 
 // entryFor is the row of a certificate that was just issued. An empty subject
-// stands there as the serial number, as openssl has it.
+// is written as the serial number, as openssl has it.
 func entryFor(c *x509.Certificate) Entry {
 	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown", Subject: pki.OneLine(c.RawSubject)}
 	if e.Subject == "" {
@@ -324,16 +323,19 @@ func notUnique(disk *durable.Disk, dir string) error {
 	if err := keepAside(disk, filepath.Join(dir, attrName)); err != nil {
 		return err
 	}
-	return put(disk, filepath.Join(dir, attrName), []byte("unique_subject = no\n"), publicMode)
+	return put(disk, filepath.Join(dir, attrName), []byte(firstAttr), publicMode)
 }
 
 // supply writes the small files that are missing and changes none that is there.
 func supply(disk *durable.Disk, dir string, o Options) error {
 	missing := func(name string) bool { return durable.Look(filepath.Join(dir, name)).Kind == durable.Missing }
 	conf0 := missing(confName)
-	if missing(crlNumName) && (conf0 || confBegins(dir, confMark)) {
+	if (missing(crlNumName) || unnumbered(dir)) && (conf0 || confBegins(dir, confMark)) {
 		n, err := crlNumber(filepath.Join(dir, crlName))
 		if err != nil {
+			return err
+		}
+		if err := keepAside(disk, filepath.Join(dir, crlNumName)); err != nil {
 			return err
 		}
 		if err := put(disk, filepath.Join(dir, crlNumName), []byte(FormatSerial(n)+"\n"), publicMode); err != nil {
@@ -349,10 +351,20 @@ func supply(disk *durable.Disk, dir string, o Options) error {
 	return nil
 }
 
+// unnumbered says that crlnumber is a file without a number in it, because of which `openssl ca -gencrl` fails.
+func unnumbered(dir string) bool {
+	n := durable.Read(filepath.Join(dir, crlNumName), maxFile)
+	if n.Err != nil || !n.IsRegular {
+		return false // that is told elsewhere
+	}
+	_, err := parseSerial(strings.TrimSpace(string(n.Data)))
+	return err != nil || !opensslReads(n.Data)
+}
+
 // crlNumber is the number after the one in a CRL, 1 without one.
 func crlNumber(path string) (*big.Int, error) {
 	n := durable.Read(path, maxIndex)
-	if n.Err != nil && !misplaced(n.Err) {
+	if n.Unread() {
 		return nil, n.Err
 	}
 	if b, _ := pem.Decode(n.Data); b != nil {

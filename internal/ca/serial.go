@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -41,11 +42,15 @@ func (o *Observed) drawSerial(rnd io.Reader) (*big.Int, error) {
 		if file.Err != nil {
 			return nil, file.Err
 		}
-		if file.Kind == durable.Missing && !o.db.used(n) && !o.ownSerial(n) {
+		used, err := o.db.used(n)
+		if err != nil {
+			return nil, err
+		}
+		if file.Kind == durable.Missing && !used && !o.ownSerial(n) {
 			return n, nil
 		}
 	}
-	return nil, errors.New("cannot draw a serial number: every one that was drawn is in use")
+	return nil, errors.New("cannot draw a serial number: all that were drawn are in use")
 }
 
 // ownSerial says that a generation's own certificate has that serial.
@@ -56,4 +61,29 @@ func (o *Observed) ownSerial(n *big.Int) bool {
 		}
 	}
 	return false
+}
+
+// readSerial gives the number in a file; nil where the file is missing or holds none. odd: there is one, and openssl
+// cannot read it as it is written. An error is the system's.
+func readSerial(path string) (n *big.Int, odd bool, err error) {
+	file := durable.Read(path, maxFile)
+	if file.Err != nil || !file.Exists {
+		return nil, false, file.Err
+	}
+	if n, err = parseSerial(string(bytes.TrimSpace(file.Data))); err != nil {
+		return nil, false, nil
+	}
+	return n, !opensslReads(file.Data), nil
+}
+
+// opensslReads says that a2i_ASN1_INTEGER(3) finds a number at the beginning: an even number of hexadecimal digits.
+func opensslReads(data []byte) bool {
+	digits := 0
+	for _, c := range data {
+		if _, hex := hexDigit(c); !hex {
+			break
+		}
+		digits++
+	}
+	return digits >= 2 && digits%2 == 0
 }

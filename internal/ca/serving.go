@@ -5,38 +5,56 @@ import (
 	"crypto/x509"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
 
-// unlisted finds out whether the certificate that this host serves is in the database: its file in newcerts and its
-// row in index.txt. `openssl ca` has no lock: one that began before ours was signed writes its own copy of index.txt
-// back without it, and with counted serials takes its place in newcerts too. What is in no database cannot be revoked.
+// unlisted finds out whether a certificate that this host has installed is in the database: its file in newcerts and
+// its row in index.txt. `openssl ca` has no lock: one that began before ours was signed writes its own copy of
+// index.txt back without it, and with counted serials takes its place in newcerts too. What is in no database cannot be
+// revoked.
 func (o *Observed) unlisted(c *x509.Certificate) {
-	if c == nil || o.db.unread() != nil || !o.issuedBy(c) {
+	if c == nil || o.db.unread() != nil {
+		return
+	}
+	if e, row := o.db.row(FormatSerial(c.SerialNumber)); row {
+		if o.ServingRows == nil {
+			o.ServingRows = map[string]Entry{}
+		}
+		o.ServingRows[FormatSerial(c.SerialNumber)] = e
+	}
+	if !o.issuedBy(c) {
 		return
 	}
 	serial := FormatSerial(c.SerialNumber)
 	name := filepath.Join(newCertsName, serial+".pem")
 	cs, err := readCerts(filepath.Join(o.Dir.Path, name))
 	there := durable.Look(filepath.Join(o.Dir.Path, name))
-	i, row := o.db.row(serial)
+	e, row := o.db.row(serial)
 	switch {
 	case err != nil || there.Err != nil:
 		return // told as what it is where it is needed
-	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(o.Index[i], c):
+	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(e, c):
 		o.fault(FaultTaken, name, false, "", "serial "+serial)
-		o.Faults[len(o.Faults)-1].Hint = "what serves cannot be revoked: `mailcertd renew` issues another certificate, with a serial number of its own"
+		o.Faults[len(o.Faults)-1].Hint = "the certificate that is in use cannot be revoked: run `mailcertd renew` to issue one with another serial number"
 	case there.Kind == durable.Missing && !row:
 		o.fault(FaultUnlisted, name, true, "", "serial "+serial)
 	}
 }
 
+// lacks says that c was found to be unlisted.
+func (o *Observed) lacks(c *x509.Certificate) bool {
+	return c != nil && slices.ContainsFunc(o.Faults, func(f Fault) bool {
+		return f.Kind == FaultUnlisted && strings.HasSuffix(f.Path, FormatSerial(c.SerialNumber)+".pem")
+	})
+}
+
 // issuedBy says that a generation whose certificate is there has issued c.
 func (o *Observed) issuedBy(c *x509.Certificate) bool {
 	return slices.ContainsFunc(append([]Generation{o.Current}, o.Older...), func(g Generation) bool {
-		return g.Cert != nil && bytes.Equal(c.RawIssuer, g.Cert.RawSubject) && c.CheckSignatureFrom(g.Cert) == nil
+		return g.Cert != nil && pki.IssuedBy(c, g.Cert)
 	})
 }
 

@@ -1,9 +1,7 @@
 package ca
 
 import (
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -28,16 +26,23 @@ type Ask struct {
 	// Holds is the serial that the asker wants replaced: it has that one and
 	// wants another. nil: the same certificate again serves it.
 	Holds *big.Int
+	// HoldsRow is the line of Holds in index.txt, also where it is revoked; 0: it has none. What was issued before it
+	// is not given again: the asker has had it. Preview finds it.
+	HoldsRow int
+	// Also are the serials of certificates that the asker goes on using beside this one: those of its other pairs of
+	// key and certificate. Each of them that is valid makes room for as many certificates as one pair may have.
+	Also []*big.Int
 	// Signed is how many certificates this name got since its member was last noted.
 	Signed int
 	// Replace revokes the valid certificates of that name over other keys, as superseded.
 	Replace bool
 }
 
-// Bounds of what one name gets.
+// Bounds of what one name gets, for each pair of key and certificate that it uses.
 const (
 	maxLive   = 4 // valid certificates at a time
 	maxPerDay = 6 // signatures within a day
+	maxPairs  = 3 // host, host-ecdsa, client
 )
 
 // ErrRefused says that a request is not signed, and the text why. Test with errors.Is.
@@ -60,12 +65,6 @@ type Decision struct {
 	Request Request           // to be signed, when Repeat is nil
 }
 
-// Fingerprint is the hex SHA-256 of a certificate's DER.
-func Fingerprint(c *x509.Certificate) string {
-	sum := sha256.Sum256(c.Raw)
-	return hex.EncodeToString(sum[:])
-}
-
 // Decide says what becomes of a request, from the certificates that were
 // issued for its name. An error satisfies errors.Is(err, ErrRefused) and says
 // what to do instead. It is a pure function.
@@ -73,9 +72,9 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	refuse := func(format string, args ...any) (Decision, error) {
 		return Decision{}, fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
 	}
-	name, names := ask.names()
+	name, names := ask.Names()
 	if name == "" {
-		return refuse("the request names no host")
+		return refuse("the request contains no host name")
 	}
 	if !ask.ByHand {
 		for _, n := range names {
@@ -97,9 +96,14 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 			others = append(others, is)
 		}
 	}
+	also := func(is Issued) bool {
+		return slices.ContainsFunc(ask.Also, func(n *big.Int) bool { return n.Cmp(is.Serial) == 0 })
+	}
+	held := func(is Issued) bool { return ask.Holds != nil && is.Serial.Cmp(ask.Holds) == 0 }
 	newest := (*Issued)(nil)
-	for i := range live { // newest first
-		if pki.SamePublicKey(live[i].Cert.PublicKey, ask.Public) && sameNames(live[i].Cert, names) {
+	for i := range live { // newest first; one that a wrong clock has signed and that has not begun serves nobody
+		if pki.SamePublicKey(live[i].Cert.PublicKey, ask.Public) && sameNames(live[i].Cert, names) && !live[i].Cert.NotBefore.After(now.Add(backdate)) &&
+			!live[i].NoCA && (held(live[i]) || live[i].line() > ask.HoldsRow) {
 			newest = &live[i]
 			break
 		}
@@ -110,33 +114,39 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 			d.Revoke = append(d.Revoke, is.Serial)
 		}
 	}
-	if newest != nil && !lastThird(newest.Cert, now) && (ask.Holds == nil || newest.Serial.Cmp(ask.Holds) != 0) {
+	if newest != nil && !lastThird(newest.Cert, now) && !held(*newest) {
 		d.Repeat = newest.Cert
 		return d, nil
 	}
 	if newest == nil && !ask.Replace {
 		for _, is := range others {
 			switch {
-			case lastThird(is.Cert, now), ask.Holds != nil && is.Serial.Cmp(ask.Holds) == 0:
-			case ask.Holds != nil && slices.ContainsFunc(others, func(o Issued) bool { return o.Serial.Cmp(ask.Holds) == 0 && is.before(o) }):
+			case lastThird(is.Cert, now), held(is), also(is): // also of another pair
+			case slices.ContainsFunc(others, func(o Issued) bool { return held(o) && is.before(o) }), is.line() < ask.HoldsRow:
 				// an older one of the same host than the one it shows
 			default:
-				return refuse("%s has a valid certificate over another key, serial %s until %s: revoke that one first (`mailcertd revoke %s --reason superseded`), or sign with --replace, which does it",
+				return refuse("%s has a valid certificate with another key, serial %s until %s: revoke that one first (`mailcertd revoke %s --reason superseded`), or use --replace, which does so",
 					name, FormatSerial(is.Serial), is.Cert.NotAfter.UTC().Format("2006-01-02"), FormatSerial(is.Serial))
 			}
 		}
 	}
-	if n := len(live) - len(d.Revoke); n >= maxLive && !ask.ByHand {
-		return refuse("%s has %d valid certificates already, want at most %d: revoke some (`mailcertd list`, `mailcertd revoke SERIAL`)", name, n, maxLive)
+	pairs := 1
+	for _, is := range live {
+		if also(is) && !pki.SamePublicKey(is.Cert.PublicKey, ask.Public) {
+			pairs = min(pairs+1, maxPairs)
+		}
 	}
-	if n := len(recent(signed, now)) + ask.Signed; n >= maxPerDay && !ask.ByHand {
-		return refuse("%s got %d certificates within a day, want at most %d: it is asked again tomorrow", name, n, maxPerDay)
+	if n, most := len(live)-len(d.Revoke), maxLive*pairs; n >= most && !ask.ByHand {
+		return refuse("%s already has %d valid certificates, at most %d are allowed: revoke some (`mailcertd list`, `mailcertd revoke SERIAL`)", name, n, most)
+	}
+	if n, most := len(recent(signed, now))+ask.Signed, maxPerDay*pairs; n >= most && !ask.ByHand {
+		return refuse("%s got %d certificates within a day, at most %d are allowed: it may ask again tomorrow", name, n, most)
 	}
 	return d, nil
 }
 
-// names are the canonical names asked for, without repetition, Name first.
-func (a Ask) names() (string, []string) {
+// Names are the canonical names asked for, without repetition, the host's own first; it is given beside them.
+func (a Ask) Names() (string, []string) {
 	all := slices.Clone(a.DNSNames)
 	for _, ip := range a.IPs {
 		all = append(all, ip.String())
@@ -190,16 +200,40 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	if obs.Err != nil {
 		return Decision{}, obs.Err
 	}
-	name, _ := ask.names()
+	if obs.membersErr != nil { // whose names the others have is not known
+		return Decision{}, obs.membersErr
+	}
+	name, names := ask.Names()
+	rows, err := obs.db.rowsOf(names...)
+	if err != nil {
+		return Decision{}, err
+	}
 	var signed []time.Time
 	if m := Find(obs.Members, name); m != nil {
 		signed = m.Signed
 	}
-	d, err := Decide(obs.db.issued(o.Dir, name), signed, ask, now)
+	if ask.Holds != nil {
+		serial := FormatSerial(ask.Holds)
+		found, err := obs.db.lookUp(serial)
+		if err != nil {
+			return Decision{}, err
+		}
+		ask.HoldsRow = found[serial].Line
+	}
+	issued, unread := obs.db.issued(o.Dir, name, rows)
+	if unread != nil { // it may be the one that is asked for, or in its way
+		return Decision{}, unread
+	}
+	cas := Bundle(obs, now)
+	for i := range issued {
+		issued[i].NoCA = !slices.ContainsFunc(cas, func(c *x509.Certificate) bool { return pki.IssuedBy(issued[i].Cert, c) })
+	}
+	d, err := Decide(issued, signed, ask, now)
+	d.Request.Backdate = o.backdate()
 	if err != nil || d.Repeat != nil {
 		return d, err
 	}
-	if err := obs.taken(o.Host, d.Request, now); err != nil {
+	if err := obs.taken(o.Host, d.Request, rows, issued, now); err != nil {
 		return d, err
 	}
 	t, err := leafTemplate(o, d.Request, obs.Current.Cert, now)
@@ -216,12 +250,12 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 // enrolled one's, or the CN of a valid certificate. What the host that asks has
 // already it may have again. Further names of others are not looked at: two
 // hosts may share one, such as that of a service.
-func (o *Observed) taken(own string, r Request, now time.Time) error {
+func (o *Observed) taken(own string, r Request, rows []Entry, issued []Issued, now time.Time) error {
 	if len(r.AltNames) == 0 {
 		return nil
 	}
 	has := map[string]bool{r.Name: true}
-	for _, is := range o.db.issued(o.Dir.Path, r.Name) {
+	for _, is := range issued {
 		if now.Before(is.Cert.NotAfter) && slices.Contains(pki.CertNames(is.Cert), r.Name) {
 			for _, n := range pki.CertNames(is.Cert) {
 				has[n] = true
@@ -233,24 +267,23 @@ func (o *Observed) taken(own string, r Request, now time.Time) error {
 			continue
 		}
 		if n == own {
-			return fmt.Errorf("%w: %s is the name of this host, and %s another: leave it out", ErrRefused, n, r.Name)
+			return fmt.Errorf("%w: %s is the name of this host, not of %s: remove --alt %s, or that name from the request", ErrRefused, n, r.Name, n)
 		}
 		if Find(o.Members, n) != nil {
-			return fmt.Errorf("%w: %s is the name of an enrolled host, and %s another: leave it out, or `mailcertd ca unenrol %s` first", ErrRefused, n, r.Name, n)
+			return fmt.Errorf("%w: %s is the name of another member, not of %s: remove --alt %s, or that name from the request, or run `mailcertd ca unenrol %s` first", ErrRefused, n, r.Name, n, n)
 		}
-		for i := range o.Index {
-			if e := &o.Index[i]; e.Err == nil && e.Status == Valid && now.Before(e.Expires) && strings.EqualFold(e.commonName(), n) {
-				return fmt.Errorf("%w: %s has a certificate of its own, serial %s until %s, and %s is another host: leave it out, or revoke that one first (`mailcertd revoke %s`)",
-					ErrRefused, n, e.serial(), e.Expires.UTC().Format("2006-01-02"), r.Name, e.serial())
+		for i := range rows {
+			if e := &rows[i]; e.Status == Valid && now.Before(e.Expires) && strings.EqualFold(e.commonName(), n) {
+				return fmt.Errorf("%w: %s has its own certificate, serial %s until %s, and is not %s: remove --alt %s, or that name from the request, or revoke that one first (`mailcertd revoke %s`)",
+					ErrRefused, n, e.serial(), e.Expires.UTC().Format("2006-01-02"), r.Name, n, e.serial())
 			}
 		}
 	}
 	return nil
 }
 
-// Sign decides about a request and carries the decision out: the certificate,
-// and whether it is one that was given before. What it replaces is revoked when
-// it lies in newcerts: the same request again completes that.
+// Sign decides about a request and carries the decision out: the certificate, and whether it is one that was given
+// before. What it replaces is revoked when it is in newcerts: the same request again completes that.
 func (s *Session) Sign(ask Ask, rnd io.Reader, now time.Time) (c *x509.Certificate, again bool, err error) {
 	d, err := s.Preview(ask, now)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 func unusable(c *x509.Certificate) error {
 	switch {
 	case c.BasicConstraintsValid && !c.IsCA:
-		return errors.New("it is no CA's (basicConstraints CA:FALSE)")
+		return errors.New("it is not the certificate of a CA (basicConstraints CA:FALSE)")
 	case c.Version == 3 && !c.BasicConstraintsValid:
-		return errors.New("it is no CA's (it has no basicConstraints)")
+		return errors.New("it is not the certificate of a CA (it has no basicConstraints)")
 	case c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0:
 		return errors.New("it may not sign certificates (keyUsage lacks keyCertSign)")
 	}

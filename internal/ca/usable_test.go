@@ -48,7 +48,7 @@ func TestUnusableCA(t *testing.T) {
 			if _, err := Issue(context.Background(), d, o, request(t), rand.Reader, start); (err == nil) != c.usable {
 				t.Errorf("issuing: %v", err)
 			}
-			if rows := Observe(o.Dir, Filter{}).Index; !c.usable && len(rows) > 0 {
+			if rows := Observe(o.Dir, Filter{}).index(); !c.usable && len(rows) > 0 {
 				t.Errorf("%d rows", len(rows))
 			}
 		})

@@ -25,17 +25,16 @@ type Bundle struct {
 	// Changed is when the file, or the directory or anything in it, last changed
 	// (ctime); zero when nothing is there.
 	Changed time.Time
-	Passed  int // certificates and DER files that cannot be read, and are passed over
+	Passed  int // certificates and DER files that cannot be read, and are skipped
 	// Err is set when nothing is there, or something of it cannot be read now: a
 	// part may be missing from Certs. fs.ErrNotExist when nothing is there.
 	Err error
 }
 
-// Bundle reads the certificates of a PEM file, or of every PEM file in a
-// directory. Links are followed, such as certctl(8)'s and c_rehash's; folders
-// in the directory are not entered. Files in a directory that hold no
-// certificate (a README, a CRL) are passed over.
-func (c *Cache) Bundle(path string) Bundle {
+// Bundle reads the certificates of a PEM file, or of every PEM file in a directory. Links are followed, such as
+// certctl(8)'s and c_rehash's; folders in the directory are not entered. Files in a directory that hold no certificate
+// (a README, a CRL) are skipped.
+func (c *Reader) Bundle(path string) Bundle {
 	b := Bundle{Path: path}
 	n := durable.Stat(path)
 	b.Changed = n.Changed
@@ -49,7 +48,7 @@ func (c *Cache) Bundle(path string) Bundle {
 		c.directory(&b, seen)
 	case n.IsRegular:
 		p, err := c.read(n)
-		if err == nil && p.file.Err != nil && !errors.Is(p.file.Err, pki.ErrUnsupported) {
+		if err == nil && p.file.Err != nil && !errors.Is(p.file.Err, pki.ErrUnsupported) && !errors.Is(p.file.Err, pki.ErrRefused) {
 			err = fmt.Errorf("%s: %w", path, p.file.Err)
 		}
 		if b.Err = err; err == nil {
@@ -61,14 +60,14 @@ func (c *Cache) Bundle(path string) Bundle {
 	return b
 }
 
-func (c *Cache) directory(b *Bundle, seen map[[32]byte]bool) {
+func (c *Reader) directory(b *Bundle, seen map[[32]byte]bool) {
 	names, err := entries(b.Path)
 	if err != nil {
 		b.Err = err
 		return
 	}
 	if len(names) >= maxEntries {
-		b.Err = fmt.Errorf("%s: holds more than %d names", b.Path, maxEntries)
+		b.Err = fmt.Errorf("%s: contains more than %d names", b.Path, maxEntries)
 	}
 	for _, name := range names {
 		if strings.HasPrefix(name, ".") {
@@ -94,7 +93,7 @@ func (c *Cache) directory(b *Bundle, seen map[[32]byte]bool) {
 		switch {
 		case err != nil:
 			b.Err = err
-		case p.file.Err == nil, errors.Is(p.file.Err, pki.ErrUnsupported):
+		case p.file.Err == nil, errors.Is(p.file.Err, pki.ErrUnsupported), errors.Is(p.file.Err, pki.ErrRefused):
 			b.add(p, seen)
 		case errors.Is(p.file.Err, pki.ErrDER):
 			b.Passed++

@@ -4,15 +4,21 @@ import (
 	"crypto/x509"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"sort"
+	"strings"
 
 	"mailcertd/internal/durable"
 )
 
-// crlLinkName is that of a hash link to a CRL: the issuer's hash, a dot, r and
-// a number (X509_LOOKUP_hash_dir(3)).
-var crlLinkName = regexp.MustCompile(`^([0-9a-f]{8})\.r(0|[1-9][0-9]{0,3})$`)
+// isCRLLinkName: a hash link to a CRL has the issuer's hash, a dot, r and a
+// number (X509_LOOKUP_hash_dir(3)).
+func isCRLLinkName(name string) bool {
+	hash, number, ok := strings.Cut(name, ".r")
+	if !ok || len(hash) != 8 || strings.Trim(hash, "0123456789abcdef") != "" {
+		return false
+	}
+	return number != "" && len(number) <= 4 && strings.Trim(number, "0123456789") == "" && (number == "0" || number[0] != '0')
+}
 
 // CRLLinks are the links by which OpenSSL finds crl.pem under the names of its
 // issuers. sendmail reads the first list of its CRLFile alone, and looks up
@@ -38,7 +44,7 @@ func CRLLinks(have map[string]string, issuers []*x509.Certificate) []LinkChange 
 	}
 	for name, target := range have {
 		if target == CRLName && !keep[name] {
-			out = append(out, LinkChange{Name: name, Why: "a link to a CRL that is not kept here"})
+			out = append(out, LinkChange{Name: name, Why: "a link to a CRL that mailcertd does not maintain"})
 		}
 	}
 	sort.Slice(out, func(i, j int) bool { return out[i].Name < out[j].Name })
@@ -48,7 +54,7 @@ func CRLLinks(have map[string]string, issuers []*x509.Certificate) []LinkChange 
 // crlLink notes a name of such a link with the text of the link; "" for what
 // is no link.
 func (d *Dir) crlLink(path, name string) bool {
-	if !crlLinkName.MatchString(name) {
+	if !isCRLLinkName(name) {
 		return false
 	}
 	n := durable.Look(filepath.Join(path, name))
@@ -58,6 +64,9 @@ func (d *Dir) crlLink(path, name string) bool {
 	d.CRLLinks[name] = n.Target
 	if n.Err != nil && n.Target == "" {
 		d.CRLErr = n.Err
+	}
+	if n.Waits {
+		d.CRLWaits = append(d.CRLWaits, n.Path)
 	}
 	return true
 }

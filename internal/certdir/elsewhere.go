@@ -18,7 +18,7 @@ func Elsewhere(caFile, caDir, cert, key string) Dir {
 		d.Cert = ReadCert(cert)
 	}
 	if key != "" {
-		d.Key = readKey(durable.Read(key, maxKey))
+		d.Key = readKey(durable.Read(key, MaxFile))
 	}
 	return d
 }

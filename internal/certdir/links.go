@@ -28,8 +28,9 @@ type LinkChange struct {
 //
 // Right links and files of others stay where they are as long as the run has
 // no gap; the last of a run moves down into one. Dangling links go, because
-// OpenSSL's search ends there, and so do ours that lead to the wrong place, and
-// files that it cannot load. No change means that all is right.
+// OpenSSL's search ends there, links to a FIFO or a device, where it waits for
+// ever, ours that lead to the wrong place, and files that it cannot load. No
+// change means that all is right.
 func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 	wanted := map[uint32][]string{} // hash → targets
 	targets := make([]string, 0, len(want))
@@ -56,7 +57,7 @@ func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 			hashes = append(hashes, h)
 		}
 	}
-	sort.Slice(hashes, func(i, j int) bool { return hashes[i] < hashes[j] })
+	slices.Sort(hashes)
 	var out []LinkChange
 	for _, h := range hashes {
 		out = append(out, run(h, byHash[h], wanted[h])...)
@@ -66,6 +67,9 @@ func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 
 // run puts the entries of one hash right.
 func run(hash uint32, have []*Link, targets []string) []LinkChange {
+	if slices.ContainsFunc(have, func(l *Link) bool { return l.Unknown() }) {
+		return nil // it may be the very link that is wanted, or say nothing good: both would be doubled or lost
+	}
 	missing := map[string]bool{}
 	for _, t := range targets {
 		missing[t] = true
@@ -96,7 +100,7 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 			}
 		case l.Right:
 			keep = append(keep, l)
-		case l.Node.Err == nil && (!l.Node.Exists || l.Node.IsRegular && !l.Loads):
+		case l.Node.Err == nil && (!l.Node.Exists || l.Node.Waits || l.Node.IsRegular && !l.Loads):
 			drop = append(drop, l)
 		case l.Node.Err == nil && !l.Loads:
 			tail = append(tail, l) // to a device or a directory: OpenSSL's search ends there
@@ -188,12 +192,14 @@ func whyWrong(l *Link) string {
 	switch {
 	case !l.Node.Exists:
 		return "a dangling link to " + l.Node.Target
+	case l.Node.Waits:
+		return "a link to " + l.Node.Target + ", a FIFO or device, on which OpenSSL may wait for ever"
 	case !l.Loads && l.Node.Kind == durable.File:
 		return "a file that OpenSSL cannot load"
 	case !l.Loads && l.Node.Err == nil:
-		return "a link to " + l.Node.Target + ", where OpenSSL's search ends"
+		return "a link to " + l.Node.Target + ", which ends OpenSSL's search"
 	case !l.Right:
-		return "stale: no CA with this hash stands in " + l.Node.Target
+		return "outdated: there is no CA with this hash in " + l.Node.Target
 	}
-	return "no longer wanted, or not reached: the numbers before it have a gap"
+	return "no longer needed, or out of reach because a number before it is missing"
 }

@@ -6,22 +6,25 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"fmt"
 	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
 
 // leaves has one certificate of each authority.
 var leaves = map[*x509.Certificate][]byte{}
 
-func authority(t *testing.T, cn string) *x509.Certificate {
+func caCert(t *testing.T, cn string) *x509.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -53,9 +56,9 @@ func bundle(certs ...*x509.Certificate) string {
 // Each case starts with some names in the directory and ends with these links:
 // name=target. H is the hash of our CA, F that of a foreign one.
 func TestLinks(t *testing.T) {
-	ours, foreign := authority(t, "Ours"), authority(t, "Foreign")
+	ours, foreign := caCert(t, "Ours"), caCert(t, "Foreign")
 	h, f := pki.HashName(ours.RawSubject, 0)[:8], pki.HashName(foreign.RawSubject, 0)[:8]
-	twin := authority(t, "Ours") // another key, the same name: the next generation
+	twin := caCert(t, "Ours") // another key, the same name: the next generation
 	for _, c := range []struct {
 		name string
 		have string // name=target for links, name:file for files
@@ -87,7 +90,7 @@ func TestLinks(t *testing.T) {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
-			for _, x := range strings.Fields(expand(c.have)) {
+			for x := range strings.FieldsSeq(expand(c.have)) {
 				if n, text, ok := strings.Cut(x, ":"); ok {
 					files[n] = map[string]string{"garbage": "hello", "foreign": bundle(foreign)}[text]
 				} else if n, target, _ := strings.Cut(x, "="); os.Symlink(target, filepath.Join(dir, n)) != nil {
@@ -164,5 +167,31 @@ func TestObserve(t *testing.T) {
 	}
 	if d := Observe(filepath.Join(dir, "none")); d.Err != nil || d.Node.Exists || len(d.Parents) < 2 {
 		t.Errorf("%+v", d)
+	}
+}
+
+// A link that could not be looked at may be the one that is wanted: none is made beside it, and none of its run moves.
+func TestUnknownLinkIsNotDoubled(t *testing.T) {
+	dir := t.TempDir()
+	c := caCert(t, "A")
+	if err := os.WriteFile(filepath.Join(dir, CAName), pki.EncodeCertificate(c.Raw), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("%08x.0", Hashes([]*x509.Certificate{c})[0])
+	if err := os.Symlink(CAName, filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+	for _, op := range []string{"lstat", "readlink", "stat", "resolve"} {
+		undo := durable.TestOnlyBeforeRead(func(o, path string) error {
+			if o == op && filepath.Base(path) == name {
+				return syscall.EIO
+			}
+			return nil
+		})
+		got := Links(Observe(dir).Links, map[string][]*x509.Certificate{CAName: {c}})
+		undo()
+		if len(got) > 0 {
+			t.Errorf("%s: %+v", op, got)
+		}
 	}
 }

@@ -1,5 +1,4 @@
-// Package certdir is /etc/mail/certs: what lies there, as plain values, and
-// what its hash links should be.
+// Package certdir is /etc/mail/certs: what is there, as plain values, and what its hash links should be.
 package certdir
 
 import (
@@ -15,7 +14,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The names in the certs directory, as FreeBSD's freebsd.mc has them.
+// The other names in the certs directory, as FreeBSD's freebsd.mc has them; those of pairs are in pair.go.
 const (
 	KeyName    = "host.key"
 	CertName   = "host.cert"
@@ -28,12 +27,12 @@ const (
 
 // Bounds of what is read, in bytes and entries.
 const (
-	maxKey     = 1 << 20
-	maxBundle  = 16 << 20
+	maxDH      = 1 << 20
+	MaxFile    = 16 << 20 // what pki parses at most
 	maxEntries = 10000
 )
 
-// KeyEntry is host.key. The secret is dropped as soon as it has been parsed:
+// KeyEntry is a private key. The secret is dropped as soon as it has been parsed:
 // Node.Data is always nil.
 type KeyEntry struct {
 	Node   durable.Node
@@ -60,10 +59,15 @@ type Link struct {
 	Hash  uint32
 	N     int
 	Node  durable.Node
-	Local bool       // a symbolic link within the certs directory, and not to somebody's right file
+	Local bool       // a symbolic link within the certs directory, and not to a person's right file
 	Loads bool       // OpenSSL can load it
 	Right bool       // a certificate with this subject hash stands where it leads
 	Certs [][32]byte // SHA-256 of the DER of those certificates
+}
+
+// Unknown says that it could not be looked at, so that what it says is not known either.
+func (l Link) Unknown() bool {
+	return l.Node.Unread() && l.Node.Target == "" && l.Node.Kind != durable.File
 }
 
 // Dir is the certs directory as it was seen.
@@ -71,31 +75,38 @@ type Dir struct {
 	Path    string
 	Node    durable.Node
 	Parents []durable.Node // above the resolved directory, nearest first, up to /
-	Key     KeyEntry
-	Cert    CertEntry
-	CA      CertEntry
-	DH      DHEntry
-	CRL     DHEntry // crl.pem, where crl.install asks for it; Node.Data holds its content
+	// PairEntry is the host's own pair: Key and Cert.
+	PairEntry
+	Second PairEntry // host-ecdsa
+	Client PairEntry
+	CA     CertEntry
+	DH     DHEntry
+	CRL    DHEntry // crl.pem, where crl.install asks for it; Node.Data holds its content
 	// CRLLinks are the entries named as hash links to CRLs, with the text of the
 	// link; "" for what is no link.
 	CRLLinks map[string]string
 	// CRLErr is why one of them could not be looked at; nil: all were.
 	CRLErr error
-	Links  []Link      // by name
-	Trust  []CertEntry // files in trust/, by name
+	// CRLWaits are the paths of those where OpenSSL may wait for ever: FIFOs, devices, and links to them.
+	CRLWaits []string
+	Links    []Link      // by name
+	Trust    []CertEntry // files in trust/, by name
 	// TrustNode is trust/ itself; its Err is set when it could not be listed.
 	TrustNode durable.Node
-	Extra     []string // every other name
-	Err       error    // why the directory could not be read; nil also when it is missing
+	// Above are the certificates behind hash links by which OpenSSL finds issuers of
+	// host.cert that are not in cacert.pem.
+	Above []*x509.Certificate
+	Extra []string // every other name
+	Err   error    // why the directory could not be read; nil also when it is missing
 }
 
 // Observe reads the certs directory. It changes nothing, follows links only to
 // read, and never blocks.
-func Observe(path string) Dir { return new(Cache).Observe(path) }
+func Observe(path string) Dir { return new(Reader).Observe(path) }
 
 // Observe is the function of that name, without a second look into files that
 // are known already.
-func (c *Cache) Observe(path string) Dir {
+func (c *Reader) Observe(path string) Dir {
 	d := Dir{Path: path, Node: durable.Look(path)}
 	if base := d.Node.Resolved; base != "" {
 		d.Parents = parents(base)
@@ -103,12 +114,13 @@ func (c *Cache) Observe(path string) Dir {
 		d.Parents = parents(path)
 	}
 	file := func(name string, limit int64) durable.Node { return durable.Read(filepath.Join(path, name), limit) }
-	d.Key = readKey(file(KeyName, maxKey))
-	d.Cert = readLeaf(file(CertName, maxBundle))
+	for _, p := range Pairs() {
+		*d.Pair(p) = PairEntry{Key: readKey(file(p.KeyFile, MaxFile)), Cert: readLeaf(file(p.CertFile, MaxFile))}
+	}
 	d.CA = c.entry(filepath.Join(path, CAName))
-	n := file(DHName, maxKey)
+	n := file(DHName, maxDH)
 	d.DH = DHEntry{Node: n, Digest: sum(n.Data)}
-	n = file(CRLName, maxBundle)
+	n = file(CRLName, MaxFile)
 	d.CRL = DHEntry{Node: n, Digest: sum(n.Data)}
 	if !d.Node.IsDir {
 		return d
@@ -119,10 +131,11 @@ func (c *Cache) Observe(path string) Dir {
 		return d
 	}
 	for _, name := range names {
+		_, ofSet := FileOf(name)
 		switch hash, number, ok := hashName(name); {
 		case ok:
 			d.Links = append(d.Links, c.link(path, name, hash, number))
-		case name == KeyName, name == CertName, name == CAName, name == DHName, name == CRLName, name == StagingDir:
+		case ofSet, name == StagingDir:
 		case d.crlLink(path, name):
 		case name == TrustDir:
 			d.TrustNode, d.Trust = c.trust(filepath.Join(path, TrustDir))
@@ -130,6 +143,7 @@ func (c *Cache) Observe(path string) Dir {
 			d.Extra = append(d.Extra, name)
 		}
 	}
+	c.above(&d)
 	return d
 }
 
@@ -164,7 +178,7 @@ func readWith(n durable.Node, as func([]byte) pki.CertFile) CertEntry {
 }
 
 // ReadCert reads one certificate file, whatever is known of it.
-func ReadCert(path string) CertEntry { return readCert(durable.Read(path, maxBundle)) }
+func ReadCert(path string) CertEntry { return readCert(durable.Read(path, MaxFile)) }
 
 func sum(data []byte) [32]byte {
 	if data == nil {
@@ -174,7 +188,7 @@ func sum(data []byte) [32]byte {
 }
 
 // entry is readCert for a file that may be known already.
-func (c *Cache) entry(path string) CertEntry {
+func (c *Reader) entry(path string) CertEntry {
 	n := durable.Look(path)
 	if n.Err != nil || !n.IsRegular {
 		return ReadCert(path)
@@ -187,7 +201,7 @@ func (c *Cache) entry(path string) CertEntry {
 	return CertEntry{Node: n, File: p.file, Digest: p.digest}
 }
 
-func (c *Cache) trust(dir string) (durable.Node, []CertEntry) {
+func (c *Reader) trust(dir string) (durable.Node, []CertEntry) {
 	n := durable.Look(dir)
 	names, err := entries(dir)
 	if err != nil {
@@ -240,7 +254,7 @@ func hashName(name string) (hash uint32, n int, ok bool) {
 	return uint32(h), int(v), true
 }
 
-func (c *Cache) link(dir, name string, hash uint32, n int) Link {
+func (c *Reader) link(dir, name string, hash uint32, n int) Link {
 	l := Link{Name: name, Hash: hash, N: n}
 	l.Node = durable.Look(filepath.Join(dir, name))
 	l.Local = l.Node.Kind == durable.Link && local(l.Node.Target)
@@ -259,7 +273,7 @@ func (c *Cache) link(dir, name string, hash uint32, n int) Link {
 	}
 	l.Certs = p.with(hash)
 	l.Right = len(l.Certs) > 0
-	// A CA that somebody put beside ours, as openssl rehash links it, is theirs.
+	// A CA that a person put beside ours, as openssl rehash links it, is theirs.
 	if t := filepath.Clean(l.Node.Target); l.Right && t != CAName && filepath.Dir(t) != TrustDir {
 		l.Local = false
 	}

@@ -43,8 +43,7 @@ func node(d Dir, name string) (durable.Node, error) {
 	return d.Links[0].Node, nil
 }
 
-// Anything may lie under any name: it is seen as what it is, read within
-// bounds, and nothing hangs.
+// Anything may be under any name: it is seen as what it is, read within bounds, and nothing hangs.
 func TestObserveAnything(t *testing.T) {
 	for name, c := range map[string]struct {
 		put  func(path string) error
@@ -135,7 +134,7 @@ func TestObserveForbidden(t *testing.T) {
 	for _, p := range []string{filepath.Dir(dir), dir} {
 		_ = os.Chmod(p, 0o755)
 	}
-	pem := bundle(authority(t, "Ours"))
+	pem := bundle(caCert(t, "Ours"))
 	_ = os.Mkdir(filepath.Join(dir, TrustDir), 0o755)
 	for _, name := range fileNames {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(pem), 0o600); err != nil {

@@ -15,9 +15,18 @@ import (
 // CACertPath here: all of cacert.pem, and those that OpenSSL finds under their
 // subject hash (X509_LOOKUP_hash_dir(3)): HASH.0, HASH.1 and so on up to the
 // first that is missing or cannot be loaded. No certificate stands twice. The
-// files behind links are read again: Observe keeps digests only.
-func (d Dir) Trusted() []*x509.Certificate {
+// files behind links are read again: Observe keeps digests only. An error: what
+// is trusted is not known.
+func (d Dir) Trusted() ([]*x509.Certificate, error) {
 	var out []*x509.Certificate
+	for _, err := range []error{d.Err, d.Node.Err} {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if d.CA.Node.Unread() {
+		return nil, d.CA.Node.Err
+	}
 	seen := map[[32]byte]bool{}
 	add := func(certs []*x509.Certificate, wanted func([32]byte) bool) {
 		for _, c := range certs {
@@ -45,8 +54,59 @@ func (d Dir) Trusted() []*x509.Certificate {
 		}
 		next[l.Hash]++
 		if l.Right {
-			add(pki.ReadCertFile(durable.Read(l.Node.Path, maxBundle).Data).Certs, func(id [32]byte) bool { return slices.Contains(l.Certs, id) })
+			n := durable.Read(l.Node.Path, MaxFile)
+			if n.Unread() {
+				return nil, n.Err
+			}
+			add(pki.ReadCertFile(n.Data).Certs, func(id [32]byte) bool { return slices.Contains(l.Certs, id) })
 		}
 	}
-	return out
+	return out, nil
+}
+
+// mostAbove bounds the chain above a leaf.
+const mostAbove = 10
+
+// above fills in Dir.Above. What is read here is known already, or of one file for
+// each issuer.
+func (c *Reader) above(d *Dir) {
+	if len(d.Cert.File.Certs) == 0 {
+		return
+	}
+	top := d.Cert.File.Certs[0]
+	for range mostAbove {
+		if pki.SameName(top.RawSubject, top.RawIssuer) {
+			return
+		}
+		var next *x509.Certificate
+		for _, x := range slices.Concat(d.CA.File.Certs, d.Above) {
+			if names(x, top) {
+				next = x
+				break
+			}
+		}
+		hash, err := pki.SubjectHash(top.RawIssuer)
+		for _, l := range d.Links {
+			if next != nil || err != nil || l.Hash != hash || !l.Right || !l.Node.IsRegular {
+				continue
+			}
+			if p, err := c.read(l.Node); err == nil {
+				for _, x := range p.certs {
+					if names(x, top) {
+						d.Above, next = append(d.Above, x), x
+						break
+					}
+				}
+			}
+		}
+		if next == nil {
+			return
+		}
+		top = next
+	}
+}
+
+// names says that issuer is named as the one of c, as OpenSSL looks for it.
+func names(issuer, c *x509.Certificate) bool {
+	return pki.SameName(issuer.RawSubject, c.RawIssuer) && pki.NamedBy(c, issuer)
 }

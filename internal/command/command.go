@@ -43,7 +43,7 @@ type Said struct {
 }
 
 // ErrTime says that a program did not end in its time.
-var ErrTime = errors.New("did not end in time")
+var ErrTime = errors.New("did not finish in time")
 
 // killAfter is what a program gets between SIGTERM and SIGKILL.
 const killAfter = time.Second

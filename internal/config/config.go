@@ -22,6 +22,7 @@ type Config struct {
 	Key struct {
 		Type        pki.KeyType
 		TypeSet     bool          // the file names a type: an existing key of another type is replaced at --rekey
+		Second      pki.KeyType   // the type of the second server pair's key, "" for no second pair
 		RotateAfter time.Duration // 0: never
 	}
 	Validity struct {
@@ -30,6 +31,7 @@ type Config struct {
 		WarnDays    []int         // descending
 	}
 	Issuer Issuer
+	Client Client
 	CA     struct {
 		Dir              string
 		Key              pki.KeyType
@@ -57,7 +59,7 @@ type Config struct {
 	Notify [][]string
 	State  struct {
 		Dir  string
-		Keep int // archived generations of our own
+		Keep int // backups of our own
 	}
 	Log struct{ Level, Target, Facility string }
 }
@@ -78,7 +80,23 @@ type Issuer struct {
 	SSH  struct{ Target, Identity, KnownHosts string }
 }
 
-// Subject is what stands in the subjects of CA and host beside the CN.
+// ClientKind is which certificate sendmail shows to the hosts that it delivers to.
+type ClientKind string
+
+// The kinds of client pair.
+const (
+	ClientSame ClientKind = "same" // the host's server pair
+	ClientNone ClientKind = "none" // no certificate is shown
+	ClientOwn  ClientKind = "own"  // a pair of its own, from Client.Issuer
+)
+
+// Client is the pair that sendmail shows as a client.
+type Client struct {
+	Kind   ClientKind
+	Issuer Issuer // of a pair of its own: local or ssh; zero for the other kinds
+}
+
+// Subject is what is in the subjects of CA and host beside the CN.
 type Subject struct {
 	Country, State, Locality, Organization, OrganizationalUnit, CommonName string
 }
@@ -101,6 +119,7 @@ func Default(root string) Config {
 	c.Validity.Days = 365
 	c.Validity.WarnDays = []int{30, 14, 7, 3, 1}
 	c.Issuer.Kind = IssuerLocal
+	c.Client.Kind = ClientSame
 	c.CA.Dir = c.below("/etc/mail/CA")
 	c.CA.Key = pki.ECDSAP256
 	c.CA.Days = 3650

@@ -41,7 +41,7 @@ func TestSample(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("uncommented (-want +got):\n%s", diff)
 	}
-	for _, f := range strings.Fields("altnames rotate_after renew_before warn_days passphrase_file permitted_domains pid_file start_command notify keep facility install") {
+	for f := range strings.FieldsSeq("altnames rotate_after renew_before warn_days passphrase_file permitted_domains pid_file start_command notify keep facility install") {
 		if !strings.Contains(string(data), f+":") {
 			t.Errorf("%s is not documented", f)
 		}

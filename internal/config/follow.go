@@ -1,8 +1,12 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+
+	"mailcertd/internal/durable"
 )
 
 // written are the directories within those of the configuration that mailcertd
@@ -13,9 +17,14 @@ var written = map[string][]string{
 	"state": {"archive", "candidates", "lost"},
 }
 
+// made are the places that mailcertd makes where they are missing.
+var made = []string{"certs.dir", "ca.dir", "ca.inbox", "state.dir"}
+
 // Follow puts every path of the configuration where inside says that it leads.
 // It is for --root: inside follows links as a process in chroot(2) Root would,
-// and refuses those that lead out of it and to nothing. An error names the key.
+// and refuses those that lead out of it and to nothing. An error names the key. A
+// link to nothing at all stays as it is where mailcertd only reads, and where it
+// makes a directory of its own: whoever looks there sees it, and all else goes on.
 func (c *Config) Follow(inside func(path string) (string, error)) error {
 	type place struct {
 		key string
@@ -23,7 +32,8 @@ func (c *Config) Follow(inside func(path string) (string, error)) error {
 	}
 	all := []place{{"certs.dir", &c.Certs.Dir}, {"ca.dir", &c.CA.Dir}, {"ca.inbox", &c.CA.Inbox}, {"ca.passphrase_file", &c.CA.PassphraseFile},
 		{"state.dir", &c.State.Dir}, {"sendmail.cf", &c.Sendmail.CF}, {"sendmail.pid_file", &c.Sendmail.PidFile},
-		{"issuer.ssh.identity", &c.Issuer.SSH.Identity}, {"issuer.ssh.known_hosts", &c.Issuer.SSH.KnownHosts}}
+		{"issuer.ssh.identity", &c.Issuer.SSH.Identity}, {"issuer.ssh.known_hosts", &c.Issuer.SSH.KnownHosts},
+		{"client.issuer.ssh.identity", &c.Client.Issuer.SSH.Identity}, {"client.issuer.ssh.known_hosts", &c.Client.Issuer.SSH.KnownHosts}}
 	for i := range c.Trust {
 		if filepath.IsAbs(c.Trust[i]) {
 			all = append(all, place{"trust", &c.Trust[i]})
@@ -34,6 +44,9 @@ func (c *Config) Follow(inside func(path string) (string, error)) error {
 			continue
 		}
 		to, err := inside(*p.at)
+		if errors.Is(err, durable.ErrNowhere) && !slices.Contains(made, p.key) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.key, err)
 		}
@@ -42,10 +55,12 @@ func (c *Config) Follow(inside func(path string) (string, error)) error {
 	for key, dir := range map[string]string{"certs": c.Certs.Dir, "ca": c.CA.Dir, "state": c.State.Dir} {
 		for _, name := range written[key] {
 			path := filepath.Join(dir, name)
-			if to, err := inside(path); err != nil {
+			if to, err := inside(path); errors.Is(err, durable.ErrNowhere) && name != "" {
+				continue
+			} else if err != nil {
 				return fmt.Errorf("%s.dir: %w", key, err)
 			} else if to != path {
-				return fmt.Errorf("%s.dir: %s: the link leads out of %s: mailcertd changes nothing there; make it relative", key, path, c.Root)
+				return fmt.Errorf("%s.dir: %s: this link points outside of %s, where mailcertd changes nothing; make it a relative link", key, path, c.Root)
 			}
 		}
 	}

@@ -43,25 +43,25 @@ func complaints(t *testing.T, key, value string) (texts []string) {
 }
 
 var (
-	wantKeys   = regexp.MustCompile(`^unknown key; want one of (.*)$`)
-	wantNumber = regexp.MustCompile(`want a whole number from (\d+) to (\d+) \((.*)\)`)
-	wantOr     = regexp.MustCompile(`want (\w+), or a number from (\d+) to (\d+) \((.*)\)`)
-	wantItem   = regexp.MustCompile(`want (\d+) to (\d+) (\w+)$`)
-	wantList   = regexp.MustCompile(`want a list of (.*), such as`)
-	wantShort  = regexp.MustCompile(`want at most (\d+) \(RFC`)
-	wantOther  = regexp.MustCompile(`want (.*)$`)
-	isName     = regexp.MustCompile(`has a part that|holds the character`)
+	wantKeys   = regexp.MustCompile(`^unknown key; it must be one of (.*)$`)
+	wantNumber = regexp.MustCompile(`must be a whole number from (\d+) to (\d+) \((.*)\)`)
+	wantOr     = regexp.MustCompile(`must be (\w+), or a number of days from (\d+) to (\d+), such as`)
+	wantItem   = regexp.MustCompile(`must be (\d+) to (\d+) (\w+)$`)
+	wantList   = regexp.MustCompile(`must be a list of (.*), such as`)
+	wantShort  = regexp.MustCompile(`must be at most (\d+) \(RFC`)
+	wantOther  = regexp.MustCompile(`must be (.*)$`)
+	isName     = regexp.MustCompile(`has a part that|contains the character`)
 )
 
 // kindOfSetting asks the parser what it wants, with values that are wrong for
 // all or most: its answers are the one place that the manual is held against.
 func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
-	all := ""
+	var all strings.Builder
 	for _, v := range []string{"{nonesuch: 1}", "[0]", "[-a]", "-/relative -", strings.Repeat("x ", 100)} {
-		all += strings.Join(complaints(t, key, v), "\n") + "\n"
+		all.WriteString(strings.Join(complaints(t, key, v), "\n") + "\n")
 	}
 	find := func(re *regexp.Regexp) []string {
-		for _, line := range strings.Split(all, "\n") {
+		for line := range strings.SplitSeq(all.String(), "\n") {
 			m := re.FindStringSubmatch(line)
 			if m != nil && m[1] != "one value" && !strings.HasPrefix(m[1], "a mapping of") && !strings.HasPrefix(line, "unknown key") {
 				return m
@@ -73,7 +73,7 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 		return "Number, " + m[1] + " to " + m[2] + " " + m[3], m[1] + " to " + m[2]
 	}
 	if m := find(wantOr); m != nil {
-		return m[1] + ", or " + m[2] + " to " + m[3] + " " + m[4], m[2] + " to " + m[3]
+		return m[1] + ", or a number of days, " + m[2] + " to " + m[3] + ", such as 90", m[2] + " to " + m[3]
 	}
 	if m := find(wantList); m != nil {
 		kind = "List of " + m[1]
@@ -91,9 +91,12 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 				m[1] += ", or " + word
 			}
 		}
+		if regexp.MustCompile(`^(auto|local|true)\b`).MatchString(m[1]) { // a word of the file stays as it is written there
+			return m[1], ""
+		}
 		return strings.ToUpper(m[1][:1]) + m[1][1:], ""
 	}
-	if isName.MatchString(all) {
+	if isName.MatchString(all.String()) {
 		return "Host name", ""
 	}
 	return "Text", ""
@@ -114,8 +117,22 @@ func settings(t *testing.T) map[string]setting {
 			defaults[k] = v
 		}
 	}
-	if slices.Contains(complaints(t, "issuer.ssh.target", `""`), "is missing: want the CA host, as ssh(1) takes it") {
-		defaults["issuer.ssh.target"] = "" // it has none
+	c, err = Parse([]byte("client: {issuer: {ssh: {target: ca}}}"), "c.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range flatten(t, c.YAML()) {
+		if strings.HasPrefix(k, "client.") {
+			defaults[k] = v
+		}
+	}
+	for _, key := range []string{"issuer.ssh.target", "client.issuer.ssh.target"} {
+		if slices.Contains(complaints(t, key, `""`), "is missing: it must be the CA host, as ssh(1) takes it") {
+			defaults[key] = "" // it has none
+		}
+	}
+	if _, err := Parse([]byte("client: {}"), "c.yaml", ""); err != nil {
+		defaults["client.issuer"] = "" // nor has this
 	}
 	all := map[string]setting{}
 	var walk func(key string)
@@ -130,7 +147,7 @@ func settings(t *testing.T) map[string]setting {
 		for _, c := range children {
 			walk(join(key, c))
 		}
-		if key == "" || children != nil && strings.Contains(strings.Join(complaints(t, key, "x"), ""), "want a mapping") {
+		if key == "" || children != nil && strings.Contains(strings.Join(complaints(t, key, "x"), ""), "must be a mapping") {
 			return
 		}
 		kind, numbers := kindOfSetting(t, key)
@@ -248,7 +265,7 @@ func complete(t *testing.T, what string, data []byte) {
 	t.Helper()
 	got, want := flatten(t, data), map[string]string{}
 	for key, s := range settings(t) {
-		if !strings.HasPrefix(key, "issuer.") { // it stands for one of these
+		if !strings.HasPrefix(key, "issuer.") && !strings.HasPrefix(key, "client.") { // it stands for one of these
 			want[key] = s.value
 		}
 	}
@@ -288,12 +305,13 @@ func TestSampleComplete(t *testing.T) {
 		if !there || s.numbers == "" {
 			continue
 		}
-		text := lines[line]
+		var text strings.Builder
+		text.WriteString(lines[line])
 		for i := line + 1; i < len(lines) && lines[i] != "" && !slices.Contains(starts, i); i++ {
-			text += "\n" + lines[i]
+			text.WriteString("\n" + lines[i])
 		}
-		if got := regexp.MustCompile(`\d+ to \d+`).FindString(text); got != s.numbers {
-			t.Errorf("%s: want its bounds, %s, got %q:\n%s", key, s.numbers, got, text)
+		if got := regexp.MustCompile(`\d+ to \d+`).FindString(text.String()); got != s.numbers {
+			t.Errorf("%s: want its bounds, %s, got %q:\n%s", key, s.numbers, got, text.String())
 		}
 	}
 }

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"sort"
 	"strings"
-	"syscall"
 
 	"gopkg.in/yaml.v3"
+
+	"mailcertd/internal/durable"
 )
 
 // maxFile bounds mailcertd.yaml, in bytes.
@@ -50,28 +49,23 @@ func (e Errors) Error() string {
 // Load reads the configuration at path; a missing file gives the defaults.
 // The error is of type Errors when the file could be read.
 func Load(path, root string) (Config, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // never waits for a FIFO
-	if errors.Is(err, fs.ErrNotExist) {
+	n := durable.Read(path, maxFile)
+	switch {
+	case n.Kind == durable.Missing && n.Err == nil, n.Kind == durable.Link && !n.Exists && n.Err == nil:
 		c := Default(root)
 		c.Path, c.Missing = path, true
 		return c, nil
-	} else if err != nil {
-		return Config{}, err
+	case errors.Is(n.Err, durable.ErrTooLarge):
+		return Config{}, Errors{{File: path, Text: fmt.Sprintf("is larger than %d bytes", maxFile)}}
+	case errors.Is(n.Err, durable.ErrNotRegular):
+		return Config{}, fmt.Errorf("%s: is not a regular file", path)
+	case n.Err != nil:
+		return Config{}, n.Err
 	}
-	defer f.Close()
-	if st, err := f.Stat(); err != nil {
-		return Config{}, err
-	} else if !st.Mode().IsRegular() {
-		return Config{}, fmt.Errorf("%s: is no regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return Config{}, err
-	}
-	return Parse(data, path, root)
+	return Parse(n.Data, path, root)
 }
 
-// Parse reads a configuration from memory; name stands in its errors.
+// Parse reads a configuration from memory; name is in its errors.
 func Parse(data []byte, name, root string) (Config, error) {
 	c := Default(root)
 	c.Path = name
@@ -93,7 +87,7 @@ func Parse(data []byte, name, root string) (Config, error) {
 	var more yaml.Node
 	switch err := dec.Decode(&more); {
 	case err == nil:
-		r.fail(&more, "", "a second document begins here: want one document")
+		r.fail(&more, "", "a second YAML document starts here: there must be only one")
 	case !errors.Is(err, io.EOF):
 		r.syntax(err)
 	}
@@ -128,7 +122,7 @@ func (r *reader) syntax(err error) {
 	if _, scan := fmt.Sscanf(text, "line %d:", &line); scan == nil {
 		_, text, _ = strings.Cut(text, ": ")
 	}
-	r.errs = append(r.errs, Error{File: r.file, Line: line, Text: "is no valid YAML: " + text})
+	r.errs = append(r.errs, Error{File: r.file, Line: line, Text: "is not valid YAML: " + text})
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
@@ -143,11 +137,11 @@ type field struct {
 // keeps its default.
 func (r *reader) mapping(n *yaml.Node, at string, fields []field) {
 	if n.Kind == yaml.AliasNode {
-		r.fail(n, at, "aliases are not allowed here")
+		r.fail(n, at, "YAML aliases are not allowed")
 		return
 	}
 	if n.Kind != yaml.MappingNode {
-		r.fail(n, at, "is %s: want a mapping of %s", kindOf(n), names(fields))
+		r.fail(n, at, "is %s: must be a mapping of %s", kindOf(n), names(fields))
 		return
 	}
 	seen := map[string]int{}
@@ -155,11 +149,11 @@ func (r *reader) mapping(n *yaml.Node, at string, fields []field) {
 		k, v := n.Content[i], n.Content[i+1]
 		key := join(at, k.Value)
 		if k.Kind != yaml.ScalarNode {
-			r.fail(k, at, "has a key that is no word")
+			r.fail(k, at, "has a key that is not a word")
 			continue
 		}
 		if first, twice := seen[k.Value]; twice {
-			r.fail(k, key, "stands here a second time, first in line %d", first)
+			r.fail(k, key, "is set twice, the first time in line %d", first)
 			continue
 		}
 		seen[k.Value] = k.Line
@@ -170,10 +164,10 @@ func (r *reader) mapping(n *yaml.Node, at string, fields []field) {
 			if near := nearest(k.Value, fields); near != "" {
 				hint = fmt.Sprintf("; did you mean %q?", near)
 			}
-			r.fail(k, key, "unknown key%s", or(hint, "; want one of "+names(fields)))
+			r.fail(k, key, "unknown key%s", or(hint, "; it must be one of "+names(fields)))
 		case isNull(v):
 		case v.Kind == yaml.AliasNode:
-			r.fail(v, key, "aliases are not allowed here")
+			r.fail(v, key, "YAML aliases are not allowed")
 		default:
 			f.read(v, key)
 		}

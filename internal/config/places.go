@@ -22,34 +22,39 @@ func (r *reader) places(n *yaml.Node, c *Config) {
 		closed            bool // 0700
 	}
 	certs := place{"certs.dir", c.Certs.Dir, "certs", false}
-	authority, state := place{"ca.dir", c.CA.Dir, "ca", true}, place{"state.dir", c.State.Dir, "state", true}
-	all := []place{certs, authority, state}
+	privateCA, state := place{"ca.dir", c.CA.Dir, "ca", true}, place{"state.dir", c.State.Dir, "state", true}
+	all := []place{certs, privateCA, state}
 	for _, p := range all {
 		if within(c.CA.Inbox, p.dir) || within(p.dir, c.CA.Inbox) {
-			r.fail(at(n, "ca"), "ca.inbox", "must lie neither within %s nor above it: an unprivileged user writes there", p.key)
+			r.fail(at(n, "ca"), "ca.inbox", "must be neither within %s nor above it, because an unprivileged user writes there", p.key)
 		}
 	}
 	if slices.Contains(systems, c.shown(c.CA.Inbox)) {
-		r.fail(at(n, "ca"), "ca.inbox", "%s holds files of others: want a directory of its own", c.shown(c.CA.Inbox))
+		r.fail(at(n, "ca"), "ca.inbox", "%s is used by other programs: it must be a separate directory", c.shown(c.CA.Inbox))
 	}
 	if c.Certs.Dir == c.CA.Dir || c.Certs.Dir == c.State.Dir || c.CA.Dir == c.State.Dir {
-		r.fail(at(n, "certs", "ca", "state"), "certs.dir", "certs.dir, ca.dir and state.dir must be three different directories")
+		for _, p := range []place{state, privateCA, certs} { // the one that the file sets is at fault
+			if at(n, p.section) != n || p.key == certs.key {
+				r.fail(at(n, p.section), p.key, "%s: certs.dir, ca.dir and state.dir must be three different directories", c.shown(p.dir))
+				return
+			}
+		}
 		return
 	}
-	for _, p := range []place{authority, state} {
+	for _, p := range []place{privateCA, state} {
 		if slices.Contains(systems, c.shown(p.dir)) {
-			r.fail(at(n, p.section), p.key, "%s holds files of others, and would be closed to them: want a directory of its own", c.shown(p.dir))
+			r.fail(at(n, p.section), p.key, "%s is used by other programs, and mailcertd would close it to them: it must be a separate directory", c.shown(p.dir))
 			continue
 		}
 		for _, in := range all {
 			if in.key != p.key && within(in.dir, p.dir) {
-				r.fail(at(n, p.section), p.key, "must not lie above %s: it is closed to all but root", in.key)
+				r.fail(at(n, p.section), p.key, "must not contain %s, because mailcertd closes it to all users but root", in.key)
 			}
 		}
 		// The names that mailcertd gives in the certs directory.
 		for _, name := range []string{".mailcertd", "trust"} {
 			if within(p.dir, filepath.Join(c.Certs.Dir, name)) {
-				r.fail(at(n, p.section), p.key, "must not lie in %s of certs.dir, which mailcertd uses itself", name)
+				r.fail(at(n, p.section), p.key, "must not be in the directory %s of certs.dir, which mailcertd itself uses", name)
 			}
 		}
 	}

@@ -58,14 +58,21 @@ func (c Config) YAML() []byte {
 	if c.Sendmail.PidFile != "" {
 		pid = str(c.shown(c.Sendmail.PidFile))
 	}
-	issuer := str(string(c.Issuer.Kind))
-	if c.Issuer.Kind == IssuerSSH {
-		issuer = flow("ssh", flow("target", str(c.Issuer.SSH.Target), "identity", str(c.shown(c.Issuer.SSH.Identity)),
-			"known_hosts", str(c.shown(c.Issuer.SSH.KnownHosts))))
+	issuer := func(i Issuer) *kv {
+		if i.Kind != IssuerSSH {
+			return str(string(i.Kind))
+		}
+		return flow("ssh", flow("target", str(i.SSH.Target), "identity", str(c.shown(i.SSH.Identity)),
+			"known_hosts", str(c.shown(i.SSH.KnownHosts))))
 	}
-	key := flow("rotate_after", days(c.Key.RotateAfter, "never"))
+	client := str(string(c.Client.Kind))
+	if c.Client.Kind == ClientOwn {
+		client = flow("issuer", issuer(c.Client.Issuer))
+	}
+	second := str(or(string(c.Key.Second), "none"))
+	key := flow("second", second, "rotate_after", days(c.Key.RotateAfter, "never"))
 	if c.Key.TypeSet || c.Key.Type != Default("").Key.Type {
-		key = flow("type", str(string(c.Key.Type)), "rotate_after", days(c.Key.RotateAfter, "never"))
+		key = flow("type", str(string(c.Key.Type)), "second", second, "rotate_after", days(c.Key.RotateAfter, "never"))
 	} else {
 		key.HeadComment = "type: " + string(c.Key.Type) + " (for a new key; an existing one keeps its type)"
 	}
@@ -74,7 +81,8 @@ func (c Config) YAML() []byte {
 		"host", flow("name", str(c.Host.Name), "altnames", words(c.Host.AltNames)),
 		"key", key,
 		"validity", flow("days", num(c.Validity.Days), "renew_before", days(c.Validity.RenewBefore, "third"), "warn_days", list(warn...)),
-		"issuer", issuer,
+		"issuer", issuer(c.Issuer),
+		"client", client,
 		"ca", flow("dir", str(c.shown(c.CA.Dir)), "key", str(string(c.CA.Key)), "days", num(c.CA.Days),
 			"passphrase_file", str(c.shown(c.CA.PassphraseFile)),
 			"subject", flow("country", str(s.Country), "state", str(s.State), "locality", str(s.Locality), "organization", str(s.Organization),

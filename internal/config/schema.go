@@ -2,6 +2,8 @@ package config
 
 import (
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,11 +25,13 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 		{"key", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
 				{"type", func(n *yaml.Node, key string) { c.Key.TypeSet = r.keyType(n, key, &c.Key.Type) }},
+				{"second", func(n *yaml.Node, key string) { r.secondType(n, key, &c.Key.Second) }},
 				{"rotate_after", func(n *yaml.Node, key string) { r.daysOr(n, key, "never", maxRotate, &c.Key.RotateAfter) }},
 			})
 		}},
 		{"validity", func(n *yaml.Node, key string) { r.validity(n, key, c) }},
-		{"issuer", func(n *yaml.Node, key string) { r.issuer(n, key, c) }},
+		{"issuer", func(n *yaml.Node, key string) { r.issuer(n, key, c, &c.Issuer, IssuerLocal, IssuerNone) }},
+		{"client", func(n *yaml.Node, key string) { r.client(n, key, c) }},
 		{"ca", func(n *yaml.Node, key string) { r.ca(n, key, c) }},
 		{"certs", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{{"dir", r.path(c, &c.Certs.Dir)}})
@@ -45,7 +49,7 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 		{"state", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
 				{"dir", r.path(c, &c.State.Dir)},
-				{"keep", func(n *yaml.Node, key string) { r.number(n, key, 0, maxKeep, "generations", &c.State.Keep) }},
+				{"keep", func(n *yaml.Node, key string) { r.number(n, key, 0, maxKeep, "backups", &c.State.Keep) }},
 			})
 		}},
 		{"log", func(n *yaml.Node, key string) {
@@ -108,28 +112,60 @@ func (r *reader) sendmail(n *yaml.Node, key string, c *Config) {
 	})
 }
 
-func (r *reader) issuer(n *yaml.Node, key string, c *Config) {
+// issuer takes one of these words, or the CA host to ask over ssh.
+func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words ...IssuerKind) {
 	if n.Kind != yaml.MappingNode {
-		var kind string
-		if r.oneOf(n, key, &kind, string(IssuerLocal), string(IssuerNone)) {
-			c.Issuer.Kind = IssuerKind(kind)
+		if k := IssuerKind(n.Value); slices.Contains(words, k) {
+			to.Kind = k
+			return
 		}
+		list := ""
+		for _, w := range words {
+			list += string(w) + ", "
+		}
+		if len(words) > 1 {
+			list = "one of " + list
+		}
+		r.fail(n, key, "is %s: must be %sor {ssh: {target: USER@HOST}}", kindOf(n), list)
 		return
 	}
 	r.mapping(n, key, []field{{"ssh", func(n *yaml.Node, key string) {
-		c.Issuer.Kind = IssuerSSH
-		s := &c.Issuer.SSH
+		to.Kind = IssuerSSH
+		s := &to.SSH
 		r.mapping(n, key, []field{
 			{"target", func(n *yaml.Node, key string) { r.text(n, key, &s.Target) }},
 			{"identity", r.optionalPath(c, &s.Identity, "")},
 			{"known_hosts", r.optionalPath(c, &s.KnownHosts, "")},
 		})
 		if s.Target == "" {
-			r.fail(n, key+".target", "is missing: want the CA host, as ssh(1) takes it")
+			r.fail(n, key+".target", "is missing: it must be the CA host, as ssh(1) takes it")
 		} else if s.Target[0] == '-' {
-			r.fail(n, key+".target", "%q begins with a dash: ssh(1) would take it for an option", s.Target)
+			r.fail(n, key+".target", "%q starts with a dash, and ssh(1) would read it as an option", s.Target)
 		}
 	}}})
+}
+
+// client takes a word, or the issuer of a pair of its own.
+func (r *reader) client(n *yaml.Node, key string, c *Config) {
+	if n.Kind != yaml.MappingNode {
+		switch k := ClientKind(n.Value); {
+		case n.Kind == yaml.ScalarNode && (k == ClientSame || k == ClientNone):
+			c.Client.Kind = k
+		default:
+			r.fail(n, key, "is %s: must be one of same, none, {issuer: local} or {issuer: {ssh: {target: USER@HOST}}}", kindOf(n))
+		}
+		return
+	}
+	before := len(r.errs)
+	r.mapping(n, key, []field{{"issuer", func(n *yaml.Node, key string) {
+		r.issuer(n, key, c, &c.Client.Issuer, IssuerLocal)
+	}}})
+	switch {
+	case c.Client.Issuer.Kind != "":
+		c.Client.Kind = ClientOwn
+	case len(r.errs) == before:
+		r.fail(n, key+".issuer", "is missing: it must be local or {ssh: {target: USER@HOST}}, the issuer of the client certificate")
+	}
 }
 
 func (r *reader) probe(n *yaml.Node, key string, to *string) {
@@ -141,12 +177,13 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 	if h, port, err := net.SplitHostPort(s); err == nil {
 		host = h
 		if _, err := net.LookupPort("tcp", port); err != nil || port == "0" {
-			r.fail(n, key, "%q: the port is wrong: want 1 to 65535 or a service name", s)
+			r.fail(n, key, "%q: the port is wrong: it must be 1 to 65535 or a service name", s)
 			return
 		}
 	}
-	if s != "auto" && s != "none" && net.ParseIP(trimBrackets(host)) == nil && badHostName(host) != "" {
-		r.fail(n, key, "%q: want auto, none, or an address such as 127.0.0.1, [::1]:587 or mail.example.org:25", s)
+	_, number := strconv.Atoi(host) // a port alone is no host name
+	if s != "auto" && s != "none" && net.ParseIP(trimBrackets(host)) == nil && (pki.HostNameFault(strings.TrimSuffix(host, ".")) != "" || number == nil) {
+		r.fail(n, key, "%q: must be auto, none, or an address such as 127.0.0.1, [::1]:587 or mail.example.org:25", s)
 		return
 	}
 	*to = s
@@ -155,27 +192,37 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 // together checks what several settings must agree on.
 func (r *reader) together(n *yaml.Node, c *Config) {
 	if c.Validity.Days > c.CA.Days {
-		r.fail(at(n, "validity", "ca"), "validity.days", "%d is more than ca.days (%d): no certificate outlives its CA", c.Validity.Days, c.CA.Days)
+		r.fail(at(n, "validity", "ca"), "validity.days", "%d is more than ca.days (%d), and no certificate may outlive its CA", c.Validity.Days, c.CA.Days)
 	}
 	if b := c.Validity.RenewBefore; b > 0 && b >= time.Duration(c.Validity.Days)*24*time.Hour {
 		r.fail(at(n, "validity"), "validity.renew_before", "%d days is not less than validity.days (%d days)", int(b.Hours()/24), c.Validity.Days)
 	}
 	if c.Host.Name != "" && strings.EqualFold(c.CA.Subject.CommonName, c.Host.Name) {
-		r.fail(at(n, "ca"), "ca.subject.common_name", "%q is host.name: a CA and a host must not share a name", c.CA.Subject.CommonName)
+		r.fail(at(n, "ca"), "ca.subject.common_name", "%q is the same as host.name: the CA and a host must not have the same name", c.CA.Subject.CommonName)
 	}
-	if c.Host.Name != "" && c.Issuer.Kind == IssuerLocal && !pki.Permitted(c.CA.PermittedDomains, c.Host.Name) {
-		r.fail(at(n, "ca"), "ca.permitted_domains", "leave out host.name (%s): this host could not have a certificate", c.Host.Name)
+	if c.Host.Name != "" && (c.Issuer.Kind == IssuerLocal || c.Client.Issuer.Kind == IssuerLocal) && !pki.Permitted(c.CA.PermittedDomains, c.Host.Name) {
+		r.fail(at(n, "ca"), "ca.permitted_domains", "do not include host.name (%s), so this host could not get a certificate", c.Host.Name)
+	}
+	if f := c.Key.Second.Family(); f != "" && f == c.Key.Type.Family() {
+		r.fail(at(n, "key.second"), "key.second", "%s is of the same kind as key.type (%s), and sendmail serves one RSA and one ECDSA certificate: key.second must be none, or %s",
+			c.Key.Second, c.Key.Type, map[string]string{"rsa": "ecdsa-p256 or ecdsa-p384", "ecdsa": "rsa-2048, rsa-3072 or rsa-4096"}[f])
 	}
 	r.places(n, c)
 }
 
-// at is the first of these keys that the document has, for its line.
+// at is the first of these keys that the document has, for its line. A dot leads into a section; the section
+// stands for a key that it lacks.
 func at(n *yaml.Node, keys ...string) *yaml.Node {
 	for _, k := range keys {
+		section, inner, dotted := strings.Cut(k, ".")
 		for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
-			if n.Content[i].Value == k {
-				return n.Content[i]
+			if n.Content[i].Value != section {
+				continue
 			}
+			if value := n.Content[i+1]; dotted && at(value, inner) != value {
+				return at(value, inner)
+			}
+			return n.Content[i]
 		}
 	}
 	return n

@@ -17,11 +17,11 @@ import (
 // control character, because it ends in certificates, paths and command lines.
 func (r *reader) text(n *yaml.Node, key string, to *string) bool {
 	if n.Kind != yaml.ScalarNode {
-		r.fail(n, key, "is %s: want one value", kindOf(n))
+		r.fail(n, key, "is %s: must be one value", kindOf(n))
 		return false
 	}
 	if i := strings.IndexFunc(n.Value, func(c rune) bool { return c < ' ' || c == 0x7f || c == '\uFFFD' }); i >= 0 {
-		r.fail(n, key, "%q holds a control character", n.Value)
+		r.fail(n, key, "%q contains a control character", n.Value)
 		return false
 	}
 	*to = n.Value
@@ -31,11 +31,11 @@ func (r *reader) text(n *yaml.Node, key string, to *string) bool {
 func (r *reader) number(n *yaml.Node, key string, low, high int, unit string, to *int) bool {
 	v, err := strconv.Atoi(n.Value)
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || err != nil {
-		r.fail(n, key, "is %s: want a whole number from %d to %d (%s)", kindOf(n), low, high, unit)
+		r.fail(n, key, "is %s: must be a whole number from %d to %d (%s)", kindOf(n), low, high, unit)
 		return false
 	}
 	if v < low || v > high {
-		r.fail(n, key, "is %d: want %d to %d %s", v, low, high, unit)
+		r.fail(n, key, "is %d: must be %d to %d %s", v, low, high, unit)
 		return false
 	}
 	*to = v
@@ -44,7 +44,7 @@ func (r *reader) number(n *yaml.Node, key string, low, high int, unit string, to
 
 func (r *reader) boolean(n *yaml.Node, key string, to *bool) {
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!bool" {
-		r.fail(n, key, "is %s: want true or false", kindOf(n))
+		r.fail(n, key, "is %s: must be true or false", kindOf(n))
 		return
 	}
 	*to = strings.EqualFold(n.Value, "true")
@@ -55,7 +55,7 @@ func (r *reader) oneOf(n *yaml.Node, key string, to *string, allowed ...string) 
 		*to = n.Value
 		return true
 	}
-	r.fail(n, key, "is %s: want one of %s", kindOf(n), strings.Join(allowed, ", "))
+	r.fail(n, key, "is %s: must be one of %s", kindOf(n), strings.Join(allowed, ", "))
 	return false
 }
 
@@ -72,6 +72,18 @@ func (r *reader) keyType(n *yaml.Node, key string, to *pki.KeyType) bool {
 	return true
 }
 
+// secondType takes a key type, or none for no second pair.
+func (r *reader) secondType(n *yaml.Node, key string, to *pki.KeyType) {
+	words := []string{"none"}
+	for _, t := range pki.KeyTypes() {
+		words = append(words, string(t))
+	}
+	var s string
+	if r.oneOf(n, key, &s, words...) && s != "none" {
+		*to = pki.KeyType(s)
+	}
+}
+
 // daysOr takes a number of days, or the word for the default.
 func (r *reader) daysOr(n *yaml.Node, key, word string, high int, to *time.Duration) {
 	if n.Kind == yaml.ScalarNode && n.Value == word {
@@ -79,7 +91,7 @@ func (r *reader) daysOr(n *yaml.Node, key, word string, high int, to *time.Durat
 		return
 	}
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" {
-		r.fail(n, key, "is %s: want %s, or a number from 1 to %d (days)", kindOf(n), word, high)
+		r.fail(n, key, "is %s: must be %s, or a number of days from 1 to %d, such as 90", kindOf(n), word, high)
 		return
 	}
 	var days int
@@ -90,12 +102,21 @@ func (r *reader) daysOr(n *yaml.Node, key, word string, high int, to *time.Durat
 
 func (r *reader) list(n *yaml.Node, key, of string) []*yaml.Node {
 	if n.Kind != yaml.SequenceNode {
-		r.fail(n, key, "is %s: want a list of %s, such as [a, b]", kindOf(n), of)
+		example := "[a, b]"
+		switch of {
+		case "days":
+			example = "[30, 14, 7]"
+		case "commands":
+			example = "[[service, dovecot, reload]]"
+		case "words":
+			example = "[service, dovecot, reload], which makes one command"
+		}
+		r.fail(n, key, "is %s: must be a list of %s, such as %s", kindOf(n), of, example)
 		return nil
 	}
 	for _, x := range n.Content {
 		if x.Kind == yaml.AliasNode {
-			r.fail(x, key, "aliases are not allowed here")
+			r.fail(x, key, "YAML aliases are not allowed")
 			return nil
 		}
 	}
@@ -122,7 +143,7 @@ func (r *reader) warnDays(n *yaml.Node, key string, to *[]int) {
 
 func (r *reader) absolute(n *yaml.Node, key, s string) bool {
 	if !filepath.IsAbs(s) {
-		r.fail(n, key, "is %q: want an absolute path", s)
+		r.fail(n, key, "is %q: must be an absolute path", s)
 		return false
 	}
 	return true
@@ -161,11 +182,11 @@ func (r *reader) account(n *yaml.Node, key string, to *string) {
 		return
 	}
 	if s == "" || len(s) > 32 || s[0] == '-' || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-		r.fail(n, key, "%q: want a user name of at most 32 small letters, digits, - and _", s)
+		r.fail(n, key, "%q: must be a user name of at most 32 lower-case letters, digits, - and _", s)
 		return
 	}
 	if s == "root" || s == "toor" {
-		r.fail(n, key, "%q: want an unprivileged user of its own", s)
+		r.fail(n, key, "%q: must be an unprivileged user that nothing else uses", s)
 		return
 	}
 	*to = s
@@ -195,7 +216,7 @@ func (r *reader) command(n *yaml.Node, key string, to *[]string) {
 		out = append(out, s)
 	}
 	if len(out) > 0 && out[0] == "" {
-		r.fail(n, key, "names no program")
+		r.fail(n, key, "its first word is empty: it must be a program")
 		return
 	}
 	*to = out
@@ -208,45 +229,9 @@ func (r *reader) commands(n *yaml.Node, key string, to *[][]string) {
 		if len(argv) > 0 {
 			*to = append(*to, argv)
 		} else if x.Kind == yaml.SequenceNode {
-			r.fail(x, key, "holds an empty command")
+			r.fail(x, key, "contains an empty command")
 		}
 	}
-}
-
-// badHostName says why s is no host name for a certificate, "" when it is one:
-// RFC 1123 labels of at most 63 octets, at most 253 in all.
-func badHostName(s string) string {
-	s = strings.TrimSuffix(s, ".")
-	switch {
-	case s == "":
-		return "is empty"
-	case len(s) > 253:
-		return "is longer than 253 characters"
-	case strings.EqualFold(s, "localhost") || strings.HasPrefix(strings.ToLower(s), "localhost."):
-		return "is localhost: no peer can use that name"
-	case net.ParseIP(s) != nil:
-		return "is an address: want a name"
-	}
-	for _, label := range strings.Split(s, ".") {
-		if label == "" || len(label) > 63 {
-			return "has a part that is empty or longer than 63 characters"
-		}
-		if label[0] == '-' || label[len(label)-1] == '-' {
-			return "has a part that begins or ends with a dash"
-		}
-		for _, c := range label {
-			switch {
-			case c >= 0x80:
-				return "is not ASCII: write it in its xn-- form (A-label)"
-			case c == '*':
-				return "holds a wildcard"
-			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_':
-			default:
-				return "holds the character " + strconv.QuoteRune(c)
-			}
-		}
-	}
-	return ""
 }
 
 func (r *reader) hostName(n *yaml.Node, key string, to *string) {
@@ -254,7 +239,7 @@ func (r *reader) hostName(n *yaml.Node, key string, to *string) {
 	if !r.text(n, key, &s) || s == "" {
 		return
 	}
-	if why := badHostName(s); why != "" {
+	if why := pki.HostNameFault(strings.TrimSuffix(s, ".")); why != "" {
 		r.fail(n, key, "%q %s", s, why)
 		return
 	}
@@ -273,7 +258,7 @@ func (r *reader) altNames(n *yaml.Node, key string, to *[]string) {
 			*to = append(*to, ip.String())
 			continue
 		}
-		if why := badHostName(s); why != "" {
+		if why := pki.HostNameFault(strings.TrimSuffix(s, ".")); why != "" {
 			r.fail(x, key, "%q %s", s, why)
 			continue
 		}
@@ -287,7 +272,7 @@ func (r *reader) domains(n *yaml.Node, key string, to *[]string) {
 		if !r.text(x, key, &s) {
 			continue
 		}
-		if why := badHostName(strings.TrimPrefix(s, ".")); why != "" {
+		if why := pki.HostNameFault(strings.TrimSuffix(strings.TrimPrefix(s, "."), ".")); why != "" {
 			r.fail(x, key, "%q %s", s, why)
 			continue
 		}
@@ -304,7 +289,7 @@ func (r *reader) subject(n *yaml.Node, key string, s *Subject) {
 				return
 			}
 			if len([]rune(v)) > most {
-				r.fail(n, key, "is %d characters long: want at most %d (RFC 5280)", len([]rune(v)), most)
+				r.fail(n, key, "is %d characters long: must be at most %d (RFC 5280)", len([]rune(v)), most)
 				return
 			}
 			*to = v
@@ -318,7 +303,7 @@ func (r *reader) subject(n *yaml.Node, key string, s *Subject) {
 			}
 			v = strings.ToUpper(v)
 			if v != "" && (len(v) != 2 || strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
-				r.fail(n, key, "is %q: want two letters (ISO 3166)", n.Value)
+				r.fail(n, key, "is %q: must be two letters (ISO 3166)", n.Value)
 				return
 			}
 			s.Country = v

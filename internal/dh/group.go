@@ -45,7 +45,7 @@ func Group(name string) (Params, error) {
 			return Params{P: prime(o.bits, o.x), G: big.NewInt(2), Name: name}, nil
 		}
 	}
-	return Params{}, fmt.Errorf("no such group %q: want one of %s", name, strings.Join(Names(), ", "))
+	return Params{}, fmt.Errorf("no such group %q: it must be one of %s", name, strings.Join(Names(), ", "))
 }
 
 func prime(bits uint, x int64) *big.Int {
@@ -85,8 +85,7 @@ func nameOf(p, g *big.Int) string {
 	return ""
 }
 
-// pkcs3 is DHParameter of PKCS#3; the optional length of the private value is
-// passed over.
+// pkcs3 is DHParameter of PKCS#3; the optional length of the private value is skipped.
 type pkcs3 struct {
 	P, G   *big.Int
 	Length int `asn1:"optional"`

@@ -12,8 +12,8 @@ import (
 // Why parameters cannot be used. Test with errors.Is.
 var (
 	ErrEmpty   = errors.New("is empty")
-	ErrNoBlock = errors.New("holds no DH PARAMETERS block")
-	ErrBroken  = errors.New("holds parameters that cannot be read")
+	ErrNoBlock = errors.New("contains no DH PARAMETERS block")
+	ErrBroken  = errors.New("contains parameters that cannot be read")
 )
 
 // Bounds of what is read. OpenSSL refuses a modulus over 10000 bits, and

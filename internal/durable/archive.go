@@ -1,7 +1,6 @@
 package durable
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,13 +11,16 @@ import (
 	"time"
 )
 
-// manifestName is written last: a folder without it is a copy that a crash cut
-// short, and nothing was replaced on its strength.
+// manifestName is written last into a folder, which gets its own name only then: one without a manifest was damaged
+// by somebody, or is what an earlier mailcertd was killed over.
 const manifestName = "manifest.json"
 
-// ErrForeign says that a generation holds copies of files that mailcertd did
+// ManifestName is the file that says that a folder of the archive is a backup.
+const ManifestName = manifestName
+
+// ErrForeign says that a backup holds copies of files that mailcertd did
 // not make: those are never deleted.
-var ErrForeign = errors.New("it holds copies of files that mailcertd did not make")
+var ErrForeign = errors.New("it contains backups of files that mailcertd did not make")
 
 // Item is one archived file or symbolic link.
 type Item struct {
@@ -42,8 +44,8 @@ type Archived struct {
 	Deleted bool `json:"deleted,omitempty"`
 }
 
-// Generation is one archived set.
-type Generation struct {
+// Backup is a set of files that were saved before they were replaced.
+type Backup struct {
 	ID      string     `json:"-"` // its folder; sorts by time
 	Version int        `json:"version"`
 	When    time.Time  `json:"when"`
@@ -54,7 +56,7 @@ type Generation struct {
 	Err     error      `json:"-"` // why its manifest could not be read; nothing is known of it then
 }
 
-// Archive is a directory of generations, 0700, every file in it 0600.
+// Archive is a directory of backups, 0700, every file in it 0600.
 type Archive struct {
 	disk *Disk
 	dir  string
@@ -63,19 +65,20 @@ type Archive struct {
 // OpenArchive prepares an archive; nothing is opened or made until it is used.
 func OpenArchive(disk *Disk, dir string) *Archive { return &Archive{disk: disk, dir: dir} }
 
-func (a *Archive) file(id, name string) string {
-	return filepath.Join(a.dir, id, strings.ReplaceAll(name, "/", "%"))
-}
+func (a *Archive) file(id, name string) string { return filepath.Join(a.dir, id, flat(name)) }
 
-// Add makes a generation and returns when it is durable: the files, their
-// folder's entries, the manifest, and the archive's own entry for it. What is
-// archived already with the same content gives that generation's ID.
+// flat is what a file is called in the folder of its backup, which has no folders.
+func flat(name string) string { return strings.ReplaceAll(name, "/", "%") }
+
+// Add makes a backup and returns when it is durable: the files and the manifest in a folder under a temporary
+// name, the folder's entries, its rename, and the archive's own entry for it. What a crash leaves is Unfinished. What
+// is archived already with the same content gives that backup's ID.
 func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error) {
 	gens, err := a.List()
 	if err != nil {
 		return "", err
 	}
-	g := Generation{Version: 1, When: now.UTC().Truncate(time.Second), Reason: reason}
+	g := Backup{Version: 1, When: now.UTC().Truncate(time.Second), Reason: reason}
 	for _, it := range items {
 		g.Foreign = g.Foreign || it.Foreign
 		f := Archived{Name: it.Name, LinkTo: it.LinkTo, Mode: uint32(it.Mode.Perm()), Size: len(it.Data), Secret: it.Secret}
@@ -86,8 +89,7 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	}
 	for _, old := range gens {
 		if !old.Damaged && old.Err == nil && old.Foreign == g.Foreign && sameFiles(old.Files, g.Files) {
-			if _, _, err := a.Load(old.ID); err == nil { // a copy that is damaged is none
-				a.dropCut(gens, items)
+			if _, _, err := a.Load(old.ID); err == nil { // a damaged copy does not count
 				return old.ID, nil
 			}
 		}
@@ -98,53 +100,45 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	if g.ID, err = a.newID(g.When); err != nil {
 		return "", err
 	}
-	if err := a.disk.Mkdir(filepath.Join(a.dir, g.ID), 0o700); err != nil {
+	dir := a.UnfinishedPath(g.ID)
+	if err := a.RemoveUnfinished(g.ID); err != nil {
 		return "", err
 	}
-	for _, it := range items {
-		if it.LinkTo != "" {
-			continue // the manifest holds its text
-		}
-		if err := a.disk.Create(a.file(g.ID, it.Name), it.Data, 0o600); err != nil {
-			return "", err
-		}
+	if err := a.disk.Mkdir(dir, 0o700); err != nil {
+		return "", err
 	}
-	if err := a.writeManifest(g); err != nil {
+	if err := a.fill(dir, g, items); err != nil {
+		_ = a.RemoveUnfinished(g.ID) // and another time where that fails too
+		return "", err
+	}
+	if err := a.disk.Rename(dir, filepath.Join(a.dir, g.ID)); err != nil {
+		_ = a.RemoveUnfinished(g.ID)
 		return "", err
 	}
 	if err := a.disk.SyncDir(a.dir); err != nil {
 		return "", err
 	}
-	a.dropCut(gens, items)
 	return g.ID, nil
 }
 
-// dropCut removes what a crash left of copies that are whole elsewhere now: folders
-// without a manifest in which every file is, as far as it goes, one of items. A
-// copy of a key would lie there for ever. What else lies in a folder keeps it.
-func (a *Archive) dropCut(gens []Generation, items []Item) {
-	for _, g := range gens {
-		dir := filepath.Join(a.dir, g.ID)
-		names, err := Names(dir, 0)
-		if !g.Damaged || err != nil || Look(filepath.Join(dir, manifestName)).Kind != Missing {
-			continue
+// fill puts the files of a backup and its manifest into dir, durably.
+func (a *Archive) fill(dir string, g Backup, items []Item) error {
+	for _, it := range items {
+		if it.LinkTo != "" {
+			continue // the manifest holds its text
 		}
-		known := true
-		for _, name := range names {
-			n := Read(filepath.Join(dir, name), maxStaged)
-			same := name == tempName(manifestName)
-			for _, it := range items {
-				same = same || name == strings.ReplaceAll(it.Name, "/", "%") && n.Kind == File && n.Err == nil && bytes.HasPrefix(it.Data, n.Data)
-			}
-			known = known && same
-		}
-		for _, name := range names {
-			known = known && a.disk.Remove(filepath.Join(dir, name)) == nil
-		}
-		if known {
-			_ = a.disk.Remove(dir) // and another time where that fails
+		if err := a.disk.Create(filepath.Join(dir, flat(it.Name)), it.Data, 0o600); err != nil {
+			return err
 		}
 	}
+	data, err := manifestOf(g)
+	if err != nil {
+		return err
+	}
+	if err := a.disk.Create(filepath.Join(dir, manifestName), data, 0o600); err != nil {
+		return err
+	}
+	return a.disk.SyncDir(dir)
 }
 
 func sameFiles(a, b []Archived) bool {
@@ -172,23 +166,28 @@ func (a *Archive) newID(when time.Time) (string, error) {
 	}
 }
 
-func (a *Archive) writeManifest(g Generation) error {
+func manifestOf(g Backup) ([]byte, error) {
 	data, err := json.MarshalIndent(g, "", "  ")
+	return append(data, '\n'), err
+}
+
+func (a *Archive) writeManifest(g Backup) error {
+	data, err := manifestOf(g)
 	if err != nil {
 		return err
 	}
-	return a.disk.Replace(filepath.Join(a.dir, g.ID, manifestName), append(data, '\n'), 0o600)
+	return a.disk.Replace(filepath.Join(a.dir, g.ID, manifestName), data, 0o600)
 }
 
-// List gives all generations, newest first. A missing archive is empty.
-func (a *Archive) List() ([]Generation, error) {
+// List gives all backups, newest first. A missing archive is empty.
+func (a *Archive) List() ([]Backup, error) {
 	names, err := Names(a.dir, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}
-	var out []Generation
+	var out []Backup
 	for _, name := range names {
 		if n := Look(filepath.Join(a.dir, name)); (n.Kind == Directory || n.Kind == Unknown) && !strings.HasPrefix(name, ".") {
 			out = append(out, a.manifest(name))
@@ -198,31 +197,35 @@ func (a *Archive) List() ([]Generation, error) {
 	return out, nil
 }
 
-func (a *Archive) manifest(id string) Generation {
+func (a *Archive) manifest(id string) Backup {
 	n := Read(filepath.Join(a.dir, id, manifestName), 1<<20)
-	g := Generation{}
+	g := Backup{}
 	if n.Err != nil && !errors.Is(n.Err, ErrNotRegular) && !errors.Is(n.Err, ErrTooLarge) {
-		return Generation{ID: id, Err: n.Err, Reason: "its manifest could not be read"}
+		return Backup{ID: id, Err: n.Err, Reason: "its manifest could not be read"}
 	}
 	if n.Kind == Missing || n.Err != nil || json.Unmarshal(n.Data, &g) != nil || g.Version != 1 {
-		g = Generation{Damaged: true, Reason: "no manifest"}
+		g = Backup{Damaged: true, Reason: "no manifest"}
 	}
 	g.ID = id
 	return g
 }
 
-// Load reads a generation and checks the digest of every file. Deleted files
+// Load reads a backup and checks the digest of every file. Deleted files
 // are left out.
-func (a *Archive) Load(id string) (Generation, []Item, error) {
-	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") || !Look(filepath.Join(a.dir, id)).IsDir {
-		return Generation{}, nil, fmt.Errorf("%s: no archived generation %q", a.dir, id)
+func (a *Archive) Load(id string) (Backup, []Item, error) {
+	there := Look(filepath.Join(a.dir, id))
+	if there.Unread() {
+		return Backup{}, nil, there.Err
+	}
+	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") || !there.IsDir {
+		return Backup{}, nil, fmt.Errorf("%s: there is no backup %q", a.dir, id)
 	}
 	g := a.manifest(id)
 	if g.Err != nil {
 		return g, nil, g.Err
 	}
 	if g.Damaged {
-		return g, nil, fmt.Errorf("%s: has no manifest that can be read", filepath.Join(a.dir, id))
+		return g, nil, fmt.Errorf("%s: has no readable manifest", filepath.Join(a.dir, id))
 	}
 	var items []Item
 	for _, f := range g.Files {
@@ -239,7 +242,7 @@ func (a *Archive) Load(id string) (Generation, []Item, error) {
 				return g, nil, n.Err
 			}
 			if hexSum(n.Data) != f.SHA256 {
-				return g, nil, fmt.Errorf("%s: is not what was archived (digest differs)", n.Path)
+				return g, nil, fmt.Errorf("%s: differs from what was backed up (its digest is another)", n.Path)
 			}
 			it.Data = n.Data
 		}
@@ -248,7 +251,7 @@ func (a *Archive) Load(id string) (Generation, []Item, error) {
 	return g, items, nil
 }
 
-// Remove deletes a generation of our own, its manifest last: what a crash
+// Remove deletes a backup of our own, its manifest last: what a crash
 // leaves of it can be removed again.
 func (a *Archive) Remove(id string) error {
 	g, dir := a.manifest(id), filepath.Join(a.dir, id)
@@ -269,7 +272,10 @@ func (a *Archive) Remove(id string) error {
 			return err
 		}
 	}
-	for _, name := range []string{tempName(manifestName), manifestName} { // a crash in DropItem leaves the first
+	if err := a.disk.SyncDir(dir); err != nil { // else a loss of power may leave files and no manifest
+		return err
+	}
+	for _, name := range []string{TempName(manifestName), manifestName} { // a crash in DropItem leaves the first
 		if err := a.disk.Remove(filepath.Join(dir, name)); err != nil {
 			return err
 		}
@@ -280,7 +286,7 @@ func (a *Archive) Remove(id string) error {
 	return a.disk.SyncDir(a.dir)
 }
 
-// DropItem deletes one file of a generation of our own, such as a replaced
+// DropItem deletes one file of a backup of our own, such as a replaced
 // key. The manifest goes on naming it. What is gone already is no error.
 func (a *Archive) DropItem(id, name string) error {
 	if n := Look(filepath.Join(a.dir, id)); !n.IsDir {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Killed at any point of an archiving, and then the same is archived: no second
-// copy of the key is left. A folder with something else in it stays.
+// Killed at any point of an archiving, what is there is the whole backup or one that is known to be unfinished, and the
+// second goes: no copy of the key is left that no manifest knows. A folder in it is a person's, and stays.
 func TestArchiveCutShort(t *testing.T) {
 	items := []Item{{Name: "host.key", Data: []byte("secret key"), Secret: true}, {Name: "trust/x.pem", Data: []byte("x")}}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -17,32 +17,96 @@ func TestArchiveCutShort(t *testing.T) {
 		for n := int64(1); ; n++ {
 			dir := filepath.Join(t.TempDir(), "archive")
 			if !dies(func() { _, _ = OpenArchive(dyingAt(n), dir).Add(now, "test", items) }) {
+				if n < 8 {
+					t.Fatalf("it has %d points", n)
+				}
 				break
 			}
-			cut, _ := filepath.Glob(dir + "/*-01")
-			if stranger && len(cut) == 1 {
-				if err := os.WriteFile(cut[0]+"/note", []byte("a person's"), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if _, err := OpenArchive(&Disk{}, dir).Add(now, "test", items); err != nil {
+			a := OpenArchive(&Disk{}, dir)
+			cut, err := a.Unfinished()
+			if err != nil {
 				t.Fatal(err)
+			}
+			gens, err := a.List()
+			if err != nil || len(gens)+len(cut) > 1 || len(gens) == 1 && gens[0].Damaged {
+				t.Errorf("point %d: %+v, %v, %v", n, gens, cut, err)
+			}
+			for _, id := range cut {
+				if stranger {
+					if err := os.Mkdir(filepath.Join(a.UnfinishedPath(id), "notes"), 0o700); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := a.RemoveUnfinished(id); (err != nil) != stranger {
+					t.Errorf("point %d: %v", n, err)
+				}
 			}
 			copies := 0
 			files, _ := filepath.Glob(dir + "/*/host.key")
-			for _, f := range files {
+			hidden, _ := filepath.Glob(dir + "/.*/host.key")
+			for _, f := range append(files, hidden...) {
 				if b, _ := os.ReadFile(f); bytes.HasPrefix(items[0].Data, b) {
 					copies++
 				}
 			}
-			if !stranger && copies != 1 {
-				t.Errorf("point %d: %d copies of the key", n, copies)
-			}
-			if stranger && len(cut) == 1 {
-				if _, err := os.Stat(cut[0] + "/note"); err != nil {
-					t.Errorf("point %d: %v", n, err)
-				}
+			if copies != len(gens) {
+				t.Errorf("point %d: %d copies of the key, %d backups", n, copies, len(gens))
 			}
 		}
+	}
+}
+
+// One that failed leaves nothing behind, whichever operation failed.
+func TestArchiveFails(t *testing.T) {
+	for n := int64(1); ; n++ {
+		dir := filepath.Join(t.TempDir(), "archive")
+		failed := false
+		d := &Disk{Before: func(p Point) error {
+			if p.N == n {
+				failed = true
+				return os.ErrPermission
+			}
+			return nil
+		}}
+		_, err := OpenArchive(d, dir).Add(archiveNow, "test", ownItems)
+		if !failed {
+			return
+		}
+		a := OpenArchive(&Disk{}, dir)
+		cut, lerr := a.Unfinished()
+		gens, _ := a.List()
+		if lerr != nil || len(cut) > 0 || len(gens) > 1 || len(gens) == 1 && gens[0].Damaged || err == nil {
+			t.Errorf("point %d: %v: %v, %+v, %v", n, err, cut, gens, lerr)
+		}
+	}
+}
+
+// The folder of a backup that lost its manifest goes as it was seen, and not when somebody has changed it since.
+func TestArchiveDamagedGoes(t *testing.T) {
+	a, dir, id := archived(t, ownItems)
+	seen, err := a.Content(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.RemoveDamaged(id, seen) == nil {
+		t.Fatal("one with a manifest was removed")
+	}
+	if err := os.Remove(filepath.Join(dir, id, manifestName)); err != nil {
+		t.Fatal(err)
+	}
+	if seen, err = a.Content(id); err != nil || len(seen) != 2 {
+		t.Fatalf("%+v, %v", seen, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, id, "note"), []byte("mine"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if a.RemoveDamaged(id, seen) == nil || Look(filepath.Join(dir, id, "host.key")).Kind == Missing {
+		t.Error("it was removed although somebody has put a file there")
+	}
+	if err := os.Remove(filepath.Join(dir, id, "note")); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.RemoveDamaged(id, seen); err != nil || Look(filepath.Join(dir, id)).Kind != Missing {
+		t.Errorf("it is still there: %v", err)
 	}
 }

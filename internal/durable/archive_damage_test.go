@@ -17,7 +17,7 @@ var (
 		{Name: "trust/ca.pem", Data: []byte("ca"), Mode: 0o644}, {Name: "0.0", LinkTo: "cacert.pem"}}
 )
 
-// archived makes an archive with one generation.
+// archived makes an archive with one backup.
 func archived(t *testing.T, items []Item) (a *Archive, dir, id string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "db", "archive")
@@ -200,7 +200,7 @@ func TestArchiveCrash(t *testing.T) {
 						}
 					}
 					if whole != 2 {
-						t.Errorf("point %d: %d generations", n, whole)
+						t.Errorf("point %d: %d backups", n, whole)
 					}
 					continue
 				}
@@ -213,7 +213,7 @@ func TestArchiveCrash(t *testing.T) {
 					}
 				}
 				if Look(filepath.Join(dir, id)).Kind != Missing {
-					t.Errorf("point %d: the generation stayed", n)
+					t.Errorf("point %d: the backup stayed", n)
 				}
 			}
 		})

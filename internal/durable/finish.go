@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// What lies at a name, beside the hex SHA-256 of a regular file and linkTo.
+// What is at a name, beside the hex SHA-256 of a regular file and linkTo.
 const (
 	liesNothing = "none"
 	liesOther   = "other" // a directory, a special file, or more than can be staged
@@ -13,7 +13,7 @@ const (
 
 func linkTo(text string) string { return "link:" + text }
 
-// lies says what lies at DIR/name itself, without following a link there.
+// lies says what is at DIR/name itself, without following a link there.
 func (s *Set) lies(name string) (string, error) {
 	path := filepath.Join(s.dir, name)
 	switch n := Look(path); n.Kind {
@@ -45,18 +45,22 @@ func (s *Set) lies(name string) (string, error) {
 // survey looks at everything that a committed change still needs, and changes
 // nothing. It returns the steps that are left to be carried out:
 //
-//   - a step whose result lies there is done;
-//   - a step whose staged file is gone is done too, as nothing but its rename takes
-//     that away. If its result is not there, somebody else has lost or replaced
-//     it since: that is for the next look to see to;
-//   - where somebody has put something else into the place of a step that is not
-//     done, or has damaged what was staged, the change cannot become what was
-//     meant: what is left of it is given up, and what lies there stays. The next
-//     look decides anew.
+//   - a step whose result is there is done;
+//   - a step whose staged file is gone, and in whose place lies neither its result nor
+//     what was there before, was done, and another program has replaced the result since:
+//     that is for the next look to see to;
+//   - where a staged file is gone and its place is as it was before, or another step
+//     still waits, a loss of power has taken it before the commit was durable, or
+//     somebody is at work on these files;
+//   - somebody may have put something else into the place of a step that is not done,
+//     or have damaged what was staged.
+//
+// In the last two cases the change cannot become what was meant: what is left of it is
+// given up, and what is there stays. The next look decides again.
 //
 // An error means that something could not be looked at: nothing is to be begun.
 func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
-	waiting := false
+	waiting, gone := false, false
 	for _, st := range steps {
 		here, err := s.lies(st.Name)
 		if err != nil {
@@ -77,12 +81,18 @@ func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
 			case staged:
 				givenUp = true
 			case here == st.Digest:
-			case waiting, here == st.Was && here != liesNothing: // it was never done
+			case here == st.Was: // it was never done, or undone
 				givenUp = true
+			default:
+				gone = true
 			}
 		case OpLink:
-			if here != linkTo(st.Target) && free && (staged || st.Was == "") {
+			switch {
+			case here == linkTo(st.Target):
+			case free && (staged || st.Was == ""):
 				left = append(left, st)
+			case !staged && here == st.Was:
+				givenUp = true
 			}
 		case OpRemove:
 			if here != liesNothing && free {
@@ -90,7 +100,7 @@ func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
 			}
 		}
 	}
-	if givenUp {
+	if givenUp || gone && waiting {
 		return nil, true, nil
 	}
 	return left, false, nil
@@ -191,7 +201,10 @@ func (s *Set) carryOut(left, all []Step, unsynced error) error {
 	if err := s.disk.Remove(filepath.Join(s.staging(), journalName)); err != nil {
 		return err
 	}
-	return s.tidy()
+	if names, err := Names(s.staging(), 1); err != nil || len(names) > 0 {
+		return err
+	}
+	return s.disk.Remove(s.staging())
 }
 
 func (s *Set) syncAll(dirs []string) error {

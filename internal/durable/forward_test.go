@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -160,5 +161,14 @@ func TestArchiveUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// An operation that was let fail is told as the system tells it: with the file.
+func TestFaultNamesTheFile(t *testing.T) {
+	d := &Disk{Before: func(Point) error { return syscall.EROFS }}
+	path := filepath.Join(t.TempDir(), "x")
+	if err := d.Mkdir(path, 0o700); !errors.Is(err, syscall.EROFS) || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v", err)
 	}
 }

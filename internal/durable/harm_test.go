@@ -277,7 +277,7 @@ func TestOlderJournal(t *testing.T) {
 	}
 }
 
-// What is no directory of ours in the place of the staging area is told and left.
+// What is not a directory of ours in the place of the staging area is told and left.
 func TestStagingInTheWay(t *testing.T) {
 	for what, put := range map[string]func(string) error{
 		"file": func(p string) error { return os.WriteFile(p, nil, 0o600) },

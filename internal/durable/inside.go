@@ -17,8 +17,17 @@ const mostLinks = 40
 // part is one name of a path that is walked.
 type part struct {
 	name     string
-	fromLink bool // it stands in the text of a link
+	fromLink bool // it is in the text of a link
 }
+
+// ErrNowhere is what Inside's error is too, where nothing is at the path for this process either, wherever its links
+// lead: what only reads there finds nothing.
+var ErrNowhere = errors.New("it does not exist")
+
+type nowhere struct{ error }
+
+func (e nowhere) Unwrap() error        { return e.error }
+func (e nowhere) Is(target error) bool { return target == ErrNowhere }
 
 // Inside is path as a process in chroot(2) root would reach it: an absolute
 // link begins at root, and no link leads above it. path lies below root. It is
@@ -26,6 +35,16 @@ type part struct {
 // included. A link that leads out, and to nothing when it is followed within
 // root, is an error: what is made behind it would lie elsewhere.
 func Inside(root, path string) (string, error) {
+	at, err := inside(root, path)
+	if err != nil {
+		if n := Look(path); !n.Exists && !n.Unread() {
+			err = nowhere{err}
+		}
+	}
+	return at, err
+}
+
+func inside(root, path string) (string, error) {
 	rel, err := filepath.Rel(root, path)
 	if err != nil || !filepath.IsLocal(rel) {
 		return path, nil // named by a person as it is
@@ -50,8 +69,8 @@ func Inside(root, path string) (string, error) {
 		fi, err := lstat(next)
 		switch {
 		case absent(err) && p.fromLink && left != "":
-			return "", fmt.Errorf("%s: the link leads out of %s, and to nothing below it (%s is missing): "+
-				"make that directory, or make the link relative", left, root, next)
+			return "", fmt.Errorf("%s: this link points outside of %s, and %s does not exist inside: "+
+				"create that directory, or make the link relative", left, root, next)
 		case err != nil && !absent(err):
 			return "", err
 		case err != nil, fi.Mode()&os.ModeSymlink == 0:
@@ -88,7 +107,7 @@ func Inside(root, path string) (string, error) {
 
 func parts(path string, fromLink bool) []part {
 	var out []part
-	for _, name := range strings.Split(path, "/") {
+	for name := range strings.SplitSeq(path, "/") {
 		out = append(out, part{name, fromLink})
 	}
 	return out

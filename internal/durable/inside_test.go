@@ -44,7 +44,7 @@ func TestInside(t *testing.T) {
 				t.Errorf("%s: %q %v", path, got, err)
 			}
 		case want == "error":
-			if err == nil || !strings.Contains(err.Error(), "leads out of "+root) {
+			if err == nil || !strings.Contains(err.Error(), "points outside of "+root) {
 				t.Errorf("%s: %q %v", path, got, err)
 			}
 		case err != nil || got != filepath.Join(root, want):

@@ -24,8 +24,8 @@ type Step struct {
 	Name   string `json:"name"`             // within the directory; may be trust/file
 	Target string `json:"target,omitempty"` // OpLink
 	Digest string `json:"digest,omitempty"` // OpInstall: hex SHA-256 of the content
-	// Was is what lay at DIR/Name when the change was committed, see lies. Commit
-	// sets it; "" in a journal of version 1.
+	// Was is what was at DIR/Name when the change was committed, see lies. Commit sets it; "" in a journal of version
+	// 1.
 	Was string `json:"was,omitempty"`
 }
 
@@ -35,10 +35,10 @@ var ErrCommitted = errors.New("the change is committed and will be finished at t
 
 // ErrUnfinished says that another change is committed and not finished: Recover
 // comes first.
-var ErrUnfinished = errors.New("an interrupted change comes first: run `mailcertd ensure`")
+var ErrUnfinished = errors.New("an interrupted change must be finished first: run `mailcertd ensure`")
 
 // ErrNewerJournal says that a newer mailcertd was interrupted in a change.
-var ErrNewerJournal = errors.New("a newer mailcertd was interrupted in a change here: run `mailcertd ensure` of that version; until then nothing is changed")
+var ErrNewerJournal = errors.New("a newer version of mailcertd was interrupted in a change here: run `mailcertd ensure` of that version; nothing is changed until then")
 
 const journalName = "journal"
 
@@ -58,12 +58,16 @@ type journal struct {
 // Commit makes a change: every staged file takes its place, links are made,
 // entries are removed. The order of the system calls is
 //
-//	for each link: symlink(staging/x), then fsync(staging)
+//	for each link: symlink(staging/x)
 //	journal: open(O_EXCL) write fsync, rename, fsync(staging)   ← the commit
 //	for each install and link: rename(staging/x, x)
 //	fsync(dir), and fsync(dir/trust) where it was touched
 //	for each removal: unlink, then the same fsyncs again
-//	unlink(journal), fsync(staging) or rmdir(staging) and fsync(dir)
+//	unlink(journal), and rmdir(staging) where it is empty
+//
+// One fsync of the staging area makes the journal and all that it needs durable. A loss of power before it may keep the
+// journal and lose a staged file: survey sees that, and nothing is done then. The end needs no fsync: a journal that
+// a loss of power brings back finds every step done.
 //
 // What comes after the rename of the journal needs no room on the disk. An error
 // before it leaves the directory as it was. One after it is ErrCommitted: there
@@ -76,7 +80,7 @@ func (s *Set) Commit(steps []Step) error {
 	}
 	path := filepath.Join(s.staging(), journalName)
 	if err := s.writeJournal(path, data); err != nil {
-		return fmt.Errorf("cannot write the journal, nothing was changed: %w", err)
+		return fmt.Errorf("cannot write the journal, and nothing was changed: %w", err)
 	}
 	unsynced := s.disk.SyncDir(s.staging())
 	if unsynced != nil {
@@ -106,7 +110,6 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 	if err := s.makeStaging(); err != nil {
 		return nil, nil, err
 	}
-	made := false
 	for _, st := range steps {
 		if st.Op != OpRemove && strings.Contains(st.Name, "/") { // a folder for trust files is no part of the change
 			if err := s.disk.Mkdir(filepath.Join(s.dir, filepath.Dir(st.Name)), 0o755); err != nil {
@@ -123,12 +126,6 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 		if err := s.disk.Symlink(st.Target, tmp); err != nil {
 			return nil, nil, err
 		}
-		made = true
-	}
-	if made { // durable before the journal that needs them
-		if err := s.disk.SyncDir(s.staging()); err != nil {
-			return nil, nil, err
-		}
 	}
 	body, err := json.Marshal(steps)
 	if err != nil {
@@ -139,7 +136,7 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 		return nil, nil, err
 	}
 	if len(data) > maxJournal {
-		return nil, nil, fmt.Errorf("the change is too large, nothing was changed: its journal has %d bytes", len(data))
+		return nil, nil, fmt.Errorf("the change is too large, and nothing was changed: its journal has %d bytes", len(data))
 	}
 	return data, steps, nil
 }
@@ -147,7 +144,7 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 // writeJournal puts the journal in its place. An error means that it is not
 // there, as far as anybody can see.
 func (s *Set) writeJournal(path string, data []byte) error {
-	tmp := filepath.Join(s.staging(), tempName(journalName))
+	tmp := filepath.Join(s.staging(), TempName(journalName))
 	if err := s.disk.Remove(tmp); err != nil {
 		return err
 	}
@@ -156,23 +153,22 @@ func (s *Set) writeJournal(path string, data []byte) error {
 		return err
 	}
 	err := s.disk.Rename(tmp, path)
-	if err == nil || Look(path).Kind != Missing { // a rename that failed and was carried out all the same
+	if err == nil || Look(path).Kind != Missing { // a rename that returned an error although it was carried out
 		return nil
 	}
 	_ = os.Remove(tmp)
 	return err
 }
 
-// checkStep refuses what could not be finished once it is committed, and notes
-// what lies at its name.
+// checkStep refuses what could not be finished once it is committed, and notes what is at its name.
 func (s *Set) checkStep(st *Step) (err error) {
 	path := filepath.Join(s.dir, st.Name)
 	if st.Name == "" || !filepath.IsLocal(st.Name) {
-		return fmt.Errorf("%q is no name within the directory", st.Name)
+		return fmt.Errorf("%q is not a file name in the directory", st.Name)
 	}
 	if dir := filepath.Dir(st.Name); dir != "." {
 		if n := Look(filepath.Join(s.dir, dir)); n.Kind == Link {
-			return fmt.Errorf("%s: is a link: nothing is written through it", n.Path)
+			return fmt.Errorf("%s: is a symbolic link, and mailcertd does not write through it", n.Path)
 		} else if n.Err != nil {
 			return n.Err
 		}
@@ -184,7 +180,7 @@ func (s *Set) checkStep(st *Step) (err error) {
 	case Unknown:
 		return n.Err
 	case Directory:
-		return fmt.Errorf("%s: is a directory, no file can take its place", path)
+		return fmt.Errorf("%s: is a directory, and a file cannot replace it", path)
 	case File:
 		if err := replaceable(path); err != nil {
 			return err
@@ -197,7 +193,7 @@ func (s *Set) checkStep(st *Step) (err error) {
 			return n.Err
 		}
 		if hexSum(n.Data) != st.Digest {
-			return fmt.Errorf("%s: is not what was staged", n.Path)
+			return fmt.Errorf("%s: differs from what was staged", n.Path)
 		}
 	case OpLink, OpRemove:
 	default:
@@ -214,13 +210,13 @@ func replaceable(path string) error {
 		return f.Close()
 	}
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
-		return fmt.Errorf("cannot be replaced (an immutable flag?): %w", err)
+		return fmt.Errorf("cannot be replaced (check for an immutable flag with `ls -lo`): %w", err)
 	}
 	return nil // such as a mode that does not matter to a rename
 }
 
-// errTorn says that a journal is not what was written.
-var errTorn = errors.New("is not what was written")
+// errTorn says that a journal differs from what was written.
+var errTorn = errors.New("differs from what was written")
 
 // readJournal gives the journal; there is false when there is none. errTorn is
 // one that is damaged; every other error means that nothing is known.

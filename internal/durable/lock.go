@@ -11,7 +11,7 @@ import (
 )
 
 // ErrLocked says that another process holds the lock.
-var ErrLocked = errors.New("another process has it locked")
+var ErrLocked = errors.New("another process holds the lock")
 
 // lockPoll is how often a waiting Lock tries again.
 const lockPoll = 20 * time.Millisecond
@@ -65,7 +65,7 @@ func Lock(ctx context.Context, path string) (*Locked, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("%w (most likely a mailcertd at work): %w", err, ctx.Err())
+			return nil, fmt.Errorf("%w (probably another mailcertd): %w", err, ctx.Err())
 		case <-tick.C:
 		}
 	}

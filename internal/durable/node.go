@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"syscall"
 	"time"
 )
@@ -29,9 +30,8 @@ func (k Kind) String() string {
 	return [...]string{"missing", "file", "directory", "symbolic link", "special file", "unknown"}[k]
 }
 
-// Node is one name on disk as it was seen: what the entry is (lstat(2)) and,
-// where it leads somewhere, what lies there (stat(2)). It is a value; nothing
-// changes on disk when it changes.
+// Node is one name on disk as it was seen: what the entry is (lstat(2)) and, where it leads somewhere, what is there
+// (stat(2)). It is a value; nothing changes on disk when it changes.
 type Node struct {
 	Path   string // the name that was looked at
 	Kind   Kind   // what the entry itself is
@@ -44,6 +44,7 @@ type Node struct {
 	Exists    bool        // false for a missing entry, for a dangling link, and where Err says why nobody knows
 	IsDir     bool        // stat says directory
 	IsRegular bool        // stat says regular file
+	Waits     bool        // stat says FIFO or device, not /dev/null: who opens or reads it may wait for ever
 	Mode      fs.FileMode // permission bits only (07777 in Unix terms: with setuid, setgid, sticky)
 	UID, GID  uint32
 	Size      int64
@@ -76,6 +77,12 @@ func (n Node) Unread() bool {
 		!(n.Kind == Link && errors.Is(n.Err, syscall.ELOOP))
 }
 
+// SameContent says that o describes the same file, and that nobody has written it
+// in between, as far as inode, size and time of writing tell. A mode may be another.
+func (n Node) SameContent(o Node) bool {
+	return n.Kind == o.Kind && n.Exists == o.Exists && n.Dev == o.Dev && n.Ino == o.Ino && n.Size == o.Size && n.Modified.Equal(o.Modified)
+}
+
 // Look describes path without reading it.
 func Look(path string) Node {
 	n := Node{Path: path}
@@ -103,6 +110,7 @@ func Look(path string) Node {
 	n.describe(si)
 	if r, err := Resolve(path); err == nil {
 		n.Resolved = r
+		n.Waits = n.Waits && r != os.DevNull
 	} else if !absent(err) {
 		n.Err = err
 	}
@@ -114,39 +122,21 @@ func Look(path string) Node {
 // A larger file gives ErrTooLarge and no Data. A file that goes while it is
 // looked at is missing.
 func Read(path string, limit int64) Node {
-	n := Look(path)
-	if !n.Exists || n.Err != nil {
-		return n
-	}
-	if !n.IsRegular {
-		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
-		return n
-	}
-	f, err := Open(path)
-	if err != nil {
-		if again := Look(path); absent(err) && !again.Exists {
-			return again
-		}
-		n.Err = err
+	f, n := openRegular(path)
+	if f == nil {
 		return n
 	}
 	defer f.Close()
-	si, err := f.Stat()
-	if err != nil {
-		n.Err = err
-		return n
-	}
-	n.describe(si) // what was read is what is described
-	if !n.IsRegular {
-		n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
-		return n
-	}
 	if err := before("read", path); err != nil {
 		n.Err = err
 		return n
 	}
+	if n.Size > limit { // it may be huge: not a byte of it is needed
+		n.Err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
+		return n
+	}
 	b := bytes.NewBuffer(make([]byte, 0, min(n.Size, limit)+bytes.MinRead))
-	_, err = b.ReadFrom(io.LimitReader(f, limit+1))
+	_, err := b.ReadFrom(io.LimitReader(f, limit+1))
 	data := b.Bytes()
 	switch {
 	case err != nil:
@@ -159,10 +149,49 @@ func Read(path string, limit int64) Node {
 	return n
 }
 
+// renamedTries is how often a file is opened that was seen and is missing when it is opened.
+const renamedTries = 10
+
+// openRegular opens a regular file, and describes what was opened. nil: the Node says why not.
+func openRegular(path string) (*os.File, Node) {
+	n := Look(path)
+	var f *os.File
+	for try := 1; ; try++ {
+		if !n.Exists || n.Err != nil {
+			return nil, n
+		}
+		if !n.IsRegular {
+			n.Err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+			return nil, n
+		}
+		var err error
+		if f, err = Open(path); err == nil {
+			break
+		}
+		if !absent(err) || try == renamedTries {
+			n.Err = err
+			return nil, n
+		}
+		n = Look(path) // it was removed, or another file is being renamed to its place
+	}
+	si, err := f.Stat()
+	if err == nil {
+		n.describe(si) // what is read is what is described
+		if n.IsRegular {
+			return f, n
+		}
+		err = fmt.Errorf("%s: %w", path, ErrNotRegular)
+	}
+	f.Close()
+	n.Err = err
+	return nil, n
+}
+
 func (n *Node) describe(si fs.FileInfo) {
 	n.Exists = true
 	n.IsDir = si.IsDir()
 	n.IsRegular = si.Mode().IsRegular()
+	n.Waits = si.Mode()&(fs.ModeNamedPipe|fs.ModeDevice) != 0
 	n.Mode = si.Mode() & (fs.ModePerm | fs.ModeSetuid | fs.ModeSetgid | fs.ModeSticky)
 	n.Size = si.Size()
 	n.Modified = si.ModTime()

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Nothing that can lie in a directory blocks a reader or passes for a file.
+// Nothing that can are in a directory blocks a reader or passes for a file.
 func TestNodeKinds(t *testing.T) {
 	dir := t.TempDir()
 	p := func(n string) string { return filepath.Join(dir, n) }

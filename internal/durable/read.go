@@ -2,6 +2,7 @@ package durable
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -85,6 +86,22 @@ func open(path string, flags int) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0)
 }
 
+// ReadAll reads what is left of a file that Open has opened. More than limit bytes
+// are ErrTooLarge.
+func ReadAll(f *os.File, limit int64) ([]byte, error) {
+	if err := before("read", f.Name()); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(data)) > limit {
+		err = fmt.Errorf("%s: %w: more than %d bytes", f.Name(), ErrTooLarge, limit)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
 // openDir opens a directory and nothing else: ENOTDIR for a FIFO, which is not
 // waited for.
 func openDir(path string, flags int) (*os.File, error) {
@@ -105,29 +122,45 @@ func NamesNoFollow(dir string, most int) ([]string, error) {
 }
 
 func names(dir string, most, flags int) ([]string, error) {
-	f, err := openDir(dir, flags)
+	var out []string
+	err := eachName(dir, flags, func(name string) bool {
+		out = append(out, name)
+		return most <= 0 || len(out) < most
+	})
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	if err := before("readdir", dir); err != nil {
-		return nil, err
-	}
-	var out []string
-	for most <= 0 || len(out) < most {
-		want := -1
-		if most > 0 {
-			want = most - len(out)
-		}
-		more, err := f.Readdirnames(want)
-		out = append(out, more...)
-		if errors.Is(err, io.EOF) || err == nil && want < 0 {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
 	}
 	slices.Sort(out)
 	return out, nil
 }
+
+// EachName gives the names in a directory, in no order, without holding all of them. false from take ends it. Errors
+// are those of Names.
+func EachName(dir string, take func(name string) bool) error { return eachName(dir, 0, take) }
+
+func eachName(dir string, flags int, take func(name string) bool) error {
+	f, err := openDir(dir, flags)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := before("readdir", dir); err != nil {
+		return err
+	}
+	for {
+		some, err := f.Readdirnames(namesAtATime)
+		for _, name := range some {
+			if !take(name) {
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+}
+
+// namesAtATime is how many names are read at a time.
+const namesAtATime = 1024

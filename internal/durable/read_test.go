@@ -97,3 +97,31 @@ func TestNoOpenHangs(t *testing.T) {
 		}
 	}
 }
+
+// Another program renames the file away and its own to its place, in the moment in which it is opened: what is there
+// then is read, and nothing is missing.
+func TestRenamedWhileItIsOpened(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "index.txt")
+	for name, text := range map[string]string{path: "old", path + ".new": "new"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved := false
+	undo := TestOnlyBeforeRead(func(op, _ string) error {
+		switch {
+		case op == "open" && !moved:
+			moved = true
+			return os.Rename(path, path+".old")
+		case op == "lstat" && moved:
+			if err := os.Rename(path+".new", path); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	})
+	defer undo()
+	if got := Read(path, 10); got.Err != nil || string(got.Data) != "new" {
+		t.Errorf("%q, %v", got.Data, got.Err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -18,8 +19,8 @@ const stagingName = ".mailcertd"
 // maxStaged bounds a staged file, in bytes.
 const maxStaged = 16 << 20
 
-// Set is a directory whose files change all together or not at all. Staging
-// and journal lie in DIR/.mailcertd (0700). Nothing is opened until it is used.
+// Set is a directory whose files change all together or not at all. Staging and journal are in DIR/.mailcertd (0700).
+// Nothing is opened until it is used.
 type Set struct {
 	disk *Disk
 	dir  string // without links, where it exists
@@ -52,7 +53,7 @@ func (s *Set) area() (there bool, err error) {
 	case Unknown:
 		return false, n.Err
 	default:
-		return false, fmt.Errorf("%s: is a %s where mailcertd's own directory belongs: move it away", n.Path, n.Kind)
+		return false, fmt.Errorf("%s: is a %s, but mailcertd needs a directory of this name: move it away", n.Path, n.Kind)
 	}
 }
 
@@ -85,6 +86,25 @@ func (s *Set) Stage(name string, data []byte, mode fs.FileMode) error {
 	}
 	if err == nil {
 		err = s.disk.Replace(s.stagedPath(name), data, mode)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot stage %s: %w", name, err)
+	}
+	return nil
+}
+
+// Lay puts one file of a change into the staging area, replacing an earlier one of that name: open(O_EXCL, 0600),
+// write, fchmod, fsync. Its name there is durable with the Commit of the change, and not before.
+func (s *Set) Lay(name string, data []byte, mode fs.FileMode) error {
+	err := s.idle()
+	if err == nil {
+		err = s.makeStaging()
+	}
+	if err == nil {
+		err = s.disk.Remove(s.stagedPath(name))
+	}
+	if err == nil {
+		err = s.disk.Create(s.stagedPath(name), data, mode)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot stage %s: %w", name, err)
@@ -134,7 +154,7 @@ func (s *Set) tidy() error {
 // Pending is what an interrupted change left behind.
 type Pending struct {
 	Journal bool // a complete journal: the change is committed and must be finished
-	Damaged bool // a journal that is not what was written, see Recover
+	Damaged bool // a journal that differs from what was written, see Recover
 	// Err is why it is not known whether a change is committed: the journal could
 	// not be read, or a newer mailcertd wrote it. Nothing in the directory may be
 	// changed then; the other fields are empty.
@@ -143,8 +163,8 @@ type Pending struct {
 	Empty  bool     // a staging area with nothing in it
 }
 
-// Pending looks at the staging area and changes nothing. A staging area that is
-// no directory is an error. A directory in it is not ours, and is passed over.
+// Pending looks at the staging area and changes nothing. A staging area that is no directory is an error. A directory
+// in it is not ours, and is skipped.
 func (s *Set) Pending() (Pending, error) {
 	var p Pending
 	if there, err := s.area(); err != nil || !there {
@@ -181,18 +201,16 @@ func (s *Set) Pending() (Pending, error) {
 // Recovered says what Recover did.
 type Recovered struct {
 	Finished  bool     // a committed change was rolled forward
-	Abandoned bool     // what was left of it was given up: somebody else had changed the directory, see survey
-	Dropped   bool     // a damaged journal was removed: what lies in the directory is judged anew
+	Abandoned bool     // what was left of it was given up: another program had changed the directory, see survey
+	Dropped   bool     // a damaged journal was removed: what is in the directory is judged again
 	Deleted   []string // staged files that no committed change needs
 }
 
-// Recover finishes a committed change and clears away everything else in the
-// staging area but the files named in keep. It may be called at any time and
-// any number of times.
+// Recover finishes a committed change and clears away everything else in the staging area but the files named in keep.
+// It may be called at any time and any number of times.
 //
-// A journal whose checksum is wrong is dropped: it was synced before it got its
-// name, so no crash of ours makes one, but a damaged disk or a person. What it
-// wanted cannot be known, and the next look makes a whole set of what lies there.
+// A journal whose checksum is wrong is dropped: it was synced before it got its name, so no crash of ours makes one,
+// but a damaged disk or a person. What it wanted cannot be known, and the next look makes a whole set of what is there.
 func (s *Set) Recover(keep ...string) (Recovered, error) {
 	var r Recovered
 	p, err := s.Pending()
@@ -230,12 +248,7 @@ func (s *Set) Recover(keep ...string) (Recovered, error) {
 }
 
 func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(names, name)
 }
 
 func hexSum(data []byte) string {

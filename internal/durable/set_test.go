@@ -26,7 +26,7 @@ func change(d *Disk, dir string) error {
 	s := OpenSet(d, dir)
 	var steps []Step
 	for _, n := range []string{"trust/ca.pem", "host.key", "host.cert"} {
-		if err := s.Stage(n, []byte("new "+n), 0o600); err != nil {
+		if err := s.Lay(n, []byte("new "+n), 0o600); err != nil {
 			return err
 		}
 		steps = append(steps, Step{Op: OpInstall, Name: n, Digest: hexSum([]byte("new " + n))})

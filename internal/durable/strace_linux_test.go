@@ -53,7 +53,6 @@ fsync .mailcertd/.host.key.mailcertd
 rename .mailcertd/.host.key.mailcertd .mailcertd/host.key
 fsync .mailcertd
 symlink .mailcertd/0.0
-fsync .mailcertd
 create .mailcertd/.journal.mailcertd 0600
 write .mailcertd/.journal.mailcertd
 fsync .mailcertd/.journal.mailcertd
@@ -65,8 +64,7 @@ fsync .
 unlink stale
 fsync .
 unlink .mailcertd/journal
-rmdir .mailcertd
-fsync .`), "\n")
+rmdir .mailcertd`), "\n")
 	if diff := cmp.Diff(want, calls(string(data), dir)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -106,7 +106,7 @@ func TestDiskGoesReadOnly(t *testing.T) {
 		now := snapshot(t, dir)
 		remount(t, dir, 0)
 		switch {
-		case err == nil: // the point was passed over, or only an fsync was left
+		case err == nil: // the point was skipped, or only an fsync was left
 			if stateOf(dir) != "new" {
 				t.Fatalf("point %d: %s", n, stateOf(dir))
 			}

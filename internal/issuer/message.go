@@ -1,6 +1,5 @@
-// Package issuer is the way to a CA on another host and back: what a member
-// asks, what the CA answers, the ssh between them, the inbox on the CA's side,
-// and which CA certificates a member accepts.
+// Package issuer is asking somebody else for a certificate: the interface, the messages that a member and its CA host
+// exchange, and which CA certificates a member accepts. Ways to ask are in rooms of their own below it.
 package issuer
 
 import (
@@ -14,10 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"mailcertd/internal/pki"
+	"mailcertd/internal/text"
 )
 
 // Bounds of messages, in bytes and entries.
@@ -25,7 +23,8 @@ const (
 	MaxRequest = 64 << 10
 	MaxReply   = 1 << 20
 	maxTrusts  = 64
-	maxReason  = 1000
+	maxHolds   = 8
+	MaxReason  = 1000
 )
 
 const (
@@ -38,6 +37,9 @@ const (
 type Request struct {
 	// Renew is the serial that the member wants replaced; nil: none.
 	Renew *big.Int
+	// Holds are the serials of other certificates of this CA that the member goes on using, such as those of its second
+	// and its client pair. An older CA host does not know them.
+	Holds []*big.Int
 	// Trusts are the CA certificates that it trusts now, by the hex SHA-256 of
 	// their DER.
 	Trusts []string
@@ -45,7 +47,7 @@ type Request struct {
 }
 
 // ErrMessage says that a message is not of the form that is spoken here.
-var ErrMessage = errors.New("no message of mailcertd's")
+var ErrMessage = errors.New("not a message of mailcertd")
 
 // Encode writes a request.
 func (r Request) Encode() []byte {
@@ -53,6 +55,9 @@ func (r Request) Encode() []byte {
 	fmt.Fprintln(&b, requestMark)
 	if r.Renew != nil {
 		fmt.Fprintf(&b, "renew: %X\n", r.Renew)
+	}
+	for _, n := range r.Holds {
+		fmt.Fprintf(&b, "holds: %X\n", n)
 	}
 	for _, t := range r.Trusts {
 		fmt.Fprintf(&b, "trusts: %s\n", t)
@@ -79,11 +84,20 @@ func ParseRequest(data []byte) (Request, error) {
 	for _, h := range head {
 		switch h.key {
 		case "renew":
-			n, ok := new(big.Int).SetString(h.value, 16)
-			if !ok || n.Sign() < 0 || len(h.value) > 40 {
-				return Request{}, fmt.Errorf("%w: renew: want a serial number in hex", ErrMessage)
+			n, err := readSerial(h)
+			if err != nil {
+				return Request{}, err
 			}
 			r.Renew = n
+		case "holds":
+			n, err := readSerial(h)
+			if err != nil {
+				return Request{}, err
+			}
+			if len(r.Holds) >= maxHolds {
+				return Request{}, fmt.Errorf("%w: holds: want at most %d serial numbers", ErrMessage, maxHolds)
+			}
+			r.Holds = append(r.Holds, n)
 		case "trusts":
 			if b, err := hex.DecodeString(h.value); err != nil || len(b) != 32 || len(r.Trusts) >= maxTrusts {
 				return Request{}, fmt.Errorf("%w: trusts: want at most %d digests in hex", ErrMessage, maxTrusts)
@@ -95,6 +109,14 @@ func ParseRequest(data []byte) (Request, error) {
 		r.CSR = body
 	}
 	return r, nil
+}
+
+func readSerial(h header) (*big.Int, error) {
+	n, ok := new(big.Int).SetString(h.value, 16)
+	if !ok || n.Sign() < 0 || len(h.value) > 40 {
+		return nil, fmt.Errorf("%w: %s: want a serial number in hex", ErrMessage, h.key)
+	}
+	return n, nil
 }
 
 // The statuses of a reply.
@@ -121,7 +143,7 @@ func (r Reply) Encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\nstatus: %s\n", replyMark, r.Status)
 	if r.Reason != "" {
-		fmt.Fprintf(&b, "reason: %s\n", oneLine(r.Reason))
+		fmt.Fprintf(&b, "reason: %s\n", text.OneLine(r.Reason, MaxReason))
 	}
 	var parts []*pem.Block
 	for _, c := range append(append([]*x509.Certificate{r.Leaf}, r.CAs...), r.Cross...) {
@@ -137,20 +159,6 @@ func (r Reply) Encode() []byte {
 		_ = pem.Encode(&b, part)
 	}
 	return b.Bytes()
-}
-
-// oneLine makes a text fit for a header: printable, on one line, bounded.
-func oneLine(s string) string {
-	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) || r == utf8.RuneError {
-			return ' '
-		}
-		return r
-	}, s))
-	if len(s) > maxReason {
-		s = strings.ToValidUTF8(s[:maxReason-3], "") + "..."
-	}
-	return s
 }
 
 // ParseReply reads a reply and checks its form. Whether its certificates are
@@ -172,21 +180,21 @@ func ParseReply(data []byte) (Reply, error) {
 		case "status":
 			r.Status = h.value
 		case "reason":
-			r.Reason = oneLine(h.value)
+			r.Reason = text.OneLine(h.value, MaxReason)
 		}
 	}
 	if !slices.Contains([]string{Signed, Again, Trust, Refused, Failed}, r.Status) {
-		return Reply{}, fmt.Errorf("%w: status %q", ErrMessage, oneLine(r.Status))
+		return Reply{}, fmt.Errorf("%w: status %q", ErrMessage, text.OneLine(r.Status, MaxReason))
 	}
 	n, err := r.parts(body)
 	if err != nil {
 		return Reply{}, err
 	}
 	if parts != strconv.Itoa(n) {
-		return Reply{}, fmt.Errorf("%w: it is cut short: it has %d parts, and says %q", ErrMessage, n, oneLine(parts))
+		return Reply{}, fmt.Errorf("%w: it is incomplete: it has %d parts, and announces %q", ErrMessage, n, text.OneLine(parts, MaxReason))
 	}
 	if (r.Status == Signed || r.Status == Again) != (r.Leaf != nil) {
-		return Reply{}, fmt.Errorf("%w: status %s, and the certificate is missing or too much", ErrMessage, r.Status)
+		return Reply{}, fmt.Errorf("%w: status %s, and the number of host certificates does not match it", ErrMessage, r.Status)
 	}
 	if r.Status != Refused && r.Status != Failed && len(r.CAs) == 0 {
 		return Reply{}, fmt.Errorf("%w: it has no CA certificate", ErrMessage)
@@ -209,14 +217,14 @@ func (r *Reply) parts(body []byte) (n int, err error) {
 				return n, fmt.Errorf("%w: a certificate in it: %w", ErrMessage, err)
 			}
 			switch {
-			case SelfSigned(c):
+			case pki.SelfSigned(c):
 				r.CAs = append(r.CAs, c)
 			case c.IsCA:
 				r.Cross = append(r.Cross, c)
 			case r.Leaf == nil:
 				r.Leaf = c
 			default:
-				return n, fmt.Errorf("%w: it has two certificates for hosts", ErrMessage)
+				return n, fmt.Errorf("%w: it has two host certificates", ErrMessage)
 			}
 		case "X509 CRL":
 			if _, err := x509.ParseRevocationList(b.Bytes); err != nil {
@@ -224,18 +232,13 @@ func (r *Reply) parts(body []byte) (n int, err error) {
 			}
 			r.CRLs = append(r.CRLs, b.Bytes)
 		default:
-			return n, fmt.Errorf("%w: it has a block %q", ErrMessage, oneLine(b.Type))
+			return n, fmt.Errorf("%w: it has a block %q", ErrMessage, text.OneLine(b.Type, MaxReason))
 		}
 	}
 	if len(bytes.TrimSpace(body)) > 0 {
-		return n, fmt.Errorf("%w: it is cut short", ErrMessage)
+		return n, fmt.Errorf("%w: it is incomplete", ErrMessage)
 	}
 	return n, nil
-}
-
-// SelfSigned says that a CA certificate carries a signature of its own key.
-func SelfSigned(c *x509.Certificate) bool {
-	return pki.SelfSigned(c)
 }
 
 type header struct{ key, value string }
@@ -244,14 +247,14 @@ type header struct{ key, value string }
 func split(data []byte, mark string) ([]header, []byte, error) {
 	line, rest, _ := bytes.Cut(data, []byte("\n"))
 	if strings.TrimRight(string(line), "\r") != mark {
-		return nil, nil, fmt.Errorf("%w: it does not begin with %q", ErrMessage, mark)
+		return nil, nil, fmt.Errorf("%w: it does not start with %q", ErrMessage, mark)
 	}
 	var out []header
 	for len(out) < 2*maxTrusts {
 		line, after, found := bytes.Cut(rest, []byte("\n"))
 		text := strings.TrimRight(string(line), "\r")
 		if !found {
-			return nil, nil, fmt.Errorf("%w: it is cut short", ErrMessage)
+			return nil, nil, fmt.Errorf("%w: it is incomplete", ErrMessage)
 		}
 		rest = after
 		if text == "" {
@@ -266,8 +269,8 @@ func split(data []byte, mark string) ([]header, []byte, error) {
 	return nil, nil, fmt.Errorf("%w: too many headers", ErrMessage)
 }
 
-// Accept says which CA certificates of a reply a member takes over: those it
-// trusts already, and those that one it trusts has signed under the same
+// Accept says which CA certificates of a reply a member accepts: those it
+// trusts already, also with another time over the same key, and those that one it trusts has signed under the same
 // subject and key (Cross), also over several generations, whether or not those
 // between are still offered. Without anything trusted all are accepted: the
 // first contact, over a connection whose host key is known. refused are the
@@ -287,9 +290,11 @@ func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Cer
 		}
 	}
 	in := func(c *x509.Certificate) bool {
-		return slices.ContainsFunc(trusted, c.Equal) || slices.ContainsFunc(vouching[len(trusted):], func(x *x509.Certificate) bool {
+		like := func(x *x509.Certificate) bool {
 			return bytes.Equal(x.RawSubject, c.RawSubject) && bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo)
-		})
+		}
+		return slices.ContainsFunc(trusted, c.Equal) || slices.ContainsFunc(vouching[len(trusted):], like) ||
+			pki.SelfSigned(c) && slices.ContainsFunc(trusted, like) // the same key with another time
 	}
 	for _, c := range r.CAs {
 		if in(c) {

@@ -88,11 +88,13 @@ func requests(t testing.TB) []Request {
 	}
 	digest := strings.Repeat("ab", 32)
 	return []Request{{}, {CSR: csr}, {Renew: big.NewInt(0x2a), CSR: csr}, {Trusts: []string{digest}},
+		{Renew: big.NewInt(1), Holds: []*big.Int{big.NewInt(2), big.NewInt(3)}, CSR: csr},
 		{Renew: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 160), big.NewInt(1)), Trusts: slices.Repeat([]string{digest}, maxTrusts), CSR: csr}}
 }
 
 func sameRequest(a, b Request) bool {
-	return (a.Renew == nil) == (b.Renew == nil) && (a.Renew == nil || a.Renew.Cmp(b.Renew) == 0) && slices.Equal(a.Trusts, b.Trusts) && bytes.Equal(a.CSR, b.CSR)
+	return (a.Renew == nil) == (b.Renew == nil) && (a.Renew == nil || a.Renew.Cmp(b.Renew) == 0) && slices.Equal(a.Trusts, b.Trusts) &&
+		slices.EqualFunc(a.Holds, b.Holds, func(x, y *big.Int) bool { return x.Cmp(y) == 0 }) && bytes.Equal(a.CSR, b.CSR)
 }
 
 func sameReply(a, b Reply) bool {
@@ -124,9 +126,9 @@ func TestMessagesThereAndBack(t *testing.T) {
 // stays what it is once it was sent.
 func TestReason(t *testing.T) {
 	for _, reason := range []string{"two\nlines\r\nstatus: signed", "\x1b[31mred\x07", "\u009b31m", "a\u202eb", "bad \xff utf-8", "  blanks  ", "\x01", strings.Repeat("x", 5000),
-		strings.Repeat("長", 2000), "x" + strings.Repeat("長", 2000), "xx" + strings.Repeat("長", 2000), strings.Repeat("x", maxReason), strings.Repeat("x", maxReason-1) + " y"} {
+		strings.Repeat("長", 2000), "x" + strings.Repeat("長", 2000), "xx" + strings.Repeat("長", 2000), strings.Repeat("x", MaxReason), strings.Repeat("x", MaxReason-1) + " y"} {
 		r, err := ParseReply(Reply{Status: Refused, Reason: reason}.Encode())
-		if err != nil || r.Status != Refused || len(r.Reason) > maxReason || !utf8.ValidString(r.Reason) || strings.ContainsAny(r.Reason, "\n\r\x1b\x07\u009b\u202e") {
+		if err != nil || r.Status != Refused || len(r.Reason) > MaxReason || !utf8.ValidString(r.Reason) || strings.ContainsAny(r.Reason, "\n\r\x1b\x07\u009b\u202e") {
 			t.Errorf("%.20q became %q: %v", reason, r.Reason, err)
 		}
 		if again, err := ParseReply(r.Encode()); err != nil || again.Reason != r.Reason {
@@ -213,7 +215,7 @@ func FuzzParseReply(f *testing.F) {
 			}
 			return
 		}
-		if len(data) > MaxReply || len(r.Reason) > maxReason || strings.ContainsAny(r.Reason, "\n\r\x1b") {
+		if len(data) > MaxReply || len(r.Reason) > MaxReason || strings.ContainsAny(r.Reason, "\n\r\x1b") {
 			t.Fatalf("out of bounds: %d bytes, reason %q", len(data), r.Reason)
 		}
 		text := r.Encode()
@@ -232,6 +234,7 @@ func TestAccept(t *testing.T) {
 	stranger, namesake := newParty(t, "Another CA"), newParty(t, cn)
 	signs := func(by, of *party, name string) *x509.Certificate { return certificate(t, name, true, of.key, by) }
 	x2, x3, x4 := signs(one, two, cn), signs(two, three, cn), signs(three, four, cn)
+	again, posed := certificate(t, cn, true, one.key, nil), signs(stranger, one, cn)
 	all := func(ps ...*party) (out []*x509.Certificate) {
 		for _, p := range ps {
 			out = append(out, p.cert)
@@ -265,11 +268,14 @@ func TestAccept(t *testing.T) {
 		{"signed, and no CA", all(one), all(one, two, three), certs(certificate(t, cn, false, two.key, one), x3), all(one), all(two, three)},
 		{"an older one dropped", all(one, two), all(two), certs(x2), all(two), nil},
 		{"all dropped but what it signed", all(one), all(two), certs(x2), all(two), nil},
+		{"its key again, with another time", all(one), certs(again), nil, certs(again), nil},
+		{"its key and name, signed by a stranger", all(one), certs(posed), nil, nil, certs(posed)},
 		{"nothing offered", all(one), nil, certs(x2), nil, nil},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			text := func(cs []*x509.Certificate) (out []string) {
-				names := map[string]string{"1": string(one.cert.Raw), "2": string(two.cert.Raw), "3": string(three.cert.Raw), "4": string(four.cert.Raw), "stranger": string(stranger.cert.Raw), "namesake": string(namesake.cert.Raw)}
+				names := map[string]string{"1": string(one.cert.Raw), "2": string(two.cert.Raw), "3": string(three.cert.Raw), "4": string(four.cert.Raw), "stranger": string(stranger.cert.Raw), "namesake": string(namesake.cert.Raw),
+					"again": string(again.Raw), "posed": string(posed.Raw)}
 				for _, c := range cs {
 					for n, raw := range names {
 						if raw == string(c.Raw) {

@@ -11,15 +11,14 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/issuer"
+	"mailcertd/internal/inbox"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
 
 // apply executes a plan in its order, essential actions first. What fails is noted with a backoff of its own and told
-// once; what needs it is passed over, and all else goes on. It returns what was done, and the errors of essential
-// actions.
+// once; what needs it is skipped, and all else goes on. It returns what was done, and the errors of essential actions.
 func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
 	st := p.State
 	var essential []error
@@ -32,14 +31,17 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 		if slices.ContainsFunc(failed, act.Needs) {
 			continue
 		}
-		err := k.act(ctx, obs, &st, act)
+		err := k.act(ctx, obs, &st, act, p)
+		if errors.Is(err, errUseless) { // it is noted and told, and the next round makes do without
+			continue
+		}
 		if err == nil {
 			if act.Kind != plan.Obtain { // whether what was signed serves, the next round says
 				delete(st.Failures, act.FailureKey())
 			}
 			done = append(done, act)
 			if act.Kind != plan.Install { // a transaction tells its own
-				k.log(Info, act.Text, "reason", string(act.Reason))
+				k.log(Info, act.Text.Did(), "reason", string(act.Reason))
 			}
 			if act.Kind == plan.Recover {
 				break // everything else was decided on half a set
@@ -50,32 +52,53 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 			k.remember(obs.State, st)
 			return done, ctx.Err()
 		}
+		if errors.Is(err, errChanged) && k.changed < maxChanged { // it did not fail: what was decided on is there no more
+			k.changed++
+			k.log(Info, "checking again before anything is changed", "reason", string(act.Reason), "why", err.Error())
+			break
+		}
 		level := Warn
 		if act.Class() == plan.Essential {
 			level = Fail
-			essential = append(essential, fmt.Errorf("could not %s: %w", act.Text, err))
+			essential = append(essential, fmt.Errorf("%s: %w", act.Text.CouldNot(), err))
 		}
 		if act.Kind != plan.Obtain { // which notes its own
 			fail(&st, act.FailureKey(), err, k.o.Now())
 		}
 		k.failedNow[act.FailureKey()] = true
-		k.log(level, "could not "+act.Text, "reason", string(act.Reason), "error", err.Error(),
+		k.log(level, act.Text.CouldNot(), "reason", string(act.Reason), "error", err.Error(),
 			"next", st.Failures[act.FailureKey()].Next.Format(time.RFC3339))
 		failed = append(failed, act.Kind)
 		if errors.Is(err, durable.ErrCommitted) { // the next round finishes it, and nothing is decided before that
 			break
 		}
 	}
-	k.remember(obs.State, st)
+	k.holdBack(obs.State, st)
 	return done, errors.Join(essential...)
 }
 
-func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
+// maxChanged bounds how often in one run a transaction begins again because somebody has written one of its files.
+const maxChanged = 3
+
+// recover finishes an interrupted change, or clears away what it left, and tells what cannot be finished.
+func (k *Keeper) recover(set *durable.Set) error {
+	r, err := set.Recover(certdir.KeyFiles()...)
+	if r.Dropped {
+		k.log(Warn, "the journal of an interrupted change was damaged, so it was removed; mailcertd completes the set from the present files",
+			"reason", string(plan.Unfinished), "path", k.cfg.Certs.Dir)
+	}
+	if r.Abandoned {
+		k.log(Warn, "somebody changed the files of an interrupted change, so the rest of it is dropped; mailcertd completes the set from the present files",
+			"reason", string(plan.Unfinished), "path", k.cfg.Certs.Dir)
+	}
+	return err
+}
+
+func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
 	disk, set := k.o.Disk, durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
 	switch act.Kind {
 	case plan.Recover:
-		_, err := set.Recover(certdir.KeyName)
-		return err
+		return k.recover(set)
 	case plan.MakeDir:
 		return disk.MkdirAll(act.Path, act.Mode)
 	case plan.Chmod:
@@ -83,33 +106,41 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 	case plan.Chown:
 		return disk.ChownRoot(act.Path)
 	case plan.ReconcileCA:
-		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir, leafOf(obs))
+		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir, leaves(obs)...)
 		return err
 	case plan.InitCA:
-		defer k.working(act.Text, 0)()
-		c, err := ca.Init(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		defer k.working(act.Text.Doing(), 0)()
+		o := k.caOptions(obs)
+		o.Unfinished = obs.CA.Status == ca.Unfinished // one that was seen and has gone is not made again
+		c, err := ca.Init(ctx, disk, o, k.o.Rand, p.At)
 		if err == nil {
-			st.CA = plan.PublicID(c.PublicKey)
+			st.CA = pki.KeyFingerprint(c.PublicKey)
 		}
 		return err
+	case plan.RedateCA:
+		return ca.Redate(ctx, disk, k.caOptions(obs), k.o.Rand, p.At)
 	case plan.NextCA:
-		defer k.working(act.Text, 0)()
-		_, err := ca.StartNext(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		defer k.working(act.Text.Doing(), 0)()
+		_, err := ca.StartNext(ctx, disk, k.caOptions(obs), k.o.Rand, p.At)
 		return err
 	case plan.PromoteCA:
 		c, err := ca.Promote(ctx, disk, k.caOptions(obs))
 		if err == nil {
-			st.CA = plan.PublicID(c.PublicKey)
+			st.CA = pki.KeyFingerprint(c.PublicKey)
 		}
 		return err
 	case plan.PruneCA:
-		return ca.Prune(ctx, disk, k.cfg.CA.Dir, k.o.Now())
+		return ca.Prune(ctx, disk, k.cfg.CA.Dir, p.At)
 	case plan.WriteCRL:
-		return ca.WriteCRL(ctx, disk, k.caOptions(obs), k.o.Rand, k.o.Now())
+		o, at := k.caOptions(obs), p.At
+		if s := act.Signing; s != nil {
+			o.Backdate, at = s.Backdate, s.At
+		}
+		return ca.WriteCRL(ctx, disk, o, k.o.Rand, at)
 	case plan.MakeInbox:
-		return issuer.MakeBox(disk, k.cfg.CA.Inbox, obs.Account.GID)
+		return inbox.Make(disk, k.cfg.CA.Inbox, obs.Account.GID)
 	case plan.Answer:
-		return k.answerMembers(ctx, obs, act.Hold)
+		return k.answerMembers(ctx, obs, act.Hold, p.At)
 	case plan.AcceptCA:
 		return k.accept(act.Certs)
 	case plan.Unstage:
@@ -123,29 +154,34 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		if err != nil {
 			return err
 		}
-		return set.Stage(certdir.KeyName, data, 0o600)
+		return set.Stage(act.Pair.KeyFile, data, 0o600)
 	case plan.Obtain:
-		return k.obtain(ctx, obs, st, act)
+		return k.obtain(ctx, obs, st, act, p)
 	case plan.Install:
-		return k.install(ctx, obs, st, act)
+		return k.install(ctx, obs, st, act, p)
 	case plan.PruneArchive:
 		return durable.OpenArchive(disk, k.archiveDir()).Remove(act.ID)
 	case plan.DeleteOldKey:
 		if err := durable.OpenArchive(disk, k.archiveDir()).DropItem(act.ID, act.Path); err != nil {
 			return err
 		}
-		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool { return o.Generation == act.ID && o.Name == act.Path })
+		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool { return o.Backup == act.ID && o.Name == act.Path })
 		return nil
+	case plan.Clear:
+		return k.clear(ctx, act)
 	}
 	return fmt.Errorf("no such action: %s", act.Kind)
 }
 
-// obtain asks the issuer. The local CA's answer lies in newcerts when this
-// returns: the next look finds it there, as it would after a crash.
-func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
-	pub := obs.Certs.Key.Key.Public
+// errUseless says that a certificate is not asked for again, because one that was issued in this run could not be used.
+var errUseless = errors.New("the certificate that was just issued cannot be used")
+
+// obtain asks the issuer. The local CA's answer is in newcerts when this returns: the next look finds it there, as it
+// would after a crash.
+func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
+	pub, failure := obs.Certs.Pair(act.Pair).Key.Key.Public, act.FailureKey()
 	if act.Request.Staged {
-		n := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName)
+		n := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(act.Pair.KeyFile)
 		if n.Err != nil {
 			return fmt.Errorf("the staged key: %w", n.Err)
 		}
@@ -155,24 +191,27 @@ func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State,
 		}
 		pub = staged.Public
 	}
-	if k.obtained { // it would go on for ever, or at every look
-		err := fmt.Errorf("the certificate that was just issued does not serve: %s", act.Text)
-		fail(st, plan.ObtainFailure, err, k.o.Now())
-		k.failedNow[plan.ObtainFailure] = true
-		k.log(Fail, "signed for nothing", "reason", string(plan.NoIssuer), "error", err.Error())
-		return nil // the next round makes do without
+	if k.obtained[act.Pair.Name] { // it would go on for ever, or at every look
+		err := fmt.Errorf("the certificate that was just issued cannot be used: mailcertd %s again", act.Text.Would())
+		if obs.CA.IssuedErr != nil {
+			err = fmt.Errorf("the certificate that was just issued cannot be read: %w", obs.CA.IssuedErr)
+		}
+		fail(st, failure, err, k.o.Now())
+		k.failedNow[failure] = true
+		k.log(Fail, "a signed certificate could not be used", "reason", string(plan.NoIssuer), "error", err.Error())
+		return errUseless
 	}
 	c, err := ca.Issue(ctx, k.o.Disk, k.caOptions(obs), ca.Request{
 		Public: pub, Name: act.Request.Name, AltNames: act.Request.AltNames,
-		Days: act.Request.Days, Backdate: time.Hour,
-	}, k.o.Rand, k.o.Now())
+		Days: act.Request.Days, Backdate: p.Backdate,
+	}, k.o.Rand, p.At)
 	if err != nil {
-		fail(st, plan.ObtainFailure, err, k.o.Now())
+		fail(st, failure, err, k.o.Now())
 		return err
 	}
-	k.obtained = true // whether it serves, the next round says
+	k.obtained[act.Pair.Name] = true // whether it serves, the next round says
 	if st.CA == "" {
-		st.CA = plan.PublicID(k.issuerKey(obs))
+		st.CA = pki.KeyFingerprint(k.issuerKey(obs))
 	}
 	k.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends", c.NotAfter.UTC().Format(time.RFC3339))
 	return nil
@@ -193,6 +232,17 @@ func leafOf(obs plan.Observed) *x509.Certificate {
 	return nil
 }
 
+// leaves are the installed certificates of all pairs.
+func leaves(obs plan.Observed) []*x509.Certificate {
+	var out []*x509.Certificate
+	for _, p := range certdir.Pairs() {
+		if f := obs.Certs.Pair(p).Cert.File; f.Err == nil && len(f.Certs) > 0 {
+			out = append(out, f.Certs[0])
+		}
+	}
+	return out
+}
+
 func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
 
 // fail counts one failure and sets the earliest next attempt.
@@ -211,8 +261,8 @@ func fail(st *state.State, what string, err error, now time.Time) {
 	st.Failures[what] = f
 }
 
-// Authority is what the CA of this host needs to know, its passphrase included.
-func (k *Keeper) Authority(obs plan.Observed) ca.Options { return k.caOptions(obs) }
+// CAOptions are what the CA of this host needs to know, its passphrase included.
+func (k *Keeper) CAOptions(obs plan.Observed) ca.Options { return k.caOptions(obs) }
 
 func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
 	name, _ := plan.HostName(k.cfg, obs.Host)
@@ -224,27 +274,4 @@ func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
 		PermittedDomains: k.cfg.CA.PermittedDomains, CRLDays: k.cfg.CRL.Days,
 		Passphrase: k.secret(obs), Memory: &k.database,
 	}
-}
-
-// remember writes the state when it differs. Where it cannot be written it is
-// kept in memory, and the disk is tried again at the next change.
-func (k *Keeper) remember(before, after state.State) {
-	if after.Equal(before) && k.memory == nil {
-		return
-	}
-	if k.unread { // what it says is not known: it is not written over
-		k.apart = k.apart || k.memory == nil
-		m := after.Clone()
-		k.memory = &m
-		return
-	}
-	if err := state.Save(k.o.Disk, k.cfg.State.Dir, after); err != nil {
-		if k.memory == nil {
-			k.log(Warn, "the state cannot be written: what it remembers is lost with this process", "reason", string(plan.StateUnwritable), "error", err.Error())
-		}
-		m := after.Clone()
-		k.memory = &m
-		return
-	}
-	k.memory = nil
 }

@@ -3,34 +3,19 @@ package keeper
 import (
 	"context"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
+	"io/fs"
 	"time"
 
-	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/ssh"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
-
-// The files of candidates/ in the state directory: what the CA on the other
-// host answered last, and which of its certificates are accepted. Nothing in
-// them is secret.
-const (
-	candidatesDir = "candidates"
-	replyName     = "reply.pem"
-	acceptedName  = "ca.pem"
-)
-
-func (k *Keeper) candidate(name string) string {
-	return filepath.Join(k.cfg.State.Dir, candidatesDir, name)
-}
 
 // answer is what came of a question.
 type answer struct {
@@ -42,136 +27,56 @@ type answer struct {
 // Wake says that something arrived: look again.
 func (k *Keeper) Wake() <-chan struct{} { return k.wake }
 
-// observeAnswer reads what the CA on the other host answered.
-func (k *Keeper) observeAnswer(obs *plan.Observed) {
-	read := func(name string, kept []byte) []byte {
-		n := durable.Read(k.candidate(name), issuer.MaxReply)
-		if n.Err != nil && kept == nil {
-			obs.ReplyErr = n.Err
-		}
-		if kept != nil {
-			return kept
-		}
-		return n.Data
-	}
-	if data := read(acceptedName, k.accepted); len(data) > 0 {
-		f := pki.ReadCertFile(data)
-		if obs.Accepted = f.Certs; f.Err != nil {
-			obs.ReplyErr = fmt.Errorf("%s: %w", k.candidate(acceptedName), f.Err)
-		}
-	}
-	if data := read(replyName, k.reply); len(data) > 0 {
-		r, err := issuer.ParseReply(data)
-		if err != nil {
-			obs.ReplyErr = fmt.Errorf("%s: %w", k.candidate(replyName), err)
-			return
-		}
-		obs.Reply = r
-	}
-}
-
-// keep writes a file of candidates/; where that fails it is kept in memory.
-func (k *Keeper) keep(name string, data []byte, memory *[]byte) {
-	err := k.o.Disk.MkdirAll(k.cfg.State.Dir, 0o700)
-	if err == nil {
-		err = k.o.Disk.Mkdir(filepath.Dir(k.candidate(name)), 0o700)
-	}
-	if err == nil {
-		err = k.o.Disk.Replace(k.candidate(name), data, 0o600)
-	}
-	if *memory = nil; err != nil {
-		k.log(Warn, "an answer of the CA cannot be written: it is lost with this process", "reason", string(plan.StateUnwritable), "error", err.Error())
-		*memory = data
-	}
-}
-
-// accept takes over CA certificates of the other host.
-func (k *Keeper) accept(certs []*x509.Certificate) error {
-	var data []byte
-	for _, c := range certs {
-		data = append(data, pki.EncodeCertificate(c.Raw)...)
-	}
-	k.keep(acceptedName, data, &k.accepted)
-	return nil
-}
-
 // question is all that asking needs: it shares nothing with the Keeper, and may
 // be put while that goes on.
 type question struct {
 	ask     plan.Ask
-	message []byte
-	key     crypto.PublicKey // that the certificate is to be for; nil: none is wanted
-	how     func(ctx context.Context, request []byte) ([]byte, error)
+	request issuer.Request
+	to      issuer.Issuer
+}
+
+// issuer is whom the configuration names.
+func (k *Keeper) issuer() issuer.Issuer {
+	if k.o.Issuer != nil {
+		return k.o.Issuer
+	}
+	s := plan.CAHost(k.cfg).SSH
+	return ssh.Host{Target: s.Target, Identity: s.Identity, KnownHosts: s.KnownHosts}
 }
 
 // question prepares what is asked: a request is signed with the key that it is for.
 func (k *Keeper) question(ask plan.Ask) (question, error) {
-	q := question{ask: ask, how: k.o.Ask}
-	if q.how == nil {
-		s := k.cfg.Issuer.SSH
-		q.how = issuer.SSH{Target: s.Target, Identity: s.Identity, KnownHosts: s.KnownHosts}.Ask
-	}
-	m := issuer.Request{Renew: ask.Renew, Trusts: ask.Trusts}
+	q := question{ask: ask, to: k.issuer(), request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds, Trusts: ask.Trusts}}
 	if r := ask.Request; r != nil {
-		key, err := k.hostKey(r.Staged)
+		key, err := k.pairKey(r.Pair, r.Staged)
 		if err != nil {
 			return q, err
 		}
-		if m.CSR, err = pki.CreateRequest(key, r.Name, r.AltNames, k.o.Rand); err != nil {
+		if q.request.CSR, err = pki.CreateRequest(key, r.Name, r.AltNames, k.o.Rand); err != nil {
 			return q, err
 		}
-		q.key = key.Public()
 	}
-	q.message = m.Encode()
 	return q, nil
 }
 
 // put asks and waits for the answer, without any lock.
 func (q question) put(ctx context.Context) answer {
-	a := answer{ask: q.ask}
-	data, err := q.how(ctx, q.message)
-	if err == nil {
-		a.reply, err = issuer.ParseReply(data)
-	}
-	if err == nil {
-		err = q.fits(a.reply)
-	}
-	a.err = err
-	return a
-}
-
-// fits says that a reply answers the question: a certificate is for the key that
-// asked, and of a CA that came with it.
-func (q question) fits(r issuer.Reply) error {
-	switch {
-	case r.Status == issuer.Refused:
-		return fmt.Errorf("%w: %s", ca.ErrRefused, ca.Refusal(r.Reason)) // an older CA host says so itself
-	case r.Status == issuer.Failed:
-		return fmt.Errorf("failed: %s", r.Reason)
-	case (q.key != nil) != (r.Leaf != nil):
-		return fmt.Errorf("%w: it answers another question (%s)", issuer.ErrMessage, r.Status)
-	case r.Leaf == nil:
-		return nil
-	case !pki.SamePublicKey(q.key, r.Leaf.PublicKey):
-		return fmt.Errorf("%w: its certificate is for another key", issuer.ErrMessage)
-	case !slices.ContainsFunc(r.CAs, func(c *x509.Certificate) bool { return pki.IssuedBy(r.Leaf, c) }):
-		return fmt.Errorf("%w: its certificate is not of the CA that came with it", issuer.ErrMessage)
-	}
-	return nil
+	reply, err := q.to.Ask(ctx, q.request)
+	return answer{ask: q.ask, reply: reply, err: err}
 }
 
 // askLater puts the question while the loop goes on.
 func (k *Keeper) askLater(ctx context.Context, ask plan.Ask) {
 	q, err := k.question(ask)
 	if err != nil {
-		k.take(ctx, answer{ask: ask, err: err})
+		_ = k.take(ctx, answer{ask: ask, err: err}) // which notes it
 		return
 	}
 	k.noteRequest(ctx, ask)
 	k.asking = true
-	k.log(Info, ask.Text, "reason", string(ask.Reason))
+	k.log(Info, ask.Text.Doing(), "reason", string(ask.Reason))
 	go func() {
-		done := k.working(ask.Text, issuer.DefaultPatience)
+		done := k.working(ask.Text.Doing(), ssh.DefaultPatience)
 		a := q.put(ctx)
 		done()
 		k.answers <- a
@@ -188,20 +93,9 @@ func (k *Keeper) arrivals(ctx context.Context) {
 	case a := <-k.answers:
 		k.asking = false
 		if ctx.Err() == nil {
-			k.take(ctx, a)
+			_ = k.take(ctx, a)
 		}
 	default:
-	}
-}
-
-// Close waits for a question that is out, once its context is done: ssh must not
-// stay behind.
-func (k *Keeper) Close(patience time.Duration) {
-	if k.asking {
-		select {
-		case <-k.answers:
-		case <-time.After(patience):
-		}
 	}
 }
 
@@ -210,60 +104,78 @@ func (k *Keeper) noteRequest(ctx context.Context, ask plan.Ask) {
 	if ask.Request == nil || !ask.Request.Staged {
 		return
 	}
-	key, err := k.hostKey(true)
+	key, err := k.pairKey(ask.Request.Pair, true)
 	if err != nil {
 		return
 	}
-	k.change(ctx, func(s *state.State) { plan.RequestOut(s, key.Public(), k.o.Now(), 0) })
+	k.change(ctx, func(s *state.State) { plan.RequestOut(s, ask.Request.Pair, key.Public(), k.o.Now(), 0) })
 }
 
-// change changes the state under the lock.
-func (k *Keeper) change(ctx context.Context, f func(*state.State)) {
+// change changes the state under the lock. Its error is reported by the next look,
+// too.
+func (k *Keeper) change(ctx context.Context, f func(*state.State)) error {
 	lock, err := k.lock(ctx)
 	if err != nil {
 		k.log(Warn, "the state cannot be written", "error", err.Error())
-		return
+		return err
 	}
 	defer lock.Unlock()
 	before, _ := k.loadState()
 	after := before.Clone()
 	f(&after)
-	k.remember(before, after)
+	return k.remember(before, after)
 }
 
-// take notes an answer or a failure. What to do with it is decided by the next
-// look.
-func (k *Keeper) take(ctx context.Context, a answer) {
-	now := k.o.Now()
+// take notes an answer or a failure, and gives the failure. What to do with it is
+// decided by the next look.
+func (k *Keeper) take(ctx context.Context, a answer) error {
+	now, pair := k.o.Now(), certdir.Host
+	if r := a.ask.Request; r != nil {
+		pair = r.Pair
+	}
+	failure := plan.ObtainFailureOf(pair)
 	if a.err == nil {
+		if pair != certdir.Host { // its certificate has a file of its own; what came with it is news for all pairs
+			memory := k.replies[pair.Name]
+			k.keep(replyOf(pair), a.reply.Encode(), &memory)
+			k.replies[pair.Name] = memory
+			a.reply.Leaf, a.reply.Status = nil, issuer.Trust
+		}
 		if a.reply.Leaf == nil { // a certificate that has not been installed yet is not forgotten
 			var obs plan.Observed
 			k.observeAnswer(&obs)
+			var pe *fs.PathError
+			if errors.As(obs.ReplyErr, &pe) {
+				a.err = fmt.Errorf("its answer is ignored, because the previous one cannot be read: %w", obs.ReplyErr)
+			}
 			if l := obs.Reply.Leaf; l != nil && now.Before(l.NotAfter) {
 				a.reply.Leaf, a.reply.Status = l, issuer.Again
 			}
 		}
-		k.keep(replyName, a.reply.Encode(), &k.reply)
+		if a.err == nil {
+			k.keep(replyName, a.reply.Encode(), &k.reply)
+		}
 	}
 	k.change(ctx, func(s *state.State) {
 		if a.err != nil {
-			fail(s, plan.ObtainFailure, a.err, now)
-			k.log(Fail, "the CA did not answer as it should", "reason", string(plan.IssuerAway), "error", a.err.Error(), "next", s.Failures[plan.ObtainFailure].Next.Format(time.RFC3339))
+			fail(s, failure, a.err, now)
+			k.log(Fail, "the CA gave no usable answer", "reason", string(plan.IssuerAway), "error", a.err.Error(), "next", s.Failures[failure].Next.Format(time.RFC3339))
 			return
 		}
-		delete(s.Failures, plan.ObtainFailure)
+		delete(s.Failures, failure)
 		s.Member.Asked, s.Member.Told = now.UTC().Truncate(time.Second), plan.TrustID(a.ask.Trusts)
 	})
+	return a.err
 }
 
-// errNoKey says that a file was read and holds no key that can be used.
-var errNoKey = errors.New("holds no key that can be used")
+// errNoKey says that a file was read and contains no usable key.
+var errNoKey = errors.New("contains no usable key")
 
-// hostKey is the installed private key, or the staged one.
-func (k *Keeper) hostKey(staged bool) (crypto.Signer, error) {
-	n := durable.Read(k.Path(certdir.KeyName), 1<<20)
+// pairKey is the installed private key of a pair, or the staged one.
+func (k *Keeper) pairKey(p certdir.Pair, staged bool) (crypto.Signer, error) {
+	n := durable.Read(k.Path(p.KeyFile), certdir.MaxFile)
 	if staged {
-		n = durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName)
+		n = durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(p.KeyFile)
 	}
 	switch {
 	case n.Err != nil:
@@ -282,21 +194,36 @@ func (k *Keeper) hostKey(staged bool) (crypto.Signer, error) {
 // is asked now, and the answer installed.
 func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	r, err := k.Settle(ctx, wish)
-	if q := r.Plan.Ask; err == nil && q != nil && q.Request != nil {
-		done := k.working(q.Text, issuer.DefaultPatience)
+	asked := map[certdir.Pair]bool{}
+	for {
+		q := r.Plan.Ask
+		if err == nil && q == nil && len(asked) > 0 { // after a pickup r is planned without the wish
+			q = k.Check(ctx, wish).Plan.Ask
+		}
+		if err != nil || q == nil || q.Request == nil {
+			return r, err
+		}
+		if asked[q.Request.Pair] { // one answer for each pair is enough
+			err = fmt.Errorf("the CA at %s sent a certificate that this host cannot use", plan.CAHost(k.cfg).SSH.Target)
+			if r.Plan.Rejected != "" {
+				err = fmt.Errorf("%w: %s", err, r.Plan.Rejected)
+			}
+			return r, err
+		}
+		asked[q.Request.Pair] = true
+		done := k.working(q.Text.Doing(), ssh.DefaultPatience)
 		err = k.AskNow(ctx, *q)
 		done()
 		if err != nil {
 			return r, err
 		}
-		before := r
+		before, begun := r, k.o.Now()
 		r, err = k.Settle(ctx, wish)
-		r.Done, r.Changed = append(before.Done, r.Done...), before.Changed || r.Changed
-		if q := r.Plan.Ask; err == nil && q != nil && q.Request != nil {
-			err = fmt.Errorf("the CA at %s answered with a certificate that cannot be used for this host", k.cfg.Issuer.SSH.Target)
+		if r.Plan.Facts.Set != before.Plan.Facts.Set {
+			k.pickup.SeenByDaemon(&r.View, begun)
 		}
+		r.Done, r.Changed = append(before.Done, r.Done...), before.Changed || r.Changed
 	}
-	return r, err
 }
 
 // AskNow puts a question and notes the answer.
@@ -310,9 +237,8 @@ func (k *Keeper) AskNow(ctx context.Context, ask plan.Ask) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	k.take(ctx, a)
-	if a.err != nil {
-		return fmt.Errorf("the CA at %s: %w", k.cfg.Issuer.SSH.Target, a.err)
+	if err := k.take(ctx, a); err != nil {
+		return fmt.Errorf("the CA at %s: %w", plan.CAHost(k.cfg).SSH.Target, err)
 	}
 	return nil
 }

@@ -39,12 +39,12 @@ func TrustPaths(cfg config.Config) []string {
 }
 
 // sources reads what `trust:` names.
-func (k *Keeper) sources() []plan.TrustSource {
+func (k *Keeper) sources(files *certdir.Reader) []plan.TrustSource {
 	var out []plan.TrustSource
 	for _, name := range k.cfg.Trust {
 		s := plan.TrustSource{Name: name}
 		for _, path := range trustPlaces(k.cfg, name) {
-			s.Bundle = k.known.Bundle(path)
+			s.Bundle = files.Bundle(path)
 			if !errors.Is(s.Err, fs.ErrNotExist) {
 				break
 			}

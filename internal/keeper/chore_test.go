@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"mailcertd/internal/ca"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
@@ -23,7 +23,7 @@ func TestClasses(t *testing.T) {
 		plan.InitCA: plan.Essential, plan.AcceptCA: plan.Essential, plan.StageKey: plan.Essential, plan.Obtain: plan.Essential,
 		plan.Install: plan.Essential, plan.ReconcileCA: plan.Chore, plan.NextCA: plan.Chore, plan.PromoteCA: plan.Chore,
 		plan.PruneCA: plan.Chore, plan.WriteCRL: plan.Chore, plan.MakeInbox: plan.Chore, plan.Answer: plan.Chore,
-		plan.Unstage: plan.Chore, plan.PruneArchive: plan.Chore, plan.DeleteOldKey: plan.Chore,
+		plan.Unstage: plan.Chore, plan.PruneArchive: plan.Chore, plan.DeleteOldKey: plan.Chore, plan.Clear: plan.Chore,
 	} {
 		if got := (plan.Action{Kind: kind}).Class(); got != want {
 			t.Errorf("%s is %s", kind, got)
@@ -31,7 +31,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// A chore that fails stands in nobody's way: host.cert comes back, the failure is told once, and the next attempt waits.
+// A chore that fails is in nobody's way: host.cert comes back, the failure is told once, and the next attempt waits.
 func TestChoreStandsAside(t *testing.T) {
 	fails := func(part string) func(durable.Point) error {
 		return func(p durable.Point) error {
@@ -61,11 +61,11 @@ func TestChoreStandsAside(t *testing.T) {
 		{"a file of somebody's in gen-1", "", func(t *testing.T, s *site) {
 			rollover(t, s)
 			s.write(filepath.Join(s.cfg.CA.Dir, "gen-1", "README"), []byte("mine"))
-			s.now = s.now.AddDate(2, 0, 0)
+			s.later(2 * 365 * 24 * time.Hour)
 		}, true},
 		{"gen-1 cannot be removed", "", func(t *testing.T, s *site) {
 			rollover(t, s)
-			s.now = s.now.AddDate(2, 0, 0)
+			s.later(2 * 365 * 24 * time.Hour)
 			s.o.Disk.Before = fails("CA/gen-1")
 		}, false},
 		{"gen-1 has lost its key, and the CRL is due", "crl: {install: true}", func(t *testing.T, s *site) {
@@ -73,16 +73,16 @@ func TestChoreStandsAside(t *testing.T) {
 			if err := os.Remove(filepath.Join(s.cfg.CA.Dir, "gen-1", "cakey.pem")); err != nil {
 				t.Fatal(err)
 			}
-			s.now = s.now.AddDate(0, 0, 25)
+			s.later(25 * 24 * time.Hour)
 		}, true},
 		{"the trust folder cannot be written", "trust: [/b.crt]", func(t *testing.T, s *site) {
-			s.write(s.root+"/b.crt", bundle(authority(t, "B", false)))
+			s.write(s.root+"/b.crt", bundle(caCert(t, "B", false)))
 			s.o.Disk.Before = fails("/trust")
 		}, false},
 		{"old backups cannot be removed", "state: {keep: 1}", func(t *testing.T, s *site) {
 			for range 4 {
 				s.now = s.now.Add(time.Hour)
-				leaf := plan.LeafID(s.leaf())
+				leaf := pki.Fingerprint(s.leaf())
 				s.o.Disk.Before = fails("/remove-nothing")
 				s.settle(plan.Wish{Renew: true, From: leaf})
 			}
@@ -147,7 +147,7 @@ func rollover(t *testing.T, s *site) {
 	t.Helper()
 	for range 2 {
 		current := s.Check(context.Background(), plan.Wish{}).Observed.CA.Current.Cert
-		s.settle(plan.Wish{Rollover: true, RolloverFrom: ca.Fingerprint(current), Promote: true})
+		s.settle(plan.Wish{Rollover: true, RolloverFrom: pki.Fingerprint(current), Promote: true})
 		if _, err := os.Stat(filepath.Join(s.cfg.CA.Dir, "gen-1")); err == nil {
 			return
 		}
@@ -210,5 +210,36 @@ func TestCAWithoutCRLSign(t *testing.T) {
 	}
 	if len(s.log) > 10 || strings.Contains(strings.Join(s.log, "\n"), "could not") {
 		t.Error(strings.Join(s.log, "\n"))
+	}
+}
+
+// A state that cannot be written is a problem that every look reports until it can, and what a person chose is an
+// error and not done: the next ensure would take it away.
+func TestStateCannotBeWritten(t *testing.T) {
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	s.o.Disk.Before = func(p durable.Point) error {
+		if strings.HasPrefix(p.Path, s.cfg.State.Dir) {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	if err := s.ChooseGroup(t.Context(), "ffdhe4096"); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a choice: %v", err)
+	}
+	if _, err := s.Request(t.Context(), true); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("a request over a new key: %v", err)
+	}
+	r := s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
+	if why := s.complete(r); why != "" {
+		t.Error(why)
+	}
+	if r = s.Check(t.Context(), plan.Wish{}); !reported(r.Plan, plan.StateUnwritable) {
+		t.Errorf("not reported: %s", reasons(r))
+	}
+	s.o.Disk.Before = nil
+	s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
+	if r = s.Check(t.Context(), plan.Wish{}); reported(r.Plan, plan.StateUnwritable) {
+		t.Errorf("still reported: %s", reasons(r))
 	}
 }

@@ -132,9 +132,9 @@ func converges(t testing.TB, f foreign, seed uint64) {
 	ctx := context.Background()
 	before := s.observe(ctx)
 	bought := before.Certs.Cert.File.Err == nil && len(before.Certs.Cert.File.Certs) > 0 &&
-		bytes.Equal(pki.EncodeCertificate(before.Certs.Cert.File.Certs[0].Raw), f.cert) && plan.PublicID(before.Certs.Key.Key.Public) == plan.PublicID(before.Certs.Cert.File.Certs[0].PublicKey)
+		bytes.Equal(pki.EncodeCertificate(before.Certs.Cert.File.Certs[0].Raw), f.cert) && pki.KeyFingerprint(before.Certs.Key.Key.Public) == pki.KeyFingerprint(before.Certs.Cert.File.Certs[0].PublicKey)
 	rounds := 0
-	s.obtained = false // a run of its own begins here
+	s.obtained = map[string]bool{} // a run of its own begins here
 	for ; ; rounds++ {
 		obs := s.observe(ctx)
 		p := plan.Make(s.cfg, obs, plan.Wish{Once: true}, s.now)
@@ -142,7 +142,7 @@ func converges(t testing.TB, f foreign, seed uint64) {
 			break
 		}
 		if rounds == 5 {
-			t.Fatalf("seed %d: still not done: %s\n%v", seed, p.Actions[0].Text, s.log)
+			t.Fatalf("seed %d: still not done: %s\n%v", seed, p.Actions[0].Text.Base(), s.log)
 		}
 		if _, err := s.apply(ctx, obs, p); err != nil {
 			t.Logf("seed %d: %v", seed, err) // such as a directory in the way: reported
@@ -178,7 +178,7 @@ func converges(t testing.TB, f foreign, seed uint64) {
 	}
 }
 
-// recoveries: clearing up after an interruption, and mending the database,
+// recoveries: clearing up after an interruption, and repairing the database,
 // each take a round of their own.
 func recoveries(o plan.Observed) int {
 	n := 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
@@ -38,7 +39,7 @@ func TestTenYears(t *testing.T) {
 			}
 			s.settle(plan.Wish{})
 			end := s.now.AddDate(10, 0, 0)
-			last, lastCA, lastKey := s.leaf(), s.ca().Raw, plan.PublicID(s.leaf().PublicKey)
+			last, lastCA, lastKey := s.leaf(), s.ca().Raw, pki.KeyFingerprint(s.leaf().PublicKey)
 			renewals, generations, rekeys := 0, 0, 0
 			for s.now.Before(end) {
 				next, err := s.Look(t.Context(), "time")
@@ -50,7 +51,7 @@ func TestTenYears(t *testing.T) {
 					renewals++
 					last = leaf
 				}
-				if k := plan.PublicID(leaf.PublicKey); k != lastKey {
+				if k := pki.KeyFingerprint(leaf.PublicKey); k != lastKey {
 					rekeys++
 					lastKey = k
 				}
@@ -66,11 +67,12 @@ func TestTenYears(t *testing.T) {
 						t.Fatalf("%v: the leaf outlives its CA", s.now)
 					}
 				}
-				if own := s.ownGenerations(); own > s.cfg.State.Keep {
+				if own := s.ownBackups(); own > s.cfg.State.Keep {
 					t.Fatalf("%v: %d generations of our own in the archive", s.now, own)
 				}
 				// The daemon sleeps until then; an hour at most, a week here: less often is harder.
 				s.now = soonest(next, s.now.AddDate(0, 0, 7))
+				s.believed()
 				if err := s.verify(); err != nil { // the last moment before it looks again
 					t.Fatalf("%v: %v", s.now, err)
 				}
@@ -109,7 +111,7 @@ func (s *site) older() []*x509.Certificate {
 	return out
 }
 
-func (s *site) ownGenerations() int {
+func (s *site) ownBackups() int {
 	gens, err := s.Archive()
 	if err != nil {
 		s.t.Fatal(err)
@@ -142,10 +144,11 @@ func (s *site) archivedKeys() int {
 func TestClock(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
+	s.later(2 * time.Hour)
 	real, leaf := s.now, s.leaf()
 	for name, now := range map[string]time.Time{"behind": real.AddDate(0, -2, 0), "past the CA's end": real.AddDate(11, 0, 0), "1970": time.Unix(0, 0)} {
 		s.now = now
-		r := s.settle(plan.Wish{Renew: true, From: plan.LeafID(leaf)})
+		r := s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(leaf)})
 		if !s.leaf().Equal(leaf) || r.Plan.Worst() != plan.Error {
 			t.Errorf("%s: signed, or not reported: %+v", name, r.Plan.Problems)
 		}
@@ -155,7 +158,7 @@ func TestClock(t *testing.T) {
 		t.Errorf("the mark moved to %v", st.HighWater)
 	}
 	s.now = real.AddDate(0, 0, -2)
-	s.settle(plan.Wish{Renew: true, From: plan.LeafID(leaf), TrustClock: true})
+	s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(leaf), TrustClock: true})
 	if s.leaf().Equal(leaf) {
 		t.Error("--trust-clock was not believed")
 	}

@@ -13,7 +13,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// lie is what lies in the two files of the pair; nil: nothing.
+// lie is what is in the two files of the pair; nil: nothing.
 func (s *site) lie(key, cert []byte) {
 	s.t.Helper()
 	for n, b := range map[string][]byte{"host.key": key, "host.cert": cert} {
@@ -41,16 +41,15 @@ func severity(r Result, why plan.Reason) plan.Severity {
 	return worst
 }
 
-// With issuer none, nothing of somebody's is replaced or archived because it
-// is no pair yet: not at once, not after ten minutes, not by a verb. A stop-gap
-// is made only where it takes nobody's place.
+// With issuer none, nothing of a person's is replaced or archived because it is no pair yet: not at once, not after ten
+// minutes, not by a verb. A temporary certificate is made only where it takes nobody's place.
 func TestDeliveryLeftAlone(t *testing.T) {
 	base := newSite(t, "issuer: none")
 	f, other := makeForeign(t, base.now), makeForeign(t, base.now)
 	half := func(b []byte) []byte { return b[:len(b)/2] }
-	// The stop-gap that was there before stands for I.
+	// The temporary certificate that was there before stands for I.
 	for name, c := range map[string]struct {
-		key, cert string // I: the stop-gap's, F: bought, O: of another purchase, h: half of the bought one, 0: empty, -: missing
+		key, cert string // I: the temporary certificate's, F: bought, O: of another purchase, h: half of the bought one, 0: empty, -: missing
 		stopgap   bool   // made after all
 		waits     bool   // the daemon gives ten minutes first
 		stays     string // what is left of the bought ones in any case
@@ -141,13 +140,13 @@ func TestDeliveryLeftAlone(t *testing.T) {
 	}
 }
 
-// What was nobody's purchase is no delivery: the stanza's throw-away
-// certificate, and a stop-gap that no state remembers.
+// What was nobody's purchase is no delivery: the stanza's throw-away certificate, and a temporary certificate that no
+// state remembers.
 func TestDeliveryOfNothing(t *testing.T) {
 	needOpenssl(t)
 	for name, c := range map[string]struct {
 		before func(s *site) error
-		yields bool // to a stop-gap
+		yields bool // to a temporary certificate
 	}{
 		"the stanza's without its key": {func(s *site) error { return os.Remove(s.certs("host.key")) }, true},
 		"a key over the stanza's": {func(s *site) error {
@@ -184,8 +183,7 @@ func TestDeliveryOfNothing(t *testing.T) {
 	}
 }
 
-// Each piece that arrives starts the ten minutes anew, and cacert.pem is left
-// to its owner as well.
+// Each piece that arrives starts the ten minutes again, and cacert.pem is left to its owner as well.
 func TestDeliveryInPieces(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	s.settle(plan.Wish{})
@@ -206,7 +204,7 @@ func TestDeliveryInPieces(t *testing.T) {
 	if why := s.complete(s.settle(plan.Wish{})); why != "" {
 		t.Error(why)
 	}
-	if gens, _ := s.Archive(); slices.ContainsFunc(gens, func(g durable.Generation) bool { return g.Foreign }) {
+	if gens, _ := s.Archive(); slices.ContainsFunc(gens, func(g durable.Backup) bool { return g.Foreign }) {
 		t.Error("something of its owner's was archived")
 	}
 }
@@ -248,6 +246,7 @@ func TestForeignExpiry(t *testing.T) {
 				break
 			}
 			s.now = next
+			s.believed()
 		}
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s, %d days: told %v days before the end, want %v", c.yaml, c.life, got, c.want)

@@ -13,18 +13,19 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
+	"mailcertd/internal/pickup"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
 
 // install carries out one transaction, in the durable order: archive copies,
-// staging, sendmail's rules over what is staged, the debt, the commit.
-func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action) error {
+// staging, sendmail's rules over what is staged, the note that a pickup is pending, the commit.
+func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
 	c := act.Change
 	now := k.o.Now()
 	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
-	files, err := k.contents(obs, c, now)
+	files, err := k.contents(obs, c, p.At)
 	if err != nil {
 		return err
 	}
@@ -49,43 +50,42 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 		unstage()
 		return err
 	}
+	was := st.Clone()
+	undo := func() { // nothing was changed, so no pickup is pending
+		unstage()
+		k.remember(*st, was)
+		*st = was
+	}
 	for _, f := range files {
-		if f.Name != certdir.CertName {
-			note(st, f, plan.Lying(obs.Certs), now)
-		}
+		note(st, f, plan.Lying(obs.Certs), now)
 	}
 	if c.Pickup {
-		k.owe(obs, st, after, now)
+		k.notePickup(obs, st, after, now)
 	}
-	if err := k.rememberBefore(obs.State, *st); err != nil {
-		return err
-	}
+	k.remember(obs.State, *st) // durably; where there is no state directory the daemon's memory has to do
 	todo := steps(files, c.Links)
 	for _, name := range append(k.stillOwn(c.Remove), c.Drop...) { // after their links
 		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
 	}
 	if err := k.unchanged(obs, files); err != nil {
-		unstage()
+		undo()
 		return err
 	}
 	err = set.Commit(todo)
 	if err != nil && !errors.Is(err, durable.ErrCommitted) {
-		unstage()
+		undo()
 		return err
 	}
-	// A certificate counts as installed only when it is: one that a crash kept
-	// out is still there to be used.
-	for _, f := range files {
-		if f.Name == certdir.CertName {
-			note(st, f, plan.Lying(obs.Certs), now)
-		}
+	msg := act.Text.Did()
+	if err != nil { // the next look finishes it
+		msg = act.Text.Doing()
 	}
-	k.log(Info, act.Text, k.describe(act, files)...)
+	k.log(Info, msg, k.describe(act, files)...)
 	return err
 }
 
 // errChanged says that somebody wrote a file while it was about to be replaced. Test with errors.Is.
-var errChanged = errors.New("somebody is writing it, so nothing was changed")
+var errChanged = errors.New("another program is writing it, so nothing was changed")
 
 // unchanged looks again at what is about to be replaced: it must be what was copied and judged. A mode that was set
 // meanwhile, by this plan too, is no change of it.
@@ -99,7 +99,7 @@ func (k *Keeper) unchanged(obs plan.Observed, files []staged) error {
 		if is.Err != nil {
 			return is.Err
 		}
-		if is.Kind != was.Kind || is.Exists != was.Exists || is.Dev != was.Dev || is.Ino != was.Ino || is.Size != was.Size || !is.Modified.Equal(was.Modified) {
+		if !is.SameContent(was) {
 			return fmt.Errorf("%s: %w", is.Path, errChanged)
 		}
 	}
@@ -109,14 +109,14 @@ func (k *Keeper) unchanged(obs plan.Observed, files []staged) error {
 // staged is one file of a transaction with its content.
 type staged struct {
 	plan.File
-	data []byte // nil for FromStaging: it lies there
+	data []byte // nil for FromStaging: it is there
 	sum  [32]byte
 }
 
 // contents works out what each file will hold.
-func (k *Keeper) contents(obs plan.Observed, c *plan.Change, now time.Time) ([]staged, error) {
+func (k *Keeper) contents(obs plan.Observed, c *plan.Change, at time.Time) ([]staged, error) {
 	var out []staged
-	var self []byte
+	self := map[certdir.Pair][]byte{}
 	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
 	for _, f := range c.Files {
 		s := staged{File: f, data: f.Data}
@@ -130,7 +130,7 @@ func (k *Keeper) contents(obs plan.Observed, c *plan.Change, now time.Time) ([]s
 			out = append(out, s)
 			continue
 		case plan.FromStripped:
-			n := durable.Read(filepath.Join(k.cfg.Certs.Dir, f.Name), 1<<20)
+			n := durable.Read(filepath.Join(k.cfg.Certs.Dir, f.Name), certdir.MaxFile)
 			if n.Err != nil {
 				return nil, n.Err
 			}
@@ -139,13 +139,17 @@ func (k *Keeper) contents(obs plan.Observed, c *plan.Change, now time.Time) ([]s
 				return nil, fmt.Errorf("%s: without its certificates no key would be left", n.Path)
 			}
 		case plan.FromSelf:
-			if self == nil {
+			pair := certdir.Host // cacert.pem holds the one of the host's own pair
+			if of, _ := certdir.FileOf(f.Name); of.Kind == certdir.KindCert {
+				pair = of.Pair
+			}
+			if self[pair] == nil {
 				var err error
-				if self, err = k.selfSigned(c, now); err != nil {
+				if self[pair], err = k.selfSigned(c, pair, at); err != nil {
 					return nil, err
 				}
 			}
-			s.data = self
+			s.data = self[pair]
 		}
 		s.sum = sha256.Sum256(s.data)
 		out = append(out, s)
@@ -163,7 +167,7 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 		path := filepath.Join(k.cfg.Certs.Dir, a.Name)
 		n := durable.Look(path)
 		if n.Err != nil && n.Kind != durable.Link { // of a link its text is copied
-			return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", n.Err)
+			return fmt.Errorf("nothing was changed, because no backup could be made: %w", n.Err)
 		}
 		if n.Kind == durable.Missing {
 			continue // it went meanwhile
@@ -172,16 +176,16 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 		if n.Kind == durable.Link && n.Target == "" {
 			why := n.Err
 			if why == nil {
-				why = fmt.Errorf("%s: is a link that names nothing", path)
+				why = fmt.Errorf("%s: is a link without a target", path)
 			}
-			return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", why)
+			return fmt.Errorf("nothing was changed, because no backup could be made: %w", why)
 		}
 		if n.Kind == durable.Link {
 			it.LinkTo = n.Target
 		} else {
 			r := durable.Read(path, 16<<20)
 			if r.Err != nil {
-				return fmt.Errorf("nothing was changed: what would be replaced cannot be copied: %w", r.Err)
+				return fmt.Errorf("nothing was changed, because no backup could be made: %w", r.Err)
 			}
 			if !r.Exists {
 				continue
@@ -202,16 +206,16 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 		}
 		id, err := ar.Add(now, reason, items)
 		if err != nil && !items[0].Foreign { // newcerts has our certificates, and a key of ours is not lost but old
-			k.log(Warn, "no copy of what is replaced", "reason", string(plan.StateUnwritable), "error", err.Error())
+			k.log(Warn, "no backup of what is replaced", "reason", string(plan.StateUnwritable), "error", err.Error())
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("nothing was changed: no copy of what would be replaced: %w", err)
+			return fmt.Errorf("nothing was changed, because no backup could be made: %w", err)
 		}
-		k.log(Info, "archived", "generation", id, "reason", reason, "foreign", items[0].Foreign)
+		k.log(Info, "archived", "backup", id, "reason", reason, "foreign", items[0].Foreign)
 		for _, it := range items {
 			if it.Secret && !it.Foreign {
-				st.OldKeys = append(st.OldKeys, state.OldKey{Generation: id, Name: it.Name})
+				st.OldKeys = append(st.OldKeys, state.OldKey{Backup: id, Name: it.Name})
 			}
 		}
 	}
@@ -224,7 +228,7 @@ func (k *Keeper) stage(set *durable.Set, obs plan.Observed, files []staged) (cer
 	after := obs.Certs
 	for _, f := range files {
 		if f.Source != plan.FromStaging {
-			if err := set.Stage(f.Name, f.data, f.Mode); err != nil {
+			if err := set.Lay(f.Name, f.data, f.Mode); err != nil {
 				return after, err
 			}
 		}
@@ -233,20 +237,7 @@ func (k *Keeper) stage(set *durable.Set, obs plan.Observed, files []staged) (cer
 			return after, n.Err
 		}
 		n.Path = filepath.Join(obs.Certs.Path, f.Name)
-		switch f.Name {
-		case certdir.KeyName:
-			after.Key = certdir.KeyEntry{Key: pki.ReadKeyFile(n.Data), Digest: f.sum}
-			n.Data = nil
-			after.Key.Node = n
-		case certdir.CertName:
-			after.Cert = certdir.CertEntry{Node: n, File: pki.ReadLeafFile(n.Data), Digest: f.sum}
-		case certdir.CAName:
-			after.CA = certdir.CertEntry{Node: n, File: pki.ReadCertFile(n.Data), Digest: f.sum}
-		case certdir.DHName:
-			after.DH = certdir.DHEntry{Node: n, Digest: f.sum}
-		case certdir.CRLName:
-			after.CRL = certdir.DHEntry{Node: n, Digest: f.sum}
-		}
+		after.Put(f.Name, n)
 	}
 	return after, nil
 }
@@ -258,10 +249,10 @@ var ErrRefused = errors.New("sendmail would refuse the new set, so it was not in
 // and not by the candidate's doing does not speak against it, and neither do
 // the directories that hold it: no file in them would be accepted.
 func (k *Keeper) acceptable(obs plan.Observed, after certdir.Dir) error {
-	before := mta.Judge(obs.CF, plan.Files(obs.Certs, obs.Accept))
-	then := mta.Judge(obs.CF, plan.Files(after, obs.Accept))
+	before := mta.Judge(obs.CF, plan.Files(obs.CF, obs.Certs, obs.Accept))
+	then := mta.Judge(obs.CF, plan.Files(obs.CF, after, obs.Accept))
 	for _, c := range then.Complaints {
-		if !c.Fatal || filepath.Dir(c.Path) != obs.Certs.Path {
+		if !c.Fatal || c.Beyond || filepath.Dir(c.Path) != obs.Certs.Path {
 			continue
 		}
 		known := false
@@ -275,17 +266,13 @@ func (k *Keeper) acceptable(obs plan.Observed, after certdir.Dir) error {
 	return nil
 }
 
-// owe notes the debt of a running sendmail before the first file changes.
-func (k *Keeper) owe(obs plan.Observed, st *state.State, after certdir.Dir, now time.Time) {
-	cf := obs.CF
-	if obs.RunningCF != nil {
-		cf = *obs.RunningCF
-	}
+// notePickup notes, before the first file changes, that a running sendmail has to pick up the set.
+func (k *Keeper) notePickup(obs plan.Observed, st *state.State, after certdir.Dir, now time.Time) {
 	set := plan.SetID(after)
 	for _, argv := range k.cfg.Notify { // whoever else reads the files, sendmail or not
-		oweNotify(st, argv, set)
+		pickup.OweNotify(st, argv, set)
 	}
-	if !plan.NamesOurs(cf, obs.Certs) || !plan.MayRun(obs.MTA) {
+	if !plan.NamesOurs(obs.UsedCF(), obs.Certs) || !plan.MayRun(obs.MTA) {
 		return
 	}
 	if st.Delivered.Set == set && st.Delivered.Instance == plan.InstanceID(plan.Instance(obs.MTA)) {
@@ -293,33 +280,37 @@ func (k *Keeper) owe(obs plan.Observed, st *state.State, after certdir.Dir, now 
 	}
 	leaf := ""
 	if cs := after.Cert.File.Certs; len(cs) > 0 {
-		leaf = plan.LeafID(cs[0])
+		leaf = pki.Fingerprint(cs[0])
 	}
 	stamp := now.UTC().Truncate(time.Second)
-	d := state.Debt{Set: set, Leaf: leaf, Since: stamp, Instance: plan.Instance(obs.MTA), WasUp: true}
-	if st.Debt != nil { // an older debt of the same instance goes on, with its signals
-		d.Since, d.HUPs, d.Started = st.Debt.Since, st.Debt.HUPs, st.Debt.Started
+	d := state.Pickup{Set: set, Leaf: leaf, Since: stamp, Instance: plan.Instance(obs.MTA), WasUp: true}
+	if st.Pickup != nil { // an older pending pickup of the same instance goes on, with its signals
+		d.Since, d.HUPs, d.Started = st.Pickup.Since, st.Pickup.HUPs, st.Pickup.Started
 	}
-	st.Debt = &d
+	st.Pickup = &d
 }
 
-// rememberBefore writes the debt durably. Where there is no state directory
-// the daemon's memory has to do.
-func (k *Keeper) rememberBefore(before, after state.State) error {
-	k.remember(before, after)
-	return nil
-}
-
-// note marks the content of a file as ours. What was restored is whose it was.
+// note marks the content of a file as ours. What was restored is whose it was. A certificate counts as installed only
+// when it is: one that a crash kept out is still there to be used.
 func note(st *state.State, f staged, installed []string, now time.Time) {
 	if f.Reason == plan.Held || f.Reason == plan.Installed || f.Reason == plan.TrustAdded {
 		return // and a CA's own file says itself whose it is
 	}
-	kind := map[string]string{certdir.KeyName: "key", certdir.CertName: "cert", certdir.CAName: "ca", certdir.DHName: "dh", certdir.CRLName: "crl"}[f.Name]
+	kind := kindOf(f)
 	if kind == "" {
 		kind = "trust"
 	}
-	st.AddOurs(hex.EncodeToString(f.sum[:]), kind, now, installed...)
+	if kind == certdir.KindCert {
+		st.AddPending(hex.EncodeToString(f.sum[:]), string(kind), now, installed...)
+		return
+	}
+	st.AddOurs(hex.EncodeToString(f.sum[:]), string(kind), now, installed...)
+}
+
+// kindOf is "" for a file in trust/.
+func kindOf(f staged) certdir.Kind {
+	of, _ := certdir.FileOf(f.Name)
+	return of.Kind
 }
 
 func steps(files []staged, links []certdir.LinkChange) []durable.Step {
@@ -327,10 +318,10 @@ func steps(files []staged, links []certdir.LinkChange) []durable.Step {
 	install := func(f staged) {
 		out = append(out, durable.Step{Op: durable.OpInstall, Name: f.Name, Digest: hex.EncodeToString(f.sum[:])})
 	}
-	// Trust first, then the key, then the certificate: whoever reads in between
+	// Trust first, then each pair's key and its certificate: whoever reads in between
 	// finds what the new certificate needs.
 	for _, f := range files {
-		if f.Name != certdir.KeyName && f.Name != certdir.CertName {
+		if k := kindOf(f); k != certdir.KindKey && k != certdir.KindCert {
 			install(f)
 		}
 	}
@@ -339,9 +330,9 @@ func steps(files []staged, links []certdir.LinkChange) []durable.Step {
 			out = append(out, durable.Step{Op: durable.OpLink, Name: l.Name, Target: l.Target})
 		}
 	}
-	for _, want := range []string{certdir.KeyName, certdir.CertName} {
+	for _, want := range certdir.Files() {
 		for _, f := range files {
-			if f.Name == want {
+			if f.Name == want.Name && want.Pair != (certdir.Pair{}) {
 				install(f)
 			}
 		}
@@ -357,7 +348,7 @@ func steps(files []staged, links []certdir.LinkChange) []durable.Step {
 func (k *Keeper) describe(act plan.Action, files []staged) []any {
 	kv := []any{"reason", string(act.Reason)}
 	for _, f := range files {
-		if f.Name != certdir.CertName {
+		if kindOf(f) != certdir.KindCert {
 			continue
 		}
 		if cs := pki.ReadLeafFile(f.data).Certs; len(cs) > 0 {

@@ -14,24 +14,17 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// selfSigned makes the stop-gap certificate: for the host's names, signed by
-// its own key, marked in its subject. It serves where no CA can sign.
-func (k *Keeper) selfSigned(c *plan.Change, now time.Time) ([]byte, error) {
-	var keyData []byte
-	if c.StagedKey {
-		n := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(certdir.KeyName)
-		if n.Err != nil {
-			return nil, n.Err
-		}
-		keyData = n.Data
-	} else {
-		n := durable.Read(k.cfg.Certs.Dir+"/"+certdir.KeyName, 1<<20)
-		if n.Err != nil {
-			return nil, n.Err
-		}
-		keyData = n.Data
+// selfSigned makes the temporary certificate of a pair: for the host's names, signed by its own key, marked in its
+// subject. It serves where no CA can sign.
+func (k *Keeper) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([]byte, error) {
+	n := durable.Read(k.Path(pair.KeyFile), certdir.MaxFile)
+	if c.StagesKey(pair) {
+		n = durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(pair.KeyFile)
 	}
-	key, err := pki.ParseKey(keyData)
+	if n.Err != nil {
+		return nil, n.Err
+	}
+	key, err := pki.ParseKey(n.Data)
 	if err != nil {
 		return nil, err
 	}

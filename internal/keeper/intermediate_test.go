@@ -108,7 +108,7 @@ func TestIntermediates(t *testing.T) {
 		t.Errorf("openssl rehash: %s, ours: %s", names(flat), names(s.certs("")))
 	}
 
-	// Another purchase: the old ones go. Then they stand in cacert.pem, and need no file.
+	// Another purchase: the old ones go. Then they are in cacert.pem, and need no file.
 	b2 := buy(t, s.now, 8)
 	s.put(foreign{b2.key, bundle(b2.leaf, b2.low, b2.high), bundle(b2.root)})
 	s.settle(plan.Wish{})
@@ -123,8 +123,8 @@ func TestIntermediates(t *testing.T) {
 	}
 }
 
-// A certificate of ours has no intermediates to place; those of one that
-// `renew --force` replaces go; while somebody copies, they stay.
+// A certificate of ours has no intermediates to place; those of one that `renew --force` replaces go; while a person
+// copies, they stay.
 func TestIntermediatesStay(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "issuer: none")
@@ -149,6 +149,6 @@ func TestIntermediatesStay(t *testing.T) {
 	s.configure("issuer: local")
 	s.settle(plan.Wish{})
 	s.expect("whole again", cas{b.low, b.high}, nil)
-	s.settle(plan.Wish{Renew: true, Force: true, From: plan.LeafID(b.leaf)})
+	s.settle(plan.Wish{Renew: true, Force: true, From: pki.Fingerprint(b.leaf)})
 	s.expect("replaced", nil, cas{b.low, b.high})
 }

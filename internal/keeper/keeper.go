@@ -9,26 +9,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"mailcertd/internal/ca"
-	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/mta"
+	"mailcertd/internal/pickup"
 	"mailcertd/internal/plan"
-	"mailcertd/internal/state"
 )
 
 // Options is what a Keeper needs from outside. Config, Disk, Now and Host are
 // required.
 type Options struct {
 	Config config.Config
-	// Load reads the configuration again, for Reload; nil: Reload keeps the old one.
-	Load func() (config.Config, error)
-	Disk *durable.Disk
-	Now  func() time.Time
-	Rand io.Reader // nil: crypto/rand
+	Disk   *durable.Disk
+	Now    func() time.Time
+	Rand   io.Reader // nil: crypto/rand
 	// Host says what the system and rc.conf call this host.
 	Host func(context.Context) plan.Host
 	// Build is when this program was built; zero: unknown.
@@ -38,8 +37,8 @@ type Options struct {
 	UID uint32
 	// Log takes one line per decision; nil: nothing is told.
 	Log func(Event)
-	// Ask puts a question to the CA on another host; nil: over ssh, as configured.
-	Ask func(ctx context.Context, request []byte) ([]byte, error)
+	// Issuer is asked for certificates where the CA is on another host; nil: over ssh, as configured.
+	Issuer issuer.Issuer
 	// NotifyFor bounds each command of `notify`; zero: a minute. One that takes
 	// longer is tried again later.
 	NotifyFor time.Duration
@@ -52,14 +51,14 @@ type Options struct {
 }
 
 // Level is how loud an event is.
-type Level int
+type Level = slog.Level
 
 // The levels, as log levels.
 const (
-	Debug Level = iota
-	Info
-	Warn
-	Fail
+	Debug = slog.LevelDebug
+	Info  = slog.LevelInfo
+	Warn  = slog.LevelWarn
+	Fail  = slog.LevelError
 )
 
 // Event is one decision or result, for the log. KV are key and value in turn;
@@ -77,39 +76,27 @@ type Keeper struct {
 	cfg config.Config
 	// rc is how rc.conf has sendmail run, as of the last look.
 	rc mta.RC
-	// memory is the state where it could not be written; nil: the disk has it.
-	memory *state.State
-	// unread says that the state file could not be read at the last look; apart,
-	// that memory began without knowing what the file says.
-	unread, apart bool
-	// known is what certificate files held at the last look.
-	known certdir.Cache
+	stateFile
 	// failedNow are the failure keys of the actions that failed in this run.
 	failedNow map[string]bool
-	// obtained says that a certificate was signed for this host in this run.
-	obtained bool
+	// changed is how often somebody wrote a file in this run while it was about to be replaced.
+	changed int
+	// obtained are the pairs, by name, for which a certificate was signed in this run.
+	obtained map[string]bool
 	// database remembers the CA's.
 	database ca.Memory
 	// passphrase was given by a person; nil: there is only the configured file.
 	passphrase []byte
 	unlocked   unlocked
-	// reply and accepted are kept here where they could not be written.
-	reply, accepted []byte
+	candidates
 	// asking says that a question is out; its answer comes through answers.
 	asking  bool
 	answers chan answer
 	wake    chan struct{}
-	// What is known of a debt that is being worked off: the question that is out,
-	// how long its answer may hold up a look, whom this process signalled
-	// (plan.InstanceID), since when sendmail is gone, and how long until the next look
-	// at it.
-	proof     *proof
-	budget    time.Duration
-	signalled string
-	goneSince time.Time
-	waits     time.Duration
-	// told remembers which problems stand in the log, by what and where.
-	told map[string]string
+	// pickup tells sendmail, and the commands of notify.
+	pickup *pickup.Teller
+	// told remembers which problems are in the log, by reason, path and text.
+	told map[string]bool
 	// testOnlyStillEvery stands for stillEvery; zero: that.
 	testOnlyStillEvery time.Duration
 }
@@ -120,7 +107,7 @@ func New(o Options) *Keeper {
 		o.Rand = rand.Reader
 	}
 	if o.NotifyFor <= 0 {
-		o.NotifyFor = commandPatience
+		o.NotifyFor = pickup.CommandPatience
 	}
 	if o.Log == nil {
 		o.Log = func(Event) {}
@@ -128,8 +115,21 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
-	return &Keeper{o: o, cfg: o.Config, told: map[string]string{}, failedNow: map[string]bool{},
+	k := &Keeper{o: o, cfg: o.Config, told: map[string]bool{}, failedNow: map[string]bool{}, obtained: map[string]bool{},
 		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
+	k.use(k.cfg)
+	k.pickup = pickup.New(k.pickupOptions(), k.pickupSettings())
+	return k
+}
+
+// use puts a configuration in force for the parts of a Keeper.
+func (k *Keeper) use(cfg config.Config) {
+	k.cfg = cfg
+	k.stateFile.disk, k.stateFile.dir, k.stateFile.log = k.o.Disk, cfg.State.Dir, k.log
+	k.candidates.disk, k.candidates.stateDir, k.candidates.tell = k.o.Disk, cfg.State.Dir, k.log
+	if k.replies == nil {
+		k.replies = map[string][]byte{}
+	}
 }
 
 // Config is the configuration in force.
@@ -137,17 +137,15 @@ func (k *Keeper) Config() config.Config { return k.cfg }
 
 // Result is what a run of the core came to.
 type Result struct {
-	Observed plan.Observed
-	Plan     plan.Plan     // the last one: what is left to do and to say
-	Done     []plan.Action // what was done, in order
-	Changed  bool          // something on the disk is another now
-	Pickup   *Pickup       // what became of a debt, nil when none was due
+	pickup.View               // the last look: what is left to do and to say, and what became of telling sendmail
+	Done        []plan.Action // what was done, in order
+	Changed     bool          // something on the disk is another now
 }
 
 // Check observes and plans, and changes nothing.
 func (k *Keeper) Check(ctx context.Context, wish plan.Wish) Result {
 	obs := k.observe(ctx)
-	return Result{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}
+	return Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
 }
 
 // maxRounds bounds look, decide and act. A first boot takes three rounds; a
@@ -158,76 +156,105 @@ const maxRounds = 8
 // take over a minute: with an unqualified host name sendmail sleeps 60 s.
 const lockPatience = 3 * time.Minute
 
+// endPatience is how long a verb that is interrupted waits for its commands to end.
+const endPatience = 1500 * time.Millisecond
+
 // Settle makes everything complete, fulfils the wish and tells sendmail, whatever fails on the way. It returns the
 // errors of essential steps; Result.Plan then says what is left, and what failed beside it.
 func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
+	k.failedNow, k.obtained, k.changed = map[string]bool{}, map[string]bool{}, 0
+	defer func() { k.failedNow = map[string]bool{} }() // the next run is another one
+	lock, err := k.tryLock()
 	r := k.Check(ctx, wish)
-	if !k.hasWork(r.Plan, r.Observed) && !(wish.Once && r.Plan.State.Debt != nil) {
+	pending := r.Plan.State.Pickup != nil || len(r.Plan.State.Notify) > 0
+	if !k.hasWork(r.Plan, r.Observed) && !(wish.Once && pending) {
+		lock.Unlock()
 		k.tell(r.Plan)
 		return r, nil
 	}
-	lock, err := k.lock(ctx)
+	if errors.Is(err, durable.ErrLocked) {
+		if lock, err = k.lock(ctx); err == nil {
+			r = k.Check(ctx, wish) // another program was at work meanwhile
+		}
+	}
 	if err != nil {
 		return r, err
 	}
-	defer func() { lock.Unlock() }() // another one, when it was given back meanwhile
-	var done []plan.Action
+	defer func() {
+		lock.Unlock() // another one, when it was given back meanwhile
+		if wish.Once && ctx.Err() != nil {
+			k.Close(endPatience)
+		}
+	}()
+	defer k.writeHeldBack()
 	var failed error
-	changed := false
-	k.failedNow, k.obtained = map[string]bool{}, false
-	defer func() { k.failedNow = map[string]bool{} }() // the next run is another one
 	for round := 0; ; round++ {
-		obs := k.observe(ctx)
-		p := plan.Make(k.cfg, obs, wish, k.o.Now())
-		r = Result{Observed: obs, Plan: p, Done: done, Changed: changed}
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		if p.Empty() {
+		if r.Plan.Empty() {
 			break
 		}
 		if round == maxRounds {
-			failed = errors.Join(failed, fmt.Errorf("still not complete after %d rounds: %s", maxRounds, p.Actions[0].Text))
+			failed = errors.Join(failed, fmt.Errorf("not complete after %d rounds: the next one %s", maxRounds,
+				r.Plan.Actions[0].Text.Would()))
 			break
 		}
-		acted, err := k.apply(ctx, obs, p)
-		done = append(done, acted...)
-		changed = changed || len(acted) > 0
-		r.Done, r.Changed = done, changed
+		acted, err := k.apply(ctx, r.Observed, r.Plan)
+		r.Done = append(r.Done, acted...)
+		r.Changed = r.Changed || len(acted) > 0
 		if cerr := ctx.Err(); cerr != nil {
 			return r, cerr
 		}
 		failed = errors.Join(failed, err)
+		k.again(ctx, &r, wish, touchedBy(r.Plan.Actions))
 	}
 	k.remember(r.Observed.State, r.Plan.State)
-	failed = errors.Join(failed, k.tellSendmail(ctx, &r, wish.Once, &lock))
+	k.pickup.Notify(ctx, &r.View, wish.Once)
+	failed = errors.Join(failed, k.pickup.Tell(ctx, &r.View, wish.Once, &lock))
+	if wish.Once {
+		failed = errors.Join(failed, k.pickup.AwaitNotified(ctx, &r.View, &lock))
+	}
 	if lock == nil { // it was given back and could not be had again
 		return r, failed
 	}
-	k.notify(ctx, &r)
 	k.tell(r.Plan)
 	return r, failed
 }
 
-// hasWork says that more than looking is to be done.
-func (k *Keeper) hasWork(p plan.Plan, obs plan.Observed) bool {
-	return !p.Empty() || !p.State.Equal(obs.State) || k.debtDue(p.State) || k.notifyDue(p.State)
+// again reads these parts again and plans again; what was done so far stays in r.
+func (k *Keeper) again(ctx context.Context, r *Result, wish plan.Wish, parts part) {
+	k.observeParts(ctx, &r.Observed, parts)
+	r.Plan = plan.Make(k.cfg, r.Observed, wish, k.o.Now())
 }
 
-// lock takes the kernel's lock on the certs directory, which is made first
-// when it is missing: it is the first thing that any plan would make.
-func (k *Keeper) lock(ctx context.Context) (*durable.Locked, error) {
+// hasWork says that more than looking is to be done.
+func (k *Keeper) hasWork(p plan.Plan, obs plan.Observed) bool {
+	return !p.Empty() || !p.State.Equal(obs.State) || k.pickup.Due(p.State) || k.pickup.NotifyDue(p.State)
+}
+
+// tryLock takes the kernel's lock on the certs directory, which is made first
+// when it is missing: it is the first thing that any plan would make. nil and
+// durable.ErrLocked: another mailcertd has it.
+func (k *Keeper) tryLock() (*durable.Locked, error) {
 	dir := k.cfg.Certs.Dir
 	if n := durable.Look(dir); n.Kind == durable.Missing && n.Err == nil {
-		if err := k.o.Disk.MkdirAll(dir, 0o755); err != nil {
+		if err := k.o.Disk.MakeDirs(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("cannot make the certs directory: %w", err)
 		}
+		_ = k.o.Disk.MakeDirs(k.cfg.State.Dir, 0o700) // where it cannot be made, who writes the state says so
 	}
-	l, err := durable.TryLock(dir)
+	return durable.TryLock(dir)
+}
+
+// lock is tryLock for who waits.
+func (k *Keeper) lock(ctx context.Context) (*durable.Locked, error) {
+	l, err := k.tryLock()
 	if err == nil || !errors.Is(err, durable.ErrLocked) {
 		return l, err
 	}
-	defer k.working("waiting for another mailcertd to finish with "+dir, lockPatience)()
+	dir := k.cfg.Certs.Dir
+	defer k.working("waiting until another mailcertd has finished with "+dir, lockPatience)()
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
 	return durable.Lock(ctx, dir)
@@ -239,26 +266,22 @@ func (k *Keeper) lock(ctx context.Context) (*durable.Locked, error) {
 func (k *Keeper) LockDaemon() (*durable.Locked, error) {
 	dir := k.cfg.State.Dir
 	if err := k.o.Disk.MkdirAll(dir, 0o700); err != nil {
-		if dir = k.cfg.CA.Dir + "/newcerts"; !durable.Look(dir).IsDir {
+		dir = k.cfg.CA.Dir + "/newcerts"
+		switch n := durable.Look(dir); {
+		case n.Err != nil: // whether another daemon runs is not known
+			return nil, errors.Join(err, n.Err)
+		case !n.IsDir:
 			return nil, nil
 		}
 	}
 	return durable.TryLock(dir)
 }
 
-// Reload reads the configuration again. A wrong one is an error and leaves the
-// old one in force.
-func (k *Keeper) Reload(context.Context) error {
-	if k.o.Load == nil {
-		return nil
-	}
-	cfg, err := k.o.Load()
-	if err != nil {
-		return fmt.Errorf("the old configuration stays in force: %w", err)
-	}
-	k.cfg = cfg
+// Configure puts another configuration in force.
+func (k *Keeper) Configure(cfg config.Config) {
+	k.use(cfg)
+	k.pickup.Configure(k.pickupSettings())
 	k.log(Info, "configuration read", "file", cfg.Path)
-	return nil
 }
 
 // Look is one turn of the daemon: settle, and say when to look again at the
@@ -266,16 +289,17 @@ func (k *Keeper) Reload(context.Context) error {
 func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
 	k.arrivals(ctx)
+	k.pickup.NoteNotified(ctx)
 	r, err := k.Settle(ctx, plan.Wish{})
 	next := r.Plan.Next
 	k.log(Debug, "looked", "done", len(r.Done), "next", next.UTC().Format(time.RFC3339))
-	if k.waits > 0 && r.Plan.State.Debt != nil {
-		next = soonest(next, k.o.Now().Add(k.waits))
+	if waits := k.pickup.Waits(); waits > 0 && r.Plan.State.Pickup != nil {
+		next = soonest(next, k.o.Now().Add(waits))
 	}
 	if err != nil {
 		return soonest(next, k.o.Now().Add(time.Minute)), err
 	}
-	if d := r.Plan.State.Debt; d != nil {
+	if d := r.Plan.State.Pickup; d != nil {
 		next = soonest(next, d.Next)
 	}
 	if q := r.Plan.Ask; q != nil && !k.asking {
@@ -301,12 +325,12 @@ func (k *Keeper) tell(p plan.Plan) {
 		if pr.Mended || pr.Reason == plan.StepFailed { // the attempt itself was told
 			continue
 		}
-		id := string(pr.Reason) + "\x00" + pr.Path
+		id := string(pr.Reason) + "\x00" + pr.Path + "\x00" + pr.Text // one path may have two of a reason
 		seen[id] = true
-		if k.told[id] == pr.Text {
+		if k.told[id] {
 			continue
 		}
-		k.told[id] = pr.Text
+		k.told[id] = true
 		kv := []any{"reason", string(pr.Reason)}
 		if pr.Path != "" {
 			kv = append(kv, "path", pr.Path)

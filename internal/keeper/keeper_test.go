@@ -17,6 +17,7 @@ import (
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
 )
 
 const name = "mail.example.org"
@@ -61,6 +62,26 @@ func (s *site) settle(w plan.Wish) Result {
 	return r
 }
 
+// believed has the daemon have lived on until now: its clock did not leap.
+func (s *site) believed() {
+	s.t.Helper()
+	st, l := state.Load(s.cfg.State.Dir)
+	if !l.Present {
+		return
+	}
+	st.HighWater, st.Clock = s.now.UTC().Truncate(time.Second), state.Clock{}
+	if err := state.Save(&durable.Disk{}, s.cfg.State.Dir, st); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// later is now some time later, without a leap of the clock.
+func (s *site) later(d time.Duration) {
+	s.t.Helper()
+	s.now = s.now.Add(d)
+	s.believed()
+}
+
 func (s *site) certs(name string) string { return filepath.Join(s.cfg.Certs.Dir, name) }
 
 func (s *site) read(path string) []byte {
@@ -88,11 +109,11 @@ func (s *site) verify() error {
 	return err
 }
 
-// complete says what a complete set still lacks, "" for nothing.
+// complete says what a complete set still lacks, "" if nothing is.
 func (s *site) complete(r Result) string {
 	switch {
 	case !r.Plan.Empty():
-		return "something is left to do: " + r.Plan.Actions[0].Text
+		return "something is left to do: " + r.Plan.Actions[0].Text.Base()
 	case !r.Plan.Facts.Offered:
 		return fmt.Sprintf("sendmail would refuse it: %+v", r.Plan.Facts.Verdict.Complaints)
 	case r.Plan.Worst() == plan.Error:
@@ -160,8 +181,8 @@ var damages = map[string]func(path string, good []byte) error{
 
 var setFiles = []string{"host.key", "host.cert", "cacert.pem", "dh.param"}
 
-// Every state of every file, and every subset of them missing, is named by
-// check and mended by ensure; a good key survives.
+// Every state of every file, and every subset of them missing, is named by check and repaired by ensure; a good key
+// survives.
 func TestRepair(t *testing.T) {
 	type hit struct{ file, how string }
 	var cases [][]hit
@@ -235,7 +256,7 @@ func TestCertificateComesBack(t *testing.T) {
 	}
 }
 
-// Whole directories go: certs comes back; a CA that was there is not bred anew.
+// Whole directories go: certs comes back; a CA that was there is not bred again.
 func TestDirectoriesGone(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})

@@ -7,9 +7,15 @@ import (
 )
 
 // libssl is the OpenSSL of the base system, with which its sendmail is linked:
-// 1.1.1 up to FreeBSD 13, 3 from 14.
+// 1.1.1 up to FreeBSD 13, 3.0 in 14, 3.5 from 15, whose security level is 2.
 func libssl() pki.Libssl {
-	const fourteen = 1400000 // __FreeBSD_version
+	const fourteen, fifteen = 1400000, 1500000 // __FreeBSD_version
 	v, err := unix.SysctlUint32("kern.osreldate")
-	return pki.Libssl{Old: err == nil && v < fourteen}
+	switch {
+	case err != nil:
+		return pki.Libssl{}
+	case v >= fifteen:
+		return pki.Libssl{Level: 2}
+	}
+	return pki.Libssl{Old: v < fourteen}
 }

@@ -15,18 +15,18 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
-// family is the CA's host and members of it that reach its inbox without ssh,
-// all on one clock.
+// family is the CA host and members of it that reach its inbox without ssh, all on one clock.
 type family struct {
 	t       *testing.T
 	ca      *site
 	members map[string]*site
 	away    map[string]bool // members that are switched off
-	dead    bool            // the CA's host is
+	dead    bool            // the CA host is
 	n       int
 }
 
@@ -38,7 +38,7 @@ func newFamily(t *testing.T, caYAML, memberYAML string, names ...string) *family
 			t.Fatal(err)
 		}
 		m := newSite(t, memberYAML+"\nissuer: {ssh: {target: ca}}\nhost: {name: "+name+"}")
-		m.o.Ask = func(ctx context.Context, request []byte) ([]byte, error) { return f.ask(name, request) }
+		m.o.Issuer = issuer.Channel(func(ctx context.Context, request []byte) ([]byte, error) { return f.ask(name, request) })
 		f.members[name] = m
 	}
 	f.ca.settle(plan.Wish{}) // makes the inbox
@@ -81,6 +81,7 @@ func (f *family) day(d time.Duration) {
 	f.t.Helper()
 	now := f.ca.now.Add(d)
 	f.ca.now = now
+	f.ca.believed()
 	if !f.dead {
 		if _, err := f.ca.Look(context.Background(), "time"); err != nil {
 			f.t.Fatal(err)
@@ -88,6 +89,7 @@ func (f *family) day(d time.Duration) {
 	}
 	for name, m := range f.members {
 		m.now = now
+		m.believed()
 		if !f.away[name] {
 			f.look(m)
 		}
@@ -149,7 +151,7 @@ func TestMembersThroughGenerations(t *testing.T) {
 		f.day(48 * time.Hour)
 		f.everybody(fmt.Sprint("day ", d))
 		obs := ca.Observe(f.ca.cfg.CA.Dir, ca.Filter{})
-		generations[ca.Fingerprint(obs.Current.Cert)] = true
+		generations[pki.Fingerprint(obs.Current.Cert)] = true
 		waiting, silent := obs.Waiting(f.ca.now)
 		if slices.Contains(waiting, away) {
 			waited += 2
@@ -239,7 +241,7 @@ func TestMemberForgets(t *testing.T) {
 	if r := m.Check(context.Background(), plan.Wish{}); r.Plan.Facts.Owner != plan.Ours {
 		t.Errorf("it is %s now", r.Plan.Facts.Owner)
 	}
-	// The CA's host is made anew: another CA under the same name.
+	// The CA host is made again: another CA under the same name.
 	if err := os.RemoveAll(f.ca.cfg.CA.Dir); err != nil {
 		t.Fatal(err)
 	}

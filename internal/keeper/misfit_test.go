@@ -9,9 +9,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A configuration by which the CA could do nothing for its own host makes none:
-// with host.name it is refused, with the system's name a stop-gap serves and
-// the CA is made when it has been corrected.
+// A configuration by which the CA could do nothing for its own host makes none: with host.name it is refused, with the
+// system's name a temporary certificate serves and the CA is made when it has been corrected.
 func TestMisfit(t *testing.T) {
 	for what, yaml := range map[string]string{
 		"common_name":       "ca: {subject: {common_name: " + strings.ToUpper(name) + "}}",

@@ -1,14 +1,16 @@
 package keeper
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"mailcertd/internal/pickup"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
-	"mailcertd/internal/state"
 )
 
 // Commands are run once after a change, again until they succeed, and never
@@ -26,13 +28,16 @@ func TestNotify(t *testing.T) {
 	if runs() != 1 || len(r.Plan.State.Notify) != 1 {
 		t.Fatalf("%d runs, %+v", runs(), r.Plan.State.Notify)
 	}
-	r = s.settle(plan.Wish{})
-	if runs() != 1 || r.Plan.Worst() != plan.Error || !strings.Contains(reasons(r), "notify-owed") {
-		t.Errorf("before its time: %d runs, %s", runs(), reasons(r))
+	r, err := s.Settle(context.Background(), plan.Wish{}) // as the daemon
+	begun := false
+	for _, d := range r.Plan.State.Notify {
+		begun = begun || !d.Running.IsZero()
 	}
-	s.now = s.now.Add(2 * time.Minute)
+	if err != nil || begun || runs() != 1 || r.Plan.Worst() != plan.Error || !strings.Contains(reasons(r), "notify-pending") {
+		t.Errorf("before its time: %v, %d runs, %s", err, runs(), reasons(r))
+	}
 	if s.settle(plan.Wish{}); runs() != 2 {
-		t.Errorf("after the wait: %d runs", runs())
+		t.Errorf("a person does not wait: %d runs", runs())
 	}
 	if err := os.WriteFile(ready, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -45,16 +50,17 @@ func TestNotify(t *testing.T) {
 	if s.settle(plan.Wish{}); runs() != 3 {
 		t.Error("run without a change")
 	}
-	s.settle(plan.Wish{Renew: true, From: plan.LeafID(s.leaf())})
+	s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
 	if runs() != 4 {
 		t.Errorf("after a renewal: %d runs", runs())
 	}
 }
 
-// A command that hangs is ended when its time is up, and owed still.
+// A command that hangs is ended when its time is up, and its run stays pending.
 func TestNotifyHangs(t *testing.T) {
 	s := newSite(t, "notify: [[sleep, \"1000\"]]")
 	s.o.NotifyFor = 100 * time.Millisecond
+	s.pickup = pickup.New(s.pickupOptions(), s.pickupSettings())
 	r := s.settle(plan.Wish{})
 	for _, d := range r.Plan.State.Notify {
 		if d.Attempts == 1 && strings.Contains(d.LastError, "sleep") {
@@ -72,7 +78,7 @@ func TestPurge(t *testing.T) {
 	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.settle(plan.Wish{}) // archives what somebody put there
+	s.settle(plan.Wish{}) // archives what a person put there
 	if err := os.WriteFile(s.certs("own.txt"), []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -113,28 +119,5 @@ func TestNotifyOfSomebodysChange(t *testing.T) {
 	}
 	if n := runs() - before; n != 1 {
 		t.Errorf("%d runs after somebody's change, %d before", n, before)
-	}
-}
-
-// A sendmail is started again only where our own HUP, a moment ago, ended it.
-func TestGoneByHUP(t *testing.T) {
-	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	for name, c := range map[string]struct {
-		age, up time.Duration // since the HUP, since the boot
-		back    bool
-		started int
-		want    bool
-	}{
-		"a moment ago":                {time.Second, time.Hour, false, 0, true},
-		"it had come back":            {time.Minute, time.Hour, true, 0, false},
-		"long ago":                    {time.Hour, 2 * time.Hour, false, 0, false},
-		"before the boot":             {time.Minute, time.Second, false, 0, false},
-		"the first start was in vain": {time.Hour, 2 * time.Hour, false, 1, true},
-		"started, and back":           {time.Hour, 2 * time.Hour, true, 1, false},
-	} {
-		d := &state.Debt{HUPs: []state.HUP{{At: now.Add(-c.age), Sent: true, Back: c.back}}, Started: make([]time.Time, c.started)}
-		if got := goneByHUP(d, now, now.Add(-c.up)); got != c.want {
-			t.Errorf("%s: %v", name, got)
-		}
 	}
 }

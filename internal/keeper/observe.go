@@ -25,12 +25,86 @@ const archiveDir = "archive"
 // observe reads everything that a decision may rest on. It changes nothing and
 // decides nothing.
 func (k *Keeper) observe(ctx context.Context) plan.Observed {
-	cfg := k.cfg
-	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0, FailedNow: k.failedNow}
-	k.known.Begin(k.o.Now())
-	obs.Certs = k.known.Observe(cfg.Certs.Dir)
-	obs.Trust = k.sources()
-	set := durable.OpenSet(k.o.Disk, cfg.Certs.Dir)
+	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0, Host: k.o.Host(ctx)}
+	k.rc = obs.Host.Sendmail
+	k.observeParts(ctx, &obs, everything)
+	return obs
+}
+
+// observeParts reads these parts again; the others stay what they are.
+func (k *Keeper) observeParts(ctx context.Context, obs *plan.Observed, parts part) {
+	obs.FailedNow = k.failedNow
+	if parts&certsPart != 0 {
+		k.observeCerts(obs)
+	}
+	if parts&statePart != 0 {
+		k.observeState(obs)
+	}
+	if parts&issuerPart != 0 {
+		name, _ := plan.HostName(k.cfg, obs.Host)
+		obs.CA = k.database.Observe(k.cfg.CA.Dir, ca.Filter{Name: name, Serving: leaves(*obs)})
+		k.observeCA(obs)
+	}
+	if parts&(statePart|issuerPart) != 0 {
+		obs.Leftovers, obs.LeftoversErr = nil, nil
+		k.observeLeftovers(obs)
+	}
+	if parts&sendmailPart != 0 {
+		obs.CF = k.readCF()
+		if submit := mta.ReadCF(filepath.Join(filepath.Dir(obs.CF.Path), "submit.cf")); submit.Node.Exists && submit.Node.Err == nil {
+			obs.Submit = &submit
+		} else {
+			obs.Submit = nil
+		}
+	}
+	if parts&sendmailPart != 0 || !obs.MTA.Same() { // a sendmail that was started meanwhile is told too
+		k.observeSendmail(ctx, obs)
+		obs.Accept = k.acceptance(*obs) // whom it runs as and trusts, its sendmail.cf says
+	}
+	obs.Accept.Now = k.o.Now()
+	if k.cfg.Root != "" && parts&certsPart != 0 && !plan.NamesOurs(obs.CF, obs.Certs) {
+		// Below --root, what is above it is not part of the system looked at.
+		obs.Certs.Parents = below(obs.Certs.Parents, k.cfg.Root)
+	}
+}
+
+// part is a part of what is observed: what an action changes is read again after it.
+type part uint
+
+// The parts. What the system and rc.conf say of this host is asked once in a run.
+const (
+	certsPart    part = 1 << iota // the certs directory, its staging area, the bundles of trust
+	statePart                     // the state directory, the backups
+	issuerPart                    // the CA directory and its inbox; what another host's CA has answered
+	sendmailPart                  // sendmail.cf and the sendmail that runs
+	everything   = certsPart | statePart | issuerPart | sendmailPart
+)
+
+// touchedBy is what these actions may have changed, whether they were carried out, failed, or were cut short.
+func touchedBy(actions []plan.Action) (parts part) {
+	for _, act := range actions {
+		switch act.Kind {
+		case plan.StageKey, plan.Unstage:
+			parts |= certsPart
+		case plan.Obtain, plan.InitCA, plan.RedateCA, plan.NextCA, plan.PromoteCA, plan.PruneCA, plan.WriteCRL, plan.ReconcileCA,
+			plan.MakeInbox, plan.Answer, plan.AcceptCA:
+			parts |= issuerPart
+		case plan.PruneArchive, plan.DeleteOldKey:
+			parts |= statePart
+		case plan.Install: // the CA is asked about the certificate that is served
+			parts |= certsPart | statePart | issuerPart
+		default: // such as a mode, which any of them may have
+			parts |= everything
+		}
+	}
+	return parts | statePart
+}
+
+func (k *Keeper) observeCerts(obs *plan.Observed) {
+	var files certdir.Reader
+	obs.Certs = files.Observe(k.cfg.Certs.Dir)
+	obs.Trust = k.sources(&files)
+	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
 	pending, err := set.Pending()
 	if err == nil {
 		err = pending.Err // nobody knows whether a change is committed: nothing is touched
@@ -39,42 +113,42 @@ func (k *Keeper) observe(ctx context.Context) plan.Observed {
 		obs.Certs.Err = err
 	}
 	obs.Pending = pending
-	if slices.Contains(pending.Staged, certdir.KeyName) {
-		if n := set.Staged(certdir.KeyName); n.Err == nil {
-			obs.Staged = pki.ReadKeyFile(n.Data)
+	obs.Staged, obs.StagedErr, obs.OtherStaged = pki.KeyFile{}, nil, nil
+	for _, p := range certdir.Pairs() {
+		if !slices.Contains(pending.Staged, p.KeyFile) {
+			continue
+		}
+		if n := set.Staged(p.KeyFile); n.Err == nil {
+			obs.SetStaged(p, plan.StagedKey{Key: pki.ReadKeyFile(n.Data)})
 		} else if n.Unread() {
-			obs.StagedErr = n.Err
+			obs.SetStaged(p, plan.StagedKey{Err: n.Err})
 		}
 	}
-	obs.StateDir = durable.Look(cfg.State.Dir)
+	obs.Host.Certified = ""
+	if leaf := leafOf(*obs); leaf != nil {
+		obs.Host.Certified = plan.CertNames(leaf)[0]
+	}
+}
+
+func (k *Keeper) observeState(obs *plan.Observed) {
+	obs.StateDir = durable.Look(k.cfg.State.Dir)
 	obs.State, obs.Loaded = k.loadState()
+	if obs.StateErr = k.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
+		obs.StateErr = durable.Writable(k.cfg.State.Dir)
+	}
 	obs.Archive, obs.ArchiveErr = durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
-	obs.Host = k.o.Host(ctx)
-	name, _ := plan.HostName(cfg, obs.Host)
-	obs.CA = k.database.Observe(cfg.CA.Dir, ca.Filter{Name: name, Key: obs.Certs.Key.Key.Public, Serving: leafOf(obs)})
-	k.observeCA(&obs)
-	k.rc = obs.Host.Sendmail
-	obs.CF = k.readCF()
-	k.observeSendmail(ctx, &obs)
-	if submit := mta.ReadCF(filepath.Join(filepath.Dir(obs.CF.Path), "submit.cf")); submit.Node.Exists && submit.Node.Err == nil {
-		obs.Submit = &submit
-	}
-	obs.Accept = k.acceptance(obs)
-	if cfg.Root != "" && !plan.NamesOurs(obs.CF, obs.Certs) {
-		// Below --root, what lies above it is not part of the system looked at.
-		obs.Certs.Parents = below(obs.Certs.Parents, cfg.Root)
-	}
-	return obs
 }
 
 // observeSendmail identifies the process that the pid file names. Below --root
 // without a sendmail.cf there is nothing to identify.
 func (k *Keeper) observeSendmail(ctx context.Context, obs *plan.Observed) {
+	obs.RunningCF = nil
 	if obs.CF.Missing && k.cfg.Root != "" {
 		return
 	}
 	obs.MTA = mta.Identify(ctx, k.identifyOptions(obs.CF))
-	if cf := obs.MTA.CF; cf != "" && (cf != obs.CF.Path || obs.MTA.Status.Serving() && !mta.SameOptions(obs.MTA.Argv, k.rc.Argv())) {
+	// A stale pid file, or one of somebody else, names no cf that anybody reads.
+	if cf := obs.MTA.CF; obs.MTA.Status.Serving() && cf != "" && (cf != obs.CF.Path || !mta.SameOptions(obs.MTA.Argv, k.rc.Argv())) {
 		running := mta.ReadCF(cf, obs.MTA.Argv...)
 		obs.RunningCF = &running
 	}
@@ -94,10 +168,11 @@ func (k *Keeper) readCF() mta.CF {
 func (k *Keeper) identifyOptions(cf mta.CF) mta.IdentifyOptions {
 	o := mta.IdentifyOptions{PidFile: k.cfg.Sendmail.PidFile, Program: k.program(), Procname: k.rc.Procname, DefaultCF: k.cfg.Sendmail.CF}
 	if o.PidFile == "" {
-		o.PidFile = k.rc.PidFile
-	}
-	if o.PidFile == "" {
-		o.PidFile = cf.PidFile
+		// sendmail writes the one of its cf. rc.d/sendmail looks at its own, which has a default in
+		// /etc/defaults/rc.conf: another value was set by somebody.
+		if o.PidFile, o.Also = cf.PidFile, k.rc.PidFile; o.Also != "" && o.Also != mta.DefaultPidFile {
+			o.PidFile, o.Also = o.Also, o.PidFile
+		}
 	}
 	return o
 }
@@ -113,14 +188,11 @@ func (k *Keeper) program() string {
 // acceptance says who may own the files: root, and whom sendmail.cf trusts or
 // runs as. An unprivileged mailcertd serves an unprivileged sendmail.
 func (k *Keeper) acceptance(obs plan.Observed) plan.Acceptance {
-	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}, Libssl: libssl()}
+	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}, Libssl: systemLibssl(mta.OpenSSLConf), Now: k.o.Now()}
 	if k.o.UID != 0 {
 		acc.OwnersOK = append(acc.OwnersOK, k.o.UID)
 	}
-	cf := obs.CF
-	if obs.RunningCF != nil {
-		cf = *obs.RunningCF
-	}
+	cf := obs.UsedCF()
 	for _, name := range []string{cf.RunAsUser, cf.TrustedUser} {
 		if uid, ok := lookupUID(name); ok && !slices.Contains(acc.OwnersOK, uid) {
 			acc.OwnersOK = append(acc.OwnersOK, uid)

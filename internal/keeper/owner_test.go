@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
@@ -29,7 +30,7 @@ func (s *site) put(f foreign) {
 	}
 }
 
-// archived says that the archive holds that content, in a generation that is
+// archived says that the archive holds that content, in a backup that is
 // never pruned.
 func (s *site) archived(b []byte) bool {
 	gens, err := s.Archive()
@@ -121,6 +122,7 @@ func TestForeignSet(t *testing.T) {
 	start := s.now
 	for _, days := range []int{200, 340, 364, 400} { // in order: the clock never goes back
 		s.now = start.AddDate(0, 0, days)
+		s.believed()
 		r := s.settle(plan.Wish{})
 		if got := strings.Contains(reasons(r), "foreign-expiring"); got != (days > 330) || !same() {
 			t.Errorf("after %d days: %s", days, reasons(r))
@@ -130,18 +132,18 @@ func TestForeignSet(t *testing.T) {
 		}
 	}
 	s.now = start
-	leaf := plan.LeafID(s.leaf())
+	leaf := pki.Fingerprint(s.leaf())
 	if r := s.settle(plan.Wish{Renew: true, From: leaf, TrustClock: true}); r.Plan.Worst() != plan.Error || !same() {
 		t.Errorf("renew without --force: %s", reasons(r))
 	}
-	r = s.settle(plan.Wish{Renew: true, Force: true, TrustClock: true, From: leaf, FromKey: plan.PublicID(s.leaf().PublicKey)})
+	r = s.settle(plan.Wish{Renew: true, Force: true, TrustClock: true, From: leaf, FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
 	if why := s.complete(r); why != "" || r.Plan.Facts.Owner != plan.Ours {
 		t.Errorf("renew --force: %s %s", why, r.Plan.Facts.Owner)
 	}
 	if !s.archived(f.cert) || !s.archived(f.ca) {
 		t.Error("no copies")
 	}
-	// And back: what was bought is somebody's own again, and stays.
+	// And back: what was bought is a person's own again, and stays.
 	gens, _ := s.Archive()
 	for _, g := range gens {
 		if g.Foreign {
@@ -229,7 +231,7 @@ func TestLinksOutside(t *testing.T) {
 	}
 }
 
-// What cannot be mended is reported, and everything else is done.
+// What cannot be repaired is reported, and everything else is done.
 func TestInTheWay(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -247,8 +249,8 @@ func TestInTheWay(t *testing.T) {
 	}
 }
 
-// A locked CA: what works stays; what does not is bridged by a stop-gap, which
-// goes when the CA can sign again.
+// A locked CA: what works stays; what does not is bridged by a temporary certificate, which goes when the CA can sign
+// again.
 func TestLockedCA(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -277,8 +279,7 @@ func TestLockedCA(t *testing.T) {
 	}
 }
 
-// Names: configured ones hold at once, the system's after a day; an address
-// stands in the SAN as one.
+// Names: configured ones hold at once, the system's after a day; an address is in the SAN as one.
 func TestNames(t *testing.T) {
 	s := newSite(t, "host: {name: "+name+", altnames: [192.0.2.7, smtp.example.org]}")
 	s.settle(plan.Wish{})
@@ -294,6 +295,12 @@ func TestNames(t *testing.T) {
 
 	s = newSite(t, "")
 	s.settle(plan.Wish{})
+	for _, also := range [][]string{{"smtp.example.org"}, nil} { // the host's own name is the system's, the others are not
+		s.cfg.Host.AltNames = also
+		if r := s.settle(plan.Wish{}); len(s.leaf().DNSNames) != 1+len(also) || strings.Contains(reasons(r), "name-changed") {
+			t.Errorf("altnames %v were not followed at once: %v, %s", also, s.leaf().DNSNames, reasons(r))
+		}
+	}
 	other := "new.example.org"
 	s.o.Host = func(context.Context) plan.Host { return plan.Host{System: other} }
 	r := s.settle(plan.Wish{})
@@ -323,7 +330,7 @@ func TestLeftAlone(t *testing.T) {
 	if err := os.WriteFile(s.certs("cacert.pem"), f.ca, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.now = s.now.AddDate(1, 6, 0)
+	s.later(545 * 24 * time.Hour)
 	checked := reasons(s.Check(t.Context(), plan.Wish{Once: true}))
 	if !strings.Contains(checked, "expired") || !strings.Contains(checked, "cacert-not-issuer") {
 		t.Errorf("check names %s", checked)

@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/issuer"
+	"mailcertd/internal/inbox"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
@@ -20,17 +20,18 @@ import (
 // PurgeList says what Purge would remove and what it would leave. What
 // mailcertd did not make stays, and so do the copies of it.
 func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
-	const maxState = 16 << 20
 	obs := k.observe(ctx)
+	if obs.Loaded.Unread { // whose things are would be a guess
+		return nil, fmt.Errorf("nothing was removed: %w", obs.Loaded.Problem)
+	}
 	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr, obs.StagedErr} {
 		if err != nil {
 			return nil, fmt.Errorf("nothing was removed: %w", err)
 		}
 	}
-	for _, n := range []durable.Node{durable.Read(filepath.Join(k.cfg.State.Dir, state.FileName), maxState), obs.Certs.Node, obs.Certs.Key.Node,
-		obs.Certs.Cert.Node, obs.Certs.CA.Node, obs.Certs.DH.Node, obs.CA.Key, obs.StateDir} {
+	for _, n := range append(setNodes(obs.Certs), obs.Certs.Node, obs.CA.Key, obs.StateDir) {
 		if n.Unread() {
-			return nil, n.Err // whose things are would be a guess
+			return nil, n.Err
 		}
 	}
 	for _, g := range obs.Archive {
@@ -51,17 +52,19 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	}
 	known := func(sum [32]byte) bool { _, ok := obs.State.Ours[plan.FileID(sum)]; return ok }
 	d := obs.Certs
-	mine := p.Facts.Owner == plan.Ours || p.Facts.Owner == plan.Interim
+	mine := map[certdir.Pair]bool{}
+	for _, one := range p.Facts.Pairs {
+		mine[one.Pair] = one.Owner == plan.Ours || one.Owner == plan.Interim
+	}
 	for _, l := range d.Links {
 		if l.Local {
 			out = append(out, Purged{Path: l.Node.Path})
 		}
 	}
-	add(d.Cert.Node, mine || known(d.Cert.Digest))
-	add(d.Key.Node, known(d.Key.Digest))
-	add(d.CA.Node, known(d.CA.Digest))
-	add(d.DH.Node, known(d.DH.Digest))
-	add(d.CRL.Node, known(d.CRL.Digest))
+	for _, f := range slices.Backward(certdir.Files()) {
+		n, sum := d.File(f.Name)
+		add(n, known(sum) || f.Kind == certdir.KindCert && mine[f.Pair])
+	}
 	for name, target := range d.CRLLinks {
 		if target == certdir.CRLName && known(d.CRL.Digest) {
 			out = append(out, Purged{Path: filepath.Join(d.Path, name)})
@@ -75,29 +78,44 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 		parts, err := remnant(dir, owns)
 		out, failed = append(out, parts...), errors.Join(failed, err)
 	}
-	if n := durable.Look(filepath.Join(d.Path, certdir.StagingDir)); n.Kind == durable.Directory {
+	if n := durable.Look(filepath.Join(d.Path, certdir.StagingDir)); n.Err != nil {
+		return nil, n.Err
+	} else if n.Kind == durable.Directory {
 		below(n.Path, func(string, bool) bool { return true })
 	}
 	if n := durable.Look(k.cfg.CA.Dir); n.Kind != durable.Missing {
+		made, err := ca.MadeHere(k.cfg.CA.Dir)
+		if err = errors.Join(n.Err, err); err != nil {
+			return nil, err
+		}
 		switch {
 		case n.Kind == durable.Link:
 			out = append(out, Purged{Path: n.Path, Kept: "it is a link"})
-		case n.Kind == durable.Directory && ca.MadeHere(k.cfg.CA.Dir):
+		case n.Kind == durable.Directory && made:
 			below(n.Path, ca.Owns)
 		default:
 			out = append(out, Purged{Path: n.Path, Kept: "the CA was made by hand"})
 		}
 	}
-	if issuer.Made(k.cfg.CA.Inbox) {
-		below(k.cfg.CA.Inbox, issuer.Owns)
+	if n := durable.Look(ca.Beside(k.cfg.CA.Dir)); n.Kind == durable.Directory {
+		below(n.Path, ca.Owns)
+	}
+	made, err := inbox.Made(k.cfg.CA.Inbox)
+	if err != nil {
+		return nil, err
+	}
+	if made {
+		below(k.cfg.CA.Inbox, inbox.Owns)
 	}
 	copies := map[string]bool{} // the generations of the archive that may go
 	for _, g := range obs.Archive {
 		if copies[g.ID] = !g.Foreign && !g.Damaged; !copies[g.ID] {
-			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID), Kept: "it holds copies of files that mailcertd did not make"})
+			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID), Kept: "it contains backups of files that mailcertd did not make"})
 		}
 	}
-	if n := durable.Look(k.cfg.State.Dir); n.Kind == durable.Directory {
+	if n := durable.Look(k.cfg.State.Dir); n.Err != nil {
+		return nil, n.Err
+	} else if n.Kind == durable.Directory {
 		below(n.Path, func(rel string, isDir bool) bool {
 			dir, rest, within := strings.Cut(rel, "/")
 			switch {
@@ -105,9 +123,10 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 				return dir == archiveDir || dir == candidatesDir
 			case dir == archiveDir:
 				id, _, _ := strings.Cut(rest, "/")
-				return isDir || copies[id]
+				_, unfinished := durable.TempOf(id) // nothing was replaced on the strength of such a copy
+				return isDir || copies[id] || unfinished
 			case dir == candidatesDir:
-				return !isDir && slices.Contains([]string{replyName, acceptedName}, tidy(rest))
+				return !isDir && slices.Contains(candidateNames(), tidy(rest))
 			}
 			return tidy(rel) == state.FileName
 		})
@@ -149,9 +168,10 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 	if err := agree(list); err != nil {
 		return err
 	}
+	touched := map[string]bool{k.cfg.Certs.Dir: true, k.cfg.State.Dir: true}
 	for _, p := range list {
 		if p.Kept == "" {
-			if err := p.remove(k.o.Disk); err != nil {
+			if err := p.remove(k.o.Disk, touched); err != nil {
 				return err
 			}
 		}
@@ -160,7 +180,6 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.archiveDir(), k.cfg.State.Dir} {
 		_ = os.Remove(dir)
 	}
-	_ = k.o.Disk.SyncDir(filepath.Dir(k.cfg.Certs.Dir))
 	k.memory = nil
-	return nil
+	return settle(k.o.Disk, touched)
 }

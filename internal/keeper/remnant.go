@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"slices"
 	"syscall"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/state"
 )
 
 // Purged is one thing that Purge removes, or leaves and why.
@@ -24,9 +26,12 @@ type Purged struct {
 
 const notOurs = "mailcertd did not make it"
 
-// remnant lists what lies in a directory of ours: the directory alone when all
-// of it is to go, and otherwise its parts. owns says what is ours, by paths
-// relative to dir. Links are never followed, and are nobody's but a person's.
+// marks are the files that say that the rest is ours. They go last, and when it is durable that the rest is gone:
+// purge may be interrupted, and is said again then.
+var marks = []string{durable.ManifestName, ca.MarkName, state.FileName}
+
+// remnant lists what is in a directory of ours: the directory alone when all of it is to go, and otherwise its parts.
+// owns says what is ours, by paths relative to dir. Links are never followed, and are nobody's but a person's.
 func remnant(dir string, owns func(rel string, dir bool) bool) ([]Purged, error) {
 	_, out, err := remnantBelow(dir, "", owns)
 	return out, err
@@ -38,9 +43,10 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 	if err != nil {
 		return false, nil, err
 	}
-	if i := slices.Index(names, ca.MarkName); i >= 0 {
-		// What says that the rest is ours goes last: purge may be interrupted.
-		names = append(slices.Delete(names, i, i+1), ca.MarkName)
+	for _, mark := range marks {
+		if i := slices.Index(names, mark); i >= 0 {
+			names = append(slices.Delete(names, i, i+1), mark)
+		}
 	}
 	whole = true
 	var all []string
@@ -76,16 +82,42 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 	return false, out, nil
 }
 
-// remove does it. What came into a directory meanwhile stays, and so does the
-// directory then.
-func (p Purged) remove(disk *durable.Disk) error {
+// remove does it, and notes in touched the directories of what it removed. What came into a directory meanwhile
+// stays, and so does the directory then.
+func (p Purged) remove(disk *durable.Disk, touched map[string]bool) error {
 	for _, path := range append(p.under, p.Path) {
+		if slices.Contains(marks, filepath.Base(path)) {
+			if err := settle(disk, touched); err != nil {
+				return err
+			}
+		}
+		touched[filepath.Dir(path)] = true
 		var pe *fs.PathError
 		if err := disk.Remove(path); errors.As(err, &pe) && (pe.Err == syscall.ENOTEMPTY || pe.Err == syscall.EEXIST) {
 			continue
 		} else if err != nil {
-			return fmt.Errorf("%w: the rest is still there; correct that and say purge again", err)
+			return fmt.Errorf("%w: the rest still exists; correct the cause and run purge again", err)
 		}
+	}
+	return nil
+}
+
+// settle makes durable what was removed from these directories: a key that is gone must not come back with a loss of
+// power. Of each that is gone too, the nearest one that stays is synced.
+func settle(disk *durable.Disk, touched map[string]bool) error {
+	synced := map[string]bool{}
+	for _, dir := range slices.Sorted(maps.Keys(touched)) {
+		delete(touched, dir)
+		for !durable.Look(dir).IsDir && dir != filepath.Dir(dir) {
+			dir = filepath.Dir(dir)
+		}
+		if synced[dir] {
+			continue
+		}
+		if err := disk.SyncDir(dir); err != nil {
+			return fmt.Errorf("a loss of power may bring back removed files: %w; run purge again", err)
+		}
+		synced[dir] = true
 	}
 	return nil
 }

@@ -5,38 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pickup"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
 
-// ErrNoGeneration says that the archive holds nothing of that name, or
+// ErrNoBackup says that the archive holds nothing of that name, or
 // nothing at all.
-var ErrNoGeneration = errors.New("no such archived generation")
+var ErrNoBackup = errors.New("there are no backups of a certificate yet")
 
-// Archive lists the archived generations, newest first.
-func (k *Keeper) Archive() ([]durable.Generation, error) {
+// Archive lists the backups, newest first.
+func (k *Keeper) Archive() ([]durable.Backup, error) {
 	return durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
 }
 
-// Restore brings an archived set back: "" is the newest. What lies there now
-// is archived first; sendmail's rules are asked before anything changes; the
-// restored certificate is then kept until its renewal is due.
+// Restore brings a backup back: "" is the newest. What is there now is archived first; sendmail's rules are asked
+// before anything changes; the restored certificate is then kept until its renewal is due.
 func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
 	lock, err := k.lock(ctx)
 	if err != nil {
 		return Result{}, err
 	}
+	begun := k.o.Now()
 	obs := k.observe(ctx)
 	err = k.restore(ctx, obs, id)
 	lock.Unlock()
 	if err != nil {
-		return Result{Observed: obs}, err
+		return Result{View: pickup.View{Observed: obs}}, err
 	}
-	return k.Settle(ctx, plan.Wish{Once: true})
+	r, err := k.Settle(ctx, plan.Wish{Once: true})
+	if r.Plan.Facts.Set != plan.SetID(obs.Certs) {
+		k.pickup.SeenByDaemon(&r.View, begun)
+	}
+	return r, err
 }
 
 func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) error {
@@ -50,13 +56,16 @@ func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) erro
 			return err
 		}
 		for _, g := range gens {
+			if g.Err != nil { // it may be the newest
+				return fmt.Errorf("nothing was changed, because mailcertd does not know which backup is the newest: %w; name one of those that `mailcertd restore --list` shows", g.Err)
+			}
 			if !g.Damaged && holdsCert(g) {
 				id = g.ID
 				break
 			}
 		}
 		if id == "" {
-			return fmt.Errorf("%s: %w", k.archiveDir(), ErrNoGeneration)
+			return fmt.Errorf("%w in %s", ErrNoBackup, k.archiveDir())
 		}
 	}
 	_, items, err := ar.Load(id)
@@ -69,42 +78,47 @@ func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) erro
 			continue
 		}
 		mode := it.Mode
-		if it.Name == certdir.KeyName {
+		of, ofSet := certdir.FileOf(it.Name)
+		if of.Kind == certdir.KindKey {
 			mode = 0o600
 		}
-		switch it.Name {
-		case certdir.KeyName, certdir.CertName, certdir.CAName, certdir.DHName:
+		if ofSet && of.Kind != certdir.KindCRL { // a list of the revoked is made again
 			c.Files = append(c.Files, plan.File{Name: it.Name, Mode: mode, Data: it.Data, Reason: plan.Held})
 		}
 	}
 	if len(c.Files) == 0 {
-		return fmt.Errorf("generation %s holds none of the files that sendmail reads: %w", id, ErrNoGeneration)
+		return fmt.Errorf("backup %s contains none of the files that sendmail reads: %w", id, ErrNoBackup)
 	}
 	after := obs.Certs
 	for _, f := range c.Files {
-		switch f.Name {
-		case certdir.KeyName:
-			after.Key.Key = pki.ReadKeyFile(f.Data)
-		case certdir.CertName:
-			after.Cert.File = pki.ReadLeafFile(f.Data)
-		}
+		after.Put(f.Name, durable.Node{Exists: true, IsRegular: true, Data: f.Data})
 	}
-	if cs := after.Cert.File.Certs; len(cs) == 0 || after.Key.Key.Public == nil || !pki.SamePublicKey(cs[0].PublicKey, after.Key.Key.Public) {
-		return fmt.Errorf("the certificate of generation %s does not belong to the key that would be there: its own key is not archived any more", id)
-	}
-	k.copiesFor(obs, c)
 	st := obs.State.Clone()
-	st.Hold = plan.LeafID(after.Cert.File.Certs[0])
-	return k.install(ctx, obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir, Text: "restore generation " + id, Change: c})
+	holds := func(p certdir.Pair) bool {
+		return slices.ContainsFunc(c.Files, func(f plan.File) bool { return f.Name == p.KeyFile || f.Name == p.CertFile })
+	}
+	for _, p := range certdir.Pairs() {
+		e := after.Pair(p)
+		if !holds(p) && (p != certdir.Host || slices.ContainsFunc(certdir.Pairs(), holds)) {
+			continue // a backup without any pair is restored for host.cert: its CAs are that certificate's
+		}
+		if cs := e.Cert.File.Certs; len(cs) == 0 || e.Key.Key.Public == nil || !pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public) {
+			return fmt.Errorf("the certificate in %s of backup %s does not belong to the key that would be used with it: its own key is no longer in a backup", p.CertFile, id)
+		}
+		held := st.Pair(p.Name)
+		held.Hold = pki.Fingerprint(e.Cert.File.Certs[0])
+		st.SetPair(p.Name, held)
+	}
+	c.Archive = append(c.Archive, plan.CopiesFor(obs, c.Files)...)
+	return k.install(ctx, obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir,
+		Text: plan.ToRestore.With("backup " + id), Change: c}, plan.Plan{At: k.o.Now()})
 }
 
-func holdsCert(g durable.Generation) bool {
-	for _, f := range g.Files {
-		if f.Name == certdir.CertName {
-			return true
-		}
-	}
-	return false
+func holdsCert(g durable.Backup) bool {
+	return slices.ContainsFunc(g.Files, func(f durable.Archived) bool {
+		of, _ := certdir.FileOf(f.Name)
+		return of.Kind == certdir.KindCert
+	})
 }
 
 // unseen is why a person's file must not be installed now: what it would replace,
@@ -114,12 +128,16 @@ func unseen(obs plan.Observed) error {
 		return durable.ErrUnfinished
 	}
 	d := obs.Certs
-	for _, err := range []error{d.Err, d.Node.Err, obs.StagedErr, d.TrustNode.Err} {
+	for _, err := range []error{d.Err, d.Node.Err, obs.StagedErr, d.TrustNode.Err, obs.AcceptedErr} {
 		if err != nil {
 			return fmt.Errorf("nothing was changed: %w", err)
 		}
 	}
-	for _, n := range []durable.Node{d.Key.Node, d.Cert.Node, d.CA.Node, d.DH.Node} {
+	nodes := setNodes(d)
+	for _, t := range d.Trust {
+		nodes = append(nodes, t.Node)
+	}
+	for _, n := range nodes {
 		if n.Unread() {
 			return fmt.Errorf("nothing was changed: %w", n.Err)
 		}
@@ -130,26 +148,25 @@ func unseen(obs plan.Observed) error {
 	return nil
 }
 
-// copiesFor notes a copy of everything that a restoration replaces.
-func (k *Keeper) copiesFor(obs plan.Observed, c *plan.Change) {
-	nodes := map[string]durable.Node{certdir.KeyName: obs.Certs.Key.Node, certdir.CertName: obs.Certs.Cert.Node,
-		certdir.CAName: obs.Certs.CA.Node, certdir.DHName: obs.Certs.DH.Node}
-	sums := map[string][32]byte{certdir.KeyName: obs.Certs.Key.Digest, certdir.CertName: obs.Certs.Cert.Digest,
-		certdir.CAName: obs.Certs.CA.Digest, certdir.DHName: obs.Certs.DH.Digest}
-	for _, f := range c.Files {
-		n := nodes[f.Name]
-		if n.Kind == durable.Missing || n.Kind == durable.File && n.Size == 0 {
-			continue
+// setNodes are what is under the names of the set, the CRL left out: it can be made again at any time.
+func setNodes(d certdir.Dir) []durable.Node {
+	var out []durable.Node
+	for _, f := range certdir.Files() {
+		if n, _ := d.File(f.Name); f.Kind != certdir.KindCRL {
+			out = append(out, n)
 		}
-		_, ours := obs.State.Ours[plan.FileID(sums[f.Name])]
-		c.Archive = append(c.Archive, plan.Archived{Name: f.Name, Foreign: !ours || n.Kind == durable.Link, Secret: f.Name == certdir.KeyName})
 	}
+	return out
 }
 
 // ChooseGroup remembers a group for dh.param that holds until the
-// configuration says another.
-func (k *Keeper) ChooseGroup(ctx context.Context, group string) {
-	k.change(ctx, func(s *state.State) { s.DH = state.DHChoice{Group: group, Config: k.cfg.DH} })
+// configuration says another. What cannot be remembered is an error: the next
+// ensure would take it away again.
+func (k *Keeper) ChooseGroup(ctx context.Context, group string) error {
+	if err := k.change(ctx, func(s *state.State) { s.DH = state.DHChoice{Group: group, Config: k.cfg.DH} }); err != nil {
+		return fmt.Errorf("nothing was changed, because the choice of %s cannot be stored: %w; correct that, or set `dh: %s` in %s", group, err, group, k.cfg.Path)
+	}
+	return nil
 }
 
 // Path is the path of a file in the certs directory.

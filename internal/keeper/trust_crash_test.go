@@ -14,7 +14,7 @@ import (
 // no half-written file, no dangling link, nothing of sendmail's touched.
 func TestTrustCutShort(t *testing.T) {
 	needOpenssl(t)
-	a, b, twin := authority(t, "A", false), authority(t, "B", true), authority(t, "A", false)
+	a, b, twin := caCert(t, "A", false), caCert(t, "B", true), caCert(t, "A", false)
 	cut := errors.New("cut short")
 	for n := int64(1); ; n++ {
 		s := newSite(t, "trust: [/b.crt]")

@@ -20,9 +20,9 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// authority is a self-signed certificate: of a CA, or, with v1, one that says
+// caCert is a self-signed certificate: of a CA, or, with v1, one that says
 // nothing of it, as the oldest public roots do.
-func authority(t testing.TB, cn string, v1 bool) *x509.Certificate {
+func caCert(t testing.TB, cn string, v1 bool) *x509.Certificate {
 	t.Helper()
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
 	if err != nil {
@@ -123,12 +123,12 @@ func needOpenssl(t *testing.T) {
 type cas = []*x509.Certificate
 
 // CAs come and go with the bundle and the configuration; cacert.pem does not
-// grow, sendmail owes nothing, and what a person put into trust/ stays.
+// grow, sendmail has nothing to pick up, and what a person put into trust/ stays.
 func TestTrustFollowsBundle(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	a, old, b, twin, own := authority(t, "A", false), authority(t, "Old", true), authority(t, "B", false), authority(t, "A", false), authority(t, "Own", false)
+	a, old, b, twin, own := caCert(t, "A", false), caCert(t, "Old", true), caCert(t, "B", false), caCert(t, "A", false), caCert(t, "Own", false)
 	s.write(s.certs("trust/own.pem"), bundle(own))
 	leaf := s.leaf()
 	s.write(s.root+"/etc/b.crt", bundle(a, old, a, leaf))
@@ -142,10 +142,10 @@ func TestTrustFollowsBundle(t *testing.T) {
 	r := s.settle(plan.Wish{})
 	for _, act := range r.Done {
 		if act.Change != nil && act.Change.Pickup {
-			t.Errorf("a HUP for hash links: %s", act.Text)
+			t.Errorf("a HUP for hash links: %s", act.Text.Did())
 		}
 	}
-	if why := s.complete(r); why != "" || len(r.Done) != 1 || !strings.Contains(r.Done[0].Text, "3 CA(s) in trust") {
+	if why := s.complete(r); why != "" || len(r.Done) != 1 || !strings.Contains(r.Done[0].Text.Did(), "3 CAs in trust") {
 		t.Errorf("%s %v", why, r.Done)
 	}
 	if files, _ := filepath.Glob(s.certs("trust/*")); len(files) != 4 {
@@ -196,7 +196,7 @@ func TestTrustFollowsBundle(t *testing.T) {
 // What cannot be read takes no trust away, and what can be read is still added.
 func TestTrustStays(t *testing.T) {
 	needOpenssl(t)
-	a, b, c := authority(t, "A", false), authority(t, "B", false), authority(t, "C", false)
+	a, b, c := caCert(t, "A", false), caCert(t, "B", false), caCert(t, "C", false)
 	for name, x := range map[string]struct {
 		damage func(s *site) error
 		reason plan.Reason
@@ -229,7 +229,7 @@ func TestTrustStays(t *testing.T) {
 			if err := x.damage(s); err != nil {
 				t.Fatal(err)
 			}
-			late := authority(t, "Late", false)
+			late := caCert(t, "Late", false)
 			s.write(s.root+"/etc/dir/late.pem", bundle(late))
 			r := s.settle(plan.Wish{})
 			if x.mended {
@@ -255,7 +255,7 @@ func TestTrustSystem(t *testing.T) {
 	if r := s.settle(plan.Wish{}); !strings.Contains(reasons(r), "trust-unreadable") {
 		t.Errorf("none is there: %s", reasons(r))
 	}
-	a, b, c := authority(t, "A", false), authority(t, "B", false), authority(t, "C", false)
+	a, b, c := caCert(t, "A", false), caCert(t, "B", false), caCert(t, "C", false)
 	all := cas{a, b, c}
 	for i, path := range []string{"/etc/ssl/cert.pem", "/usr/share/certs/trusted/c.pem", "/etc/ssl/certs/0a.0"} { // from the last choice up
 		s.write(s.root+path, bundle(all[i]))
@@ -316,7 +316,7 @@ func TestTrustLinkedBundle(t *testing.T) {
 func TestTrustSettles(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "trust: [/etc/dir]")
-	a, b := authority(t, "A", false), authority(t, "B", false)
+	a, b := caCert(t, "A", false), caCert(t, "B", false)
 	s.write(s.root+"/etc/dir/a.pem", bundle(a))
 	s.write(s.root+"/etc/dir/b.pem", bundle(b))
 	s.now = time.Now()
@@ -341,7 +341,7 @@ func TestTrustSettles(t *testing.T) {
 // trust/ that is a link is not written through; everything else is done.
 func TestTrustBlocked(t *testing.T) {
 	s := newSite(t, "trust: [/b.crt]")
-	s.write(s.root+"/b.crt", bundle(authority(t, "A", false)))
+	s.write(s.root+"/b.crt", bundle(caCert(t, "A", false)))
 	out := t.TempDir()
 	if err := os.MkdirAll(s.certs(""), 0o755); err != nil {
 		t.Fatal(err)
@@ -358,10 +358,10 @@ func TestTrustBlocked(t *testing.T) {
 // purge takes what is ours in trust/ and nothing else.
 func TestTrustPurged(t *testing.T) {
 	s := newSite(t, "trust: [/b.crt]")
-	a := authority(t, "A", false)
+	a := caCert(t, "A", false)
 	s.write(s.root+"/b.crt", bundle(a))
 	s.settle(plan.Wish{})
-	s.write(s.certs("trust/own.pem"), bundle(authority(t, "Own", false)))
+	s.write(s.certs("trust/own.pem"), bundle(caCert(t, "Own", false)))
 	if err := s.Purge(t.Context(), agreed); err != nil {
 		t.Fatal(err)
 	}

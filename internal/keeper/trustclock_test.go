@@ -2,28 +2,30 @@ package keeper
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
-// The clock ran ahead, and a certificate from the future lies there when it is set right. What the hint says,
-// `mailcertd renew --trust-clock`, mends it at the first try.
+// The clock ran ahead, and a certificate from the future is there when it is set right. What the hint says, `mailcertd
+// renew --trust-clock`, repairs it at the first try.
 func TestTrustClock(t *testing.T) {
 	for _, ahead := range []time.Duration{3 * 24 * time.Hour, 40 * 24 * time.Hour, 300 * 24 * time.Hour} {
 		s := newSite(t, "")
 		s.settle(plan.Wish{})
 		right := s.now
 		s.now = right.Add(ahead)
-		s.settle(plan.Wish{Renew: true, From: plan.LeafID(s.leaf())})
+		s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
 		s.now = right.Add(time.Hour)
-		future := plan.LeafID(s.leaf())
+		future := pki.Fingerprint(s.leaf())
 		r, err := s.Settle(context.Background(), plan.Wish{Once: true, Renew: true, From: future, TrustClock: true})
 		if err != nil {
 			t.Errorf("%s ahead: %v", ahead, err)
 		}
-		if plan.LeafID(s.leaf()) == future || s.leaf().NotBefore.After(s.now) {
+		if pki.Fingerprint(s.leaf()) == future || s.leaf().NotBefore.After(s.now) {
 			t.Errorf("%s ahead: the certificate begins at %s", ahead, s.leaf().NotBefore)
 		}
 		if why := s.complete(r); why != "" {
@@ -32,6 +34,31 @@ func TestTrustClock(t *testing.T) {
 		r = s.Check(context.Background(), plan.Wish{})
 		if reported(r.Plan, plan.ClockBehind) {
 			t.Errorf("%s ahead: the clock is still not believed: %+v", ahead, r.Plan.Problems)
+		}
+	}
+}
+
+// The CA has really ended, while the host lay in a cupboard: the owner's word makes
+// the next generation, and a certificate of it, at the first try.
+func TestTrustClockPastTheCA(t *testing.T) {
+	for _, missing := range []bool{false, true} {
+		s := newSite(t, "crl: {install: true}")
+		s.settle(plan.Wish{})
+		s.now = s.now.AddDate(11, 0, 0)
+		if missing {
+			if err := os.Remove(s.certs("host.cert")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := s.Settle(context.Background(), plan.Wish{Once: true, Renew: true, From: s.Check(context.Background(), plan.Wish{}).Plan.Facts.LeafID, TrustClock: true})
+		if err != nil {
+			t.Errorf("missing %v: %v", missing, err)
+		}
+		if why := s.complete(r); why != "" {
+			t.Errorf("missing %v: %s; %s", missing, why, reasons(r))
+		}
+		if why := s.valid(); why != "" {
+			t.Errorf("missing %v, the next look: %s", missing, why)
 		}
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
@@ -15,7 +17,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// install --dry-run makes nothing, not even the directory that the lock would lie on.
+// install --dry-run makes nothing, not even the directory that the lock would are on.
 func TestInstallDryRunMakesNothing(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	good := purchased(t, s.now, nil)
@@ -53,5 +55,55 @@ func TestUnreadGenerationStaysTrusted(t *testing.T) { // not parallel: the seam 
 	_, _ = s.Settle(context.Background(), plan.Wish{Once: true})
 	if got, _ := os.ReadFile(s.certs(certdir.CAName)); !bytes.Equal(got, want) {
 		t.Errorf("cacert.pem became\n%s", got)
+	}
+}
+
+// A member that cannot read which CA certificates it accepted accepts none again, asks nobody, replaces nothing, and
+// forgets none of them when a person brings another.
+func TestUnreadAcceptance(t *testing.T) { // not parallel: the seam for reads is one
+	f := newFamily(t, "", "", "a.example.org")
+	m := f.members["a.example.org"]
+	f.look(m)
+	f.everybody("at first")
+	want, key := m.read(m.candidate(acceptedName)), m.leaf()
+	other := bundle(caCert(t, "Other", false))
+	undo := durable.TestOnlyBeforeRead(func(op, path string) error {
+		if op == "open" && strings.HasSuffix(path, candidatesDir+"/"+acceptedName) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	m.now = m.now.Add(25 * time.Hour) // the daily question is due
+	r, err := m.Settle(context.Background(), plan.Wish{Once: true})
+	_, _, ierr := m.InstallFile(context.Background(), Incoming{Data: other, Path: "ca.pem"})
+	undo()
+	if err != nil || r.Plan.Ask != nil || len(r.Done) > 0 || !reported(r.Plan, plan.Unreadable) {
+		t.Errorf("%v, asks %+v, did %+v\n%+v", err, r.Plan.Ask, r.Done, r.Plan.Problems)
+	}
+	if !errors.Is(ierr, syscall.EIO) {
+		t.Errorf("installed: %v", ierr)
+	}
+	if got := m.read(m.candidate(acceptedName)); !bytes.Equal(got, want) || !m.leaf().Equal(key) {
+		t.Errorf("accepted is now\n%s", got)
+	}
+}
+
+// Purge removes nothing where it cannot read what it remembers: it would take its own key for a person's, and the CA
+// away from under it.
+func TestPurgeWithoutState(t *testing.T) { // not parallel: the seam for reads is one
+	s := newSite(t, "")
+	s.settle(plan.Wish{})
+	first := true
+	undo := durable.TestOnlyBeforeRead(func(op, path string) error {
+		if strings.HasSuffix(path, "/state.json") && first {
+			first = false
+			return syscall.EIO
+		}
+		return nil
+	})
+	defer undo()
+	list, err := s.PurgeList(context.Background())
+	if !errors.Is(err, syscall.EIO) || len(list) > 0 {
+		t.Errorf("%+v, %v", list, err)
 	}
 }

@@ -33,7 +33,7 @@ func (k *Keeper) working(what string, atMost time.Duration) (done func()) {
 				if atMost > 0 {
 					kv = append(kv, "at_most", atMost.String())
 				}
-				k.log(Info, "still at it: "+what, kv...)
+				k.log(Info, "still running: "+what, kv...)
 			}
 		}
 	}()

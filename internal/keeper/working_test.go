@@ -41,11 +41,11 @@ func TestWorking(t *testing.T) {
 		ended <- err
 	}()
 	dir := s.cfg.Certs.Dir
-	if got := <-shown; got != "waiting for another mailcertd to finish with "+dir+" 3m0s" {
+	if got := <-shown; got != "waiting until another mailcertd has finished with "+dir+" 3m0s" {
 		t.Error(got)
 	}
 	for _, want := range []string{"10ms", "20ms"} {
-		if got := <-logged; got != "still at it: waiting for another mailcertd to finish with "+dir+"for"+want+"at_most3m0s" {
+		if got := <-logged; got != "still running: waiting until another mailcertd has finished with "+dir+"for"+want+"at_most3m0s" {
 			t.Error(got)
 		}
 	}

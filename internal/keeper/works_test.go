@@ -194,3 +194,50 @@ func TestInstallDER(t *testing.T) {
 		t.Error("it is not installed")
 	}
 }
+
+// A bought pair without the certificate of its CA: the leaf replaces it in cacert.pem, and is somebody else's all the
+// same. No CA of ours was ever there.
+func TestBoughtWithoutItsCA(t *testing.T) {
+	s := newSite(t, "")
+	f := makeForeign(t, s.now)
+	s.lie(f.key, f.cert)
+	for range 2 {
+		r := s.settle(plan.Wish{})
+		if !reported(r.Plan, plan.ForeignKept) || reported(r.Plan, plan.CAMissing) || !r.Plan.Facts.Offered {
+			t.Errorf("%s, offered %v", reasons(r), r.Plan.Facts.Offered)
+		}
+	}
+	r := s.settle(plan.Wish{Renew: true, Force: true, From: pki.Fingerprint(s.leaf())})
+	if why := s.complete(r); why != "" || !s.archived(f.cert) {
+		t.Errorf("renew --force: %s, a copy of the bought one: %v", why, s.archived(f.cert))
+	}
+}
+
+// A cacert.pem of which nothing can be read here and which OpenSSL loads: it stays
+// byte for byte, and the CA of the new host is trusted all the same.
+func TestUnreadableCAsOnNewHost(t *testing.T) {
+	s := newSite(t, "")
+	root := signed(t, s.now, "Seller", true, nil, nil)
+	der := root.cert.Raw
+	if der[0] != 0x30 || der[1] != 0x82 {
+		t.Fatalf("%x", der[:4])
+	}
+	odd := append([]byte{0x30, 0x83, 0}, der[2:]...) // a length as BER may have it
+	text := pki.EncodeCertificate(odd)
+	if err := os.MkdirAll(s.cfg.Certs.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.write(s.certs("cacert.pem"), text)
+	s.settle(plan.Wish{})
+	r := s.settle(plan.Wish{})
+	if !bytes.Equal(s.read(s.certs("cacert.pem")), text) {
+		t.Error("cacert.pem was changed")
+	}
+	out, err := exec.Command("openssl", "verify", "-no_check_time", "-CApath", s.cfg.Certs.Dir, s.certs("host.cert")).CombinedOutput()
+	if err != nil {
+		t.Errorf("openssl does not trust our CA: %s; %s", out, reasons(r))
+	}
+	if out, err := exec.Command("openssl", "storeutl", "-noout", "-certs", s.certs("cacert.pem")).CombinedOutput(); err != nil || !strings.Contains(string(out), "Total found: 1") {
+		t.Errorf("openssl does not load it: %s", out)
+	}
+}

@@ -1,9 +1,13 @@
 package mta
 
 import (
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
+	"time"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
@@ -19,15 +23,11 @@ type View struct {
 
 // Files is a set that sendmail is to be asked about.
 type Files struct {
-	Cert, CACert struct {
-		View
-		File pki.CertFile
-	}
-	Key struct {
-		View
-		Key pki.KeyFile
-	}
-	DH struct {
+	Pair         // the first server pair
+	Second *Pair // the second server pair; nil: the cf names none
+	Client *Pair // what is shown as a client; nil: the first server pair, or nothing
+	CACert CertView
+	DH     struct {
 		View
 		Bits int
 		Err  error // why they cannot be read
@@ -37,12 +37,17 @@ type Files struct {
 	Root     bool
 	OwnersOK []uint32 // root, RunAsUser, TrustedUser
 	Libssl   pki.Libssl
+	// CAElsewhere says that CACert is no file of the set: sendmail.cf names another.
+	CAElsewhere bool
+	// Store are the CAs that OpenSSL finds for the chain above the leaf.
+	Store []*x509.Certificate
+	Now   time.Time
 }
 
 // MendKind is what would put a complaint right.
 type MendKind int
 
-// The mends.
+// The repairs.
 const (
 	MendNone  MendKind = iota // another content is needed, or none helps
 	MendMode                  // chmod
@@ -60,13 +65,19 @@ type Mend struct {
 type Complaint struct {
 	Path  string
 	Text  string // in sendmail's own words, as far as they are known
-	Fatal bool   // STARTTLS is not offered
-	Mend  Mend
+	Fatal bool   // STARTTLS is not offered, or no handshake succeeds
+	// Beyond says that the files of the set are not to blame, or that another
+	// certificate would be none the better for it: sendmail.cf, a CACertFile
+	// elsewhere, a CA above the leaf.
+	Beyond bool
+	Of     Role // whose file it is; FirstServer also for what belongs to no pair
+	Mend   Mend
 }
 
 // Verdict is what sendmail makes of a set.
 type Verdict struct {
-	Offered    bool // STARTTLS is offered
+	Offered    bool // STARTTLS is offered, and handshakes succeed
+	Sound      bool // nothing fatal is the doing of the set itself, its other pairs left out
 	Complaints []Complaint
 }
 
@@ -75,39 +86,91 @@ type Verdict struct {
 // files. dh.param counts only where the cf names one, or where there is no cf.
 func Judge(cf CF, f Files) Verdict {
 	j := judge{cf: cf, f: f}
-	j.file(f.Cert.View, false, true)
-	j.file(f.Key.View, true, true)
+	first := FirstServer.needs()
+	j.file(f.Cert.View, false, first.safe)
+	j.file(f.Key.View, true, first.safe)
+	set := len(j.out)
 	j.file(f.CACert.View, false, true)
-	if f.Cert.Node.IsRegular && f.Cert.File.Err != nil && !unjudged(f.Cert.File.Err) {
-		j.complain(f.Cert.Path, "SSL_CTX_use_certificate_file failed: "+f.Cert.File.Err.Error(), true)
-	}
-	if f.Key.Node.IsRegular && f.Key.Key.Err != nil && !unjudged(f.Key.Key.Err) {
-		j.complain(f.Key.Path, "SSL_CTX_use_PrivateKey_file failed: "+f.Key.Key.Err.Error(), true)
-	}
 	if f.CACert.Node.IsRegular && f.CACert.File.Err != nil && !unjudged(f.CACert.File.Err) {
 		j.complain(f.CACert.Path, "load verify locs failed: "+f.CACert.File.Err.Error(), true)
 	}
-	j.pair()
+	for i := set; f.CAElsewhere && i < len(j.out); i++ {
+		j.out[i].Beyond = true
+	}
+	j.load(f.Pair, first)
+	j.handshake()
+	j.named()
 	if cf.DH != "" || cf.Missing {
 		j.file(f.DH.View, false, false)
 		if f.DH.Node.IsRegular && f.DH.Err != nil {
 			j.complain(f.DH.Path, "cannot read DH parameters: "+f.DH.Err.Error(), false)
 		}
 	}
-	for _, n := range cf.More {
-		crl := n.Path == cf.CRL
-		switch {
-		case !n.Exists && !crl:
-			j.complain(n.Path, "unsafe: No such file or directory: the second pair is incomplete, init=0", true)
-		case crl && (!n.Exists || n.Size == 0):
-			j.complain(n.Path, "PEM_read_bio_X509_CRL failed: it is missing or empty", false)
-		}
+	j.others()
+	if n := cf.CRLNode; n.Path != "" && (!n.Exists || n.Size == 0) {
+		j.complain(cf.CRL, "PEM_read_bio_X509_CRL failed: it is missing or empty", false)
 	}
-	v := Verdict{Offered: true, Complaints: j.out}
+	v := Verdict{Offered: true, Sound: true, Complaints: j.out}
 	for _, c := range j.out {
 		v.Offered = v.Offered && !c.Fatal
+		v.Sound = v.Sound && (!c.Fatal || c.Beyond || c.Of != FirstServer)
 	}
 	return v
+}
+
+// named: without these options, as with a CACertFile that is not safe or not
+// loadable, STARTTLS is not offered; CACertPath may lead nowhere. sendmail takes a name that does not begin with a
+// slash for none, and a blank or a comma beside the one that counts for a part of the name.
+func (j *judge) named() {
+	if j.cf.Missing || j.cf.Node.Err != nil || len(j.cf.ServerCert) == 0 {
+		return
+	}
+	type option struct{ name, value string }
+	all := []option{{"CACertFile", j.cf.CACert}, {"CACertPath", j.cf.CACertPath}}
+	for _, v := range j.cf.ServerCert {
+		all = append(all, option{"ServerCertFile", v})
+	}
+	for _, v := range j.cf.ServerKey {
+		all = append(all, option{"ServerKeyFile", v})
+	}
+	for _, o := range all {
+		switch {
+		case o.value == "":
+			j.complain(j.cf.Path, o.name+" missing", true)
+		case !strings.HasPrefix(o.value, "/"):
+			j.complain(j.cf.Path, fmt.Sprintf("%s missing: %q does not begin with /", o.name, o.value), true)
+		case strings.HasPrefix(o.name, "Server") && (strings.Contains(o.value, ",") || strings.TrimSpace(o.value) != o.value):
+			j.complain(o.value, "unsafe: No such file or directory", true)
+		default:
+			continue
+		}
+		j.out[len(j.out)-1].Beyond = true
+	}
+}
+
+// handshake: OpenSSL shows the issuers that it finds above the leaf, and fails every
+// handshake when one of them, or the leaf, is too weak for the security level that is
+// in force then.
+func (j *judge) handshake() {
+	cs := j.f.Cert.File.Certs
+	if j.f.Cert.File.Err != nil || len(cs) == 0 || cs[0].PublicKey == nil || j.f.Libssl.Refuses(cs[0]) != "" {
+		return
+	}
+	at, because := j.cf.Handshakes(j.f.Libssl), ""
+	if n, set := j.cf.SecurityLevel(); set {
+		because = fmt.Sprintf(", at security level %d, which CipherList in %s sets", n, j.cf.Path)
+	}
+	for n, c := range buildChain(cs[:1], j.f.Store, j.f.Now).certs {
+		path, why := j.f.Cert.Path, at.Refuses(c)
+		if n > 0 {
+			path, why = j.f.CACert.Path, at.RefusesCA(c)
+		}
+		if why != "" {
+			j.complain(path, fmt.Sprintf("no TLS handshake succeeds: %s (%s, signed with %s)%s", why, pki.Readable(c.RawSubject), c.SignatureAlgorithm, because), true)
+			j.out[len(j.out)-1].Beyond = true
+			return
+		}
+	}
 }
 
 func unjudged(err error) bool { return errors.Is(err, pki.ErrUnsupported) }
@@ -186,7 +249,8 @@ func (j *judge) owner(v View, fatal bool) {
 	}
 }
 
-// directory: a sticky bit does not make a writable directory safe.
+// directory: a sticky bit does not make a writable directory safe, unless the cf
+// says so.
 func (j *judge) directory(d durable.Node, fatal bool) {
 	if !d.Exists {
 		return
@@ -196,28 +260,12 @@ func (j *judge) directory(d durable.Node, fatal bool) {
 		path = d.Path
 	}
 	mode := d.Mode
+	if mode&fs.ModeSticky != 0 && j.cf.blames("truststickybit") {
+		return
+	}
 	if mode&0o002 != 0 {
 		j.complain(path, "unsafe: World writable directory", fatal, Mend{MendMode, path, mode &^ 0o022})
 	} else if mode&0o020 != 0 && !j.cf.blames("groupwritabledirpathsafe") {
 		j.complain(path, "unsafe: Group writable directory", fatal, Mend{MendMode, path, mode &^ 0o020})
-	}
-}
-
-// pair: certificate and key must belong together, and be strong enough for
-// OpenSSL's security level. A key of a kind that is unknown here is not judged.
-func (j *judge) pair() {
-	cs, key := j.f.Cert.File.Certs, j.f.Key.Key
-	if j.f.Cert.File.Err != nil || len(cs) == 0 {
-		return
-	}
-	if why := j.f.Libssl.Refuses(cs[0]); why != "" {
-		j.complain(j.f.Cert.Path, "SSL_CTX_use_certificate_file failed: "+why, true)
-		return
-	}
-	if cs[0].PublicKey == nil || key.Err != nil || key.Public == nil {
-		return
-	}
-	if !pki.SamePublicKey(cs[0].PublicKey, key.Public) {
-		j.complain(j.f.Cert.Path, "SSL_CTX_check_private_key failed: it is not for the key in "+j.f.Key.Path, true)
 	}
 }

@@ -5,15 +5,21 @@ package mta
 import (
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 )
 
-// maxCF bounds sendmail.cf, in bytes.
-const maxCF = 4 << 20
+// Bounds of sendmail.cf, and of the certificates and keys that it names, in bytes.
+const (
+	maxCF   = 4 << 20
+	maxCAs  = 16 << 20
+	maxPair = 1 << 20
+)
 
 // DefaultPidFile is where sendmail puts its pid when sendmail.cf does not say
 // (FreeBSD).
@@ -25,21 +31,26 @@ type CF struct {
 	Node    durable.Node // without Data
 	Missing bool
 
-	ServerCert, ServerKey  []string // two where a comma names a second pair
+	ServerCert, ServerKey  []string // the second pair's behind the first's; which go together: see namePairs
 	ClientCert, ClientKey  []string
 	CACert, CACertPath, DH string // "" when it names none
 	CRL                    string
 	PidFile                string
+	CipherList             string   // whose @SECLEVEL=N is in force in handshakes
 	DontBlame              []string // DontBlameSendmail, in lower case
 	RunAsUser, TrustedUser string
 	Listeners              []Listener
-	// More are the files that it names beside the ones of the certs directory: a
-	// second pair, the CRL. Looked at by ReadCF alone.
-	More []durable.Node
+	// CRLNode is CRLFile, looked at by ReadCF alone; the zero value where it names none.
+	CRLNode durable.Node
+	// Second is the second server pair, and Client the client's where it is not the first server pair; the zero value
+	// for none. Read by ReadCF alone.
+	Second, Client Pair
 	// Resolved are the files and directories that it names, without links: of a
 	// missing one as far as its directory is there. Filled by ReadCF alone.
 	Resolved map[string]string
 	Problems []string // what could not be read, for people
+	// CAs is CACertFile as it is there, and the directories above it. Filled by ReadCF alone.
+	CAs CertView
 }
 
 // Listener is one DaemonPortOptions.
@@ -48,8 +59,8 @@ type Listener struct {
 	Modifiers                string // the letters of M=
 }
 
-// ReadCF reads a sendmail.cf, with the command line that goes with it (ParseCF);
-// whatever is wrong with it stands in Problems.
+// ReadCF reads a sendmail.cf, with the command line that goes with it (ParseCF); whatever is wrong with it is in
+// Problems.
 func ReadCF(path string, argv ...string) CF {
 	n := durable.Read(path, maxCF)
 	cf := CF{}
@@ -65,13 +76,22 @@ func ReadCF(path string, argv ...string) CF {
 	}
 	n.Data = nil
 	cf.Path, cf.Node = path, n
-	for _, names := range [][]string{cf.ServerCert, cf.ServerKey} {
-		for _, name := range names[min(1, len(names)):] {
-			cf.More = append(cf.More, durable.Look(name))
-		}
+	if len(cf.ServerCert) > 1 {
+		cf.Second = readPair(cf.ServerCert, cf.ServerKey, 1)
+	}
+	if !slices.Equal(cf.ClientCert[:min(1, len(cf.ClientCert))], cf.ServerCert[:min(1, len(cf.ServerCert))]) ||
+		!slices.Equal(cf.ClientKey[:min(1, len(cf.ClientKey))], cf.ServerKey[:min(1, len(cf.ServerKey))]) {
+		cf.Client = readPair(cf.ClientCert, cf.ClientKey, 0)
 	}
 	if cf.CRL != "" {
-		cf.More = append(cf.More, durable.Look(cf.CRL))
+		cf.CRLNode = durable.Look(cf.CRL)
+	}
+	if strings.HasPrefix(cf.CACert, "/") {
+		cf.CAs.View = viewOf(cf.CACert, maxCAs)
+		if n := cf.CAs.Node; n.Err == nil && n.IsRegular {
+			cf.CAs.File = pki.ReadCertFile(n.Data)
+		}
+		cf.CAs.Node.Data = nil
 	}
 	cf.Resolved = map[string]string{}
 	for _, name := range cf.TLSFiles() {
@@ -86,7 +106,7 @@ func ReadCF(path string, argv ...string) CF {
 
 func logicalLines(text string) []string {
 	var out []string
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		line = strings.TrimSuffix(line, "\r")
 		if line != "" && (line[0] == ' ' || line[0] == '\t') && len(out) > 0 {
 			out[len(out)-1] += " " + strings.TrimSpace(line)
@@ -102,13 +122,13 @@ func logicalLines(text string) []string {
 func (cf *CF) option(name, value string, m macros) {
 	switch name {
 	case "ServerCertFile":
-		cf.ServerCert = pair(m.expand(value))
+		cf.ServerCert = one(m.expand(value))
 	case "ServerKeyFile":
-		cf.ServerKey = pair(m.expand(value))
+		cf.ServerKey = one(m.expand(value))
 	case "ClientCertFile":
-		cf.ClientCert = pair(m.expand(value))
+		cf.ClientCert = one(m.expand(value))
 	case "ClientKeyFile":
-		cf.ClientKey = pair(m.expand(value))
+		cf.ClientKey = one(m.expand(value))
 	case "CACertFile":
 		cf.CACert = m.expand(value)
 	case "CACertPath":
@@ -121,6 +141,8 @@ func (cf *CF) option(name, value string, m macros) {
 		if value = m.expand(value); value != "" {
 			cf.PidFile = value
 		}
+	case "CipherList":
+		cf.CipherList = value
 	case "RunAsUser":
 		cf.RunAsUser = value
 	case "TrustedUser":
@@ -134,20 +156,17 @@ func (cf *CF) option(name, value string, m macros) {
 	}
 }
 
-// pair splits "a,b": sendmail 8.15 and later take a second pair.
-func pair(value string) []string {
-	var out []string
-	for _, p := range strings.Split(value, ",") {
-		if p = strings.TrimSpace(p); p != "" {
-			out = append(out, p)
-		}
+// one is a list of the one value, nil for none.
+func one(value string) []string {
+	if value == "" {
+		return nil
 	}
-	return out
+	return []string{value}
 }
 
 func (cf *CF) listener(value string) {
 	l := Listener{Family: "inet", Port: "smtp"}
-	for _, part := range strings.Split(value, ",") {
+	for part := range strings.SplitSeq(value, ",") {
 		k, v, ok := strings.Cut(part, "=")
 		k, v = strings.TrimSpace(k), strings.TrimSpace(v)
 		if !ok || k == "" {
@@ -174,46 +193,54 @@ func (cf *CF) listener(value string) {
 
 // blames says that a DontBlameSendmail flag is set. name in lower case.
 func (cf CF) blames(name string) bool {
-	for _, f := range cf.DontBlame {
-		if f == name {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(cf.DontBlame, name)
 }
 
-// ports are the service names that stand in sendmail.cf, services(5).
+// ports are the service names that are in sendmail.cf and may be missing in services(5).
 var ports = map[string]string{"smtp": "25", "mail": "25", "submission": "587", "smtps": "465", "submissions": "465"}
 
-// ProbeAddrs is where the daemon can be asked over STARTTLS, as host:port: the
-// loopback address where it listens on all. Listeners that speak TLS at once,
-// offer no STARTTLS, or are no network sockets are left out.
-func (cf CF) ProbeAddrs() []string {
-	var out []string
-	seen := map[string]bool{}
-	for _, l := range cf.Listeners {
-		if strings.ContainsAny(l.Modifiers, "sS") || l.Family != "inet" && l.Family != "inet6" {
-			continue
-		}
-		port := l.Port
-		if p, ok := ports[strings.ToLower(port)]; ok {
-			port = p
-		}
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			continue
-		}
-		host := strings.Trim(strings.TrimPrefix(strings.ToLower(l.Addr), "ipv6:"), "[]")
-		switch host {
-		case "", "0.0.0.0", "::", "*", "any":
-			host = "127.0.0.1"
-			if l.Family == "inet6" {
-				host = "::1"
+// Endpoint is where a listener can be asked for its certificate.
+type Endpoint struct {
+	Addr string // host:port
+	TLS  bool   // TLS begins at once, as on port 465 (RFC 8314); else with STARTTLS
+}
+
+// Endpoints is where the daemon can be asked: the loopback address where it
+// listens on all. Those with STARTTLS come first. Listeners that offer none
+// (M=S), or are no network sockets, are left out.
+func (cf CF) Endpoints() []Endpoint {
+	var out []Endpoint
+	for _, atOnce := range []bool{false, true} {
+		for _, l := range cf.Listeners {
+			e := Endpoint{l.addr(), strings.Contains(l.Modifiers, "s")}
+			if e.Addr != "" && e.TLS == atOnce && (e.TLS || !strings.Contains(l.Modifiers, "S")) && !slices.Contains(out, e) {
+				out = append(out, e)
 			}
-		}
-		if a := net.JoinHostPort(host, port); !seen[a] {
-			seen[a] = true
-			out = append(out, a)
 		}
 	}
 	return out
+}
+
+// addr is host:port, "" for what is no network socket.
+func (l Listener) addr() string {
+	if l.Family != "inet" && l.Family != "inet6" {
+		return ""
+	}
+	port, known := ports[strings.ToLower(l.Port)]
+	if !known {
+		n, err := net.LookupPort("tcp", l.Port) // a number, or services(5)
+		if err != nil || n < 1 {
+			return ""
+		}
+		port = strconv.Itoa(n)
+	}
+	host := strings.Trim(strings.TrimPrefix(strings.ToLower(l.Addr), "ipv6:"), "[]")
+	switch host {
+	case "", "0.0.0.0", "::", "*", "any":
+		host = "127.0.0.1"
+		if l.Family == "inet6" {
+			host = "::1"
+		}
+	}
+	return net.JoinHostPort(host, port)
 }

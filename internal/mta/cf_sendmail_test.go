@@ -37,19 +37,20 @@ func realSendmail(t *testing.T, under ...string) func(stdin string, args ...stri
 func TestAbbreviationsAsSendmail(t *testing.T) {
 	sendmail := realSendmail(t)
 	var written []string
-	for _, o := range strings.Fields("ServerCertFile ServerKeyFile ClientCertFile ClientKeyFile CACertFile CACertPath DHParameters CRLFile CRLPath " +
+	for o := range strings.FieldsSeq("ServerCertFile ServerKeyFile ClientCertFile ClientKeyFile CACertFile CACertPath DHParameters CRLFile CRLPath " +
 		"PidFile RunAsUser TrustedUser DontBlameSendmail DaemonPortOptions") {
 		for n := 1; n <= len(o); n++ {
 			written = append(written, o[:n], strings.ToLower(o[:n]), o[:n]+".sub")
 		}
 		written = append(written, o+"X", o+" ", " "+o)
 	}
-	cf := "V10/Berkeley\n"
+	var cf strings.Builder
+	cf.WriteString("V10/Berkeley\n")
 	for i, w := range written {
-		cf += fmt.Sprintf("O %s=%d\n", w, i+1000)
+		cf.WriteString(fmt.Sprintf("O %s=%d\n", w, i+1000))
 	}
 	path := filepath.Join(t.TempDir(), "x.cf")
-	if err := os.WriteFile(path, []byte(cf), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(cf.String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	theirs := map[int]string{}

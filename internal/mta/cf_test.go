@@ -15,8 +15,8 @@ import (
 func TestParseCF(t *testing.T) {
 	cf := ParseCF([]byte("V10/Berkeley\n" +
 		"# O ServerCertFile=/comment\n" +
-		"O ServerCertFile=/etc/mail/certs/host.cert, /etc/mail/certs/ecdsa.cert\r\n" +
-		"O serverkeyfile = /etc/mail/certs/host.key\n" +
+		"O ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/ecdsa.cert\r\n" +
+		"O serverkeyfile = /etc/mail/certs/host.key,/etc/mail/certs/ecdsa.key\n" +
 		"O CACertFile=/etc/mail/certs/cacert.pem\nO CACertPath=/etc/mail/certs\nO DHParameters=/etc/mail/certs/dh.param\n" +
 		"O DontBlameSendmail=GroupReadableKeyFile,\n\tGroupWritableDirPathSafe\n" +
 		"O DaemonPortOptions=Name=MTA, Addr=192.0.2.1, M=Ea\n" +
@@ -24,7 +24,7 @@ func TestParseCF(t *testing.T) {
 		"O DaemonPortOptions=Name=TLS, Port=smtps, M=s\n" +
 		"O DaemonPortOptions=Name=local, Family=local, Addr=/var/run/sock\n" +
 		"O PidFile=/var/run/own.pid\nO RunAsUser=mail:mail\nO TrustedUser=smmsp\nSfoo\nR$*\t$@ O PidFile=/no\n"))
-	want := CF{ServerCert: []string{"/etc/mail/certs/host.cert", "/etc/mail/certs/ecdsa.cert"}, ServerKey: []string{"/etc/mail/certs/host.key"},
+	want := CF{ServerCert: []string{"/etc/mail/certs/host.cert", "/etc/mail/certs/ecdsa.cert"}, ServerKey: []string{"/etc/mail/certs/host.key", "/etc/mail/certs/ecdsa.key"},
 		CACert: "/etc/mail/certs/cacert.pem", CACertPath: "/etc/mail/certs", DH: "/etc/mail/certs/dh.param",
 		DontBlame: []string{"groupreadablekeyfile", "groupwritabledirpathsafe"}, PidFile: "/var/run/own.pid", RunAsUser: "mail:mail", TrustedUser: "smmsp",
 		Listeners: []Listener{{Name: "MTA", Family: "inet", Addr: "192.0.2.1", Port: "smtp", Modifiers: "Ea"}, {Family: "inet6", Port: "587"},
@@ -32,10 +32,10 @@ func TestParseCF(t *testing.T) {
 	if diff := cmp.Diff(want, cf); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"192.0.2.1:25", "[::1]:587"}, cf.ProbeAddrs()); diff != "" {
+	if diff := cmp.Diff([]Endpoint{{Addr: "192.0.2.1:25"}, {Addr: "[::1]:587"}, {"127.0.0.1:465", true}}, cf.Endpoints()); diff != "" {
 		t.Errorf("probe (-want +got):\n%s", diff)
 	}
-	if got := ParseCF(nil); got.PidFile != DefaultPidFile || !cmp.Equal(got.ProbeAddrs(), []string{"127.0.0.1:25"}) {
+	if got := ParseCF(nil); got.PidFile != DefaultPidFile || !cmp.Equal(got.Endpoints(), []Endpoint{{Addr: "127.0.0.1:25"}}) {
 		t.Errorf("defaults: %+v", got)
 	}
 }
@@ -59,12 +59,38 @@ func TestPidFile(t *testing.T) {
 		daemon, foreground bool
 		cf                 string
 	}{
-		"sendmail -L sm-mta -bd -q30m": {daemon: true}, "sendmail -q30m": {}, "sendmail -b D": {daemon: true, foreground: true},
+		"sendmail -L sm-mta -bd -q30m": {daemon: true}, "sendmail -q30m": {}, "/usr/libexec/sendmail/smtpd": {daemon: true}, "sendmail -b D": {daemon: true, foreground: true},
 		"sendmail -bD -C /x.cf": {daemon: true, foreground: true, cf: "/x.cf"}, "sendmail -C/y.cf -bd": {daemon: true, cf: "/y.cf"}, "sendmail -C": {}, "": {},
 	} {
 		argv := strings.Fields(line)
 		if listens(argv) != want.daemon || foreground(argv) != want.foreground || configFile(argv) != want.cf {
 			t.Errorf("%q: %v %v %q", line, listens(argv), foreground(argv), configFile(argv))
+		}
+	}
+}
+
+// Where the daemon is asked: STARTTLS first, TLS at once behind it.
+func TestEndpoints(t *testing.T) {
+	for options, want := range map[string][]Endpoint{
+		"Name=TLS, Port=smtps, M=s":                     {{"127.0.0.1:465", true}},
+		"Port=465, M=Es | Port=587, M=Ea":               {{"127.0.0.1:587", false}, {"127.0.0.1:465", true}},
+		"M=S":                                           nil,
+		"M=S | Family=inet6, Addr=::1, Port=25":         {{"[::1]:25", false}},
+		"Family=local, Addr=/var/run/sm.sock":           nil,
+		"Port=imap2":                                    {{"127.0.0.1:143", false}}, // services(5)
+		"Port=no-such-service":                          nil,
+		"Addr=IPv6:2001:db8::1, Family=inet6":           {{"[2001:db8::1]:25", false}},
+		"Addr=mail.example.org | Addr=mail.example.org": {{"mail.example.org:25", false}},
+		"Port=0":     nil,
+		"Port=-1":    nil,
+		"Port=70000": nil,
+	} {
+		var text strings.Builder
+		for o := range strings.SplitSeq(options, " | ") {
+			text.WriteString("O DaemonPortOptions=" + o + "\n")
+		}
+		if diff := cmp.Diff(want, ParseCF([]byte(text.String())).Endpoints()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", options, diff)
 		}
 	}
 }
@@ -108,12 +134,12 @@ func TestProbeUntrusted(t *testing.T) {
 	}{
 		"no STARTTLS":       {[]string{"220 hi\r\n", "250-hi\r\n250 SIZE\r\n", "221 bye\r\n"}, false, ""},
 		"refuses":           {[]string{"554 go away\r\n"}, false, "greeting: reply"},
-		"garbage":           {[]string{"hello there\r\n"}, false, "is no SMTP reply"},
+		"garbage":           {[]string{"hello there\r\n"}, false, "is not an SMTP reply"},
 		"closes":            {nil, false, "EOF"},
 		"long line":         {[]string{"220 " + long + "\r\n"}, false, "longer than"},
 		"endless reply":     {[]string{strings.Repeat("220-x\r\n", 200)}, false, "more than 100 lines"},
 		"STARTTLS refused":  {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "454 not now\r\n"}, true, "STARTTLS: reply"},
-		"injects":           {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n250 injected\r\n"}, true, "more was sent"},
+		"injects":           {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n250 injected\r\n"}, true, "it sent more"},
 		"no TLS after that": {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n", "hello\r\n"}, true, "TLS handshake"},
 		"half a line":       {[]string{"220 hi"}, false, "i/o timeout"},
 	} {
@@ -121,7 +147,7 @@ func TestProbeUntrusted(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 			defer cancel()
-			s := Probe(ctx, script(t, c.lines...), "probe.example.org")
+			s := Probe(ctx, Endpoint{Addr: script(t, c.lines...)}, "probe.example.org")
 			if s.Offered != c.offered || c.err == "" && s.Err != nil || c.err != "" && (s.Err == nil || !strings.Contains(s.Err.Error(), c.err)) {
 				t.Errorf("%+v", s)
 			}
@@ -129,7 +155,7 @@ func TestProbeUntrusted(t *testing.T) {
 	}
 	l, _ := net.Listen("tcp", "127.0.0.1:0")
 	l.Close()
-	if s := Probe(context.Background(), l.Addr().String(), "x"); !s.Refused {
+	if s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "x"); !s.Refused {
 		t.Errorf("nobody listens: %+v", s)
 	}
 }
@@ -159,7 +185,7 @@ func TestProbeSees(t *testing.T) {
 		_, _ = bufio.NewReader(tc).ReadString('\n')
 		_, _ = tc.Write([]byte("221 bye\r\n"))
 	}()
-	s := Probe(context.Background(), l.Addr().String(), "probe.example.org")
+	s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "probe.example.org")
 	if s.Err != nil || s.Leaf == nil || s.Leaf.SerialNumber.Int64() != 77 || s.Banner != "two" {
 		t.Errorf("%+v", s)
 	}
@@ -186,9 +212,9 @@ func FuzzCF(f *testing.F) {
 		if cf.PidFile == "" || len(cf.Listeners) == 0 {
 			t.Fatalf("%+v", cf)
 		}
-		for _, a := range cf.ProbeAddrs() {
-			if _, _, err := net.SplitHostPort(a); err != nil {
-				t.Fatalf("%q: %v", a, err)
+		for _, e := range cf.Endpoints() {
+			if _, _, err := net.SplitHostPort(e.Addr); err != nil {
+				t.Fatalf("%q: %v", e.Addr, err)
 			}
 		}
 		_ = Judge(cf, Files{})

@@ -5,8 +5,7 @@ import (
 	"strings"
 )
 
-// macros are the D lines of a cf (op.me, section 5.1.4), by name: a letter, or
-// what stands between braces.
+// macros are the D lines of a cf (op.me, section 5.1.4), by name: a letter, or what is between braces.
 type macros map[string]string
 
 // mostNested bounds macros within macros: sendmail calls deeper ones a loop.
@@ -42,7 +41,9 @@ func macroName(s string) (name, rest string) {
 	return s[:1], s[1:]
 }
 
-// expand replaces $X and ${Name} by their values, an undefined one by nothing, and takes the branch of $?X … $| … $. that X decides.
+// expand replaces $X and ${Name} by their values, an undefined one by nothing, and takes the branch of
+// $?X … $| … $.
+// that X decides.
 func (m macros) expand(s string) string { return m.expandTo(s, 0) }
 
 func (m macros) expandTo(s string, depth int) string {

@@ -49,9 +49,8 @@ func optionName(written string) (name string, ambiguous bool) {
 	return name, false
 }
 
-// splitOption reads what stands behind an O: " Name=value", or a letter with
-// its value. ok is false for what sendmail does not take for one of the options
-// known here.
+// splitOption reads what follows an O: " Name=value", or a letter with its value. ok is false for what sendmail does
+// not take for one of the options known here.
 func (cf *CF) splitOption(text string) (name, value string, ok bool) {
 	if text == "" {
 		return "", "", false
@@ -108,6 +107,7 @@ func ParseCF(data []byte, argv ...string) CF {
 			}
 		}
 	}
+	cf.namePairs()
 	if len(cf.Listeners) == 0 {
 		cf.Listeners = []Listener{{Family: "inet", Port: "smtp"}}
 	}

@@ -1,6 +1,8 @@
 package mta
 
 import (
+	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -58,6 +60,28 @@ func TestRC(t *testing.T) {
 	}
 	if got := ReadRC(nil); got.Argv() != nil {
 		t.Errorf("nothing is set: %+v", got)
+	}
+}
+
+// Flags in rc.conf are words as sh has them.
+func TestShellWords(t *testing.T) {
+	for text, want := range map[string][]string{
+		"":                  nil,
+		"  -L sm-mta\t-bd ": {"-L", "sm-mta", "-bd"},
+		"-ODaemonPortOptions='Name=MTA, Port=25' -bd": {"-ODaemonPortOptions=Name=MTA, Port=25", "-bd"},
+		`-O"DaemonPortOptions=Name=MTA, Addr=::1"`:    {"-ODaemonPortOptions=Name=MTA, Addr=::1"},
+		`-OA=b\ c '' "x\"y\z" 'a\b'`:                  {"-OA=b c", "", `x"y\z`, `a\b`},
+	} {
+		if diff := cmp.Diff(want, shellWords(text)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+		sh, err := exec.Command("sh", "-c", "printf '%s\n' "+text).Output()
+		if got := strings.Join(want, "\n") + "\n"; err != nil || string(sh) != got {
+			t.Errorf("%q: sh has %q, %v", text, sh, err)
+		}
+	}
+	if !SameOptions([]string{"sendmail", "-ODaemonPortOptions=Name=MTA,", "Port=25"}, append([]string{"sendmail"}, shellWords("-ODaemonPortOptions='Name=MTA, Port=25'")...)) {
+		t.Error("the pid file's line has no quotes and says the same")
 	}
 }
 

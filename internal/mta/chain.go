@@ -32,7 +32,7 @@ const (
 	badCritical   = "unhandled critical extension"
 	weakLeafKey   = "EE certificate key too weak"
 	weakCAKey     = "CA certificate key too weak"
-	unjudgedKey   = "mailcertd cannot judge the signature: the issuer's key is of a kind that it does not know"
+	unjudgedKey   = "mailcertd cannot check the signature: it does not know this kind of issuer key"
 )
 
 // maxChain is the verify depth of OpenSSL's default, in certificates.
@@ -40,24 +40,24 @@ const maxChain = 100
 
 // VerifyChain says "" when shown, leaf first, leads to a self-signed
 // certificate of store and serves the purpose at now, else what is wrong with
-// it. It judges as X509_verify_cert(3) does at security level 1, to whose first
-// error sendmail's verify= comes down: crypto/x509 is stricter about some things
+// it. It judges as X509_verify_cert(3) of that OpenSSL does, to whose first error
+// sendmail's verify= comes down: crypto/x509 is stricter about some things
 // (SHA-1 at the root, odd names), looser about others (authority key
 // identifiers), and tries more paths. CRLs are not looked at.
-func VerifyChain(shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
+func VerifyChain(by pki.Libssl, shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
 	if len(shown) == 0 {
 		return noLocalIssuer
 	}
-	if (pki.Libssl{}).Refuses(shown[0]) == pki.WeakKey {
+	if by.WeakKey(shown[0]) {
 		return weakLeafKey
 	}
-	return buildChain(shown, store, now).fault(usage, now)
+	return buildChain(shown, store, now).fault(by, usage, now)
 }
 
-// Objection is what VerifyChain says against a server's chain, besides dates, a missing root and the purposes of the leaf, which are
-// told otherwise; "" for nothing.
-func Objection(shown, store []*x509.Certificate, now time.Time) string {
-	why := VerifyChain(shown, store, x509.ExtKeyUsageServerAuth, now)
+// Objection is what VerifyChain says against a server's chain, besides dates, a missing root and the purposes of the
+// leaf, which are told otherwise; "" if nothing is.
+func Objection(by pki.Libssl, shown, store []*x509.Certificate, now time.Time) string {
+	why := VerifyChain(by, shown, store, x509.ExtKeyUsageServerAuth, now)
 	switch why {
 	case noIssuer, noLocalIssuer, hasExpired, notYetValid, badPurpose:
 		return ""
@@ -142,7 +142,7 @@ func isSelfSigned(c *x509.Certificate) bool { return issued(c, c) }
 // fault is the first error that X509_verify_cert(3) comes upon, "" for none:
 // trust, then the extensions from the leaf up, digests, then signatures and
 // times from the top down.
-func (ch chain) fault(usage x509.ExtKeyUsage, now time.Time) string {
+func (ch chain) fault(by pki.Libssl, usage x509.ExtKeyUsage, now time.Time) string {
 	last := len(ch.certs) - 1
 	switch {
 	case ch.anchored:
@@ -173,9 +173,9 @@ func (ch chain) fault(usage x509.ExtKeyUsage, now time.Time) string {
 	}
 	for n, c := range ch.certs {
 		switch {
-		case n > 0 && (pki.Libssl{}).Refuses(c) == pki.WeakKey:
+		case n > 0 && by.WeakKey(c):
 			return weakCAKey
-		case n < last && slices.Contains(weak, c.SignatureAlgorithm):
+		case n < last && by.WeakDigest(c):
 			return weakDigest
 		}
 	}
@@ -202,9 +202,6 @@ var handled = []string{"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.
 func unhandled(c *x509.Certificate) bool {
 	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Critical && !slices.Contains(handled, e.Id.String()) })
 }
-
-// weak are the digests below OpenSSL 3's security level 1.
-var weak = []x509.SignatureAlgorithm{x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1}
 
 func timeFault(c *x509.Certificate, now time.Time) string {
 	switch {

@@ -155,7 +155,7 @@ func (w *world) authorityKey(c *x509.Certificate, parent *made) {
 	c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 35}, Value: value})
 }
 
-// versionOne takes version and extensions away and signs anew.
+// versionOne takes version and extensions away and signs again.
 func (w *world) versionOne(der []byte, key *ecdsa.PrivateKey) []byte {
 	var cert struct {
 		TBS       asn1.RawValue
@@ -203,6 +203,7 @@ func TestChainsAsLibssl(t *testing.T) {
 	var questions, ours []string
 	for n := range 1500 {
 		store, shown, usage, word := w.chain()
+		level := w.r.IntN(4)
 		write := func(kind string, certs []*x509.Certificate) string {
 			path := filepath.Join(dir, fmt.Sprint(n, kind))
 			var data []byte
@@ -214,8 +215,8 @@ func TestChainsAsLibssl(t *testing.T) {
 			}
 			return path
 		}
-		questions = append(questions, fmt.Sprintf("chain\t%s\t%d\t1\t%s\t%s", word, w.now.Unix(), write("store", store), write("shown", shown)))
-		ours = append(ours, VerifyChain(shown, store, usage, w.now))
+		questions = append(questions, fmt.Sprintf("chain\t%s\t%d\t%d\t%s\t%s", word, w.now.Unix(), level, write("store", store), write("shown", shown)))
+		ours = append(ours, VerifyChain(pki.Libssl{}.AtLevel(level), shown, store, usage, w.now))
 	}
 	good, words := 0, 0
 	for i, answer := range libssl(t, questions) {

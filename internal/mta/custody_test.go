@@ -25,6 +25,12 @@ func TestMailerConf(t *testing.T) {
 		{"", "  sendmail  /indented\n", "/indented"},
 		{"mailq /x\n", "sendmail /y\n", "error: names no program for sendmail"},
 		{"", "broken\nsendmail /x\n", "error: names no program for broken"},
+		{"", "mailq \nsendmail /x\n", "/x"}, // a blank behind it: mailwrapper reads on
+		{"", "sendmail \n", "error: not a program"},
+		{"", "sendmail /x\r\n", "error: not a program"}, // mailwrapper would run "/x\r"
+		{"", "sendmail /x\v/y\n", "/x\v/y"},
+		{"", "a b \\\n# comment\nsendmail /x\n", "/x"},
+		{"", "sendmail /a\\#b\n", "/a\\#b"}, // escaped: no comment
 		{"", "", DefaultMailer},
 	} {
 		for path, text := range map[string]string{port: c.port, base: c.base} {
@@ -60,15 +66,28 @@ func TestJails(t *testing.T) {
 	}
 }
 
+// relink puts the program into d/real, and a link in links, to which d/sendmail leads, in its place.
+func relink(d, links string) error {
+	return errors.Join(os.Mkdir(d+"/real", 0o755), os.Mkdir(links, 0o755), os.Rename(d+"/sendmail", d+"/real/sendmail"),
+		os.Symlink("../real/sendmail", links+"/sendmail"), os.Symlink(links+"/sendmail", d+"/sendmail"))
+}
+
 // What others than root could change decides neither whom root signals nor
 // what root runs; an upgraded program is still the one.
 func TestCustodyOfIdentity(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("owners are set")
 	}
-	real, err := exec.LookPath("sleep")
+	sleep, err := exec.LookPath("sleep")
 	if err != nil {
 		t.Fatal(err)
+	}
+	real := func(path string) string {
+		to, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			t.Error(err)
+		}
+		return to
 	}
 	for _, c := range []struct {
 		name   string
@@ -80,6 +99,13 @@ func TestCustodyOfIdentity(t *testing.T) {
 		{"replaced by a newer program", func(d string) error {
 			return errors.Join(os.WriteFile(d+"/new", []byte("#!/bin/sh\n"), 0o755), os.Rename(d+"/new", d+"/sendmail"))
 		}, OK, ""},
+		{"renamed, and a newer program in its place", func(d string) error {
+			return errors.Join(os.Rename(d+"/sendmail", d+"/sendmail.old"), os.WriteFile(d+"/sendmail", []byte("#!/bin/sh\n"), 0o755))
+		}, OK, ""},
+		{"renamed, and nothing in its place", func(d string) error { return os.Rename(d+"/sendmail", d+"/sendmail.old") }, MailerChanged, "restart"},
+		{"elsewhere, and another program in its place", func(d string) error {
+			return errors.Join(os.Rename(d+"/sendmail", d+"/run/sendmail"), os.WriteFile(d+"/sendmail", []byte("#!/bin/sh\n"), 0o755))
+		}, MailerChanged, "restart"},
 		{"a pid file of others", func(d string) error { return os.Chown(d+"/run/pid", 1001, 0) }, Exposed, "chown root"},
 		{"a pid file that others write", func(d string) error { return os.Chmod(d+"/run/pid", 0o666) }, Exposed, "chmod go-w"},
 		{"a directory that others write", func(d string) error { return os.Chmod(d+"/run", 0o777) }, Exposed, "chmod go-w"},
@@ -88,11 +114,22 @@ func TestCustodyOfIdentity(t *testing.T) {
 		{"a directory above it", func(d string) error { return os.Chmod(d, 0o775) }, Exposed, "chmod go-w"},
 		{"a program that others write", func(d string) error { return os.Chmod(d+"/sendmail", 0o775) }, Exposed, "chmod go-w"},
 		{"a program of others", func(d string) error { return os.Chown(d+"/sendmail", 1001, 0) }, Exposed, "chown root"},
+		{"a link to it", func(d string) error { return relink(d, d+"/links") }, OK, ""},
+		{"a link to it in a directory of others", func(d string) error {
+			return errors.Join(relink(d, d+"/links"), os.Chown(d+"/links", 1001, 0))
+		}, Exposed, "chown root"},
+		{"a link to it in a directory that others write", func(d string) error {
+			return errors.Join(relink(d, d+"/links"), os.Chmod(d+"/links", 0o777|os.ModeSticky))
+		}, Exposed, "chmod go-w"},
+		{"a link to the directory of it, through a link of others", func(d string) error {
+			return errors.Join(relink(d, d+"/links"), os.Symlink("links", d+"/more"), os.Remove(d+"/sendmail"), os.Symlink("more/sendmail", d+"/sendmail"),
+				os.Chmod(d+"/links", 0o775))
+		}, Exposed, "chmod go-w"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			data, err := os.ReadFile(real)
+			data, err := os.ReadFile(sleep)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,6 +159,9 @@ func TestCustodyOfIdentity(t *testing.T) {
 			if id.Status != c.want || !strings.Contains(id.Hint, c.hint) {
 				t.Errorf("%v: %s; %s", id.Status, id.Detail, id.Hint)
 			}
+			if replaced := strings.Contains(c.name, "newer program"); id.Status == OK && (id.Replaced != replaced || id.Program != real(program)) {
+				t.Errorf("a HUP starts %s, another file: %v", id.Program, id.Replaced)
+			}
 			if there := id.Instance.StillThere(); !there {
 				t.Error("the instance is there")
 			}
@@ -135,6 +175,80 @@ func TestCustodyOfIdentity(t *testing.T) {
 				t.Error("another pid file is another instance")
 			}
 		})
+	}
+}
+
+// mailer.conf decides what a HUP starts: it must be root's too.
+func TestCustodyOfMailerConf(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("owners are set")
+	}
+	dir := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf, pid := dir+"/mailer.conf", dir+"/pid"
+	if err := errors.Join(os.WriteFile(dir+"/mailwrapper", nil, 0o755), os.Symlink("mailwrapper", dir+"/sendmail"),
+		os.WriteFile(conf, []byte("sendmail "+exe+"\n"), 0o644), os.WriteFile(pid, fmt.Appendf(nil, "%d\n%s/sendmail -bd\n", os.Getpid(), dir), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]Status{0o644: OK, 0o664: Exposed, 0o646: Exposed} {
+		if err := os.Chmod(conf, mode); err != nil {
+			t.Fatal(err)
+		}
+		id := Identify(t.Context(), IdentifyOptions{PidFile: pid, Program: dir + "/sendmail", MailerConf: []string{dir + "/none", conf}})
+		if id.Status != want || want == Exposed && id.Hint != "chmod go-w "+conf {
+			t.Errorf("%04o: %v: %s; %s", mode, id.Status, id.Detail, id.Hint)
+		}
+	}
+}
+
+// On FreeBSD the executable of a replaced program has no path: its name is left.
+func TestUpgraded(t *testing.T) {
+	for _, c := range []struct {
+		exe, now string
+		want     bool
+	}{
+		{"sendmail", "/usr/libexec/sendmail/sendmail", true}, {"sendmail", "/usr/local/libexec/dma", false}, {"", "/usr/local/sbin/sendmail", false},
+		{"/usr/local/sbin/sendmail.old", "/usr/local/sbin/sendmail", true}, {"/usr/local/sbin/sendmail-8.17.1", "/usr/local/sbin/sendmail", true},
+		{"/usr/libexec/sendmail/sendmail", "/usr/local/sbin/sendmail", false}, // the port's, or postfix's
+		{"/usr/local/sbin/dma", "/usr/local/sbin/sendmail", false}, {"a-very-long-name-of-a-", "/x/a-very-long-name-of-a-program", false},
+		{"a-very-long-name-of", "/x/a-very-long-name-of-a-program", true},
+	} {
+		if got := upgraded(c.exe, c.now); got != c.want {
+			t.Errorf("%q, now %q: %v", c.exe, c.now, got)
+		}
+	}
+}
+
+// The second pid file counts where the first leads to no sendmail.
+func TestTwoPidFiles(t *testing.T) {
+	dir := t.TempDir()
+	exe, _ := os.Executable()
+	runs := fmt.Sprintf("%d\n%s -bd\n", os.Getpid(), exe)
+	for _, c := range []struct {
+		first, also string
+		status      Status
+		second      bool
+	}{
+		{runs, "", OK, false}, {"", runs, OK, true}, {"4194000\nx -bd\n", runs, OK, true}, {runs, runs, OK, false}, {"garbage", runs, OK, true},
+		{fmt.Sprintf("%d\n%s -q30m\n", os.Getpid(), exe), runs, OK, true}, {"", "", NotRunning, false}, {"garbage", "", BadPidFile, false},
+		{"", "garbage", BadPidFile, true}, {"4194000\nx -bd\n", "4194000\nx -bd\n", NotRunning, false},
+	} {
+		for name, text := range map[string]string{"first": c.first, "also": c.also} {
+			os.Remove(dir + "/" + name)
+			if text == "" {
+				continue
+			}
+			if err := os.WriteFile(dir+"/"+name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		id := Identify(t.Context(), IdentifyOptions{PidFile: dir + "/first", Also: dir + "/also", Program: exe})
+		if id.Status != c.status || (id.PidFile == dir+"/also") != c.second {
+			t.Errorf("%q, %q: %v by %s", c.first, c.also, id.Status, id.PidFile)
+		}
 	}
 }
 

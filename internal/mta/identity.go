@@ -21,7 +21,7 @@ type Status int
 
 // The statuses.
 const (
-	NotRunning    Status = iota // no pid file, or nobody has that pid
+	NotRunning    Status = iota // no pid file, or no process has that pid
 	OK                          // a sendmail that listens and would survive a HUP, as far as can be told
 	NoListener                  // a queue runner alone: it has read no TLS files
 	RelativeArgv0               // a sendmail that was started with a relative path: a HUP would end it
@@ -36,7 +36,7 @@ const (
 func (s Status) String() string {
 	return [...]string{"not running", "running", "queue runner without a listener", "running, started with a relative path",
 		"running, but mailer.conf names another program", "pid file names another process", "pid file names a process of another jail",
-		"pid file cannot be used", "running, but others than root could change its pid file or program", "cannot be identified"}[s]
+		"pid file cannot be used", "running, but users other than root could change its pid file or program", "cannot be identified"}[s]
 }
 
 // Serving says that a sendmail with a listener runs.
@@ -61,8 +61,12 @@ type Identity struct {
 	Argv0    string // absolute when Status is OK
 	CF       string // the sendmail.cf that it reads
 	Instance Instance
+	// Program is what a HUP would start, "" when that is not known; Replaced says that it is another file than the one
+	// that runs.
+	Program  string
+	Replaced bool
 	Detail   string // for people: what was found
-	Hint     string // what a person can do, "" for nothing
+	Hint     string // what a person can do, "" if nothing is
 
 	opts IdentifyOptions
 }
@@ -70,6 +74,7 @@ type Identity struct {
 // IdentifyOptions says where to look.
 type IdentifyOptions struct {
 	PidFile    string
+	Also       string   // another pid file, which counts where PidFile leads to no sendmail; "" for none
 	Program    string   // /usr/sbin/sendmail
 	Procname   string   // rc.conf's sendmail_procname, "" for none
 	MailerConf []string // the first that is there counts; nil: as mailwrapper(8) looks for it
@@ -78,8 +83,8 @@ type IdentifyOptions struct {
 
 // process is what the system says of a process.
 type process struct {
-	exe     string // the running executable, "" when it cannot be told
-	command string // the name of the program that was started, for when exe cannot be told
+	exe     string // the running executable, "" when it is not known
+	command string // the name of the program that was started, for when exe is not known
 	started time.Time
 	jail    string // its jid, "0" for the own system; "" outside FreeBSD
 }
@@ -87,10 +92,25 @@ type process struct {
 var errNoProcess = errors.New("no such process")
 
 // Identify looks at the process that the pid file names. Nothing is signalled.
+// The pid file of the answer is the one that it rests on.
 func Identify(ctx context.Context, o IdentifyOptions) Identity {
 	if o.MailerConf == nil {
 		o.MailerConf = mailerConfs()
 	}
+	also := o.Also
+	o.Also = ""
+	id := identify(ctx, o)
+	if also == "" || also == o.PidFile || id.Status.Serving() {
+		return id
+	}
+	o.PidFile = also
+	if other := identify(ctx, o); other.Status.Serving() || id.Status == NotRunning && other.Status != NotRunning {
+		return other
+	}
+	return id
+}
+
+func identify(ctx context.Context, o IdentifyOptions) Identity {
 	id := Identity{PidFile: o.PidFile, CF: o.DefaultCF, opts: o}
 	n := readPidFile(ctx, o.PidFile)
 	if n.Err != nil {
@@ -112,7 +132,7 @@ func Identify(ctx context.Context, o IdentifyOptions) Identity {
 	}
 	p, err := lookAt(ctx, pid)
 	if errors.Is(err, errNoProcess) {
-		return id.is(NotRunning, fmt.Sprintf("nobody has the pid %d", pid), "")
+		return id.is(NotRunning, fmt.Sprintf("no process has the pid %d", pid), "")
 	} else if err != nil {
 		return id.is(Unknown, fmt.Sprintf("process %d: %v", pid, err), "run as root")
 	}
@@ -124,7 +144,7 @@ func Identify(ctx context.Context, o IdentifyOptions) Identity {
 	return id.judge(ctx, p)
 }
 
-// pidFileWaits are the pauses before an empty pid file is read again: sendmail opens its pid file anew and writes it a
+// pidFileWaits are the pauses before an empty pid file is read again: sendmail opens its pid file again and writes it a
 // moment later, at each start.
 var pidFileWaits = []time.Duration{20 * time.Millisecond, 80 * time.Millisecond, 400 * time.Millisecond}
 
@@ -153,42 +173,47 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 	if p.jail != "" && p.jail != "0" {
 		own, err := lookAt(ctx, unix.Getpid())
 		if err != nil {
-			return id.is(Unknown, fmt.Sprintf("process %d is in jail %s, and it cannot be told in which mailcertd is: %v", id.PID, p.jail, err), "run as root")
+			return id.is(Unknown, fmt.Sprintf("process %d is in jail %s, and mailcertd cannot find out in which jail it runs itself: %v", id.PID, p.jail, err), "run as root")
 		}
 		if id := id.jailed(p.jail, own.jail, func() (string, error) { return jailPath(ctx, p.jail) }); id.Status == OtherJail {
 			return id
 		}
 	}
 	if who, hint := Custody(id.PidFile); who != "" {
-		return id.is(Exposed, "no HUP is sent to whom it names: "+who, hint)
+		return id.is(Exposed, "no HUP is sent to the process that it names: "+who, hint)
 	}
-	exe := strings.TrimSuffix(p.exe, " (deleted)") // an upgraded program is still the one
+	exe, deleted := strings.CutSuffix(p.exe, " (deleted)") // an upgraded program is still the one
+	if exe == "" {                                         // FreeBSD forgets it when the file is replaced or removed
+		exe, deleted = p.command, true
+	}
 	other := fmt.Sprintf("process %d runs %s, which is not sendmail", id.PID, exe)
-	restart := "`service sendmail restart` starts it with its full path"
-	if exe == "" && p.command != "" { // FreeBSD forgets it when the file is replaced or removed
-		if now, err := id.program(id.Argv0); err == nil && filepath.IsAbs(id.Argv0) && p.command == short(filepath.Base(now)) {
-			exe = now
-		}
-	}
+	restart := "run `service sendmail restart`, which starts it with its full path"
 	switch {
 	case exe == "":
-		return id.is(Unknown, fmt.Sprintf("it cannot be told which program process %d runs", id.PID), "run as root")
+		return id.is(Unknown, fmt.Sprintf("mailcertd cannot find out which program process %d runs", id.PID), "run as root")
 	case id.Argv0 == "":
-		return id.is(BadPidFile, "it names no command line", "restart sendmail")
+		return id.is(BadPidFile, "its second line, the command line, is missing", "restart sendmail")
 	case !filepath.IsAbs(id.Argv0):
 		if !id.isSendmail(exe) {
 			return id.is(OtherProcess, other, "")
 		}
 		if !listens(id.Argv) {
-			return id.is(NoListener, "a queue runner alone: it reads no TLS files", "")
+			return id.is(NoListener, "only a queue runner, which reads no TLS files", "")
 		}
-		return id.is(RelativeArgv0, fmt.Sprintf("sendmail (pid %d) was started as %q, a relative path: a HUP would end it", id.PID, id.Argv0), restart)
+		return id.is(RelativeArgv0, fmt.Sprintf("sendmail (pid %d) was started as %q, a relative path, so a HUP would stop it", id.PID, id.Argv0), restart)
 	}
-	now, err := id.program(id.Argv0)
+	now, conf, err := id.program(id.Argv0)
 	if err == nil {
-		for _, path := range []string{id.Argv0, now} {
+		id.Program, id.Replaced = now, deleted || now != exe
+		if upgraded(exe, now) {
+			exe = now
+		}
+		for _, path := range []string{id.Argv0, now, conf} {
+			if path == "" {
+				continue
+			}
 			if who, hint := Custody(path); who != "" && id.isSendmail(exe) {
-				return id.is(Exposed, "a HUP would start "+path+", and "+who, hint)
+				return id.is(Exposed, "a HUP would start "+now+", and "+who, hint)
 			}
 		}
 	}
@@ -198,34 +223,34 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 		return id.is(OtherProcess, other, "")
 	case !listens(id.Argv):
 	case err != nil:
-		return id.is(MailerChanged, err.Error(), "correct that; then `service sendmail restart`")
+		return id.is(MailerChanged, err.Error(), "correct that, then run `service sendmail restart`")
 	default:
-		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe, now), "correct "+strings.Join(id.opts.MailerConf, " or ")+"; then `service sendmail restart`")
+		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe, now), "correct "+strings.Join(id.opts.MailerConf, " or ")+"; then run `service sendmail restart`")
 	}
 	if !listens(id.Argv) {
-		return id.is(NoListener, "a queue runner alone: it reads no TLS files", "")
+		return id.is(NoListener, "only a queue runner, which reads no TLS files", "")
 	}
 	return id.is(OK, "", "")
 }
 
 // program is what the kernel would run for this path now: through links, and
-// through mailwrapper(8) and mailer.conf(5).
-func (id Identity) program(path string) (string, error) {
+// through mailwrapper(8) and the mailer.conf(5) that decides, "" for none.
+func (id Identity) program(path string) (now, conf string, err error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if filepath.Base(real) != "mailwrapper" {
-		return real, nil
+		return real, "", nil
 	}
 	next, conf, err := wrapped(id.opts.MailerConf, filepath.Base(path))
 	if err != nil {
-		return "", err
+		return "", conf, err
 	}
 	if next, err = filepath.EvalSymlinks(next); err != nil {
-		return "", fmt.Errorf("mailwrapper (%s): %w", conf, err)
+		return "", conf, fmt.Errorf("mailwrapper (%s): %w", conf, err)
 	}
-	return next, nil
+	return next, conf, nil
 }
 
 // jailed tells a service jail, which shares our root and whose processes we may
@@ -234,7 +259,7 @@ func (id Identity) jailed(theirs, own string, root func() (string, error)) Ident
 	if theirs == own {
 		return id
 	}
-	hint := "run mailcertd in the jail of sendmail"
+	hint := "run mailcertd in the same jail as sendmail"
 	path, err := root()
 	switch {
 	case err != nil:
@@ -243,6 +268,17 @@ func (id Identity) jailed(theirs, own string, root func() (string, error)) Ident
 		return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s with its root at %s", id.PID, theirs, path), hint)
 	}
 	return id
+}
+
+// upgraded says that now lies where the running program lay: that is known by its
+// name alone (FreeBSD, when the file is gone), or it was given another name in
+// the same directory, such as sendmail.old.
+func upgraded(exe, now string) bool {
+	name := filepath.Base(now)
+	if !filepath.IsAbs(exe) {
+		return exe != "" && exe == short(name)
+	}
+	return filepath.Dir(exe) == filepath.Dir(now) && strings.Contains(filepath.Base(exe), name)
 }
 
 // short is a name as the kernel of FreeBSD keeps it (MAXCOMLEN).
@@ -254,16 +290,16 @@ func (id Identity) isSendmail(exe string) bool {
 		if path == "" {
 			continue
 		}
-		if now, err := id.program(path); err == nil && now == exe {
+		if now, _, err := id.program(path); err == nil && now == exe {
 			return true
 		}
 	}
 	return strings.Contains(filepath.Base(exe), "sendmail")
 }
 
-// CFUnchangedSince says that a cf was last changed before sendmail started.
-func CFUnchangedSince(cf durable.Node, started time.Time) bool {
-	return cf.Err == nil && cf.Exists && cf.Modified.Before(started) && cf.Changed.Before(started)
+// UnchangedSince says that a file was last changed before sendmail started.
+func UnchangedSince(n durable.Node, started time.Time) bool {
+	return n.Err == nil && n.Exists && n.Modified.Before(started) && n.Changed.Before(started)
 }
 
 // SanePatience bounds SaneCF: with an unqualified host name `sendmail -bt`
@@ -274,7 +310,7 @@ const SanePatience = 90 * time.Second
 // is the configured one, never one that a pid file names.
 func SaneCF(ctx context.Context, program, cf string) error {
 	if who, hint := Custody(program); who != "" {
-		return fmt.Errorf("%s is not run to try %s: %s; %s", program, cf, who, hint)
+		return fmt.Errorf("%s is not run to test %s: %s; %s", program, cf, who, hint)
 	}
 	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience, Keep: 4 << 10}.Run(ctx)
 	// sendmail complains of an unknown option and goes on, at -bt as at start.
@@ -287,8 +323,11 @@ func SaneCF(ctx context.Context, program, cf string) error {
 // Hangup sends one HUP, after a last look that the pid is still this instance.
 func Hangup(ctx context.Context, id Identity) error {
 	now := Identify(ctx, id.opts)
-	if now.Status != OK || now.Instance != id.Instance || !slices.Equal(now.Argv, id.Argv) {
-		return errors.New("it is another process now: " + now.Status.String())
+	switch {
+	case now.Status != OK && now.Detail != "":
+		return errors.New("a second check, " + now.Detail)
+	case now.Status != OK || now.Instance != id.Instance || !slices.Equal(now.Argv, id.Argv):
+		return errors.New("it is now another process: " + now.Status.String())
 	}
 	return unix.Kill(id.PID, syscall.SIGHUP)
 }

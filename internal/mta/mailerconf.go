@@ -36,18 +36,33 @@ func wrapped(confs []string, command string) (program, conf string, err error) {
 	return DefaultMailer, "", nil
 }
 
+// mailerBlanks separate the words of mailer.conf(5), and nothing else does: with
+// CRLF line ends the carriage return is part of the path.
+const mailerBlanks = " \t\n"
+
 // mailer finds the program that mailer.conf(5) names for a command. A line that
 // cannot be read, before it, ends mailwrapper.
 func mailer(conf []byte, command string) (string, error) {
 	for i, line := range confLines(string(conf)) {
-		f := strings.Fields(line)
-		switch {
-		case len(f) == 0:
-		case len(f) == 1:
-			return "", fmt.Errorf("entry %d names no program for %s: mailwrapper reads no further", i+1, f[0])
-		case f[0] == command:
-			return f[1], nil
+		line = strings.TrimLeft(line, mailerBlanks)
+		if line == "" {
+			continue
 		}
+		end := strings.IndexAny(line, mailerBlanks)
+		if end < 0 {
+			return "", fmt.Errorf("entry %d names no program for %s, and mailwrapper stops there", i+1, line)
+		}
+		if line[:end] != command {
+			continue
+		}
+		program := strings.TrimLeft(line[end:], mailerBlanks)
+		if at := strings.IndexAny(program, mailerBlanks); at >= 0 {
+			program = program[:at]
+		}
+		if program == "" || strings.ContainsRune(program, '\r') {
+			return "", fmt.Errorf("entry %d names %q for %s, which is not a program", i+1, program, command)
+		}
+		return program, nil
 	}
 	return "", fmt.Errorf("it names no program for %s", command)
 }
@@ -58,7 +73,7 @@ func mailer(conf []byte, command string) (string, error) {
 func confLines(text string) []string {
 	var out []string
 	more := false
-	for _, line := range strings.Split(text, "\n") {
+	for line := range strings.SplitSeq(text, "\n") {
 		for i := range len(line) {
 			if line[i] == '#' && !escaped(line, i) {
 				line = line[:i]

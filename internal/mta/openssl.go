@@ -3,32 +3,48 @@ package mta
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"mailcertd/internal/command"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/text"
 )
 
-// credentials are the files of our pair, for the openssl command: their names
-// stand in its arguments, never their content. Empty: none is presented.
+// credentials are the files of our pair, for the openssl command: their names are in its arguments, never their
+// content. Empty: none is presented.
 type credentials struct{ cert, key string }
 
 // everything is what OpenSSL's client can do with a server that has a
-// certificate, in its releases from 1.1.1 on: at level 0 it takes any key size,
+// certificate of this key family, "" for any, in its releases from 1.1.1 on: at level 0 it takes any key size,
 // and TLS 1.0.
-var everything = []string{"-cipher", "ALL:!aNULL:!eNULL:@SECLEVEL=0", "-min_protocol", "TLSv1", "-legacy_server_connect"}
+func everything(family string) []string {
+	ciphers, algorithms := "ALL", []string(nil)
+	if family != "" {
+		ciphers = "a" + strings.ToUpper(family)
+		schemes := []string{strings.ToUpper(family)}
+		if family == "rsa" {
+			schemes = []string{"RSA-PSS", "RSA"}
+		}
+		var list []string
+		for _, scheme := range schemes {
+			for _, hash := range []string{"SHA256", "SHA384", "SHA512"} {
+				list = append(list, scheme+"+"+hash)
+			}
+		}
+		algorithms = []string{"-sigalgs", strings.Join(append(list, strings.ToUpper(family)+"+SHA1"), ":")}
+	}
+	return append([]string{"-cipher", ciphers + ":!aNULL:!eNULL:@SECLEVEL=0", "-min_protocol", "TLSv1", "-legacy_server_connect"}, algorithms...)
+}
 
 // exactNames makes OpenSSL print the CAs that a server lists as exactName does:
 // whatever is in them, two names look alike only when they are.
@@ -67,14 +83,17 @@ var errNoOpenSSL = errors.New("there is no openssl command")
 // there: through a socket of ours, between which and the connection bytes are
 // passed on. Its terminal is taken away: an encrypted key would make it ask. It
 // leaves the connection alone where there is no openssl.
-func byOpenSSL(name string, own credentials) shaker {
+func byOpenSSL(name string, own credentials, family string) shaker {
 	return func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
 		program, err := exec.LookPath("openssl")
 		if err != nil {
 			return fmt.Errorf("%w: %w: %w", errHandshake, errNoOpenSSL, err)
 		}
 		said, err := tunnel(ctx, conn, func(socket string) (command.Said, error) {
-			argv := append([]string{program, "s_client", "-unix", socket, "-showcerts", "-nameopt", exactNames, "-crlf", "-ign_eof"}, everything...)
+			argv := append([]string{program, "s_client", "-unix", socket, "-showcerts", "-nameopt", exactNames, "-crlf"}, everything(family)...)
+			if !ses.atOnce { // else it ends with its Q command: the greeting may come late
+				argv = append(argv, "-ign_eof")
+			}
 			if name != "" {
 				argv = append(argv, "-servername", name)
 			} else {
@@ -101,23 +120,19 @@ func byOpenSSL(name string, own credentials) shaker {
 // tunnel lets a program use a connection as if it had made it, by a socket
 // that nobody else can reach.
 func tunnel(ctx context.Context, conn net.Conn, use func(socket string) (command.Said, error)) (command.Said, error) {
-	dir, err := os.MkdirTemp("", "mailcertd-") // 0700
+	m, err := newMeeting()
 	if err != nil {
 		return command.Said{}, err
 	}
-	defer os.RemoveAll(dir)
-	l, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		return command.Said{}, err
-	}
-	defer l.Close()
+	defer m.close()
 	within(ctx, conn, handshakePatience)
 	var passing sync.WaitGroup
 	passing.Go(func() {
-		c, err := l.Accept()
+		c, err := m.Accept()
 		if err != nil {
 			return // it never came
 		}
+		m.close() // nobody else is to come, and a kill in the minutes that follow leaves nothing
 		var ends sync.WaitGroup
 		pass := func(to, from net.Conn) {
 			_, _ = io.Copy(to, from)
@@ -128,8 +143,8 @@ func tunnel(ctx context.Context, conn net.Conn, use func(socket string) (command
 		ends.Go(func() { pass(conn, c) })
 		ends.Wait()
 	})
-	said, err := use(filepath.Join(dir, "s"))
-	l.Close()
+	said, err := use(m.socket())
+	m.close()
 	_ = conn.SetDeadline(time.Unix(1, 0))
 	passing.Wait()
 	return said, err
@@ -138,18 +153,18 @@ func tunnel(ctx context.Context, conn net.Conn, use func(socket string) (command
 // read takes what s_client said; err is how it ended.
 func (ses *session) read(said command.Said, err error) error {
 	text := string(said.Out)
-	suite := newCipher.FindStringSubmatch(text)
+	suite := newCipher().FindStringSubmatch(text)
 	if suite == nil || suite[2] == "(NONE)" {
 		if why := opensslReason(string(said.Err)); why != "" {
 			return errors.New(why)
 		} else if err != nil {
 			return fmt.Errorf("%w: %s", err, firstLine(string(said.Err)))
 		}
-		return errors.New("no TLS came about")
+		return errors.New("there was no TLS connection")
 	}
 	ses.cipher = suite[2]
 	version := suite[1] // of the cipher: a session says it better
-	if p := protocol.FindStringSubmatch(text); p != nil {
+	if p := protocol().FindStringSubmatch(text); p != nil {
 		version = p[1]
 	}
 	ses.state.Version = map[string]uint16{"TLSv1": tls.VersionTLS10, "TLSv1.0": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11,
@@ -163,19 +178,19 @@ func (ses *session) read(said command.Said, err error) error {
 		if b.Type != "CERTIFICATE" {
 			continue // a session
 		}
-		c, err := x509.ParseCertificate(b.Bytes)
+		c, err := pki.ParseCertificate(b.Bytes) // what OpenSSL serves, Go need not like
 		if err != nil && len(ses.state.PeerCertificates) == 0 {
-			return fmt.Errorf("the certificate that it shows cannot be read: %w", err)
+			return fmt.Errorf("the certificate that it presents cannot be read: %w", err)
 		} else if err != nil {
 			break // the leaf counts; what an issuer cannot be read as, is no issuer
 		}
 		ses.state.PeerCertificates = append(ses.state.PeerCertificates, c)
 	}
 	if len(ses.state.PeerCertificates) == 0 {
-		return errors.New("no certificate was shown")
+		return errors.New("it presented no certificate")
 	}
 	if _, list, ok := strings.Cut(text, "\nAcceptable client certificate CA names\n"); ok {
-		for _, line := range strings.Split(list, "\n") {
+		for line := range strings.SplitSeq(list, "\n") {
 			if !strings.Contains(line, "=#") {
 				break
 			}
@@ -189,17 +204,17 @@ func (ses *session) read(said command.Said, err error) error {
 }
 
 var (
-	newCipher = regexp.MustCompile(`(?m)^New, ([^,\n]+), Cipher is (\S+)`)
-	protocol  = regexp.MustCompile(`(?m)^ *Protocol *: *(TLSv[0-9.]+)`)
+	newCipher = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^New, ([^,\n]+), Cipher is (\S+)`) })
+	protocol  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^ *Protocol *: *(TLSv[0-9.]+)`) })
 )
 
 // opensslReason is the reason of the first line of OpenSSL's error queue
 // (ERR_error_string(3): error:CODE:LIBRARY:FUNCTION:REASON), "" for none.
-func opensslReason(text string) string {
-	for _, line := range strings.Split(text, "\n") {
+func opensslReason(said string) string {
+	for line := range strings.SplitSeq(said, "\n") {
 		_, e, ok := strings.Cut(line, "error:")
 		if f := strings.Split(e, ":"); ok && len(f) >= 4 {
-			return clip(f[3])
+			return text.Clip(f[3], mostQuoted)
 		}
 	}
 	return ""
@@ -207,5 +222,5 @@ func opensslReason(text string) string {
 
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return clip(line)
+	return text.Clip(line, mostQuoted)
 }

@@ -15,11 +15,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailcertd/internal/pki"
 )
 
-// behindSMTP speaks SMTP up to STARTTLS, and then hands over to
-// a real `openssl s_server` with these arguments.
-func behindSMTP(t *testing.T, serverArgs ...string) string {
+// tlsServer is a server of OpenSSL's that speaks TLS at once, and its address.
+func tlsServer(t *testing.T, serverArgs ...string) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -32,6 +33,14 @@ func behindSMTP(t *testing.T, serverArgs ...string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return tlsAddr
+}
+
+// behindSMTP speaks SMTP up to STARTTLS, and then hands over to
+// a real `openssl s_server` with these arguments.
+func behindSMTP(t *testing.T, serverArgs ...string) string {
+	t.Helper()
+	tlsAddr := tlsServer(t, serverArgs...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,6 +119,7 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	pair("rsa", "-newkey", "rsa:2048")
 	pair("rsa1024", "-newkey", "rsa:1024")
 	pair("ed448", "-newkey", "ed448")
+	pair("below", "-newkey", "rsa:2048", "-set_serial", "-5")
 	run("dhparam", "-dsaparam", "-out", file("dh"), "2048")
 	for _, subject := range []string{"/O=Te, st+OU=x/CN=\"odd\" \xc3\xa9", "/CN=a"} {
 		pair("name", "-newkey", "rsa:1024", "-utf8", "-multivalue-rdn", "-subj", subject)
@@ -135,16 +145,17 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 		"TLS 1.0":          {"rsa", []string{"-tls1", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
 		"RSA 1024":         {"rsa1024", []string{"-tls1_2", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
 		"Ed448":            {"ed448", nil, true, ""},
+		"a serial below 0": {"below", nil, true, ""},
 		"none in common":   {"rsa", []string{"-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}, false, "openssl s_client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := behindSMTP(t, append([]string{"-cert", file(c.pair + ".pem"), "-key", file(c.pair + ".key")}, c.args...)...)
+			addr := Endpoint{Addr: behindSMTP(t, append([]string{"-cert", file(c.pair + ".pem"), "-key", file(c.pair + ".key")}, c.args...)...)}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			s := Probe(ctx, addr, "probe.example.org")
-			g, _ := look(ctx, addr, "probe.example.org", byGo(&tls.Config{}))
-			o, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{}))
+			g, _ := look(ctx, addr, "probe.example.org", byGo(&tls.Config{}, ""))
+			o, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{}, ""))
 			if c.err != "" {
 				if !s.Offered || !s.Unseen() || !errors.Is(s.Err, errHandshake) || !strings.Contains(s.Err.Error(), c.err) {
 					t.Errorf("%+v", s)
@@ -159,16 +170,65 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 			}
 		})
 	}
+	for name, args := range map[string][]string{"at once": nil, "at once, DHE": {"-tls1_2", "-cipher", "DHE", "-dhparam", file("dh")}} {
+		t.Run(name, func(t *testing.T) {
+			at := Endpoint{tlsServer(t, append([]string{"-cert", file("rsa.pem"), "-key", file("rsa.key")}, args...)...), true}
+			t.Setenv("TMPDIR", filepath.Join(dir, strings.Repeat("a-long-name/", 9))) // too long for a socket
+			if err := os.MkdirAll(os.Getenv("TMPDIR"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			s := Served{Refused: true}
+			for until := time.Now().Add(10 * time.Second); s.Refused && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+				s = Probe(t.Context(), at, "probe.example.org")
+			}
+			if s.Err != nil || !s.Offered || s.Leaf == nil || s.Leaf.Subject.CommonName != "rsa" {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
 	t.Run("our certificate", func(t *testing.T) {
 		t.Parallel()
-		addr := behindSMTP(t, "-cert", file("rsa.pem"), "-key", file("rsa.key"), "-tls1_2", "-cipher", "DHE", "-dhparam", file("dh"), "-verify", "3")
+		addr := Endpoint{Addr: behindSMTP(t, "-cert", file("rsa.pem"), "-key", file("rsa.key"), "-tls1_2", "-cipher", "DHE", "-dhparam", file("dh"), "-verify", "3")}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		s, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{cert: file("rsa1024.pem"), key: file("rsa1024.key")}))
+		s, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{cert: file("rsa1024.pem"), key: file("rsa1024.key")}, ""))
 		if s.Err != nil || !ses.asked || !ses.presented || s.Leaf == nil || s.Leaf.Subject.CommonName != "rsa" {
 			t.Errorf("%+v %+v", s, ses)
 		}
 	})
+}
+
+// check --peer sees and judges a peer with DHE or RSA key exchange alone, and at the
+// security level of our own handshakes.
+func TestPeerWithOddCiphers(t *testing.T) {
+	dir := t.TempDir()
+	file := func(n string) string { return filepath.Join(dir, n) }
+	for _, args := range [][]string{
+		{"req", "-x509", "-nodes", "-newkey", "rsa:1024", "-days", "2", "-subj", "/CN=peer", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file("k"), "-out", file("c")},
+		{"dhparam", "-dsaparam", "-out", file("dh"), "2048"},
+	} {
+		if out, err := exec.Command("openssl", args...).CombinedOutput(); err != nil {
+			t.Fatalf("openssl: %v\n%s", err, out)
+		}
+	}
+	b, err := os.ReadFile(file("c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := pki.ReadCertFile(b).Certs
+	for _, c := range []struct {
+		cipher string
+		level  int
+		want   string
+	}{{"DHE-RSA-AES256-GCM-SHA384", 1, ""}, {"AES256-GCM-SHA384", 1, ""}, {"AES256-GCM-SHA384", 2, weakLeafKey}} {
+		host, port, _ := net.SplitHostPort(behindSMTP(t, "-cert", file("c"), "-key", file("k"), "-tls1_2", "-cipher", c.cipher+":@SECLEVEL=0", "-dhparam", file("dh")))
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		r := Peer(ctx, PeerOptions{Host: host, Port: port, HELO: "probe.example.org", Trusted: own, Now: time.Now(), Libssl: pki.Libssl{}.AtLevel(c.level)})
+		cancel()
+		if r.Reason != c.want || (r.Verify == VerifyOK) != (c.want == "") || r.CipherName != c.cipher {
+			t.Errorf("%+v: verify=%s %q, cipher %s, %v", c, r.Verify, r.Reason, r.CipherName, r.Err)
+		}
+	}
 }
 
 // A mail host gives five minutes to a greeting (RFC 5321 4.5.3.2.1), and so does

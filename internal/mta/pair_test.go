@@ -40,11 +40,11 @@ func TestIdentifyOther(t *testing.T) {
 		status Status
 		detail string
 	}{
-		{"", BadPidFile, "no process ID"},
-		{"4194000\n/usr/sbin/sendmail -bd\n", NotRunning, "nobody has the pid"},
+		{"", BadPidFile, "not a process ID"},
+		{"4194000\n/usr/sbin/sendmail -bd\n", NotRunning, "no process has the pid"},
 		{itoa(os.Getpid()) + "\n/usr/sbin/sendmail -bd\n", OtherProcess, "which is not sendmail"},
 		{itoa(os.Getpid()) + "\nsendmail -bd\n", OtherProcess, "which is not sendmail"},
-		{itoa(os.Getpid()) + "\n", BadPidFile, "no command line"},
+		{itoa(os.Getpid()) + "\n", BadPidFile, "its second line, the command line, is missing"},
 		{itoa(os.Getpid()) + "\n" + exe + " -bd -C /x.cf\n", OK, ""},
 		{itoa(os.Getpid()) + "\n" + exe + " -q30m\n", NoListener, "queue runner"},
 	} {
@@ -72,8 +72,8 @@ func TestIdentifyOther(t *testing.T) {
 	if Alive(4194000) || !Alive(os.Getpid()) {
 		t.Error("Alive")
 	}
-	if CFUnchangedSince(durable.Look(pid), time.Now().Add(-time.Hour)) || !CFUnchangedSince(durable.Look(pid), time.Now().Add(time.Hour)) {
-		t.Error("CFUnchangedSince")
+	if UnchangedSince(durable.Look(pid), time.Now().Add(-time.Hour)) || !UnchangedSince(durable.Look(pid), time.Now().Add(time.Hour)) {
+		t.Error("UnchangedSince")
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"net"
 	"slices"
 	"time"
+
+	"mailcertd/internal/pki"
 )
 
 // Verify is what sendmail's ${verify} says of an outgoing connection (op.me,
@@ -28,7 +30,7 @@ const (
 
 // PeerOptions say whom to ask, what to trust and what to present.
 type PeerOptions struct {
-	Host string // name or address, as it is to stand in the certificate
+	Host string // name or address, as it is to be in the certificate
 	Port string
 	HELO string // our own name
 	// Trusted are the certificates of CACertFile and those that CACertPath's
@@ -40,6 +42,8 @@ type PeerOptions struct {
 	// presents none.
 	LeafFile, KeyFile string
 	Now               time.Time // the time at which chains are judged
+	// Libssl is the OpenSSL of handshakes, CF.Handshakes.
+	Libssl pki.Libssl
 }
 
 // PeerReport is what was found. Err is why there was nothing to judge; Verify
@@ -84,7 +88,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		// (SSL_MODE_NO_AUTO_CHAIN in SSL_CTX_set_mode(3)).
 		own = buildChain([]*x509.Certificate{o.Leaf}, o.Trusted, o.Now).certs
 		r.Own = VerifyOK
-		if r.OwnReason = VerifyChain(own[:1], o.Trusted, x509.ExtKeyUsageClientAuth, o.Now); r.OwnReason != "" {
+		if r.OwnReason = VerifyChain(o.Libssl, own[:1], o.Trusted, x509.ExtKeyUsageClientAuth, o.Now); r.OwnReason != "" {
 			r.Own = VerifyFail
 		}
 	}
@@ -114,9 +118,9 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		given = credentials{cert: o.LeafFile, key: o.KeyFile}
 	}
 	// OpenSSL comes first here: what it makes of a peer is what sendmail would.
-	goes := byGo(conf)
-	opens := byOpenSSL(conf.ServerName, given)
-	s, ses := look(ctx, r.Addr, o.HELO, func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
+	goes := byGo(conf, "")
+	opens := byOpenSSL(conf.ServerName, given, "")
+	s, ses := look(ctx, Endpoint{Addr: r.Addr}, o.HELO, func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
 		err := opens(ctx, conn, s, ses)
 		if errors.Is(err, errNoOpenSSL) {
 			return goes(ctx, conn, s, ses)
@@ -137,7 +141,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	}
 	r.NameErr = r.Chain[0].VerifyHostname(o.Host)
 	r.Verify = VerifyOK
-	if r.Reason = VerifyChain(r.Chain, o.Trusted, x509.ExtKeyUsageServerAuth, o.Now); r.Reason != "" {
+	if r.Reason = VerifyChain(o.Libssl, r.Chain, o.Trusted, x509.ExtKeyUsageServerAuth, o.Now); r.Reason != "" {
 		r.Verify = VerifyFail
 	}
 	return r

@@ -33,8 +33,8 @@ func TestPeerWithout(t *testing.T) {
 		"not now":        {[]string{hello, offer, "454 not now\r\n"}, VerifyTemp, "454 not now"},
 		"never":          {[]string{hello, offer, "502 never\r\n"}, VerifyNone, "502 never"},
 		"another reply":  {[]string{hello, offer, "250 what\r\n"}, VerifyProtocol, "250 what"},
-		"no reply":       {[]string{hello, offer, "hello\r\n"}, VerifyProtocol, "is no SMTP reply"},
-		"injects":        {[]string{hello, offer, "220 go\r\n250 injected\r\n"}, VerifyProtocol, "more was sent"},
+		"no reply":       {[]string{hello, offer, "hello\r\n"}, VerifyProtocol, "is not an SMTP reply"},
+		"injects":        {[]string{hello, offer, "220 go\r\n250 injected\r\n"}, VerifyProtocol, "it sent more"},
 		"no TLS":         {[]string{hello, offer, "220 go\r\n", "hello\r\n"}, VerifySoftware, "TLS handshake"},
 		"closes":         {nil, "", "greeting: EOF"},
 		"refuses":        {[]string{"554 go away\r\n"}, "", "554 go away"},
@@ -157,7 +157,7 @@ func TestChainAgainstOpenssl(t *testing.T) {
 			if m := regexp.MustCompile(`error \d+ at \d+ depth lookup: (.*)`).FindSubmatch(out); m != nil {
 				first = string(m[1])
 			}
-			if got := VerifyChain(shown, store, x509.ExtKeyUsageServerAuth, now); got != first || got != c.want {
+			if got := VerifyChain(pki.Libssl{}, shown, store, x509.ExtKeyUsageServerAuth, now); got != first || got != c.want {
 				t.Errorf("%q, want %q, openssl %v\n%s", got, c.want, err, out)
 			}
 		})

@@ -3,6 +3,7 @@ package mta
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -15,18 +16,21 @@ func ParsePidFile(data []byte) (pid int, argv []string, err error) {
 	first, rest, _ := strings.Cut(string(data), "\n")
 	pid, err = strconv.Atoi(strings.TrimSpace(first))
 	if err != nil {
-		return 0, nil, errors.New("the first line is no process ID")
+		return 0, nil, errors.New("the first line is not a process ID")
 	}
 	if pid < 2 || pid > 1<<22 { // 1 is init; no system has pids beyond (Linux: PID_MAX_LIMIT)
-		return 0, nil, fmt.Errorf("%d is no process ID of a daemon", pid)
+		return 0, nil, fmt.Errorf("%d cannot be the process ID of a daemon", pid)
 	}
 	second, _, _ := strings.Cut(rest, "\n")
 	return pid, strings.Fields(second), nil
 }
 
-// listens says that a command line asks for a daemon that listens: -bd or -bD.
-// -q without it is a queue runner alone.
+// listens says that a command line asks for a daemon that listens: -bd or -bD, or
+// the name smtpd (sendmail(8)). -q without it is a queue runner alone.
 func listens(argv []string) bool {
+	if len(argv) > 0 && filepath.Base(argv[0]) == "smtpd" {
+		return true
+	}
 	for _, a := range words(argv) {
 		if a == "-bd" || a == "-bD" {
 			return true
@@ -52,9 +56,8 @@ func foreground(argv []string) bool {
 // argumentLetters are sendmail's flags that take an argument, sendmail(8).
 const argumentLetters = "ABCDFLMNOQRVXbefhopr"
 
-// words is a command line one flag each, "-b d" as "-bd" and "-Gi" as "-G" and
-// "-i"; argv[0] and what is no flag are left out. -q and -d take only what
-// stands right behind them.
+// words is a command line one flag each, "-b d" as "-bd" and "-Gi" as "-G" and "-i"; argv[0] and what is no flag are
+// left out. -q and -d take only what directly follows them.
 func words(argv []string) []string {
 	var out []string
 	for i := 1; i < len(argv); i++ {

@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"mailcertd/internal/pki"
+	"mailcertd/internal/text"
 )
 
 // Bounds of what comes from the other side.
@@ -18,31 +21,36 @@ const (
 	connectPatience   = 30 * time.Second // TCP
 	replyPatience     = 5 * time.Minute  // for the greeting and each reply, RFC 5321 4.5.3.2: greet_pause is real
 	handshakePatience = time.Minute
-	maxReplyLine      = 2048 // octets, RFC 5321 4.5.3.1.5 asks for 512
-	maxReply          = 100  // lines
+	politePatience    = 2 * time.Second // for a greeting that is of no interest
+	maxReplyLine      = 2048            // octets, RFC 5321 4.5.3.1.5 asks for 512
+	maxReply          = 100             // lines
 )
 
 // Served is what a listener shows.
 type Served struct {
 	Addr    string
+	Family  string // the key family that was asked for, "" for any
 	Banner  string // the text of its 220
-	Offered bool   // STARTTLS stands in its EHLO reply
+	Offered bool   // STARTTLS is in its EHLO reply
 	Leaf    *x509.Certificate
 	Refused bool // nobody listens: ECONNREFUSED, and nothing else
+	// Lacks says that the server has no certificate of the key family that was asked for: it sent the alert for that to
+	// OpenSSL's client, which knows every cipher suite. Err has the alert.
+	Lacks bool
 	// Err is why nothing could be seen; nil also where STARTTLS is not offered.
 	Err error
 }
 
 // Unseen says that somebody may well be there, and what is served could not be
 // seen from here.
-func (s Served) Unseen() bool { return s.Err != nil && !s.Refused }
+func (s Served) Unseen() bool { return s.Err != nil && !s.Refused && !s.Lacks }
 
 // Patience is enough for a whole dialogue with a host that answers as late as
 // RFC 5321 lets it greet.
 const Patience = 6 * time.Minute
 
-// Probe connects, says EHLO and STARTTLS (RFC 3207), looks at the certificate
-// and says QUIT. It trusts nothing that it sees. Every step has a deadline, as
+// Probe connects, says EHLO and STARTTLS (RFC 3207) where TLS does not begin at
+// once, looks at the certificate and says QUIT. It trusts nothing that it sees. Every step has a deadline, as
 // long as a mail host waits; ctx bounds all of them. Where Go's TLS cannot, it
 // asks openssl.
 //
@@ -50,14 +58,32 @@ const Patience = 6 * time.Minute
 // those that its makers keep, and bounds of its own for keys. Its "no" is
 // therefore no verdict on a mail host: where its handshake fails, the system's
 // OpenSSL tries, which is what sendmail itself would use.
-func Probe(ctx context.Context, addr, helo string) Served {
-	s, _ := look(ctx, addr, helo, byGo(&tls.Config{}))
+func Probe(ctx context.Context, at Endpoint, helo string) Served { return ProbeFor(ctx, at, helo, "") }
+
+// ProbeFor is Probe by a client that takes certificates of one key family alone, "rsa" or "ecdsa" (pki.KeyType.Family):
+// a sendmail with two pairs shows each its own. With "" it takes any.
+//
+// Which signature algorithms it offers under TLS 1.3, Go's client decides alone, so that Go asks with TLS 1.2, where
+// the cipher suite names the family. A server that has TLS 1.3 alone is asked by openssl, as every other that Go
+// cannot.
+func ProbeFor(ctx context.Context, at Endpoint, helo, family string) Served {
+	s := probeFor(ctx, at, helo, family)
+	s.Family = family
+	return s
+}
+
+func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
+	s, _ := look(ctx, at, helo, byGo(&tls.Config{}, family))
+	if s.Leaf != nil && family != "" && pki.TypeOf(s.Leaf.PublicKey).Family() != family { // Ed25519, by a suite of ECDSA's
+		s.Leaf, s.Err = nil, fmt.Errorf("%w: a certificate for a key of another kind was shown", errHandshake)
+	}
 	if !errors.Is(s.Err, errHandshake) || ctx.Err() != nil {
 		return s
 	}
-	second, _ := look(ctx, addr, helo, byOpenSSL("", credentials{}))
+	second, _ := look(ctx, at, helo, byOpenSSL("", credentials{}, family))
 	if second.Err != nil { // the first true reason is the one that counts
 		s.Err = fmt.Errorf("%w (the second try, with openssl s_client: %w)", s.Err, second.Err)
+		s.Lacks = family != "" && errors.Is(second.Err, errHandshake) && strings.Contains(second.Err.Error(), "alert handshake failure")
 		return s
 	}
 	return second
@@ -66,6 +92,7 @@ func Probe(ctx context.Context, addr, helo string) Served {
 // session is what look learns beside Served.
 type session struct {
 	remote string // the address that answered, "" when none did
+	atOnce bool   // nothing was said before TLS: the greeting comes after it
 	state  tls.ConnectionState
 	cipher string // as OpenSSL calls it, where openssl did TLS; "": the one in state
 	alert  error  // what the other side answered to our QUIT, when it was a TLS alert
@@ -80,11 +107,12 @@ type session struct {
 // what is shown, and says QUIT. It fills in s.Leaf.
 type shaker func(ctx context.Context, conn net.Conn, s *Served, ses *session) error
 
-// look is the dialogue up to STARTTLS; shake does the rest. Whom to trust is
+// look is the dialogue up to STARTTLS, none where TLS begins at once; shake does the rest. Whom to trust is
 // never decided during the handshake: an expired or self-signed certificate must
 // be seen too.
-func look(ctx context.Context, addr, helo string, shake shaker) (Served, session) {
-	s, ses := Served{Addr: addr}, session{}
+func look(ctx context.Context, at Endpoint, helo string, shake shaker) (Served, session) {
+	addr := at.Addr
+	s, ses := Served{Addr: addr}, session{atOnce: at.TLS}
 	d := net.Dialer{Timeout: connectPatience}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -114,6 +142,10 @@ func within(ctx context.Context, conn net.Conn, patience time.Duration) {
 }
 
 func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, ses *session, shake shaker) error {
+	if ses.atOnce {
+		s.Offered = true
+		return shake(ctx, conn, s, ses)
+	}
 	r := bufio.NewReaderSize(conn, maxReplyLine)
 	say := func(line string) error {
 		within(ctx, conn, replyPatience)
@@ -146,15 +178,18 @@ func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, ses *
 		return fmt.Errorf("STARTTLS: %w", err)
 	}
 	if r.Buffered() > 0 {
-		return errors.New("STARTTLS: more was sent than the reply")
+		return errors.New("STARTTLS: it sent more than the reply")
 	}
 	return shake(ctx, conn, s, ses)
 }
 
 // byGo is the shaker that needs no other program.
-func byGo(conf *tls.Config) shaker {
+func byGo(conf *tls.Config, family string) shaker {
 	return func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
-		conf.InsecureSkipVerify, conf.MinVersion, conf.CipherSuites = true, tls.VersionTLS10, allCiphers()
+		conf.InsecureSkipVerify, conf.MinVersion, conf.CipherSuites = true, tls.VersionTLS10, allCiphers(family)
+		if family != "" {
+			conf.MaxVersion = tls.VersionTLS12
+		}
 		within(ctx, conn, handshakePatience)
 		tc := tls.Client(conn, conf)
 		if err := tc.HandshakeContext(ctx); err != nil {
@@ -163,6 +198,13 @@ func byGo(conf *tls.Config) shaker {
 		ses.state = tc.ConnectionState()
 		if cs := ses.state.PeerCertificates; len(cs) > 0 {
 			s.Leaf = cs[0]
+		}
+		if ses.atOnce && s.Leaf != nil { // all is seen: nobody waits for a late greeting
+			within(ctx, conn, politePatience)
+			if _, err := readReply(bufio.NewReaderSize(tc, maxReplyLine), 220); err == nil {
+				_, _ = tc.Write([]byte("QUIT\r\n"))
+			}
+			return nil
 		}
 		within(ctx, conn, handshakePatience)
 		if _, err := tc.Write([]byte("QUIT\r\n")); err == nil {
@@ -174,7 +216,7 @@ func byGo(conf *tls.Config) shaker {
 			}
 		}
 		if s.Leaf == nil {
-			return fmt.Errorf("%w: no certificate was shown", errHandshake)
+			return fmt.Errorf("%w: it presented no certificate", errHandshake)
 		}
 		return nil
 	}
@@ -185,14 +227,19 @@ var errHandshake = errors.New("TLS handshake")
 // replyError is a well-formed reply with another code than was hoped for.
 type replyError struct{ line, want string }
 
-func (e replyError) Error() string { return fmt.Sprintf("reply %q, want %s", clip(e.line), e.want) }
+func (e replyError) Error() string {
+	return fmt.Sprintf("reply %q, want %s", text.Clip(e.line, mostQuoted), e.want)
+}
 
-// allCiphers are all that Go has, the ones that it would not offer by itself
+// allCiphers are all that Go has for certificates of this family, the ones that it would not offer by itself
 // included (RSA key exchange, 3DES, RC4): this client has nothing to lose.
-func allCiphers() []uint16 {
+func allCiphers(family string) []uint16 {
 	var ids []uint16
 	for _, c := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		ids = append(ids, c.ID)
+		exchange, _, _ := strings.Cut(c.Name, "_WITH_") // TLS_RSA, TLS_ECDHE_RSA or TLS_ECDHE_ECDSA
+		if strings.HasSuffix(exchange, "_"+strings.ToUpper(family)) || family == "" {
+			ids = append(ids, c.ID)
+		}
 	}
 	return ids
 }
@@ -211,7 +258,7 @@ func readReply(r *bufio.Reader, want int) ([]string, error) {
 		}
 		line := strings.TrimRight(string(raw), "\r\n")
 		if len(line) < 3 || strings.Trim(line[:3], "0123456789") != "" || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
-			return nil, fmt.Errorf("%q is no SMTP reply", clip(line))
+			return nil, fmt.Errorf("%q is not an SMTP reply", text.Clip(line, mostQuoted))
 		}
 		if line[:3] != code {
 			return nil, replyError{line, code}
@@ -225,14 +272,10 @@ func readReply(r *bufio.Reader, want int) ([]string, error) {
 			return out, nil
 		}
 		if len(out) == maxReply {
-			return nil, fmt.Errorf("a reply of more than %d lines", maxReply)
+			return nil, fmt.Errorf("a reply with more than %d lines", maxReply)
 		}
 	}
 }
 
-func clip(s string) string {
-	if len(s) > 200 {
-		return s[:200] + "..."
-	}
-	return s
-}
+// mostQuoted is how much of what somebody said an error shows, in octets.
+const mostQuoted = 200

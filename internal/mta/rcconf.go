@@ -25,10 +25,10 @@ func ReadRC(vars map[string]string) RC {
 	}
 	switch {
 	case yes("sendmail_enable"):
-		rc.Flags = strings.Fields(vars["sendmail_flags"])
+		rc.Flags = shellWords(vars["sendmail_flags"])
 	case strings.EqualFold(vars["sendmail_enable"], "none"):
 	case yes("sendmail_submit_enable"):
-		rc.Flags = strings.Fields(vars["sendmail_submit_flags"])
+		rc.Flags = shellWords(vars["sendmail_submit_flags"])
 	}
 	return rc
 }
@@ -46,3 +46,43 @@ func ConfigFile(argv []string) string { return configFile(argv) }
 
 // SameOptions says that two command lines give sendmail the same options (-O, -o).
 func SameOptions(a, b []string) bool { return slices.Equal(lineOptions(a), lineOptions(b)) }
+
+// shellWords are the words of flags in rc.conf(5), which rc.subr(8) evaluates as
+// sh(1) does: quotes and backslashes keep blanks together. Nothing is expanded.
+func shellWords(text string) []string {
+	var out []string
+	var word strings.Builder
+	quote, in := rune(0), false
+	escaped := false
+	for _, r := range text {
+		switch {
+		case escaped:
+			if quote == '"' && !strings.ContainsRune("$`\"\\", r) {
+				word.WriteByte('\\')
+			}
+			word.WriteRune(r)
+			escaped = false
+		case r == '\\' && quote != '\'':
+			escaped, in = true, true
+		case quote != 0 && r == quote:
+			quote = 0
+		case quote != 0:
+			word.WriteRune(r)
+		case r == '\'' || r == '"':
+			quote, in = r, true
+		case strings.ContainsRune(" \t\n", r):
+			if in {
+				out = append(out, word.String())
+				word.Reset()
+			}
+			in = false
+		default:
+			word.WriteRune(r)
+			in = true
+		}
+	}
+	if in {
+		out = append(out, word.String())
+	}
+	return out
+}

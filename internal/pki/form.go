@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
+	"encoding/base64"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -41,26 +42,48 @@ func FormOf(data []byte, path string) Form {
 	case label == "PKCS12":
 		return Form{"PKCS#12 in PEM", "openssl pkcs12 -in " + in + " -out " + out + " -nodes"}
 	case strings.HasSuffix(label, "CERTIFICATE REQUEST"):
-		return Form{"a certificate request", "`mailcertd sign` on the host of the CA makes a certificate of it"}
+		return Form{"a certificate request", "`mailcertd sign` on the CA host makes a certificate from it"}
 	case label == "PUBLIC KEY" || label == "RSA PUBLIC KEY":
 		return Form{"a public key", "the certificate and the private key are needed"}
+	case label == "TRUSTED CERTIFICATE":
+		return Form{"a certificate in OpenSSL's own format with trust settings (TRUSTED CERTIFICATE)", "openssl x509 -in " + in + " -out " + out}
+	case label == "NEW CERTIFICATE":
+		return Form{"a certificate with the label NEW CERTIFICATE", "sed 's/ NEW CERTIFICATE/ CERTIFICATE/' " + in + " > " + out}
+	case label == "ATTRIBUTE CERTIFICATE":
+		return Form{"an attribute certificate", "the certificate of the host is needed"}
+	case isCertBlock(label):
+		return Form{"a certificate without a private key", "the private key is needed as well"}
+	case isKeyBlock(label) || label == "ENCRYPTED PRIVATE KEY":
+		return Form{"a private key without a certificate", "the certificate is needed as well"}
 	case label == "OPENSSH PRIVATE KEY":
-		return Form{"a key of OpenSSH", "ssh-keygen -p -m PEM -f " + in + " turns a copy of it into PEM; a key made for mail is better"}
+		return Form{"a key of OpenSSH", "`ssh-keygen -p -m PEM -f " + in + "` converts a copy of it to PEM"}
 	case label == "X509 CRL":
 		return Form{"a revocation list (CRL)", "the certificate is needed"}
 	}
 	switch {
 	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}), bytes.HasPrefix(data, []byte{0xce, 0xce, 0xce, 0xce}):
-		return Form{"a Java keystore (JKS)", "keytool -importkeystore -srckeystore " + in + " -destkeystore " + out + ".p12 -deststoretype pkcs12 makes PKCS#12 of it"}
+		return Form{"a Java keystore (JKS)", "`keytool -importkeystore -srckeystore " + in + " -destkeystore " + out + ".p12 -deststoretype pkcs12` converts it to PKCS#12"}
 	case bytes.HasPrefix(data, []byte("PuTTY-User-Key-File")):
 		return Form{"a key of PuTTY", "the key of the certificate is needed"}
 	case bytes.HasPrefix(data, []byte("ssh-")), bytes.HasPrefix(data, []byte("ecdsa-sha2-")):
 		return Form{"a public key of OpenSSH", "the certificate and the private key are needed"}
+	case bytes.HasPrefix(data, []byte{0x1f, 0x8b}):
+		return Form{"compressed with gzip", "gzip -dc " + in + " > " + out}
+	case bytes.HasPrefix(data, []byte("PK\x03\x04")):
+		return Form{"a ZIP archive", "`unzip " + in + "` extracts the files"}
+	case bytes.HasPrefix(data, []byte{0x1e, 0xf1, 0xb5, 0xb0}):
+		return Form{"a private key in Microsoft's PVK form", "openssl rsa -inform PVK -in " + in + " -out " + out}
+	case len(data) > 12 && data[0] == 7 && data[1] == 2 && bytes.HasPrefix(data[8:], []byte("RSA")):
+		return Form{"a private key in Microsoft's blob form", "openssl rsa -inform MSBLOB -in " + in + " -out " + out}
+	case bytes.HasPrefix(data, []byte("-\x00-\x00-\x00")):
+		return Form{"text in UTF-16", "iconv -f UTF-16LE -t UTF-8 " + in + " > " + out}
+	case bytes.HasPrefix(data, []byte("\x00-\x00-\x00-")):
+		return Form{"text in UTF-16", "iconv -f UTF-16BE -t UTF-8 " + in + " > " + out}
 	case bytes.HasPrefix(data, []byte{0xff, 0xfe}), bytes.HasPrefix(data, []byte{0xfe, 0xff}):
 		return Form{"text in UTF-16", "iconv -f UTF-16 -t UTF-8 " + in + " > " + out}
 	}
 	if len(data) == 0 || data[0] != 0x30 {
-		return Form{}
+		return textForm(data, pkcs7, in, out)
 	}
 	return derForm(data, pkcs7, in, out)
 }
@@ -90,11 +113,11 @@ func derForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) 
 		}
 	}
 	key := "openssl pkey -inform der -in " + in + " -out " + out
-	if _, err := x509.ParseCertificate(data); err == nil {
+	if _, err := ParseCertificate(data); err == nil {
 		return Form{"a certificate in DER", "openssl x509 -inform der -in " + in + " -out " + out}
 	}
 	if _, err := x509.ParseCertificateRequest(data); err == nil {
-		return Form{"a certificate request in DER", "`mailcertd sign` on the host of the CA makes a certificate of it"}
+		return Form{"a certificate request in DER", "`mailcertd sign` on the CA host makes a certificate from it"}
 	}
 	if _, err := x509.ParseRevocationList(data); err == nil {
 		return Form{"a revocation list (CRL) in DER", "the certificate is needed"}
@@ -112,6 +135,30 @@ func derForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) 
 		return Form{"a private key in DER", key}
 	}
 	return Form{"DER of an unknown kind", ""}
+}
+
+// textForm knows PEM that something has been done to.
+func textForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) Form {
+	const begin = "-----BEGIN "
+	if i := bytes.Index(data, []byte(begin)); i >= 0 {
+		switch bol := i == 0 || data[i-1] == '\n'; {
+		case bol && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0, !bol && data[i-1] == '\r' && bytes.IndexByte(data, '\n') < 0:
+			return Form{"PEM with CR as its line end", `tr '\r' '\n' < ` + in + " > " + out}
+		case !bol:
+			return Form{"PEM with other characters at the start of its lines", "sed 's/^.*-----BEGIN /-----BEGIN /; s/^[> \t]*//' " + in + " > " + out}
+		}
+		return Form{}
+	}
+	der, err := base64.StdEncoding.DecodeString(string(bytes.Join(bytes.Fields(data), nil)))
+	if err != nil || len(der) < 16 || der[0] != 0x30 {
+		return Form{}
+	}
+	f := derForm(der, pkcs7, in, out)
+	if f.Name == "" {
+		return Form{}
+	}
+	return Form{strings.TrimSuffix(f.Name, " in DER") + " in base64 without BEGIN and END lines",
+		"openssl base64 -d -A -in " + in + " -out " + in + ".der && " + strings.ReplaceAll(f.Command, "-in "+in, "-in "+in+".der")}
 }
 
 // firstLabel is that of the first whole block; "" when there is none.

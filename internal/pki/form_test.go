@@ -1,7 +1,10 @@
 package pki
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +47,13 @@ func TestForms(t *testing.T) {
 		"l.jks":     {[]byte("\xfe\xed\xfe\xed\x00\x00\x00\x02"), "a Java keystore (JKS)", "keytool"},
 		"m.txt":     {[]byte("\xff\xfe-\x00-\x00"), "text in UTF-16", "iconv"},
 		"n.key":     {openssl(t, nil, "genpkey", "-algorithm", "ED448", "-outform", "DER"), "a private key in DER", "openssl"},
+		"o.pem":     {openssl(t, cert, "x509", "-trustout"), "a certificate in OpenSSL's own format with trust settings (TRUSTED CERTIFICATE)", "openssl"},
+		"p.txt":     {[]byte(base64.StdEncoding.EncodeToString(der(cert))), "a certificate in base64 without BEGIN and END lines", "openssl"},
+		"q.txt":     {bytes.ReplaceAll(cert, []byte("\n"), []byte("\r")), "PEM with CR as its line end", "tr "},
+		"r.txt":     {bytes.ReplaceAll(append([]byte("> "), cert...), []byte("\n"), []byte("\n> ")), "PEM with other characters at the start of its lines", "sed "},
+		"s.txt":     {bytes.ReplaceAll(cert, []byte("CERTIFICATE"), []byte("NEW CERTIFICATE")), "a certificate with the label NEW CERTIFICATE", "sed "},
+		"u.gz":      {[]byte("\x1f\x8b\x08\x00"), "compressed with gzip", "gzip"},
+		"v.pvk":     {[]byte("\x1e\xf1\xb5\xb0"), "a private key in Microsoft's PVK form", "openssl rsa"},
 		"hello.txt": {[]byte("hello\n"), "", ""},
 		"empty":     {nil, "", ""},
 	} {
@@ -52,7 +62,7 @@ func TestForms(t *testing.T) {
 		if got.Name != f.is || !strings.Contains(got.Command, f.command) {
 			t.Errorf("%s: %+v, want %s", name, got, f.is)
 		}
-		if f.command != "openssl" {
+		if f.command != "openssl" && f.command != "tr " && f.command != "sed " {
 			continue
 		}
 		if out, err := exec.Command("sh", "-c", got.Command).CombinedOutput(); err != nil {
@@ -61,6 +71,42 @@ func TestForms(t *testing.T) {
 		made, err := os.ReadFile(strings.TrimSuffix(path, filepath.Ext(path)) + ".pem")
 		if err != nil || ReadCertFile(made).Err != nil && ReadKeyFile(made).Keys == 0 {
 			t.Errorf("%s made nothing: %v", got.Command, err)
+		}
+	}
+}
+
+// What cannot be used is named with its form and with the command that makes PEM of it, and never with what is in it.
+func TestFormInError(t *testing.T) {
+	needOpenssl(t)
+	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+	cert := openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null")
+	pkcs7 := openssl(t, cert, "crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin")
+	both := filepath.Join(t.TempDir(), "both")
+	if err := os.WriteFile(both, append(bytes.Clone(key), cert...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pkcs12 := openssl(t, nil, "pkcs12", "-export", "-in", both, "-passout", "pass:x")
+	locked := openssl(t, key, "pkey", "-aes256", "-passout", "pass:x")
+	for _, c := range []struct {
+		what string
+		err  error
+		is   error
+		want string
+	}{
+		{"PKCS#7 as a certificate", ReadLeafFile(pkcs7).Err, ErrGarbage, "it is PKCS#7 in PEM; `openssl pkcs7 -print_certs -in FILE -out FILE.pem` converts a copy of it to PEM"},
+		{"PKCS#7 as CAs", ReadCertFile(pkcs7).Err, ErrGarbage, "`openssl pkcs7 -print_certs"},
+		{"PKCS#12 as a certificate", ReadLeafFile(pkcs12).Err, ErrDER, "it is PKCS#12; `openssl pkcs12 -in FILE"},
+		{"PKCS#12 as a key", ReadKeyFile(pkcs12).Err, ErrDER, "it is PKCS#12; `openssl pkcs12 -in FILE"},
+		{"a key in DER", ReadKeyFile(openssl(t, key, "pkey", "-outform", "DER")).Err, ErrDER, "`openssl pkey -inform der"},
+		{"a certificate in DER", ReadCertFile(openssl(t, cert, "x509", "-outform", "DER")).Err, ErrDER, "`openssl x509 -inform der"},
+		{"a key with a passphrase", ReadKeyFile(locked).Err, ErrEncrypted, "`openssl pkey -in FILE"},
+		{"a certificate as a key", ReadKeyFile(cert).Err, ErrGarbage, "it is a certificate without a private key"},
+		{"a key as a certificate", ReadLeafFile(key).Err, ErrGarbage, "it is a private key without a certificate"},
+		{"a key in UTF-16", ReadKeyFile(append([]byte("-\x00"), bytes.Join(bytes.Split(key, nil), []byte{0})...)).Err, ErrGarbage, "it is text in UTF-16; `iconv"},
+		{"text", ReadLeafFile([]byte("hello\n")).Err, ErrGarbage, ErrGarbage.Error()},
+	} {
+		if c.err == nil || !errors.Is(c.err, c.is) || !strings.Contains(c.err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", c.what, c.err, c.want)
 		}
 	}
 }

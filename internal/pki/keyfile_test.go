@@ -110,7 +110,7 @@ func TestKeyCutAnywhere(t *testing.T) {
 	}
 }
 
-// What stays of a key file is byte for byte what stood in it.
+// What stays of a key file is byte for byte what was in it.
 func TestStripKeepsBytes(t *testing.T) {
 	pkcs8 := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	sec1 := openssl(t, nil, "ecparam", "-name", "prime256v1", "-genkey") // EC PARAMETERS and the key

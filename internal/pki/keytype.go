@@ -35,6 +35,13 @@ const (
 // KeyTypes lists what ParseKeyType takes.
 func KeyTypes() []KeyType { return []KeyType{RSA2048, RSA3072, RSA4096, ECDSAP256, ECDSAP384} }
 
+// Family is the kind of key without its size: "rsa", "ecdsa" or "ed25519", "" for none. OpenSSL, and with it
+// sendmail, holds one certificate of each family.
+func (t KeyType) Family() string {
+	family, _, _ := strings.Cut(string(t), "-")
+	return family
+}
+
 // ParseKeyType reads a key type; anything else than the five is an error.
 func ParseKeyType(s string) (KeyType, error) {
 	var names []string
@@ -44,7 +51,7 @@ func ParseKeyType(s string) (KeyType, error) {
 		}
 		names = append(names, string(t))
 	}
-	return "", fmt.Errorf("key type %q: want one of %s", s, strings.Join(names, ", "))
+	return "", fmt.Errorf("key type %q: must be one of %s", s, strings.Join(names, ", "))
 }
 
 // GenerateKey makes a new private key.

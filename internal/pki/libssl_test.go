@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -70,6 +71,22 @@ func host(t *testing.T, kt KeyType, alg x509.SignatureAlgorithm) (cert, key []by
 	return EncodeCertificate(der), key
 }
 
+// revocations is a CRL with one row.
+func revocations(t *testing.T) []byte {
+	t.Helper()
+	key, err := GenerateKey(ECDSAP256, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	by := &x509.Certificate{Subject: pkix.Name{CommonName: "Seller"}, KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1, 2, 3}}
+	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(5), ThisUpdate: time.Unix(1e9, 0), NextUpdate: time.Unix(4e9, 0),
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(9), RevocationTime: time.Unix(1e9, 0), ReasonCode: 1}}}, by, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
+}
+
 // mutations are what editors, mail programs, scripts and accidents do to a file.
 var mutations = []func(r *mrand.Rand, b []byte) []byte{
 	func(_ *mrand.Rand, b []byte) []byte { return append([]byte("\xef\xbb\xbf"), b...) },
@@ -97,6 +114,10 @@ var mutations = []func(r *mrand.Rand, b []byte) []byte{
 		return bytes.ReplaceAll(b, []byte(" PRIVATE"), []byte(" FOO PRIVATE"))
 	},
 	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "") },
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "# it is\n") }, // no header, and short
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "\x00") },
+	func(_ *mrand.Rand, b []byte) []byte { return append([]byte("\x00\n"), b...) },
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "a\x00-----END") },
 	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "X-Header: y\n") },
 	func(r *mrand.Rand, b []byte) []byte {
 		return insertLine(r, b, "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n")
@@ -158,6 +179,8 @@ func TestFilesAsLibssl(t *testing.T) {
 	sha1, _ := host(t, ECDSAP256, x509.SHA1WithRSA)
 	bases := [][]byte{certA, keyA, append(bytes.Clone(certA), certB...), append(bytes.Clone(keyA), certA...), append(bytes.Clone(certA), keyA...),
 		append(bytes.Clone(keyB), keyA...), sha1, append(bytes.Clone(certB), sha1...), append(append([]byte{}, openssl(t, keyB, "pkey", "-pubout")...), certA...)}
+	list := revocations(t)
+	bases = append(bases, append(bytes.Clone(certA), list...), append(bytes.Clone(list), certA...))
 	dir := t.TempDir()
 	r := mrand.New(mrand.NewPCG(1, 2))
 	var files [][]byte
@@ -208,6 +231,17 @@ func TestFilesAsLibssl(t *testing.T) {
 	t.Logf("%d files: %d load, %d cannot be judged here", len(files), loads, unsure)
 }
 
+// signedWith is the certificate with another AlgorithmIdentifier.
+func signedWith(t *testing.T, cert, id []byte) []byte {
+	t.Helper()
+	p, _ := pem.Decode(cert)
+	root, _ := parseNode(t, p.Bytes)
+	for _, n := range []*node{root.children[0].children[2], root.children[1]} {
+		n.body, n.children = id, nil
+	}
+	return EncodeCertificate(root.bytes())
+}
+
 // Keys and digests at each security level.
 func TestStrengthAsLibssl(t *testing.T) {
 	dir := t.TempDir()
@@ -222,12 +256,16 @@ func TestStrengthAsLibssl(t *testing.T) {
 		if f.Err != nil {
 			t.Fatalf("%s: %v", name, f.Err)
 		}
-		for level := 1; level <= 2; level++ {
+		most := 5
+		if f.Certs[0].PublicKey == nil {
+			most = 2 // of a kind that is not known here: nothing below it is refused
+		}
+		for level := 0; level <= most; level++ {
 			questions = append(questions, fmt.Sprintf("pair\t%d\t%s\t%s", level, c, k))
-			wants = append(wants, name+": "+Libssl{Level: level}.Refuses(f.Certs[0]))
+			wants = append(wants, name+": "+Libssl{}.AtLevel(level).Refuses(f.Certs[0]))
 		}
 	}
-	for _, bits := range []int{512, 888, 904, 1000, 1024, 1960, 1984, 2040, 2048} {
+	for _, bits := range []int{512, 888, 904, 1000, 1024, 1960, 1984, 2040, 2048, 3064, 3072} {
 		key := openssl(t, nil, "genrsa", "-traditional", fmt.Sprint(bits))
 		add(fmt.Sprint("rsa", bits), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), key)
 	}
@@ -237,8 +275,30 @@ func TestStrengthAsLibssl(t *testing.T) {
 		key := openssl(t, nil, append([]string{"genpkey"}, kind...)...)
 		add(strings.Join(kind[1:], "-"), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), key)
 	}
-	cert, key := host(t, RSA2048, x509.SHA1WithRSA)
-	add("sha1", cert, key)
+	for _, alg := range []x509.SignatureAlgorithm{x509.SHA1WithRSA, x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA, x509.SHA512WithRSAPSS} {
+		cert, key := host(t, ECDSAP384, alg)
+		add(alg.String(), cert, key)
+	}
+	// Algorithms that crypto/x509 does not know, and those that nobody knows.
+	cert, key := host(t, ECDSAP384, x509.SHA256WithRSA)
+	for name, id := range map[string]string{
+		"MD2": "06092a864886f70d010102 0500", "MD4": "06092a864886f70d010103 0500", "MD5": "06092a864886f70d010104 0500", "SHA-224": "06092a864886f70d01010e 0500",
+		"SHA-1 of OIW": "06052b0e03021d", "RIPEMD": "06062b2403030102 0500", "SHA3": "060960864801650304030e 0500", "PSS without parameters": "06092a864886f70d01010a", "PSS of SHA-1": "06092a864886f70d01010a 3000",
+		"PSS of SHA-224": "06092a864886f70d01010a 302ba00d300b0609608648016503040204a11a301806092a864886f70d010108300b0609608648016503040204",
+	} {
+		raw, err := hex.DecodeString(strings.ReplaceAll(id, " ", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		add("signed with "+name, signedWith(t, cert, raw), key)
+	}
+	unknown, _ := hex.DecodeString("06042a030405")
+	if c := ReadLeafFile(signedWith(t, cert, unknown)); c.Err != nil || SignatureKnown(c.Certs[0]) || SignatureOID(c.Certs[0]) != "1.2.3.4.5" {
+		t.Errorf("an unknown algorithm: %v", c.Err)
+	}
+	if (Libssl{}) != (Libssl{}).AtLevel(1) && (Libssl{}).SecurityLevel() != 1 || (Libssl{}).AtLevel(0).SecurityLevel() != 0 {
+		t.Error("the zero value is not level 1")
+	}
 	for i, answer := range libssl(t, questions) {
 		name, want, _ := strings.Cut(wants[i], ": ")
 		_, why, _ := strings.Cut(answer, "\t")

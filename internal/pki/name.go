@@ -271,7 +271,7 @@ func RawName(attrs ...Attribute) ([]byte, error) {
 
 func parseOID(dotted string) asn1.ObjectIdentifier {
 	var oid asn1.ObjectIdentifier
-	for _, part := range strings.Split(dotted, ".") {
+	for part := range strings.SplitSeq(dotted, ".") {
 		n := 0
 		for _, c := range part {
 			n = n*10 + int(c-'0')

@@ -52,7 +52,9 @@ func (b block) headerFault() error {
 	return nil
 }
 
-// line is BIO_gets(3): at most pemLine octets, with the newline if it is there.
+// line is BIO_gets(3) of a file: at most pemLine octets, with the newline if it is
+// there. A NUL ends it (fgets(3), strlen(3)): nothing before the NUL is taken for
+// the end of the file.
 func line(data []byte, pos int) (text []byte, next int) {
 	rest := data[pos:]
 	if len(rest) > pemLine {
@@ -61,7 +63,11 @@ func line(data []byte, pos int) (text []byte, next int) {
 	if nl := bytes.IndexByte(rest, '\n'); nl >= 0 {
 		rest = rest[:nl+1]
 	}
-	return rest, pos + len(rest)
+	next = pos + len(rest)
+	if nul := bytes.IndexByte(rest, 0); nul >= 0 {
+		rest = rest[:nul]
+	}
+	return rest, next
 }
 
 // bare is the line without white space and control characters at its end.
@@ -82,7 +88,9 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 		}
 		b.start = pos
 		var text []byte
-		text, pos = line(data, pos)
+		if text, pos = line(data, pos); len(text) == 0 {
+			return b, len(data), errNoStart
+		}
 		if first && len(text) > len(byteMark) && bytes.HasPrefix(text, byteMark) {
 			text, b.start = text[len(byteMark):], b.start+len(byteMark)
 		}
@@ -99,7 +107,9 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 			return b, pos, errEnd
 		}
 		var text []byte
-		text, pos = line(data, pos)
+		if text, pos = line(data, pos); len(text) == 0 {
+			return b, pos, errEnd
+		}
 		before := partial
 		partial = len(text) == pemLine && text[pemLine-1] != '\n'
 		if !inHeader && !posted && bytes.IndexByte(text, ':') >= 0 {
@@ -139,8 +149,7 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 	}
 }
 
-// decode64 is EVP_DecodeUpdate(3): blanks and line ends are passed over, and a
-// hyphen is the end of the data.
+// decode64 is EVP_DecodeUpdate(3): blanks and line ends are skipped, and a hyphen is the end of the data.
 func decode64(text []byte) ([]byte, error) {
 	clean := make([]byte, 0, len(text))
 	pad := 0

@@ -86,11 +86,11 @@ func ReadRequest(data []byte) (Request, error) {
 	}
 	var outer asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &outer); err == nil && len(rest) != 0 {
-		return Request{}, refuse("has %d octets behind its end, want none", len(rest))
+		return Request{}, refuse("has %d octets after its end, want none", len(rest))
 	}
 	var req certificationRequest
 	if _, err := asn1.Unmarshal(der, &req); err != nil {
-		return Request{}, refuse("is no CertificationRequest, want the structure of PKCS#10")
+		return Request{}, refuse("is not a CertificationRequest, want the structure of PKCS#10")
 	}
 	var r Request
 	if err := checkKey(req.Info.Key); err != nil {
@@ -143,7 +143,7 @@ func requestBlock(data []byte) ([]byte, error) {
 	if n := bytes.Count(data, []byte("-----BEGIN")); n != 1 {
 		return nil, refuse("has %d PEM blocks, want one CERTIFICATE REQUEST", n)
 	}
-	b, _ := pem.Decode(data)
+	b, _ := pem.Decode(bytes.TrimPrefix(data, byteMark))
 	switch {
 	case b == nil:
 		return nil, refuse("has a PEM block that is broken or has no end, want one CERTIFICATE REQUEST")

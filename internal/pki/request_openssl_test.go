@@ -24,7 +24,7 @@ func ask(t testing.TB, genpkey, req string) []byte {
 	needOpenssl(t)
 	key := openssl(t, nil, append([]string{"genpkey"}, strings.Fields(genpkey)...)...)
 	args := []string{"req", "-new", "-config", "/dev/null", "-key", "/dev/stdin"}
-	for _, w := range strings.Fields(req) {
+	for w := range strings.FieldsSeq(req) {
 		args = append(args, strings.ReplaceAll(w, "~", " "))
 	}
 	return openssl(t, key, args...)
@@ -189,9 +189,8 @@ func names(n int) (out []string) {
 // aName is the rule that readName follows, said in another way.
 var aName = regexp.MustCompile(`^([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$`)
 
-// FuzzReadRequest: every name of what is taken keeps the rules, and asked for
-// anew it reads the same. A refusal gives nothing out and is fit for a terminal.
-// With no data the request is made of subject and SAN and signed, so that what
+// FuzzReadRequest: every name of what is taken keeps the rules, and asked for again it reads the same. A refusal gives
+// nothing out and is fit for a terminal. With no data the request is made of subject and SAN and signed, so that what
 // is behind the signature is reached.
 func FuzzReadRequest(f *testing.F) {
 	a := newAsker(f)
@@ -255,7 +254,7 @@ func FuzzReadRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// asked for anew, the common name stands among the names, before the others
+		// asked for again, the common name stands among the names, before the others
 		want := Request{Public: other.Public(), CommonName: r.CommonName, DNSNames: r.DNSNames, IPs: r.IPs}
 		if len(r.CommonName) > 64 {
 			want.CommonName = ""

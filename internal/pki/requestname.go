@@ -11,9 +11,7 @@ import (
 // What a request may name.
 const (
 	maxNames = 100
-	maxLabel = 63  // octets, RFC 1035 section 2.3.4
-	maxName  = 253 // octets in text, which are 255 on the wire
-	maxCN    = 64  // characters, RFC 5280 appendix A.1 (ub-common-name)
+	maxCN    = 64 // characters, RFC 5280 appendix A.1 (ub-common-name)
 )
 
 // generalNames are the choices of GeneralName by tag (RFC 5280 section 4.2.1.6).
@@ -36,7 +34,7 @@ func (r *Request) readSubject(der []byte) error {
 			}
 			text, ok := a.Value.(string)
 			if !ok {
-				return refuse("has a common name that is no text, want a string")
+				return refuse("has a common name that is not text, want a string")
 			}
 			name, ip, err := readName("common name", text)
 			if err != nil {
@@ -118,7 +116,7 @@ func readName(kind, s string) (string, net.IP, error) {
 	}
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.':
+		case hostNameChar(c) || c == '.':
 		case c == '*':
 			return "", nil, refuse("has the wildcard %+.80q as %s, want the name of one host", s, kind)
 		case c >= 0x80:

@@ -79,7 +79,7 @@ func TestDecryptRefuses(t *testing.T) {
 		"old, other":          {old("DEK-Info: RC2-CBC,0011223344556677\n"), ErrUnsupported, "the encryption that its PEM headers name"},
 		"old, short vector":   {old("DEK-Info: AES-128-CBC,0011\n"), ErrUnsupported, "the encryption that its PEM headers name"},
 		"empty":               {nil, ErrEmpty, "is empty"},
-		"no key":              {[]byte("hello"), ErrGarbage, "holds no PEM block"},
+		"no key":              {[]byte("hello"), ErrGarbage, "in PEM"},
 	} {
 		start := time.Now()
 		key, err := Decrypt(c.data, []byte("secret"))

@@ -18,18 +18,29 @@ import (
 // crypto/x509 refuses SHA-1 and MD5, and a CA certificate without
 // basicConstraints. Names, dates and usages are not looked at.
 func SignedBy(c, issuer *x509.Certificate) bool {
+	return signed(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature, issuer)
+}
+
+// ListSignedBy says the same of a CRL whose issuer has that name. Like OpenSSL it asks
+// that a key usage, where the issuer has one, allows CRLs.
+func ListSignedBy(l *x509.RevocationList, issuer *x509.Certificate) bool {
+	return SameName(l.RawIssuer, issuer.RawSubject) && (issuer.KeyUsage == 0 || issuer.KeyUsage&x509.KeyUsageCRLSign != 0) &&
+		signed(l.SignatureAlgorithm, l.RawTBSRevocationList, l.Signature, issuer)
+}
+
+func signed(a x509.SignatureAlgorithm, tbs, signature []byte, issuer *x509.Certificate) bool {
 	if issuer.PublicKey == nil {
 		return false
 	}
-	switch c.SignatureAlgorithm {
+	switch a {
 	case x509.MD5WithRSA:
-		sum := md5.Sum(c.RawTBSCertificate)
-		return legacy(issuer.PublicKey, crypto.MD5, sum[:], c.Signature)
+		sum := md5.Sum(tbs)
+		return legacy(issuer.PublicKey, crypto.MD5, sum[:], signature)
 	case x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1:
-		sum := sha1.Sum(c.RawTBSCertificate)
-		return legacy(issuer.PublicKey, crypto.SHA1, sum[:], c.Signature)
+		sum := sha1.Sum(tbs)
+		return legacy(issuer.PublicKey, crypto.SHA1, sum[:], signature)
 	}
-	return issuer.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
+	return issuer.CheckSignature(a, tbs, signature) == nil
 }
 
 func legacy(pub crypto.PublicKey, h crypto.Hash, sum, signature []byte) bool {

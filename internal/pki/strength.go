@@ -5,41 +5,85 @@ import (
 	//lint:ignore SA1019 old certificates carry it, and OpenSSL still reads them
 	"crypto/dsa"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"math"
 )
 
 // Libssl is the OpenSSL that loads a certificate. sendmail sets no security level
-// (SSL_CTX_set_security_level(3)), so that its build's own is in force: 1 in
-// FreeBSD's base system and in OpenSSL up to 3.1, 2 in Debian and in OpenSSL from
+// (SSL_CTX_set_security_level(3)), so that of openssl.cnf is in force when it loads
+// one, else its build's own: 1 in OpenSSL up to 3.1, 2 in Debian and in OpenSSL from
 // 3.2. The zero value is OpenSSL 3 at level 1.
 type Libssl struct {
-	Level int  // 0 means 1
+	Level int  // 0 to 5 as AtLevel has them; 0 means 1 here
 	Old   bool // OpenSSL 1.1.1, to which SHA-1 is good for level 1
 }
 
-// What Refuses says, in OpenSSL's words.
+// levelZero is in Level what OpenSSL calls level 0.
+const levelZero = -1
+
+// AtLevel is the same OpenSSL at the security level n, 0 to 5.
+func (l Libssl) AtLevel(n int) Libssl {
+	if l.Level = n; n == 0 {
+		l.Level = levelZero
+	}
+	return l
+}
+
+// SecurityLevel is the level in force, 0 to 5.
+func (l Libssl) SecurityLevel() int {
+	switch l.Level {
+	case levelZero:
+		return 0
+	case 0:
+		return 1
+	}
+	return l.Level
+}
+
+// least are the bits that each security level asks for.
+var least = [...]int{0, 80, 112, 128, 192, 256}
+
+// What Refuses and RefusesCA say, in OpenSSL's words.
 const (
 	WeakKey    = "ee key too small"
+	WeakCAKey  = "ca key too small"
 	WeakDigest = "ca md too weak"
 )
 
 // Refuses says why SSL_CTX_use_certificate_file(3) does not load c, in OpenSSL's
 // words; "" when it does, as far as that can be known: a key of an unknown kind
 // is not held against it.
-func (l Libssl) Refuses(c *x509.Certificate) string {
-	least := 80 // bits, of the level
-	if l.Level >= 2 {
-		least = 112
-	}
-	if bits, known := keyBits(c.PublicKey); known && bits < least {
-		return WeakKey
-	}
-	if bits, known := l.digestBits(c.SignatureAlgorithm); known && bits < least && !SelfSigned(c) {
+func (l Libssl) Refuses(c *x509.Certificate) string { return l.refuses(c, WeakKey) }
+
+// RefusesCA says why c cannot be shown above a leaf: then no handshake succeeds. ""
+// when it can.
+func (l Libssl) RefusesCA(c *x509.Certificate) string { return l.refuses(c, WeakCAKey) }
+
+func (l Libssl) refuses(c *x509.Certificate, weakKey string) string {
+	switch {
+	case l.WeakKey(c):
+		return weakKey
+	case l.WeakDigest(c) && !SelfSigned(c) && !(c.PublicKey == nil && SameName(c.RawSubject, c.RawIssuer) && NamedBy(c, c)):
 		return WeakDigest
 	}
 	return ""
+}
+
+func (l Libssl) need() int { return least[min(l.SecurityLevel(), len(least)-1)] }
+
+// WeakKey says that the key of c is below the security level; one of an unknown kind
+// is not.
+func (l Libssl) WeakKey(c *x509.Certificate) bool {
+	bits, known := keyBits(c.PublicKey)
+	return known && bits < l.need()
+}
+
+// WeakDigest says the same of the digest of its signature, whoever made that.
+func (l Libssl) WeakDigest(c *x509.Certificate) bool {
+	bits, known := l.signatureBits(c)
+	return known && bits < l.need()
 }
 
 // keyBits is EVP_PKEY_get_security_bits(3).
@@ -51,22 +95,40 @@ func keyBits(pub crypto.PublicKey) (bits int, known bool) {
 		return min(modulusBits(k.P.BitLen()), k.Q.BitLen()/2), true
 	case *ecdsa.PublicKey:
 		return k.Curve.Params().BitSize / 2, true
+	case ed25519.PublicKey:
+		return 128, true
 	}
 	return 0, false
 }
 
 // modulusBits is the strength of NIST SP 800-56B, appendix D, in steps of eight,
-// as OpenSSL computes it since 3.0; 1.1.1 has steps at 1024 and 2048 alone.
+// as OpenSSL computes it since 3.0; 1.1.1 has steps at 1024, 2048, 3072, 7680 and
+// 15360 alone, which come to the same at levels 1 to 3.
 func modulusBits(n int) int {
+	switch n {
+	case 2048:
+		return 112
+	case 3072:
+		return 128
+	case 4096:
+		return 152
+	case 6144:
+		return 176
+	case 8192:
+		return 200
+	}
+	most := 192
 	switch {
-	case n >= 2048:
-		return 112 // and more, which makes no difference here
 	case n < 8:
 		return 0
+	case n > 15360:
+		return 256 // and more, which makes no difference
+	case n > 7680:
+		most = 256
 	}
 	x := float64(n) * math.Ln2
 	y := int((1.923*math.Cbrt(x*math.Log(x)*math.Log(x)) - 4.690) / math.Ln2)
-	return min((y+4)&^7, 112)
+	return min((y+4)&^7, most)
 }
 
 // digestBits is the strength that OpenSSL gives the digest of a signature.
@@ -81,6 +143,10 @@ func (l Libssl) digestBits(a x509.SignatureAlgorithm) (bits int, known bool) {
 		return 63, true
 	case x509.UnknownSignatureAlgorithm:
 		return 0, false
+	case x509.SHA384WithRSA, x509.ECDSAWithSHA384, x509.SHA384WithRSAPSS:
+		return 192, true
+	case x509.SHA512WithRSA, x509.ECDSAWithSHA512, x509.SHA512WithRSAPSS:
+		return 256, true
 	}
 	return 128, true
 }

@@ -5,21 +5,28 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"time"
 )
 
-// ParseCertificate reads a certificate as d2i_X509(3) does: what crypto/x509
-// refuses for its contents (a serial below zero, a name or an extension that
-// RFC 5280 forbids, a key of an unknown kind) still has a subject, an issuer and
-// a key, and OpenSSL loads it. Of such a one the fields are filled that can be
-// read: all Raw fields always, PublicKey nil where its kind is unknown.
-// What follows the certificate is passed over.
+// ParseCertificate reads a certificate as d2i_X509(3) does: what crypto/x509 refuses for its contents (a serial below
+// zero, a name or an extension that RFC 5280 forbids, a key of an unknown kind) still has a subject, an issuer and a
+// key, and OpenSSL loads it. Of such a one the fields are filled that can be read: all Raw fields always, PublicKey nil
+// where its kind is unknown. What follows the certificate is skipped. Errors: ErrTruncated and ErrRefused for what
+// OpenSSL does not read either, ErrUnsupported for what it may read.
 func ParseCertificate(der []byte) (*x509.Certificate, error) {
-	var whole asn1.RawValue
-	if rest, err := asn1.Unmarshal(der, &whole); err == nil && len(rest) > 0 {
-		der = whole.FullBytes
+	switch fault := certificateFault(der); {
+	case errors.Is(fault, errOtherBER):
+		return nil, fmt.Errorf("%w: %s", ErrUnsupported, fault)
+	case errors.Is(fault, errCut):
+		return nil, fmt.Errorf("%w: %s", ErrTruncated, fault)
+	case fault != nil:
+		return nil, refusedError{fault}
+	}
+	if whole, _, err := first(der); err == nil {
+		der = der[:whole.size]
 	}
 	c, err := x509.ParseCertificate(der)
 	if err == nil {
@@ -28,8 +35,15 @@ func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	if c, ok := tolerate(der); ok {
 		return c, nil
 	}
-	return nil, err
+	return nil, fmt.Errorf("%w: %s", ErrUnsupported, err)
 }
+
+// refusedError is ErrRefused, which is ErrGarbage too.
+type refusedError struct{ fault error }
+
+func (e refusedError) Error() string { return ErrRefused.Error() + ": " + e.fault.Error() }
+
+func (e refusedError) Is(target error) bool { return target == ErrRefused || target == ErrGarbage }
 
 // Parses says that crypto/x509 takes the certificate as well; where it does not,
 // no verdict that needs it can be given.
@@ -256,9 +270,8 @@ func integer(contents []byte) (*big.Int, error) {
 	return n, nil
 }
 
-// NamedBy says that the authority key identifier of c, where it has one, does
-// not speak against issuer: X509_check_akid(3). A key identifier that one of
-// them lacks says nothing; an issuer and serial must be those of the issuer's own
+// NamedBy says that the CA key identifier of c, where it has one, does not speak against issuer: X509_check_akid(3). A
+// key identifier that one of them lacks says nothing; an issuer and serial must be those of the issuer's own
 // certificate.
 func NamedBy(c, issuer *x509.Certificate) bool {
 	a := authorityKey(c)

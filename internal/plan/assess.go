@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -17,65 +18,130 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// assessment is every fact that a decision rests on, worked out once.
+// assessment is what every section rests on, worked out once.
 type assessment struct {
 	cfg  config.Config
 	obs  Observed
 	wish Wish
 	now  time.Time
 
+	host  *pair   // host.key and host.cert
+	pairs []*pair // all of certdir.Pairs
+	// hostIssuer is cfg.Issuer as it was configured: in client, cfg.Issuer is that of the client's pair.
+	hostIssuer config.Issuer
+	client     *assessment // the same with the client's issuer; nil where the host's own pair has the same one
+	verdict    mta.Verdict // sendmail's rules over what is there
+
+	judged  judgement
+	clock   clock
+	at      time.Time // now, as far as it is believed: certificates are judged by it, and timers by now
+	name    string    // what is to be certified; "" when unusable
+	fromCfg bool      // the name was configured, not taken from the system
+	names   []string
+	hasCA   bool // a CA that can sign now
+}
+
+// pair is a key and its certificate as they are there, and what is known of them.
+type pair struct {
+	*assessment
+	is        certdir.Pair
+	wanted    bool // the configuration asks for it
+	keyFile   certdir.KeyEntry
+	certFile  certdir.CertEntry
+	staged    pki.KeyFile // a new key that lies ready; Public nil when there is none
+	stagedErr error       // why that could not be read
+
 	leaf    *x509.Certificate // the installed certificate; nil when none can be read
 	key     crypto.PublicKey  // of the installed key; nil when none can be used
 	matches bool              // leaf and key belong together
 	owner   Owner
-	verdict mta.Verdict // sendmail's rules over what lies there
-
-	clock   clock
-	name    string // what is to be certified; "" when unusable
-	fromCfg bool   // the name was configured, not taken from the system
-	names   []string
-	hasCA   bool // a CA that can sign now
 	revoked *revoked
 }
 
 func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessment {
-	a := &assessment{cfg: cfg, obs: obs, wish: wish, now: now}
-	if cs := obs.Certs.Cert.File; len(cs.Certs) > 0 && cs.Err == nil {
-		a.leaf = cs.Certs[0]
-	}
-	if k := obs.Certs.Key.Key; k.Err == nil && !k.Encrypted {
-		a.key = k.Public
-	}
-	a.matches = a.leaf != nil && a.key != nil && pki.SamePublicKey(a.leaf.PublicKey, a.key)
-	a.owner = a.ownerOf(a.leaf)
-	a.verdict = mta.Judge(obs.CF, Files(obs.Certs, obs.Accept))
-	a.clock = a.judgeClock()
+	a := &assessment{cfg: cfg, obs: obs, wish: wish, now: now, hostIssuer: cfg.Issuer}
+	a.host = a.pairOf(certdir.Host)
+	a.verdict = mta.Judge(obs.CF, Files(obs.CF, obs.Certs, obs.Accept))
+	a.judged = judgeClock(a)
+	a.clock, a.at = a.judged.clock, a.judged.at
 	a.name, a.fromCfg = HostName(cfg, obs.Host)
 	if a.name != "" {
 		a.names = append([]string{a.name}, cfg.Host.AltNames...)
 	}
-	a.hasCA = a.canSign()
-	a.revoked = a.isRevoked()
+	a.hasCA = canSign(a)
+	a.host.revoked = a.host.isRevoked()
+	a.pairs, a.client = []*pair{a.host}, a.byClient()
+	for _, is := range certdir.Pairs()[1:] {
+		p := a.of(is).pairOf(is)
+		p.revoked = p.isRevoked()
+		a.pairs = append(a.pairs, p)
+	}
+	if a.client != nil {
+		a.client.pairs = a.pairs
+	}
 	return a
 }
 
-// offered says that sendmail would offer STARTTLS with what lies there.
-func (a *assessment) offered() bool { return a.verdict.Offered }
+func (a *assessment) pairOf(is certdir.Pair) *pair {
+	e, staged := a.obs.Certs.Pair(is), a.obs.StagedOf(is)
+	p := &pair{assessment: a, is: is, wanted: slices.Contains(Wanted(a.cfg), is), keyFile: e.Key, certFile: e.Cert,
+		staged: staged.Key, stagedErr: staged.Err}
+	if cs := e.Cert.File; len(cs.Certs) > 0 && cs.Err == nil {
+		p.leaf = cs.Certs[0]
+	}
+	if k := e.Key.Key; k.Err == nil && !k.Encrypted {
+		p.key = k.Public
+	}
+	p.matches = p.leaf != nil && p.key != nil && pki.SamePublicKey(p.leaf.PublicKey, p.key)
+	p.owner = p.ownerOf(p.leaf)
+	return p
+}
 
-// Files turns a certs directory into what mta.Judge takes.
-func Files(d certdir.Dir, acc Acceptance) mta.Files {
-	f := mta.Files{Root: acc.Root, OwnersOK: acc.OwnersOK, Libssl: acc.Libssl}
+// pair is one of certdir.Pairs.
+func (a *assessment) pair(is certdir.Pair) *pair {
+	return a.pairs[slices.IndexFunc(a.pairs, func(p *pair) bool { return p.is == is })]
+}
+
+// offered says that sendmail would offer STARTTLS with what is there, as far as that depends on the set.
+func (a *assessment) offered() bool { return a.verdict.Sound }
+
+// Files turns a certs directory into what mta.Judge takes. A CACertFile that cf
+// names elsewhere, beside host.cert, takes the place of cacert.pem.
+func Files(cf mta.CF, d certdir.Dir, acc Acceptance) mta.Files {
+	f := mta.Files{Root: acc.Root, OwnersOK: acc.OwnersOK, Libssl: acc.Libssl, Now: acc.Now}
 	above := append([]durable.Node{d.Node}, d.Parents...)
 	view := func(name string, n durable.Node) mta.View {
 		return mta.View{Path: filepath.Join(d.Path, name), Node: n, Parents: above}
 	}
 	f.Dir = mta.View{Path: d.Path, Node: d.Node, Parents: d.Parents}
-	f.Cert.View, f.Cert.File = view(certdir.CertName, d.Cert.Node), d.Cert.File
+	f.Cert.View, f.Cert.File = view(certdir.Host.CertFile, d.Cert.Node), d.Cert.File
 	f.CACert.View, f.CACert.File = view(certdir.CAName, d.CA.Node), d.CA.File
-	f.Key.View, f.Key.Key = view(certdir.KeyName, d.Key.Node), d.Key.Key
+	if cf.CAs.Path != "" && NamesOurs(cf, d) && !leadsTo(cf, cf.CACert, d, certdir.CAName) {
+		f.CACert.View, f.CACert.File, f.CAElsewhere = cf.CAs.View, cf.CAs.File, true
+	}
+	f.Store = slices.Concat(f.CACert.File.Certs, d.Above)
+	f.Key.View, f.Key.Key = view(certdir.Host.KeyFile, d.Key.Node), d.Key.Key
+	f.Second, f.Client = otherPair(cf.Second, cf, d, view), otherPair(cf.Client, cf, d, view)
 	f.DH.View = view(certdir.DHName, d.DH.Node)
 	f.DH.Bits, f.DH.Err = judgeDH(d.DH.Node.Data)
 	return f
+}
+
+// otherPair is a pair that cf names beside the first server pair, with what d has of it; nil for none.
+func otherPair(named mta.Pair, cf mta.CF, d certdir.Dir, view func(string, durable.Node) mta.View) *mta.Pair {
+	if named.Cert.Path == "" && named.Key.Path == "" {
+		return nil
+	}
+	for _, p := range certdir.Pairs() {
+		e := d.Pair(p)
+		if named.Cert.Path != "" && leadsTo(cf, named.Cert.Path, d, p.CertFile) {
+			named.Cert = mta.CertView{View: view(p.CertFile, e.Cert.Node), File: e.Cert.File}
+		}
+		if named.Key.Path != "" && leadsTo(cf, named.Key.Path, d, p.KeyFile) {
+			named.Key = mta.KeyView{View: view(p.KeyFile, e.Key.Node), Key: e.Key.Key}
+		}
+	}
+	return &named
 }
 
 func judgeDH(data []byte) (bits int, err error) {
@@ -86,27 +152,8 @@ func judgeDH(data []byte) (bits int, err error) {
 	return p.P.BitLen(), nil
 }
 
-// LeafID names a certificate: SHA-256 of its DER, in hex; "" for nil.
-func LeafID(c *x509.Certificate) string {
-	if c == nil {
-		return ""
-	}
-	sum := sha256.Sum256(c.Raw)
-	return hex.EncodeToString(sum[:])
-}
-
-// PublicID names a key: SHA-256 of its SubjectPublicKeyInfo, in hex (the data
-// of a TLSA 3 1 1 record, RFC 7671); "" for nil.
-func PublicID(pub crypto.PublicKey) string {
-	if pub == nil {
-		return ""
-	}
-	sum := pki.SPKIDigest(pub)
-	return hex.EncodeToString(sum[:])
-}
-
 // SetID names what sendmail reads at start: certificate, key, CA file, DH
-// parameters and, where it is installed, the CRL.
+// parameters and, where they are there, the CRL and a second pair.
 func SetID(d certdir.Dir) string {
 	h := sha256.New()
 	for _, sum := range [][32]byte{d.Cert.Digest, d.Key.Digest, d.CA.Digest, d.DH.Digest} {
@@ -115,15 +162,23 @@ func SetID(d certdir.Dir) string {
 	if d.CRL.Node.Exists {
 		h.Write(d.CRL.Digest[:])
 	}
+	for _, p := range certdir.Pairs() {
+		if e := d.Pair(p); p != certdir.Host && p.Server() && e.Exists() {
+			h.Write([]byte(p.Name)) // no CRL has the digest of a certificate, but a reader should not have to know that
+			h.Write(e.Cert.Digest[:])
+			h.Write(e.Key.Digest[:])
+		}
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Lying are the names, as of FileID, of what lies in the certs directory and
-// may be ours.
+// Lying are the names, as of FileID, of what is in the certs directory and may be ours.
 func Lying(d certdir.Dir) []string {
 	var out []string
-	for _, sum := range [][32]byte{d.Cert.Digest, d.Key.Digest, d.CA.Digest, d.DH.Digest, d.CRL.Digest} {
-		out = append(out, FileID(sum))
+	for _, f := range certdir.Files() {
+		if _, sum := d.File(f.Name); sum != [32]byte{} {
+			out = append(out, FileID(sum))
+		}
 	}
 	return out
 }
@@ -131,14 +186,28 @@ func Lying(d certdir.Dir) []string {
 // FileID names the content of a file: its SHA-256 in hex.
 func FileID(sum [32]byte) string { return hex.EncodeToString(sum[:]) }
 
-func (a *assessment) facts() Facts {
+func facts(a *assessment) Facts {
+	p := a.host
 	f := Facts{
-		Name: a.name, Owner: a.owner, Offered: a.offered(), Verdict: a.verdict,
+		Name: a.name, Owner: p.owner, Offered: a.verdict.Offered, Works: a.works(), Verdict: a.verdict,
 		NamesOurs: a.cfNamesOurs(), Set: SetID(a.obs.Certs),
-		LeafID: LeafID(a.leaf), KeyID: PublicID(a.key),
+		LeafID: pki.Fingerprint(p.leaf), KeyID: pki.KeyFingerprint(p.key),
 	}
-	if a.leaf != nil && a.owner.mine() {
-		f.Due = RenewalDue(a.leaf, a.name, a.cfg.Validity.RenewBefore)
+	for _, q := range a.pairs {
+		if !q.wanted && !q.exists() {
+			continue
+		}
+		one := PairFacts{Pair: q.is, Wanted: q.wanted, Named: namesPair(a.cf(), a.obs.Certs, q.is), Owner: q.owner,
+			LeafID: pki.Fingerprint(q.leaf), KeyID: pki.KeyFingerprint(q.key)}
+		one.Renewed = one.LeafID
+		if is := q.candidate(q.key, CertMissing); !q.matches && is != nil {
+			one.Renewed = pki.Fingerprint(is.Cert)
+		}
+		f.Pairs = append(f.Pairs, one)
+	}
+	f.Renewed = f.Pairs[0].Renewed
+	if p.leaf != nil && p.owner.mine() {
+		f.Due = RenewalDue(p.leaf, a.name, a.cfg.Validity.RenewBefore)
 	}
 	return f
 }

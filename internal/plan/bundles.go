@@ -2,9 +2,7 @@ package plan
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -33,10 +31,9 @@ const (
 	trustSettles = 5 * time.Second
 )
 
-// trustFile is the file of a CA in trust/: called after the SHA-256 of its DER.
-func trustFile(c *x509.Certificate) string {
-	sum := sha256.Sum256(c.Raw)
-	return certdir.TrustDir + "/ca-" + hex.EncodeToString(sum[:16]) + ".pem"
+// TrustFile is the file of a CA in trust/: called after the SHA-256 of its DER.
+func TrustFile(c *x509.Certificate) string {
+	return certdir.TrustDir + "/ca-" + pki.Fingerprint(c)[:32] + ".pem"
 }
 
 // OwnTrust says that a file in trust/ is one that mailcertd made: it is called
@@ -47,7 +44,7 @@ func OwnTrust(e certdir.CertEntry) bool {
 		return false
 	}
 	c := e.File.Certs[0]
-	return entryName(e) == trustFile(c) && e.Digest == digest(pki.EncodeCertificate(c.Raw))
+	return entryName(e) == TrustFile(c) && e.Digest == digest(pki.EncodeCertificate(c.Raw))
 }
 
 func entryName(e certdir.CertEntry) string {
@@ -56,17 +53,23 @@ func entryName(e certdir.CertEntry) string {
 
 // bundles gives every CA of `trust:`, and every intermediate of a kept
 // certificate, a file in trust/, and takes away those that nobody wants any
-// more. want is what gets hash links; final is what cacert.pem will hold.
-// Nothing is taken away as long as it is not sure what is wanted.
-func (a *assessment) bundles(p *Plan, c *Change, final []*x509.Certificate, want map[string][]*x509.Certificate) {
-	cas, sure := a.configured(p)
-	cas = append(cas, a.intermediates(final)...)
-	if !a.pairReadable() {
-		sure = false // intermediates may be on their way
+// more. final is what cacert.pem will hold. Nothing is taken away as long as it
+// is not sure what is wanted.
+func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
+	cas, sure, told := configured(a)
+	out.finding = told
+	for _, p := range a.pairs {
+		if p.is != certdir.Host && !p.exists() {
+			continue
+		}
+		cas = append(cas, p.intermediates(final)...)
+		if !p.pairReadable() {
+			sure = false // intermediates may be on their way
+		}
 	}
 	wanted := map[string]bool{}
 	for _, x := range cas {
-		wanted[trustFile(x)] = true
+		wanted[TrustFile(x)] = true
 	}
 	have := map[string]certdir.CertEntry{}
 	var surplus []string
@@ -78,20 +81,21 @@ func (a *assessment) bundles(p *Plan, c *Change, final []*x509.Certificate, want
 		}
 	}
 	if len(wanted) > maxTrust {
-		p.report(Problem{Reason: TrustTooMany, Severity: Error, Path: a.cfg.Path,
-			Text: fmt.Sprintf("trust: names %d CAs, at most %d get hash links: nothing of it is changed", len(wanted), maxTrust)})
-		return
+		out.report(Problem{Reason: TrustTooMany, Severity: Error, Path: a.cfg.Path,
+			Text: fmt.Sprintf("trust: contains %d CAs, and at most %d get hash links: nothing is changed", len(wanted),
+				maxTrust)})
+		return out
 	}
 	var add []File
 	for _, x := range cas {
-		name := trustFile(x)
+		name := TrustFile(x)
 		e, there := have[name]
 		switch {
 		case !wanted[name]: // named twice
 			continue
 		case there && e.File.Err == nil && contains(e.File.Certs, x): // ours, or a person's with the same in it
 		case there && (e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular):
-			a.reportBlocked(p, e.Node)
+			out.finding = out.finding.and(blocked(e.Node))
 		default:
 			add = append(add, File{Name: name, Mode: publicMode, Data: pki.EncodeCertificate(x.Raw), Reason: TrustAdded})
 		}
@@ -100,39 +104,39 @@ func (a *assessment) bundles(p *Plan, c *Change, final []*x509.Certificate, want
 	if !sure {
 		surplus = nil
 	}
-	if len(add)+len(surplus) == 0 || a.trustBlocked(p) {
-		return
+	if len(add)+len(surplus) == 0 {
+		return out
+	}
+	if told, is := trustBlocked(a); is {
+		out.finding = out.finding.and(told)
+		return out
 	}
 	for _, f := range add {
-		c.Files = append(c.Files, f)
-		want[f.Name] = pki.ReadCertFile(f.Data).Certs
 		if e, there := have[f.Name]; there && worthKeeping(e.Node) {
-			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: true})
+			out.change.Archive = append(out.change.Archive, Archived{Name: f.Name, Foreign: true})
 		}
 	}
-	for _, name := range surplus {
-		c.Remove = append(c.Remove, name)
-		delete(want, name)
-	}
+	out.change.Files, out.change.Remove = add, surplus
 	dir := a.obs.Certs.Path + "/" + certdir.TrustDir
 	if len(add) > 0 {
-		p.report(Problem{Reason: TrustAdded, Severity: Warning, Path: dir, Mended: true,
-			Text: fmt.Sprintf("%d CA(s) that are to be trusted have no file and hash link", len(add))})
+		out.report(Problem{Reason: TrustAdded, Severity: Warning, Path: dir, Mended: true,
+			Text: "lacks " + counted(len(add), "CA") + " of the trust setting"})
 	}
 	if len(surplus) > 0 {
-		p.report(Problem{Reason: TrustRemoved, Severity: Warning, Path: dir, Mended: true,
-			Text: fmt.Sprintf("%d CA(s) are not to be trusted any more", len(surplus))})
+		out.report(Problem{Reason: TrustRemoved, Severity: Warning, Path: dir, Mended: true,
+			Text: "contains " + counted(len(surplus), "CA") + " that trust no longer names"})
 	}
+	return out
 }
 
 // configured are the CAs of `trust:`. sure is false when something of it cannot
 // be read, holds nothing or is just being written: a package that is being
 // upgraded takes no trust away.
-func (a *assessment) configured(p *Plan) (cas []*x509.Certificate, sure bool) {
+func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding) {
 	sure = true
 	for _, s := range a.obs.Trust {
-		found := authorities(s.Certs)
-		cas = append(cas, found...)
+		there := caCerts(s.Certs)
+		cas = append(cas, there...)
 		switch {
 		case s.Err != nil:
 			sure = false
@@ -140,69 +144,71 @@ func (a *assessment) configured(p *Plan) (cas []*x509.Certificate, sure bool) {
 			if errors.Is(s.Err, fs.ErrNotExist) {
 				text = "is missing"
 				if s.Name != s.Path {
-					text = "none of the base system's trust stores is there"
+					text = "none of the base system's trust stores exists"
 				}
 			}
 			sev := Error
 			if errors.Is(s.Err, certdir.ErrDangling) {
 				sev = Warning
 			}
-			p.report(Problem{Reason: TrustUnreadable, Severity: sev, Path: s.Path,
-				Text: "trust: " + text + ": no CA is taken away until it can be read",
-				Hint: "put it back, or correct `trust:` in " + a.cfg.Path})
-		case len(found) == 0:
+			told.report(Problem{Reason: TrustUnreadable, Severity: sev, Path: s.Path,
+				Text: "trust: " + text + ": no CA is removed until it can be read",
+				Hint: "restore it, or correct `trust:` in " + a.cfg.Path})
+		case len(there) == 0:
 			sure = false
-			p.report(Problem{Reason: TrustEmpty, Severity: Error, Path: s.Path,
-				Text: "trust: holds no CA certificate in PEM: no CA is taken away until it does",
+			told.report(Problem{Reason: TrustEmpty, Severity: Error, Path: s.Path,
+				Text: "trust: contains no CA certificate in PEM: no CA is removed while that is so",
 				Hint: "correct `trust:` in " + a.cfg.Path})
 		}
 		if s.Passed > 0 {
-			p.report(Problem{Reason: TrustPassed, Severity: Notice, Path: s.Path,
-				Text: fmt.Sprintf("trust: %d certificate(s) are passed over: DER, or of a form that mailcertd cannot read", s.Passed)})
+			told.report(Problem{Reason: TrustPassed, Severity: Notice, Path: s.Path,
+				Text: "trust: mailcertd skips " + counted(s.Passed, "certificate") + ": DER, or a form that mailcertd or OpenSSL cannot read"})
 		}
 		if age := a.now.Sub(s.Changed); !a.wish.Once && age >= 0 && age < trustSettles {
 			sure = false
-			p.lookAt(s.Changed.Add(trustSettles), "a trust bundle has come to rest")
+			told.lookAt(s.Changed.Add(trustSettles), "a trust bundle is no longer being written")
 		}
 	}
-	return cas, sure
+	return cas, sure, told
 }
 
 // intermediates are the CA certificates behind the leaf of a kept foreign
 // certificate: sendmail loads the leaf alone, so they must be found by hash.
-func (a *assessment) intermediates(final []*x509.Certificate) []*x509.Certificate {
-	if !a.keptForeign() || a.leaf == nil {
+func (p *pair) intermediates(final []*x509.Certificate) []*x509.Certificate {
+	if !p.keptForeign() || p.leaf == nil {
 		return nil
 	}
-	return slices.DeleteFunc(authorities(a.obs.Certs.Cert.File.Certs[1:]), func(x *x509.Certificate) bool {
-		return contains(final, x) || bytes.Equal(x.Raw, a.leaf.Raw)
+	return slices.DeleteFunc(caCerts(p.certFile.File.Certs[1:]), func(x *x509.Certificate) bool {
+		return contains(final, x) || bytes.Equal(x.Raw, p.leaf.Raw)
 	})
 }
 
-// pairReadable says that host.cert and host.key are whole and belong together:
+// pairReadable says that certificate and key are whole and belong together:
 // nobody is in the middle of copying them.
-func (a *assessment) pairReadable() bool { return a.matches && a.obs.Certs.Cert.File.Behind == nil }
+func (p *pair) pairReadable() bool { return p.matches && p.certFile.File.Behind == nil }
 
 // trustBlocked says that nothing can be put into trust/.
-func (a *assessment) trustBlocked(p *Plan) bool {
+func trustBlocked(a *assessment) (told finding, is bool) {
 	n := a.obs.Certs.TrustNode
 	switch {
 	case n.Err != nil:
-		a.reportBlocked(p, n)
+		return blocked(n), true
 	case n.Kind == durable.Link:
-		p.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path, Text: "is a link to " + n.Target + ": nothing is written through it",
-			Hint: "make it a directory"})
+		told.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path, Text: "is a link to " + n.Target +
+			": mailcertd does not write through it",
+			Hint: "replace it by a directory"})
 	case n.Exists && !n.IsDir:
-		p.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path, Text: "is no directory", Hint: "move it away; mailcertd does not delete it"})
+		told.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path, Text: "is not a directory",
+			Hint: "move it away; mailcertd does not delete it"})
 	default:
-		return false
+		return told, false
 	}
-	return true
+	return told, true
 }
 
 // toldAsCA says that a link comes or goes together with its file in trust/,
 // which is told in one line for all of them.
-func (a *assessment) toldAsCA(c *Change, l certdir.LinkChange) bool {
+func toldAsCA(a *assessment, c Change, l certdir.LinkChange) bool {
 	if l.Target != "" {
 		f := c.file(l.Target)
 		return f != nil && f.Reason == TrustAdded
@@ -211,8 +217,8 @@ func (a *assessment) toldAsCA(c *Change, l certdir.LinkChange) bool {
 	return i >= 0 && slices.Contains(c.Remove, strings.TrimPrefix(a.obs.Certs.Links[i].Node.Target, "./"))
 }
 
-func countCAs(c *Change) []string {
-	var out []string
+// countCAs tells of the CAs that come into trust/ and of those that go, each in one item or none.
+func countCAs(c Change) (added, dropped []string) {
 	n := 0
 	for _, f := range c.Files {
 		if f.Reason == TrustAdded {
@@ -220,10 +226,10 @@ func countCAs(c *Change) []string {
 		}
 	}
 	if n > 0 {
-		out = append(out, fmt.Sprintf("%d CA(s) in %s", n, certdir.TrustDir))
+		added = append(added, counted(n, "CA")+" in "+certdir.TrustDir)
 	}
 	if len(c.Remove) > 0 {
-		out = append(out, fmt.Sprintf("%d CA(s) less in %s", len(c.Remove), certdir.TrustDir))
+		dropped = append(dropped, counted(len(c.Remove), "CA")+" from "+certdir.TrustDir)
 	}
-	return out
+	return added, dropped
 }

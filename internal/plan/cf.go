@@ -3,10 +3,11 @@ package plan
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"mailcertd/internal/certdir"
-	"mailcertd/internal/durable"
+	"mailcertd/internal/config"
 	"mailcertd/internal/mta"
 )
 
@@ -21,24 +22,8 @@ func leadsTo(cf mta.CF, named string, d certdir.Dir, file string) bool {
 		return false
 	}
 	ours := filepath.Join(d.Node.Resolved, file)
-	return clean == ours || real == ours || real != "" && real == entry(d, file).Resolved
-}
-
-// entry is what lies under a name that a sendmail.cf may have.
-func entry(d certdir.Dir, file string) durable.Node {
-	switch file {
-	case certdir.CertName:
-		return d.Cert.Node
-	case certdir.KeyName:
-		return d.Key.Node
-	case certdir.CAName:
-		return d.CA.Node
-	case certdir.DHName:
-		return d.DH.Node
-	case certdir.CRLName:
-		return d.CRL.Node
-	}
-	return durable.Node{}
+	there, _ := d.File(file)
+	return clean == ours || real == ours || real != "" && real == there.Resolved
 }
 
 // tlsOption is one option of sendmail.cf that names a file of the set.
@@ -48,7 +33,7 @@ type tlsOption struct {
 	values   func(mta.CF) []string
 	severity Severity
 	means    string // what follows when it names something else
-	lacking  string // what follows when it names nothing, "" for nothing
+	lacking  string // what follows when it names nothing, "" if nothing is
 }
 
 func single(get func(mta.CF) string) func(mta.CF) []string {
@@ -68,30 +53,28 @@ var tlsOptions = []tlsOption{
 	{"ServerKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ServerKey }, Error,
 		"the key must be the one of the certificate", ""},
 	{"CACertFile", certdir.CAName, single(func(cf mta.CF) string { return cf.CACert }), Warning,
-		"sendmail trusts the CAs in that file, not those kept here", "sendmail offers no STARTTLS without it"},
+		"sendmail trusts the CAs in that file, not those that mailcertd maintains", "sendmail offers no STARTTLS without it"},
 	{"CACertPath", "", single(func(cf mta.CF) string { return cf.CACertPath }), Warning,
-		"sendmail looks for CAs there, not at the hash links kept here", "sendmail offers no STARTTLS without it"},
+		"sendmail looks for CAs there, not at the hash links that mailcertd maintains", "sendmail offers no STARTTLS without it"},
 	{"ClientCertFile", certdir.CertName, func(cf mta.CF) []string { return cf.ClientCert }, Warning,
-		"other hosts are shown that certificate", "other hosts are shown no certificate (verify=NO in their logs)"},
+		"sendmail presents that certificate to other hosts", "sendmail presents no certificate to other hosts (verify=NO in their logs)"},
 	{"ClientKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ClientKey }, Warning,
-		"the key must be the one of the client certificate", "other hosts are shown no certificate (verify=NO in their logs)"},
+		"the key must be the one of the client certificate",
+		"sendmail presents no certificate to other hosts (verify=NO in their logs)"},
 	{"DHParameters", certdir.DHName, single(func(cf mta.CF) string { return cf.DH }), Warning,
 		"dh.param is not used", ""},
 }
 
-// cfOthers are the options of cf that do not name what is kept here, what
-// follows from each, and how bad the worst is.
-func cfOthers(cf mta.CF, d certdir.Dir, crl bool) (texts []string, worst Severity) {
-	say := func(s Severity, text string) {
-		texts = append(texts, text)
-		worst = max(worst, s)
-	}
-	options := tlsOptions
-	if crl {
-		options = append(options[:len(options):len(options)], tlsOption{"CRLFile", certdir.CRLName,
-			single(func(cf mta.CF) string { return cf.CRL }), Warning, "the CRL that is kept here is not read", ""})
-	}
-	for _, o := range options {
+// otherOption is an option of cf that does not name what is kept here, and what follows from that.
+type otherOption struct {
+	severity Severity
+	text     string
+}
+
+// cfOthers are those options. hint says how to correct them.
+func cfOthers(cf mta.CF, d certdir.Dir, cfg config.Config) (others []otherOption, hint string) {
+	say := func(s Severity, text string) { others = append(others, otherOption{s, text}) }
+	for _, o := range optionsFor(cfg) {
 		named := o.values(cf)
 		ours := false
 		for _, v := range named { // a second pair may lie anywhere
@@ -99,51 +82,105 @@ func cfOthers(cf mta.CF, d certdir.Dir, crl bool) (texts []string, worst Severit
 		}
 		switch {
 		case ours:
-		case len(named) > 0 && o.name == "DHParameters" && !strings.HasPrefix(named[0], "/"): // a group that sendmail has itself
+		case len(named) > 0 && o.name == "DHParameters" &&
+			!strings.HasPrefix(named[0], "/"): // a group that sendmail has itself
 		case len(named) > 0:
 			say(o.severity, o.name+" is "+named[0]+", not "+filepath.Join(d.Path, o.file)+": "+o.means)
-		case o.lacking == "":
+		case o.lacking == "" || o.name == "ClientKeyFile" && len(cf.ClientCert) == 0: // the certificate says it
 		case strings.HasPrefix(o.name, "Client"):
 			say(Notice, "there is no "+o.name+": "+o.lacking)
 		default:
 			say(Error, "there is no "+o.name+": "+o.lacking)
 		}
 	}
-	return texts, worst
+	hint = "correct the .mc file, or set certs.dir in mailcertd.yaml"
+	if cfg.Client.Kind == config.ClientSame && namesPair(cf, d, certdir.Client) &&
+		!slices.ContainsFunc(others, func(o otherOption) bool { return !strings.HasPrefix(o.text, "Client") }) {
+		hint = "write `client: {issuer: local}` into mailcertd.yaml if mailcertd is to keep that pair, " +
+			"or name host.cert and host.key in the .mc file"
+	}
+	pairs, lines := cfPairs(cf, d, cfg)
+	if len(pairs) > 0 || len(others) > 0 && len(lines) > 0 {
+		hint = mcHint(lines)
+	}
+	for _, text := range pairs {
+		say(Warning, text)
+	}
+	return others, hint
+}
+
+// joined are the texts in one, and how bad the worst is.
+func joined(others []otherOption) (text string, worst Severity) {
+	var texts []string
+	for _, o := range others {
+		texts, worst = append(texts, o.text), max(worst, o.severity)
+	}
+	return strings.Join(texts, "; "), worst
 }
 
 // cfProblems reports a sendmail.cf that does not read what mailcertd keeps.
-func (a *assessment) cfProblems(p *Plan) {
+func cfProblems(a *assessment) (found finding) {
 	cf := a.obs.CF
 	for _, text := range cf.Problems {
-		p.report(Problem{Reason: CFProblem, Severity: Warning, Path: cf.Path, Text: text})
+		found.report(Problem{Reason: CFProblem, Severity: Warning, Path: cf.Path, Text: text})
 	}
+	found = found.and(runningCF(a))
 	switch {
 	case cf.Missing:
-		p.report(Problem{Reason: CFMissing, Severity: Notice, Path: cf.Path,
-			Text: "there is no sendmail.cf: sendmail's defaults are assumed"})
+		found.report(Problem{Reason: CFMissing, Severity: Notice, Path: cf.Path,
+			Text: "there is no sendmail.cf: mailcertd assumes that it will name the files in " + a.obs.Certs.Path})
 	case len(cf.ServerCert) == 0 || len(cf.ServerKey) == 0:
-		p.report(Problem{Reason: CFNoTLS, Severity: Error, Path: cf.Path,
-			Text: "names no TLS files: sendmail offers no STARTTLS, whatever lies in " + a.obs.Certs.Path,
-			Hint: "add confSERVER_CERT, confSERVER_KEY, confCACERT and confCACERT_PATH to the host's .mc file (see freebsd.mc), then make -C /etc/mail install restart"})
+		found.report(Problem{Reason: CFNoTLS, Severity: Error, Path: cf.Path,
+			Text: "names no TLS files, so sendmail offers no STARTTLS, whatever is in " + a.obs.Certs.Path,
+			Hint: "add confSERVER_CERT, confSERVER_KEY, confCACERT and confCACERT_PATH to the host's .mc file (see freebsd.mc), then run `make -C /etc/mail install restart`"})
 	default:
-		if texts, worst := cfOthers(cf, a.obs.Certs, a.cfg.CRL.Install); len(texts) > 0 {
-			p.report(Problem{Reason: CFOther, Severity: worst, Path: cf.Path, Text: strings.Join(texts, "; "),
-				Hint: "correct the .mc file, or set certs.dir in mailcertd.yaml"})
+		others, hint := cfOthers(cf, a.obs.Certs, a.cfg)
+		_, worst := joined(others)
+		for _, o := range others { // the first of the worst, which is shown first, says how to correct them all
+			pr := Problem{Reason: CFOther, Severity: o.severity, Path: cf.Path, Text: o.text}
+			if o.severity == worst {
+				pr.Hint, hint = hint, ""
+			}
+			found.report(pr)
 		}
 	}
+	return found
+}
+
+// runningCF reports a sendmail that was started with another cf, or with other
+// options, than one that is started now would be, where that makes a difference.
+func runningCF(a *assessment) (found finding) {
+	running := a.obs.RunningCF
+	if running == nil || a.obs.CF.Missing {
+		return found
+	}
+	said, _ := cfOthers(a.obs.CF, a.obs.Certs, a.cfg)
+	others, _ := cfOthers(*running, a.obs.Certs, a.cfg)
+	if len(running.ServerCert) == 0 || len(running.ServerKey) == 0 {
+		others = []otherOption{{Error, "it names no TLS files: sendmail offers no STARTTLS"}}
+	}
+	if len(others) == 0 || slices.Equal(said, others) {
+		return found
+	}
+	text, worst := joined(others)
+	found.report(Problem{Reason: CFOther, Severity: worst, Path: running.Path,
+		Text: fmt.Sprintf("the running sendmail (pid %d) was started with it as %q: %s", a.obs.MTA.PID,
+			strings.Join(a.obs.MTA.Argv, " "), text),
+		Hint: "correct that, or run `service sendmail restart` to start it as rc.conf says"})
+	return found
 }
 
 // submission tells once that local mail is handed in without a CA to check
 // sendmail by.
-func (a *assessment) submission(p *Plan) {
+func submission(a *assessment) (found finding) {
 	cf := a.obs.Submit
 	if cf == nil || cf.CACert != "" || cf.CACertPath != "" || !a.cfNamesOurs() {
-		return
+		return found
 	}
 	dir := a.obs.Certs.Path
-	p.report(Problem{Reason: SubmitNoCA, Severity: Notice, Path: cf.Path,
-		Text: "names no CA: every mail of a local program logs verify=FAIL, and is delivered all the same",
-		Hint: fmt.Sprintf("define(`confCACERT', `%s') and define(`confCACERT_PATH', `%s') in the host's .submit.mc file, then make -C /etc/mail install",
+	found.report(Problem{Reason: SubmitNoCA, Severity: Notice, Path: cf.Path,
+		Text: "names no CA: every mail from a local program logs verify=FAIL, and is still delivered",
+		Hint: fmt.Sprintf("add define(`confCACERT', `%s') and define(`confCACERT_PATH', `%s') to the host's .submit.mc file, then run `make -C /etc/mail install`",
 			filepath.Join(dir, certdir.CAName), dir)})
+	return found
 }

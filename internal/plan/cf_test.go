@@ -38,32 +38,58 @@ func TestCFOptions(t *testing.T) {
 		{name: "sendmail's own DH group", change: map[string]string{"DHParameters": "2048"}},
 		{name: "other DH parameters", change: map[string]string{"DHParameters": "/etc/dh"}, severity: Warning, says: []string{"DHParameters is /etc/dh"}},
 	} {
-		text := ""
+		var text strings.Builder
 		for name, value := range whole {
 			if v, ok := c.change[name]; ok {
 				value = v
 			}
-			text += "O " + name + "=" + value + "\n"
+			text.WriteString("O " + name + "=" + value + "\n")
 		}
-		cf := mta.ParseCF([]byte(text))
+		cf := mta.ParseCF([]byte(text.String()))
 		cf.Path, cf.Resolved = "/etc/mail/sendmail.cf", c.resolved
 		a := &assessment{obs: Observed{CF: cf, Certs: certdir.Dir{Path: d, Node: durable.Node{Resolved: "/data/certs"}}}, cfg: config.Default("")}
-		p := &Plan{}
-		a.cfProblems(p)
+		p := cfProblems(a)
 		if len(c.says) == 0 {
-			if len(p.Problems) != 0 {
-				t.Errorf("%s: %+v", c.name, p.Problems)
+			if len(p.problems) != 0 {
+				t.Errorf("%s: %+v", c.name, p.problems)
 			}
 			continue
 		}
-		if len(p.Problems) != 1 || p.Problems[0].Reason != CFOther || p.Problems[0].Severity != c.severity {
-			t.Errorf("%s: %+v", c.name, p.Problems)
+		if len(p.problems) != len(c.says) || p.problems[0].Hint == "" {
+			t.Errorf("%s: %+v", c.name, p.problems)
 			continue
 		}
-		for _, s := range c.says {
-			if !strings.Contains(p.Problems[0].Text, s) {
-				t.Errorf("%s: %q lacks %q", c.name, p.Problems[0].Text, s)
+		for i, s := range c.says {
+			if pr := p.problems[i]; pr.Reason != CFOther || pr.Severity != c.severity || !strings.Contains(pr.Text, s) {
+				t.Errorf("%s: %+v lacks %q", c.name, pr, s)
 			}
+		}
+	}
+}
+
+// A sendmail that was started with another cf or with other options is told.
+func TestRunningCF(t *testing.T) {
+	const d = "/etc/mail/certs"
+	var ours strings.Builder
+	for _, o := range []string{"ServerCertFile=/host.cert", "ServerKeyFile=/host.key", "ClientCertFile=/host.cert", "ClientKeyFile=/host.key", "CACertFile=/cacert.pem", "CACertPath="} {
+		ours.WriteString("O " + strings.Replace(o, "=", "="+d, 1) + "\n")
+	}
+	for name, c := range map[string]struct {
+		cf, running string
+		argv        []string
+		says        string
+	}{
+		"the same":           {ours.String(), ours.String(), nil, ""},
+		"another leaf by -O": {ours.String(), ours.String(), []string{"sendmail", "-OServerCertFile=/x.cert"}, "ServerCertFile is /x.cert"},
+		"another cf":         {ours.String(), strings.ReplaceAll(ours.String(), d, "/x"), nil, "CACertFile is /x/cacert.pem"},
+		"none at all":        {ours.String(), "V10\n", nil, "names no TLS files"},
+		"told already":       {strings.ReplaceAll(ours.String(), d, "/x"), strings.ReplaceAll(ours.String(), d, "/x"), nil, ""},
+		"another port":       {ours.String(), ours.String(), []string{"sendmail", "-ODaemonPortOptions=Port=26"}, ""},
+	} {
+		running := mta.ParseCF([]byte(c.running), c.argv...)
+		p := runningCF(&assessment{obs: Observed{CF: mta.ParseCF([]byte(c.cf)), RunningCF: &running, Certs: certdir.Dir{Path: d}}})
+		if (len(p.problems) == 1) != (c.says != "") || c.says != "" && !strings.Contains(p.problems[0].Text, c.says) {
+			t.Errorf("%s: %+v", name, p.problems)
 		}
 	}
 }
@@ -84,12 +110,11 @@ func TestSubmission(t *testing.T) {
 			s := mta.ParseCF([]byte(c.submit))
 			obs.Submit = &s
 		}
-		p := &Plan{}
-		(&assessment{obs: obs}).submission(p)
-		told := len(p.Problems) == 1 && p.Problems[0].Severity == Notice && strings.Contains(p.Problems[0].Hint, "define(`confCACERT', `"+d+"/cacert.pem')") &&
-			strings.Contains(p.Problems[0].Hint, "define(`confCACERT_PATH', `"+d+"')")
+		p := submission(&assessment{obs: obs})
+		told := len(p.problems) == 1 && p.problems[0].Severity == Notice && strings.Contains(p.problems[0].Hint, "define(`confCACERT', `"+d+"/cacert.pem')") &&
+			strings.Contains(p.problems[0].Hint, "define(`confCACERT_PATH', `"+d+"')")
 		if told != c.told {
-			t.Errorf("%q %q: %+v", c.cf, c.submit, p.Problems)
+			t.Errorf("%q %q: %+v", c.cf, c.submit, p.problems)
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 const rests = time.Minute
 
 // writtenNow says that one of the files changed less than a minute ago, and until when the daemon leaves them alone. A
-// verb does not wait: nobody comes back in a minute. A change that lies in the future by more than a minute, as after
-// a step of the clock, says nothing.
+// verb does not wait: nobody comes back in a minute. A change that is in the future by more than a minute, as after a
+// step of the clock, says nothing.
 func (a *assessment) writtenNow(nodes ...durable.Node) (until time.Time, now bool) {
 	if a.wish.Once {
 		return time.Time{}, false
@@ -30,69 +30,57 @@ func (a *assessment) writtenNow(nodes ...durable.Node) (until time.Time, now boo
 }
 
 // pairWritten says that host.key or host.cert is empty, unusable or no match of the other, and was written less than a
-// minute ago: somebody may be in the middle of copying it. A file that is missing is not waited for.
-func (a *assessment) pairWritten(p *Plan) bool {
+// minute ago: a person may be in the middle of copying it. A file that is missing is not waited for.
+func pairWritten(p *pair) (found finding, now bool) {
 	var nodes []durable.Node
-	if a.keyUnusable() {
-		nodes = append(nodes, a.obs.Certs.Key.Node)
+	if p.keyUnusable() {
+		nodes = append(nodes, p.keyFile.Node)
 	}
-	if a.certUnusable() {
-		nodes = append(nodes, a.obs.Certs.Cert.Node)
+	if p.certUnusable() {
+		nodes = append(nodes, p.certFile.Node)
 	}
-	if a.leaf != nil && a.key != nil && !a.matches {
-		nodes = append(nodes, a.obs.Certs.Key.Node, a.obs.Certs.Cert.Node)
+	if p.leaf != nil && p.key != nil && !p.matches {
+		nodes = append(nodes, p.keyFile.Node, p.certFile.Node)
 	}
-	until, now := a.writtenNow(nodes...)
+	until, now := p.writtenNow(nodes...)
 	if now {
-		a.leaveAlone(p, until, nodes...)
+		found = leaveAlone(until, nodes...)
 	}
-	return now
+	return found, now
 }
 
 // leaveAlone tells that files are left as they are for now, and looks again when they have rested.
-func (a *assessment) leaveAlone(p *Plan, until time.Time, nodes ...durable.Node) {
-	p.lookAt(until, "a file that was being written has rested")
+func leaveAlone(until time.Time, nodes ...durable.Node) (found finding) {
+	found.lookAt(until, "a file is no longer being written")
 	for _, n := range nodes {
-		for i := range p.Problems {
-			if p.Problems[i].Path == n.Path {
-				p.Problems[i].Mended = false
-			}
-		}
 		// The text has no time in it: the log tells a text once, and a copy may be written to every moment.
-		p.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
-			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until it has rested for a minute",
-			Hint: "that is until " + n.Changed.Add(rests).UTC().Format("15:04:05 UTC") + " by now; finish the copy, or run `mailcertd ensure` to replace it now"})
+		found.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
+			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until it has not changed for a minute",
+			Hint: "that is until " + n.Changed.Add(rests).UTC().Format("15:04:05 UTC") +
+				" by now; finish the copy, or run `mailcertd ensure` to replace it now"})
+		found.alone = append(found.alone, n.Path)
 	}
+	return found
 }
 
-// bundleWritten says that cacert.pem is somebody's and was written less than a minute ago. Also a bundle that loads may
+// bundleWritten says that cacert.pem is a person's and was written less than a minute ago. Also a bundle that loads may
 // be the first part of a longer one.
-func (a *assessment) bundleWritten(p *Plan) bool {
+func bundleWritten(a *assessment) (found finding, now bool) {
 	e := a.obs.Certs.CA
 	if a.fileIsOurs(e.Digest) || e.Node.Kind == durable.Link && e.File.Err == nil {
-		return false // nothing is put in the place of a link to a bundle that loads
+		return found, false // nothing is put in the place of a link to a bundle that loads
 	}
 	until, now := a.writtenNow(e.Node)
 	if now {
-		a.leaveAlone(p, until, e.Node)
+		found = leaveAlone(until, e.Node)
 	}
-	return now
+	return found, now
 }
 
 // Replaced is a file of a transaction as it was seen; false for files in trust/. It is looked at again right before
 // the commit: what was copied to the archive and judged must be what is replaced.
 func (d Observed) Replaced(name string) (durable.Node, bool) {
-	switch name {
-	case certdir.KeyName:
-		return d.Certs.Key.Node, true
-	case certdir.CertName:
-		return d.Certs.Cert.Node, true
-	case certdir.CAName:
-		return d.Certs.CA.Node, true
-	case certdir.DHName:
-		return d.Certs.DH.Node, true
-	case certdir.CRLName:
-		return d.Certs.CRL.Node, true
-	}
-	return durable.Node{}, false
+	_, ofSet := certdir.FileOf(name)
+	n, _ := d.Certs.File(name)
+	return n, ofSet
 }

@@ -2,9 +2,12 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/state"
 )
 
@@ -30,11 +33,12 @@ var classes = []struct {
 	{Chmod, Essential},
 	{Chown, Essential},
 	{InitCA, Essential},
+	{RedateCA, Essential},
 	{AcceptCA, Essential},
 	{StageKey, Essential},
 	{Obtain, Essential},
 	{Install, Essential},
-	{ReconcileCA, Chore}, // whatever signs mends what it needs by itself
+	{ReconcileCA, Chore}, // whatever signs repairs what it needs by itself
 	{NextCA, Chore},
 	{PromoteCA, Chore},
 	{PruneCA, Chore},
@@ -44,6 +48,7 @@ var classes = []struct {
 	{Unstage, Chore},
 	{PruneArchive, Chore},
 	{DeleteOldKey, Chore},
+	{Clear, Chore},
 }
 
 // Class is the class of the action.
@@ -90,7 +95,7 @@ const failurePrefix = "do "
 // FailureKey is the key of state.Failures under which failed attempts at the action are counted.
 func (a Action) FailureKey() string {
 	if a.Kind == Obtain {
-		return ObtainFailure
+		return ObtainFailureOf(a.Pair)
 	}
 	key := failurePrefix + string(a.Kind) + " " + a.Path
 	if a.ID != "" {
@@ -113,32 +118,50 @@ func (a *assessment) resting(act Action) (state.Failure, bool) {
 	return f, failed && act.Kind != Obtain && !a.wish.Once && a.now.Before(f.Next)
 }
 
-// leaveOut takes the actions out of the plan that failed and are not due again, and says so.
-func (a *assessment) leaveOut(p *Plan) {
-	for _, act := range p.resting {
-		f, _ := a.resting(act)
-		for i := range p.Problems {
-			if pr := &p.Problems[i]; pr.Mended && pr.Reason == act.Reason && (act.Path == "" || strings.HasPrefix(pr.Path, act.Path)) {
-				pr.Mended = false
-			}
+// dueNow parts the actions of a plan from those that failed and are not due again, and tells of these.
+func dueNow(a *assessment, sofar finding) finding {
+	var told finding
+	out := sofar
+	out.actions = nil
+	keyless := map[certdir.Pair]bool{} // their new key could not be staged
+	for _, act := range sofar.actions {
+		f, rests := a.resting(act)
+		if !rests && act.Kind == Obtain && act.Request.Staged && keyless[act.Pair] {
+			out.problems = out.unmended(func(pr Problem) bool { return pr.Path == act.Path })
+			continue // the key's own failure is told, and the certificate waits for it
 		}
+		keyless[act.Pair] = keyless[act.Pair] || rests && act.Kind == StageKey
+		if !rests {
+			out.actions = append(out.actions, act)
+			continue
+		}
+		out.problems = out.unmended(func(pr Problem) bool {
+			return pr.Reason == act.Reason && (act.Path == "" || strings.HasPrefix(pr.Path, act.Path))
+		})
 		sev := Warning
 		if act.Class() == Essential {
 			sev = Error
 		}
-		text := fmt.Sprintf("could not %s: %s", act.Text, f.Error)
+		text := act.Text.CouldNot() + ": " + f.Error
 		if f.Count > 1 {
 			text += fmt.Sprintf("; %d attempts since %s", f.Count, day(f.First))
 		}
-		p.report(Problem{Reason: StepFailed, Severity: sev, Path: act.Path, Text: text,
-			Hint: "correct what the error says; it is tried again " + again(f.Next, a.now) + ", or with `mailcertd ensure`"})
-		p.lookAt(f.Next, "a failed step is tried again")
+		told.report(Problem{Reason: StepFailed, Severity: sev, Path: act.Path, Text: text,
+			Hint: "correct the cause of the error; mailcertd tries again " + again(f.Next, a.now) + ", or with `mailcertd ensure`"})
+		told.lookAt(f.Next, "a failed step is tried again")
 	}
-	for key := range p.State.Failures { // what is not to be done any more has not failed either
-		if strings.HasPrefix(key, failurePrefix) && !p.wanted[key] {
-			delete(p.State.Failures, key)
-		}
-	}
+	return out.and(told)
+}
+
+// failures are those that count on: of what is to be done still, and of what is no action. What is not to be done any
+// more has not failed either.
+func failures(before map[string]state.Failure, actions []Action) map[string]state.Failure {
+	out := maps.Clone(before)
+	maps.DeleteFunc(out, func(key string, _ state.Failure) bool {
+		return strings.HasPrefix(key, failurePrefix) &&
+			!slices.ContainsFunc(actions, func(act Action) bool { return act.FailureKey() == key })
+	})
+	return out
 }
 
 func again(at, now time.Time) string {

@@ -2,12 +2,9 @@ package plan
 
 import (
 	"fmt"
-	"slices"
-	"time"
 
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/state"
 )
 
 // holding is whose content a file of the pair has.
@@ -29,30 +26,29 @@ func holds(n durable.Node, ours bool) holding {
 	return theirs
 }
 
-func (a *assessment) keyHolding() holding {
-	return holds(a.obs.Certs.Key.Node, a.keyIsOurs())
+func (p *pair) keyHolding() holding {
+	return holds(p.keyFile.Node, p.keyIsOurs())
 }
 
-func (a *assessment) certHolding() holding {
-	return holds(a.obs.Certs.Cert.Node, a.owner.mine() || a.owner == Stanza)
+func (p *pair) certHolding() holding {
+	return holds(p.certFile.Node, p.owner.mine() || p.owner == Stanza)
 }
 
-// delivering says that, with issuer none, somebody's key or certificate lies
-// there and is no whole pair yet: nobody but its owner can complete it, so
-// nothing is put in its place. A stop-gap is made only where it replaces
-// nothing of theirs: for a host.cert that is missing or empty, and for a
-// host.key that is, unless their certificate waits for it.
-func (a *assessment) delivering() bool {
-	if a.cfg.Issuer.Kind != config.IssuerNone || a.keptForeign() || a.held() {
+// delivering says that, with issuer none, a person's key or certificate is there and is no whole pair yet: nobody but
+// its owner can complete it, so nothing is put in its place. A temporary certificate is made only where it replaces
+// nothing of theirs: for a host.cert that is missing or empty, and for a host.key that is, unless their certificate
+// waits for it.
+func (p *pair) delivering() bool {
+	if p.cfg.Issuer.Kind != config.IssuerNone || p.keptForeign() || p.held() {
 		return false
 	}
 	broken, newKey := false, false
 	for _, n := range needs {
-		if n.broken && n.applies(a) {
+		if n.broken && n.applies(p) {
 			broken, newKey = true, newKey || n.key
 		}
 	}
-	key, cert := a.keyHolding(), a.certHolding()
+	key, cert := p.keyHolding(), p.certHolding()
 	switch {
 	case !broken, key != theirs && cert != theirs:
 		return false
@@ -62,40 +58,30 @@ func (a *assessment) delivering() bool {
 	return true
 }
 
-// await gives the owner ten minutes from the last change, then calls what lies
-// there an error, and leaves it alone in any case.
-func (a *assessment) await(p *Plan) {
-	until := a.unmatchedSince(p).Add(pairSettles)
-	waiting := a.now.Before(until)
+// await gives the owner ten minutes from the last change, then calls what is there an error, and leaves it alone in any
+// case.
+func await(p *pair, wanted []need) (out outcome) {
+	since := p.unmatched()
+	out.unmatched(p.is.Name, since)
+	until := since.Since.Add(pairSettles)
+	waiting := p.now.Before(until)
 	if waiting {
-		p.lookAt(until, "key and certificate are still no pair")
+		out.lookAt(until, "key and certificate still do not match")
 	}
-	told := a.matches // such as a pair with a weak key: whole, and of no use
-	for i := range p.Problems {
-		pr := &p.Problems[i]
-		if !slices.ContainsFunc(needs, func(n need) bool { return n.reason == pr.Reason }) {
-			continue
-		}
-		pr.Mended = false
-		pr.Hint = "issuer is none: copy a key and the certificate for it to host.key and host.cert; until then nothing is changed"
+	told := p.matches // such as a pair with a weak key: whole, and of no use
+	for _, pr := range complaints(p, wanted, false) {
+		pr.Hint = fmt.Sprintf("issuer is none: copy a key and the certificate for it to %s and %s; until then nothing is changed", p.is.KeyFile, p.is.CertFile)
 		told = told || pr.Reason == Mismatch
-		if waiting && !a.matches {
+		if waiting && !p.matches {
 			pr.Severity = Warning
-			pr.Text += fmt.Sprintf("; somebody may be copying: left alone, looked at again on %s", day(until))
+			pr.Text += fmt.Sprintf("; somebody may be copying, so mailcertd checks again on %s", day(until))
 		}
+		out.report(pr)
 	}
 	if !told && !waiting {
-		p.report(Problem{Reason: Mismatch, Severity: Error, Path: certPath(a),
-			Text: fmt.Sprintf("host.key and host.cert are no pair since %s", day(until.Add(-pairSettles))),
-			Hint: "issuer is none: only their owner can complete them"})
+		out.report(Problem{Reason: Mismatch, Severity: Error, Path: certPath(p),
+			Text: fmt.Sprintf("%s and %s have not matched since %s", p.is.KeyFile, p.is.CertFile, day(since.Since)),
+			Hint: "issuer is none: install a matching pair with `mailcertd install FILE`"})
 	}
-}
-
-// unmatchedSince is since when exactly these files have been no pair.
-func (a *assessment) unmatchedSince(p *Plan) time.Time {
-	id := SetID(a.obs.Certs)
-	if p.State.Mismatch.Digest != id {
-		p.State.Mismatch = state.Seen{Digest: id, Since: a.stamp()}
-	}
-	return p.State.Mismatch.Since
+	return out
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
@@ -11,51 +12,80 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
+	"mailcertd/internal/state"
 )
 
-// recover asks for an unfinished change to be rolled forward, or for what it
+// recovery asks for an unfinished change to be rolled forward, or for what it
 // left behind to be cleared away, before anything else is decided.
-func (a *assessment) recover(p *Plan) bool {
+func recovery(a *assessment) (found finding, unfinished bool) {
 	pend := a.obs.Pending
-	left := slices.DeleteFunc(slices.Clone(pend.Staged), func(n string) bool { return n == certdir.KeyName })
+	left := slices.DeleteFunc(slices.Clone(pend.Staged), func(n string) bool {
+		return slices.Contains(certdir.KeyFiles(),
+			n)
+	})
 	if !pend.Journal && !pend.Damaged && !pend.Empty && len(left) == 0 {
-		return false
+		return found, false
 	}
-	text := "clear away what an interrupted change left: " + strings.Join(left, ", ")
-	if len(left) == 0 {
-		text = "clear away what an interrupted change left"
+	what := "what an interrupted change left"
+	if len(left) > 0 {
+		what += ": " + strings.Join(left, ", ")
 	}
+	text := toRemove.With(what)
 	if pend.Journal {
-		text = "finish an interrupted change"
+		text = toFinish.With("an interrupted change")
 	}
-	p.report(Problem{Reason: Unfinished, Severity: Warning, Path: a.obs.Certs.Path, Mended: true, Text: "an earlier change was interrupted"})
-	p.do(Action{Kind: Recover, Reason: Unfinished, Path: a.obs.Certs.Path, Text: text})
-	return true
+	found.report(Problem{Reason: Unfinished, Severity: Warning, Path: a.obs.Certs.Path, Mended: true,
+		Text: "an earlier change was interrupted"})
+	found.do(Action{Kind: Recover, Reason: Unfinished, Path: a.obs.Certs.Path, Text: text})
+	return found, true
 }
 
-func (a *assessment) stateProblems(p *Plan) {
+func stateProblems(a *assessment) (found finding) {
 	l := a.obs.Loaded
 	if l.Unread {
-		p.report(Problem{Reason: Unreadable, Severity: Error, Path: l.Path, Text: "what is remembered cannot be read now: " + l.Problem.Error(),
-			Hint: "nothing of it is written over; it is read again at the next look"})
+		found.report(Problem{Reason: Unreadable, Severity: Error, Path: l.Path,
+			Text: "the state file cannot be read now: " + l.Problem.Error(),
+			Hint: "it is not overwritten; mailcertd reads it again at the next check"})
 	} else if l.Problem != nil {
-		p.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path, Text: strings.TrimPrefix(l.Problem.Error(), l.Path+": "),
-			Hint: "what it remembered is forgotten; the file is kept aside"})
+		found.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path,
+			Text: strings.TrimPrefix(l.Problem.Error(), l.Path+": "),
+			Hint: aside(l)})
+	}
+	if n := a.obs.StateDir; n.Exists && !n.IsDir {
+		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: n.Path,
+			Text: "is not a directory: mailcertd can remember nothing and save no backups",
+			Hint: "move it away; mailcertd does not delete it"})
+	} else if err := a.obs.StateErr; err != nil && !l.Unread {
+		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: a.cfg.State.Dir,
+			Text: "mailcertd can remember nothing: " + err.Error(),
+			Hint: "certificates are made and renewed all the same; mount it writable, or make room, so that mailcertd knows after a restart what it has done"})
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
-		p.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Mended: true,
-			Text: fmt.Sprintf("mode is %04o, wanted is 0700: archived keys lie there", n.Mode.Perm())})
-		p.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode, Text: "chmod 0700 " + n.Path})
+		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Mended: true,
+			Text: fmt.Sprintf("mode is %04o, want 0700: there are keys in it", n.Mode.Perm())})
+		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode, Text: toChange.With("the mode of " + n.Path + " to 0700")})
 	}
+	return found
+}
+
+// aside is what becomes of a state file that cannot be used.
+func aside(l state.Loaded) string {
+	switch {
+	case errors.Is(l.Problem, state.ErrNewer):
+		return "it is left as it is: install that newer mailcertd, or move the file away"
+	case errors.Is(l.Problem, durable.ErrNotRegular):
+		return "move it away; mailcertd does not delete it"
+	}
+	return "what it remembered is forgotten; the file is renamed and kept"
 }
 
 // certsBlocked says that nothing can be put into the certs directory.
-func (a *assessment) certsBlocked() bool {
+func certsBlocked(a *assessment) bool {
 	n := a.obs.Certs.Node
 	return n.Err != nil || n.Exists && !n.IsDir || n.Kind == durable.Link && !n.Exists
 }
 
-func (a *assessment) directories(p *Plan) {
+func directories(a *assessment) (found finding) {
 	d := a.obs.Certs
 	n := d.Node
 	switch {
@@ -64,22 +94,25 @@ func (a *assessment) directories(p *Plan) {
 		if err == nil {
 			err = n.Err
 		}
-		p.report(Problem{Reason: Unreadable, Severity: Error, Path: d.Path, Text: err.Error(), Hint: "run as root, or correct its mode and owner"})
+		found.report(Problem{Reason: Unreadable, Severity: Error, Path: d.Path, Text: err.Error(), Hint: readHint(err)})
 	case n.Kind == durable.Link && !n.Exists:
-		p.report(Problem{Reason: InTheWay, Severity: Error, Path: d.Path, Text: "is a dangling link to " + n.Target,
-			Hint: "mount what it leads to, or remove the link"})
+		found.report(Problem{Reason: InTheWay, Severity: Error, Path: d.Path, Text: "is a dangling link to " + n.Target,
+			Hint: "mount what it points to, or remove the link"})
 	case n.Exists && !n.IsDir:
-		p.report(Problem{Reason: InTheWay, Severity: Error, Path: d.Path, Text: "is no directory", Hint: "move it away; mailcertd does not delete it"})
+		found.report(Problem{Reason: InTheWay, Severity: Error, Path: d.Path, Text: "is not a directory",
+			Hint: "move it away; mailcertd does not delete it"})
 	case !n.Exists:
-		p.report(Problem{Reason: DirMissing, Severity: Error, Path: d.Path, Text: "the directory is missing", Mended: true})
-		p.do(Action{Kind: MakeDir, Reason: DirMissing, Path: d.Path, Mode: dirMode, Text: "make " + d.Path})
+		found.report(Problem{Reason: DirMissing, Severity: Error, Path: d.Path, Text: "the directory is missing",
+			Mended: true})
+		found.do(Action{Kind: MakeDir, Reason: DirMissing, Path: d.Path, Mode: dirMode, Text: toCreate.With(d.Path)})
 	}
+	return found
 }
 
-// modes mends what sendmail would refuse and a chmod or chown can put right:
-// in the certs directory and on the directory itself. Nothing is changed through
-// a link that leaves the certs directory, and nothing above it: those are told.
-func (a *assessment) modes(p *Plan) {
+// modes repairs what sendmail would refuse and a chmod or chown can put right: in the certs directory and on the
+// directory itself. Nothing is changed through a link that leaves the certs directory, and nothing above it: those are
+// told.
+func modes(a *assessment) (found finding) {
 	for _, c := range a.verdict.Complaints {
 		if c.Mend.Kind == mta.MendNone {
 			continue
@@ -88,32 +121,36 @@ func (a *assessment) modes(p *Plan) {
 			continue
 		}
 		mend := c.Mend
-		mended := a.mayMend(mend.Path) && (mend.Kind != mta.MendOwner || a.obs.Root)
+		mended := mayMend(a, mend.Path) && (mend.Kind != mta.MendOwner || a.obs.Root)
 		sev := Warning
 		if c.Fatal {
 			sev = Error
 		}
-		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail says: " + c.Text, Mended: mended}
+		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail would report: " + c.Text, Mended: mended}
 		switch mend.Kind {
 		case mta.MendMode:
 			pr.Hint = fmt.Sprintf("chmod %04o %s", mend.Mode.Perm(), mend.Path)
-			if above := slices.ContainsFunc(a.obs.Certs.Parents, func(n durable.Node) bool { return n.Resolved == mend.Path }); above {
+			if above := slices.ContainsFunc(a.obs.Certs.Parents,
+				func(n durable.Node) bool { return n.Resolved == mend.Path }); above {
 				pr.Hint = aboveHint(mend)
 			}
 			if mended {
-				p.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode, Text: pr.Hint + ": " + c.Text})
+				found.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode,
+					Text: toChange.With(fmt.Sprintf("the mode of %s to %04o (%s)", mend.Path, mend.Mode.Perm(), c.Text))})
 			}
 		case mta.MendOwner:
 			pr.Hint = "chown 0:0 " + mend.Path
 			if mended {
-				p.do(Action{Kind: Chown, Reason: ModeRefused, Path: mend.Path, Text: pr.Hint + ": " + c.Text})
+				found.do(Action{Kind: Chown, Reason: ModeRefused, Path: mend.Path,
+					Text: toChange.With("the owner of " + mend.Path + " to 0:0 (" + c.Text + ")")})
 			}
 		}
-		p.report(pr)
+		found.report(pr)
 	}
+	return found
 }
 
-func (a *assessment) mayMend(path string) bool {
+func mayMend(a *assessment, path string) bool {
 	base := a.obs.Certs.Node.Resolved
 	if base == "" {
 		return false
@@ -127,22 +164,40 @@ func aboveHint(m mta.Mend) string {
 	if m.Mode&fs.ModeSticky != 0 { // such as /tmp, which must stay open
 		return m.Path + " is open to everybody on purpose: set certs.dir to a directory that root alone can change"
 	}
-	return "mailcertd changes no directory above its own: chmod go-w " + m.Path
+	return "mailcertd does not change this directory: run `chmod go-w` for " + m.Path
+}
+
+// oldKeys are the copies of replaced keys of our own, by what is remembered and by what the archive holds: one of which
+// a crash or a lost state file has left no memory must not be there for ever.
+func oldKeys(known []state.OldKey, own []durable.Backup) []state.OldKey {
+	for _, g := range own {
+		for _, f := range g.Files {
+			if f.Secret && !f.Deleted && !slices.ContainsFunc(known, func(k state.OldKey) bool {
+				return k.Backup == g.ID &&
+					k.Name == f.Name
+			}) {
+				known = append(known, state.OldKey{Backup: g.ID, Name: f.Name})
+			}
+		}
+	}
+	return known
 }
 
 // oldKeyKept is how long a replaced key of our own stays after its successor
 // is in use.
 const oldKeyKept = 7 * 24 * time.Hour
 
-func (a *assessment) housekeeping(p *Plan) {
+// housekeeping drops what has been kept for long enough. settled says that no pickup is pending.
+func housekeeping(a *assessment, sofar finding, settled bool) (found finding, keys []state.OldKey) {
 	if err := a.obs.ArchiveErr; err != nil {
-		p.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir, Text: "the archive cannot be listed, so nothing of it is dropped: " + err.Error()})
+		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
+			Text: "the backups cannot be listed, so none is removed: " + err.Error()})
 	}
-	var own []durable.Generation
+	var own []durable.Backup
 	for _, g := range a.obs.Archive {
 		if g.Err != nil {
-			p.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
-				Text: "archived generation " + g.ID + " cannot be read: " + g.Err.Error()})
+			found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
+				Text: "backup " + g.ID + " cannot be read: " + g.Err.Error()})
 			continue
 		}
 		if !g.Foreign && !g.Damaged {
@@ -151,20 +206,22 @@ func (a *assessment) housekeeping(p *Plan) {
 	}
 	if keep := a.cfg.State.Keep; len(own) > keep {
 		for _, g := range own[keep:] { // newest first
-			p.do(Action{Kind: PruneArchive, Reason: ArchivePrune, ID: g.ID, Text: "drop archived generation " + g.ID})
+			found.do(Action{Kind: PruneArchive, Reason: ArchivePrune, ID: g.ID, Text: toRemove.With("backup " + g.ID)})
 		}
 	}
-	inUse := a.works() && p.State.Debt == nil && !p.has(Install) && !p.has(Obtain)
-	for i, k := range p.State.OldKeys {
+	keys = oldKeys(slices.Clone(a.obs.State.OldKeys), own)
+	inUse := a.works() && settled && !a.doing(sofar, Install, Obtain)
+	for i, k := range keys {
 		switch {
 		case k.After.IsZero() && inUse: // its successor is in use from now on
-			p.State.OldKeys[i].After = a.stamp().Add(oldKeyKept)
+			keys[i].After = a.stamp().Add(oldKeyKept)
 		case k.After.IsZero():
-		case !a.now.Before(k.After) && a.clock == clockFine:
-			p.do(Action{Kind: DeleteOldKey, Reason: OldKeyDelete, ID: k.Generation, Path: k.Name,
-				Text: "delete the replaced key in generation " + k.Generation})
+		case !a.at.Before(k.After) && a.clock == clockFine:
+			found.do(Action{Kind: DeleteOldKey, Reason: OldKeyDelete, ID: k.Backup, Path: k.Name,
+				Text: toDelete.With("the replaced key in backup " + k.Backup)})
 		default:
-			p.lookAt(k.After, "a replaced key is deleted")
+			found.lookAt(k.After, "a replaced key is deleted")
 		}
 	}
+	return found, keys
 }

@@ -3,7 +3,10 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -12,150 +15,196 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// reportForeign says what is known of a set that is not ours to replace.
-func (a *assessment) reportForeign(p *Plan) {
-	if a.unjudged() {
+// foreign says what is known of a set that is not ours to replace.
+func foreign(p *pair) (found finding) {
+	if p.unjudged() {
 		for _, e := range []struct {
 			r   Reason
 			n   durable.Node
 			err error
-		}{{KeyUnreadable, a.obs.Certs.Key.Node, a.obs.Certs.Key.Key.Err}, {CertUnreadable, a.obs.Certs.Cert.Node, a.obs.Certs.Cert.File.Err}} {
-			if a.leaf != nil && a.leaf.PublicKey == nil && e.r == CertUnreadable {
-				e.err = fmt.Errorf("%w: its public key is of a kind that Go does not know", pki.ErrUnsupported)
+		}{{KeyUnreadable, p.keyFile.Node, p.keyFile.Key.Err}, {CertUnreadable, p.certFile.Node, p.certFile.File.Err}} {
+			if p.leaf != nil && p.leaf.PublicKey == nil && e.r == CertUnreadable {
+				e.err = fmt.Errorf("%w: mailcertd does not know this kind of public key", pki.ErrUnsupported)
 			}
 			if e.err != nil {
-				p.report(Problem{Reason: e.r, Severity: Warning, Path: e.n.Path,
-					Text: "cannot be judged and is left alone: " + e.err.Error(),
-					Hint: "`mailcertd renew --force` replaces it and keeps a copy"})
+				found.report(Problem{Reason: e.r, Severity: Warning, Path: e.n.Path,
+					Text: "cannot be checked and is left alone: " + e.err.Error(),
+					Hint: "to replace it, run `mailcertd renew --force`, which keeps a backup"})
 			}
 		}
-		return
+		return found
 	}
-	why := "of another CA (" + a.leaf.Issuer.String() + "): kept as it is, not renewed by mailcertd"
-	hint := "`mailcertd renew --force` replaces it by one of our CA and keeps a copy"
-	if a.cfg.Issuer.Kind == config.IssuerNone {
-		hint = "`mailcertd install FILE` replaces it and keeps a copy"
+	why := "issued by another CA (" + pki.Readable(p.leaf.RawIssuer) + "): mailcertd keeps it as it is and does not renew it"
+	hint := "to replace it by one of our own CA, run `mailcertd renew --force`, which keeps a backup"
+	if p.cfg.Issuer.Kind == config.IssuerNone {
+		hint = "to replace it, run `mailcertd install FILE`, which keeps a backup"
+	} else if p.is != certdir.Host { // --force is for all pairs, a bought host.cert included
+		hint = "to replace it alone by one of our own CA, move " + p.is.KeyFile + " and " + p.is.CertFile +
+			" away, then run `mailcertd ensure`; `mailcertd renew --force` replaces every certificate of another CA"
 	}
-	p.report(Problem{Reason: ForeignKept, Severity: Notice, Path: certPath(a), Text: why, Hint: hint})
-	if a.wish.Renew && !a.wish.Force && a.wishOpen() {
-		p.report(Problem{Reason: ForeignKept, Severity: Error, Path: certPath(a), Text: "is not ours to renew",
-			Hint: "`mailcertd renew --force` replaces it and keeps a copy"})
+	sev := Notice
+	if p.wish.Renew && !p.wish.Force && p.wishOpen() {
+		sev = Error // somebody asked, and it is not done
 	}
-	if a.name != "" && !a.covers(a.leaf) && a.leaf.VerifyHostname(a.name) != nil {
-		p.report(Problem{Reason: WrongName, Severity: Warning, Path: certPath(a),
-			Text: "is for " + strings.Join(CertNames(a.leaf), ", ") + ", the host is " + a.name})
+	found.report(Problem{Reason: ForeignKept, Severity: sev, Path: certPath(p), Text: why, Hint: hint})
+	if p.name != "" && !p.covers(p.leaf) && p.leaf.VerifyHostname(p.name) != nil {
+		found.report(Problem{Reason: WrongName, Severity: Warning, Path: certPath(p),
+			Text: "is for " + strings.Join(CertNames(p.leaf), ", ") + ", the host is " + p.name})
 	}
-	switch server, client := purposes(a.leaf); {
-	case !server:
-		p.report(Problem{Reason: WrongPurpose, Severity: Warning, Path: certPath(a),
+	switch server, client := purposes(p.leaf); {
+	case !server && p.is.Server():
+		found.report(Problem{Reason: WrongPurpose, Severity: Warning, Path: certPath(p),
 			Text: "is not for servers (its extendedKeyUsage lacks serverAuth): hosts that send mail to this one log verify=FAIL"})
-	case !client:
-		p.report(Problem{Reason: WrongPurpose, Severity: Notice, Path: certPath(a),
-			Text: "is for servers alone (its extendedKeyUsage has no clientAuth): hosts that get mail from this one log verify=FAIL about it as a client"})
+	case !client && p.shown():
+		pr := notForClients(certPath(p))
+		if p.is == certdir.Client { // which is configured already
+			pr.Hint = hint
+		}
+		found.report(pr)
 	}
-	a.reportStrength(p)
-	if e := a.obs.Certs.Cert; e.File.Behind != nil {
-		p.report(Problem{Reason: ChainBroken, Severity: Warning, Path: certPath(a),
-			Text: "what stands behind its first certificate cannot be read (" + e.File.Behind.Error() + "): sendmail loads the first alone, which is kept; CAs behind it get no hash link",
-			Hint: "copy the file anew from its source"})
+	found = found.and(strength(p))
+	if e := p.certFile; e.File.Behind != nil {
+		found.report(Problem{Reason: ChainBroken, Severity: Warning, Path: certPath(p),
+			Text: "what follows its first certificate cannot be read (" + e.File.Behind.Error() +
+				"): sendmail loads only the first one, which is kept; the CAs after it get no hash link",
+			Hint: "copy the file again from its source"})
 	}
-	if a.obs.Certs.Cert.File.Marked {
-		p.report(Problem{Reason: CertUnreadable, Severity: Notice, Path: certPath(a),
+	if p.certFile.File.Marked {
+		found.report(Problem{Reason: CertUnreadable, Severity: Notice, Path: certPath(p),
 			Text: "begins with a byte-order mark, which OpenSSL reads from release 3.0 only: kept as it is",
 			Hint: "an editor that saves UTF-8 without a byte-order mark removes it"})
 	}
-	if a.now.Before(a.leaf.NotBefore) {
-		p.report(Problem{Reason: NotYetValid, Severity: Warning, Path: certPath(a), Text: "not valid before " + day(a.leaf.NotBefore)})
-		p.lookAt(a.leaf.NotBefore, "certificate becomes valid")
+	if p.at.Before(p.leaf.NotBefore) {
+		found.report(Problem{Reason: NotYetValid, Severity: Warning, Path: certPath(p), Text: "not valid before " +
+			day(p.leaf.NotBefore)})
+		found.lookAt(p.leaf.NotBefore, "certificate becomes valid")
 	}
+	return found
 }
 
-// reportStrength says that a kept certificate is too weak for security level 2,
+// strength says that a kept certificate is too weak for security level 2,
 // or of a digest that newer releases refuse.
-func (a *assessment) reportStrength(p *Plan) {
-	switch (pki.Libssl{Level: 2}).Refuses(a.leaf) {
+func strength(p *pair) (found finding) {
+	if !pki.SignatureKnown(p.leaf) && !pki.SelfSigned(p.leaf) {
+		found.report(Problem{Reason: CertUnreadable, Severity: Warning, Path: certPath(p),
+			Text: "is signed with " + signature(p.leaf) +
+				", which mailcertd does not know: an OpenSSL that does not know it either says \"" + pki.WeakDigest +
+				"\", and sendmail offers no STARTTLS then; it is kept",
+			Hint: "see whether `openssl x509 -noout -text -in " + certPath(p) +
+				"` has a name for its signature algorithm; where it has none, ask the CA for a certificate that is signed with SHA-256"})
+	}
+	switch (pki.Libssl{Level: 2}).Refuses(p.leaf) {
 	case pki.WeakKey:
-		p.report(Problem{Reason: KeyWeak, Severity: Warning, Path: keyPath(a),
-			Text: "the key is " + string(pki.TypeOf(a.leaf.PublicKey)) + ": OpenSSL loads it at its security level 1; at level 2 (Debian's; OpenSSL's own from 3.2) it does not: sendmail would offer no STARTTLS, and peers log verify=FAIL",
-			Hint: "ask for a certificate over a stronger key"})
+		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: keyPath(p),
+			Text: "the key is " + string(pki.TypeOf(p.leaf.PublicKey)) +
+				": OpenSSL loads it at its security level 1; at level 2 (Debian's; OpenSSL's own from 3.2) it does not: sendmail would offer no STARTTLS, and peers log verify=FAIL",
+			Hint: "get a certificate for a stronger key"})
 	case pki.WeakDigest:
-		p.report(Problem{Reason: CertWeak, Severity: Warning, Path: certPath(a),
-			Text: "is signed with " + a.leaf.SignatureAlgorithm.String() + ", which OpenSSL 3 does not load: kept as long as an older one serves it",
+		found.report(Problem{Reason: CertWeak, Severity: Warning, Path: certPath(p),
+			Text: "is signed with " + signature(p.leaf) +
+				", which OpenSSL 3 does not load: kept while an older OpenSSL serves it",
 			Hint: "ask its CA for a certificate that is signed with SHA-256"})
 	}
+	return found
 }
 
-// reportBlocked says that a name is taken by what no file can replace.
-func (a *assessment) reportBlocked(p *Plan, n durable.Node) {
+// blocked reports a directory or a special file under a name that mailcertd needs for a file.
+func blocked(n durable.Node) (found finding) {
 	if n.Err != nil && !errors.Is(n.Err, durable.ErrNotRegular) {
-		p.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path, Text: "cannot be read: " + n.Err.Error(),
-			Hint: "run as root, or correct its mode and owner"})
-		return
+		found.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path, Text: "cannot be read: " + n.Err.Error(),
+			Hint: readHint(n.Err)})
+		return found
 	}
 	what := "a special file"
 	if n.IsDir {
 		what = "a directory"
 	}
-	p.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path, Text: "is " + what + " where a file belongs",
+	found.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path,
+		Text: "is " + what + ", but mailcertd must put a file with this name here",
 		Hint: "move it away; mailcertd does not delete it"})
+	return found
+}
+
+// readHint is what a person can do about a file that cannot be read; "": the error says it.
+func readHint(err error) string {
+	var no syscall.Errno
+	switch {
+	case errors.Is(err, durable.ErrTooLarge):
+		return "move it away; mailcertd does not delete it"
+	case errors.Is(err, fs.ErrPermission):
+		return "run this as root, or correct its mode and owner"
+	case errors.Is(err, syscall.ELOOP):
+		return "remove the link: it points to itself"
+	case errors.As(err, &no):
+		return "it is not overwritten; mailcertd reads it again at the next check"
+	}
+	return ""
 }
 
 // expiry reports certificates that end, at the configured days but not before
 // the last quarter of their life, daily from the last of these on, and sets the
 // time of the next such look.
-func (a *assessment) expiry(p *Plan) {
-	if a.leaf == nil || p.has(Obtain) || replacesLeaf(p) {
-		return
-	}
-	reason := ForeignExpiring
-	if a.owner.mine() {
-		reason = Expiring
-		due := RenewalDue(a.leaf, a.name, a.cfg.Validity.RenewBefore)
-		p.lookAt(due, "renewal is due")
-		if !a.isDue(a.leaf) {
-			return
+func expiries(a *assessment, sofar finding) (found finding) {
+	for _, p := range a.pairs {
+		if p.wanted || p.used() {
+			found = found.and(expiry(p, sofar))
 		}
 	}
-	left := a.leaf.NotAfter.Sub(a.now)
-	if left <= 0 {
-		p.report(Problem{Reason: reason, Severity: Error, Path: certPath(a), Text: "expired on " + day(a.leaf.NotAfter)})
-		return
+	return found
+}
+
+func expiry(p *pair, sofar finding) (found finding) {
+	if p.leaf == nil || p.doing(sofar, Obtain) || replacesLeaf(p, sofar) {
+		return found
 	}
-	p.lookAt(a.leaf.NotAfter, "certificate ends")
+	reason := ForeignExpiring
+	if p.owner.mine() {
+		reason = Expiring
+		if !p.isDue(p.leaf) { // one that is due and cannot be renewed has times of its own: a failure's, or those of its end
+			found.lookAt(RenewalDue(p.leaf, p.name, p.cfg.Validity.RenewBefore), "renewal is due")
+			return found
+		}
+	}
+	left := p.leaf.NotAfter.Sub(p.at)
+	if left <= 0 {
+		found.report(Problem{Reason: reason, Severity: Error, Path: certPath(p), Text: "expired on " + day(p.leaf.NotAfter)})
+		return found
+	}
+	found.lookAt(p.leaf.NotAfter, "the certificate expires")
 	const aDay = 24 * time.Hour
 	var before time.Duration // of the last warning that is past
 	daily := false
-	for i, d := range a.cfg.Validity.WarnDays { // descending
-		at := WarnFrom(a.leaf.NotBefore, a.leaf.NotAfter, time.Duration(d)*aDay)
-		if a.now.Before(at) {
-			p.lookAt(at, "certificate ends soon")
+	for i, d := range p.cfg.Validity.WarnDays { // descending
+		at := WarnFrom(p.leaf.NotBefore, p.leaf.NotAfter, time.Duration(d)*aDay)
+		if p.at.Before(at) {
+			found.lookAt(at, "first warning before the certificate expires")
 			break
 		}
-		before, daily = a.leaf.NotAfter.Sub(at), i == len(a.cfg.Validity.WarnDays)-1
+		before, daily = p.leaf.NotAfter.Sub(at), i == len(p.cfg.Validity.WarnDays)-1
 	}
 	if before == 0 {
-		return
+		return found
 	}
 	if daily { // nobody is told again later
 		before = left
 	}
 	days := int((before + aDay - 1) / aDay)
 	if daily && days > 1 {
-		p.lookAt(a.leaf.NotAfter.Add(-time.Duration(days-1)*aDay), "certificate ends soon")
+		found.lookAt(p.leaf.NotAfter.Add(-time.Duration(days-1)*aDay), "the next warning before the certificate expires")
 	}
 	sev := Warning
-	if grave(a.leaf, left) {
+	if grave(p.leaf, left) {
 		sev = Error
 	}
-	p.report(Problem{Reason: reason, Severity: sev, Path: certPath(a),
-		Text: fmt.Sprintf("ends on %s, in less than %d day(s)", day(a.leaf.NotAfter), days)})
+	found.report(Problem{Reason: reason, Severity: sev, Path: certPath(p),
+		Text: fmt.Sprintf("expires on %s, in less than %s", day(p.leaf.NotAfter), counted(days, "day"))})
+	return found
 }
 
-func replacesLeaf(p *Plan) bool {
-	for _, act := range p.Actions {
-		if act.Change != nil && act.Change.file(certdir.CertName) != nil {
-			return true
-		}
-	}
-	return false
+// replacesLeaf says that the plan installs a certificate of the pair now.
+func replacesLeaf(p *pair, sofar finding) bool {
+	return slices.ContainsFunc(sofar.actions, func(act Action) bool {
+		_, rests := p.resting(act)
+		return !rests && act.Change != nil && act.Change.file(p.is.CertFile) != nil
+	})
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"strings"
 
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
@@ -25,95 +27,135 @@ type need struct {
 	// broken says that sendmail cannot use the set as it is; a working set is
 	// replaced only by a clock that can be believed.
 	broken  bool
-	path    func(*assessment) string
-	applies func(*assessment) bool
-	text    func(*assessment) string
+	path    func(*pair) string
+	applies func(*pair) bool
+	text    func(*pair) string
+	hint    func(*pair) string // what a person can do where no action repairs it; nil if nothing can be done
 }
 
-func certPath(a *assessment) string { return a.obs.Certs.Cert.Node.Path }
-func keyPath(a *assessment) string  { return a.obs.Certs.Key.Node.Path }
+func certPath(p *pair) string { return p.certFile.Node.Path }
+func keyPath(p *pair) string  { return p.keyFile.Node.Path }
+
+// needs are those that the pair has now.
+func (p *pair) needs() (out []need) {
+	for _, n := range needs {
+		if n.applies(p) {
+			out = append(out, n)
+		}
+	}
+	if p.follows() {
+		out = append(out, following)
+	}
+	return out
+}
 
 // needs is every case in which a certificate is issued or taken from newcerts.
 var needs = []need{
 	{reason: KeyMissing, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(a *assessment) bool { return !a.obs.Certs.Key.Node.Exists && a.obs.Certs.Key.Node.Err == nil },
-		text:    func(a *assessment) string { return missing(a.obs.Certs.Key.Node) }},
+		applies: func(p *pair) bool { return !p.keyFile.Node.Exists && p.keyFile.Node.Err == nil },
+		text:    func(p *pair) string { return missing(p.keyFile.Node) }},
 	{reason: KeyUnusable, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(a *assessment) bool { return a.keyUnusable() },
-		text:    func(a *assessment) string { return a.obs.Certs.Key.Key.Err.Error() }},
+		applies: func(p *pair) bool { return p.keyUnusable() },
+		text:    func(p *pair) string { return p.keyFile.Key.Err.Error() }},
 	{reason: KeyWeak, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(a *assessment) bool { return a.keyTooWeak() },
-		text: func(a *assessment) string {
-			return "the key is " + string(a.obs.Certs.Key.Key.Type) + ": too weak for OpenSSL, which takes RSA keys from 2048 bits at its security level 2"
+		applies: func(p *pair) bool { return p.keyTooWeak() },
+		text: func(p *pair) string {
+			return "the key is " + string(p.keyFile.Key.Type) +
+				": too weak for OpenSSL, whose security level 2 requires RSA keys of 2048 bits"
 		}},
 	{reason: CertWeak, severity: Error, broken: true, path: certPath,
-		applies: func(a *assessment) bool { return a.refusal() == pki.WeakDigest },
-		text: func(a *assessment) string {
-			return "is signed with " + a.leaf.SignatureAlgorithm.String() + ": sendmail's OpenSSL does not load it (" + pki.WeakDigest + ")"
+		applies: func(p *pair) bool { return p.refusal() == pki.WeakDigest },
+		text: func(p *pair) string {
+			return "is signed with " + signature(p.leaf) + ": sendmail's OpenSSL does not load it (" + pki.WeakDigest + ")"
 		}},
 	{reason: CertMissing, severity: Error, broken: true, path: certPath,
-		applies: func(a *assessment) bool { return !a.obs.Certs.Cert.Node.Exists && a.obs.Certs.Cert.Node.Err == nil },
-		text:    func(a *assessment) string { return missing(a.obs.Certs.Cert.Node) }},
+		applies: func(p *pair) bool { return !p.certFile.Node.Exists && p.certFile.Node.Err == nil },
+		text:    func(p *pair) string { return missing(p.certFile.Node) }},
 	{reason: CertUnusable, severity: Error, broken: true, path: certPath,
-		applies: func(a *assessment) bool { return a.certUnusable() },
-		text:    func(a *assessment) string { return a.obs.Certs.Cert.File.Err.Error() }},
+		applies: func(p *pair) bool { return p.certUnusable() },
+		text:    func(p *pair) string { return p.certFile.File.Err.Error() }},
 	{reason: Mismatch, severity: Error, broken: true, path: certPath,
-		applies: func(a *assessment) bool { return a.leaf != nil && a.key != nil && !a.matches },
-		text:    func(*assessment) string { return "the certificate is not for the key in host.key" }},
+		applies: func(p *pair) bool { return p.leaf != nil && p.key != nil && !p.matches },
+		text:    func(p *pair) string { return "the certificate is not for the key in " + p.is.KeyFile }},
+	{reason: KeyFamily, severity: Error, key: true, broken: true, path: keyPath,
+		applies: func(p *pair) bool { return p.twin() && !(p.owner == Foreign && p.matches) },
+		text: func(p *pair) string {
+			return "the key is of the same kind as host.key: sendmail serves one certificate of each"
+		}},
 	{reason: StanzaSet, severity: Warning, path: certPath,
-		applies: func(a *assessment) bool { return a.owner == Stanza },
-		text: func(*assessment) string {
-			return "made by the base system's rc.d/sendmail: a throw-away CA, no SAN, never renewed"
+		applies: func(p *pair) bool { return p.owner == Stanza },
+		text: func(*pair) string {
+			return "made by the base system's rc.d/sendmail, with a throw-away CA and without a SAN; nobody renews it"
 		}},
 	{reason: InterimSet, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.owner == Interim },
-		text:    func(*assessment) string { return "a self-signed stop-gap: peers log verify=FAIL" }},
+		applies: func(p *pair) bool { return p.owner == Interim },
+		text:    func(*pair) string { return "it is a temporary self-signed certificate, and peers log verify=FAIL" },
+		hint: func(p *pair) string {
+			switch {
+			case p.cfg.Issuer.Kind == config.IssuerNone:
+				return "send the output of `mailcertd request` to the CA, then run `mailcertd install FILE` with its answer"
+			case p.remote():
+				return "" // request says who is asked, and how to ask now
+			}
+			return "mailcertd replaces it as soon as its issuer can sign"
+		}},
 	{reason: Expired, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.owner.mine() && a.now.After(a.leaf.NotAfter) },
-		text:    func(a *assessment) string { return "expired on " + day(a.leaf.NotAfter) }},
+		applies: func(p *pair) bool { return p.owner.mine() && p.at.After(p.leaf.NotAfter) },
+		text:    func(p *pair) string { return "expired on " + day(p.leaf.NotAfter) }},
 	{reason: LeafRevoked, severity: Error, key: true, path: certPath,
-		applies: func(a *assessment) bool { return a.revoked != nil && a.revoked.keyLost },
-		text:    func(a *assessment) string { return a.revoked.String() + ": the key must be another one too" }},
+		applies: func(p *pair) bool { return p.revoked != nil && p.revoked.keyLost },
+		text:    func(p *pair) string { return p.revoked.String() + ", so a new key is needed too" }},
 	{reason: LeafRevoked, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.revoked != nil && !a.revoked.keyLost },
-		text:    func(a *assessment) string { return a.revoked.String() }},
+		applies: func(p *pair) bool { return p.revoked != nil && !p.revoked.keyLost },
+		text:    func(p *pair) string { return p.revoked.String() }},
 	{reason: NotYetValid, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.owner.mine() && a.tooEarly(a.leaf) },
-		text:    func(a *assessment) string { return "not valid before " + day(a.leaf.NotBefore) }},
+		applies: func(p *pair) bool { return p.owner.mine() && (p.tooEarly(p.leaf) || p.olderServes()) },
+		text: func(p *pair) string {
+			return "not valid before " + day(p.leaf.NotBefore) +
+				": compare `date` with another host first; if the clock is right, the certificate is issued again"
+		}},
 	{reason: IssuerGone, severity: Error, path: certPath,
-		applies: func(a *assessment) bool {
-			return a.owner == Ours && (a.hasCA || a.remote() && len(a.obs.Accepted) > 0) && !a.issuedHere(a.leaf)
+		applies: func(p *pair) bool {
+			return p.owner == Ours && (p.hasCA || p.remote() && len(p.obs.Accepted) > 0) && !p.partial() && !p.issuedHere(p.leaf)
 		},
-		text: func(*assessment) string { return "the CA that issued it is gone; there is another one" }},
+		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
 	{reason: WrongName, severity: Error, path: certPath,
-		applies: func(a *assessment) bool {
-			return a.owner.mine() && a.name != "" && !a.covers(a.leaf) && a.nameSettled()
+		applies: func(p *pair) bool {
+			return p.owner.mine() && p.name != "" && !p.covers(p.leaf) && p.nameSettled()
 		},
-		text: func(a *assessment) string {
-			return "is for " + strings.Join(CertNames(a.leaf), ", ") + ", wanted is " + strings.Join(a.names, ", ")
+		text: func(p *pair) string {
+			return "is for " + strings.Join(CertNames(p.leaf), ", ") + ", wanted is " + strings.Join(p.names, ", ")
 		}},
 	{reason: WrongPurpose, severity: Error, path: certPath,
-		applies: func(a *assessment) bool { return a.owner == Ours && !bothPurposes(a.leaf) },
-		text: func(*assessment) string {
-			return "lacks serverAuth or clientAuth: sendmail is server and client with one certificate"
+		applies: func(p *pair) bool { return p.owner == Ours && !p.fitsPurpose(p.leaf) },
+		text: func(*pair) string {
+			return "lacks serverAuth or clientAuth for what sendmail uses it for"
 		}},
 	{reason: KeyRotation, severity: Notice, key: true, path: keyPath,
-		applies: func(a *assessment) bool { return a.rotates() },
-		text: func(a *assessment) string {
-			return "the key is older than " + span(a.cfg.Key.RotateAfter)
+		applies: func(p *pair) bool { return p.rotates() },
+		text: func(p *pair) string {
+			return "the key is older than " + span(p.cfg.Key.RotateAfter)
 		}},
 	{reason: Due, severity: Notice, path: certPath,
-		applies: func(a *assessment) bool { return a.owner.mine() && a.isDue(a.leaf) && a.gains(a.leaf) },
-		text:    func(a *assessment) string { return "ends on " + day(a.leaf.NotAfter) + ": time to renew" }},
+		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && p.gains(p.leaf) },
+		text:    func(p *pair) string { return "ends on " + day(p.leaf.NotAfter) + ": time to renew" }},
 	{reason: AskedForce, severity: Notice, path: certPath,
-		applies: func(a *assessment) bool { return a.wishOpen() && a.wish.Force && a.owner == Foreign },
-		text:    func(*assessment) string { return "renewal over a foreign certificate was asked for" }},
+		applies: func(p *pair) bool { return p.wishOpen() && p.wish.Force && p.owner == Foreign },
+		text:    func(*pair) string { return "somebody asked to replace a certificate of another CA" }},
 	{reason: AskedKey, severity: Notice, key: true, path: keyPath,
-		applies: func(a *assessment) bool { return a.wish.Rekey && a.rekeyOpen() },
-		text:    func(*assessment) string { return "a new key was asked for" }},
+		applies: func(p *pair) bool { return p.wish.Rekey && p.rekeyOpen() },
+		text:    func(*pair) string { return "somebody asked for a new key" }},
 	{reason: Asked, severity: Notice, path: certPath,
-		applies: func(a *assessment) bool { return a.wish.Renew && a.wishOpen() },
-		text:    func(*assessment) string { return "renewal was asked for" }},
+		applies: func(p *pair) bool { return p.wish.Renew && p.wishOpen() },
+		text:    func(*pair) string { return "somebody asked for a renewal" }},
+}
+
+// signature names the algorithm of a certificate's signature.
+func signature(c *x509.Certificate) string {
+	if c.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
+		return "algorithm " + pki.SignatureOID(c)
+	}
+	return c.SignatureAlgorithm.String()
 }
 
 func missing(n durable.Node) string {
@@ -125,31 +167,31 @@ func missing(n durable.Node) string {
 
 // keyUnusable: there is a host.key, and nothing can be made of it. What is
 // merely of an unknown form is not called unusable.
-func (a *assessment) keyUnusable() bool {
-	e := a.obs.Certs.Key
+func (p *pair) keyUnusable() bool {
+	e := p.keyFile
 	return e.Node.IsRegular && e.Node.Err == nil && e.Key.Err != nil && !errors.Is(e.Key.Err, pki.ErrUnsupported)
 }
 
-func (a *assessment) certUnusable() bool {
-	e := a.obs.Certs.Cert
+func (p *pair) certUnusable() bool {
+	e := p.certFile
 	return e.Node.IsRegular && e.Node.Err == nil && e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported)
 }
 
 // refusal is why sendmail's OpenSSL does not load the certificate, "" when it does.
-func (a *assessment) refusal() string {
-	if a.leaf == nil {
+func (p *pair) refusal() string {
+	if p.leaf == nil {
 		return ""
 	}
-	return a.obs.Accept.Libssl.Refuses(a.leaf)
+	return p.obs.Accept.Libssl.Refuses(p.leaf)
 }
 
 // keyTooWeak: a key of another CA's certificate is, when OpenSSL does not load the
 // pair; of our own keys more is asked.
-func (a *assessment) keyTooWeak() bool {
-	if a.owner == Foreign && a.matches {
-		return a.refusal() == pki.WeakKey
+func (p *pair) keyTooWeak() bool {
+	if p.owner == Foreign && p.matches {
+		return p.refusal() == pki.WeakKey
 	}
-	return weak(a.key)
+	return weak(p.key)
 }
 
 func weak(pub crypto.PublicKey) bool {
@@ -157,10 +199,12 @@ func weak(pub crypto.PublicKey) bool {
 	return ok && k.N.BitLen() < minimumRSA
 }
 
-// bothPurposes says that c is for servers and for clients.
-func bothPurposes(c *x509.Certificate) bool {
+// fitsPurpose says that c is for what the pair is configured to do: to be served, to be shown by sendmail as a client,
+// or both.
+func (p *pair) fitsPurpose(c *x509.Certificate) bool {
 	server, client := purposes(c)
-	return server && client
+	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame
+	return (server || !p.is.Server()) && (client || !asClient)
 }
 
 // purposes: no extended key usage at all allows everything (RFC 5280 4.2.1.12).
@@ -177,54 +221,75 @@ func purposes(c *x509.Certificate) (server, client bool) {
 
 // rotates says that a key of ours has reached the configured age. Its age is
 // known from the state alone.
-func (a *assessment) rotates() bool {
-	if a.cfg.Key.RotateAfter <= 0 || a.key == nil {
+func (p *pair) rotates() bool {
+	if p.cfg.Key.RotateAfter <= 0 || p.key == nil {
 		return false
 	}
-	o, known := a.obs.State.Ours[FileID(a.obs.Certs.Key.Digest)]
-	return known && a.now.Sub(o.At) >= a.cfg.Key.RotateAfter
+	o, known := p.obs.State.Ours[FileID(p.keyFile.Digest)]
+	return known && p.at.Sub(o.At) >= p.cfg.Key.RotateAfter
 }
 
-// wishOpen says that the certificate somebody wanted replaced is still there.
-func (a *assessment) wishOpen() bool {
-	return (a.wish.Renew || a.wish.Rekey) && LeafID(a.leaf) == a.wish.From
+// wishOpen says that the certificate a person wanted replaced is still there.
+func (p *pair) wishOpen() bool {
+	from, asked := p.replaced()
+	return (p.wish.Renew || p.wish.Rekey) && asked && pki.Fingerprint(p.leaf) == from.Leaf
 }
 
-func (a *assessment) rekeyOpen() bool { return PublicID(a.key) == a.wish.FromKey }
+func (p *pair) rekeyOpen() bool {
+	from, asked := p.replaced()
+	return asked && pki.KeyFingerprint(p.key) == from.Key
+}
+
+// replaced is what the wish wants replaced of this pair; false: nothing.
+func (p *pair) replaced() (Replaced, bool) {
+	if p.is == certdir.Host {
+		return Replaced{Leaf: p.wish.From, Key: p.wish.FromKey}, true
+	}
+	from, asked := p.wish.Others[p.is.Name]
+	return from, asked
+}
 
 // keptForeign says that the installed pair is somebody else's and stays: it
 // works, or only its expiry, its names or its modes are wrong.
-func (a *assessment) keptForeign() bool {
-	if a.unjudged() {
+func (p *pair) keptForeign() bool {
+	if p.unjudged() {
 		return true
 	}
-	return a.owner == Foreign && a.matches && a.refusal() == "" && !(a.wish.Force && a.wishOpen())
+	// What cannot be issued now replaces nothing: the CA certificate that belongs to the pair stays with it.
+	replaced := p.wish.Force && p.wishOpen() && !p.obs.FailedNow[ObtainFailureOf(p.is)]
+	return p.owner == Foreign && p.matches && p.refusal() == "" && !replaced
 }
 
-// held says that somebody restored this very certificate: it stays until its renewal.
-func (a *assessment) held() bool {
-	return a.leaf != nil && a.obs.State.Hold != "" && a.obs.State.Hold == LeafID(a.leaf) &&
-		a.matches && a.refusal() == "" && !a.isDue(a.leaf) && !a.wishOpen() && a.revoked == nil
+// held says that a person restored this very certificate: it stays until its renewal.
+func (p *pair) held() bool {
+	hold := p.remembered().Hold
+	return p.leaf != nil && hold != "" && hold == pki.Fingerprint(p.leaf) &&
+		p.matches && p.refusal() == "" && !p.isDue(p.leaf) && !p.wishOpen() && p.revoked == nil
 }
 
 // unjudged says that key or certificate are well-formed, but of a kind that
 // mailcertd cannot read: they may well work, so they are left alone.
-func (a *assessment) unjudged() bool {
-	k, c := a.obs.Certs.Key, a.obs.Certs.Cert
-	if a.leaf != nil && a.leaf.PublicKey == nil && k.Node.Exists && !a.keyUnusable() {
-		return !(a.wish.Force && a.wishOpen()) // its kind is one that OpenSSL may know
+func (p *pair) unjudged() bool {
+	k, c := p.keyFile, p.certFile
+	if p.leaf != nil && p.leaf.PublicKey == nil && k.Node.Exists && !p.keyUnusable() {
+		return !(p.wish.Force && p.wishOpen()) // its kind is one that OpenSSL may know
 	}
 	return errors.Is(k.Key.Err, pki.ErrUnsupported) && c.Node.Exists ||
 		errors.Is(c.File.Err, pki.ErrUnsupported) && k.Node.Exists
 }
 
-// unreadable is the node among key and certificate that stands in the way of
-// any decision: a directory, a special file, or something we may not read.
-func (a *assessment) unreadable() (durable.Node, bool) {
-	for _, n := range []durable.Node{a.obs.Certs.Key.Node, a.obs.Certs.Cert.Node} {
+// unreadable is the node among key and certificate that is in the way of any decision: a directory, a special file, or
+// something we may not read.
+func (p *pair) unreadable() (durable.Node, bool) {
+	for _, n := range []durable.Node{p.keyFile.Node, p.certFile.Node} {
 		if n.Err != nil || n.Exists && !n.IsRegular {
 			return n, true
 		}
 	}
 	return durable.Node{}, false
+}
+
+// ending says that the installed certificate is due, over or not for this name.
+func (p *pair) ending() bool {
+	return p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf)
 }

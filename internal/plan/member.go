@@ -15,6 +15,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
 )
 
@@ -34,134 +35,240 @@ const (
 
 // member decides about what the CA on another host answered: which of its
 // generations are accepted.
-func (a *assessment) member(p *Plan) {
+func member(a *assessment) (found finding) {
 	if !a.remote() {
-		return
-	}
-	if id := FileID(a.obs.Certs.Cert.Digest); a.leaf != nil && a.issuedHere(a.leaf) {
-		if _, known := p.State.Ours[id]; !known { // it stays ours when the CA that issued it is no more
-			p.State.AddOurs(id, "cert", a.now, Lying(a.obs.Certs)...)
-		}
+		return found
 	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed {
 		sev := Warning
-		if a.leaf == nil || a.owner == Interim || a.owner.mine() && a.isDue(a.leaf) {
+		if a.host.leaf == nil || a.host.owner == Interim || a.host.owner.mine() && a.isDue(a.host.leaf) {
 			sev = Error
 		}
-		p.report(Problem{Reason: IssuerAway, Severity: sev, Path: a.cfg.Path,
-			Text: fmt.Sprintf("the CA at %s did not answer as it should since %s (%d attempts): %s", a.cfg.Issuer.SSH.Target, day(f.First), f.Count, f.Error),
-			Hint: "the present files serve on; it is asked again " + day(f.Next)})
+		found.report(Problem{Reason: IssuerAway, Severity: sev, Path: a.cfg.Path,
+			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%d attempts): %s", a.cfg.Issuer.SSH.Target,
+				day(f.First), f.Count, f.Error),
+			Hint: "the present files stay in use; mailcertd asks again " + day(f.Next)})
+	}
+	if a.obs.AcceptedErr != nil {
+		found.report(Problem{Reason: Unreadable, Severity: Error, Path: a.cfg.State.Dir,
+			Text: "the list of accepted CA certificates cannot be read, so the CA is not asked: " +
+				a.obs.AcceptedErr.Error()})
+		return found
 	}
 	if a.obs.ReplyErr != nil {
-		p.report(Problem{Reason: IssuerAway, Severity: Warning, Path: a.cfg.State.Dir, Text: "the last answer of the CA cannot be read: " + a.obs.ReplyErr.Error()})
-		return
+		found.report(Problem{Reason: IssuerAway, Severity: Warning, Path: a.cfg.State.Dir,
+			Text: "the last answer of the CA cannot be read: " + a.obs.ReplyErr.Error()})
+		return found
 	}
 	if len(a.obs.Reply.CAs) == 0 {
-		return
+		return found
 	}
 	accepted, refused := issuer.Accept(a.obs.Accepted, a.obs.Reply)
 	for _, c := range refused {
-		p.report(Problem{Reason: CARefused, Severity: Error, Path: a.cfg.State.Dir,
-			Text: fmt.Sprintf("the host of the CA shows a CA certificate that none of the trusted ones has signed: %s, SHA-256 %s", c.Subject, ca.Fingerprint(c)),
-			Hint: "if it is right (compare `mailcertd ca show` there), carry it over and run `mailcertd install FILE`"})
+		found.report(Problem{Reason: CARefused, Severity: Error, Path: a.cfg.State.Dir,
+			Text: fmt.Sprintf("the CA host presents a CA certificate that no CA trusted here has signed: %s, SHA-256 %s", pki.Readable(c.RawSubject), pki.Fingerprint(c)),
+			Hint: "compare the SHA-256 with `mailcertd ca show` there; if it is the same, carry that certificate here and run `mailcertd install FILE`"})
 	}
 	if len(accepted) > 0 && !sameCerts(accepted, a.obs.Accepted) {
 		names := []string{}
 		for _, c := range accepted {
-			names = append(names, ca.Fingerprint(c)[:16])
+			names = append(names, pki.Fingerprint(c)[:16])
 		}
-		p.do(Action{Kind: AcceptCA, Reason: CAFileWrong, Path: a.cfg.State.Dir, Certs: accepted,
-			Text: fmt.Sprintf("trust the CA of %s: %s", a.cfg.Issuer.SSH.Target, strings.Join(names, ", "))})
+		found.do(Action{Kind: AcceptCA, Reason: CAFileWrong, Path: a.cfg.State.Dir, Certs: accepted,
+			Text: toTrust.With(fmt.Sprintf("the CA of %s: %s", a.cfg.Issuer.SSH.Target, strings.Join(names, ", ")))})
 	}
+	return found
+}
+
+// learnedAsOurs is the file of the installed certificate where the CA on the other host has issued it and nobody noted
+// that: it stays ours when the CA that issued it is no more.
+func learnedAsOurs(p *pair) (id string, learned bool) {
+	id = FileID(p.certFile.Digest)
+	return id, p.remote() && p.leaf != nil && p.issuedHere(p.leaf) && !p.fileIsOurs(p.certFile.Digest)
 }
 
 func sameCerts(a, b []*x509.Certificate) bool {
 	return slices.EqualFunc(a, b, func(x, y *x509.Certificate) bool { return bytes.Equal(x.Raw, y.Raw) })
 }
 
+// sent is the certificate that the CA on the other host has sent for the pair last; nil: none.
+func (p *pair) sent() *x509.Certificate {
+	if p.is == certdir.Host {
+		return p.obs.Reply.Leaf
+	}
+	return p.obs.OtherReplies[p.is.Name].Leaf
+}
+
 // arrived are the certificates that could serve this host: those in newcerts,
 // or what the CA on the other host sent.
-func (a *assessment) arrived() []ca.Issued {
-	if !a.remote() {
-		if a.obs.CA.Status != ca.Complete {
+func (p *pair) arrived() []ca.Issued {
+	if !p.remote() {
+		if p.obs.CA.Status != ca.Complete {
 			return nil
 		}
-		return a.obs.CA.Issued
+		return p.obs.CA.Issued
 	}
-	l := a.obs.Reply.Leaf
-	if l == nil || !a.issuedHere(l) {
+	l := p.sent()
+	if l == nil || !p.issuedHere(l) {
 		return nil
 	}
 	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
 }
 
-// request asks the CA on the other host for what the pair needs. Where there
-// is nothing to serve, a self-signed pair bridges the time, and the next look
-// asks over its key.
-func (a *assessment) request(p *Plan, c *Change, first *need, newKey bool) {
-	a.unmend(p)
-	for i := range p.Problems {
-		if pr := &p.Problems[i]; pr.Reason == first.reason && pr.Hint == "" {
-			pr.Hint = "the daemon asks " + a.cfg.Issuer.SSH.Target + "; `mailcertd renew` asks now"
+// request asks the CA on the other host for what the pair needs. Where there is nothing to serve, a self-signed pair
+// bridges the time, and the next look asks over its key. out is what is wrong with the pair.
+func request(p *pair, out outcome, sofar finding, first need, newKey bool) outcome {
+	for i := range out.problems {
+		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
+			pr.Hint = "the daemon asks " + p.cfg.Issuer.SSH.Target + "; to ask now, run `mailcertd renew`"
 		}
 	}
-	if first.broken || a.owner == Interim && a.ending() {
-		a.interim(p, c, newKey, first.reason)
-		return
+	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
+		return out.and(interim(p, newKey, first.reason))
 	}
-	if a.name == "" {
-		return
+	if p.name == "" || p.partial() { // whose answer could be believed is not known
+		return out
 	}
-	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && a.now.Before(f.Next) && !a.wishOpen() {
-		p.lookAt(f.Next, "ask the CA again")
-		return
+	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
+		out.lookAt(f.Next, "ask the CA again")
+		return out
 	}
-	if newKey && a.obs.Staged.Public == nil {
-		t := a.newKeyType()
-		p.do(Action{Kind: StageKey, Reason: first.reason, KeyType: t, Text: fmt.Sprintf("make a new %s key", t)})
-		return // it is asked for when it lies there
+	if newKey && p.staged.Public == nil {
+		out.do(stageKey(p, first.reason))
+		return out // it is asked for when it is there
 	}
-	if _, out := a.waitsForAnswer(a.obs.Staged.Public); newKey && out && !a.wishOpen() {
-		return
+	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
+		return out
 	}
-	p.Ask = &Ask{Reason: first.reason, Trusts: a.trusts(), Renew: a.replaces(),
-		Text:    fmt.Sprintf("ask %s for a certificate for %s", a.cfg.Issuer.SSH.Target, strings.Join(a.names, ", ")),
-		Request: &Request{Staged: newKey, Name: a.name, AltNames: a.cfg.Host.AltNames, Days: a.cfg.Validity.Days}}
+	useless, is := rejected(p, sofar, newKey)
+	out.finding = out.finding.and(useless)
+	if is && !p.wishOpen() {
+		return out
+	}
+	out.ask = &Ask{Reason: first.reason, Trusts: p.trusts(), Renew: p.replaces(newKey), Holds: p.holds(),
+		Text:    toAsk.With(p.cfg.Issuer.SSH.Target + " for a certificate for " + strings.Join(p.names, ", ")),
+		Request: p.asks(newKey)}
+	return out
 }
 
-// replaces is the serial of the installed certificate, when it is one of that
-// CA: the CA then knows that another one is wanted.
-func (a *assessment) replaces() *big.Int {
-	if a.leaf != nil && a.issuedHere(a.leaf) {
-		return a.leaf.SerialNumber
+// rejected says that the answer which has just come has a certificate for that
+// key which cannot serve here. The next one would be no better, so that it is
+// asked for an hour later, or when the one that is there begins.
+func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
+	pub := p.key
+	if newKey {
+		pub = p.staged.Public
 	}
-	return nil
+	l := p.sent()
+	if l == nil || p.doing(sofar, AcceptCA) || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
+		return found, false
+	}
+	why, hint := p.unusable(l)
+	again := p.obs.State.Member.Asked.Add(askOften)
+	if l.NotBefore.After(p.now) && l.NotBefore.Before(again) {
+		again = l.NotBefore
+	}
+	if why == "" || !p.now.Before(again) {
+		return found, false
+	}
+	sev := Warning
+	if p.leaf == nil || p.owner == Interim || p.owner.mine() && p.isDue(p.leaf) {
+		sev = Error
+	}
+	found.rejected = why
+	found.report(Problem{Reason: IssuerAway, Severity: sev, Path: p.cfg.Path, Hint: hint,
+		Text: fmt.Sprintf("the CA at %s sent a certificate that this host cannot use: %s; mailcertd asks again at %s", p.cfg.Issuer.SSH.Target, why, day(again))})
+	found.lookAt(again, "ask the CA again")
+	return found, true
 }
 
-// requestOut says that a request over the staged key is under way.
-func (a *assessment) requestOut(p *Plan, staged crypto.PublicKey) bool {
-	until, out := a.waitsForAnswer(staged)
-	if out {
-		p.lookAt(until, "the answer to a request is given up")
+// unusable is why a certificate of the CA on the other host cannot serve here,
+// and what a person can do; "": it can.
+func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
+	switch {
+	case !p.issuedHere(c):
+		return "this host does not trust its CA",
+			"compare with `mailcertd ca show` there; if that CA is right, carry its certificate here and run `mailcertd install FILE`"
+	case !pki.HasSAN(c) || !p.covers(c):
+		return "it is for " + strings.Join(CertNames(c), ", ") + ", wanted is " + strings.Join(p.names, ", "),
+			"see host.name and host.altnames, and `mailcertd ca show` there"
+	case !p.fitsPurpose(c):
+		return "it lacks serverAuth or clientAuth", ""
+	case p.tooEarly(c):
+		return "it begins on " + day(c.NotBefore) + ", and the clock of this host says " + day(p.now),
+			"the clocks of the two hosts differ: set the one that is wrong"
+	case p.at.After(c.NotAfter):
+		return "it ended on " + day(c.NotAfter) + ", and the clock of this host says " + day(p.now),
+			"the clocks of the two hosts differ: set the one that is wrong"
+	case !p.living(c):
+		return "the CA that issued it has ended", "see `mailcertd ca show` there"
+	case isListed(p.assessment, c):
+		return "it was revoked", "see `mailcertd list` there"
+	case p.isDue(c):
+		return "it ends on " + day(c.NotAfter) + ", so its renewal would be due at once",
+			"check validity in mailcertd.yaml, and the clocks of the two hosts"
+	}
+	return "", ""
+}
+
+// replaces is the serial of the installed certificate, when it is one of that CA: the CA then knows that another one is
+// wanted.
+//
+// An older CA host knows of one certificate at a time, and refuses a request over another key unless it names the
+// newest of this host's: so does one over a new key.
+func (p *pair) replaces(newKey bool) *big.Int {
+	own := p.leaf != nil && p.issuedHere(p.leaf)
+	if own && !newKey {
+		return p.leaf.SerialNumber
+	}
+	var newest *x509.Certificate
+	for _, q := range p.pairs {
+		if q.leaf != nil && p.issuedHere(q.leaf) && (newest == nil || !q.leaf.NotBefore.Before(newest.NotBefore)) {
+			newest = q.leaf
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	return newest.SerialNumber
+}
+
+// holds are the serials of the certificates of that CA that the other pairs have, and of one that has been sent for a
+// key that lies ready: it is installed together with this pair's.
+func (p *pair) holds() []*big.Int {
+	var out []*big.Int
+	for _, q := range p.pairs {
+		if q.is == p.is {
+			continue
+		}
+		if q.leaf != nil && p.issuedHere(q.leaf) {
+			out = append(out, q.leaf.SerialNumber)
+		}
+		if l := q.sent(); l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuedHere(l) {
+			out = append(out, l.SerialNumber)
+		}
 	}
 	return out
 }
 
-func (a *assessment) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out bool) {
-	m := a.obs.State.Member
-	if staged == nil || m.Key == "" || m.Key != PublicID(staged) {
+// waitsForAnswer says that a request over the staged key is under way, and until when.
+func (p *pair) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out bool) {
+	m := p.remembered()
+	if staged == nil || m.Key == "" || m.Key != pki.KeyFingerprint(staged) {
 		return time.Time{}, false
 	}
-	return m.At, a.now.Before(m.At)
+	return m.At, p.now.Before(m.At)
 }
 
-// RequestOut notes that a request over this staged key is out: the key is kept
+// RequestOut notes that a request over this staged key of a pair is out: the key is kept
 // for that long. Zero is a quarter of an hour.
-func RequestOut(s *state.State, key crypto.PublicKey, now time.Time, lasts time.Duration) {
+func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.Time, lasts time.Duration) {
 	if lasts <= 0 {
 		lasts = requestLasts
 	}
-	s.Member.Key, s.Member.At = PublicID(key), now.UTC().Truncate(time.Second).Add(lasts)
+	p := s.Pair(of.Name)
+	p.Key, p.At = pki.KeyFingerprint(key), now.UTC().Truncate(time.Second).Add(lasts)
+	s.SetPair(of.Name, p)
 }
 
 // trusts are the CA certificates that sendmail trusts now, by fingerprint.
@@ -169,13 +276,13 @@ func (a *assessment) trusts() []string {
 	var out []string
 	for _, c := range a.obs.Accepted {
 		if a.trusted(c) && len(out) < mostTrusts {
-			out = append(out, ca.Fingerprint(c))
+			out = append(out, pki.Fingerprint(c))
 		}
 	}
 	return out
 }
 
-// trusted says that c stands in cacert.pem or in a file of trust/.
+// trusted says that c is in cacert.pem or in a file of trust/.
 func (a *assessment) trusted(c *x509.Certificate) bool {
 	if contains(a.obs.Certs.CA.File.Certs, c) {
 		return true
@@ -192,7 +299,7 @@ func TrustID(fingerprints []string) string {
 // askDue is when the trust set is asked for again: a day after the last answer,
 // or sooner where sendmail has a CRL that lives so short that it would be over
 // before. The CA makes the next one with a third of its life left.
-func (a *assessment) askDue() time.Time {
+func askDue(a *assessment) time.Time {
 	asked := a.obs.State.Member.Asked
 	due := asked.Add(askEvery)
 	if !a.cfg.CRL.Install {
@@ -214,24 +321,24 @@ func (a *assessment) askDue() time.Time {
 	return due
 }
 
-// askDaily asks for the trust set once a day, and tells the CA's host when
-// what is trusted here has changed.
-func (a *assessment) askDaily(p *Plan) {
-	if !a.remote() || p.Ask != nil || p.has(Install) || p.has(AcceptCA) {
-		return
+// askDaily asks for the trust set once a day, and tells the CA host when which CAs this host trusts has changed.
+func askDaily(a *assessment, sofar finding) (found finding) {
+	if !a.remote() || a.partial() || sofar.ask != nil || a.doing(sofar, Install, AcceptCA) {
+		return found
 	}
 	m, trusts := a.obs.State.Member, a.trusts()
-	due := a.askDue()
-	text := "ask " + a.cfg.Issuer.SSH.Target + " for its trust set"
+	due := askDue(a)
+	text := toAsk.With(a.cfg.Issuer.SSH.Target + " which CAs to trust")
 	if !m.Asked.IsZero() && m.Told != TrustID(trusts) {
-		due, text = a.now, "tell "+a.cfg.Issuer.SSH.Target+" what is trusted here"
+		due, text = a.now, toTell.With(a.cfg.Issuer.SSH.Target+" which CAs this host trusts")
 	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && f.Next.After(due) {
 		due = f.Next
 	}
 	if a.now.Before(due) {
-		p.lookAt(due, text)
-		return
+		found.lookAt(due, text.Base())
+		return found
 	}
-	p.Ask = &Ask{Reason: TrustAsk, Text: text, Trusts: trusts}
+	found.ask = &Ask{Reason: TrustAsk, Text: text, Trusts: trusts}
+	return found
 }

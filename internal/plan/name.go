@@ -3,8 +3,6 @@ package plan
 import (
 	"crypto/x509"
 	"errors"
-	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -18,14 +16,16 @@ import (
 // certified without anyone's asking.
 const nameSettles = 24 * time.Hour
 
-// HostName is the name to certify and whether somebody configured it (in
-// mailcertd.yaml or as rc.conf's sendmail_cert_cn). "" when it is unusable.
+// HostName is the name to certify and whether a person configured it (in mailcertd.yaml or as rc.conf's
+// sendmail_cert_cn). "" when it is unusable.
 func HostName(cfg config.Config, h Host) (name string, configured bool) {
 	switch {
 	case cfg.Host.Name != "":
 		name, configured = cfg.Host.Name, true
 	case h.RC != "":
 		name, configured = h.RC, true
+	case h.RCErr != nil && UsableName(h.Certified): // it may set another one than the system's
+		name = h.Certified
 	default:
 		name = h.System
 	}
@@ -42,35 +42,23 @@ func UsableName(name string) bool { return NameError(name) == nil }
 
 // NameError is why a certificate for name makes no sense; nil: it does.
 func NameError(name string) error {
-	switch {
-	case name == "":
-		return errors.New("it is empty")
-	case len(name) > 253:
-		return fmt.Errorf("it has %d characters, want at most 253", len(name))
-	case name == "localhost" || strings.HasPrefix(name, "localhost."):
-		return errors.New("every host is localhost")
-	case net.ParseIP(name) != nil:
-		return errors.New("it is an address")
+	why := pki.HostNameFault(name)
+	if why == "" && name != strings.ToLower(name) {
+		why = "has capital letters: want small ones"
 	}
-	for _, label := range strings.Split(name, ".") {
-		switch {
-		case label == "":
-			return errors.New("there is nothing between two dots, or at an end")
-		case len(label) > 63:
-			return fmt.Errorf("a part has %d characters, want at most 63 between dots", len(label))
-		case label[0] == '-' || label[len(label)-1] == '-':
-			return errors.New("a part begins or ends with a dash")
-		}
-		for _, r := range label {
-			if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-				return fmt.Errorf("it has %q: want small letters, digits, dots, dashes and underscores; an international name in its xn-- form", r)
-			}
-		}
+	if why != "" {
+		return errors.New("it " + why)
 	}
 	return nil
 }
 
-func (a *assessment) nameProblems(p *Plan) {
+func nameProblems(a *assessment) (found finding) {
+	if err := a.obs.Host.RCErr; err != nil {
+		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: "/etc/rc.conf",
+			Text: "cannot be read for its sendmail settings: " + err.Error() +
+				"; mailcertd uses its earlier values, or else the name in host.cert",
+			Hint: "run `sysrc -s sendmail -a` to see what is wrong"})
+	}
 	switch {
 	case a.name == "":
 		got := a.cfg.Host.Name
@@ -80,42 +68,49 @@ func (a *assessment) nameProblems(p *Plan) {
 		if got == "" {
 			got = a.obs.Host.System
 		}
-		p.report(Problem{Reason: NameUnusable, Severity: Error,
+		found.report(Problem{Reason: NameUnusable, Severity: Error,
 			Text: "the host name is " + quoted(got) + ": no certificate can be issued for it",
 			Hint: "set the host name (sysrc hostname=…) or host.name in mailcertd.yaml"})
 	case !strings.Contains(a.name, "."):
-		p.report(Problem{Reason: NameUnqualified, Severity: Warning,
+		found.report(Problem{Reason: NameUnqualified, Severity: Warning,
 			Text: "the host name " + quoted(a.name) + " has no domain: peers cannot check it",
-			Hint: "set a qualified host name or host.name in mailcertd.yaml"})
+			Hint: "set a host name with a domain, or host.name in mailcertd.yaml"})
 	}
-	if a.fromCfg || a.name == "" {
-		p.State.Name = state.NameSeen{}
-		return
+	if seen := nameSeen(a); seen.Name != "" && !a.host.nameSettled() {
+		found.lookAt(seen.Since.Add(nameSettles), "host name has lasted a day")
+		found.report(Problem{Reason: NameChanged, Severity: Warning, Path: certPath(a.host),
+			Text: "the host name is " + a.name + " now, the certificate is for " + strings.Join(CertNames(a.host.leaf), ", "),
+			Hint: "mailcertd issues the certificate again when the name has lasted for a day; to do it now, run `mailcertd renew`"})
 	}
-	if a.leaf == nil || !a.owner.mine() || a.covers(a.leaf) {
-		p.State.Name = state.NameSeen{}
-		return
-	}
-	if p.State.Name.Name != a.name {
-		p.State.Name = state.NameSeen{Name: a.name, Since: a.now.UTC().Truncate(time.Second)}
-	}
-	since := p.State.Name.Since
-	if !a.nameSettled() {
-		p.lookAt(since.Add(nameSettles), "host name has lasted a day")
-		p.report(Problem{Reason: NameChanged, Severity: Warning, Path: a.obs.Certs.Cert.Node.Path,
-			Text: "the host is called " + a.name + " now, the certificate is for " + strings.Join(CertNames(a.leaf), ", "),
-			Hint: "it is issued anew when the name has lasted a day; `mailcertd renew` does it now"})
-	}
+	return found
 }
 
-// nameSettled says that the wanted names may replace others: configured ones
-// at once, the system's after a day or when somebody asked.
-func (a *assessment) nameSettled() bool {
-	if a.fromCfg || a.wish.Renew || a.wish.Rekey {
+// nameSeen is the system's name and since when it was seen, where it is another than the certificate's.
+func nameSeen(a *assessment) state.NameSeen {
+	p := a.host
+	switch {
+	case p.namesConfigured(), a.name == "", p.leaf == nil, !p.owner.mine(), p.covers(p.leaf):
+		return state.NameSeen{}
+	case a.obs.State.Name.Name != a.name:
+		return state.NameSeen{Name: a.name, Since: a.stamp()}
+	}
+	return a.obs.State.Name
+}
+
+// nameSettled says that the wanted names may replace others: configured ones at once, the system's after a day or when
+// a person asked.
+func (p *pair) nameSettled() bool {
+	if p.namesConfigured() || p.wish.Renew || p.wish.Rekey {
 		return true
 	}
-	seen := a.obs.State.Name
-	return seen.Name == a.name && !seen.Since.IsZero() && a.now.Sub(seen.Since) >= nameSettles
+	seen := p.obs.State.Name
+	return seen.Name == p.name && !seen.Since.IsZero() && p.now.Sub(seen.Since) >= nameSettles
+}
+
+// namesConfigured says that what the certificate lacks, or has too much, was configured: the name, or the other names
+// beside one that it is for.
+func (p *pair) namesConfigured() bool {
+	return p.fromCfg || p.leaf != nil && slices.Contains(CertNames(p.leaf), pki.CanonicalName(p.name))
 }
 
 // covers says that c is for exactly the wanted names. One without a SAN is

@@ -18,7 +18,7 @@ type Owner string
 const (
 	Nobody  Owner = "nobody"  // nothing readable there
 	Ours    Owner = "ours"    // chains to a generation in the CA directory, or its digest is in the state
-	Interim Owner = "interim" // our self-signed stop-gap
+	Interim Owner = "interim" // our temporary self-signed certificate
 	Stanza  Owner = "stanza"  // made by the base system's rc.d/sendmail
 	Foreign Owner = "foreign" // bought, or of another CA
 )
@@ -26,8 +26,7 @@ const (
 // mine says that mailcertd renews it without being told to.
 func (o Owner) mine() bool { return o == Ours || o == Interim }
 
-// InterimOrganization stands in the subject of a stop-gap certificate, so that
-// it is known again without any state.
+// InterimOrganization is in the subject of a temporary certificate, so that it is known again without any state.
 const InterimOrganization = "mailcertd interim"
 
 // stanzaComment is what the base stanza's openssl.cnf puts into nsComment.
@@ -36,45 +35,41 @@ const stanzaComment = "OpenSSL Generated Certificate"
 // netscapeComment is Netscape's nsComment, x509v3_config(5).
 var netscapeComment = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 13}
 
-func (a *assessment) ownerOf(c *x509.Certificate) Owner {
+func (p *pair) ownerOf(c *x509.Certificate) Owner {
 	if c == nil {
 		return Nobody
 	}
-	if a.issuedHere(c) {
+	if p.issuedHere(c) {
 		return Ours
 	}
-	if selfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
+	if pki.SelfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
 		return Interim
 	}
-	if _, known := a.obs.State.Ours[FileID(a.obs.Certs.Cert.Digest)]; known {
-		return Ours
+	if o, known := p.obs.State.Ours[FileID(p.certFile.Digest)]; known && o.Kind == "cert" {
+		return Ours // a bought leaf that replaces its CA in cacert.pem is known as another kind
 	}
-	if a.fromStanza(c) {
+	if p.fromStanza(c) {
 		return Stanza
 	}
 	return Foreign
 }
 
-func selfSigned(c *x509.Certificate) bool {
-	return pki.SelfSigned(c)
-}
-
 // fromStanza recognizes what rc.d/sendmail makes: CA and leaf share one DN,
 // serial 01, openssl's comment, and no key of that CA anywhere. The last
 // condition tells it from a CA that a person made with the same openssl.cnf.
-func (a *assessment) fromStanza(c *x509.Certificate) bool {
+func (p *pair) fromStanza(c *x509.Certificate) bool {
 	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 || !hasComment(c) {
 		return false
 	}
-	for _, ca := range a.obs.Certs.CA.File.Certs {
+	for _, ca := range p.obs.Certs.CA.File.Certs {
 		if !issuedUnder(c, ca) {
 			continue
 		}
-		if pub := a.obs.CA.KeyInfo.Public; pub != nil && pki.SamePublicKey(ca.PublicKey, pub) {
+		if pub := p.obs.CA.KeyInfo.Public; pub != nil && pki.SamePublicKey(ca.PublicKey, pub) {
 			return false
 		}
 	}
-	return !a.obs.CA.KeyInfo.Encrypted // an encrypted CA key may be the one: then it is a person's CA
+	return !p.obs.CA.KeyInfo.Encrypted // an encrypted CA key may be the one: then it is a person's CA
 }
 
 func hasComment(c *x509.Certificate) bool {
@@ -89,8 +84,17 @@ func hasComment(c *x509.Certificate) bool {
 // generations are the CA certificates in the CA directory, the current first;
 // with the CA on another host those of it that are accepted here.
 func (a *assessment) generations() []*x509.Certificate {
+	out := a.issuing()
+	if b := a.beside(); b != nil {
+		out = append(out, b.issuing()...)
+	}
+	return out
+}
+
+// issuing are the generations of the one issuer.
+func (a *assessment) issuing() []*x509.Certificate {
 	if a.remote() {
-		return a.obs.Accepted
+		return slices.Clone(a.obs.Accepted)
 	}
 	var out []*x509.Certificate
 	if c := a.obs.CA.Current.Cert; c != nil {
@@ -123,10 +127,27 @@ func (a *assessment) currentCA() *x509.Certificate {
 
 // trustSet are the CA certificates that cacert.pem must hold, the one in force first.
 func (a *assessment) trustSet() []*x509.Certificate {
-	if !a.remote() {
-		return ca.Bundle(a.obs.CA, a.now)
+	out := a.bundle()
+	if b := a.beside(); b != nil {
+		out = append(out, slices.DeleteFunc(b.bundle(), func(c *x509.Certificate) bool { return contains(out, c) })...)
 	}
-	return slices.DeleteFunc(slices.Clone(a.obs.Accepted), func(c *x509.Certificate) bool { return a.now.After(c.NotAfter) })
+	return out
+}
+
+// bundle are those of the one issuer.
+func (a *assessment) bundle() []*x509.Certificate {
+	if !a.remote() {
+		return ca.Bundle(a.obs.CA, a.at)
+	}
+	return slices.DeleteFunc(slices.Clone(a.obs.Accepted), func(c *x509.Certificate) bool { return a.at.After(c.NotAfter) })
+}
+
+// partial says that a generation could not be read: what none of the others issued may be of that one.
+func (a *assessment) partial() bool {
+	if a.remote() {
+		return a.obs.AcceptedErr != nil
+	}
+	return a.obs.CA.Partial()
 }
 
 // issuedHere says that a generation in the CA directory issued c.
@@ -135,18 +156,18 @@ func (a *assessment) issuedHere(c *x509.Certificate) bool {
 }
 
 // keyIsOurs says that the installed key was made or certified by us.
-func (a *assessment) keyIsOurs() bool {
-	if a.key == nil {
+func (p *pair) keyIsOurs() bool {
+	if p.key == nil {
 		return false
 	}
-	if _, known := a.obs.State.Ours[FileID(a.obs.Certs.Key.Digest)]; known {
+	if _, known := p.obs.State.Ours[FileID(p.keyFile.Digest)]; known {
 		return true
 	}
-	if a.matches && a.owner.mine() {
+	if p.matches && p.owner.mine() {
 		return true
 	}
-	for _, is := range a.obs.CA.Issued {
-		if pki.SamePublicKey(is.Cert.PublicKey, a.key) {
+	for _, is := range p.obs.CA.Issued {
+		if pki.SamePublicKey(is.Cert.PublicKey, p.key) {
 			return true
 		}
 	}

@@ -1,7 +1,7 @@
 package plan
 
-// Reason is why something is done or reported. The words are stable: they
-// stand in logs, in `check --json` and in the manual.
+// Reason is why something is done or reported. The words are stable: they are in logs, in `check --json` and in the
+// manual.
 type Reason string
 
 // Reasons that concern the host's certificate and key.
@@ -14,23 +14,25 @@ const (
 	KeyUnreadable   Reason = "key-unreadable"   // well-formed, but of a form that mailcertd cannot judge; left alone
 	KeyWeak         Reason = "key-weak"         // a key that OpenSSL refuses at security level 1 or 2
 	CertWeak        Reason = "cert-weak"        // a certificate signed with a digest that OpenSSL refuses at level 1 or 2
-	ChainBroken     Reason = "chain-broken"     // what stands behind the first certificate of host.cert cannot be read
+	ChainBroken     Reason = "chain-broken"     // what follows the first certificate of host.cert cannot be read
 	KeyHasCert      Reason = "key-has-cert"     // our host.key has a certificate inside
 	KeyRotation     Reason = "key-rotation"     // the key is older than key.rotate_after
+	KeyFamily       Reason = "key-family"       // the keys of both server pairs are, or would be, of one kind
+	PairUnwanted    Reason = "pair-unwanted"    // a pair is there that the configuration does not ask for
 	Mismatch        Reason = "mismatch"         // host.key and host.cert do not belong together
 	Expired         Reason = "expired"          // host.cert's notAfter has passed
 	LeafRevoked     Reason = "revoked"          // its CA has revoked host.cert
-	BeingWritten    Reason = "being-written"    // a file was written less than a minute ago: somebody may be copying it
+	BeingWritten    Reason = "being-written"    // a file was written less than a minute ago: a person may be copying it
 	NotYetValid     Reason = "not-yet-valid"    // host.cert's notBefore is to come
 	WrongName       Reason = "wrong-name"       // host.cert is for other names than the configuration wants
 	WrongPurpose    Reason = "wrong-purpose"    // host.cert lacks serverAuth or clientAuth
 	IssuerGone      Reason = "issuer-gone"      // host.cert is ours, and no CA that is there issued it
 	StanzaSet       Reason = "stanza-set"       // made by the base system's rc.d/sendmail
-	InterimSet      Reason = "interim-set"      // our own self-signed stop-gap, and a CA can sign again
+	InterimSet      Reason = "interim-set"      // our own temporary self-signed certificate, and a CA can sign again
 	Due             Reason = "renewal-due"      // a third of the lifetime is left
-	Asked           Reason = "asked"            // somebody ran `renew`
-	AskedKey        Reason = "asked-new-key"    // somebody ran `renew --rekey`
-	AskedForce      Reason = "asked-force"      // somebody ran `renew --force` over a foreign set
+	Asked           Reason = "asked"            // a person ran `renew`
+	AskedKey        Reason = "asked-new-key"    // a person ran `renew --rekey`
+	AskedForce      Reason = "asked-force"      // a person ran `renew --force` over a foreign set
 	Unfinished      Reason = "unfinished"       // a change that a crash interrupted
 	ForeignKept     Reason = "foreign-kept"     // a certificate of another CA: left alone
 	ForeignExpiring Reason = "foreign-expiring" // a kept certificate ends soon
@@ -81,19 +83,21 @@ const (
 	CAFault         Reason = "ca-fault"          // the openssl database needs reconciling
 	CAGeneration    Reason = "ca-generation-due" // a third of the CA's life is left
 	CAPrune         Reason = "ca-prune"          // an older generation's last leaf has expired
-	CAWaiting       Reason = "ca-waiting"        // the next generation waits until every enrolled host trusts it
-	CASilent        Reason = "ca-silent-host"    // an enrolled host has been silent for thirty days
-	CARefused       Reason = "ca-refused"        // the CA's host shows a CA that none of ours has signed
+	CAWaiting       Reason = "ca-waiting"        // the next generation waits until every member trusts it
+	CASilent        Reason = "ca-silent-host"    // a member has been silent for thirty days
+	CARefused       Reason = "ca-refused"        // the CA host shows a CA that none of ours has signed
 	CAPassphrase    Reason = "ca-passphrase"     // ca.passphrase_file cannot be used
 	CRLDue          Reason = "crl-due"           // a revocation list lacks a revoked certificate, or is due
 	CRLStale        Reason = "crl-stale"         // a revocation list that cannot be kept fresh
 	InboxDue        Reason = "inbox"             // the directories for requests are missing or open to others
-	InboxRequest    Reason = "request"           // an enrolled host asks for something
-	AccountMissing  Reason = "account-missing"   // there is no such user for enrolled hosts
+	InboxRequest    Reason = "request"           // a member asks for something
+	AccountMissing  Reason = "account-missing"   // there is no such user for members
 	IssuerAway      Reason = "issuer-away"       // the CA on the other host could not be asked, or refused
 	TrustAsk        Reason = "trust-ask"         // the daily question for the CA's trust set
 	CAEnded         Reason = "ca-ended"          // the CA's own certificate has expired
+	CAEarly         Reason = "ca-not-yet-valid"  // the CA's own certificate begins in the future
 	ClockBehind     Reason = "clock-behind"      // the clock runs behind what was seen before
+	ClockAhead      Reason = "clock-ahead"       // the clock is far beyond what was seen before
 	ClockImplaus    Reason = "clock-implausible" // before this build, or past the CA's end
 	NameUnqualified Reason = "name-unqualified"  // the host name has no domain
 	NameUnusable    Reason = "name-unusable"     // empty or localhost: nothing can be certified
@@ -107,10 +111,13 @@ const (
 	SubmitNoCA      Reason = "submit-no-ca"      // submit.cf names no CA: local submissions log verify=FAIL
 	CFProblem       Reason = "cf-problem"        // something in sendmail.cf that could not be read
 	SendmailDown    Reason = "sendmail-down"     // no sendmail runs
-	SendmailOwed    Reason = "pickup-owed"       // a running sendmail has not yet taken over what lies on the disk
+	PickupPending   Reason = "pickup-pending"    // a running sendmail has not yet picked up what is on the disk
 	SendmailUnsafe  Reason = "sendmail-unsafe"   // sendmail runs, but a HUP would end it or hit something else
-	Refused         Reason = "sendmail-refuses"  // sendmail would not offer STARTTLS with what lies there
-	NotifyOwed      Reason = "notify-owed"       // a command of `notify` has not succeeded yet
+	Refused         Reason = "sendmail-refuses"  // sendmail would not offer STARTTLS with what is there
+	NotifyPending   Reason = "notify-pending"    // a command of `notify` has not succeeded yet
 	ArchivePrune    Reason = "archive-prune"     // more generations of our own than state.keep
 	OldKeyDelete    Reason = "old-key-delete"    // a week after the pickup of its successor
+	LeftOver        Reason = "left-over"         // what an interrupted write left under its temporary name
+	KeptAside       Reason = "kept-aside"        // a copy NAME.bad-TIME of a file that could not be read, or was repaired
+	BackupDamaged   Reason = "backup-damaged"    // a backup without a manifest that can be read
 )

@@ -33,15 +33,15 @@ func RenewalDue(c *x509.Certificate, host string, before time.Duration) time.Tim
 
 // isDue says that the time to renew c has come.
 func (a *assessment) isDue(c *x509.Certificate) bool {
-	return !a.now.Before(RenewalDue(c, a.name, a.cfg.Validity.RenewBefore))
+	return !a.at.Before(RenewalDue(c, a.name, a.cfg.Validity.RenewBefore))
 }
 
 // gains says that a certificate issued now would last longer than c by a
 // tenth of its life: what the CA's own end cuts short must not be renewed over
 // and over.
-func (a *assessment) gains(c *x509.Certificate) bool {
-	ends := a.now.Add(time.Duration(a.cfg.Validity.Days) * 24 * time.Hour)
-	if g := a.currentCA(); g != nil && a.owner != Interim && ends.After(g.NotAfter) {
+func (p *pair) gains(c *x509.Certificate) bool {
+	ends := p.at.Add(time.Duration(p.cfg.Validity.Days) * 24 * time.Hour)
+	if g := p.currentCA(); g != nil && p.owner != Interim && ends.After(g.NotAfter) {
 		ends = g.NotAfter
 	}
 	return ends.Sub(c.NotAfter) > c.NotAfter.Sub(c.NotBefore)/10

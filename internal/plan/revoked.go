@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/pki"
 )
 
 // revoked is what the CA says against the installed certificate.
@@ -24,22 +25,20 @@ func (r *revoked) String() string {
 
 // isRevoked asks the database of the CA on this host, or the lists of the one
 // on another, about the installed certificate; nil: nothing is said against it.
-func (a *assessment) isRevoked() *revoked {
-	if a.leaf == nil || a.owner != Ours {
+func (p *pair) isRevoked() *revoked {
+	if p.leaf == nil || p.owner != Ours {
 		return nil
 	}
-	if !a.remote() {
-		for i := range a.obs.CA.Index {
-			e := &a.obs.CA.Index[i]
-			// Its generation may be gone, as the last of that one's certificates; its row is not.
-			if e.Err == nil && e.Status == ca.Revoked && e.Serial.Cmp(a.leaf.SerialNumber) == 0 && e.Expires.Equal(a.leaf.NotAfter) {
-				return &revoked{e.Revoked, e.Reason, lost(ca.Reasons()[e.Reason])}
-			}
+	if !p.remote() {
+		// Its generation may be gone, as the last of that one's certificates; its row is not.
+		e, row := p.obs.CA.ServingRows[ca.FormatSerial(p.leaf.SerialNumber)]
+		if !row || e.Status != ca.Revoked || e.Serial.Cmp(p.leaf.SerialNumber) != 0 || !e.Expires.Equal(p.leaf.NotAfter) {
+			return nil
 		}
-		return nil
+		return &revoked{e.Revoked, e.Reason, lost(ca.Reasons()[e.Reason])}
 	}
-	r := a.listed(a.leaf)
-	if r == nil || !a.issuedHere(a.leaf) {
+	r := listed(p.assessment, p.leaf)
+	if r == nil || !p.issuedHere(p.leaf) {
 		return nil
 	}
 	out := &revoked{at: r.RevocationTime, keyLost: lost(r.ReasonCode)}
@@ -55,14 +54,14 @@ func (a *assessment) isRevoked() *revoked {
 func lost(code int) bool { return code == 1 || code == 2 }
 
 // listed is the entry of a certificate in the lists of the CA on another host.
-func (a *assessment) listed(c *x509.Certificate) *x509.RevocationListEntry {
+func listed(a *assessment, c *x509.Certificate) *x509.RevocationListEntry {
 	for _, der := range a.obs.Reply.CRLs {
 		l, err := x509.ParseRevocationList(der)
 		if err != nil {
 			continue
 		}
 		for _, g := range a.obs.Accepted {
-			if l.CheckSignatureFrom(g) != nil {
+			if !pki.ListSignedBy(l, g) {
 				continue
 			}
 			for i, r := range l.RevokedCertificateEntries {
@@ -77,4 +76,4 @@ func (a *assessment) listed(c *x509.Certificate) *x509.RevocationListEntry {
 
 // isListed: certificates of the CA on this host that are revoked are none of
 // those that could be installed.
-func (a *assessment) isListed(c *x509.Certificate) bool { return a.remote() && a.listed(c) != nil }
+func isListed(a *assessment, c *x509.Certificate) bool { return a.remote() && listed(a, c) != nil }

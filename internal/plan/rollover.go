@@ -14,83 +14,91 @@ func GenerationDue(notBefore, notAfter time.Time) time.Time {
 	return notAfter.Add(-notAfter.Sub(notBefore) / 3)
 }
 
-// PromoteDeadline is when a waiting generation is put in force whoever does
-// not trust it yet: from then on a certificate of the one before would be cut
-// short by that one's own end.
+// PromoteDeadline is when a waiting generation is put in force even if a member does not trust it yet: from then on a
+// certificate of the one before would be cut short by that one's own end.
 func PromoteDeadline(notAfter time.Time, leafDays int) time.Time {
 	return notAfter.Add(-time.Duration(leafDays) * 24 * time.Hour)
 }
 
-// generation starts the next generation in time, puts it in force when every
-// enrolled host trusts it, and removes ended ones.
-func (a *assessment) generation(p *Plan) {
+// generation starts the next generation in time, puts it in force when every member trusts it, and removes ended ones.
+func generation(a *assessment) (found finding) {
 	o := a.obs.CA
-	a.locked(p)
-	if ca.Prunable(o, a.now) && a.clock == clockFine {
-		p.do(Action{Kind: PruneCA, Reason: CAPrune, Path: a.cfg.CA.Dir, Text: "remove a CA generation whose last certificate has expired"})
+	found = found.and(locked(a))
+	if ca.Prunable(o, a.at) && a.clock == clockFine {
+		found.do(Action{Kind: PruneCA, Reason: CAPrune, Path: a.cfg.CA.Dir,
+			Text: toRemove.With("a CA generation whose last certificate has expired")})
 	}
 	c := o.Current.Cert
 	if c == nil {
-		return
+		return found
 	}
-	if a.now.After(c.NotAfter) {
-		p.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path, Mended: a.hasKey() && a.clock == clockFine, Text: "the CA expired on " + day(c.NotAfter)})
+	if a.at.After(c.NotAfter) {
+		found.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path, Mended: a.hasKey() && a.clock == clockFine,
+			Text: "the CA expired on " + day(c.NotAfter)})
 	}
 	if weak(c.PublicKey) {
-		p.report(Problem{Reason: KeyWeak, Severity: Warning, Path: o.Key.Path, Text: "the CA's key is " + string(pki.TypeOf(c.PublicKey)) + ": OpenSSL takes nothing that it signs where its security level is 2",
-			Hint: "`mailcertd ca rollover` makes one of ca.key"})
+		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: o.Key.Path, Text: "the CA's key is " +
+			string(pki.TypeOf(c.PublicKey)) + ": an OpenSSL with security level 2 refuses everything that it signs",
+			Hint: "to replace it by one of the type in ca.key, run `mailcertd ca rollover`"})
+	}
+	begins, anew := early(a)
+	if found = found.and(begins); anew {
+		return found
 	}
 	if o.HasNext() {
-		a.promote(p)
-		return
+		found = found.and(promote(a))
+		return found
 	}
 	due := GenerationDue(c.NotBefore, c.NotAfter)
-	asked := a.wish.Rollover && a.wish.RolloverFrom == ca.Fingerprint(c)
-	if a.now.Before(due) && !asked {
-		p.lookAt(due, "the CA's next generation is due")
-		return
+	asked := a.wish.Rollover && a.wish.RolloverFrom == pki.Fingerprint(c)
+	if a.at.Before(due) && !asked {
+		found.lookAt(due, "the CA's next generation is due")
+		return found
 	}
 	canMake := a.hasKey() && a.clock == clockFine
 	text := "the CA ends on " + day(c.NotAfter) + ": time for its next generation"
 	if asked {
-		text = "the next generation was asked for"
+		text = "somebody asked for the next generation"
 	}
-	p.report(Problem{Reason: CAGeneration, Severity: Warning, Path: o.Dir.Path, Mended: canMake, Text: text})
+	found.report(Problem{Reason: CAGeneration, Severity: Warning, Path: o.Dir.Path, Mended: canMake, Text: text})
 	if canMake {
-		p.do(Action{Kind: NextCA, Reason: CAGeneration, Path: a.cfg.CA.Dir,
-			Text: "make the CA's next generation: same subject, new key, cross-signed by the present one"})
+		found.do(Action{Kind: NextCA, Reason: CAGeneration, Path: a.cfg.CA.Dir,
+			Text: toMake.With("the CA's next generation: same subject, new key, cross-signed by the present one")})
 	}
+	return found
 }
 
 // promote decides whether the waiting generation issues from now on.
-func (a *assessment) promote(p *Plan) {
+func promote(a *assessment) (found finding) {
 	o := a.obs.CA
-	waiting, silent := o.Waiting(a.now)
+	waiting, silent := o.Waiting(a.at)
 	deadline := PromoteDeadline(o.Current.Cert.NotAfter, a.cfg.Validity.Days)
 	if len(silent) > 0 {
-		p.report(Problem{Reason: CASilent, Severity: Warning, Path: o.Dir.Path,
-			Text: "not heard of for 30 days, and not waited for: " + strings.Join(silent, ", "),
-			Hint: "they will log verify=FAIL until they ask again; `mailcertd ca forget NAME` takes a host that is gone off the list"})
+		found.report(Problem{Reason: CASilent, Severity: Warning, Path: o.Dir.Path,
+			Text: "these members have not asked for 30 days, so the next generation does not wait for them: " + strings.Join(silent, ", "),
+			Hint: "they log verify=FAIL until they ask again; remove a member that no longer exists with `mailcertd ca forget NAME`"})
 	}
-	switch late := !a.now.Before(deadline); {
+	switch late := !a.at.Before(deadline); {
 	case a.clock != clockFine:
-		return
+		return found
 	case o.Unlisted && !late && !a.wish.Promote:
 		return // who must trust it first is not known; [ca-fault] says why
-	case !a.trusted(o.Next.Cert) && !a.keptForeign() && !late:
+	case !a.trusted(o.Next.Cert) && !a.host.keptForeign() && !late:
 		return // this host first: cacert.pem is installed in this round
 	case len(waiting) == 0 || late || a.wish.Promote:
-		text := "put the CA's next generation in force"
+		text := "the CA's next generation into force"
 		if len(waiting) > 0 {
-			text += ", not yet trusted by " + strings.Join(waiting, ", ")
+			text += "; these members do not trust it yet, and log verify=FAIL until they ask again, within a day: " + strings.Join(waiting, ", ")
 		}
-		p.do(Action{Kind: PromoteCA, Reason: CAGeneration, Path: a.cfg.CA.Dir, Text: text})
+		found.do(Action{Kind: PromoteCA, Reason: CAGeneration, Path: a.cfg.CA.Dir, Text: toPut.With(text)})
 	default:
-		p.lookAt(deadline, "the CA's next generation is put in force")
-		p.report(Problem{Reason: CAWaiting, Severity: Notice, Path: o.Dir.Path,
-			Text: fmt.Sprintf("the next generation waits for %s to trust it, until %s at the latest", strings.Join(waiting, ", "), day(deadline)),
-			Hint: "each host asks once a day; `mailcertd ca rollover --now` does not wait"})
+		found.lookAt(deadline, "the CA's next generation is put into force")
+		found.report(Problem{Reason: CAWaiting, Severity: Notice, Path: o.Dir.Path,
+			Text: fmt.Sprintf("the next generation waits for %s to trust it, until %s at the latest",
+				strings.Join(waiting, ", "), day(deadline)),
+			Hint: "each member asks once a day; to go on without waiting, run `mailcertd ca rollover --now`"})
 	}
+	return found
 }
 
 // hasKey says that the CA's key can be used now.
@@ -101,23 +109,24 @@ func (a *assessment) hasKey() bool {
 
 // locked reports a CA key that nobody can use unattended, the louder the sooner
 // something must be signed.
-func (a *assessment) locked(p *Plan) {
+func locked(a *assessment) (found finding) {
 	pass := a.obs.Passphrase
 	if pass.Problem != "" {
-		p.report(Problem{Reason: CAPassphrase, Severity: Error, Path: pass.Path, Text: pass.Problem})
+		found.report(Problem{Reason: CAPassphrase, Severity: Error, Path: pass.Path, Text: pass.Problem})
 	}
 	if !a.obs.CA.KeyInfo.Encrypted || pass.Ready {
-		return
+		return found
 	}
-	text, sev := "the CA key has a passphrase: nothing can be signed unattended", Warning
-	if a.leaf != nil && a.owner.mine() {
-		due := RenewalDue(a.leaf, a.name, a.cfg.Validity.RenewBefore)
-		text += "; the certificate ends on " + day(a.leaf.NotAfter)
-		if !a.now.Before(due) {
+	text, sev := "the CA key has a passphrase, so the daemon cannot sign", Warning
+	if a.host.leaf != nil && a.host.owner.mine() {
+		due := RenewalDue(a.host.leaf, a.name, a.cfg.Validity.RenewBefore)
+		text += "; the certificate ends on " + day(a.host.leaf.NotAfter)
+		if !a.at.Before(due) {
 			sev = Error
-			text += ", in " + span(a.leaf.NotAfter.Sub(a.now))
+			text += ", in " + span(a.host.leaf.NotAfter.Sub(a.at))
 		}
 	}
-	p.report(Problem{Reason: CALocked, Severity: sev, Path: a.obs.CA.Key.Path, Text: text,
-		Hint: "run `service mailcertd renew`, which asks for it, or set ca.passphrase_file"})
+	found.report(Problem{Reason: CALocked, Severity: sev, Path: a.obs.CA.Key.Path, Text: text,
+		Hint: "run `mailcertd renew`, which asks for it, or set ca.passphrase_file"})
+	return found
 }

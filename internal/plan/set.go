@@ -1,24 +1,16 @@
 package plan
 
 import (
-	"bytes"
-	"crypto"
-	"crypto/x509"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
 )
-
-// pairSettles is how long `run` waits for somebody who copies a key and a
-// certificate one after the other.
-const pairSettles = 10 * time.Minute
 
 // The modes of the files, as the base system's stanza sets them.
 const (
@@ -28,429 +20,237 @@ const (
 	secretMode = 0o700
 )
 
-// set decides about everything in the certs directory that changes together:
-// key, certificate, cacert.pem, hash links, dh.param.
-func (a *assessment) set(p *Plan) {
-	if a.obs.Certs.Err != nil || a.certsBlocked() {
-		return // reported by directories
-	}
-	c := &Change{}
-	switch n, bad := a.unreadable(); {
-	case bad:
-		a.reportBlocked(p, n)
-	case a.held():
-		p.report(Problem{Reason: Held, Severity: Notice, Path: certPath(a), Text: "a restored certificate: kept until its renewal"})
-	case a.keptForeign():
-		p.State.Mismatch = state.Seen{}
-		a.reportForeign(p)
-	default:
-		a.pair(p, c)
-	}
-	a.strip(p, c)
-	a.trust(p, c)
-	a.parameters(p, c)
-	a.revocation(p, c)
-	if p.has(Obtain) { // everything is installed together when the answer is there
-		return
-	}
-	core, extra := c.split()
-	a.emit(p, core)
-	if !p.has(Install) { // the links of a set that is being installed are judged by the next look
-		a.emit(p, extra)
-	}
+// outcome is a finding about the certs directory, with its part in the transaction.
+type outcome struct {
+	finding
+	change   Change
+	mismatch map[string]state.Seen // since when a pair has been none, as it is to be remembered, by its name; else as it was
+	obtained []string              // what was issued last serves: failures of these names are forgotten
+	rests    bool                  // cacert.pem is being written: no link is judged by what it holds now
 }
 
-// split parts what sendmail needs to offer STARTTLS from what it can do without: the files in trust/ with their links,
-// and the CRL. A failure of the second must not hold up the first.
-func (c *Change) split() (core, extra *Change) {
-	d, e := *c, Change{Remove: c.Remove, Drop: c.Drop, Extra: true}
-	d.Remove, d.Drop, d.Files, d.Links, d.Archive = nil, nil, nil, nil, nil
-	for _, f := range c.Archive {
-		if strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
-			e.Archive = append(e.Archive, f)
-		} else {
-			d.Archive = append(d.Archive, f)
-		}
+// and is both, one behind the other.
+func (o outcome) and(p outcome) outcome {
+	out := outcome{finding: o.finding.and(p.finding), change: o.change.and(p.change), mismatch: maps.Clone(o.mismatch),
+		obtained: slices.Concat(o.obtained, p.obtained), rests: o.rests || p.rests}
+	for name, seen := range p.mismatch {
+		out.unmatched(name, seen)
 	}
-	for _, f := range c.Files {
-		if strings.HasPrefix(f.Name, certdir.TrustDir+"/") || f.Name == certdir.CRLName {
-			e.Files = append(e.Files, f)
-		} else {
-			d.Files = append(d.Files, f)
-		}
-	}
-	for _, l := range c.Links {
-		if l.Target == "" || l.Target == certdir.CAName || l.Target == "./"+certdir.CAName {
-			d.Links = append(d.Links, l)
-		} else {
-			e.Links = append(e.Links, l)
-		}
-	}
-	return &d, &e
+	return out
 }
 
-// pair puts into c what host.key and host.cert need, or asks for it.
-func (a *assessment) pair(p *Plan, c *Change) {
-	var first *need
-	newKey := false
-	for i := range needs {
-		n := &needs[i]
-		if !n.applies(a) {
-			continue
+// unmatched has it be remembered since when the pair of that name has been none.
+func (o *outcome) unmatched(name string, seen state.Seen) {
+	if o.mismatch == nil {
+		o.mismatch = map[string]state.Seen{}
+	}
+	o.mismatch[name] = seen
+}
+
+// set decides about everything in the certs directory that changes together: key, certificate, cacert.pem, hash links,
+// dh.param. sofar is what was found before.
+func set(a *assessment, sofar finding) outcome {
+	if a.obs.Certs.Err != nil || certsBlocked(a) {
+		return outcome{} // directories tells why
+	}
+	out := pairSection(a.host, sofar)
+	out = out.and(strip(a.host, out.change))
+	out = out.and(others(a, sofar.and(out.finding)))
+	out = out.and(trust(a, out))
+	out = out.and(parameters(a))
+	out = out.and(revocation(a, sofar))
+	if a.doing(out.finding, Obtain) { // everything is installed together when the answer is there
+		return out
+	}
+	core, extra := a.apart(out.change).split()
+	if act, any := emit(a, core); any {
+		out.do(act)
+	}
+	if act, any := emit(a, extra); any && !a.doing(out.finding, Install) { // else the next look judges the links
+		out.do(act)
+	}
+	return out
+}
+
+// pairSection decides about a pair that is to be there.
+func pairSection(p *pair, sofar finding) outcome {
+	if n, bad := p.unreadable(); bad {
+		return outcome{finding: blocked(n)}
+	}
+	if p.held() {
+		var out outcome
+		out.report(Problem{Reason: Held, Severity: Notice, Path: certPath(p),
+			Text: "this certificate was restored from a backup, and is kept until its renewal is due"})
+		return out.and(finishStaged(p))
+	}
+	if p.keptForeign() {
+		out := outcome{finding: foreign(p)}
+		out.unmatched(p.is.Name, state.Seen{})
+		return out.and(finishStaged(p))
+	}
+	return renewal(p, sofar)
+}
+
+// renewal decides what becomes of a pair that is ours to replace, and brings what its needs ask for.
+func renewal(p *pair, sofar finding) outcome {
+	wanted := p.needs()
+	if len(wanted) == 0 {
+		out := finishStaged(p)
+		if !p.remote() {
+			out.obtained = []string{ObtainFailureOf(p.is)}
 		}
-		if first == nil {
-			first = n
+		return out
+	}
+	if p.delivering() {
+		return await(p, wanted)
+	}
+	first, newKey := wanted[0], slices.ContainsFunc(wanted, func(n need) bool { return n.key })
+	mended := outcome{finding: finding{problems: complaints(p, wanted, true)}}
+	left := outcome{finding: finding{problems: complaints(p, wanted, false)}}
+	if being, now := pairWritten(p); now && first.broken {
+		return left.and(outcome{finding: being})
+	}
+	if !p.maySign() {
+		if first.reason == NotYetValid && p.olderServes() {
+			if is := p.candidate(p.key, NotYetValid); is != nil {
+				return mended.and(outcome{change: leafChange(p, is, false, NotYetValid)})
+			}
 		}
-		newKey = newKey || n.key
-		p.report(Problem{Reason: n.reason, Severity: n.severity, Path: n.path(a), Text: n.text(a), Mended: true})
+		return left // the clock's own problem says why
 	}
-	staged := a.obs.Staged.Public
-	if first == nil {
-		if !a.remote() { // what was issued last serves
-			delete(p.State.Failures, ObtainFailure)
+	if first.broken {
+		waits, since := p.waitsForPair()
+		mended.unmatched(p.is.Name, since)
+		left.unmatched(p.is.Name, since)
+		if waits {
+			left.lookAt(since.Since.Add(pairSettles), "key and certificate still do not match")
+			return left
 		}
-		a.finishStaged(p, c, staged)
-		return
+	} else if p.name == "" {
+		return left // the name's own problem says why
 	}
-	if a.delivering() {
-		a.await(p)
-		return
+	if unread, is := stagedUnread(p); is && newKey {
+		return left.and(outcome{finding: unread})
 	}
-	switch {
-	case first.broken && a.pairWritten(p):
-		a.unmend(p)
-		return
-	case !a.maySign(), // the clock's own problem says why
-		first.broken && a.waitsForPair(p),
-		a.name == "" && !first.broken: // as the name's does
-		a.unmend(p)
-		return
+	if newKey && p.stagedTwin() {
+		left.do(unstage(p))
+		return left
 	}
-	if newKey && a.stagedUnread(p) {
-		a.unmend(p)
-		return
-	}
-	pub := a.key
+	pub := p.key
 	if newKey {
-		pub = staged
+		pub = p.staged.Public
 	}
-	if is := a.candidate(pub, first.reason); is != nil {
-		a.installLeaf(p, c, is, newKey, first.reason)
-		return
+	if is := p.candidate(pub, first.reason); is != nil {
+		return mended.and(outcome{change: leafChange(p, is, newKey, first.reason)})
 	}
-	if a.remote() {
-		a.request(p, c, first, newKey)
-		return
+	if p.remote() {
+		return request(p, left, sofar, first, newKey)
 	}
-	if !a.obtainable(p) {
-		if first.broken || a.owner == Interim && a.ending() {
-			a.interim(p, c, newKey, first.reason)
-		} else {
-			a.unmend(p)
+	can, found := obtainable(p, sofar)
+	if !can {
+		if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
+			return mended.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
 		}
-		return
+		return left.and(outcome{finding: found})
 	}
-	if newKey && staged == nil {
-		t := a.newKeyType()
-		p.do(Action{Kind: StageKey, Reason: first.reason, KeyType: t, Text: fmt.Sprintf("make a new %s key", t)})
+	if newKey && p.staged.Public == nil {
+		found.do(stageKey(p, first.reason))
 	}
-	p.do(Action{Kind: Obtain, Reason: first.reason, Path: certPath(a),
-		Text:    fmt.Sprintf("issue a certificate for %s (%s: %s)", strings.Join(a.names, ", "), baseName(first.path(a)), first.text(a)),
-		Request: &Request{Staged: newKey, Name: a.name, AltNames: a.cfg.Host.AltNames, Days: a.cfg.Validity.Days}})
+	found.do(Action{Kind: Obtain, Reason: first.reason, Path: certPath(p), Pair: p.is,
+		Text: toIssue.With(fmt.Sprintf("a certificate for %s (%s: %s)", strings.Join(p.names, ", "),
+			baseName(first.path(p)), first.text(p))),
+		Request: p.asks(newKey)})
+	return mended.and(outcome{finding: found})
 }
 
-// unmend takes back the promise that this plan mends what needs report.
-func (a *assessment) unmend(p *Plan) {
-	for i := range p.Problems {
-		if slices.ContainsFunc(needs, func(n need) bool { return n.reason == p.Problems[i].Reason }) {
-			p.Problems[i].Mended = false
-		}
-	}
+// asks is the certificate that is wanted, over the staged key or the installed one.
+func (p *pair) asks(staged bool) *Request {
+	return &Request{Pair: p.is, Staged: staged, Name: p.name, AltNames: p.cfg.Host.AltNames, Days: p.cfg.Validity.Days}
 }
 
-// ending says that the installed certificate is due, over or not for this name.
-func (a *assessment) ending() bool {
-	return a.isDue(a.leaf) || a.now.Before(a.leaf.NotBefore) || !a.covers(a.leaf)
+// complaints are the problems that the needs of a pair are.
+func complaints(p *pair, wanted []need, mended bool) []Problem {
+	var f finding
+	for _, n := range wanted {
+		pr := Problem{Reason: n.reason, Severity: n.severity, Path: n.path(p), Text: n.text(p), Mended: mended}
+		if n.hint != nil && !mended {
+			pr.Hint = n.hint(p)
+		}
+		f.report(pr)
+	}
+	return f.problems
 }
 
-// waitsForPair says that a foreign certificate or key lies beside something
-// that it does not belong to, and that somebody may be copying right now.
-func (a *assessment) waitsForPair(p *Plan) bool {
-	foreignCert := a.leaf != nil && a.owner == Foreign
-	foreignKey := a.key != nil && !a.keyIsOurs()
-	if a.matches || !foreignCert && !foreignKey || !a.bothHalves() {
-		p.State.Mismatch = state.Seen{}
-		return false
+// pairSettles is how long `run` waits for a person who copies a key and a certificate one after the other.
+const pairSettles = 10 * time.Minute
+
+// waitsForPair says that a foreign certificate or key is beside something that it does not belong to, and that a person
+// may be copying right now; since is since when, as it is to be remembered.
+func (p *pair) waitsForPair() (waits bool, since state.Seen) {
+	foreignCert := p.leaf != nil && p.owner == Foreign
+	foreignKey := p.key != nil && !p.keyIsOurs()
+	if p.matches || !foreignCert && !foreignKey {
+		return false, state.Seen{}
 	}
-	until := a.unmatchedSince(p).Add(pairSettles)
-	if a.wish.Once || !a.now.Before(until) {
-		return false
-	}
-	p.lookAt(until, "key and certificate still do not match")
-	return true
+	since = p.unmatched()
+	return !p.wish.Once && p.now.Before(since.Since.Add(pairSettles)), since
 }
 
-// bothHalves: a pair is being completed only when something of it is there.
-func (a *assessment) bothHalves() bool { return a.leaf != nil || a.key != nil }
-
-// candidate is a certificate in newcerts that serves: for this key and these
-// names, valid, not revoked, and worth installing for that reason.
-func (a *assessment) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
-	if pub == nil || a.name == "" {
-		return nil
+// unmatched is since when exactly these files have been no pair.
+func (p *pair) unmatched() state.Seen {
+	id := SetID(p.obs.Certs)
+	if p.is != certdir.Host {
+		id = FileID(p.keyFile.Digest) + " " + FileID(p.certFile.Digest)
 	}
-	issued := a.arrived()
-	for i := range issued {
-		is := &issued[i]
-		c := is.Cert
-		if !pki.SamePublicKey(c.PublicKey, pub) || !pki.HasSAN(c) || !a.covers(c) || !bothPurposes(c) {
-			continue
-		}
-		if a.tooEarly(c) || a.now.After(c.NotAfter) || !a.living(c) || LeafID(c) == LeafID(a.leaf) {
-			continue
-		}
-		_, installedBefore := a.obs.State.Ours[FileID(digest(pki.EncodeCertificate(c.Raw)))]
-		switch why {
-		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, CertWeak, Mismatch:
-			// what lay there before is as good as new
-		case Asked, AskedKey, AskedForce:
-			if installedBefore || a.owner.mine() && a.issuedEarlier(c, a.leaf) || a.isDue(c) {
-				continue
-			}
-		case LeafRevoked:
-			if a.issuedEarlier(c, a.leaf) || a.isDue(c) || a.isListed(c) {
-				continue
-			}
-		default:
-			if a.isDue(c) {
-				continue
-			}
-		}
-		return is
+	if seen := p.remembered().Mismatch; seen.Digest == id {
+		return seen
 	}
-	return nil
-}
-
-// issuedEarlier says that c was issued before leaf: by their rows in the CA's database where both have one. Their
-// beginnings say less: none lies before the CA's own.
-func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
-	line := func(x *x509.Certificate) (int, bool) {
-		for _, is := range a.obs.CA.Issued {
-			if is.Row != nil && bytes.Equal(is.Cert.Raw, x.Raw) {
-				return is.Row.Line, true
-			}
-		}
-		return 0, false
-	}
-	if n, ok := line(c); ok {
-		if m, ok := line(leaf); ok {
-			return n < m
-		}
-	}
-	return c.NotBefore.Before(leaf.NotBefore)
-}
-
-// living says that c was issued by a generation of the CA that is still valid.
-func (a *assessment) living(c *x509.Certificate) bool {
-	for _, g := range a.generations() {
-		if issuedUnder(c, g) {
-			return a.now.Before(g.NotAfter)
-		}
-	}
-	return false
-}
-
-func (a *assessment) installLeaf(p *Plan, c *Change, is *ca.Issued, staged bool, why Reason) {
-	if staged {
-		c.StagedKey = true
-		c.Files = append(c.Files, File{Name: certdir.KeyName, Mode: keyMode, Source: FromStaging, Reason: why})
-	}
-	c.Files = append(c.Files, File{Name: certdir.CertName, Mode: publicMode, Data: pki.EncodeCertificate(is.Cert.Raw), Reason: why})
-}
-
-// finishStaged deals with a staged key that no present need explains: with a
-// certificate of its own it is a renewal that a crash cut short, and is
-// completed; without one it is deleted.
-func (a *assessment) finishStaged(p *Plan, c *Change, staged crypto.PublicKey) {
-	if !slices.Contains(a.obs.Pending.Staged, certdir.KeyName) || a.stagedUnread(p) || a.requestOut(p, staged) {
-		return
-	}
-	if staged != nil && a.owner.mine() && a.maySign() {
-		if is := a.candidate(staged, AskedKey); is != nil {
-			p.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(a), Mended: true,
-				Text: "a renewal with a new key was interrupted after its certificate had been issued"})
-			a.installLeaf(p, c, is, true, Unfinished)
-			return
-		}
-	}
-	p.do(Action{Kind: Unstage, Reason: Unfinished, Path: certdir.KeyName, Text: "delete a staged key that is not needed"})
-}
-
-// stagedUnread says that there is a staged key and that it could not be read: it
-// may be the only copy of a key that a certificate was issued for, so that it is
-// neither replaced nor deleted.
-func (a *assessment) stagedUnread(p *Plan) bool {
-	if a.obs.StagedErr == nil {
-		return false
-	}
-	p.report(Problem{Reason: Unreadable, Severity: Error, Path: a.obs.Certs.Path + "/" + certdir.StagingDir + "/" + certdir.KeyName,
-		Text: "the staged key cannot be read, and is left alone: " + a.obs.StagedErr.Error(), Hint: "look at the disk; remove the file if it is lost"})
-	return true
+	return state.Seen{Digest: id, Since: p.stamp()}
 }
 
 // interim bridges with a self-signed pair, where there is nothing to serve.
-func (a *assessment) interim(p *Plan, c *Change, newKey bool, why Reason) {
+func interim(p *pair, newKey bool, why Reason) outcome {
+	var out outcome
 	if newKey {
-		if a.obs.Staged.Public == nil {
-			t := a.newKeyType()
-			p.do(Action{Kind: StageKey, Reason: why, KeyType: t, Text: fmt.Sprintf("make a new %s key", t)})
+		if p.staged.Public == nil {
+			out.do(stageKey(p, why))
 		}
-		c.StagedKey = true
-		c.Files = append(c.Files, File{Name: certdir.KeyName, Mode: keyMode, Source: FromStaging, Reason: why})
+		out.change.Files = append(out.change.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging,
+			Reason: why})
 	}
-	name := a.name
-	if name == "" {
-		name = "amnesiac" // what rc.d/sendmail calls a host without a name
+	out.change.Interim = p.asks(false)
+	if p.name == "" {
+		out.change.Interim.Name = "amnesiac" // what rc.d/sendmail calls a host without a name
 	}
-	c.Interim = &Request{Name: name, AltNames: a.cfg.Host.AltNames, Days: a.cfg.Validity.Days}
-	c.Files = append(c.Files, File{Name: certdir.CertName, Mode: publicMode, Source: FromSelf, Reason: why})
-	p.report(Problem{Reason: NoIssuer, Severity: Error, Path: certPath(a),
-		Text: "no certificate can be issued now: a self-signed stop-gap is installed",
-		Hint: "see the other problems; peers log verify=FAIL until then"})
+	out.change.Files = append(out.change.Files, File{Name: p.is.CertFile, Mode: publicMode, Source: FromSelf,
+		Reason: why})
+	out.report(Problem{Reason: NoIssuer, Severity: Error, Path: certPath(p),
+		Text: "no certificate can be issued now, so a temporary self-signed one is installed",
+		Hint: "the other problems say why; until they are solved, peers log verify=FAIL"})
+	return out
 }
 
-// newKeyType: the type of an existing key stays unless the configuration names one.
-func (a *assessment) newKeyType() pki.KeyType {
-	if !a.cfg.Key.TypeSet && a.key != nil && !weak(a.key) {
-		if t, err := pki.ParseKeyType(string(pki.TypeOf(a.key))); err == nil {
-			return t
-		}
+// stageKey makes a new key, beside the one that is there.
+func stageKey(p *pair, why Reason) Action {
+	t := p.newKeyType()
+	act := Action{Kind: StageKey, Reason: why, KeyType: t, Pair: p.is}
+	what := fmt.Sprintf("a new %s key", t)
+	if p.is != certdir.Host { // its failures are counted apart
+		act.Path, what = keyPath(p), what+" for "+p.is.KeyFile
 	}
-	return a.cfg.Key.Type
+	act.Text = toMake.With(what)
+	return act
 }
 
-// strip takes certificates out of our own host.key. A foreign key file stays
+// strip takes certificates out of our own key file. A foreign key file stays
 // byte for byte.
-func (a *assessment) strip(p *Plan, c *Change) {
-	k := a.obs.Certs.Key
-	if k.Key.Certs == 0 || !a.keyIsOurs() || k.Node.Kind != durable.File || c.file(certdir.KeyName) != nil {
-		return
+func strip(p *pair, c Change) (out outcome) {
+	k := p.keyFile
+	if k.Key.Certs == 0 || !p.keyIsOurs() || k.Node.Kind != durable.File || c.file(p.is.KeyFile) != nil {
+		return out
 	}
-	p.report(Problem{Reason: KeyHasCert, Severity: Warning, Path: k.Node.Path, Mended: true,
-		Text: fmt.Sprintf("holds %d certificate(s) beside the key", k.Key.Certs)})
-	c.Files = append(c.Files, File{Name: certdir.KeyName, Mode: keyMode, Source: FromStripped, Reason: KeyHasCert})
-}
-
-func (c *Change) file(name string) *File {
-	for i := range c.Files {
-		if c.Files[i].Name == name {
-			return &c.Files[i]
-		}
-	}
-	return nil
-}
-
-// emit turns a change into an action, with the copies that must be made first.
-func (a *assessment) emit(p *Plan, c *Change) {
-	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Remove)+len(c.Drop) == 0 {
-		return
-	}
-	reason, names := Reason(""), []string{}
-	for _, f := range c.Files {
-		if reason == "" {
-			reason = f.Reason
-		}
-		if !strings.HasPrefix(f.Name, certdir.TrustDir+"/") {
-			c.Pickup = true // hash links and what they lead to are read at each verification
-		}
-		if f.Reason != TrustAdded {
-			names = append(names, f.Name)
-		}
-		a.archive(c, f)
-	}
-	for _, name := range c.Drop {
-		if reason == "" {
-			reason = CRLStale
-		}
-		c.Pickup = true
-		names = append(names, "no "+name)
-	}
-	for _, l := range c.Links {
-		if reason == "" && len(c.Remove) == 0 {
-			reason = LinkWrong
-			if l.Target != "" {
-				reason = LinkMissing
-			}
-		}
-		verb := l.Name
-		if l.Target == "" {
-			verb = "no " + l.Name
-		}
-		if !a.toldAsCA(c, l) {
-			names = append(names, verb)
-		}
-		if l.Foreign {
-			c.Archive = append(c.Archive, Archived{Name: l.Name, Foreign: true})
-		}
-	}
-	if reason == "" {
-		reason = TrustRemoved
-	}
-	names = append(names, countCAs(c)...)
-	p.do(Action{Kind: Install, Reason: reason, Path: a.obs.Certs.Path, Text: "install " + strings.Join(names, ", "), Change: c, Extra: c.Extra})
-}
-
-// archive notes the copy to be made before f replaces what lies there.
-func (a *assessment) archive(c *Change, f File) {
-	switch f.Name {
-	case certdir.KeyName:
-		n := a.obs.Certs.Key.Node
-		if f.Source == FromStripped || !worthKeeping(n) {
-			return // the key itself does not change
-		}
-		c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: !a.keyIsOurs() || n.Kind == durable.Link, Secret: true})
-	case certdir.CertName:
-		n := a.obs.Certs.Cert.Node
-		if worthKeeping(n) {
-			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: !a.owner.mine() || n.Kind == durable.Link})
-		}
-	case certdir.CAName:
-		n := a.obs.Certs.CA.Node
-		if worthKeeping(n) {
-			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: !a.bundleIsOurs() || n.Kind == durable.Link})
-		}
-	case certdir.CRLName:
-		n := a.obs.Certs.CRL.Node
-		if worthKeeping(n) && !a.fileIsOurs(a.obs.Certs.CRL.Digest) {
-			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: true})
-		}
-	case certdir.DHName:
-		n := a.obs.Certs.DH.Node
-		if worthKeeping(n) && (n.Kind == durable.Link || !a.dhIsOurs()) {
-			c.Archive = append(c.Archive, Archived{Name: f.Name, Foreign: true})
-		}
-	}
-}
-
-// worthKeeping: an empty file holds nothing that could be lost.
-func worthKeeping(n durable.Node) bool {
-	return n.Kind == durable.Link || n.Exists && n.Size > 0
-}
-
-// bundleIsOurs says that cacert.pem holds nothing but our own generations.
-func (a *assessment) bundleIsOurs() bool {
-	e := a.obs.Certs.CA
-	if a.fileIsOurs(e.Digest) {
-		return true
-	}
-	if e.File.Err != nil || len(e.File.Certs) == 0 {
-		return false
-	}
-	for _, c := range e.File.Certs {
-		ours := slices.ContainsFunc(a.generations(), func(g *x509.Certificate) bool { return bytes.Equal(g.Raw, c.Raw) })
-		if !ours && !(a.owner == Interim && a.leaf != nil && bytes.Equal(a.leaf.Raw, c.Raw)) {
-			return false
-		}
-	}
-	return true
+	out.report(Problem{Reason: KeyHasCert, Severity: Warning, Path: k.Node.Path, Mended: true,
+		Text: "contains " + counted(k.Key.Certs, "certificate") + " in addition to the key"})
+	out.change.Files = []File{{Name: p.is.KeyFile, Mode: keyMode, Source: FromStripped, Reason: KeyHasCert}}
+	return out
 }

@@ -21,64 +21,82 @@ const ownTrustFile = certdir.TrustDir + "/mailcertd-ca.pem"
 
 func digest(data []byte) [32]byte { return sha256.Sum256(data) }
 
-// trust decides about cacert.pem, our trust file and the hash links.
-func (a *assessment) trust(p *Plan, c *Change) {
+// trust decides about cacert.pem, our trust file and the hash links. set is what was decided about the pair.
+func trust(a *assessment, set outcome) (out outcome) {
 	e := a.obs.Certs.CA
 	if e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular {
-		a.reportBlocked(p, e.Node)
-		return
+		return outcome{finding: blocked(e.Node)}
 	}
 	final := e.File.Certs
 	if e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported) {
 		final = nil // what OpenSSL loads and we cannot read is still trusted
 	}
 	if e.File.Passed > 0 {
-		p.report(Problem{Reason: TrustPassed, Severity: Warning, Path: e.Node.Path,
-			Text: fmt.Sprintf("holds %d certificate(s) that mailcertd cannot read (%v): the file is kept as it is, and they get no hash link", e.File.Passed, e.File.Err)})
+		out.report(Problem{Reason: TrustPassed, Severity: Warning, Path: e.Node.Path,
+			Text: fmt.Sprintf("contains %s that mailcertd cannot read (%v): the file is kept as it is, without a hash link for what cannot be read", counted(e.File.Passed, "certificate"), e.File.Err)})
 	}
-	if f := a.bundleFile(p, c); f != nil {
-		c.Files = append(c.Files, *f)
+	out = out.and(bundleFile(a, set))
+	if f := out.change.file(certdir.CAName); f != nil {
 		final = nil
 		if f.Source == FromData {
 			final = pki.ReadCertFile(f.Data).Certs
 		}
 	}
-	want := map[string][]*x509.Certificate{}
-	if len(final) > 0 {
-		want[certdir.CAName] = authorities(final)
+	out = out.and(ownTrust(a, out.change, final))
+	if set.change.bridges(certdir.Host) && out.change.file(certdir.CAName) != nil {
+		return out // links to a certificate that does not exist yet: the next look makes them
 	}
-	for _, t := range a.obs.Certs.Trust {
-		if (t.File.Err == nil || errors.Is(t.File.Err, pki.ErrUnsupported)) && len(t.File.Certs) > 0 {
-			want[certdir.TrustDir+"/"+baseName(t.Node.Path)] = t.File.Certs
-		}
-	}
-	if f := a.ownTrust(p, c, final); f != nil {
-		c.Files = append(c.Files, *f)
+	want := linked(a, final)
+	if f := out.change.file(ownTrustFile); f != nil {
 		want[ownTrustFile] = pki.ReadCertFile(f.Data).Certs
 	}
-	if c.Interim != nil && c.file(certdir.CAName) != nil {
-		return // links to a certificate that does not exist yet: the next look makes them
+	out = out.and(bundles(a, final))
+	for _, f := range out.change.Files {
+		if inTrust(f.Name) {
+			want[f.Name] = pki.ReadCertFile(f.Data).Certs
+		}
 	}
-	a.bundles(p, c, final, want)
-	if c.bundleRests || a.trustUnread(p) {
-		return // a link to what could not be read, or is half-written, is not known to be stale
+	for _, name := range out.change.Remove {
+		delete(want, name)
 	}
-	c.Links = certdir.Links(a.obs.Certs.Links, want)
-	a.reportEnds(p)
-	for _, l := range c.Links {
-		if a.toldAsCA(c, l) {
+	if out.rests {
+		return out // a link to what is half-written is not known to be stale
+	}
+	if unread, is := trustUnread(a, out.finding); is {
+		return out.and(outcome{finding: unread}) // nor is one to what could not be read
+	}
+	out.change.Links = certdir.Links(a.obs.Certs.Links, want)
+	out.finding = out.finding.and(reportEnds(a))
+	for _, l := range out.change.Links {
+		if toldAsCA(a, out.change, l) {
 			continue
 		}
 		r, text := LinkWrong, "is "+l.Why
 		if l.Target != "" && !linkExists(a.obs.Certs.Links, l.Name) {
-			r, text = LinkMissing, "is missing: sendmail finds a CA in this directory by its hash link only"
+			r, text = LinkMissing, "is missing, and sendmail finds a CA in this directory only by its hash link"
 		}
-		p.report(Problem{Reason: r, Severity: Warning, Path: a.obs.Certs.Path + "/" + l.Name, Text: text, Mended: true})
+		out.report(Problem{Reason: r, Severity: Warning, Path: a.obs.Certs.Path + "/" + l.Name, Text: text, Mended: true})
 	}
+	return out
 }
 
-// trustUnread says that trust/, or a file in it, could not be looked at.
-func (a *assessment) trustUnread(p *Plan) bool {
+// linked are the certificates that get hash links, by their file: those of cacert.pem, which will hold final, and those
+// in trust/ as it is.
+func linked(a *assessment, final []*x509.Certificate) map[string][]*x509.Certificate {
+	want := map[string][]*x509.Certificate{}
+	if len(final) > 0 {
+		want[certdir.CAName] = caCerts(final)
+	}
+	for _, t := range a.obs.Certs.Trust {
+		if (t.File.Err == nil || errors.Is(t.File.Err, pki.ErrUnsupported)) && len(t.File.Certs) > 0 {
+			want[entryName(t)] = t.File.Certs
+		}
+	}
+	return want
+}
+
+// trustUnread says that trust/, or a file in it, could not be looked at, and tells of it unless that was told.
+func trustUnread(a *assessment, sofar finding) (found finding, is bool) {
 	nodes := []durable.Node{a.obs.Certs.TrustNode}
 	for _, t := range a.obs.Certs.Trust {
 		nodes = append(nodes, t.Node)
@@ -87,26 +105,48 @@ func (a *assessment) trustUnread(p *Plan) bool {
 		if !n.Unread() {
 			continue
 		}
-		if !slices.ContainsFunc(p.Problems, func(pr Problem) bool { return pr.Path == n.Path }) {
-			p.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path,
-				Text: "cannot be read, so no hash link is changed: " + n.Err.Error(), Hint: "run as root, or correct its mode and owner"})
+		if !slices.ContainsFunc(sofar.problems, func(pr Problem) bool { return pr.Path == n.Path }) {
+			found.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path,
+				Text: "cannot be read, so no hash link is changed: " + n.Err.Error(), Hint: readHint(n.Err)})
 		}
-		return true
+		return found, true
 	}
-	return false
+	return found, false
 }
 
-// reportEnds tells of directories and special files under names of hash links:
-// releases of OpenSSL before 3.0.22 look no further for that hash.
-func (a *assessment) reportEnds(p *Plan) {
+// reportEnds tells of what is under names of hash links and is no file. In a FIFO or a device OpenSSL waits, whatever
+// its number; releases before 3.0.22 look no further behind a directory or a socket.
+func reportEnds(a *assessment) (found finding) {
 	for _, l := range a.obs.Certs.Links {
-		if n := l.Node; n.Err == nil && n.Kind != durable.Link && n.Exists && !n.IsRegular {
-			p.report(Problem{Reason: InTheWay, Severity: Warning, Path: n.Path,
-				Text: "stands where OpenSSL looks for a CA, and its search may end there: CAs with a link of a higher number are not found",
+		if l.Unknown() {
+			found.report(Problem{Reason: Unreadable, Severity: Warning, Path: l.Node.Path,
+				Text: "cannot be read, so no link with this hash is changed: " + l.Node.Err.Error()})
+		}
+		switch n := l.Node; {
+		case n.Err != nil || n.Kind == durable.Link || !n.Exists || n.IsRegular:
+		case n.Waits:
+			found.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path,
+				Text: "is a FIFO or a device with the name of a CA's hash link: sendmail opens it when it looks for a peer's CA, and may wait for ever",
+				Hint: waitsHint})
+		default:
+			found.report(Problem{Reason: InTheWay, Severity: Warning, Path: n.Path,
+				Text: "has the name of a hash link, and OpenSSL's search may end there: it may not find CAs whose link has a higher number",
 				Hint: "move it away; mailcertd does not delete it"})
 		}
 	}
+	sev := Warning // nobody asks for a CRL
+	if a.cfg.CRL.Install {
+		sev = Error
+	}
+	for _, path := range a.obs.Certs.CRLWaits {
+		found.report(Problem{Reason: InTheWay, Severity: sev, Path: path,
+			Text: "points to a FIFO or a device and has the name of a CRL's hash link: sendmail may wait for ever when it looks for revoked certificates",
+			Hint: waitsHint})
+	}
+	return found
 }
+
+const waitsHint = "move it out of this directory; mailcertd does not delete it"
 
 func linkExists(have []certdir.Link, name string) bool {
 	return slices.ContainsFunc(have, func(l certdir.Link) bool { return l.Name == name })
@@ -114,9 +154,9 @@ func linkExists(have []certdir.Link, name string) bool {
 
 func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-// authorities leaves out what can be nobody's issuer, unless it signs itself:
+// caCerts leaves out what can be nobody's issuer, unless it signs itself:
 // a link to a leaf serves nobody.
-func authorities(certs []*x509.Certificate) []*x509.Certificate {
+func caCerts(certs []*x509.Certificate) []*x509.Certificate {
 	var out []*x509.Certificate
 	for _, c := range certs {
 		if c.IsCA || bytes.Equal(c.RawIssuer, c.RawSubject) {
@@ -126,99 +166,110 @@ func authorities(certs []*x509.Certificate) []*x509.Certificate {
 	return out
 }
 
-// bundleFile is the cacert.pem to be installed, nil when the one there stays.
-func (a *assessment) bundleFile(p *Plan, c *Change) *File {
+// bundleFile is the cacert.pem to be installed; none when the one there stays.
+func bundleFile(a *assessment, set outcome) (out outcome) {
 	e := a.obs.Certs.CA
 	loads := e.Node.Exists && e.File.Err == nil && len(e.File.Certs) > 0
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
-	kept := a.keptForeign() || a.held()
+	p := a.host
+	kept, delivering, interim := p.keptForeign() || p.held(), p.delivering(), set.change.bridges(certdir.Host)
 	want := a.trustSet()
-	delivering := a.delivering()
-	mended := !delivering && (len(want) > 0 || c.Interim != nil || a.leaf != nil || p.has(Obtain))
+	mended := !delivering && (len(want) > 0 || interim || p.leaf != nil || a.doing(set.finding, Obtain))
 	reason := Reason("")
 	switch {
 	case !e.Node.Exists:
 		reason = CAFileMissing
-		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: missing(e.Node)})
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: missing(e.Node)})
 	case !loads && !unjudged:
 		reason = CAFileUnusable
-		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
 	}
-	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !a.containsAll(want)) && a.bundleWritten(p) {
-		c.bundleRests = true
-		return nil
+	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !containsAll(a, want)) {
+		if being, now := bundleWritten(a); now {
+			return out.and(outcome{finding: being, rests: true})
+		}
 	}
 	if delivering {
-		return nil // its owner may bring this one too
+		return out // its owner may bring this one too
 	}
-	if c.Interim != nil {
+	put := func(f File) outcome {
+		f.Name, f.Mode, f.Reason = certdir.CAName, publicMode, reason
+		return out.and(outcome{change: Change{Files: []File{f}}})
+	}
+	if interim {
 		if reason == "" {
-			return nil // peers' CAs stay trusted
+			return out // peers' CAs stay trusted
 		}
-		return &File{Name: certdir.CAName, Mode: publicMode, Source: FromSelf, Reason: reason}
+		return put(File{Source: FromSelf})
 	}
 	if reason != "" && len(want) == 0 {
-		if a.leaf == nil {
-			return nil
+		if p.leaf == nil {
+			return out
 		}
 		// sendmail needs a loadable CACertFile to offer STARTTLS at all; nothing
 		// is known of this certificate's issuer but the certificate itself.
-		return &File{Name: certdir.CAName, Mode: publicMode, Data: pki.EncodeCertificate(a.leaf.Raw), Reason: reason}
+		return put(File{Data: pki.EncodeCertificate(p.leaf.Raw)})
 	}
 	if kept && reason == "" || unjudged || len(want) == 0 {
-		return nil
+		return out
 	}
-	if !kept && a.owner == Interim && c.file(certdir.CertName) == nil {
-		if reason == "" {
-			return nil
-		}
+	replaced := set.change.file(p.is.CertFile) != nil
+	if !kept && p.owner == Interim && !replaced && reason == "" {
+		return out
 	}
 	if e.Node.Kind == durable.Link && loads {
-		return nil // somebody's link to a bundle: respected, see ownTrust
+		return out // a person's link to a bundle: respected, see ownTrust
 	}
-	if reason == "" && !a.remote() && a.obs.CA.Partial() {
-		return nil // a generation that could not be read is not one that has ended
-	}
-	extra, changed := a.mergeBundle(want)
+	extra, changed := mergeBundle(a, want, replaced)
 	if reason == "" && !changed {
-		return nil
+		return out
 	}
 	if reason == "" {
 		reason = CAFileWrong
 		text := "lacks the certificate of the CA that issues host.cert"
-		if a.containsAll(want) {
-			reason, text = CAFileStale, "holds a CA generation that has ended"
+		if containsAll(a, want) {
+			reason, text = CAFileStale, "contains a CA generation that has expired"
 		} else if g := a.currentCA(); g != nil && contains(e.File.Certs, g) {
-			text = "lacks a generation of the CA that is to be trusted"
+			text = "lacks a generation of the CA that this host should trust"
 		}
-		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: true, Text: text})
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: true, Text: text})
 	}
-	return &File{Name: certdir.CAName, Mode: publicMode, Data: encodeAll(append(want, extra...)), Reason: reason}
+	return put(File{Data: encodeAll(append(want, extra...))})
 }
 
 // mergeBundle says whether cacert.pem must change, and which foreign CAs in it
 // stay: those that a person put beside ours. A file without anything of ours
-// is replaced as a whole (after a copy).
-func (a *assessment) mergeBundle(want []*x509.Certificate) (extra []*x509.Certificate, changed bool) {
+// is replaced as a whole (after a copy). A generation that could not be read is not
+// one that has ended: nothing is taken out then. Nor is the issuer of a leaf of ours
+// that stays (it is not replaced), wherever it has gone from the CA directory.
+func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra []*x509.Certificate, changed bool) {
 	have := a.obs.Certs.CA.File.Certs
+	stays := a.host.owner == Ours && !replaced
 	var anyOurs bool
-	for _, c := range have {
+	for _, h := range have {
 		switch {
-		case contains(want, c):
+		case contains(want, h):
 			anyOurs = true
-		case bytes.Equal(c.RawSubject, want[0].RawSubject) || contains(a.generations(), c):
+		case a.partial(), stays && issuedUnder(a.host.leaf, h), a.issuedOther(h):
+			anyOurs, extra = true, append(extra, h)
+		case bytes.Equal(h.RawSubject, want[0].RawSubject) || contains(a.generations(), h):
 			anyOurs, changed = true, true // an ended generation of ours
 		default:
-			extra = append(extra, c)
+			extra = append(extra, h)
 		}
 	}
 	if !anyOurs {
 		return nil, true
 	}
-	return extra, changed || !a.containsAll(want)
+	return extra, changed || !containsAll(a, want)
 }
 
-func (a *assessment) containsAll(want []*x509.Certificate) bool {
+// issuedOther says that the CA issued a leaf of ours of another pair than the host's own.
+func (a *assessment) issuedOther(issuer *x509.Certificate) bool {
+	return slices.ContainsFunc(a.pairs[1:], func(p *pair) bool { return p.owner == Ours && issuedUnder(p.leaf, issuer) })
+}
+
+func containsAll(a *assessment, want []*x509.Certificate) bool {
 	for _, w := range want {
 		if !contains(a.obs.Certs.CA.File.Certs, w) {
 			return false
@@ -241,37 +292,45 @@ func encodeAll(certs []*x509.Certificate) []byte {
 
 // ownTrust puts our generations into a file of their own when cacert.pem is left
 // alone and lacks them: a link, or a file of which not all can be read.
-func (a *assessment) ownTrust(p *Plan, c *Change, final []*x509.Certificate) *File {
+func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) {
 	e := a.obs.Certs.CA
-	if e.Node.Kind != durable.Link && !errors.Is(e.File.Err, pki.ErrUnsupported) || c.file(certdir.CAName) != nil || a.keptForeign() || len(final) == 0 {
-		return nil
+	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
+	// Beside a bought pair, whose cacert.pem stays, a second pair or a client's of ours needs our CA too.
+	beside := a.host.keptForeign() &&
+		slices.ContainsFunc(a.pairs[1:], func(p *pair) bool { return p.wanted && !p.keptForeign() })
+	alone := e.Node.Kind == durable.Link || unjudged
+	if !alone && !beside || c.file(certdir.CAName) != nil || a.host.keptForeign() && !beside || len(final) == 0 && !unjudged {
+		return out
 	}
 	want := a.trustSet()
 	if len(want) == 0 || !slices.ContainsFunc(want, func(w *x509.Certificate) bool { return !contains(final, w) }) {
-		return nil
+		return out
 	}
 	data := encodeAll(want)
 	for _, t := range a.obs.Certs.Trust {
-		if certdir.TrustDir+"/"+baseName(t.Node.Path) == ownTrustFile && t.Digest == digest(data) {
-			return nil
+		if entryName(t) == ownTrustFile && t.Digest == digest(data) {
+			return out
 		}
 	}
-	text := "cacert.pem is a link to " + e.Node.Target + ", which lacks our CA: it gets a file of its own"
-	if e.Node.Kind != durable.Link {
-		text = "cacert.pem holds what mailcertd cannot read and lacks our CA: it gets a file of its own"
+	text := "cacert.pem is a link to " + e.Node.Target + ", which does not contain our CA: our CA gets a separate file"
+	if beside {
+		text = "cacert.pem belongs to the bought certificate and lacks our CA, which has issued another pair of this host: it gets a file of its own"
+	} else if e.Node.Kind != durable.Link {
+		text = "mailcertd cannot read a part of cacert.pem, which does not contain our CA: our CA gets a separate file"
 	}
-	p.report(Problem{Reason: TrustMissing, Severity: Warning, Path: a.obs.Certs.Path + "/" + ownTrustFile, Mended: true, Text: text})
-	return &File{Name: ownTrustFile, Mode: publicMode, Data: data, Reason: TrustMissing}
+	out.report(Problem{Reason: TrustMissing, Severity: Warning, Path: a.obs.Certs.Path + "/" + ownTrustFile,
+		Mended: true, Text: text})
+	out.change.Files = []File{{Name: ownTrustFile, Mode: publicMode, Data: data, Reason: TrustMissing}}
+	return out
 }
 
 // parameters decides about dh.param.
-func (a *assessment) parameters(p *Plan, c *Change) {
+func parameters(a *assessment) (out outcome) {
 	e := a.obs.Certs.DH
 	if e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular {
-		a.reportBlocked(p, e.Node)
-		return
+		return outcome{finding: blocked(e.Node)}
 	}
-	group := a.dhGroup()
+	group := dhGroup(a)
 	have, err := dh.Read(e.Node.Data)
 	var reason Reason
 	sev, text := Warning, ""
@@ -285,28 +344,28 @@ func (a *assessment) parameters(p *Plan, c *Change) {
 	case have.Name != "" && group != "" && have.Name != group && e.Node.Kind == durable.File:
 		reason, sev, text = DHGroup, Notice, "holds "+have.Name+", configured is "+group
 	case have.Name == "" && have.P.BitLen() < 2048:
-		p.report(Problem{Reason: DHWeak, Severity: Warning, Path: e.Node.Path,
-			Text: "holds parameters of a person's own making below 2048 bits: kept",
-			Hint: "remove the file to get an RFC 7919 group"})
+		out.report(Problem{Reason: DHWeak, Severity: Warning, Path: e.Node.Path,
+			Text: "contains parameters of less than 2048 bits that mailcertd did not make, and keeps",
+			Hint: "to get an RFC 7919 group instead, remove the file and run `mailcertd ensure`"})
 	}
 	if reason == "" {
-		return
+		return out
 	}
 	if until, now := a.writtenNow(e.Node); now && reason == DHUnusable {
-		p.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text})
-		a.leaveAlone(p, until, e.Node)
-		return
+		out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text})
+		return out.and(outcome{finding: leaveAlone(until, e.Node)})
 	}
 	if group == "" {
 		group = defaultGroup
 	}
 	params, err := dh.Group(group)
 	if err != nil {
-		p.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Text: err.Error()})
-		return
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Text: err.Error()})
+		return out
 	}
-	p.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text, Mended: true})
-	c.Files = append(c.Files, File{Name: certdir.DHName, Mode: publicMode, Data: params.PEM(), Reason: reason})
+	out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text, Mended: true})
+	out.change.Files = []File{{Name: certdir.DHName, Mode: publicMode, Data: params.PEM(), Reason: reason}}
+	return out
 }
 
 const (
@@ -316,7 +375,7 @@ const (
 
 // dhGroup is the group that dh.param should hold, "" for whatever is there. A
 // choice made with `mailcertd dhparam` holds until the configuration changes.
-func (a *assessment) dhGroup() string {
+func dhGroup(a *assessment) string {
 	if a.wish.Group != "" {
 		return a.wish.Group
 	}
@@ -329,9 +388,8 @@ func (a *assessment) dhGroup() string {
 	return a.cfg.DH
 }
 
-// dhIsOurs: a published group can be had again at any time, so it is nobody's
-// own work.
-func (a *assessment) dhIsOurs() bool {
+// dhIsOurs: a published group can be had again at any time, so no work of a person is lost.
+func dhIsOurs(a *assessment) bool {
 	have, err := dh.Read(a.obs.Certs.DH.Node.Data)
 	return err == nil && have.Name != ""
 }

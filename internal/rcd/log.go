@@ -1,7 +1,6 @@
 package rcd
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"mailcertd/internal/text"
 )
 
 // LogOptions says where the log goes.
@@ -52,13 +53,13 @@ func NewLogger(o LogOptions) hclog.Logger {
 	return hclog.New(opts)
 }
 
-// syslogWriter sends one datagram per line. It connects anew when syslogd was
-// restarted.
+// syslogWriter sends one datagram per line. It connects again when syslogd was restarted.
 type syslogWriter struct {
 	o    LogOptions
 	mu   sync.Mutex
 	conn net.Conn
 	told bool // that syslogd cannot be reached
+	slow bool // it kept the last line waiting: the next ones do not wait again
 }
 
 func (s *syslogWriter) Write(p []byte) (int, error) { return s.at(hclog.Info).Write(p) }
@@ -76,8 +77,12 @@ func (l leveled) Write(p []byte) (int, error) {
 }
 
 // writePatience is how long syslogd may keep a line waiting; then it goes to
-// Stderr, and the connection stays.
-const writePatience = 200 * time.Millisecond
+// Stderr, and the connection stays. Until syslogd reads again, the lines that follow
+// are given stuckPatience each.
+const (
+	writePatience = 200 * time.Millisecond
+	stuckPatience = time.Millisecond
+)
 
 // maxLine bounds a syslog line, in octets: RFC 5424 asks for 2048 to be taken.
 const maxLine = 2048
@@ -85,12 +90,12 @@ const maxLine = 2048
 func (s *syslogWriter) send(severity int, p []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := strings.TrimRight(string(p), "\n")
-	if _, rest, ok := strings.Cut(text, "] "); ok && strings.HasPrefix(text, "[") {
-		text = strings.TrimSpace(rest) // hclog's [INFO]: the priority says it
+	said := strings.TrimRight(string(p), "\n")
+	if _, rest, ok := strings.Cut(said, "] "); ok && strings.HasPrefix(said, "[") {
+		said = strings.TrimSpace(rest) // hclog's [INFO]: the priority says it
 	}
-	text = oneLine(text)
-	line := fmt.Appendf(nil, "<%d>mailcertd[%d]: %s", facilities[s.o.Facility]<<3|severity, os.Getpid(), text)
+	said = text.Escaped(said)
+	line := fmt.Appendf(nil, "<%d>mailcertd[%d]: %s", facilities[s.o.Facility]<<3|severity, os.Getpid(), said)
 	if len(line) > maxLine {
 		line = append(line[:maxLine-3], "..."...)
 	}
@@ -98,9 +103,13 @@ func (s *syslogWriter) send(severity int, p []byte) {
 		if s.conn == nil && !s.dial() {
 			break
 		}
-		_ = s.conn.SetWriteDeadline(time.Now().Add(writePatience)) // a stuck syslogd holds nobody up
+		patience := writePatience
+		if s.slow {
+			patience = stuckPatience
+		}
+		_ = s.conn.SetWriteDeadline(time.Now().Add(patience)) // a stuck syslogd holds nobody up
 		_, err := s.conn.Write(line)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
+		if s.slow = errors.Is(err, os.ErrDeadlineExceeded); s.slow {
 			break // it is there and does not read: another try would wait as long
 		} else if err == nil {
 			s.told = false
@@ -111,9 +120,9 @@ func (s *syslogWriter) send(severity int, p []byte) {
 	}
 	if !s.told {
 		s.told = true
-		fmt.Fprintln(s.o.Stderr, "mailcertd: syslogd cannot be reached: the log goes here")
+		fmt.Fprintln(s.o.Stderr, "mailcertd: cannot connect to syslogd, so the log is written here")
 	}
-	fmt.Fprintf(s.o.Stderr, "mailcertd: %s\n", text)
+	fmt.Fprintf(s.o.Stderr, "mailcertd: %s\n", said)
 }
 
 func (s *syslogWriter) dial() bool {
@@ -124,21 +133,4 @@ func (s *syslogWriter) dial() bool {
 		}
 	}
 	return false
-}
-
-// oneLine makes control characters harmless: nobody writes lines of their own
-// into the log.
-func oneLine(s string) string {
-	var b bytes.Buffer
-	for _, c := range s {
-		switch {
-		case c == '\n' || c == '\t':
-			b.WriteByte(' ')
-		case c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0:
-			fmt.Fprintf(&b, "\\x%02x", c)
-		default:
-			b.WriteRune(c)
-		}
-	}
-	return b.String()
 }

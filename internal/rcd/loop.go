@@ -17,8 +17,6 @@ type Keeper interface {
 	// Look makes everything right and says when to look again at the latest; the
 	// zero time means that nothing is due.
 	Look(ctx context.Context, why string) (next time.Time, err error)
-	// Reload reads the configuration again; on an error the old one stays.
-	Reload(ctx context.Context) error
 }
 
 // Watch is where events come from.
@@ -28,9 +26,12 @@ type Watch interface {
 	Run(ctx context.Context) error
 }
 
-// Options is what the loop needs. All but MaxIdle are required.
+// Options is what the loop needs. All but Wake and MaxIdle are required.
 type Options struct {
-	Keeper  Keeper
+	Keeper Keeper
+	// Reload reads the configuration again and hands it to all who need it; on an error the old one stays. It comes
+	// between two looks.
+	Reload  func(ctx context.Context) error
 	Watch   Watch
 	Signals <-chan os.Signal
 	Now     func() time.Time
@@ -81,8 +82,8 @@ func Run(ctx context.Context, o Options) error {
 		reload = false
 		go func() {
 			if reloading {
-				if err := o.Keeper.Reload(ctx); err != nil {
-					o.Log.Error("the configuration was not taken over", "error", err.Error())
+				if err := o.Reload(ctx); err != nil {
+					o.Log.Error("the configuration was not read: the old one stays in force", "error", err.Error())
 				}
 			}
 			// Before the look: what changes while it goes on is news, our own writes

@@ -75,7 +75,7 @@ func TestLoop(t *testing.T) {
 	var log bytes.Buffer
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Run(context.Background(), Options{Keeper: f, Watch: f, Signals: signals, Now: func() time.Time { return now },
+		ended <- Run(context.Background(), Options{Keeper: f, Reload: f.Reload, Watch: f, Signals: signals, Now: func() time.Time { return now },
 			After: func(d time.Duration) <-chan time.Time { waits <- d; return wake }, Log: hclog.New(&hclog.LoggerOptions{Output: &log})})
 	}()
 	if why := expect(t, f.looks, "the first look"); why != "start" {
@@ -116,7 +116,7 @@ func TestLoop(t *testing.T) {
 	if f.most != 1 {
 		t.Errorf("%d looks at once", f.most)
 	}
-	if !strings.Contains(log.String(), "the configuration was not taken over") || !strings.Contains(log.String(), "stopped") {
+	if !strings.Contains(log.String(), "the configuration was not read: the old one stays in force") || !strings.Contains(log.String(), "stopped") {
 		t.Error(log.String())
 	}
 }
@@ -175,7 +175,7 @@ func TestSyslog(t *testing.T) {
 	_ = os.Remove(path)
 	log.Info("one")
 	log.Info("two")
-	if s := stderr.String(); strings.Count(s, "cannot be reached") != 1 || !strings.Contains(s, "one") || !strings.Contains(s, "two") {
+	if s := stderr.String(); strings.Count(s, "cannot connect to syslogd") != 1 || !strings.Contains(s, "one") || !strings.Contains(s, "two") {
 		t.Errorf("%q", s)
 	}
 	log.Error(strings.Repeat("long ", 2000)) // bounded, no error

@@ -21,13 +21,13 @@ type trouble struct {
 func (t *trouble) tell(log hclog.Logger, err error, now time.Time) {
 	switch {
 	case err == nil && t.text != "":
-		log.Info("what was not right is over", "error", t.text)
+		log.Info("this problem is solved", "error", t.text)
 		*t = trouble{}
 	case err == nil:
 	case err.Error() == t.text && !now.Before(t.at) && now.Sub(t.at) < tellAgain:
-		log.Debug("still not right", "error", t.text)
+		log.Debug("the problem continues", "error", t.text)
 	default:
 		*t = trouble{err.Error(), now}
-		log.Error("not everything is right", "error", t.text)
+		log.Error("there is a problem", "error", t.text)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The same trouble stands in the log once an hour, another one at once, and its
-// end too. A clock that was set back hides nothing.
+// The same trouble is in the log once an hour, another one at once, and its end too. A clock that was set back hides
+// nothing.
 func TestTrouble(t *testing.T) {
 	var b bytes.Buffer
 	log := NewLogger(LogOptions{Level: "info", Target: "stderr", Facility: "mail", Stderr: &b})
@@ -30,7 +30,7 @@ func TestTrouble(t *testing.T) {
 		{denied, 63 * time.Minute, "denied"},
 		{full, 64 * time.Minute, "no space"},
 		{full, -time.Hour, "no space"},
-		{nil, 65 * time.Minute, "is over"},
+		{nil, 65 * time.Minute, "is solved"},
 		{nil, 66 * time.Minute, ""},
 		{full, 67 * time.Minute, "no space"},
 	} {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -66,10 +67,9 @@ func Load(dir string) (State, Loaded) {
 	return s.Clone(), l
 }
 
-// Save writes the state durably, 0600 in a directory of 0700. Without a
-// difference to what lies there nothing is written. A file that cannot be read
-// is kept beside it as state.json.bad-TIME; one of a newer version is ErrNewer, and
-// one that the system could not read stays, with the system's error.
+// Save writes the state durably, 0600 in a directory of 0700. Without a difference to what is there nothing is written.
+// A file that cannot be read is kept beside it as state.json.bad-TIME; one of a newer version is ErrNewer, and one that
+// the system could not read stays, with the system's error.
 func Save(disk *durable.Disk, dir string, s State) error {
 	s.Version = version
 	data, err := json.MarshalIndent(s, "", "  ")
@@ -96,6 +96,12 @@ func Save(disk *durable.Disk, dir string, s State) error {
 	return disk.Replace(path, data, 0o600)
 }
 
+// asideMark stands between the name of the state file and the time in the name of one that was set aside.
+const asideMark = ".bad-"
+
+// Aside says that name, in the state directory, is a state file that could not be read and was set aside.
+func Aside(name string) bool { return strings.HasPrefix(name, FileName+asideMark) }
+
 // setAside renames what cannot be read to a name of its own.
 func setAside(disk *durable.Disk, path string, n durable.Node) error {
 	if n.IsDir {
@@ -106,7 +112,7 @@ func setAside(disk *durable.Disk, path string, n durable.Node) error {
 		stamp = time.Unix(0, 0).UTC().Format("20060102T150405Z")
 	}
 	for i := 0; ; i++ {
-		aside := path + ".bad-" + stamp
+		aside := path + asideMark + stamp
 		if i > 0 {
 			aside = fmt.Sprintf("%s-%d", aside, i)
 		}

@@ -25,8 +25,8 @@ func fill(v reflect.Value, n *int) {
 			v.Set(reflect.ValueOf(time.Unix(int64(1e9+*n), int64(*n)).UTC()))
 			return
 		}
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(field, n)
 		}
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
@@ -119,16 +119,16 @@ func shared(t *testing.T, path string, a, b reflect.Value) {
 // Each field counts in a comparison; none and empty are one.
 func TestEqual(t *testing.T) {
 	s := full()
-	for i := range reflect.TypeOf(s).NumField() {
-		f := reflect.TypeOf(s).Field(i)
+	for i := range reflect.TypeFor[State]().NumField() {
+		f := reflect.TypeFor[State]().Field(i)
 		c := s.Clone()
 		reflect.ValueOf(&c).Elem().Field(i).SetZero()
 		if s.Equal(c) != (f.Name == "Version") { // there is one version
 			t.Errorf("%s makes no difference", f.Name)
 		}
 	}
-	empty := State{Ours: map[string]Ours{}, Notify: map[string]*NotifyDebt{}, Failures: map[string]Failure{}, OldKeys: []OldKey{}, Deliveries: []Delivery{}}
-	if !empty.Equal(State{}) || !(State{Debt: &Debt{HUPs: []HUP{}, Started: []time.Time{}}}).Equal(State{Debt: &Debt{}}) || (State{Debt: &Debt{}}).Equal(State{}) {
+	empty := State{Ours: map[string]Ours{}, Notify: map[string]*NotifyPending{}, Failures: map[string]Failure{}, OldKeys: []OldKey{}, Deliveries: []Delivery{}}
+	if !empty.Equal(State{}) || !(State{Pickup: &Pickup{HUPs: []HUP{}, Started: []time.Time{}}}).Equal(State{Pickup: &Pickup{}}) || (State{Pickup: &Pickup{}}).Equal(State{}) {
 		t.Error("none and empty")
 	}
 }
@@ -161,8 +161,8 @@ func TestNoWrite(t *testing.T) {
 	}
 }
 
-// Whatever lies there is no reason to fail for ever: it is kept beside the new
-// file, each piece under a name of its own, and no link is written through.
+// Whatever is there is no reason to fail for ever: it is kept beside the new file, each piece under a name of its own,
+// and no link is written through.
 func TestKeptAside(t *testing.T) {
 	for name, c := range map[string]struct {
 		put    func(path string) error

@@ -1,27 +1,66 @@
 package state
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Join is what was remembered while the file could not be read, put on top of
 // what the file turns out to say: of both there may be something that the other
 // does not know.
 func Join(file, since State) State {
-	out := file.Clone()
+	out, since := file.Clone(), since.Clone()
 	if since.HighWater.After(out.HighWater) {
 		out.HighWater = since.HighWater
+	}
+	if since.Clock.Doubt != "" && since.Clock.Lasted > out.Clock.Lasted {
+		out.Clock = since.Clock
 	}
 	if since.CA != "" {
 		out.CA = since.CA
 	}
-	if out.Ours == nil && len(since.Ours) > 0 {
-		out.Ours = map[string]Ours{}
-	}
-	maps.Copy(out.Ours, since.Ours)
+	out.Ours = over(out.Ours, since.Ours)
 	if since.Delivered.At.After(out.Delivered.At) {
 		out.Delivered = since.Delivered
 	}
-	if since.Debt != nil {
-		out.Debt = since.Clone().Debt
+	if d := out.Pickup; since.Pickup != nil {
+		out.Pickup = since.Pickup
+	} else if d != nil && since.Delivered.Set == d.Set && !since.Delivered.At.Before(d.Since) { // it was settled meanwhile
+		out.Pickup = nil
+	}
+	for line, set := range since.Notified {
+		if d := out.Notify[line]; d != nil && d.Set == set {
+			delete(out.Notify, line) // it was told meanwhile
+		}
+	}
+	out.Notify, out.Notified = over(out.Notify, since.Notify), over(out.Notified, since.Notified)
+	for what, f := range since.Failures {
+		if was, both := out.Failures[what]; both { // one series
+			f.First = was.First
+			f.Count += was.Count
+			since.Failures[what] = f
+		}
+	}
+	out.Failures = over(out.Failures, since.Failures)
+	if since.Name.Name != "" && since.Name.Name != out.Name.Name { // the same was first seen when the file says
+		out.Name = since.Name
+	}
+	if since.Mismatch.Digest != "" && since.Mismatch.Digest != out.Mismatch.Digest {
+		out.Mismatch = since.Mismatch
+	}
+	for line, d := range since.Clone().Notify {
+		if out.Notify == nil {
+			out.Notify = map[string]*NotifyPending{}
+		}
+		out.Notify[line] = d
+	}
+	for line, set := range since.Notified {
+		if _, known := out.Notified[line]; !known { // else the file knows what it was told of before
+			if out.Notified == nil {
+				out.Notified = map[string]string{}
+			}
+			out.Notified[line] = set
+		}
 	}
 	if since.Hold != "" {
 		out.Hold = since.Hold
@@ -29,7 +68,13 @@ func Join(file, since State) State {
 	if since.Carried.Since.After(out.Carried.Since) {
 		out.Carried = since.Carried
 	}
-	out.OldKeys = append(out.OldKeys, since.OldKeys...)
+	for _, k := range since.OldKeys {
+		if i := slices.IndexFunc(out.OldKeys, func(o OldKey) bool { return o.Backup == k.Backup && o.Name == k.Name }); i < 0 {
+			out.OldKeys = append(out.OldKeys, k)
+		} else if out.OldKeys[i].After.IsZero() {
+			out.OldKeys[i].After = k.After
+		}
+	}
 	out.Deliveries = append(out.Deliveries, since.Deliveries...)
 	if since.DH.Group != "" {
 		out.DH = since.DH
@@ -37,5 +82,27 @@ func Join(file, since State) State {
 	if since.Member.Asked.After(out.Member.Asked) || since.Member.At.After(out.Member.At) {
 		out.Member = since.Member
 	}
+	for name, p := range since.Pairs {
+		was := out.Pairs[name]
+		if p.Mismatch.Digest == was.Mismatch.Digest { // the same was first seen when the file says
+			p.Mismatch = was.Mismatch
+		}
+		if p.Hold == "" {
+			p.Hold = was.Hold
+		}
+		if was.At.After(p.At) {
+			p.Key, p.At = was.Key, was.At
+		}
+		out.SetPair(name, p)
+	}
 	return out
+}
+
+// over is base with what more says in its place.
+func over[V any](base, more map[string]V) map[string]V {
+	if base == nil {
+		return more
+	}
+	maps.Copy(base, more)
+	return base
 }

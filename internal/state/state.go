@@ -1,4 +1,4 @@
-// Package state is what must be remembered between two looks: debts, proofs,
+// Package state is what must be remembered between two looks: pending pickups, proofs,
 // failures, the newest clock seen, and which files are ours. Without it
 // everything still works; it only forgets.
 package state
@@ -22,17 +22,19 @@ type State struct {
 	Version int `json:"version"`
 	// HighWater is the newest plausible clock seen; it moves once a day at most.
 	HighWater time.Time `json:"high_water"`
+	// Clock is what is doubted of the wall clock; zero: nothing.
+	Clock Clock `json:"clock"`
 	// CA is the hex SHA-256 of the SubjectPublicKeyInfo of the CA in use; "": none yet.
 	CA string `json:"ca,omitempty"`
 	// Ours are the files that mailcertd wrote, by the hex SHA-256 of their content.
-	Ours      map[string]Ours        `json:"ours,omitempty"`
-	Delivered Delivered              `json:"delivered"`
-	Debt      *Debt                  `json:"debt,omitempty"`
-	Notify    map[string]*NotifyDebt `json:"notify,omitempty"`   // by command line
-	Notified  map[string]string      `json:"notified,omitempty"` // plan.SetID that a command was last told of, by command line
-	Failures  map[string]Failure     `json:"failures,omitempty"` // by what failed
-	Name      NameSeen               `json:"name"`               // a changed system host name
-	Mismatch  Seen                   `json:"mismatch"`           // a pair that does not match
+	Ours      map[string]Ours           `json:"ours,omitempty"`
+	Delivered Delivered                 `json:"delivered"`
+	Pickup    *Pickup                   `json:"debt,omitempty"`
+	Notify    map[string]*NotifyPending `json:"notify,omitempty"`   // by command line
+	Notified  map[string]string         `json:"notified,omitempty"` // plan.SetID that a command was last told of, by command line
+	Failures  map[string]Failure        `json:"failures,omitempty"` // by what failed
+	Name      NameSeen                  `json:"name"`               // a changed system host name
+	Mismatch  Seen                      `json:"mismatch"`           // a pair that does not match
 	// Hold is the Leaf ID of a restored certificate that stays until it is due.
 	Hold string `json:"hold,omitempty"`
 	// Carried is the Leaf ID of what a person last installed with `mailcertd
@@ -42,38 +44,53 @@ type State struct {
 	DH         DHChoice   `json:"dh"`
 	Member     Member     `json:"member"`               // what a member of another host's CA has asked
 	Deliveries []Delivery `json:"deliveries,omitempty"` // the last ones, oldest first
+	// Pairs is what is remembered of the pairs beside the host's own, by their names; see State.Pair.
+	Pairs map[string]Pair `json:"pairs,omitempty"`
+}
+
+// Clock is a wall clock that has to last before it is believed.
+type Clock struct {
+	// Doubt is why: "new" (HighWater is the first one, and not an hour old),
+	// "ahead" or "behind" (far from HighWater); "": it is believed.
+	Doubt string    `json:"doubt,omitempty"`
+	Since time.Time `json:"since"` // when the doubt began, by that clock
+	Seen  time.Time `json:"seen"`  // when it was last noted that it lasts, by that clock
+	// Lasted is how long the doubted clock was seen to run on, in seconds.
+	Lasted int `json:"lasted,omitempty"`
 }
 
 // Ours is a file that mailcertd wrote.
 type Ours struct {
 	Kind string    `json:"kind"` // key, cert, ca, dh, trust
 	At   time.Time `json:"at"`
+	// Pending is a certificate that was noted before its installation: it counts as installed where it is in the certs
+	// directory, and once another has been installed over it.
+	Pending bool `json:"pending,omitempty"`
 }
 
 // Delivered is the set that sendmail was last seen to use.
 type Delivered struct {
 	Set      string    `json:"set,omitempty"`  // plan.SetID
-	Leaf     string    `json:"leaf,omitempty"` // plan.LeafID
+	Leaf     string    `json:"leaf,omitempty"` // pki.Fingerprint
 	At       time.Time `json:"at"`
 	How      string    `json:"how,omitempty"`      // proven, started-later, none-running, not-probed
 	Instance string    `json:"instance,omitempty"` // plan.InstanceID; "" when none ran
 	Addr     string    `json:"addr,omitempty"`     // where it was seen
 }
 
-// Debt is a set that a running sendmail has not yet taken over.
-type Debt struct {
+// Pickup is a set that a running sendmail has not yet picked up. Its key in the file stays, for older versions.
+type Pickup struct {
 	Set       string      `json:"set"`
 	Leaf      string      `json:"leaf"`
 	Since     time.Time   `json:"since"`
-	Instance  Instance    `json:"instance"` // the sendmail that is owed
+	Instance  Instance    `json:"instance"` // the sendmail that has to pick it up
 	HUPs      []HUP       `json:"hups,omitempty"`
 	Attempts  int         `json:"attempts,omitempty"` // that failed
 	Next      time.Time   `json:"next"`               // the earliest next attempt; zero: now
 	LastError string      `json:"last_error,omitempty"`
 	WasUp     bool        `json:"was_up"`            // it listened before the change
 	Started   []time.Time `json:"started,omitempty"` // when start_command was run
-	// Proving is until when somebody waits for the new instance to show what it
-	// serves; zero: nobody does.
+	// Proving is until when a process waits for the new instance to show what it serves; zero: nobody does.
 	Proving time.Time `json:"proving"`
 	// Failed is the plan.InstanceID of the last instance that started after a HUP
 	// and could not be proven; "": none.
@@ -98,13 +115,29 @@ type HUP struct {
 	Back     bool      `json:"back,omitempty"` // another instance was seen to run after it
 }
 
-// NotifyDebt is a configured command that has not yet run for a set.
-type NotifyDebt struct {
+// NotifyPending is a configured command that has not yet run for a set.
+type NotifyPending struct {
 	Set       string    `json:"set"`
 	Attempts  int       `json:"attempts,omitempty"`
 	Next      time.Time `json:"next"`
 	LastError string    `json:"last_error,omitempty"`
+	// Running is until when some mailcertd has it run, at the latest; zero: nobody
+	// does. No other one starts it before.
+	Running time.Time `json:"running"`
 }
+
+// NotifyRunsAtMost bounds Running: a clock that was set back must not make it
+// endless.
+const NotifyRunsAtMost = 2 * time.Minute
+
+// Runs says that a process of ours may have the command under way.
+func (d NotifyPending) Runs(now time.Time) bool {
+	left := d.Running.Sub(now)
+	return left > 0 && left <= NotifyRunsAtMost
+}
+
+// Due says that the command is to be started now.
+func (d NotifyPending) Due(now time.Time) bool { return !d.Runs(now) && !now.Before(d.Next) }
 
 // Failure is a series of failed attempts.
 type Failure struct {
@@ -129,12 +162,12 @@ type Seen struct {
 
 // OldKey is a replaced key of our own in the archive.
 type OldKey struct {
-	Generation string    `json:"generation"`
-	Name       string    `json:"name"`
-	After      time.Time `json:"after"` // deleted from then on; zero until its successor is in use
+	Backup string    `json:"generation"`
+	Name   string    `json:"name"`
+	After  time.Time `json:"after"` // deleted from then on; zero until its successor is in use
 }
 
-// DHChoice is a group that somebody chose while the configuration said Config.
+// DHChoice is a group that a person chose while the configuration said Config.
 type DHChoice struct {
 	Group  string `json:"group,omitempty"`
 	Config string `json:"config,omitempty"`
@@ -153,7 +186,7 @@ type Delivery struct {
 type Member struct {
 	Asked time.Time `json:"asked"`          // when it last answered; zero: never
 	Told  string    `json:"told,omitempty"` // the trust set that it was told then, as plan.TrustID
-	// Key is the plan.PublicID of a staged key that a request is out for, since At.
+	// Key is the pki.KeyFingerprint of a staged key that a request is out for, since At.
 	Key string    `json:"key,omitempty"`
 	At  time.Time `json:"at"`
 }
@@ -164,15 +197,16 @@ func (s State) Clone() State {
 	c.Ours = maps.Clone(s.Ours)
 	c.Failures = maps.Clone(s.Failures)
 	c.Notified = maps.Clone(s.Notified)
+	c.Pairs = maps.Clone(s.Pairs)
 	c.OldKeys = slices.Clone(s.OldKeys)
 	c.Deliveries = slices.Clone(s.Deliveries)
-	if s.Debt != nil {
-		d := *s.Debt
+	if s.Pickup != nil {
+		d := *s.Pickup
 		d.HUPs, d.Started = slices.Clone(d.HUPs), slices.Clone(d.Started)
-		c.Debt = &d
+		c.Pickup = &d
 	}
 	if s.Notify != nil {
-		c.Notify = make(map[string]*NotifyDebt, len(s.Notify))
+		c.Notify = make(map[string]*NotifyPending, len(s.Notify))
 		for k, v := range s.Notify {
 			if v != nil {
 				n := *v
@@ -200,6 +234,9 @@ func (s State) plain() State {
 	if len(c.Notified) == 0 {
 		c.Notified = nil
 	}
+	if len(c.Pairs) == 0 {
+		c.Pairs = nil
+	}
 	if len(c.Failures) == 0 {
 		c.Failures = nil
 	}
@@ -209,22 +246,21 @@ func (s State) plain() State {
 	if len(c.Deliveries) == 0 {
 		c.Deliveries = nil
 	}
-	if c.Debt != nil {
-		if len(c.Debt.HUPs) == 0 {
-			c.Debt.HUPs = nil
+	if c.Pickup != nil {
+		if len(c.Pickup.HUPs) == 0 {
+			c.Pickup.HUPs = nil
 		}
-		if len(c.Debt.Started) == 0 {
-			c.Debt.Started = nil
+		if len(c.Pickup.Started) == 0 {
+			c.Pickup.Started = nil
 		}
 	}
 	return c
 }
 
-// AddOurs remembers the content of a file that is about to be written. digest
-// is its hex SHA-256. What is known keeps its first time: a key's age counts
-// from when it was made. Of more than can be remembered the oldest go, but none of
-// installed, the digests of what lies in the certs directory: a key that stays for
-// years is older than all its certificates.
+// AddOurs remembers the content of a file that is about to be written. digest is its hex SHA-256. What is known keeps
+// its first time: a key's age counts from when it was made. Of more than can be remembered the oldest go, but none of
+// installed, the digests of what is in the certs directory: a key that stays for years is older than all its
+// certificates.
 func (s *State) AddOurs(digest, kind string, now time.Time, installed ...string) {
 	if _, known := s.Ours[digest]; known {
 		return
@@ -247,17 +283,36 @@ func (s *State) AddOurs(digest, kind string, now time.Time, installed ...string)
 	}
 }
 
+// AddPending is AddOurs for a certificate that is about to be installed. Those that were pending and are in the certs
+// directory are installed.
+func (s *State) AddPending(digest, kind string, now time.Time, installed ...string) {
+	for _, d := range installed {
+		if o := s.Ours[d]; o.Pending {
+			o.Pending = false
+			s.Ours[d] = o
+		}
+	}
+	if _, known := s.Ours[digest]; known {
+		return
+	}
+	s.AddOurs(digest, kind, now, installed...)
+	o := s.Ours[digest]
+	o.Pending = true
+	s.Ours[digest] = o
+}
+
 // The retry schedule: a minute, doubled with each failure, an hour at most.
 const (
 	backoffFirst = time.Minute
-	backoffCap   = time.Hour
+	// BackoffCap is the longest time between two attempts.
+	BackoffCap = time.Hour
 )
 
 // Backoff is how long to wait after n failures in a row. n counts from 1.
 func Backoff(n int) time.Duration {
 	d := backoffFirst
-	for ; n > 1 && d < backoffCap; n-- {
+	for ; n > 1 && d < BackoffCap; n-- {
 		d *= 2
 	}
-	return min(d, backoffCap)
+	return min(d, BackoffCap)
 }

@@ -16,7 +16,7 @@ func TestRoundTrip(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	d := &durable.Disk{}
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	s := State{HighWater: now, CA: "ab", Debt: &Debt{Set: "x", HUPs: []HUP{{At: now, Sent: true}}}, Notify: map[string]*NotifyDebt{"a b": {Set: "x"}}}
+	s := State{HighWater: now, CA: "ab", Pickup: &Pickup{Set: "x", HUPs: []HUP{{At: now, Sent: true}}}, Notify: map[string]*NotifyPending{"a b": {Set: "x"}}}
 	s.AddOurs("00", "key", now)
 	if err := Save(d, dir, s); err != nil {
 		t.Fatal(err)
@@ -35,9 +35,9 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("written without a difference: %v", err)
 	}
 	c := got.Clone()
-	c.Debt.HUPs[0].Sent, c.Notify["a b"].Set = false, "y"
+	c.Pickup.HUPs[0].Sent, c.Notify["a b"].Set = false, "y"
 	c.AddOurs("01", "cert", now)
-	if got.Equal(c) || !got.Debt.HUPs[0].Sent || got.Notify["a b"].Set != "x" || len(got.Ours) != 1 {
+	if got.Equal(c) || !got.Pickup.HUPs[0].Sent || got.Notify["a b"].Set != "x" || len(got.Ours) != 1 {
 		t.Error("a copy shares something with its original")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A directory that was removed and made anew is watched whole again: what comes, what goes, and a mode alone.
+// A directory that was removed and made again is watched whole again: what comes, what goes, and a mode alone.
 func TestMadeAnew(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "certs")
@@ -79,4 +79,29 @@ func TestWatchComesBack(t *testing.T) {
 		t.Error("the directory is not watched")
 	}
 	w.fs.Close()
+}
+
+// A directory that is missing for long is looked for less and less often, with a few system calls and no sweep, and is
+// seen when it comes, however long it was away.
+func TestMissingForLong(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	dir := filepath.Join(top, "CA")
+	w := start(t, Options{Dirs: []string{dir}, Sweep: time.Second, Settle: 20 * time.Millisecond})
+	began := time.Now()
+	time.Sleep(2500 * time.Millisecond) // that nothing happens is seen only by waiting
+	if n, long := w.sweeps.Load(), time.Since(began); n > 1+int64(long/w.o.Sweep)+1 {
+		t.Errorf("%d sweeps in %s", n, long)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(t, "the directory is there")
+	w.quiet()
+	if err := os.WriteFile(filepath.Join(dir, "cacert.pem"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if e := w.expect(t, "a file in it"); e.Why != "file event" {
+		t.Errorf("it is not watched: %+v", e)
+	}
 }

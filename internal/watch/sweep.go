@@ -10,9 +10,8 @@ import (
 // maxEntries bounds what is swept of one directory.
 const maxEntries = 4096
 
-// mark is what lstat(2) and readlink(2) say of one name, and stat(2) of what
-// lies behind a link. The sweep runs six times a minute for years: it makes
-// these system calls and little else.
+// mark is what lstat(2) and readlink(2) say of one name, and stat(2) of what is behind a link. The sweep runs six times
+// a minute for years: it makes these system calls and little else.
 type mark struct {
 	there, behind stat
 	target        string
@@ -44,6 +43,7 @@ func identify(path string) [2]uint64 {
 
 // take looks at every entry of the directories and at the files.
 func (w *Watcher) take() fingerprint {
+	w.sweeps.Add(1)
 	paths := w.watched()
 	f := make(fingerprint, 64)
 	for _, d := range slices.Concat(paths.Dirs, paths.Optional, paths.Swept) {

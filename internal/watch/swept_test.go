@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Swept paths give no kernel events and are found out all the same: a file, a
-// directory, what lies in it, and what a link in it leads to.
+// Swept paths give no kernel events and are found out all the same: a file, a directory, what is in it, and what a link
+// in it leads to.
 func TestSwept(t *testing.T) {
 	top := t.TempDir()
 	at := func(name string) string { return filepath.Join(top, name) }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -22,11 +23,12 @@ const (
 	settleMost = 5
 )
 
-// rejoinAfter is how often a missing directory is looked for.
+// rejoinAfter is when a missing directory is looked for again at first. Each time takes twice as long, up to a sweep:
+// what is gone for days, such as a file system that is not mounted, costs no more than what is there.
 const rejoinAfter = 250 * time.Millisecond
 
-// A watch that failed, as for want of descriptors or of inotify watches, is tried again after that long at first, and at
-// most.
+// A watch that failed, as for want of descriptors or of inotify watches, is tried again after that long at first, and
+// at most.
 const (
 	retryFirst = 10 * time.Second
 	retryMost  = 10 * time.Minute
@@ -43,8 +45,8 @@ type Options struct {
 	// Optional are directories like Dirs that are rarely there: one that is
 	// missing is looked for at each sweep, not more often.
 	Optional []string
-	// Swept are files, or directories and what lies in them, that are swept only:
-	// for the events of a directory kqueue would open every file in it.
+	// Swept are files, or directories and what is in them, that are swept only: for the events of a directory kqueue
+	// would open every file in it.
 	Swept []string
 	// Sweep is the time between two lstat sweeps; zero: 10 s.
 	Sweep time.Duration
@@ -73,7 +75,9 @@ type Watcher struct {
 	fs *fsnotify.Watcher // nil: sweep only
 	// joined are the directories that are watched, by device and inode.
 	joined map[string][2]uint64
-	fail   error // why there are no kernel events, or not for every directory; under mu
+	fail   error        // why there are no kernel events, or not for every directory; under mu
+	joins  int          // how many times one of them was joined
+	sweeps atomic.Int64 // how many sweeps there were, for a test
 	// replaced says that a directory that was watched is another one now.
 	replaced bool
 	// retry is when a watch that failed is tried again, and delay how long the last wait was.
@@ -101,7 +105,7 @@ func New(o Options) (*Watcher, error) {
 	}
 	for _, d := range slices.Concat(o.Dirs, o.Files, o.Optional, o.Swept) {
 		if !filepath.IsAbs(d) {
-			return nil, fmt.Errorf("watch: %s is no absolute path", d)
+			return nil, fmt.Errorf("watch: %s is not an absolute path", d)
 		}
 	}
 	w := &Watcher{o: o, c: make(chan Event, 1), moved: make(chan struct{}, 1), paths: o, joined: map[string][2]uint64{}}
@@ -112,9 +116,9 @@ func New(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// anew asks the kernel for events from the beginning, with nothing left of an earlier time: kqueue(2) watches each file
-// of a directory by a descriptor, and after the directory was removed and made again under its name those of the files
-// that are gone would stand for the new ones. A failure is tried again, see subscribe.
+// again asks the kernel for events from the beginning, with nothing left of an earlier time: kqueue(2) watches each
+// file of a directory by a descriptor, and after the directory was removed and made again under its name those of the
+// files that are gone would stand for the new ones. A failure is tried again, see subscribe.
 func (w *Watcher) anew() {
 	if w.fs != nil {
 		_ = w.fs.Close()
@@ -184,8 +188,8 @@ func (w *Watcher) watched() Options {
 // C gives the events. An event that is not yet taken stands for all later ones.
 func (w *Watcher) C() <-chan Event { return w.c }
 
-// Absorb takes what lies there now as known. Call it right before looking:
-// what changes from then on is told, and nothing is lost in between.
+// Absorb takes what is there now as known. Call it right before looking: what changes from then on is told, and nothing
+// is lost in between.
 func (w *Watcher) Absorb() {
 	select {
 	case <-w.c:
@@ -205,10 +209,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 		}
 	}()
 	var rejoin <-chan time.Time
+	missing := rejoinAfter
 	join := func() { // a directory that is not there yet, or was replaced
 		rejoin = nil
-		if !w.subscribe() {
-			rejoin = time.After(rejoinAfter)
+		if w.subscribe() {
+			missing = rejoinAfter
+		} else {
+			rejoin = time.After(missing)
 		}
 	}
 	join()
@@ -225,7 +232,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		case e, ok := <-events:
 			if !ok {
-				w.replaced = true // it has ended, and is made anew at the next sweep
+				w.replaced = true // it has ended, and is made again at the next sweep
 				w.fs = nil
 				continue
 			}
@@ -259,8 +266,12 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case <-w.moved:
 			join()
 		case <-rejoin:
+			missing = min(2*missing, w.o.Sweep)
+			was := w.joins
 			join()
-			w.compare("sweep", false)
+			if w.joins != was { // else there is nothing that the next sweep does not see
+				w.compare("sweep", false)
+			}
 		case <-sweep.C:
 			now, wallNow := time.Now(), w.o.Wall().Round(0)
 			drift := wallNow.Sub(wall) - now.Sub(last)
@@ -274,9 +285,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// subscribe asks for the events of every directory that is there and is not
-// watched yet; one that was replaced is watched anew. It says whether all of
-// them are there.
+// subscribe asks for the events of every directory that is there and is not watched yet; one that was replaced is
+// watched again. It says whether all of them are there.
 func (w *Watcher) subscribe() bool {
 	if w.o.SweepOnly {
 		return true
@@ -314,6 +324,8 @@ func (w *Watcher) subscribe() bool {
 				w.failed(fmt.Errorf("watch %s: %w", d, err))
 			}
 			worked = false
+		} else {
+			w.joins++
 		}
 	}
 	if worked && w.Problem() != nil {

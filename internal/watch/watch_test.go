@@ -47,8 +47,8 @@ func (w *Watcher) quiet() {
 	}
 }
 
-// What happens in the directories is noticed: by the kernel's events, and by
-// the sweep alone, which stands in for what kqueue loses.
+// What happens in the directories is noticed: by the kernel's events, and by the sweep alone, which replaces what
+// kqueue loses.
 func TestNotices(t *testing.T) {
 	for name, o := range map[string]Options{
 		"events": {Sweep: time.Hour}, // whatever is noticed came from the kernel

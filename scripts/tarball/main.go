@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// write makes file from what lies in dir. A file that is there only in part is
+// write makes file from what is in dir. A file that is there only in part is
 // never left behind.
 func write(dir, file, prefix string, mtime time.Time) (err error) {
 	out, err := os.Create(file)

@@ -40,15 +40,25 @@ const mc = "divert(0)dnl\nVERSIONID(`bed')\nOSTYPE(freebsd6)\nDOMAIN(generic)\n"
 	"FEATURE(`local_lmtp', `/usr/libexec/sendmail/mail.local')dnl\n" +
 	"DAEMON_OPTIONS(`Name=IPv4, Family=inet')dnl\nMAILER(local)dnl\nMAILER(smtp)dnl\n"
 
-// baseCF is the sendmail.cf for anyName, made once: m4 takes a while.
-var baseCF = sync.OnceValues(func() (string, error) {
+// made are the sendmail.cf for anyName by what was added to mc, each made once: m4 takes a while.
+var (
+	made   = map[string]string{}
+	making sync.Mutex
+)
+
+func baseCF(more string) (string, error) {
+	making.Lock()
+	defer making.Unlock()
+	if cf, ok := made[more]; ok {
+		return cf, nil
+	}
 	dir, err := os.MkdirTemp("", "bed-cf")
 	if err != nil {
 		return "", err
 	}
 	defer os.RemoveAll(dir)
 	in := filepath.Join(dir, "sendmail.mc")
-	if err := os.WriteFile(in, []byte(mc), 0o600); err != nil {
+	if err := os.WriteFile(in, []byte(strings.Replace(mc, "MAILER(local)", more+"MAILER(local)", 1)), 0o600); err != nil {
 		return "", err
 	}
 	var errs bytes.Buffer
@@ -59,19 +69,29 @@ var baseCF = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("m4: %w: %s", err, errs.String())
 	}
+	made[more] = string(out)
 	return string(out), nil
-})
+}
 
 // CF is a sendmail.cf for a host of that name. Each change is "old=>new" on an
 // option line, such as "PidFile=/var/run/sendmail.pid=>PidFile=/x"; one that
-// begins with + is a line to be added.
+// begins with + is a line to be added, one with @ a line for m4, such as a FEATURE.
 func CF(name string, changes ...string) (string, error) {
-	cf, err := baseCF()
+	var more strings.Builder
+	for _, c := range changes {
+		if line, m4 := strings.CutPrefix(c, "@"); m4 {
+			more.WriteString(line + "\n")
+		}
+	}
+	cf, err := baseCF(more.String())
 	if err != nil {
 		return "", err
 	}
 	cf = strings.ReplaceAll(cf, anyName, name)
 	for _, c := range changes {
+		if strings.HasPrefix(c, "@") {
+			continue
+		}
 		if line, add := strings.CutPrefix(c, "+"); add {
 			cf = strings.Replace(cf, "\nO PidFile", "\n"+line+"\nO PidFile", 1)
 			continue

@@ -3,24 +3,21 @@
 package bed
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// Patience bounds every wait.
-const Patience = 20 * time.Second
+// Patience bounds every wait. Several hosts are at work at a time, and the machine may have other things to do.
+const Patience = time.Minute
 
 // Sendmail is the program as FreeBSD's rc.conf names it.
 const Sendmail = "/usr/sbin/sendmail"
@@ -57,6 +54,28 @@ func Need(t testing.TB, root bool, programs ...string) {
 // the changes that CF describes. No sendmail runs yet.
 func NewHost(t testing.TB, name, ip string, changes ...string) *Host {
 	t.Helper()
+	return newHost(t, name, ip, func(string) {}, changes)
+}
+
+// NewSmallHost is NewHost with a small disk for /etc/mail and another one for /var/db, of that size (mount -o size=).
+func NewSmallHost(t testing.TB, name, ip, size string, changes ...string) *Host {
+	t.Helper()
+	return newHost(t, name, ip, func(dir string) {
+		for _, d := range []string{"etc-mail", "var/db"} {
+			d = filepath.Join(dir, d)
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Mount("tmpfs", d, "tmpfs", 0, "mode=755,size="+size); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = syscall.Unmount(d, syscall.MNT_DETACH) })
+		}
+	}, changes)
+}
+
+func newHost(t testing.TB, name, ip string, disks func(dir string), changes []string) *Host {
+	t.Helper()
 	Need(t, true, "unshare", "nsenter", "ip", "m4", Sendmail)
 	if _, err := os.Stat(cfDir); err != nil {
 		Need(t, true, "sendmail-cf (Debian's package with "+cfDir+")")
@@ -66,11 +85,13 @@ func NewHost(t testing.TB, name, ip string, changes ...string) *Host {
 	if err != nil {
 		t.Fatal(err)
 	}
+	disks(h.dir)
 	h.files(t, cf)
 	h.log = listen(t, filepath.Join(h.dir, "log.sock"))
 	h.start(t)
 	h.Must(t, "ip", "link", "set", "lo", "up")
 	h.Must(t, "/usr/libexec/sendmail/makemap", "-e", "hash", "/etc/mail/mailertable") // stdin is empty
+	h.Must(t, "/usr/libexec/sendmail/makemap", "-e", "hash", "/etc/mail/access")
 	h.Must(t, Sendmail, "-bi")
 	t.Cleanup(func() { h.Stop() })
 	return h
@@ -104,12 +125,14 @@ func (h *Host) files(t testing.TB, cf string) {
 	_ = os.Chmod(filepath.Join(h.dir, "var/spool/mqueue"), 0o700)
 	_ = os.Chmod(filepath.Join(h.dir, "var/mail"), 0o3777|os.ModeSticky|os.ModeSetgid)
 	put("var/spool/sendmail.st", "")
-	hosts := "127.0.0.1 localhost\n::1 localhost\n"
+	var hosts strings.Builder
+	hosts.WriteString("127.0.0.1 localhost\n::1 localhost\n")
 	for ip, name := range Names {
-		hosts += ip + " " + name + "\n"
+		hosts.WriteString(ip + " " + name + "\n")
 	}
-	put("hosts", hosts+h.IP+" "+h.Name+"\n")
+	put("hosts", hosts.String()+h.IP+" "+h.Name+"\n")
 	put("resolv.conf", "")
+	put("loadavg", "0.00 0.00 0.00 1/100 100\n") // sendmail queues and refuses mail on a busy machine
 	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
 	put("passwd", extend("/etc/passwd",
 		"smmta:x:2003:2003::/nonexistent:/bin/sh", "smmsp:x:2004:2004::/nonexistent:/bin/sh", "sshd:x:2005:65534::/run/sshd:/bin/sh",
@@ -121,13 +144,13 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("etc-mail/relay-domains", "10.99\n")
 	put("etc-mail/trusted-users", "")
 	put("etc-mail/access", "")
-	table := ""
+	var table strings.Builder
 	for _, name := range Names {
 		if name != h.Name {
-			table += name + "\tesmtp:[" + name + "]\n"
+			table.WriteString(name + "\tesmtp:[" + name + "]\n")
 		}
 	}
-	put("etc-mail/mailertable", table)
+	put("etc-mail/mailertable", table.String())
 	put("etc-mail/helpfile", "")
 	put("etc-mail/sendmail.cf", cf)
 }
@@ -160,8 +183,9 @@ mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev
 for n in null zero random urandom tty; do : > /dev/$n; mount --bind $d/olddev/$n /dev/$n; done
 : > /dev/log; mount --bind $d/log.sock /dev/log
 mount -t proc proc /proc
+mount --bind $d/loadavg /proc/loadavg
 : > $d/ready
-sleep 3600; :`
+sleep 86400; :`
 
 func (h *Host) start(t testing.TB) {
 	out, err := os.Create(filepath.Join(h.dir, "holder.out"))
@@ -279,7 +303,7 @@ func (h *Host) Alive(pid int) bool {
 func (h *Host) Stop() {
 	if pid := h.PID(); pid > 1 {
 		h.Run("kill", strconv.Itoa(pid))
-		for range 500 {
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
 			if h.listening("127.0.0.1:25") != nil {
 				break
 			}
@@ -312,22 +336,6 @@ func (h *Host) OnDisk(t testing.TB) string {
 	return strings.TrimPrefix(strings.TrimSpace(string(out)), "serial=")
 }
 
-// Log is what syslogd got so far.
-func (h *Host) Log() string { return h.log.text() }
-
-// Complaints are the lines of the log that speak of a file or a failure of TLS.
-func (h *Host) Complaints() []string {
-	var out []string
-	for _, line := range strings.Split(h.Log(), "\n") {
-		if complaint.MatchString(line) {
-			out = append(out, line)
-		}
-	}
-	return out
-}
-
-var complaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed)`)
-
 // Connect lays a cable between two hosts.
 func Connect(t testing.TB, a, b *Host) {
 	t.Helper()
@@ -339,40 +347,4 @@ func Connect(t testing.TB, a, b *Host) {
 		h.Must(t, "ip", "addr", "add", h.IP+"/24", "dev", dev)
 		h.Must(t, "ip", "link", "set", dev, "up")
 	}
-}
-
-// syslog is a syslogd that keeps what it gets.
-type syslog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (s *syslog) text() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.buf.String()
-}
-
-func listen(t testing.TB, path string) *syslog {
-	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = os.Chmod(path, 0o666)
-	t.Cleanup(func() { c.Close() })
-	s := &syslog{}
-	go func() {
-		b := make([]byte, 64<<10)
-		for {
-			n, err := c.Read(b)
-			if err != nil {
-				return
-			}
-			s.mu.Lock()
-			s.buf.Write(bytes.TrimRight(b[:n], "\n\x00"))
-			s.buf.WriteByte('\n')
-			s.mu.Unlock()
-		}
-	}()
-	return s
 }

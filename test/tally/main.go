@@ -1,46 +1,58 @@
-// Command tally runs `go test -json` with the given arguments and tells how it goes: a line for each package, the
-// output of every failed test, every skipped test with its reason, and the numbers. A terminal also sees what runs
-// just now.
+// Command tally runs `go test -json` and tells how it goes: a line for each package, the output of every failed test,
+// every skipped test with its reason, and the numbers. A terminal also sees what runs just now.
+//
+//	tally [FLAG...] -- ARGUMENT... [+ ARGUMENT...]
+//
+// Each group of arguments is a `go test` of its own, such as those of another module (-C DIR, which comes first) or
+// those without -race. All groups run at once: while the tests of one wait for sendmail, another uses the processors.
 //
 // No test has a limit by the clock, which a slow machine would run into. Instead a run in which nothing has happened
 // for a while (-stall) is ended, and the tests that were running are named with their output.
 package main
 
 import (
+	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
 
 func main() {
 	stall := flag.Duration("stall", 15*time.Minute, "end the run when nothing has happened for so long; 0: never")
-	dir := flag.String("C", ".", "the module's directory")
 	numbers := flag.String("numbers", "", "the file that gets the line PASSED FAILED SKIPPED")
 	flag.Parse()
-	cmd := exec.Command("go", append([]string{"test", "-json", "-timeout", "0"}, flag.Args()...)...)
-	cmd.Dir, cmd.Stderr = *dir, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(2)
+	var running []*exec.Cmd
+	var said []io.Reader
+	for _, group := range groups(flag.Args()) {
+		cmd, out, err := start(group)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		running, said = append(running, cmd), append(said, out)
 	}
 	screen, _ := os.Stderr.Stat()
 	r := newReport(os.Stdout, screen != nil && screen.Mode()&os.ModeCharDevice != 0)
-	r.stall, r.end = *stall, func() { end(cmd.Process.Pid) }
-	err = r.follow(out)
-	if werr := cmd.Wait(); werr != nil && r.failed == 0 {
-		fmt.Printf("FAIL  go test: %v\n", werr)
-		r.failed++
+	r.stall, r.end = *stall, func() {
+		for _, cmd := range running {
+			end(cmd.Process.Pid)
+		}
+	}
+	err := r.follow(joined(said))
+	for _, cmd := range running {
+		if werr := cmd.Wait(); werr != nil && r.failed == 0 {
+			fmt.Printf("FAIL  %s: %v\n", cmd, werr)
+			r.failed++
+		}
 	}
 	if err != nil {
 		fmt.Printf("FAIL  reading what go test says: %v\n", err)
@@ -57,6 +69,55 @@ func main() {
 	}
 }
 
+// groups are the arguments between the words "+".
+func groups(args []string) (out [][]string) {
+	for {
+		i := slices.Index(args, "+")
+		if i < 0 {
+			return append(out, args)
+		}
+		out, args = append(out, args[:i]), args[i+1:]
+	}
+}
+
+// start begins the go test of a group.
+func start(group []string) (*exec.Cmd, io.Reader, error) {
+	args := []string{"test"}
+	if len(group) > 1 && group[0] == "-C" {
+		args, group = append(args, group[:2]...), group[2:]
+	}
+	cmd := exec.Command("go", slices.Concat(args, []string{"-json", "-timeout", "0"}, group)...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	return cmd, out, err
+}
+
+// joined has the lines of all, as they come.
+func joined(all []io.Reader) io.Reader {
+	in, out := io.Pipe()
+	var reading sync.WaitGroup
+	var writing sync.Mutex
+	for _, r := range all {
+		reading.Go(func() {
+			for lines := bufio.NewReader(r); ; {
+				line, err := lines.ReadBytes('\n')
+				writing.Lock()
+				_, _ = out.Write(line) // it fails only when nobody reads any more
+				writing.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	go func() { reading.Wait(); out.Close() }()
+	return in
+}
+
 // end makes the test binaries print where they are, and then ends everything that the run started.
 func end(pid int) {
 	isTest := func(program string) bool { return strings.HasSuffix(program, ".test") }
@@ -71,7 +132,7 @@ func signal(pid int, sig syscall.Signal, wanted func(program string) bool) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // each thread has its own
 	for _, task := range tasks {
 		b, _ := os.ReadFile(task)
-		for _, word := range strings.Fields(string(b)) {
+		for word := range strings.FieldsSeq(string(b)) {
 			child, err := strconv.Atoi(word)
 			if err != nil {
 				continue

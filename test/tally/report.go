@@ -182,7 +182,7 @@ func (r *report) clear() {
 
 // reason is the line that t.Skip printed.
 func reason(output string) string {
-	for _, line := range strings.Split(output, "\n") {
+	for line := range strings.SplitSeq(output, "\n") {
 		if _, text, ok := strings.Cut(line, ".go:"); ok {
 			_, text, _ = strings.Cut(text, ": ")
 			return text

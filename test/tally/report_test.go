@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A module with one test of each fate.
+// A module with one test of each fate; beside it runs another with one that passes.
 const fates = `package fates
 
 import (
@@ -41,28 +41,33 @@ func TestPanics(t *testing.T) {
 
 // The real go command runs a test of each fate, and each is told by its name with what it said.
 func TestTally(t *testing.T) {
-	dir := t.TempDir()
+	dir, other := t.TempDir(), t.TempDir()
 	tally := filepath.Join(dir, "tally")
 	if out, err := exec.Command("go", "build", "-o", tally, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, text := range map[string]string{"go.mod": "module fates\n\ngo 1.26\n", "fates_test.go": fates} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+	for path, text := range map[string]string{
+		dir + "/go.mod": "module fates\n\ngo 1.26\n", dir + "/fates_test.go": fates,
+		other + "/go.mod": "module other\n\ngo 1.26\n", other + "/other_test.go": "package other\n\nimport \"testing\"\n\nfunc TestToo(t *testing.T) {}\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, c := range []struct {
 		fate    string
+		stall   string // a loaded machine builds for some seconds
 		numbers string
 		says    []string
 	}{
-		{"none", "1 2 3", []string{"FAIL  fates TestFails", "one is not two", "skip  fates TestSkips: there is no moon"}},
-		{"hang", "", []string{"nothing has happened for 2s", "fates TestHangs, for ", "it waits for a reader", "fates_test.go:18"}},
-		{"panic", "", []string{"FAIL  fates TestPanics", "just before", "out of the blue"}},
+		{"none", "60s", "2 2 3", []string{"FAIL  fates TestFails", "one is not two", "skip  fates TestSkips: there is no moon"}},
+		{"hang", "10s", "", []string{"nothing has happened for 10s", "fates TestHangs, for ", "it waits for a reader", "fates_test.go:18"}},
+		{"panic", "60s", "", []string{"FAIL  fates TestPanics", "just before", "out of the blue"}},
 	} {
 		t.Run(c.fate, func(t *testing.T) {
+			t.Parallel()
 			numbers := filepath.Join(t.TempDir(), "numbers")
-			cmd := exec.Command(tally, "-C", dir, "-stall", "2s", "-numbers", numbers, "--", "-count=1", ".")
+			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "-C", dir, "-count=1", ".", "+", "-C", other, "-count=1", ".")
 			cmd.Env = append(os.Environ(), "FATE="+c.fate)
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out

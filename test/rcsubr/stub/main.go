@@ -1,7 +1,8 @@
 // Command stub stands in for mailcertd in the tests of its rc.d script: it
 // writes down its arguments and the signals that it gets, one line each, to
 // $STUB_LOG. A file $STUB_LOG.fail-VERB makes that verb fail,
-// and $STUB_LOG.wrong-VERB with the status of wrong usage.
+// and $STUB_LOG.wrong-VERB with the status of wrong usage. What it is told of
+// rc.conf is in $STUB_LOG.rcconf-VERB.
 package main
 
 import (
@@ -33,12 +34,15 @@ func main() {
 			verb = a
 		}
 	}
+	if said, given := os.LookupEnv("MAILCERTD_RC_CONF"); given {
+		_ = os.WriteFile(path+".rcconf-"+verb, []byte(said), 0o600)
+	}
 	if _, err := os.Stat(path + ".fail-" + verb); err == nil {
 		fmt.Fprintln(os.Stderr, "stub:", verb, "fails")
 		os.Exit(1)
 	}
 	if _, err := os.Stat(path + ".wrong-" + verb); err == nil {
-		fmt.Fprintln(os.Stderr, "stub: the configuration is wrong")
+		fmt.Fprintln(os.Stderr, "stub: the configuration has errors")
 		os.Exit(2)
 	}
 	if verb != "run" {

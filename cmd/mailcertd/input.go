@@ -1,0 +1,50 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"mailcertd/internal/durable"
+)
+
+// input is a file, or standard input for "-" and "". It is bounded.
+func (c *console) input(path string, most int64) ([]byte, error) {
+	from := c.in
+	if path != "" && path != "-" {
+		f, err := durable.Open(path) // never waits for a FIFO without a writer
+		if err != nil {
+			return nil, reasonOf(err)
+		}
+		st, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, reasonOf(err)
+		}
+		// A shell's pipe has a writer: /dev/stdin, or <(command), which is /dev/fd/N.
+		piped := path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/")
+		if !st.Mode().IsRegular() && !(piped && st.Mode()&os.ModeNamedPipe != 0) {
+			f.Close()
+			return nil, errors.New("is not a regular file: for a pipe, use - and standard input")
+		}
+		defer f.Close()
+		from = f
+	}
+	data, err := io.ReadAll(io.LimitReader(from, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("is larger than %d bytes", most)
+	}
+	return data, err
+}
+
+// reasonOf is the system's own reason: the caller names the file.
+func reasonOf(err error) error {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		return at.Err
+	}
+	return err
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/plan"
+)
+
+func (a *app) renewCommand() *cobra.Command {
+	var rekey, force, trustClock bool
+	cmd := a.dryRunFlag(&cobra.Command{
+		Use: "renew", Args: noArgs,
+		Short: "renew the host certificate now, whether it is due or not",
+		Long: `Issues a new certificate for the same key, installs it and waits until sendmail
+serves it. TLSA 3 1 1 records stay valid, unless --rekey makes a new key.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			a.renewing = true
+			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) (plan.Wish, error) {
+				r := k.Check(ctx, plan.Wish{})
+				for _, n := range []durable.Node{r.Observed.Certs.Key.Node, r.Observed.Certs.Cert.Node} {
+					if n.Unread() { // which pair is to be replaced is not known
+						return plan.Wish{}, n.Err
+					}
+				}
+				return r.Plan.Facts.Replace(plan.Wish{Renew: true, Rekey: rekey, Force: force, TrustClock: trustClock}), nil
+			})
+		},
+	})
+	cmd.Flags().BoolVar(&rekey, "rekey", false, "make a new key as well (then update TLSA 3 1 1 records)")
+	cmd.Flags().BoolVar(&force, "force", false, "also replace a certificate that is not ours; a backup is kept")
+	cmd.Flags().BoolVar(&trustClock, "trust-clock", false, "believe the clock, even if it contradicts the times recorded before")
+	return cmd
+}

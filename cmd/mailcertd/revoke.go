@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/plan"
+)
+
+func (a *app) revokeCommand() *cobra.Command {
+	var reason string
+	cmd := &cobra.Command{
+		Use: "revoke NAME|SERIAL", Args: oneArg("a host's name, or a serial number in hex"), Short: "revoke a certificate of this host's CA",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if _, known := ca.Reasons()[reason]; !known && reason != "" {
+				var all []string
+				for r := range ca.Reasons() {
+					all = append(all, r)
+				}
+				return usageError{fmt.Errorf("--reason %q: must be one of %s", reason, strings.Join(sorted(all), ", "))}
+			}
+			o, err := a.localCA(cmd.Context(), toRule)
+			if err != nil {
+				return err
+			}
+			serial, err := ca.Which(o.obs.CA, args[0], o.seen)
+			if err != nil {
+				return err
+			}
+			return a.revoke(cmd.Context(), o, []string{ca.FormatSerial(serial)}, reason)
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "unspecified, keyCompromise, superseded, cessationOfOperation, affiliationChanged, CACompromise or certificateHold")
+	return cmd
+}
+
+// revokeAll revokes every valid certificate of a host.
+func (a *app) revokeAll(ctx context.Context, o *localCA, name string) error {
+	var serials []string
+	err := ca.Each(o.obs.CA, o.seen, func(l ca.Listed) error {
+		if l.Status == "valid" && l.Unread != nil {
+			return l.Unread
+		}
+		if l.Status == "valid" && len(l.Names) > 0 && strings.EqualFold(l.Names[0], name) {
+			serials = append(serials, l.Serial)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(serials) == 0 {
+		fmt.Fprintf(a.out, "%s has no valid certificate, so nothing was revoked\n", name)
+		return nil
+	}
+	return a.revoke(ctx, o, serials, "cessationOfOperation")
+}
+
+// revoke marks certificates, makes the CRL again and says who reads it.
+func (a *app) revoke(ctx context.Context, o *localCA, serials []string, reason string) error {
+	s, err := ca.Open(ctx, a.disk, o.opts)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	now := o.at
+	for _, serial := range serials {
+		n, err := ca.Which(o.obs.CA, serial, o.seen)
+		if err != nil {
+			return err
+		}
+		if err := s.Revoke(n, reason, now); errors.Is(err, ca.ErrRevoked) {
+			fmt.Fprintln(a.err, "warning:", err)
+			continue
+		} else if err != nil {
+			return err
+		}
+		fmt.Fprintf(a.out, "revoked %s\n", serial)
+	}
+	if err := s.WriteCRL(rand.Reader, now); err != nil {
+		return fmt.Errorf("the certificate is revoked, but the new CRL could not be made (the daemon tries again): %w", err)
+	}
+	s.Close()
+	fmt.Fprintf(a.out, "new CRL in %s\n", o.cfg.CA.Dir)
+	a.sayWhoReads(o)
+	r, err := o.k.Settle(ctx, plan.Wish{Once: true}) // sendmail's copy, where there is one; this host's own certificate, if it was that
+	undone := o.cfg.CRL.Install && !handedOn(o.cfg)
+	if len(r.Done) > 0 || undone {
+		a.printDone(r)
+	}
+	if err == nil && undone {
+		return fmt.Errorf("the certificate is revoked, but sendmail's copy of the CRL, %s, is still the previous one (the daemon replaces it)", filepath.Join(o.cfg.Certs.Dir, certdir.CRLName))
+	}
+	return err
+}
+
+// handedOn says that sendmail's CRL has the list that the CA made last.
+func handedOn(cfg config.Config) bool {
+	list, copied := durable.Read(filepath.Join(cfg.CA.Dir, certdir.CRLName), maxCRL), durable.Read(filepath.Join(cfg.Certs.Dir, certdir.CRLName), maxCRL)
+	want, _ := pem.Decode(list.Data)
+	for rest := copied.Data; want != nil; {
+		var b *pem.Block
+		if b, rest = pem.Decode(rest); b == nil {
+			return false
+		}
+		if bytes.Equal(b.Bytes, want.Bytes) {
+			return true
+		}
+	}
+	return false
+}
+
+// maxCRL bounds a CRL that is read, in bytes.
+const maxCRL = 64 << 20
+
+// sayWhoReads says whether any sendmail.cf in sight reads a CRL at all: without
+// one a revoked certificate goes on being verify=OK.
+func (c *console) sayWhoReads(o *localCA) {
+	cfs := []mta.CF{o.obs.CF}
+	if o.obs.RunningCF != nil {
+		cfs = append(cfs, *o.obs.RunningCF)
+	}
+	any := false
+	for _, cf := range cfs {
+		switch {
+		case cf.Missing:
+			fmt.Fprintf(c.out, "there is no %s\n", cf.Path)
+		case cf.CRL != "":
+			any = true
+			fmt.Fprintf(c.out, "%s reads the CRL %s\n", cf.Path, cf.CRL)
+		}
+	}
+	switch {
+	case !any:
+		fmt.Fprintln(c.out, "sendmail on this host reads no CRL, so it logs verify=OK for the certificate until it expires; to change that, set crl.install and confCRL")
+	case !o.cfg.CRL.Install:
+		fmt.Fprintln(c.out, "crl.install is false: mailcertd does not install the CRL there")
+	}
+	fmt.Fprintln(c.out, "other hosts have their own sendmail.cf; members receive the CRL when they next ask")
+}
+
+func sorted(s []string) []string {
+	slices.Sort(s)
+	return s
+}

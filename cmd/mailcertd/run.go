@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/page"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/rcd"
+	"mailcertd/internal/watch"
+)
+
+// closePatience is how long the daemon waits at its end for an ssh of its own.
+const closePatience = 1500 * time.Millisecond
+
+func (a *app) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Args: noArgs,
+		Short: "run the daemon: ensure, then watch, renew, repair, tell sendmail",
+		Long: `Runs in the foreground; with rc.d, daemon(8) puts it into the background. SIGHUP
+makes it read the configuration again, SIGTERM stops it.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			signals := make(chan os.Signal, 4) // before anything that takes time: an early SIGHUP would end the process
+			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
+			cfg, err := a.load()
+			if err != nil {
+				if !a.terminal() { // under daemon(8) nobody reads standard error
+					a.sink(config.Default(a.root)).Error("not started: the configuration has errors", "error", page.CleanLines(err.Error()))
+				}
+				return err
+			}
+			runtime.GOMAXPROCS(1) // it rests nearly all of its life: more threads only wake each other
+			log := a.sink(cfg)
+			a.daemon = true
+			k := a.keeper(cfg, logTo(log))
+			lock, err := k.LockDaemon()
+			if errors.Is(err, durable.ErrLocked) {
+				return fmt.Errorf("another mailcertd daemon is running already: %w", err)
+			} else if err != nil {
+				return err
+			}
+			if lock != nil {
+				defer lock.Unlock()
+			}
+			o := watchOptions(cfg)
+			o.Told = func(err error) {
+				if err != nil {
+					log.Warn("the kernel reports no file events: mailcertd checks the files every 10 seconds until it does", "error", err.Error())
+				} else {
+					log.Info("the kernel reports file events again")
+				}
+			}
+			w, err := watch.New(o)
+			if err != nil {
+				return err
+			}
+			reload := func(context.Context) error {
+				cfg, err := a.load()
+				if err != nil {
+					return fmt.Errorf("the old configuration stays in force: %w", err)
+				}
+				k.Configure(cfg)
+				w.Follow(watchOptions(cfg))
+				return nil
+			}
+			// The first one, which also ends the context, drains; the second is the system's.
+			defer context.AfterFunc(cmd.Context(), func() { signal.Reset(syscall.SIGTERM, os.Interrupt) })()
+			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
+			err = rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Reload: reload, Watch: w, Wake: k.Wake(), Signals: signals, Now: wallClock, After: time.After, MaxIdle: time.Hour, Log: log})
+			k.Close(closePatience)
+			return err
+		},
+	}
+}
+
+// watchOptions: the certs directory, the CA's and the ones that hold them;
+// never /etc, which kqueue would open file by file.
+func watchOptions(cfg config.Config) watch.Options {
+	dirs := []string{cfg.Certs.Dir, cfg.CA.Dir}
+	for _, d := range []string{filepath.Dir(cfg.Certs.Dir), filepath.Dir(cfg.CA.Dir)} {
+		if d != "/" && d != cfg.Root+"/etc" && !slices.Contains(dirs, d) {
+			dirs = append(dirs, d)
+		}
+	}
+	var inbox []string
+	if plan.Obtains(cfg, config.IssuerLocal) {
+		inbox = []string{filepath.Join(cfg.CA.Inbox, "in")}
+	}
+	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path}, Swept: sweptPaths(cfg)}
+}
+
+// sweptPaths: trust/ and the bundles that it follows. Some have hundreds of
+// files, and ten seconds are soon enough.
+func sweptPaths(cfg config.Config) []string {
+	return append([]string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}, keeper.TrustPaths(cfg)...)
+}

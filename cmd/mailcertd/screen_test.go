@@ -1,0 +1,25 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+// Colour is for terminals whose users want it; a file or a pipe gets none.
+func TestColourful(t *testing.T) {
+	for _, c := range []struct {
+		noColor, term string
+		want          bool
+	}{{"", "xterm", true}, {"1", "xterm", false}, {"0", "xterm", false}, {"", "dumb", false}, {"", "", false}} {
+		if got := colourful(c.noColor, c.term); got != c.want {
+			t.Errorf("NO_COLOR=%q TERM=%q: %v", c.noColor, c.term, got)
+		}
+	}
+	t.Setenv("NO_COLOR", "")
+	t.Setenv("TERM", "xterm")
+	var out bytes.Buffer
+	if p := newApp(nil, &out, &out).newPage(time.Time{}); p.Colour || p.Width != 80 {
+		t.Errorf("no terminal: colour %v, %d columns", p.Colour, p.Width)
+	}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/page"
+	"mailcertd/internal/plan"
+)
+
+// settle is the body of every verb that makes something so.
+func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Context) (plan.Wish, error)) error {
+	cfg, err := a.load()
+	if err != nil {
+		return err
+	}
+	k := a.keeper(cfg, a.quiet())
+	w, err := wish(k, ctx)
+	if err != nil {
+		return err
+	}
+	w.Once = true
+	if a.dryRun {
+		r := k.Check(ctx, w)
+		a.printPlan(r)
+		return verdict(r.Plan)
+	}
+	if a.renewing && cfg.Issuer.Kind == config.IssuerLocal { // a person waits
+		if err := a.unlock(k, k.ObserveCA()); err != nil {
+			return err
+		}
+	}
+	act := k.Settle
+	if a.renewing {
+		act = k.Renew
+	}
+	r, err := act(ctx, w)
+	a.printDone(r)
+	if err != nil {
+		return err
+	}
+	return verdict(r.Plan)
+}
+
+// stepFailed says that something was tried and could not be done.
+func stepFailed(p plan.Plan) bool {
+	return slices.ContainsFunc(p.Problems, func(pr plan.Problem) bool { return pr.Reason == plan.StepFailed })
+}
+
+// verdict is the exit status of what is left.
+func verdict(p plan.Plan) error {
+	if p.Worst() == plan.Error {
+		return errTodo
+	}
+	return nil
+}
+
+func (c *console) printPlan(r keeper.Result) {
+	if r.Plan.Empty() {
+		fmt.Fprintln(c.out, "nothing to do")
+	}
+	for _, act := range r.Plan.Actions {
+		fmt.Fprintf(c.out, "%s  [%s]\n", page.Clean(act.Text.Would()), act.Reason)
+	}
+	c.printProblems(c.err, r.Plan)
+}
+
+// printDone says what was done, what came of telling sendmail, and what is left.
+func (a *app) printDone(r keeper.Result) {
+	for _, act := range r.Done {
+		fmt.Fprintf(a.out, "%s  [%s]\n", page.Clean(act.Text.Did()), act.Reason)
+	}
+	if p := r.Pickup; p != nil {
+		switch p.Result {
+		case plan.Proven:
+			note := ""
+			if p.Detail != "" {
+				note = " (" + p.Detail + ")"
+			}
+			fmt.Fprintf(a.out, "sendmail serves serial %s at %s%s\n", p.Serial, p.Addr, note)
+		default:
+			fmt.Fprintf(a.out, "sendmail: %s\n", page.Clean(p.Detail))
+		}
+	}
+	left := r.Plan
+	if !a.renewing { // ensure runs before sendmail, at every boot
+		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems), func(p plan.Problem) bool { return p.Reason == plan.SendmailDown || p.Reason == plan.SubmitNoCA })
+	}
+	a.printProblems(a.err, left)
+	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error && !stepFailed(r.Plan) {
+		fmt.Fprintln(a.out, "complete: nothing to do")
+	}
+	if len(r.Done) > 0 {
+		if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
+			fmt.Fprintf(a.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name, cs[0].NotAfter.Local().Format("2006-01-02"))
+		}
+	}
+}
+
+// printProblems lists problems for a log, a line each, worst first; what the plan itself repairs is left out.
+func (c *console) printProblems(w io.Writer, p plan.Plan) {
+	for _, pr := range p.Problems {
+		if pr.Mended {
+			continue
+		}
+		fmt.Fprintf(w, "%s: %s\n", pr.Severity, page.Clean(page.ProblemText(pr)))
+		if pr.Hint != "" {
+			fmt.Fprintf(w, "  hint: %s\n", page.Clean(pr.Hint))
+		}
+	}
+}

@@ -1,0 +1,343 @@
+package ca
+
+import (
+	"bytes"
+	"fmt"
+	"math/big"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"mailcertd/internal/durable"
+)
+
+// question is what a pass over index.txt shall find, beside what every pass finds.
+type question struct {
+	// names are hosts, in canonical form: their rows, and those that have no CN, are found; none: no row is.
+	names   []string
+	serials map[string]bool // their rows are found
+	// lists are who is in each CRL, by serial; whether a revoked row is missing there is found.
+	lists []map[string]bool
+}
+
+// database is what index.txt and the names in newcerts say, without the rows. The memory that it needs does not grow
+// with their number.
+type database struct {
+	asked    question
+	path     string
+	node     durable.Node // index.txt, without Data
+	whole    bool         // index.txt is empty or ends with a line feed
+	lines    int          // line feeds in index.txt
+	rows     int          // also those that cannot be read
+	torn     bool
+	plain    bool              // every row has the form that line.plain reads
+	blank    bool              // an empty line is in index.txt
+	odd      []Entry           // rows that cannot be read, or because of which openssl fails
+	named    map[string]bool   // serials of rows that cannot be read otherwise
+	lost     bool              // a row that began as a revocation does not say whose
+	found    map[string]Entry  // by serial: what was asked for
+	hosts    []Entry           // the rows of the names that were asked for, and those without a CN
+	missing  []bool            // for each list that was asked about: it lacks a revoked row
+	files    int               // certificates in newcerts
+	orphans  []string          // names without a row, whether or not a certificate is in them
+	highest  *big.Int          // the highest serial that was counted, not drawn at random
+	leaves   map[int]time.Time // by generation, see lastLeaves; nil: not asked yet
+	leavesOf string            // the generations that leaves speaks of
+	shares   *bool             // what sharing has found; nil: not asked yet
+
+	files64 *keySet  // while newcerts is compared
+	sieve   *sieve   // while rows are compared with each other
+	keys    []uint64 // of the last rows, which neither of them has seen yet
+	twice   []uint64
+}
+
+// unread is why index.txt could not be read; nil: it was read, or there is none. Without its rows no certificate in
+// newcerts is known to lack one.
+func (db *database) unread() error { return db.node.Err }
+
+// complete says that every certificate in newcerts has its row, and that every row can be read. Without index.txt no
+// row is known.
+func (db *database) complete() bool {
+	unread := slices.ContainsFunc(db.odd, func(e Entry) bool { return e.Err != nil })
+	return db.node.Exists && !db.torn && !db.lost && !unread && len(db.orphans) == 0
+}
+
+// open says that the last row lacks its line feed, and is whole otherwise. openssl ca leaves such a row out when it
+// writes the database again: a revoked certificate would then be taken for valid.
+// A row that was cut, so that it does not say whose it was, stays as it is: with a line feed it would look like any
+// other.
+func (db *database) open() bool {
+	cut := slices.ContainsFunc(db.odd, func(e Entry) bool { return e.Err == errCut })
+	return !db.whole && !db.torn && !cut
+}
+
+// still is nil while index.txt is what was read; else errMoved, or why that is not known. What a later pass has found
+// belongs to what the first one found only then: `openssl ca` knows no lock, and for a moment there is no index.txt.
+func (db *database) still() error {
+	switch n := durable.Look(db.path); {
+	case n.Err != nil:
+		return n.Err
+	case !same(n, db.node):
+		return fmt.Errorf("%s: %w", db.path, errMoved)
+	}
+	return nil
+}
+
+// readDatabase reads index.txt once, and the names in newcerts. An error: newcerts could not be read.
+func readDatabase(dir string, q question) (*database, error) {
+	db := &database{asked: q, path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true, plain: true, found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
+	certs := filepath.Join(dir, newCertsName)
+	var err error
+	if db.files64, err = serialsIn(certs); err != nil {
+		return nil, err
+	}
+	db.files = db.files64.len()
+	db.sieve = newSieve(durable.Look(db.path).Size)
+	db.keys = make([]uint64, 0, manyKeys)
+	db.node = durable.Blocks(db.path, maxIndex, db.block)
+	db.sift()
+	if db.unread() == nil {
+		db.doubles()
+	}
+	if db.unread() == nil {
+		if err := db.strays(certs); err != nil {
+			return nil, err
+		}
+	}
+	db.files64, db.sieve, db.keys, db.twice = nil, nil, nil, nil
+	return db, nil
+}
+
+// block takes whole lines of index.txt.
+func (db *database) block(block []byte) bool {
+	var l line
+	for len(block) > 0 {
+		var text []byte
+		text, block, db.whole = bytes.Cut(block, lineFeed)
+		row := l.read(text, db.lines+1, db.whole)
+		if row {
+			db.take(&l)
+		}
+		db.blank = db.blank || !row && len(bytes.TrimSpace(text)) == 0 // openssl takes it for a row
+		if db.whole {
+			db.lines++
+		} else {
+			db.torn = !row
+		}
+	}
+	return true
+}
+
+// take takes a row.
+func (db *database) take(l *line) {
+	db.rows++
+	db.plain = db.plain && l.odd == nil
+	if l.odd != nil && (l.odd.Err != nil || l.odd.refused != "") {
+		db.odd = append(db.odd, *l.odd)
+	}
+	if !l.readable() {
+		db.unreadable(l.odd)
+		return
+	}
+	if db.keys = append(db.keys, l.key); len(db.keys) == manyKeys {
+		db.sift()
+	}
+	db.see(l)
+	db.answer(l)
+}
+
+// manyKeys is how many keys are looked up at once.
+const manyKeys = 256
+
+func (db *database) sift() {
+	db.twice = db.sieve.sift(db.keys, db.twice)
+	db.files64.markAll(db.keys)
+	db.keys = db.keys[:0]
+}
+
+// unreadable takes a row that cannot be read.
+func (db *database) unreadable(e *Entry) {
+	name := e.names()
+	if name == "" {
+		db.lost = db.lost || strings.HasPrefix(e.raw, string(Revoked))
+		return
+	}
+	if db.named == nil {
+		db.named = map[string]bool{}
+	}
+	db.named[name] = true
+	db.files64.mark(serialKey(name))
+	if n, err := parseSerial(name); err == nil {
+		db.seeNumber(n)
+	}
+}
+
+// answer notes the row if a question asked for it.
+func (db *database) answer(l *line) {
+	if len(db.asked.serials) > 0 && db.asked.serials[string(l.serial)] {
+		if have, twice := db.found[string(l.serial)]; !twice || have.Status != Revoked { // of two, the one that is revoked
+			db.found[string(l.serial)] = l.entry()
+		}
+	}
+	if len(db.asked.names) > 0 {
+		if cn := commonName(l.subject); len(cn) == 0 || slices.ContainsFunc(db.asked.names, func(n string) bool { return len(n) == len(cn) && strings.EqualFold(n, string(cn)) }) {
+			db.hosts = append(db.hosts, l.entry())
+		}
+	}
+	if l.status == Revoked {
+		for i, list := range db.asked.lists {
+			db.missing[i] = db.missing[i] || !list[string(l.serial)]
+		}
+	}
+}
+
+// see keeps the highest serial that somebody counted up to.
+func (db *database) see(l *line) {
+	if len(l.serial) <= 16 && l.key>>maxCounted == 0 && (!db.highest.IsUint64() || l.key > db.highest.Uint64()) {
+		db.highest.SetUint64(l.key)
+	}
+}
+
+func (db *database) seeNumber(n *big.Int) {
+	if n.BitLen() <= maxCounted && n.Cmp(db.highest) > 0 {
+		db.highest.Set(n)
+	}
+}
+
+// row is the row of a serial that was asked for.
+func (db *database) row(serial string) (Entry, bool) {
+	if !db.asked.serials[serial] {
+		panic("ca: nobody asked for the row of serial " + serial) // a fault of the program: its answer would be wrong
+	}
+	e, known := db.found[serial]
+	return e, known
+}
+
+// lookUp finds the rows of serials that nobody had asked for.
+func (db *database) lookUp(serials ...string) (map[string]Entry, error) {
+	other := &database{asked: question{serials: map[string]bool{}}, found: map[string]Entry{}}
+	var needles [][]byte
+	for _, s := range serials {
+		other.asked.serials[s] = true
+		needles = append(needles, []byte("\t"+s+"\t"))
+	}
+	lines := 0
+	n := durable.Blocks(db.path, maxIndex, func(block []byte) bool {
+		if db.plain && !slices.ContainsFunc(needles, func(s []byte) bool { return bytes.Contains(block, s) }) {
+			lines += bytes.Count(block, lineFeed)
+			return true
+		}
+		var l line
+		for len(block) > 0 {
+			text, rest, whole := bytes.Cut(block, lineFeed)
+			lines, block = lines+1, rest
+			if l.read(text, lines, whole) && l.readable() {
+				other.answer(&l)
+			}
+		}
+		return true
+	})
+	return other.found, n.Err
+}
+
+// doubles finds the rows whose serial is in another one too, among those that may be such.
+func (db *database) doubles() {
+	if len(db.twice) == 0 {
+		return
+	}
+	may := map[uint64]bool{}
+	for _, key := range db.twice {
+		may[key] = true
+	}
+	first := map[string]Entry{}
+	var refused []Entry
+	n := scan(db.path, func(l *line) bool {
+		if !l.readable() || !may[l.key] {
+			return true
+		}
+		e := l.entry()
+		if was, twice := first[e.serial()]; twice {
+			e.refused = fmt.Sprintf("serial %s is also in line %d", e.serial(), was.Line)
+			refused = append(refused, e)
+			if was.Status == Revoked {
+				return true
+			}
+		}
+		first[e.serial()] = e
+		return true
+	})
+	if n.Err != nil {
+		db.node.Err = n.Err
+		return
+	}
+	if !same(n, db.node) {
+		return // the next look reads what it is now
+	}
+	odd := map[int]int{} // by line: its place in db.odd
+	for i := range db.odd {
+		odd[db.odd[i].Line] = i
+	}
+	for _, e := range refused {
+		if i, told := odd[e.Line]; told {
+			db.odd[i] = e
+		} else {
+			db.odd = append(db.odd, e)
+		}
+		if f, asked := db.found[e.serial()]; asked && f.Line == e.Line {
+			db.found[e.serial()] = e
+		}
+	}
+	slices.SortFunc(db.odd, func(a, b Entry) int { return a.Line - b.Line })
+}
+
+// strays finds the certificates in newcerts that no row speaks of.
+func (db *database) strays(certs string) error {
+	if db.files64.allMarked() {
+		return nil
+	}
+	err := eachSerial(certs, func(serial string) {
+		if db.files64.unmarked(serialKey(serial)) {
+			db.orphans = append(db.orphans, serial+".pem")
+			if n, err := parseSerial(serial); err == nil {
+				db.seeNumber(n)
+			}
+		}
+	})
+	sort.Strings(db.orphans)
+	return err
+}
+
+// added takes a row that was just written at the end of index.txt, after its certificate.
+func (db *database) added(text []byte) {
+	var l line
+	db.lines++
+	if !l.read(text, db.lines, true) {
+		return
+	}
+	db.rows++
+	db.files++
+	db.plain = db.plain && l.odd == nil
+	db.shares = nil
+	db.see(&l)
+	db.answer(&l)
+	name := string(l.serial) + ".pem"
+	db.orphans = slices.DeleteFunc(db.orphans, func(n string) bool { return n == name })
+}
+
+// used says that a row or a file in newcerts has that serial.
+func (db *database) used(n *big.Int) (bool, error) {
+	if n.BitLen() <= maxCounted && n.Cmp(db.highest) > 0 {
+		return false, nil
+	}
+	if db.unread() != nil {
+		return false, nil // nobody signs then
+	}
+	serial := FormatSerial(n)
+	if db.named[serial] || slices.Contains(db.orphans, serial+".pem") {
+		return true, nil
+	}
+	found, err := db.lookUp(serial)
+	return len(found) > 0, err
+}

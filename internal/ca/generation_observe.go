@@ -1,0 +1,164 @@
+package ca
+
+import (
+	"bytes"
+	"crypto/x509"
+	"io/fs"
+	"path/filepath"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// How often and how far apart a CA certificate that cannot be understood is read
+// again: it may be the half of one that a person is writing.
+const (
+	settleTries = 5
+	settleWait  = 20 * time.Millisecond
+)
+
+func generation(dir string, n int) Generation {
+	g := Generation{N: n, Dir: dir}
+	for try := 0; ; try++ { // who writes it in place is soon done
+		g.Cert = g.read(certName)
+		if g.Cert != nil || g.Err != nil || try == settleTries || durable.Look(filepath.Join(dir, certName)).Kind != durable.File {
+			break
+		}
+		time.Sleep(settleWait)
+	}
+	if n > 0 {
+		g.readKey()
+		g.Cross = g.read(crossName)
+	}
+	return g
+}
+
+// read gives the first certificate of a file of the generation; nil where there is none, or where Err says why.
+func (g *Generation) read(name string) *x509.Certificate {
+	cs, err := readCerts(filepath.Join(g.Dir, name))
+	if err != nil && g.Err == nil {
+		g.Err = err
+	}
+	if len(cs) == 0 {
+		return nil
+	}
+	return cs[0]
+}
+
+// readKey looks whether a generation's key is there, and has a passphrase, and gives it.
+func (g *Generation) readKey() pki.KeyFile {
+	n := durable.Read(filepath.Join(g.Dir, keyName), maxFile)
+	if n.Unread() && g.Err == nil {
+		g.Err = n.Err
+	}
+	g.HasKey = n.Exists && n.Err == nil
+	if !g.HasKey {
+		return pki.KeyFile{Err: fs.ErrNotExist}
+	}
+	key := pki.ReadKeyFile(n.Data)
+	g.Locked = key.Encrypted
+	return key
+}
+
+// readCerts gives the certificates in a file: none where the file is missing or holds none. An error is the system's,
+// and says nothing about what the file holds.
+func readCerts(path string) ([]*x509.Certificate, error) {
+	n := durable.Read(path, maxFile)
+	switch {
+	case n.Unread():
+		return nil, n.Err
+	case n.Err != nil, !n.Exists: // what is there was seen, and is no file of this kind
+		return nil, nil
+	}
+	return pki.ReadCertFile(n.Data).Certs, nil
+}
+
+// older finds gen-N. One that holds the current certificate is a copy that an interrupted NextGeneration left. A folder
+// with nothing of a generation in it is not one, whatever else a person put there.
+func (o *Observed) older(dir string) error {
+	names, err := durable.Names(dir, 0)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		n, ok := generationNumber(name)
+		if !ok {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		if there := durable.Look(path); there.Unread() {
+			return there.Err
+		} else if there.Kind != durable.Directory {
+			continue
+		}
+		g := generation(path, n)
+		if g.Cert != nil && o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
+			continue
+		}
+		if g.Cert == nil && g.Cross == nil && !g.HasKey && g.Err == nil {
+			continue
+		}
+		o.Older = append(o.Older, g)
+	}
+	sort.Slice(o.Older, func(i, j int) bool { return o.Older[i].N > o.Older[j].N })
+	return nil
+}
+
+// next finds the generation in next/. One whose certificate is in force
+// already is what an interrupted Promote left.
+func (o *Observed) next(dir string) (faults []Fault) {
+	told := func(mendable bool, kind FaultKind, got string) []Fault {
+		return []Fault{{Kind: kind, Path: filepath.Join(dir, nextName), Mendable: mendable, Got: got}}
+	}
+	path := filepath.Join(dir, nextName)
+	if n := durable.Look(path); n.Unread() {
+		o.unreadNext = true
+		return told(false, FaultNext, n.Err.Error())
+	} else if !n.IsDir {
+		return nil
+	}
+	g := Generation{Dir: path}
+	key := g.readKey()
+	g.Cert, g.Cross = g.read(certName), g.read(crossName)
+	if g.Err != nil {
+		o.unreadNext = true
+		return told(false, FaultNext, g.Err.Error())
+	}
+	if g.Cert == nil {
+		o.unreadNext = g.HasKey || g.Cross != nil || durable.Look(filepath.Join(path, certName)).Kind != durable.Missing
+		return nil // StartNext goes on with the key that is there
+	}
+	if o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
+		return told(true, FaultInterrupted, "")
+	}
+	if !g.HasKey || g.Cross == nil || !pki.SamePublicKey(g.Cross.PublicKey, g.Cert.PublicKey) {
+		o.unreadNext = true
+		return told(false, FaultNext, "")
+	}
+	// Put in force with another key, or none, the CA could sign nothing any more. One with a passphrase is taken as it
+	// is.
+	switch {
+	case key.Encrypted:
+	case key.Err != nil:
+		o.unreadNext = true
+		return told(false, FaultNext, keyName+": "+key.Err.Error())
+	case !pki.SamePublicKey(key.Public, g.Cert.PublicKey):
+		o.unreadNext = true
+		return told(false, FaultNext, keyName+" does not belong to its certificate")
+	}
+	o.Next = g
+	return nil
+}
+
+// HasNext says that a next generation waits to be put in force.
+func (o Observed) HasNext() bool { return o.Next.Cert != nil }
+
+func generationNumber(name string) (int, bool) {
+	tail, ok := strings.CutPrefix(name, "gen-")
+	n, err := strconv.Atoi(tail)
+	return n, ok && err == nil && n > 0 && tail == strconv.Itoa(n)
+}

@@ -1,0 +1,129 @@
+package ca
+
+// keySet is a set of serials by their keys, each marked or not. It takes sixteen bytes for each.
+type keySet struct {
+	cells  []uint64 // key+1; 0: free
+	marks  []bool
+	size   int
+	marked int
+}
+
+func (s *keySet) len() int { return s.size }
+
+// cell is where the key is, or where it would be. The set has a free slot.
+func (s *keySet) cell(key uint64) int {
+	last := len(s.cells) - 1 // a power of two, less one
+	at := int(mix(key)) & last
+	for s.cells[at] != 0 && s.cells[at] != key+1 {
+		at = (at + 1) & last
+	}
+	return at
+}
+
+func (s *keySet) add(key uint64) {
+	if 2*(s.size+1) > len(s.cells) {
+		old := s.cells
+		s.cells, s.marks = make([]uint64, max(64, 2*len(old))), make([]bool, max(64, 2*len(old)))
+		for _, k := range old {
+			if k != 0 {
+				s.cells[s.cell(k-1)] = k
+			}
+		}
+	}
+	if at := s.cell(key); s.cells[at] == 0 {
+		s.cells[at] = key + 1
+		s.size++
+	}
+}
+
+func (s *keySet) mark(key uint64) {
+	if s.size == 0 {
+		return
+	}
+	if at := s.cell(key); s.cells[at] != 0 && !s.marks[at] {
+		s.marks[at] = true
+		s.marked++
+	}
+}
+
+// markAll marks those that are in the set.
+func (s *keySet) markAll(keys []uint64) {
+	for _, key := range keys {
+		s.mark(key)
+	}
+}
+
+// unmarked says that the key is in the set and not marked.
+func (s *keySet) unmarked(key uint64) bool {
+	if s.size == 0 {
+		return false
+	}
+	at := s.cell(key)
+	return s.cells[at] != 0 && !s.marks[at]
+}
+
+// has says that the key is in the set.
+func (s *keySet) has(key uint64) bool { return s.size > 0 && s.cells[s.cell(key)] != 0 }
+
+func (s *keySet) allMarked() bool { return s.marked == s.size }
+
+// mix spreads the bits of a key: counted serials differ in the last ones alone. It is the finalizer of MurmurHash3.
+func mix(k uint64) uint64 {
+	k ^= k >> 33
+	k *= 0xff51afd7ed558ccd
+	k ^= k >> 33
+	k *= 0xc4ceb9fe1a85ec53
+	return k ^ k>>33
+}
+
+// sieve tells which keys may have come before: a Bloom filter with eight bits a key, all in one line of the processor's
+// cache. Of a million keys in the largest one hardly any is said to be there that is not.
+type sieve struct {
+	lines [][8]uint64 // a power of two
+	near  uint64      // see sift
+}
+
+// The sizes of a sieve, in lines of 64 octets: 1 KiB and 8 MiB.
+const (
+	leastSieve = 1 << 4
+	mostSieve  = 1 << 17
+)
+
+// newSieve is for an index.txt of that many octets. A row has about sixty.
+func newSieve(octets int64) *sieve {
+	lines := int64(leastSieve)
+	for lines < mostSieve && lines < octets/512 {
+		lines *= 2
+	}
+	return &sieve{lines: make([][8]uint64, lines)}
+}
+
+func (s *sieve) line(hash uint64) *[8]uint64 { return &s.lines[int(hash>>40)&(len(s.lines)-1)] }
+
+// sift adds many keys, and appends to twice which of them may have been there. It reads from all of their lines at
+// first: the processor waits for many of them at the same time then, which makes a pass over a large index.txt half as
+// long.
+func (s *sieve) sift(keys []uint64, twice []uint64) []uint64 {
+	for _, key := range keys {
+		s.near |= s.line(mix(key))[0] // kept, so that the compiler does not leave the reading out
+	}
+	for _, key := range keys {
+		hash := mix(key)
+		line, g := s.line(hash), hash*0x9e3779b97f4a7c15
+		a, b := &line[g>>48&7], &line[g>>51&7]
+		inA := uint64(1)<<(g&63) | 1<<(g>>6&63) | 1<<(g>>12&63) | 1<<(g>>18&63)
+		inB := uint64(1)<<(g>>24&63) | 1<<(g>>30&63) | 1<<(g>>36&63) | 1<<(g>>42&63)
+		if *a&inA == inA && *b&inB == inB {
+			twice = append(twice, key)
+		}
+		*a |= inA
+		*b |= inB
+	}
+	return twice
+}
+
+// serialsIn are the serials of the certificates in newcerts.
+func serialsIn(dir string) (*keySet, error) {
+	s := &keySet{}
+	return s, eachSerial(dir, func(serial string) { s.add(serialKey(serial)) })
+}

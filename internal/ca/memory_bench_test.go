@@ -1,0 +1,57 @@
+package ca
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"testing"
+
+	"mailcertd/internal/pki"
+)
+
+// What the Memory of a daemon saves, in time of the processors: a look at an unchanged CA with a million rows, and a
+// signature with the looks before and after it.
+func BenchmarkMemory(b *testing.B) {
+	for _, m := range []struct {
+		name   string
+		memory *Memory
+	}{{"with", &Memory{}}, {"without", nil}} {
+		o, d := made(b)
+		crowd(b, o.Dir, 1_000_000, false)
+		o.Memory = m.memory
+		filter := Filter{Name: o.Host}
+		per := func(b *testing.B, f func(i int)) {
+			before, i := cpuTime(b), 0
+			for b.Loop() {
+				f(i)
+				i++
+			}
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+		}
+		if obs := o.Memory.Observe(o.Dir, filter); obs.Err != nil || obs.Rows != 1_000_000 {
+			b.Fatal(obs.Rows, obs.Err)
+		}
+		b.Run("look/"+m.name, func(b *testing.B) {
+			per(b, func(int) {
+				if obs := o.Memory.Observe(o.Dir, filter); obs.Err != nil {
+					b.Fatal(obs.Err)
+				}
+			})
+		})
+		b.Run("sign/"+m.name, func(b *testing.B) {
+			per(b, func(i int) {
+				o.Memory.Observe(o.Dir, filter)
+				s, err := Open(context.Background(), d, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				ask := Ask{Request: pki.Request{Public: newKey(b).Public()}, Name: fmt.Sprintf("new%s%05d.example.org", m.name, i), Days: 365}
+				if _, _, err := s.Sign(ask, rand.Reader, start); err != nil {
+					b.Fatal(err)
+				}
+				s.Close()
+				o.Memory.Observe(o.Dir, filter)
+			})
+		})
+	}
+}

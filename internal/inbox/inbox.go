@@ -1,0 +1,332 @@
+// Package inbox is the CA host's side of what its members ask: an unprivileged account puts requests into a directory
+// that it cannot list, and the daemon puts answers into another.
+package inbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mailcertd/internal/durable"
+)
+
+// The inbox on the CA host. An unprivileged account puts requests into in/,
+// which it cannot list; the daemon puts answers into out/, which only it can
+// write:
+//
+//	DIR/      0755 root:wheel
+//	DIR/in/   1730 root:GROUP
+//	DIR/out/  0750 root:GROUP
+const (
+	inName, outName = "in", "out"
+	requestSuffix   = ".req"
+	answerSuffix    = ".ans"
+	inMode          = fs.ModeSticky | 0o730
+	outMode         = 0o750
+	reachable       = 0o055 // what DIR itself must allow: the account has to get through it
+)
+
+// The largest request that is read, and the largest answer, in bytes. They are those of the messages in package
+// issuer, which the inbox carries without reading them.
+const (
+	MaxRequest = 64 << 10
+	MaxReply   = 1 << 20
+)
+
+// errUnmarked says that a file in in/ does not begin with a line that says who sent it, or is too long.
+var errUnmarked = errors.New("not a request that `mailcertd sign --submit` put there")
+
+// Times of the inbox.
+const (
+	submitPatience = 60 * time.Second
+	staleRequest   = 5 * time.Minute
+	staleAnswer    = 15 * time.Minute
+	pollFirst      = 10 * time.Millisecond
+	pollMost       = 250 * time.Millisecond
+)
+
+// maxPending bounds how many requests are read at a time.
+const maxPending = 200
+
+// maxNames bounds how many names of a directory are looked at.
+const maxNames = 100 * maxPending
+
+// Submission is one request in the inbox.
+type Submission struct {
+	ID   string
+	Name string // the member, from the forced command
+	Data []byte // what it sent
+	At   time.Time
+	Err  error // why it cannot be read
+}
+
+// Box is what was seen of the inbox.
+type Box struct {
+	Exists  bool
+	Pending []Submission // oldest first
+	Stale   []string     // paths of what nobody waits for any more
+	// Fades is when the next of what is there will be Stale; zero: nothing will.
+	Fades time.Time
+	// Crowded says that in/ holds so much that requests may go unseen.
+	Crowded bool
+	// Loose says why its directories are not as they must be; "": they are.
+	Loose string
+	// Unread is why something in in/ or out/ could not be looked at; the rest is answered.
+	Unread error
+	Err    error // why it could not be looked at as a whole
+}
+
+// Make makes the directories of the inbox for that account.
+func Make(disk *durable.Disk, dir string, gid int) error {
+	if err := disk.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	switch n := durable.Look(dir); {
+	case n.Err != nil:
+		return n.Err
+	case n.IsDir && n.Mode&reachable != reachable:
+		if err := disk.Chmod(n.Resolved, n.Mode|reachable); err != nil {
+			return err
+		}
+	}
+	for _, d := range []struct {
+		name string
+		mode fs.FileMode
+	}{{inName, inMode}, {outName, outMode}} {
+		path := filepath.Join(dir, d.name)
+		if n := durable.Look(path); n.Kind == durable.Link {
+			return fmt.Errorf("%s: is a symbolic link, want a directory", path)
+		}
+		if err := disk.Mkdir(path, 0o700); err != nil {
+			return err
+		}
+		if err := disk.ChownGroup(path, gid); err != nil {
+			return err
+		}
+		if err := disk.Chmod(path, d.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Look reads the inbox as the daemon. What is in in/ was put there by an account that is not trusted: links, FIFOs and
+// large files are not followed, waited for or read.
+func Look(dir string, gid int, now time.Time) Box {
+	var b Box
+	box := durable.Look(dir)
+	if b.Err = box.Err; b.Err != nil {
+		b.Exists = true
+		return b
+	}
+	in, out := durable.Look(filepath.Join(dir, inName)), durable.Look(filepath.Join(dir, outName))
+	if in.Kind == durable.Missing && out.Kind == durable.Missing {
+		return b
+	}
+	b.Exists = true
+	switch {
+	case in.Err != nil || out.Err != nil:
+		b.Err = errors.Join(in.Err, out.Err)
+		return b
+	case in.Kind != durable.Directory || out.Kind != durable.Directory:
+		b.Loose = "in or out is missing or not a directory"
+	case box.IsDir && box.Mode&reachable != reachable:
+		b.Loose = fmt.Sprintf("its mode is %s, want %s: members cannot use it", box.Mode, box.Mode|reachable)
+	case in.Mode != inMode || out.Mode != outMode:
+		b.Loose = fmt.Sprintf("modes are %s and %s, want %s and %s", in.Mode, out.Mode, inMode, fs.FileMode(outMode))
+	case gid >= 0 && (in.GID != uint32(gid) || out.GID != uint32(gid)):
+		b.Loose = fmt.Sprintf("group is %d and %d, want %d", in.GID, out.GID, gid)
+	}
+	names, err := entries(in.Path)
+	if err != nil {
+		b.Err = err
+		return b
+	}
+	b.Crowded = len(names) >= maxNames
+	for _, name := range names {
+		id, isRequest := strings.CutSuffix(name, requestSuffix)
+		path := filepath.Join(in.Path, name)
+		n := durable.Look(path)
+		if n.Kind == durable.Missing {
+			continue
+		}
+		if n.Kind == durable.Unknown { // it may be a request that a process waits for
+			b.Unread = n.Err
+			continue
+		}
+		stale := n.Kind == durable.Link || n.Kind == durable.Other || b.fades(n, staleRequest, now)
+		if stale {
+			b.Stale = append(b.Stale, path)
+		}
+		if stale || !isRequest || !validID(id) || n.Kind != durable.File {
+			continue
+		}
+		if len(b.Pending) < maxPending {
+			b.Pending = append(b.Pending, readSubmission(path, id))
+		}
+	}
+	sort.SliceStable(b.Pending, func(i, j int) bool { return b.Pending[i].At.Before(b.Pending[j].At) })
+	if names, err = entries(out.Path); err != nil {
+		b.Unread = err
+	}
+	for _, name := range names {
+		path := filepath.Join(out.Path, name)
+		n := durable.Look(path)
+		if n.Kind == durable.Unknown {
+			b.Unread = n.Err
+		}
+		if n.Kind == durable.File && b.fades(n, staleAnswer, now) {
+			b.Stale = append(b.Stale, path)
+		}
+	}
+	return b
+}
+
+// fades says that a file is older than age. Where it is not, Fades is at the latest when it will be.
+func (b *Box) fades(n durable.Node, age time.Duration, now time.Time) bool {
+	if now.Sub(n.Modified) > age {
+		return true
+	}
+	if at := n.Modified.Add(age + time.Second); b.Fades.IsZero() || at.Before(b.Fades) {
+		b.Fades = at
+	}
+	return false
+}
+
+func entries(dir string) ([]string, error) { return durable.NamesNoFollow(dir, maxNames) }
+
+// Owns says that an inbox has something of this name: a path relative to it.
+func Owns(rel string, isDir bool) bool {
+	if isDir {
+		return rel == inName || rel == outName
+	}
+	dir, name, _ := strings.Cut(rel, "/")
+	id, kind, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(name, "."), ".mailcertd"), ".")
+	switch dir {
+	case inName:
+		return validID(id) && (kind == "part" || "."+kind == requestSuffix)
+	case outName:
+		return validID(id) && "."+kind == answerSuffix
+	}
+	return false
+}
+
+// Made says that dir is an inbox of ours: in/ has the mode of one. An error: it is not known.
+func Made(dir string) (bool, error) {
+	box, in := durable.Look(dir), durable.Look(filepath.Join(dir, inName))
+	return in.Kind == durable.Directory && in.Mode == inMode && box.Kind == durable.Directory, errors.Join(box.Err, in.Err)
+}
+
+func validID(id string) bool {
+	b, err := hex.DecodeString(id)
+	return err == nil && len(b) == 16 && strings.ToLower(id) == id
+}
+
+func readSubmission(path, id string) Submission {
+	s := Submission{ID: id}
+	f, err := durable.OpenNoFollow(path)
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	switch {
+	case err != nil:
+		s.Err = err
+		return s
+	case !st.Mode().IsRegular():
+		s.Err = fmt.Errorf("%s: is not a regular file", path)
+		return s
+	}
+	s.At = st.ModTime()
+	data, err := durable.ReadAll(f, MaxRequest+512)
+	if err != nil {
+		s.Err = err
+		return s
+	}
+	line, rest, ok := strings.Cut(string(data), "\n")
+	name, named := strings.CutPrefix(line, "from: ")
+	if !ok || !named || len(rest) > MaxRequest {
+		s.Err = fmt.Errorf("%s: %w", path, errUnmarked)
+		return s
+	}
+	s.Name, s.Data = strings.TrimSpace(name), []byte(rest)
+	return s
+}
+
+// Answer puts a reply into out/ and removes its request. The request goes
+// last: a crash in between answers it again, with the same certificate.
+func Answer(disk *durable.Disk, dir, id string, reply []byte) error {
+	if !validID(id) {
+		return fmt.Errorf("%q is not a request", id)
+	}
+	// The directory keeps everybody but the account out; nothing in it is secret.
+	if err := disk.Replace(filepath.Join(dir, outName, id+answerSuffix), reply, 0o644); err != nil {
+		return err
+	}
+	return disk.Remove(filepath.Join(dir, inName, id+requestSuffix))
+}
+
+// Submit is the account's side, run by sshd as the forced command: it puts
+// what the member sends into the inbox under that name, waits a minute for the
+// daemon's answer and returns it.
+func Submit(ctx context.Context, dir, name string, request io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(request, MaxRequest+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxRequest {
+		return nil, fmt.Errorf("the request is larger than %d bytes", MaxRequest)
+	}
+	random := make([]byte, 16)
+	if _, err := rand.Read(random); err != nil {
+		return nil, err
+	}
+	id := hex.EncodeToString(random)
+	path := filepath.Join(dir, inName, id)
+	if err := put(path+".part", "from: "+name+"\n"+string(data)); err != nil {
+		return nil, fmt.Errorf("the CA's inbox: %w", err)
+	}
+	if err := os.Rename(path+".part", path+requestSuffix); err != nil {
+		return nil, errors.Join(err, os.Remove(path+".part"))
+	}
+	ctx, cancel := context.WithTimeout(ctx, submitPatience)
+	defer cancel()
+	answer := filepath.Join(dir, outName, id+answerSuffix)
+	for wait := pollFirst; ; wait = min(2*wait, pollMost) {
+		reply := durable.Read(answer, MaxReply)
+		if reply.Err != nil {
+			return nil, reply.Err
+		}
+		if reply.Exists {
+			return reply.Data, nil
+		}
+		select {
+		case <-ctx.Done():
+			_ = os.Remove(path + requestSuffix)
+			return nil, fmt.Errorf("the daemon on the CA host did not answer within %s: check that it is running (`service mailcertd status`)", submitPatience)
+		case <-time.After(wait):
+		}
+	}
+}
+
+func put(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, werr := f.WriteString(text)
+	return errors.Join(werr, f.Close())
+}

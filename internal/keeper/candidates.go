@@ -1,0 +1,140 @@
+package keeper
+
+import (
+	"crypto/x509"
+	"fmt"
+	"path/filepath"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+)
+
+// The files of candidates/ in the state directory: what the CA on the other
+// host answered last, and which of its certificates are accepted. Nothing in
+// them is secret.
+const (
+	candidatesDir = "candidates"
+	replyName     = "reply.pem" // for the host's own pair; see replyOf
+	acceptedName  = "ca.pem"
+)
+
+// replyOf is the file with the last certificate that was sent for a pair.
+func replyOf(p certdir.Pair) string {
+	if p == certdir.Host {
+		return replyName
+	}
+	return "reply-" + p.Name + ".pem"
+}
+
+// candidateNames are all files of candidates/.
+func candidateNames() []string {
+	out := []string{acceptedName}
+	for _, p := range certdir.Pairs() {
+		out = append(out, replyOf(p))
+	}
+	return out
+}
+
+// candidates are what the CA host answered, in the state directory.
+type candidates struct {
+	disk     *durable.Disk
+	stateDir string
+	tell     func(l Level, msg string, kv ...any)
+	// reply and accepted are kept here where they could not be written.
+	reply, accepted []byte
+	replies         map[string][]byte // by the names of the other pairs
+}
+
+func (c *candidates) candidate(name string) string {
+	return filepath.Join(c.stateDir, candidatesDir, name)
+}
+
+// observeAnswer reads what the CA on the other host answered.
+func (c *candidates) observeAnswer(obs *plan.Observed) {
+	read := func(name string, kept []byte) ([]byte, error) {
+		if kept != nil {
+			return kept, nil
+		}
+		n := durable.Read(c.candidate(name), issuer.MaxReply)
+		return n.Data, n.Err
+	}
+	data, err := read(acceptedName, c.accepted)
+	if err != nil {
+		obs.AcceptedErr, obs.ReplyErr = err, err
+		return
+	}
+	if len(data) > 0 {
+		f := pki.ReadCertFile(data)
+		if obs.Accepted = f.Certs; f.Err != nil {
+			obs.ReplyErr = fmt.Errorf("%s: %w", c.candidate(acceptedName), f.Err)
+		}
+	}
+	if data, err = read(replyName, c.reply); err != nil {
+		obs.ReplyErr = err
+	}
+	if len(data) > 0 {
+		r, err := issuer.ParseReply(data)
+		if err != nil {
+			obs.ReplyErr = fmt.Errorf("%s: %w", c.candidate(replyName), err)
+			return
+		}
+		obs.Reply = r
+	}
+	c.observeOthers(obs)
+}
+
+// observeOthers reads the certificates that came for the other pairs. What cannot be read is asked for again.
+func (c *candidates) observeOthers(obs *plan.Observed) {
+	for _, p := range certdir.Pairs() {
+		if p == certdir.Host {
+			continue
+		}
+		data := c.replies[p.Name]
+		if data == nil {
+			n := durable.Read(c.candidate(replyOf(p)), issuer.MaxReply)
+			if data = n.Data; n.Unread() {
+				obs.ReplyErr = n.Err
+			}
+		}
+		if len(data) == 0 {
+			continue
+		}
+		r, err := issuer.ParseReply(data)
+		if err != nil {
+			obs.ReplyErr = fmt.Errorf("%s: %w", c.candidate(replyOf(p)), err)
+			continue
+		}
+		if obs.OtherReplies == nil {
+			obs.OtherReplies = map[string]issuer.Reply{}
+		}
+		obs.OtherReplies[p.Name] = r
+	}
+}
+
+// keep writes a file of candidates/; where that fails it is kept in memory.
+func (c *candidates) keep(name string, data []byte, memory *[]byte) {
+	err := c.disk.MkdirAll(c.stateDir, 0o700)
+	if err == nil {
+		err = c.disk.Mkdir(filepath.Dir(c.candidate(name)), 0o700)
+	}
+	if err == nil {
+		err = c.disk.Replace(c.candidate(name), data, 0o600)
+	}
+	if *memory = nil; err != nil {
+		c.tell(Warn, "an answer of the CA could not be written, and is lost when this process ends", "reason", string(plan.StateUnwritable), "error", err.Error())
+		*memory = data
+	}
+}
+
+// accept accepts CA certificates of the other host.
+func (c *candidates) accept(certs []*x509.Certificate) error {
+	var data []byte
+	for _, c := range certs {
+		data = append(data, pki.EncodeCertificate(c.Raw)...)
+	}
+	c.keep(acceptedName, data, &c.accepted)
+	return nil
+}

@@ -1,0 +1,101 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// observeLeftovers looks for what is in the state directory, the archive and the CA directory and is used by nobody:
+// temporary files of writes that were interrupted, copies of what could not be read, backups that are not whole. The
+// rooms of the CA and of the inbox see their own temporary files.
+func (k *Keeper) observeLeftovers(obs *plan.Observed) {
+	in := func(dir string, see func(name string, n durable.Node)) {
+		names, err := durable.Names(dir, 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			obs.LeftoversErr = errors.Join(obs.LeftoversErr, err)
+		}
+		for _, name := range names {
+			if _, temporary := durable.TempOf(name); !temporary && !strings.Contains(name, ".bad-") {
+				continue
+			}
+			switch n := durable.Look(filepath.Join(dir, name)); n.Kind {
+			case durable.Unknown:
+				obs.LeftoversErr = errors.Join(obs.LeftoversErr, n.Err)
+			case durable.File: // what else has such a name, mailcertd never made
+				see(name, n)
+			}
+		}
+	}
+	add := func(l plan.Leftover) { obs.Leftovers = append(obs.Leftovers, l) }
+	in(k.cfg.State.Dir, func(name string, n durable.Node) {
+		switch base, temporary := durable.TempOf(name); {
+		case temporary && base == state.FileName: // who holds the lock is the only one that writes it
+			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path})
+		case state.Aside(name):
+			add(plan.Leftover{Kind: plan.StateAside, Path: n.Path, Since: n.Changed})
+		}
+	})
+	in(filepath.Join(k.cfg.State.Dir, candidatesDir), func(name string, n durable.Node) {
+		if base, _ := durable.TempOf(name); slices.Contains(candidateNames(), base) {
+			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path, Since: n.Changed})
+		}
+	})
+	if plan.Obtains(k.cfg, config.IssuerLocal) && obs.CA.Err == nil {
+		in(k.cfg.CA.Dir, func(name string, n durable.Node) {
+			if ca.Aside(name) {
+				add(plan.Leftover{Kind: plan.DatabaseAside, Path: n.Path, Since: n.Changed})
+			}
+		})
+	}
+	if n := durable.Look(ca.Beside(k.cfg.CA.Dir)); n.Kind == durable.Directory {
+		add(plan.Leftover{Kind: plan.UnmadeCA, Path: n.Path})
+	} else if n.Kind == durable.Unknown {
+		obs.LeftoversErr = errors.Join(obs.LeftoversErr, n.Err)
+	}
+	archive := durable.OpenArchive(k.o.Disk, k.archiveDir())
+	cut, err := archive.Unfinished()
+	obs.LeftoversErr = errors.Join(obs.LeftoversErr, err)
+	for _, id := range cut {
+		add(plan.Leftover{Kind: plan.Unwritten, Path: archive.UnfinishedPath(id), ID: id})
+	}
+	for _, g := range obs.Archive {
+		dir := filepath.Join(k.archiveDir(), g.ID)
+		if g.Damaged {
+			parts, err := archive.Content(g.ID)
+			add(plan.Leftover{Kind: plan.DamagedBackup, Path: dir, ID: g.ID, Parts: parts, Err: err})
+			continue
+		}
+		in(dir, func(name string, n durable.Node) {
+			if durable.TempOfManifest(name) {
+				add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path})
+			}
+		})
+	}
+}
+
+// clear removes what is left over.
+func (k *Keeper) clear(ctx context.Context, act plan.Action) error {
+	archive := durable.OpenArchive(k.o.Disk, k.archiveDir())
+	switch {
+	case act.ID != "" && act.Reason == plan.BackupDamaged:
+		return archive.RemoveDamaged(act.ID, act.Parts)
+	case act.ID != "":
+		return archive.RemoveUnfinished(act.ID)
+	case act.Path == ca.Beside(k.cfg.CA.Dir):
+		return ca.RemoveBeside(ctx, k.o.Disk, k.cfg.CA.Dir)
+	}
+	if err := k.o.Disk.Remove(act.Path); err != nil {
+		return err
+	}
+	return k.o.Disk.SyncDir(filepath.Dir(act.Path))
+}

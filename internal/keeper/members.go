@@ -1,0 +1,123 @@
+package keeper
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/inbox"
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/plan"
+)
+
+// answerMembers answers every request in the inbox. What can be refused is
+// refused without opening the CA; what has to wait is told so, and the member
+// asks again.
+func (k *Keeper) answerMembers(ctx context.Context, obs plan.Observed, hold string, at time.Time) error {
+	dir := k.cfg.CA.Inbox
+	var failed error
+	for _, path := range obs.Inbox.Stale {
+		failed = errors.Join(failed, k.o.Disk.Remove(path))
+	}
+	c := &answering{k: k, ctx: ctx, obs: obs, hold: hold, at: at, heard: map[string]ca.Heard{}}
+	defer c.close()
+	var replies []issuer.Reply
+	for _, sub := range obs.Inbox.Pending {
+		replies = append(replies, c.reply(sub))
+	}
+	if len(c.heard) > 0 { // before the answers: who asks again must not be counted less
+		var err error
+		if c.session != nil {
+			err = c.session.Hear(c.heard)
+		} else {
+			err = ca.Hear(ctx, k.o.Disk, k.cfg.CA.Dir, c.heard)
+		}
+		if err != nil {
+			k.log(Warn, "what members reported cannot be written", "error", err.Error())
+		}
+	}
+	c.close()
+	for i, sub := range obs.Inbox.Pending {
+		if err := inbox.Answer(k.o.Disk, dir, sub.ID, replies[i].Encode()); err != nil {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// answering is where members are served: the CA is opened for the first of them
+// that wants something signed.
+type answering struct {
+	k       *Keeper
+	ctx     context.Context
+	obs     plan.Observed
+	hold    string    // why nothing is signed now
+	at      time.Time // now, as far as it is believed
+	session *ca.Session
+	heard   map[string]ca.Heard
+}
+
+func (c *answering) close() {
+	if c.session != nil {
+		c.session.Close()
+		c.session = nil
+	}
+}
+
+func (c *answering) observed() ca.Observed {
+	if c.session != nil {
+		return c.session.Observed()
+	}
+	return c.obs.CA
+}
+
+// reply works out the answer for one request, and signs what it asks for.
+func (c *answering) reply(sub inbox.Submission) issuer.Reply {
+	k := c.k
+	asked := plan.Receive(c.observed(), sub, c.hold, k.cfg.Validity.Days)
+	var cert *x509.Certificate
+	var again bool
+	if m := asked.Member; m != nil {
+		h := c.heard[m.Name]
+		h.At, h.Trusts = k.o.Now(), asked.Request.Trusts
+		if asked.Sign != nil {
+			asked.Sign.Signed = h.Signed
+			var err error
+			cert, again, err = c.sign(*asked.Sign)
+			asked = asked.Tried(err)
+		}
+		if cert != nil && !again {
+			h.Signed++
+		}
+		c.heard[m.Name] = h
+	}
+	r, err := asked.Answer(c.observed(), cert, again, c.at)
+	if cert != nil {
+		status := issuer.Signed
+		if again {
+			status = issuer.Again
+		}
+		k.log(Info, "certificate for a member", "host", asked.Member.Name, "status", status, "serial", serial(cert),
+			"ends", cert.NotAfter.UTC().Format(time.RFC3339))
+	}
+	switch r.Status {
+	case issuer.Refused:
+		k.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host", fmt.Sprintf("%.80q", sub.Name), "error",
+			r.Reason)
+	case issuer.Failed:
+		k.log(Fail, "request failed", "reason", string(plan.InboxRequest), "host", asked.Member.Name, "error", err.Error())
+	}
+	return r
+}
+
+func (c *answering) sign(ask ca.Ask) (_ *x509.Certificate, again bool, err error) {
+	if c.session == nil {
+		if c.session, err = ca.Open(c.ctx, c.k.o.Disk, c.k.caOptions(c.obs)); err != nil {
+			return nil, false, err
+		}
+	}
+	return c.session.Sign(ask, c.k.o.Rand, c.at)
+}

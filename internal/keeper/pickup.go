@@ -1,0 +1,60 @@
+package keeper
+
+import (
+	"context"
+	"time"
+
+	"mailcertd/internal/mta"
+	"mailcertd/internal/pickup"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// pickupSettings are those of the configuration in force.
+func (k *Keeper) pickupSettings() pickup.Settings {
+	return pickup.Settings{CertsDir: k.cfg.Certs.Dir, Probe: k.cfg.Sendmail.Probe, StartCommand: k.cfg.Sendmail.StartCommand, Notify: k.cfg.Notify}
+}
+
+// pickupOptions give package pickup the looks, the plan, the lock and the state of this Keeper.
+func (k *Keeper) pickupOptions() pickup.Options {
+	return pickup.Options{
+		Now: k.o.Now, Log: k.log, Working: k.working, NotifyFor: k.o.NotifyFor, Brief: k.o.Brief, Wake: k.wake,
+		Look: func(ctx context.Context) (plan.Observed, plan.Plan) {
+			obs := k.observe(ctx)
+			return obs, plan.Make(k.cfg, obs, plan.Wish{}, k.o.Now())
+		},
+		LookAtSendmail: func(ctx context.Context, seen plan.Observed) (plan.Observed, plan.Plan) {
+			k.observeParts(ctx, &seen, statePart|sendmailPart)
+			return seen, plan.Make(k.cfg, seen, plan.Wish{}, k.o.Now())
+		},
+		Identify: func(ctx context.Context) mta.Identity { return mta.Identify(ctx, k.identifyOptions(k.readCF())) },
+		Program:  k.program,
+		Lock:     k.lock,
+		State: func() state.State {
+			s, _ := k.loadState()
+			return s
+		},
+		Remember: k.remember,
+		Change:   k.change,
+	}
+}
+
+// Serves looks at what sendmail serves, for a person who asked.
+func (k *Keeper) Serves(ctx context.Context, r Result) []mta.Served {
+	return k.pickup.Serves(ctx, r.View)
+}
+
+// Close waits for what is out, once its context is done: no ssh and no command of
+// ours must stay behind.
+func (k *Keeper) Close(patience time.Duration) {
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	if k.asking {
+		select {
+		case <-k.answers:
+		case <-late.C:
+			return
+		}
+	}
+	k.pickup.Close(late.C)
+}

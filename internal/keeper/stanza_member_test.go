@@ -1,0 +1,42 @@
+package keeper
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"mailcertd/internal/pki"
+)
+
+// The base stanza's throw-away CA is trusted no longer than its certificate serves: that of a member goes, too,
+// although the CA on the other host is trusted before its certificate comes.
+func TestStanzaOfMember(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
+	f := newFamily(t, "", "", "a.example.org")
+	m := f.members["a.example.org"]
+	f.ca.now = time.Now().Add(time.Minute)
+	f.day(time.Hour) // it knows the CA
+	f.ca.revokes(m.leaf().SerialNumber, "superseded")
+	if err := os.RemoveAll(m.cfg.Certs.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("sh", "../../scripts/stanza.sh", m.cfg.Certs.Dir, "a.example.org").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	before := pki.ReadCertFile(m.read(m.certs("cacert.pem"))).Certs
+	f.dead = true
+	f.day(time.Hour)
+	f.dead = false
+	for range 3 {
+		f.day(25 * time.Hour)
+	}
+	f.everybody("with a certificate of the CA")
+	for _, c := range pki.ReadCertFile(m.read(m.certs("cacert.pem"))).Certs {
+		if c.Equal(before[0]) {
+			t.Error("the stanza's CA is still trusted")
+		}
+	}
+}

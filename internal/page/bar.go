@@ -1,0 +1,81 @@
+package page
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"mailcertd/internal/plan"
+	"mailcertd/internal/report"
+)
+
+// legend explains bars, once for a page.
+const legend = "= past, | today, ^ renewal"
+
+// bar draws a life as [====|-----^---] in that many columns: what is past, today,
+// and when the next one is due (zero: never). In ASCII, because root's locale is
+// often C and not every console has the other characters. Before the beginning
+// nothing is past, after the end everything.
+func bar(from, to, due, now time.Time, columns int) string {
+	cells := max(columns-2, 1)
+	at := func(t time.Time) int {
+		life := to.Sub(from)
+		if life <= 0 {
+			return cells
+		}
+		share := float64(t.Sub(from)) / float64(life)
+		return int(min(max(share, -1), 2) * float64(cells))
+	}
+	b := []byte(strings.Repeat("-", cells))
+	today := at(now)
+	switch {
+	case !now.Before(to):
+		today = cells
+	case now.Before(from):
+		today = -1
+	}
+	for i := 0; i < min(today, cells); i++ {
+		b[i] = '='
+	}
+	if i := at(due); !due.IsZero() && i >= 0 && i < cells {
+		b[i] = '^'
+	}
+	if today >= 0 && today < cells {
+		b[today] = '|'
+	}
+	return "[" + string(b) + "]"
+}
+
+// life is a row with the bar of something that ends, and its dates below. due is
+// when the next one comes, said by verb ("renewed"); nil: never by mailcertd.
+func (p *Page) life(label string, from, to time.Time, due *time.Time, verb string) {
+	p.bars = true
+	with := green
+	mark := time.Time{}
+	dates := p.day(from) + " to " + p.day(to)
+	if due != nil {
+		mark = *due
+		if p.Now.Before(mark) {
+			dates += fmt.Sprintf("; %s %s, on %s", verb, relative(mark, p.Now), p.day(mark))
+		} else {
+			with = yellow
+			dates += fmt.Sprintf("; renewal due since %s", p.day(mark))
+		}
+	}
+	text := left(from, to, p.Now)
+	switch {
+	case !p.Now.Before(to):
+		with = red
+	case p.Now.Before(from), plan.EndsWithin(from, to, report.Soon, p.Now):
+		with = yellow
+	}
+	room := p.Width - labelWidth
+	line := bar(from, to, mark, p.Now, min(room-leftColumns, 50))
+	p.labelled(noInk, label, p.paint(line+"  "+text, with), true)
+	for _, l := range Wrap(dates, room) {
+		p.labelled(noInk, "", l, true)
+	}
+}
+
+// leftColumns is room for what left says, and the gap before it.
+const leftColumns = 24

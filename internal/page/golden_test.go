@@ -1,0 +1,388 @@
+package page
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/google/go-cmp/cmp"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/pickup"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/plan/given"
+	"mailcertd/internal/report"
+	"mailcertd/internal/state"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.golden anew")
+
+// A zone that is none of Go's own, so that a page that took another shows.
+var (
+	tokyo = time.FixedZone("JST", 9*60*60)
+	today = given.Now
+)
+
+func days(n float64) time.Time     { return today.Add(time.Duration(n * float64(report.Day))) }
+func daysPtr(n float64) *time.Time { t := days(n); return &t }
+func fill(s string, n int) string  { return strings.Repeat(s, n/len(s)+1)[:n] }
+
+// statusOf is the report on a host, as it is decided about it. What the CA has issued is in its database, which nobody
+// has here: n certificates.
+func statusOf(n int, facts ...given.Fact) report.Status {
+	w := given.Host(facts...)
+	r := report.NewStatus("1.0.0", w.Config, keeper.Result{View: pickup.View{Observed: w.Seen, Plan: w.Plan()}}, w.Now)
+	if r.Issued != nil {
+		r.Issued.Valid = n
+		for i := range min(n, report.MostNextDue) {
+			r.Issued.NextDue = append(r.Issued.NextDue, oneOf(i))
+		}
+	}
+	return r
+}
+
+// served adds what was found by asking; what is on disk has its serial.
+func served(r report.Status, found ...report.Served) report.Status {
+	for i := range found {
+		if found[i].OnDisk {
+			found[i].Serial = r.Certificate.Serial
+		}
+	}
+	r.AddServed(found)
+	return r
+}
+
+// checkOf is what check says of a host.
+func checkOf(facts ...given.Fact) report.Check {
+	p := given.Host(facts...).Plan()
+	return report.Check{Problems: p.Problems, Actions: p.Actions}
+}
+
+// showOf is what `ca show` says of a CA; what its database counts is made up.
+func showOf(facts ...given.Fact) report.CA {
+	w := given.Host(facts...)
+	r := report.NewCA(w.Config, w.Seen.CA, w.Now)
+	if len(r.Generations) > 0 {
+		r.Valid, r.Expired, r.NextSerial = 2*len(r.Hosts)+1, 3, "0100"
+		r.Subject = "CERTSubject:" + mta.AccessKey("/CN="+given.Name)
+	}
+	return r
+}
+
+// members are that many of them; of each three, one was never heard of.
+func members(n int, trusts bool) (out []given.Fact) {
+	for i := range n {
+		heard := report.Day / 2
+		if i%3 == 2 {
+			heard = 60 * report.Day
+		}
+		out = append(out, given.Member(fmt.Sprintf("host%d.home.example", i), heard, trusts && i%2 == 0))
+	}
+	return out
+}
+
+// rollover is a CA whose next generation waits, and whose older one still has living certificates.
+func rollover(facts ...given.Fact) []given.Fact {
+	return append([]given.Fact{given.CALives(-2500*report.Day, 1150*report.Day), given.Older(50 * report.Day),
+		given.ExpiresIn(20 * report.Day), given.Next(true)}, facts...)
+}
+
+// inTrouble is a host on which much is wrong at once.
+func inTrouble() []given.Fact {
+	return []given.Fact{given.CF("O ServerCertFile=/etc/ssl/mail/server.crt", "O ServerKeyFile=/etc/ssl/mail/server.key",
+		"O CACertFile="+given.Certs+"/cacert.pem", "O CACertPath="+given.Certs), given.System("krb5"), given.IsFor("krb5"),
+		given.ExpiresIn(20 * report.Day), given.Locked(), given.Mode("host.key", 0o644), given.NoDH(),
+		given.Failed("do install "+given.Certs, 3, 5*time.Minute)}
+}
+
+// toldInVain is a sendmail that has not taken over the set.
+func toldInVain(d *state.Pickup) {
+	d.HUPs = []state.HUP{{Instance: d.Instance, At: today.Add(-time.Hour), Sent: true}}
+	d.Attempts, d.Next, d.LastError = 3, today.Add(time.Minute),
+		"127.0.0.1:25: connection refused\n[::1]:25: connection refused"
+}
+
+// oneOf is a certificate of the database.
+func oneOf(i int) report.Listed {
+	l := report.Listed{Serial: fmt.Sprintf("%04X", i+2), Status: "valid",
+		Names: []string{fmt.Sprintf("host%d.home.example", i)}, Expires: days(float64(i) + 9.5), Days: i + 9,
+		Enrolled: i%3 == 2, Soon: i < 5}
+	switch {
+	case i%7 == 6:
+		l.Names = append(l.Names, "alias."+l.Names[0], "192.0.2.1", "2001:db8::1")
+	case i%50 == 49:
+		l.Status, l.Revoked, l.Reason = "revoked", daysPtr(-3), "superseded"
+	}
+	return l
+}
+
+func issuedList(n int, change func(*report.Listed)) report.List {
+	rep := report.List{Version: 1, Dir: "/etc/mail/CA", Certificates: []report.Listed{}}
+	for i := range n {
+		l := oneOf(i)
+		if change != nil {
+			change(&l)
+		}
+		rep.Certificates = append(rep.Certificates, l)
+	}
+	return rep
+}
+
+// peer is another host that is as it should be.
+func peer(change func(*report.Peer)) report.Peer {
+	r := report.Peer{Version: 1, Peer: "dhcp.home.example:25", Address: "192.0.2.7:25", STARTTLS: true,
+		Verify: mta.VerifyOK, TLS: "TLSv1.3", Cipher: "TLS_AES_256_GCM_SHA384",
+		Certificate: &report.PeerCertificate{Serial: "1B", Subject: "/CN=dhcp.home.example",
+			Issuer: "/O=Home/CN=mailcertd CA krb5.home.example", Names: []string{"dhcp.home.example"}, NotBefore: days(-100),
+			NotAfter: days(265)},
+		Named: true, Asked: true, Presented: true, ListsOurs: true,
+		Own: report.Own{Serial: "1A", Verify: mta.VerifyOK}, TrustUsed: true}
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// hostile is what somebody may put into a certificate: escapes, C1 controls,
+// bidirectional marks, broken UTF-8.
+const hostile = "O=\x1b]0;owned\x07\x1b[2J, CN=evil\u009b31m\u202egpj.exe\r\nok\xff\u200b"
+
+// drawn is a page of a report that is made once.
+func drawn[T any](draw func(T, *Page), of func() T) func(*Page) {
+	of = sync.OnceValue(of)
+	return func(p *Page) { draw(of(), p) }
+}
+
+// private and public are `ca show` on a host that trusts its own CA alone, and on one that trusts public ones as well.
+func private(r report.CA, p *Page) { CA(r, false, p) }
+func public(r report.CA, p *Page)  { CA(r, true, p) }
+
+// pages are all that people look at. What they show of a host is decided by plan about one that can be; the hostile
+// ones show what nobody would decide.
+var pages = map[string]func(*Page){
+	"fresh": drawn(Status, func() report.Status {
+		return statusOf(0, given.EmptyDisk(), given.NoCF(), given.Sendmail(mta.NotRunning))
+	}),
+	"fine": drawn(Status, func() report.Status {
+		return statusOf(1, given.IsFor(given.Name, "krb5.home.example"), given.AltNames("krb5.home.example"))
+	}),
+	"ca-0":   drawn(Status, func() report.Status { return statusOf(0) }),
+	"ca-500": drawn(Status, func() report.Status { return statusOf(500) }),
+	"pairs": drawn(Status, func() report.Status {
+		return served(statusOf(1, given.WantsSecond(), given.Names(certdir.HostECDSA),
+			given.Lies(certdir.HostECDSA, "rsa-2048"),
+			given.WantsClient(), given.Lies(certdir.Client, "client"), given.ShowsNothing()),
+			report.Served{Addr: "127.0.0.1:25", Pair: "host", STARTTLS: true, OnDisk: true},
+			report.Served{Addr: "127.0.0.1:25", Pair: "host-ecdsa", STARTTLS: true, Serial: "19"})
+	}),
+	"due-soon": drawn(Status, func() report.Status {
+		return statusOf(1, given.ExpiresIn(12*report.Day+12*time.Hour),
+			given.Locked())
+	}),
+	"expired": drawn(Status, func() report.Status {
+		return statusOf(1, given.ExpiresIn(-77*time.Hour), given.Failed(plan.ObtainFailure, 3, 5*time.Minute))
+	}),
+	"not-yet-valid": drawn(Status, func() report.Status { return statusOf(1, given.BeginsIn(2*report.Day)) }),
+	"foreign": drawn(Status, func() report.Status {
+		return statusOf(0, given.Bought(), given.NoIssuer(), given.NeverHadCA(), given.CarriedAgo(90*report.Day))
+	}),
+	"member": drawn(Status, func() report.Status {
+		return served(statusOf(0, given.MemberOf("mailcertd@krb5.home.example"), given.InstallCRL(),
+			given.CRL(10*report.Day, 20*report.Day), given.CRLInstalled()),
+			report.Served{Addr: "127.0.0.1:25", STARTTLS: true, OnDisk: true},
+			report.Served{Addr: "[::1]:25", Error: "connection refused"})
+	}),
+	"generations": drawn(Status, func() report.Status {
+		return statusOf(1, rollover(append(members(3, true), given.CRL(29*report.Day, report.Day),
+			given.CRLBehind())...)...)
+	}),
+	"wide": drawn(Status, func() report.Status {
+		return statusOf(1, given.CACalled("株式会社例示電子郵便証明書発行管理機構第一事業部", "例示認証局 e\u0301 第３世代"))
+	}),
+	"long": func(p *Page) {
+		long := strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example"
+		r := statusOf(1, given.HostName(long), given.IsFor(long))
+		r.Issued.NextDue[0].Names = []string{long, "short.example"}
+		Status(r, p)
+	},
+	"altnames": func(p *Page) {
+		names := []string{given.Name}
+		for i := range 100 {
+			names = append(names, fmt.Sprintf("alt%d.home.example", i))
+		}
+		Status(statusOf(1, given.IsFor(names...), given.AltNames(names[1:]...)), p)
+	},
+	"hostile": func(p *Page) {
+		r := statusOf(1)
+		r.Certificate.IssuerText, r.CA.Generations[0].Text, r.Name = hostile, hostile, hostile
+		r.Certificate.Names, r.Issued.NextDue[0].Names = []string{hostile, hostile}, []string{hostile}
+		r.Deliveries[0].Detail, r.Sendmail.Status, r.NextWhat = hostile, hostile, hostile
+		r.Problems = []plan.Problem{{Reason: plan.CFProblem, Severity: plan.Error, Path: hostile, Text: hostile,
+			Hint: hostile}}
+		Status(r, p)
+	},
+	"pickup-pending": drawn(Status, func() report.Status {
+		return served(statusOf(1, given.PickupPending(toldInVain)), report.Served{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"},
+			report.Served{Addr: "192.0.2.1:25"})
+	}),
+	"problems":   drawn(Status, func() report.Status { return statusOf(1, inTrouble()...) }),
+	"check":      drawn(Check, func() report.Check { return checkOf(inTrouble()...) }),
+	"check-fine": drawn(Check, func() report.Check { return checkOf() }),
+	"check-hostile": drawn(Check, func() report.Check {
+		return report.Check{Problems: []plan.Problem{{Path: hostile, Text: hostile, Hint: hostile}},
+			Actions: []plan.Action{{Text: plan.ToInstall.With(hostile)}}}
+	}),
+	"show":        drawn(private, func() report.CA { return showOf(members(1, false)...) }),
+	"show-absent": drawn(private, func() report.CA { return showOf(given.NoCA()) }),
+	"show-locked": drawn(private, func() report.CA { return showOf(given.CAUnreadable()) }),
+	"show-500":    drawn(public, func() report.CA { return showOf(members(500, false)...) }),
+	"show-rollover": drawn(public, func() report.CA {
+		return showOf(rollover(append(members(70, true),
+			given.Locked())...)...)
+	}),
+	"show-hostile": func(p *Page) {
+		r := showOf(append(members(1, false), given.CADamaged(), given.CAFault(ca.FaultSerial, true))...)
+		r.Dir, r.Generations[0].Text, r.Generations[0].Key, r.Hosts[0].Name = hostile, hostile, hostile, hostile
+		r.Issuer, r.Faults[0] = "CERTIssuer:"+hostile, hostile
+		CA(r, false, p)
+	},
+	"peer": func(p *Page) { Peer(peer(nil), p) },
+	"peer-fail": func(p *Page) {
+		Peer(peer(func(r *report.Peer) {
+			r.Verify, r.Reason, r.Named, r.NameError = mta.VerifyFail, "unable to get local issuer certificate", false,
+				"the certificate is for mail.home.example, not for dhcp.home.example"
+			r.Presented, r.TrustUsed, r.Own.Trouble = false, false,
+				"/etc/mail/certs/host.key: does not belong to the certificate"
+			r.Own.Verify, r.Own.Reason, r.Refused = mta.VerifyFail, "certificate has expired",
+				"bad certificate"
+		}), p)
+	},
+	"peer-plain": func(p *Page) {
+		Peer(report.Peer{Peer: "dhcp.home.example:25", Address: "192.0.2.7:25", Verify: mta.VerifyNone}, p)
+	},
+	"peer-away": func(p *Page) {
+		Peer(report.Peer{Peer: "dhcp.home.example:25", Error: "192.0.2.7:25: connection refused"}, p)
+	},
+	"peer-hostile": func(p *Page) {
+		Peer(peer(func(r *report.Peer) {
+			r.Peer, r.Reason, r.Cipher, r.NameError, r.Refused, r.Own.Reason = hostile, hostile, hostile, hostile, hostile,
+				hostile
+			r.Certificate.Subject, r.Certificate.Issuer, r.Named = hostile, hostile, false
+		}), p)
+	},
+	"due": func(p *Page) {
+		w := given.Host(given.Bought(), given.ExpiresIn(-3*report.Day), given.CALives(-3640*report.Day, 10*report.Day),
+			given.CACalled("例示", "例示認証局第３世代例示認証局第３世代例示認証局第３世代例示認証局"), given.Locked(), given.Notify("another"),
+			given.NotifyPending(2))
+		long := strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example"
+		f := plan.DueFacts{Config: w.Config, Observed: w.Seen, Plan: w.Plan(),
+			Served: []plan.ServedAt{{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"}, {Addr: "[::1]:25", Error: hostile}}}
+		for i, name := range []string{"dhcp.home.example", long, hostile} {
+			f.Issued = append(f.Issued, plan.IssuedRow{Listed: ca.Listed{Serial: fmt.Sprintf("1%X", i+11), Status: "valid",
+				Names: []string{name}, Begins: days(-300), Expires: days(float64(i)*8 + 4.5)}})
+		}
+		Due(plan.NeedsPerson(f, 30, w.Now), p)
+	},
+	"list-0":   func(p *Page) { List(issuedList(0, nil), p) },
+	"list-1":   func(p *Page) { List(issuedList(1, nil), p) },
+	"list-500": func(p *Page) { List(issuedList(500, nil), p) },
+	"list-long": func(p *Page) {
+		List(issuedList(3, func(l *report.Listed) {
+			l.Serial, l.Status, l.Revoked, l.Reason = fill("0123456789ABCDEF", 40), "revoked", daysPtr(-3), "affiliationChanged"
+			l.Names = []string{strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example", hostile}
+		}), p)
+	},
+}
+
+var sgr = regexp.MustCompile("\x1b\\[[0-9]+m")
+
+func draw(name string, width int, colour bool) string {
+	p := &Page{Width: width, Colour: colour, Zone: tokyo, Now: today}
+	pages[name](p)
+	var b strings.Builder
+	_ = p.Print(&b)
+	return b.String()
+}
+
+// accessKey is in one piece, to be copied.
+var accessKey = regexp.MustCompile(`^(access map)? +CERT(Issuer|Subject):`)
+
+// harmless fails for a line that is wider than it may be, and for anything in it
+// that is not to be printed.
+func harmless(t *testing.T, text string, width int) {
+	t.Helper()
+	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
+		if n := columns(line); n > width && !accessKey.MatchString(line) {
+			t.Errorf("line %d has %d columns, more than %d: %q", i+1, n, width, line)
+		}
+		for _, r := range line {
+			if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
+				t.Errorf("line %d has %U: %q", i+1, r, line)
+			}
+		}
+		if strings.TrimRight(line, " ") != line {
+			t.Errorf("line %d ends with a blank: %q", i+1, line)
+		}
+	}
+}
+
+// Every page looks as it is stored, at 80 columns without colour; is never wider
+// than any screen that it gets; and colour changes nothing but the colour.
+func TestPages(t *testing.T) {
+	for name := range pages {
+		t.Run(name, func(t *testing.T) {
+			got := draw(name, 80, false)
+			golden(t, name, got)
+			for width := Narrowest; width <= Widest; width++ {
+				plain := draw(name, width, false)
+				harmless(t, plain, width)
+				if coloured := sgr.ReplaceAllString(draw(name, width, true), ""); coloured != plain {
+					t.Errorf("with colour, %d columns: %s", width, cmp.Diff(plain, coloured))
+				}
+			}
+		})
+	}
+	golden(t, "problems-60", draw("problems", 60, false))
+	golden(t, "list-500-60", draw("list-500", 60, false))
+	golden(t, "expired-colour", draw("expired", 80, true))
+	golden(t, "check-colour", draw("check", 100, true))
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".golden")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-stored +now; `go test ./internal/page -run TestPages -update` stores it):\n%s", path, d)
+	}
+}
+
+// No page is stored that nobody draws.
+func TestGoldensAreDrawn(t *testing.T) {
+	files, _ := filepath.Glob("testdata/*.golden")
+	for _, f := range files {
+		name := strings.TrimSuffix(filepath.Base(f), ".golden")
+		extra := []string{"problems-60", "list-500-60", "expired-colour", "check-colour"}
+		if pages[name] == nil && !strings.Contains(" "+strings.Join(extra, " ")+" ", " "+name+" ") {
+			t.Errorf("%s belongs to no page", f)
+		}
+	}
+}

@@ -1,0 +1,233 @@
+// Package page draws the values of package report for people: bars, times, widths, colours.
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/width"
+)
+
+// Page is a text for people. Whatever is put into it, no line but a verbatim one
+// is wider than its width, and nothing but printable characters and its own colours gets out: the
+// subject of a certificate must not command a terminal. It is a pure value: the
+// clock, the time zone and the terminal come from outside.
+type Page struct {
+	Width  int // columns
+	Colour bool
+	Zone   *time.Location
+	Now    time.Time
+	lines  []string
+	bars   bool // there are some, to be explained
+}
+
+// labelWidth is the column where the text of a row begins.
+const labelWidth = 14
+
+// ink is an SGR parameter of ECMA-48; "" is the terminal's own.
+type ink string
+
+// The inks. The eight old colours are the ones that vt(4) has, too.
+const (
+	noInk  ink = ""
+	bold   ink = "1"
+	red    ink = "31"
+	green  ink = "32"
+	yellow ink = "33"
+)
+
+func (p *Page) paint(s string, with ink) string {
+	if !p.Colour || with == noInk || s == "" {
+		return s
+	}
+	return "\x1b[" + string(with) + "m" + s + "\x1b[0m"
+}
+
+// Print prints the page.
+func (p *Page) Print(w io.Writer) error {
+	_, err := io.WriteString(w, strings.Join(p.lines, "\n")+"\n")
+	return err
+}
+
+// gap is an empty line between groups; never two, and none at the top.
+func (p *Page) gap() {
+	if n := len(p.lines); n > 0 && p.lines[n-1] != "" {
+		p.lines = append(p.lines, "")
+	}
+}
+
+// row is a label and a text beside it, in as many lines as it needs.
+func (p *Page) row(label, format string, args ...any) { p.inked(noInk, noInk, label, format, args...) }
+
+func (p *Page) inked(ofLabel, ofText ink, label, format string, args ...any) {
+	for i, line := range Wrap(fmt.Sprintf(format, args...), p.Width-labelWidth) {
+		p.labelled(ofLabel, label, p.paint(line, ofText), i == 0)
+	}
+}
+
+// labelled is one line as it is, behind the label when it is the first.
+func (p *Page) labelled(of ink, label, line string, first bool) {
+	if !first {
+		label = ""
+	}
+	gap := strings.Repeat(" ", labelWidth-len(label))
+	p.lines = append(p.lines, strings.TrimRight(p.paint(label, of)+gap+line, " "))
+}
+
+// verbatim is a text to be copied: harmless as all others, and in one line
+// however wide that is.
+func (p *Page) verbatim(label, text string) {
+	p.labelled(noInk, label, Clean(text), true)
+}
+
+// hanging is a text whose further lines are indented.
+func (p *Page) hanging(first ink, head, indent, text string) {
+	for i, line := range Wrap(text, p.Width-max(len(head), len(indent))) {
+		if i == 0 {
+			p.lines = append(p.lines, p.paint(head, first)+line)
+		} else {
+			p.lines = append(p.lines, indent+line)
+		}
+	}
+}
+
+// utc is a time as plan writes it. It is compiled when it is used, so that commands without a page start without it.
+var utc = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC`)
+})
+
+// local is a text of plan with its times as the rest of the page has them.
+func (p *Page) local(text string) string {
+	return utc().ReplaceAllStringFunc(text, func(s string) string {
+		t, err := time.Parse("2006-01-02 15:04 UTC", s)
+		if err != nil {
+			return s
+		}
+		return p.minute(t)
+	})
+}
+
+// day and minute are local.
+func (p *Page) day(t time.Time) string    { return t.In(p.Zone).Format("2006-01-02") }
+func (p *Page) minute(t time.Time) string { return t.In(p.Zone).Format("2006-01-02 15:04") }
+
+// Clean makes a text harmless: what a terminal would not print, or would print
+// over something else, is written as its code. The lines of an error that has
+// several are one.
+func Clean(s string) string {
+	var b strings.Builder
+	for i, size := 0, 0; i < len(s); i += size {
+		var r rune
+		r, size = utf8.DecodeRuneInString(s[i:])
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02X`, s[i])
+		case r == '\n':
+			b.WriteString("; ")
+		case r == '\t' || unicode.Is(unicode.Zs, r):
+			b.WriteByte(' ')
+		case unicode.IsPrint(r) && !unicode.Is(unicode.Variation_Selector, r): // selectors change widths
+			b.WriteRune(r)
+		case r < 0x100:
+			fmt.Fprintf(&b, `\x%02X`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04X`, r)
+		}
+	}
+	return b.String()
+}
+
+// CleanLines is clean for each line of a text that has several.
+func CleanLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = Clean(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// columns is how many a clean text takes: two for East Asian wide characters
+// (UAX #11), none for what combines with the one before.
+func columns(s string) int {
+	n := 0
+	for _, r := range s {
+		n += runeColumns(r)
+	}
+	return n
+}
+
+func runeColumns(r rune) int {
+	if r < 0x300 {
+		return 1
+	}
+	if unicode.In(r, unicode.Mn, unicode.Me) {
+		return 0
+	}
+	switch width.LookupRune(r).Kind() {
+	case width.EastAsianWide, width.EastAsianFullwidth:
+		return 2
+	}
+	return 1
+}
+
+// Wrap makes lines of at most that many columns. A word that is too long for a
+// line is broken. There is always a line.
+func Wrap(text string, most int) []string {
+	var lines []string
+	line, used := "", 0
+	flush := func() {
+		lines = append(lines, strings.TrimRight(line, " "))
+		line, used = "", 0
+	}
+	for word := range strings.SplitSeq(strings.TrimSpace(Clean(text)), " ") {
+		w := columns(word)
+		if line != "" && used+1+w > most {
+			flush()
+		} else if line != "" {
+			line, used = line+" ", used+1
+		}
+		for _, r := range word {
+			if c := runeColumns(r); used+c > most {
+				flush()
+			}
+			line, used = line+string(r), used+runeColumns(r)
+		}
+	}
+	flush()
+	return lines
+}
+
+// someNames is a list of names in few lines: the first one in any case, and how
+// many are left out.
+func someNames(names []string, most, lines int) string {
+	text, left := "", len(names)
+	for i, n := range names {
+		next := n
+		if i > 0 {
+			next = text + ", " + n
+		}
+		with := next
+		if left > 1 {
+			with = fmt.Sprintf("%s and %d more", next, left-1)
+		}
+		if i > 0 && len(Wrap(with, most)) > lines {
+			return fmt.Sprintf("%s and %d more", text, left)
+		}
+		text, left = next, left-1
+	}
+	return cmp.Or(text, "no name")
+}
+
+// Widths of pages, in columns.
+const (
+	Narrowest  = 60
+	Widest     = 100
+	WithoutTTY = 80 // files, pipes, mails
+)

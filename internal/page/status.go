@@ -1,0 +1,281 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/report"
+)
+
+const (
+	shownDeliveries = 3
+	shownTrust      = 5
+	nameLines       = 3 // of the names of one certificate
+)
+
+// Status draws the report. What is calm stands above, what is wrong below,
+// where the prompt is.
+func Status(r report.Status, p *Page) {
+	mood, text := mood(r.Problems)
+	p.inked(noInk, bold, "host", "%s", cmp.Or(r.Name, "no usable name"))
+	p.inked(noInk, mood, "", "%s", text)
+	p.gap()
+	certificateRows(r, p)
+	p.gap()
+	caRows(r, p)
+	p.gap()
+	sendmailRows(r, p)
+	p.gap()
+	if r.Next != nil {
+		when := relative(*r.Next, p.Now)
+		if when != "now" {
+			when = fmt.Sprintf("%s, %s", p.minute(*r.Next), when)
+		}
+		p.row("next step", "%s: %s", when, r.NextWhat)
+	}
+	if p.bars {
+		p.row("bars", "%s", legend)
+	}
+	p.gap()
+	for _, pr := range r.Problems {
+		problemRow(pr, p)
+	}
+}
+
+// mood is the one line that people look for.
+func mood(problems []plan.Problem) (ink, string) {
+	waits := slices.ContainsFunc(problems, func(pr plan.Problem) bool { return pr.Mended })
+	switch worst := worstOf(problems); {
+	case worst == plan.Error:
+		return red, tally(problems) + ", see below"
+	case worst == plan.Warning:
+		return yellow, tally(problems) + ", see below"
+	case waits:
+		return yellow, tally(problems) + ", see below; `mailcertd ensure` does what has to be done"
+	case len(problems) > 0:
+		return green, "all is well; " + tally(problems) + " below"
+	}
+	return green, "all is well"
+}
+
+func certificateRows(r report.Status, p *Page) {
+	room := p.Width - labelWidth
+	c := r.Certificate
+	if c == nil {
+		p.inked(noInk, red, "certificate", "none")
+	} else {
+		target := ""
+		if r.Issuer != nil {
+			target = r.Issuer.Target
+		}
+		p.row("certificate", "serial %s for %s", c.Serial, someNames(c.Names, room-len(c.Serial)-len("serial  for "), nameLines))
+		p.row("", "%s", originWords(c.Origin, target, c.Carried, p))
+		p.row("", "issuer %s", cmp.Or(c.IssuerText, c.Issuer))
+		p.life("", c.NotBefore, c.NotAfter, c.Renewal, "renewed")
+		if c.Renewal == nil {
+			p.row("", "mailcertd does not renew it")
+		}
+	}
+	p.row("key", "%s", cmp.Or(r.Key, "none"))
+	if r.TLSA != "" {
+		record, hash := lastWord(r.TLSA) // which has just room on a line of 80
+		p.row("TLSA "+record, "%s", hash)
+	}
+	for _, q := range r.Pairs {
+		if q.Name != certdir.Host.Name {
+			pairRows(q, p)
+		}
+	}
+	p.row("dh.param", "%s", r.DH)
+	for i, t := range r.Trusted {
+		label := ""
+		if i == 0 {
+			label = "trust"
+		}
+		if i == shownTrust {
+			p.row("", "and %d more", len(r.Trusted)-i)
+			break
+		}
+		who := cmp.Or(t.Text, t.Subject)
+		if slices.ContainsFunc(r.CA.Generations, func(g report.Generation) bool { return g.SHA256 == t.SHA256 }) {
+			who = "the CA on this host"
+		}
+		p.row(label, "%s, until %s", who, p.day(t.NotAfter))
+	}
+	if len(r.Trusted) == 0 {
+		p.row("trust", "nothing")
+	}
+}
+
+// pairRows are about a pair beside the host's own.
+func pairRows(q report.Pair, p *Page) {
+	label, c := q.Name, q.Certificate
+	if c == nil {
+		p.inked(noInk, red, label, "none")
+		return
+	}
+	p.row(label, "serial %s, key %s", c.Serial, cmp.Or(q.Key, "none"))
+	p.life("", c.NotBefore, c.NotAfter, c.Renewal, "renewed")
+	if c.Renewal == nil {
+		p.row("", "mailcertd does not renew it")
+	}
+	switch {
+	case !q.Named:
+		p.row("", "sendmail.cf does not name it")
+	case q.Name == certdir.Client.Name:
+		p.row("", "sendmail shows it to the hosts that it delivers mail to")
+	case q.Seen == plan.Proven:
+		p.row("", "sendmail was seen to serve it")
+	}
+	if q.TLSA != "" {
+		record, hash := lastWord(q.TLSA)
+		p.row("TLSA "+record, "%s", hash)
+	}
+}
+
+func caRows(r report.Status, p *Page) {
+	complete := r.CA.Status == ca.Complete.String()
+	switch {
+	case r.Issuer != nil && r.Issuer.Asked == nil:
+		p.row("CA", "on %s (ssh %s); it has not answered yet", hostOf(r.Issuer.Target), r.Issuer.Target)
+	case r.Issuer != nil:
+		p.row("CA", "on %s (ssh %s); answered %s, %s", hostOf(r.Issuer.Target), r.Issuer.Target, p.minute(*r.Issuer.Asked), relative(*r.Issuer.Asked, p.Now))
+	case r.IssuerKind == string(config.IssuerNone) && !complete:
+		p.row("CA", "none: certificates are installed by hand")
+	case r.CA.Error != "":
+		p.inked(noInk, red, "CA", "in %s cannot be read: %s", r.CA.Dir, r.CA.Error)
+	case complete && r.Issued != nil:
+		p.row("CA", "in %s: %d valid, %d expired, %d revoked", r.CA.Dir, r.Issued.Valid, r.Issued.Expired, r.Issued.Revoked)
+	default:
+		p.row("CA", "%s in %s", r.CA.Status, r.CA.Dir)
+	}
+	for _, g := range r.CA.Generations {
+		label := "  older"
+		switch {
+		case g.Current:
+			label = "  current"
+		case g.Next:
+			label = "  next"
+		}
+		due, verb := generationDue(g, r.CA, p.Now)
+		p.row(label, "%s", cmp.Or(g.Text, g.Subject))
+		p.life("", g.NotBefore, g.NotAfter, due, verb)
+	}
+	if c := r.CRL; c != nil {
+		p.life("  CRL", c.ThisUpdate, c.NextUpdate, c.Renewal, "next one")
+		switch {
+		case c.Behind:
+			p.inked(noInk, red, "", "it does not list a revoked certificate yet")
+		case !c.Read:
+			p.row("", "no sendmail.cf on this host names it")
+		case !c.Installed:
+			p.row("", "sendmail.cf names a CRL, but crl.install is false, so this one is not installed")
+		}
+	}
+	if r.Issued != nil {
+		issuedRows(*r.Issued, r.Name, p)
+	}
+}
+
+func issuedRows(is report.Issued, own string, p *Page) {
+	for i, l := range is.NextDue {
+		label := ""
+		if i == 0 {
+			label = "  next due"
+		}
+		how := "by hand"
+		switch {
+		case len(l.Names) > 0 && l.Names[0] == own:
+			how = "this host"
+			if l.Pair != "" && l.Pair != certdir.Host.Name {
+				how += ", " + l.Pair
+			}
+		case l.Enrolled:
+			how = "member"
+		}
+		head := fmt.Sprintf("%s  %9s  ", p.day(l.Expires), fmt.Sprintf("%d days", l.Days))
+		for j, line := range Wrap(someNames(l.Names, p.Width-labelWidth-len(head), 1)+"; "+how, p.Width-labelWidth-len(head)) {
+			if j > 0 {
+				head = strings.Repeat(" ", len(head))
+			}
+			p.labelled(noInk, label, head+line, i+j == 0)
+		}
+	}
+	if more := is.Valid - len(is.NextDue); more > 0 {
+		p.row("", "and %d more, see `mailcertd list`", more)
+	}
+}
+
+func sendmailRows(r report.Status, p *Page) {
+	s := r.Sendmail
+	text, with := s.Status, noInk
+	if s.PID != 0 {
+		text += fmt.Sprintf(" (pid %d)", s.PID)
+	}
+	at := func(t *time.Time) string { return p.minute(*t) + ", " + relative(*t, p.Now) }
+	switch {
+	case s.CFMissing:
+		text += "; there is no " + s.CF
+	case !s.NamesOurs:
+		text, with = text+"; its sendmail.cf names other files", red
+	case s.PickupPending:
+		text, with = text+"; has not yet picked up the files on disk", yellow
+		if s.PickupPendingSince != nil {
+			text += ", since " + at(s.PickupPendingSince)
+		}
+		if s.PickupPendingError != "" {
+			text, with = text+": "+s.PickupPendingError, red
+		}
+	case s.Seen == plan.Proven && s.SeenAt != nil:
+		text += "; seen to serve this certificate on " + at(s.SeenAt)
+	case s.Seen == plan.StartedLater:
+		text += "; started after the last change"
+	}
+	p.inked(noInk, with, "sendmail", "%s", text)
+	for _, v := range r.Serves {
+		if v.Pair != "" {
+			v.Addr += " (" + v.Pair + ")"
+		}
+		switch {
+		case v.Error != "":
+			p.inked(noInk, red, "serves", "%s: %s", v.Addr, v.Error)
+		case !v.STARTTLS:
+			p.inked(noInk, red, "serves", "%s: no STARTTLS", v.Addr)
+		case v.OnDisk:
+			p.inked(noInk, green, "serves", "%s: serial %s, as on disk", v.Addr, v.Serial)
+		default:
+			p.inked(noInk, red, "serves", "%s: serial %s, not the one on disk", v.Addr, v.Serial)
+		}
+	}
+	first := max(len(r.Deliveries)-shownDeliveries, 0)
+	for i, d := range r.Deliveries[first:] {
+		label := ""
+		if i == 0 {
+			label = "last steps"
+		}
+		text := p.minute(d.At) + "  " + d.Result
+		switch {
+		case d.Result == plan.Proven && d.Serial != "":
+			text = p.minute(d.At) + "  sendmail served serial " + d.Serial
+		case d.Serial != "":
+			text += ", serial " + d.Serial
+		}
+		if d.Detail != "" {
+			text += ": " + d.Detail
+		}
+		p.row(label, "%s", text)
+	}
+}
+
+// lastWord splits a text before its last word.
+func lastWord(s string) (before, last string) {
+	i := strings.LastIndexByte(s, ' ')
+	return s[:max(i, 0)], s[i+1:]
+}

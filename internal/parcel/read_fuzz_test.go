@@ -1,0 +1,52 @@
+package parcel
+
+import (
+	"bytes"
+	"crypto/rand"
+	"testing"
+
+	"mailcertd/internal/pki"
+)
+
+// Whatever is in a file that is to be installed: what is taken as a certificate with its key is a pair, what is a CA's
+// is no host's, and the key goes on alone.
+func FuzzRead(f *testing.F) {
+	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := pki.MarshalKey(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	csr, err := pki.CreateRequest(key, "mail.example.org", nil, rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add(csr)
+	f.Add(append(bytes.Clone(text), csr...))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := Read(data, "", nil)
+		if err != nil {
+			return
+		}
+		if p.Key == nil && p.Leaf == nil && len(p.Middle)+len(p.Roots) == 0 {
+			t.Fatal("nothing was found, and nothing said")
+		}
+		if p.Key != nil {
+			if p.Leaf == nil {
+				t.Fatal("a key alone was taken")
+			}
+			if k := pki.ReadKeyFile(p.KeyPEM); k.Err != nil || k.Certs > 0 || k.Keys != 1 || !pki.SamePublicKey(k.Public, p.Key.Public()) {
+				t.Fatalf("the key that would be installed: %+v", k)
+			}
+		}
+		for _, c := range append(p.Middle, p.Roots...) {
+			if p.Leaf != nil && c.Equal(p.Leaf) {
+				t.Fatal("one certificate is the host's and a CA's")
+			}
+		}
+	})
+}

@@ -1,0 +1,115 @@
+package parcel
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// Unfinished is where a parcel lies until it is whole: beside its file, because
+// both must be on one file system. What a kill leaves there holds a key that may
+// have a certificate already: the same command takes it up.
+func Unfinished(file string) string {
+	return filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".unfinished")
+}
+
+// Begin puts the key of a parcel where it lies until it is whole, durably. It
+// comes before its certificate is signed: one whose key is lost blocks its name.
+func Begin(disk *durable.Disk, file string, key []byte) error {
+	if err := disk.Create(Unfinished(file), key, 0o600); err != nil {
+		return err
+	}
+	return disk.SyncDir(filepath.Dir(file))
+}
+
+// Finish adds the certificates to the key that Begin wrote, the leaf first, and
+// gives the file its name.
+func Finish(disk *durable.Disk, file string, key []byte, certs []*x509.Certificate) error {
+	var text []byte
+	for _, c := range certs {
+		text = append(text, pki.EncodeCertificate(c.Raw)...)
+	}
+	// Behind the key, in the same file: a second one with a key in it would be left by a kill.
+	if err := disk.Extend(Unfinished(file), int64(len(key)), text); err != nil {
+		return err
+	}
+	if err := disk.Rename(Unfinished(file), file); err != nil {
+		return err
+	}
+	return disk.SyncDir(filepath.Dir(file))
+}
+
+// TakeUp reads the key that an interrupted issue left for that file, and its text; nil: there is none. In a
+// directory that others may write to, the file must be one that only its owner
+// could have made, read or linked.
+func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, error) {
+	path := Unfinished(file)
+	f, err := durable.OpenNoFollow(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	bad := func(why string) (crypto.Signer, []byte, error) {
+		return nil, nil, fmt.Errorf("%s: %s: an interrupted `mailcertd issue` does not leave such a file; move it away", path, why)
+	}
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) { // FreeBSD says the second of a symbolic link
+		return bad("is a symbolic link")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	switch {
+	case !st.Mode().IsRegular():
+		return bad("is not a regular file")
+	case !ok || int(sys.Uid) != os.Geteuid():
+		return bad("belongs to another user")
+	case st.Mode().Perm()&0o077 != 0:
+		return bad(fmt.Sprintf("other users can read it (mode %04o)", st.Mode().Perm()))
+	case uint64(sys.Nlink) != 1: // as wide as the system has it
+		return bad("has a second name (hard link)")
+	}
+	data, err := durable.ReadAll(f, 1<<20)
+	if err != nil {
+		return nil, nil, err
+	}
+	_, rest := pem.Decode(data)
+	text := data[:len(data)-len(rest)] // what follows it may be half a certificate
+	info := pki.ReadKeyFile(data)
+	switch {
+	case info.Encrypted:
+		word, err := secret()
+		if err != nil {
+			return nil, nil, err
+		}
+		if word == nil {
+			return nil, nil, fmt.Errorf("%s: an interrupted issue left a key with a passphrase: use --encrypt", path)
+		}
+		key, err := pki.Decrypt(data, word)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: the key that an interrupted issue left cannot be used: %w: delete the file, revoke its certificate if `mailcertd list` shows one, and start again", path, err)
+		}
+		return key, text, nil
+	case !bytes.Contains(data, []byte("-----END ")): // killed before the key was whole, and so before anything was signed
+		return nil, nil, os.Remove(path)
+	}
+	key, err := pki.ParseKey(data)
+	if err != nil {
+		return bad(err.Error())
+	}
+	return key, text, nil
+}

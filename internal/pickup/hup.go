@@ -1,0 +1,346 @@
+package pickup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+const (
+	// inlineFor is how long the lock is held for a sendmail that is to show itself.
+	// Most need a fraction of a second, some until their main loop turns, every 5 s;
+	// what takes longer is waited for without it.
+	inlineFor = 6 * time.Second
+	// The process is looked at with growing distance, and so is the port: each
+	// look leaves a line in maillog.
+	pollFirst, pollMost   = 50 * time.Millisecond, 2 * time.Second
+	probeFirst, probeMost = 200 * time.Millisecond, 30 * time.Second
+	keptDeliveries        = 20
+)
+
+func (t *Teller) Due(st state.State) bool {
+	return st.Pickup != nil && !t.o.Now().Before(st.Pickup.Next)
+}
+
+// look observes and plans again; what was told so far stays in r.
+func (t *Teller) look(ctx context.Context, r *View) { r.Observed, r.Plan = t.o.Look(ctx) }
+
+// lookAtSendmail is look for sendmail and the state alone: under the lock nobody else of ours changed a file.
+func (t *Teller) lookAtSendmail(ctx context.Context, r *View) {
+	r.Observed, r.Plan = t.o.LookAtSendmail(ctx, r.Observed)
+}
+
+// deliver takes the pending pickup one step further. The caller holds the lock. impatient
+// ignores the backoff: a person is waiting. errWaiting: the outcome is still to
+// come.
+func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
+	st := r.Plan.State
+	if st.Pickup == nil || !impatient && !t.Due(st) {
+		return nil
+	}
+	t.budget = inlineFor
+	p, err := t.settlePickup(ctx, r, &st)
+	if ctx.Err() != nil { // shutting down: the pickup stays pending as it is noted
+		t.o.Remember(r.Plan.State, st)
+		r.Plan.State = st
+		return ctx.Err()
+	}
+	now := t.o.Now().UTC().Truncate(time.Second)
+	if errors.Is(err, errHeld) { // what is wrong with the files is a problem of its own
+		t.waits = 0
+		t.o.Remember(r.Observed.State, st)
+		return nil
+	}
+	if errors.Is(err, errWaiting) {
+		if d := *st.Pickup; d.Proving.Before(now) {
+			d.Proving = now.Add(mta.Patience)
+			st.Pickup = &d
+		}
+		t.o.Remember(r.Observed.State, st)
+		t.lookAtSendmail(ctx, r)
+		t.waits = min(max(time.Second, 2*t.waits), 10*time.Second)
+		return err
+	}
+	t.waits = 0
+	if err != nil {
+		d := *st.Pickup
+		d.Attempts++
+		d.LastError = err.Error()
+		d.Next = now.Add(state.Backoff(d.Attempts))
+		d.Proving = time.Time{}
+		id := plan.Instance(t.o.Identify(ctx))
+		_, signalled := plan.HUPOf(d, id)
+		d.Unseen = errors.Is(err, errUnseen) && len(d.HUPs) > 0 && !signalled
+		if unseen := (unseenError{}); d.Unseen && errors.As(err, &unseen) { // Unseen says the rest
+			d.LastError = unseen.error.Error()
+		}
+		if d.Failed = ""; len(d.HUPs) > 0 && !signalled {
+			d.Failed = plan.InstanceID(id)
+		}
+		st.Pickup = &d
+		p = &Outcome{Result: "pending", Detail: err.Error()}
+		level := slog.LevelError
+		if d.Unseen {
+			level = slog.LevelWarn
+		}
+		t.o.Log(level, "sendmail has not picked up the files", "error", err.Error(), "attempt", d.Attempts, "next",
+			d.Next.Format(time.RFC3339))
+	} else {
+		if d := st.Pickup; len(d.Started) > 0 && (p.Result == plan.Proven || p.Result == plan.Unproven) {
+			p.Detail = "sendmail was not running after its HUP and was started again"
+			t.o.Log(slog.LevelError, "sendmail is running again", "command", strings.Join(t.s.StartCommand, " "))
+		}
+		st.Delivered = state.Delivered{Set: st.Pickup.Set, Leaf: st.Pickup.Leaf, At: now, How: p.Result, Addr: p.Addr,
+			Instance: plan.InstanceID(plan.Instance(t.o.Identify(ctx)))}
+		if p.Unidentified {
+			st.Delivered.Instance = ""
+		}
+		st.Pickup = nil
+		t.o.Log(slog.LevelInfo, "sendmail serves the files on disk", "how", p.Result, "addr", p.Addr, "serial", p.Serial,
+			"detail", p.Detail)
+	}
+	st.Deliveries = append(slices.Clone(st.Deliveries), state.Delivery{At: now, Leaf: r.Plan.Facts.LeafID,
+		Serial: p.Serial, Result: p.Result, Detail: p.Detail})
+	if n := len(st.Deliveries); n > keptDeliveries {
+		st.Deliveries = st.Deliveries[n-keptDeliveries:]
+	}
+	t.o.Remember(r.Observed.State, st)
+	r.Pickup = p
+	t.lookAtSendmail(ctx, r)
+	t.o.Remember(r.Observed.State, r.Plan.State)
+	return nil
+}
+
+// settlePickup brings the running sendmail to serve what is on the disk, or
+// finds that no pickup is pending any more. Each instance gets at most one HUP. It
+// may be called again at any point, also by another process: what was done is
+// noted in the state. errWaiting: call again later.
+func (t *Teller) settlePickup(ctx context.Context, r *View, st *state.State) (*Outcome, error) {
+	id := t.o.Identify(ctx)
+	if !plan.Running(id) {
+		return t.absent(ctx, r, st, id)
+	}
+	t.goneSince = time.Time{}
+	inst := plan.Instance(id)
+	w := plan.Telling{Pickup: *st.Pickup, Instance: inst, Changed: plan.LastChange(r.Observed.Certs),
+		Signalled: t.signalled == plan.InstanceID(inst), Now: t.o.Now()}
+	var p *Outcome
+	var err error
+	step := w.First()
+	switch step {
+	case plan.ProveBack:
+		t.cameBack(st)
+		p, err = t.proveBack(ctx, r, st, id)
+	case plan.Prove:
+		p, err = t.prove(ctx, r, id)
+	}
+	if step == plan.ProveBack || step == plan.Prove {
+		w.Now = t.o.Now()
+		step = w.After(step, seen(err))
+	}
+	switch step {
+	case plan.SettledBySelf:
+		return &Outcome{Result: plan.StartedLater, Detail: "sendmail was started after the change"}, nil
+	case plan.AwaitNext:
+		return t.await(ctx, r, st, id)
+	case plan.Believe:
+		return p, err
+	case plan.Later:
+		return nil, errWaiting
+	case plan.InVain:
+		if err == nil {
+			err = errors.New("the certificate is served, but by a sendmail that started before the last change")
+		}
+		hup, _ := plan.HUPOf(*st.Pickup, inst)
+		return nil, fmt.Errorf("sendmail (pid %d) got its HUP at %s and has not restarted; run `service sendmail restart`: %w",
+			id.PID, hup.At.Format(time.RFC3339), err)
+	}
+	if id.Status != mta.OK {
+		return nil, fmt.Errorf("%s; %s", id.Detail, id.Hint)
+	}
+	if err := t.sane(ctx, id); err != nil {
+		return nil, err
+	}
+	if t.touched(r) {
+		t.look(ctx, r)
+	}
+	if !r.Plan.Facts.Works {
+		return nil, errHeld
+	}
+	return t.hangup(ctx, r, st, id)
+}
+
+// seen is what a proof has come to.
+func seen(err error) plan.Seen {
+	switch {
+	case err == nil:
+		return plan.SeenLeaf
+	case errors.Is(err, errWaiting):
+		return plan.SeenNotYet
+	case errors.Is(err, errServesAnother):
+		return plan.SeenAnother
+	case errors.Is(err, errNotOffered):
+		return plan.SeenNoTLS
+	}
+	return plan.SeenNothing
+}
+
+// touched says that what sendmail would read is not what was judged: somebody has written it since.
+func (t *Teller) touched(r *View) bool {
+	return slices.ContainsFunc(certdir.Files(), func(f certdir.File) bool {
+		was, _ := r.Observed.Replaced(f.Name)
+		return f.ReadAtStart() && f.Kind != certdir.KindCRL &&
+			!durable.Look(filepath.Join(t.s.CertsDir, f.Name)).SameContent(was)
+	})
+}
+
+// cameBack notes that another instance runs after the last HUP: if that is gone one day, a person stopped it.
+func (t *Teller) cameBack(st *state.State) {
+	n := len(st.Pickup.HUPs) - 1
+	if n < 0 || st.Pickup.HUPs[n].Back {
+		return
+	}
+	before := st.Clone()
+	d := *st.Pickup
+	d.HUPs = slices.Clone(d.HUPs)
+	d.HUPs[n].Back = true
+	st.Pickup = &d
+	t.o.Remember(before, *st)
+}
+
+// proveBack proves a new instance. One that does not listen yet gets its time.
+func (t *Teller) proveBack(ctx context.Context, r *View, st *state.State, id mta.Identity) (*Outcome, error) {
+	step := probeFirst
+	for until := t.o.Now().Add(t.budget); ; step = min(2*step, probeMost) {
+		p, err := t.prove(ctx, r, id)
+		since := st.Pickup.HUPs[len(st.Pickup.HUPs)-1].At
+		if n := len(st.Pickup.Started); n > 0 && st.Pickup.Started[n-1].After(since) {
+			since = st.Pickup.Started[n-1]
+		}
+		if !errors.Is(err, errRefused) || t.o.Now().Sub(since) >= plan.RestartPatience {
+			return p, err
+		}
+		if t.o.Now().Add(step).After(until) {
+			return nil, errWaiting
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(step):
+		}
+	}
+}
+
+// sane says that a running sendmail would survive a restart: neither its cf nor its
+// program has changed since it started, or the program that is there now can read
+// that cf. To find out may take a minute and is done without the lock: errWaiting then.
+func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
+	n, now, started := durable.Look(id.CF), durable.Look(id.Program), plan.Instance(id).Started
+	sameCF, sameProgram := mta.UnchangedSince(n, started), !id.Replaced && mta.UnchangedSince(now, started)
+	if sameCF && sameProgram {
+		return nil
+	}
+	const name = "test sendmail.cf"
+	program, cf := t.o.Program(), id.CF
+	of := fmt.Sprintf("%s %s %s %s", program, cf, edition(n), edition(now))
+	if e := t.errands[name]; e != nil && e.of != of { // of another text: nobody asks any more
+		if !e.over() {
+			return errWaiting
+		}
+		t.finished(name)
+	}
+	if t.errands[name] == nil {
+		changed := cf
+		if sameCF {
+			changed = id.Program
+		}
+		defer t.o.Working(changed+" has changed since sendmail started: testing it before the restart", mta.SanePatience)()
+	}
+	err := t.errand(ctx, name, of, func(ctx context.Context) (error, error) {
+		return nil,
+			mta.SaneCF(ctx, program, cf)
+	}).wait(ctx, t.budget)
+	if errors.Is(err, errWaiting) || ctx.Err() != nil {
+		return err
+	}
+	if t.finished(name); err != nil {
+		return fmt.Errorf("no HUP was sent, because it would stop sendmail: %w", err)
+	}
+	return nil
+}
+
+// edition names the very content that a file has.
+func edition(n durable.Node) string {
+	return fmt.Sprintf("%d:%d:%d:%d", n.Dev, n.Ino, n.Size, n.Changed.UnixNano())
+}
+
+// hangup notes the signal durably, sends it, and waits for the proof.
+func (t *Teller) hangup(ctx context.Context, r *View, st *state.State, id mta.Identity) (*Outcome, error) {
+	before := st.Clone()
+	d := *st.Pickup
+	d.Instance, d.WasUp = plan.Instance(id), true
+	d.HUPs = append(slices.Clone(d.HUPs), state.HUP{Instance: plan.Instance(id),
+		At: t.o.Now().UTC().Truncate(time.Second)})
+	st.Pickup = &d
+	t.o.Remember(before, *st)
+	if err := mta.Hangup(ctx, id); err != nil { // certainly not sent: the note would cost this instance its one HUP
+		noted := st.Clone()
+		d.HUPs = slices.Clone(d.HUPs[:len(d.HUPs)-1])
+		t.o.Remember(noted, *st)
+		return nil, fmt.Errorf("no HUP was sent: %w", err)
+	}
+	before = st.Clone()
+	d.HUPs = slices.Clone(d.HUPs)
+	d.HUPs[len(d.HUPs)-1].Sent = true
+	t.o.Remember(before, *st)
+	t.signalled = plan.InstanceID(plan.Instance(id))
+	t.o.Log(slog.LevelInfo, "sent HUP to sendmail", "pid", id.PID)
+	defer t.o.Working("sendmail was told; waiting until it serves the new certificate", inlineFor)()
+	return t.await(ctx, r, st, id)
+}
+
+// await waits for another instance than old that serves the leaf on disk, with
+// the lock no longer than the budget: errWaiting then.
+func (t *Teller) await(ctx context.Context, r *View, st *state.State, old mta.Identity) (*Outcome, error) {
+	step, since := pollFirst, time.Duration(0)
+	for {
+		if !old.Same() { // else Identify would say what it said
+			switch id := t.o.Identify(ctx); {
+			case plan.Running(id) && !sameInstance(plan.Instance(id), plan.Instance(old)):
+				return t.settlePickup(ctx, r, st)
+			case !plan.Running(id) && !mta.Alive(old.PID):
+				// ensure, which starts none, waits for one that is between two lives.
+				if p, err := t.absent(ctx, r, st, id); !t.o.Brief || !errors.Is(err, errWaiting) || since >= t.budget {
+					return p, err
+				}
+			}
+		}
+		if hup, _ := plan.HUPOf(*st.Pickup, plan.Instance(old)); t.o.Now().Sub(hup.At) >= plan.RestartPatience {
+			return nil, fmt.Errorf("%s after the HUP, no new sendmail was seen", plan.RestartPatience)
+		}
+		if since >= t.budget {
+			return nil, errWaiting
+		}
+		step = min(step, t.budget-since)
+		since += step
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(step):
+		}
+		step = min(2*step, pollMost)
+	}
+}
+
+func sameInstance(a, b state.Instance) bool { return plan.InstanceID(a) == plan.InstanceID(b) }

@@ -1,0 +1,322 @@
+package pickup
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+)
+
+// What a proof that did not succeed came to.
+var (
+	errServesAnother = errors.New("sendmail does not serve the certificate on disk") // it answered, with another leaf
+	errNotOffered    = errors.New("STARTTLS is not offered")
+	errUnseen        = errors.New("mailcertd cannot see which certificate sendmail serves") // no verdict
+	errRefused       = errors.New("nobody listens")
+	// errHeld says that no HUP was sent, and that this was no attempt: the files on disk are such that it would cost
+	// STARTTLS.
+	errHeld = errors.New("no HUP was sent, because sendmail would refuse the files on the disk")
+	// errWaiting says that the proof is not complete: the pickup is pending, and the next look goes on.
+	errWaiting = errors.New("sendmail was told; it was not yet seen to serve the new certificate")
+)
+
+// unseenError is errUnseen with what came in the way.
+type unseenError struct{ error }
+
+func (e unseenError) Error() string   { return errUnseen.Error() + ": " + e.error.Error() }
+func (e unseenError) Unwrap() []error { return []error{errUnseen, e.error} }
+
+// mostOwn bounds how many addresses of the host's own are asked.
+const mostOwn = 4
+
+// endpoints is where the running sendmail is asked: nil with probe: none, and where
+// all its listeners are such that no certificate can be asked for.
+func (t *Teller) endpoints(r *View) []mta.Endpoint {
+	switch p := t.s.Probe; p {
+	case "none":
+		return nil
+	case "auto", "":
+		return r.Observed.UsedCF().Endpoints()
+	default:
+		_, port, err := net.SplitHostPort(p)
+		if err != nil {
+			p = net.JoinHostPort(strings.Trim(p, "[]"), "25")
+		}
+		return []mta.Endpoint{{Addr: p, TLS: port == "465"}}
+	}
+}
+
+// otherAddrs are the host's own addresses that replace a loopback address which hides what is served.
+func otherAddrs(addr string) []string {
+	host, port, err := net.SplitHostPort(addr)
+	loop := net.ParseIP(host)
+	if err != nil || loop == nil || !loop.IsLoopback() {
+		return nil
+	}
+	var out []string
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		n, ok := a.(*net.IPNet)
+		if !ok || n.IP.IsLoopback() || !n.IP.IsGlobalUnicast() || (n.IP.To4() == nil) != (loop.To4() == nil) || len(out) == mostOwn {
+			continue
+		}
+		out = append(out, net.JoinHostPort(n.IP.String(), port))
+	}
+	return out
+}
+
+// asker is what asking needs of the Teller: it may go on beside it.
+type asker struct {
+	at   []mta.Endpoint
+	helo string
+	auto bool // nobody named an address: others of the host will do
+	// families are the key families of the certificates that sendmail has, one question for each; "" for one that takes
+	// any, where it has one pair.
+	families []string
+}
+
+func (t *Teller) asker(r *View) asker {
+	helo := r.Plan.Facts.Name
+	if helo == "" {
+		helo = "localhost"
+	}
+	p := t.s.Probe
+	return asker{t.endpoints(r), helo, p == "auto" || p == "", families(r)}
+}
+
+// families are those of the two server pairs that sendmail.cf names, the first pair's first. A second pair that
+// sendmail leaves out, or that cannot be judged, is not asked for.
+func families(r *View) []string {
+	files := plan.Files(r.Observed.UsedCF(), r.Observed.Certs, r.Observed.Accept)
+	if files.Second == nil {
+		return []string{""}
+	}
+	for _, c := range r.Plan.Facts.Verdict.Complaints {
+		if c.Of == mta.SecondServer {
+			return []string{""}
+		}
+	}
+	var out []string
+	for _, f := range []pki.CertFile{files.Cert.File, files.Second.Cert.File} {
+		if len(f.Certs) == 0 || f.Certs[0].PublicKey == nil {
+			return []string{""}
+		}
+		out = append(out, pki.TypeOf(f.Certs[0].PublicKey).Family())
+	}
+	if !slices.Contains(out, "rsa") || !slices.Contains(out, "ecdsa") { // no client asks for others alone
+		return []string{""}
+	}
+	return out
+}
+
+// see asks at an endpoint and, where that shows no certificate although somebody
+// is there, at the host's own other addresses. The first true reason is kept.
+func (a asker) see(ctx context.Context, at mta.Endpoint, family string) mta.Served {
+	first := mta.ProbeFor(ctx, at, a.helo, family)
+	if first.Leaf != nil || first.Refused || first.Lacks || ctx.Err() != nil || !a.auto {
+		return first
+	}
+	for _, other := range otherAddrs(at.Addr) {
+		pctx, cancel := context.WithTimeout(ctx, mta.Patience)
+		s := mta.ProbeFor(pctx, mta.Endpoint{Addr: other, TLS: at.TLS}, a.helo, family)
+		cancel()
+		if s.Leaf != nil || s.Lacks {
+			return s
+		}
+	}
+	return first
+}
+
+// proof is one look at what sendmail serves, which may take minutes. It shares
+// nothing with the Teller that changes.
+type proof struct {
+	of   string // which instance and which set
+	done chan struct{}
+	p    *Outcome
+	err  error
+	stop context.CancelFunc
+}
+
+// prove asks sendmail for its certificate and compares it with the disk. It
+// waits for the answer as long as t.budget says; then errWaiting comes, the
+// question stays out, and a later call for the same gets its answer.
+func (t *Teller) prove(ctx context.Context, r *View, id mta.Identity) (*Outcome, error) {
+	of := plan.InstanceID(plan.Instance(id)) + " " + plan.SetID(r.Observed.Certs)
+	if t.proof != nil && t.proof.of != of {
+		t.proof.stop()
+		t.proof = nil
+	}
+	if t.proof == nil {
+		snapshot := *r
+		pctx, stop := context.WithCancel(ctx)
+		q := &proof{of: of, done: make(chan struct{}), stop: stop}
+		t.proof = q
+		a := t.asker(r)
+		go func() {
+			q.p, q.err = a.prove(pctx, &snapshot)
+			close(q.done)
+			select {
+			case t.o.Wake <- struct{}{}:
+			default:
+			}
+		}()
+	}
+	late := time.NewTimer(t.budget)
+	defer late.Stop()
+	select {
+	case <-t.proof.done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-late.C:
+		return nil, errWaiting
+	}
+	q := t.proof
+	q.stop()
+	t.proof = nil
+	return q.p, q.err
+}
+
+// prove is the proof itself. The first address that shows a certificate decides:
+// all are served by one daemon.
+func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
+	if len(a.at) == 0 {
+		why := "sendmail.probe is none"
+		if a.auto {
+			why = "sendmail.cf has no listener that can be asked for a certificate"
+		}
+		return &Outcome{Result: plan.Unproven, Detail: why + ": its new instance was seen, its certificate was not"}, nil
+	}
+	var hidden, unseen, refused error
+	for _, at := range a.at {
+		var seen []*x509.Certificate
+		addr := ""
+		for _, family := range a.families {
+			pctx, cancel := context.WithTimeout(ctx, mta.Patience)
+			s := a.see(pctx, at, family)
+			cancel()
+			on, unread := OnDisk(r, s.Leaf)
+			switch {
+			case s.Leaf != nil && s.Err == nil && on:
+				seen, addr = append(seen, s.Leaf), s.Addr
+				continue
+			case s.Leaf != nil && s.Err == nil && unread != nil:
+				unseen = errors.Join(unseen, fmt.Errorf("mailcertd cannot find out whether it serves the certificate on disk: %w", unread))
+			case s.Leaf != nil && s.Err == nil:
+				return nil, fmt.Errorf("%s: %w: it serves serial %s, on disk is %s", s.Addr, errServesAnother, serial(s.Leaf), diskSerial(r, family))
+			case s.Lacks:
+				return nil, fmt.Errorf("%s: %w: it serves no %s certificate, on disk is serial %s", s.Addr, errServesAnother, strings.ToUpper(family), diskSerial(r, family))
+			case s.Refused:
+				refused = errors.Join(refused, s.Err)
+			case s.Unseen():
+				unseen = errors.Join(unseen, s.Err)
+			default:
+				hidden = errors.Join(hidden, fmt.Errorf("%s: %w; %s", at.Addr, errNotOffered, plan.NotOfferedAnew(r.Plan.Facts)))
+			}
+			break
+		}
+		if len(seen) == len(a.families) {
+			done := &Outcome{Result: plan.Proven, Serial: serial(seen[0]), Addr: addr}
+			for _, leaf := range seen[1:] {
+				done.Detail = fmt.Sprintf("it serves the second pair too, serial %s", serial(leaf))
+			}
+			return done, nil
+		}
+	}
+	switch {
+	case hidden != nil:
+		return nil, hidden
+	case unseen != nil:
+		return nil, unseenError{unseen}
+	case refused == nil:
+		return nil, errRefused
+	}
+	return nil, fmt.Errorf("%w: %w", errRefused, refused)
+}
+
+// Serves looks at what sendmail serves, for a person who asked.
+func (t *Teller) Serves(ctx context.Context, r View) []mta.Served {
+	var out []mta.Served
+	a := t.asker(&r)
+	defer t.o.Working("asking sendmail which certificate it serves; its greeting may take minutes", time.Duration(max(1, len(a.at)))*mta.Patience)()
+	for _, at := range a.at {
+		for _, family := range a.families {
+			pctx, cancel := context.WithTimeout(ctx, mta.Patience)
+			out = append(out, a.see(pctx, at, family))
+			cancel()
+			if last := out[len(out)-1]; last.Leaf == nil && !last.Lacks { // what is not there is not asked for twice
+				break
+			}
+		}
+	}
+	return out
+}
+
+// OnDisk says that leaf is host.cert, or the other certificate of a pair that
+// sendmail.cf names beside it. It is not known where one of them could not be read: err.
+func OnDisk(r *View, leaf *x509.Certificate) (on bool, err error) {
+	if leaf == nil {
+		return false, nil
+	}
+	if pki.Fingerprint(leaf) == r.Plan.Facts.LeafID {
+		return true, nil
+	}
+	if n := r.Observed.Certs.Cert.Node; n.Unread() {
+		err = n.Err
+	}
+	cf := r.Observed.UsedCF()
+	for _, path := range cf.ServerCert[min(1, len(cf.ServerCert)):] {
+		n := durable.Read(path, 1<<20)
+		if n.Unread() {
+			err = errors.Join(err, n.Err)
+		}
+		if cs := pki.ReadCertFile(n.Data).Certs; len(cs) > 0 && bytes.Equal(cs[0].Raw, leaf.Raw) {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
+
+// diskSerial is the serial of the server certificate on the disk whose key is of this family; "" is the host's own.
+func diskSerial(r *View, family string) string {
+	f := plan.Files(r.Observed.UsedCF(), r.Observed.Certs, r.Observed.Accept)
+	pairs := []pki.CertFile{f.Cert.File}
+	if family != "" && f.Second != nil {
+		pairs = append(pairs, f.Second.Cert.File)
+	}
+	for _, p := range pairs {
+		if len(p.Certs) > 0 && (family == "" || pki.TypeOf(p.Certs[0].PublicKey).Family() == family) {
+			return serial(p.Certs[0])
+		}
+	}
+	return "none"
+}
+
+// nobodyListens says that every address refuses connections. A silent one, one
+// that cannot be reached, and an error of our own say nothing about that.
+func (t *Teller) nobodyListens(ctx context.Context, r *View) bool {
+	for _, at := range t.endpoints(r) {
+		d := net.Dialer{Timeout: 5 * time.Second}
+		c, err := d.DialContext(ctx, "tcp", at.Addr)
+		if err == nil {
+			c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,54 @@
+package pki
+
+import (
+	"fmt"
+	"net"
+	"strings"
+)
+
+// Bounds of a host name, RFC 1035 section 2.3.4.
+const (
+	maxLabel = 63  // octets
+	maxName  = 253 // octets in text, which are 255 on the wire
+)
+
+// HostNameFault says what is wrong with s as the name of a host in a certificate, as a clause without its subject ("is
+// empty"); "" if nothing is. Labels are those of RFC 1123, and may have underscores. The case of letters is free.
+func HostNameFault(s string) string {
+	switch lower := strings.ToLower(s); {
+	case s == "":
+		return "is empty"
+	case len(s) > maxName:
+		return fmt.Sprintf("is longer than %d characters", maxName)
+	case lower == "localhost" || strings.HasPrefix(lower, "localhost."):
+		return "is localhost, which no peer can use"
+	case net.ParseIP(s) != nil:
+		return "is an address: want a host name"
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		switch {
+		case label == "":
+			return "has a part that is empty"
+		case len(label) > maxLabel:
+			return fmt.Sprintf("has a part that is longer than %d characters", maxLabel)
+		case label[0] == '-' || label[len(label)-1] == '-':
+			return "has a part that starts or ends with a dash"
+		}
+		for _, c := range label {
+			switch {
+			case c >= 0x80:
+				return "is not ASCII: write it in its xn-- form (A-label)"
+			case c == '*':
+				return "contains a wildcard"
+			case !hostNameChar(byte(c)):
+				return fmt.Sprintf("contains the character %q", c)
+			}
+		}
+	}
+	return ""
+}
+
+// hostNameChar says that c may be in a label: letters, digits, dashes and underscores.
+func hostNameChar(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+}

@@ -1,0 +1,131 @@
+package plan
+
+import (
+	"crypto/x509"
+	"io/fs"
+	"math/big"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
+)
+
+// Kind is what an action does.
+type Kind string
+
+// The actions, in the order in which a plan lists them.
+const (
+	Recover      Kind = "recover"        // finish an interrupted change in the certs directory; then look again
+	MakeDir      Kind = "mkdir"          // create a directory
+	Chmod        Kind = "chmod"          // set a mode
+	Chown        Kind = "chown"          // give to root:wheel
+	ReconcileCA  Kind = "reconcile-ca"   // repair the openssl database
+	InitCA       Kind = "make-ca"        // make the CA, or finish making it
+	RedateCA     Kind = "redate-ca"      // make a CA certificate that is not yet valid again, over its key
+	NextCA       Kind = "next-ca"        // start the next generation of the CA
+	PruneCA      Kind = "prune-ca"       // remove an ended generation
+	Unstage      Kind = "unstage"        // delete a staged key that nobody wants any more
+	StageKey     Kind = "stage-key"      // make a new host key, durably, beside the old one
+	Obtain       Kind = "obtain"         // ask the issuer for a certificate; then look again
+	Install      Kind = "install"        // the transaction: files and links change together
+	PruneArchive Kind = "prune-archive"  // drop backups of our own
+	DeleteOldKey Kind = "delete-old-key" // delete a replaced key of our own
+	PromoteCA    Kind = "promote-ca"     // put the waiting generation in force
+	WriteCRL     Kind = "write-crl"      // make the CA's revocation lists again
+	MakeInbox    Kind = "make-inbox"     // the directories for requests of members
+	Answer       Kind = "answer"         // answer the requests in the inbox
+	AcceptCA     Kind = "accept-ca"      // accept CA certificates of the other host
+	Clear        Kind = "clear"          // remove what an interrupted write or damage has left
+)
+
+// Action is one step. Only the fields that its Kind needs are set.
+type Action struct {
+	Kind    Kind        `json:"kind"`
+	Reason  Reason      `json:"reason"`
+	Text    Sentence    `json:"text"` // for people: what and why
+	Path    string      `json:"path,omitempty"`
+	Mode    fs.FileMode `json:"-"`
+	KeyType pki.KeyType `json:"-"`
+	// Pair is whose key StageKey makes and whose certificate Obtain asks for.
+	Pair    certdir.Pair `json:"-"`
+	Request *Request     `json:"-"`
+	Change  *Change      `json:"-"`
+	ID      string       `json:"-"` // PruneArchive, DeleteOldKey, Clear: the generation
+	// Parts are what Clear removes with a generation that has no manifest.
+	Parts []durable.Archived `json:"-"`
+	// Extra marks an Install of what sendmail can do without: files in trust/ and their links, and the CRL.
+	Extra bool `json:"-"`
+	// Hold is why Answer signs nothing now; "": it signs.
+	Hold string `json:"-"`
+	// Signing is how WriteCRL signs by a clock that is doubted; nil: by Plan.At.
+	Signing *Signing `json:"-"`
+	// Certs are what AcceptCA accepts, the one in force first.
+	Certs []*x509.Certificate `json:"-"`
+}
+
+// Ask is a question for the CA on another host. It is put without the lock,
+// and its answer is an arrival like any file.
+type Ask struct {
+	Reason Reason
+	Text   Sentence
+	// Request is the certificate that is wanted; nil: the trust set alone.
+	Request *Request
+	Renew   *big.Int // the serial that it is to replace; nil: none
+	// Holds are the serials of the certificates of that CA which the host's other pairs have.
+	Holds  []*big.Int
+	Trusts []string // pki.Fingerprint of each CA certificate in cacert.pem
+}
+
+// Request is what the issuer is asked for.
+type Request struct {
+	Pair     certdir.Pair // whose key it is over
+	Staged   bool         // over the staged key; else over the installed one
+	Name     string
+	AltNames []string
+	Days     int
+}
+
+// Source says where the content of an installed file comes from.
+type Source int
+
+// The sources.
+const (
+	FromData     Source = iota // Install.Data
+	FromStaging                // staged already (a new key)
+	FromStripped               // the installed key without the certificates in it
+	FromSelf                   // a temporary self-signed certificate over the key
+	FromCarried                // the key that a person carried here
+)
+
+// File is one file of a transaction.
+type File struct {
+	Name   string // host.key, host.cert, cacert.pem, dh.param, trust/…
+	Mode   fs.FileMode
+	Source Source
+	Data   []byte // FromData: public content
+	Reason Reason
+}
+
+// Change is one transaction in the certs directory.
+type Change struct {
+	Files   []File
+	Links   []certdir.LinkChange
+	Drop    []string // files of ours that go, such as a stale CRL
+	Archive []Archived
+	// Remove are files in trust/ that hold exactly the certificate after which
+	// they are called, see OwnTrust. They go after their links.
+	Remove []string
+	// Interim is the name for which FromSelf signs itself.
+	Interim *Request
+	// Extra is true when sendmail can do without all of it.
+	Extra bool
+	// Pickup is false when sendmail reads nothing of it at start (links alone).
+	Pickup bool
+}
+
+// Archived is a file that is replaced or removed and is copied first.
+type Archived struct {
+	Name    string
+	Foreign bool // not made by us: the copy is never pruned
+	Secret  bool
+}

@@ -1,0 +1,145 @@
+package plan
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"slices"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/pki"
+)
+
+// candidate is a certificate in newcerts that serves: for this key and these
+// names, valid, not revoked, and worth installing for that reason.
+func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
+	if pub == nil || p.name == "" {
+		return nil
+	}
+	issued := p.arrived()
+	for i := range issued {
+		is := &issued[i]
+		c := is.Cert
+		if !pki.SamePublicKey(c.PublicKey, pub) || !pki.HasSAN(c) || !p.covers(c) || !p.fitsPurpose(c) {
+			continue
+		}
+		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.living(c) || pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
+			continue
+		}
+		installedBefore := p.installedBefore(FileID(digest(pki.EncodeCertificate(c.Raw))))
+		switch why {
+		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, CertWeak, Mismatch:
+			// what was there before is as good as new
+		case Asked, AskedKey, AskedForce:
+			if installedBefore || p.owner.mine() && p.issuedEarlier(c, p.leaf) || p.isDue(c) {
+				continue
+			}
+		case NotYetValid: // an older one, also one that is due, before none
+			if p.olderServes() && p.now.Before(c.NotBefore) || p.isDue(c) && p.maySign() && p.hasCA {
+				continue
+			}
+		case LeafRevoked:
+			if p.issuedEarlier(c, p.leaf) || p.isDue(c) || isListed(p.assessment, c) {
+				continue
+			}
+		default:
+			if p.isDue(c) {
+				continue
+			}
+		}
+		return is
+	}
+	return nil
+}
+
+// installedBefore says that a certificate was installed at some time, by the digest of its file.
+func (a *assessment) installedBefore(id string) bool {
+	o, known := a.obs.State.Ours[id]
+	return known && (!o.Pending || slices.Contains(Lying(a.obs.Certs), id))
+}
+
+// issuedEarlier says that c was issued before leaf: by their rows in the CA's database where both have one. Their
+// beginnings say less: none lies before the CA's own.
+func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
+	line := func(x *x509.Certificate) (int, bool) {
+		for _, is := range a.obs.CA.Issued {
+			if is.Row != nil && bytes.Equal(is.Cert.Raw, x.Raw) {
+				return is.Row.Line, true
+			}
+		}
+		return 0, false
+	}
+	if n, ok := line(c); ok {
+		if m, ok := line(leaf); ok {
+			return n < m
+		}
+	}
+	return c.NotBefore.Before(leaf.NotBefore)
+}
+
+// living says that c was issued by a generation of the CA that is still valid.
+func (a *assessment) living(c *x509.Certificate) bool {
+	for _, g := range a.generations() {
+		if issuedUnder(c, g) {
+			return a.at.Before(g.NotAfter)
+		}
+	}
+	return false
+}
+
+// leafChange puts a certificate in force, over the staged key or the one that is there.
+func leafChange(p *pair, is *ca.Issued, staged bool, why Reason) (c Change) {
+	if staged {
+		c.Files = append(c.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging, Reason: why})
+	}
+	c.Files = append(c.Files, File{Name: p.is.CertFile, Mode: publicMode, Data: pki.EncodeCertificate(is.Cert.Raw),
+		Reason: why})
+	return c
+}
+
+// finishStaged deals with a staged key that no present need explains: with a
+// certificate of its own it is a renewal that a crash cut short, and is
+// completed; without one it is deleted.
+func finishStaged(p *pair) (out outcome) {
+	if !slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
+		return out
+	}
+	if unread, is := stagedUnread(p); is {
+		return outcome{finding: unread}
+	}
+	staged := p.staged.Public
+	if until, asked := p.waitsForAnswer(staged); asked {
+		out.lookAt(until, "the request is no longer waited for")
+		return out
+	}
+	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !p.stagedTwin() {
+		if is := p.candidate(staged, AskedKey); is != nil {
+			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Mended: true,
+				Text: "a renewal with a new key was interrupted after its certificate was issued"})
+			out.change = leafChange(p, is, true, Unfinished)
+			return out
+		}
+	}
+	out.do(unstage(p))
+	return out
+}
+
+// unstage deletes a new key that lies ready.
+func unstage(p *pair) Action {
+	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile, Text: toDelete.With("a staged key that is not needed")}
+}
+
+// stagedUnread says that there is a staged key and that it could not be read: it
+// may be the only copy of a key that a certificate was issued for, so that it is
+// neither replaced nor deleted.
+func stagedUnread(p *pair) (found finding, is bool) {
+	if p.stagedErr == nil {
+		return found, false
+	}
+	found.report(Problem{Reason: Unreadable, Severity: Error, Path: p.obs.Certs.Path + "/" + certdir.StagingDir + "/" +
+		p.is.KeyFile,
+		Text: "the staged key cannot be read, and is left as it is: " + p.stagedErr.Error(),
+		Hint: "check the disk; if the file is lost, remove it"})
+	return found, true
+}

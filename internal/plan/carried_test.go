@@ -1,0 +1,94 @@
+package plan_test
+
+import (
+	"crypto/x509"
+	"strings"
+	"testing"
+
+	"mailcertd/internal/plan"
+	. "mailcertd/internal/plan/given"
+)
+
+// What becomes of what a person carries here: which files are installed, which CAs are accepted, what is said.
+func TestTake(t *testing.T) {
+	here, bought := Host(), Host(Bought())
+	leaf := func(w World) *x509.Certificate { return w.Seen.Certs.Cert.File.Certs[0] }
+	root := func(w World) []*x509.Certificate { return w.Seen.Certs.CA.File.Certs }
+	key := here.Seen.Certs.Key.Key.Public
+	other := Host(Key("stranger"))
+	two := Host(WantsSecond(), Lies(second, "rsa-2048"))
+	rsa, same := Host(Key("staged")), Host(Key("stranger"))
+	for _, c := range []struct {
+		name    string
+		at      World
+		carried plan.Carried
+		force   bool
+		files   string
+		accepts int
+		says    string // in a note, or in the error
+		fails   bool
+	}{
+		{"what lies here", here, plan.Carried{Leaf: leaf(here)}, false, "", 0, "", false},
+		{"a bought one over our key, with its CA", here, plan.Carried{Leaf: leaf(bought), Roots: root(bought)}, false,
+			"host.cert cacert.pem", 0, "", false},
+		{"a bought one with what stands between", here, plan.Carried{Leaf: leaf(bought), Middle: root(bought)}, false,
+			"host.cert", 0, "", false},
+		{"a bought one without its CA", here, plan.Carried{Leaf: leaf(bought)}, false, "", 0,
+			"which is neither in the file nor known on this host", true},
+		{"a bought one without its CA, by force", here, plan.Carried{Leaf: leaf(bought)}, true, "host.cert", 0,
+			"add the chain", false},
+		{"with a key of its own", here, plan.Carried{Leaf: leaf(other), Key: other.Seen.Certs.Key.Key.Public}, false,
+			"host.key host.cert", 0, "", false},
+		{"with another key", here, plan.Carried{Leaf: leaf(other), Key: key}, false, "", 0, "do not belong together", true},
+		{"for a key that is not here", here, plan.Carried{Leaf: leaf(other)}, false, "", 0, "make a new request on this host", true},
+		{"for the staged key", Host(Staged()), plan.Carried{Leaf: leaf(Host(Key("staged")))}, false, "host.key host.cert",
+			0, "", false},
+		{"for another name", here, plan.Carried{Leaf: leaf(Host(IsFor("www.home.example")))}, false, "", 0,
+			"is for www.home.example", true},
+		{"without a SAN", here, plan.Carried{Leaf: leaf(Host(WithoutSAN()))}, false, "host.cert", 0, "only in the CN",
+			false},
+		{"for servers alone", here, plan.Carried{Leaf: leaf(Host(Usage(x509.ExtKeyUsageServerAuth)))}, false, "host.cert",
+			0, "not for clients", false},
+		{"for clients alone", here, plan.Carried{Leaf: leaf(Host(Usage(x509.ExtKeyUsageClientAuth)))}, false, "", 0,
+			"not for servers", true},
+		{"expired", here, plan.Carried{Leaf: leaf(Host(ExpiresIn(-Day)))}, false, "", 0, "expired on", true},
+		{"not valid yet", here, plan.Carried{Leaf: leaf(Host(BeginsIn(Day)))}, false, "", 0, "is not valid before", true},
+		{"self-signed", here, plan.Carried{Leaf: leaf(Host(Interim()))}, false, "host.cert", 0, "is self-signed", false},
+		{"weak", here, plan.Carried{Leaf: leaf(Host(Key("rsa-1024"))),
+			Key: Host(Key("rsa-1024")).Seen.Certs.Key.Key.Public}, false, "", 0, "too weak", true},
+		{"where cacert.pem is a link", Host(CAFileIsLink()), plan.Carried{Leaf: leaf(bought), Roots: root(bought)}, false,
+			"host.cert trust/installed.pem", 0, "", false},
+		{"where cacert.pem is missing", Host(NoCAFile()), plan.Carried{Leaf: leaf(bought), Middle: root(bought)}, false,
+			"host.cert cacert.pem", 0, "", false},
+		{"a key of the second pair's kind", two, plan.Carried{Leaf: leaf(rsa), Key: rsa.Seen.Certs.Key.Key.Public}, false,
+			"host-ecdsa.key host-ecdsa.cert", 0, "becomes the second pair, host-ecdsa.cert, because its key is rsa-2048", false},
+		{"over the second pair's key", two, plan.Carried{Leaf: leaf(Host(Key("rsa-2048"), ExpiresIn(300*Day)))}, false,
+			"host-ecdsa.cert", 0, "becomes the second pair", false},
+		{"a key of the host's own kind, beside a second pair", two,
+			plan.Carried{Leaf: leaf(same), Key: same.Seen.Certs.Key.Key.Public}, false, "host.key host.cert", 0, "", false},
+		{"a key of another kind, and no second pair is asked for", here,
+			plan.Carried{Leaf: leaf(rsa), Key: rsa.Seen.Certs.Key.Key.Public}, false, "host.key host.cert", 0, "", false},
+		{"CAs alone", here, plan.Carried{Roots: root(bought)}, false, "", 0, "contains no host certificate", true},
+		{"CAs alone, on a member", Host(MemberOf("ca.home.example")), plan.Carried{Roots: root(bought)}, false, "", 2, "",
+			false},
+		{"CAs that are known, on a member", Host(MemberOf("ca.home.example")), plan.Carried{Roots: root(here)}, false, "",
+			0, "", false},
+	} {
+		got, err := plan.Take(c.at.Config, c.at.Seen, c.carried, c.force, c.at.Now)
+		var files []string
+		for _, f := range got.Change.Files {
+			files = append(files, f.Name)
+			if f.Name == "host.key" && f.Data != nil {
+				t.Errorf("%s: there is a secret in the plan", c.name)
+			}
+		}
+		said := strings.Join(got.Notes, "; ")
+		if err != nil {
+			said += err.Error()
+		}
+		if f := strings.Join(files, " "); f != c.files || len(got.Accept) != c.accepts || (err != nil) != c.fails ||
+			!strings.Contains(said, c.says) {
+			t.Errorf("%s: files %q, %d accepted, %q, %v", c.name, f, len(got.Accept), said, err)
+		}
+	}
+}

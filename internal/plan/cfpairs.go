@@ -1,0 +1,88 @@
+package plan
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/mta"
+)
+
+// optionsFor are the options of sendmail.cf that this configuration has a file for. The client's are those of the pair
+// that it asks for, and left out where it asks for none.
+func optionsFor(cfg config.Config) []tlsOption {
+	var out []tlsOption
+	for _, o := range tlsOptions {
+		if strings.HasPrefix(o.name, "Client") {
+			switch cfg.Client.Kind {
+			case config.ClientNone:
+				continue
+			case config.ClientOwn:
+				o.file = map[string]string{certdir.CertName: certdir.Client.CertFile,
+					certdir.KeyName: certdir.Client.KeyFile}[o.file]
+			}
+		}
+		out = append(out, o)
+	}
+	if cfg.CRL.Install {
+		out = append(out, tlsOption{"CRLFile", certdir.CRLName,
+			single(func(cf mta.CF) string { return cf.CRL }), Warning, "sendmail does not read the CRL that mailcertd maintains", ""})
+	}
+	return out
+}
+
+// cfPairs says where cf and the configuration do not agree about the second server pair and about a client that is to
+// show no certificate. lines are what the .mc file should say about the pairs, where it does not say so yet; none where
+// the configuration asks for neither.
+func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string) {
+	names := func(list []string, file string) bool {
+		for _, v := range list {
+			if leadsTo(cf, v, d, file) {
+				return true
+			}
+		}
+		return false
+	}
+	define := func(macro string, files ...string) {
+		for i := range files {
+			files[i] = filepath.Join(d.Path, files[i])
+		}
+		lines = append(lines, fmt.Sprintf("define(`%s', `%s')", macro, strings.Join(files, ",")))
+	}
+	second := certdir.HostECDSA
+	if cfg.Key.Second != "" && !namesPair(cf, d, second) {
+		if names(cf.ServerCert, certdir.CertName) { // else another problem tells that sendmail reads none of ours
+			texts = append(texts,
+				fmt.Sprintf("ServerCertFile and ServerKeyFile do not name %s and %s behind a comma: sendmail does not serve them as the second pair",
+					filepath.Join(d.Path, second.CertFile), filepath.Join(d.Path, second.KeyFile)))
+		}
+		define("confSERVER_CERT", certdir.CertName, second.CertFile)
+		define("confSERVER_KEY", certdir.KeyName, second.KeyFile)
+	}
+	switch cfg.Client.Kind {
+	case config.ClientNone:
+		if len(cf.ClientCert) > 0 {
+			texts = append(texts,
+				fmt.Sprintf("ClientCertFile is %s, and client in mailcertd.yaml is none: sendmail presents that certificate to other hosts",
+					cf.ClientCert[0]))
+		}
+	case config.ClientOwn:
+		if !names(cf.ClientCert, certdir.Client.CertFile) || !names(cf.ClientKey, certdir.Client.KeyFile) {
+			define("confCLIENT_CERT", certdir.Client.CertFile)
+			define("confCLIENT_KEY", certdir.Client.KeyFile)
+		}
+	}
+	return texts, lines
+}
+
+// mcHint says what to write into the .mc file. sendmail offers no STARTTLS while a file that it names is missing, so
+// that the files come first.
+func mcHint(lines []string) string {
+	if len(lines) == 0 {
+		return "correct the .mc file, or mailcertd.yaml"
+	}
+	return "when these files are there, write " + strings.Join(lines, " and ") +
+		" in the host's .mc file, instead of what it says there, then make -C /etc/mail install restart"
+}

@@ -1,0 +1,191 @@
+package plan
+
+import (
+	"bytes"
+	"crypto/x509"
+	"slices"
+	"strings"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/durable"
+)
+
+// and is both changes in one.
+func (c Change) and(d Change) Change {
+	c.Files, c.Links = slices.Concat(c.Files, d.Files), slices.Concat(c.Links, d.Links)
+	c.Drop, c.Remove = slices.Concat(c.Drop, d.Drop), slices.Concat(c.Remove, d.Remove)
+	c.Archive = slices.Concat(c.Archive, d.Archive)
+	if d.Interim != nil {
+		c.Interim = d.Interim
+	}
+	return c
+}
+
+// split parts what sendmail needs to offer STARTTLS from what it can do without: the files in trust/ with their links,
+// and the CRL. A failure of the second must not hold up the first.
+func (c Change) split() (core, extra Change) {
+	core, extra = Change{Interim: c.Interim}, Change{Remove: c.Remove, Extra: true}
+	for _, name := range c.Drop {
+		if name == certdir.CRLName {
+			extra.Drop = append(extra.Drop, name)
+		} else {
+			core.Drop = append(core.Drop, name)
+		}
+	}
+	for _, f := range c.Archive {
+		if inTrust(f.Name) {
+			extra.Archive = append(extra.Archive, f)
+		} else {
+			core.Archive = append(core.Archive, f)
+		}
+	}
+	for _, f := range c.Files {
+		if inTrust(f.Name) || f.Name == certdir.CRLName {
+			extra.Files = append(extra.Files, f)
+		} else {
+			core.Files = append(core.Files, f)
+		}
+	}
+	for _, l := range c.Links {
+		if l.Target == "" || l.Target == certdir.CAName || l.Target == "./"+certdir.CAName {
+			core.Links = append(core.Links, l)
+		} else {
+			extra.Links = append(extra.Links, l)
+		}
+	}
+	return core, extra
+}
+
+func inTrust(name string) bool { return strings.HasPrefix(name, certdir.TrustDir+"/") }
+
+func (c Change) file(name string) *File {
+	for i := range c.Files {
+		if c.Files[i].Name == name {
+			return &c.Files[i]
+		}
+	}
+	return nil
+}
+
+// bridges says that the pair gets a temporary certificate.
+func (c Change) bridges(p certdir.Pair) bool {
+	f := c.file(p.CertFile)
+	return f != nil && f.Source == FromSelf
+}
+
+// StagesKey says that the new key of the pair is the staged one.
+func (c Change) StagesKey(p certdir.Pair) bool {
+	f := c.file(p.KeyFile)
+	return f != nil && f.Source == FromStaging
+}
+
+// emit turns a change into an action, with the copies that must be made first; any is false when nothing changes.
+func emit(a *assessment, c Change) (act Action, any bool) {
+	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Remove)+len(c.Drop) == 0 {
+		return act, false
+	}
+	var installed, removed []string
+	for _, f := range c.Files {
+		if of, ofSet := certdir.FileOf(f.Name); ofSet && of.ReadAtStart() {
+			c.Pickup = true // hash links and what they lead to are read at each verification
+		}
+		if f.Reason != TrustAdded {
+			installed = append(installed, f.Name)
+		}
+		if copied, needed := archived(a, f); needed {
+			c.Archive = append(c.Archive, copied)
+		}
+	}
+	for _, name := range c.Drop {
+		of, _ := certdir.FileOf(name)
+		c.Pickup = c.Pickup || of.ReadAtStart()
+		removed = append(removed, name)
+	}
+	for _, l := range c.Links {
+		switch {
+		case toldAsCA(a, c, l):
+		case l.Target == "":
+			removed = append(removed, l.Name)
+		default:
+			installed = append(installed, l.Name)
+		}
+		if l.Foreign {
+			c.Archive = append(c.Archive, Archived{Name: l.Name, Foreign: true})
+		}
+	}
+	added, dropped := countCAs(c)
+	var text Sentence
+	if installed = append(installed, added...); len(installed) > 0 {
+		text = ToInstall.With(strings.Join(installed, ", "))
+	}
+	if removed = append(removed, dropped...); len(removed) > 0 {
+		text = append(text, toRemove.With(strings.Join(removed, ", "))...)
+	}
+	return Action{Kind: Install, Reason: reasonOf(c), Path: a.obs.Certs.Path, Text: text,
+		Change: &c, Extra: c.Extra}, true
+}
+
+// reasonOf is the reason of the first part of a change.
+func reasonOf(c Change) Reason {
+	switch {
+	case len(c.Files) > 0:
+		return c.Files[0].Reason
+	case slices.ContainsFunc(c.Drop, func(name string) bool { return name != certdir.CRLName }):
+		return PairUnwanted
+	case len(c.Drop) > 0:
+		return CRLStale
+	case len(c.Remove) > 0:
+		return TrustRemoved
+	case c.Links[0].Target == "":
+		return LinkWrong
+	}
+	return LinkMissing
+}
+
+// archived is the copy to be made before f replaces what is there.
+func archived(a *assessment, f File) (c Archived, needed bool) {
+	n, _ := a.obs.Replaced(f.Name)
+	if !worthKeeping(n) || f.Source == FromStripped { // the key itself does not change then
+		return c, false
+	}
+	link := n.Kind == durable.Link
+	c.Name = f.Name
+	switch of, _ := certdir.FileOf(f.Name); of.Kind {
+	case certdir.KindKey:
+		c.Foreign, c.Secret = !a.pair(of.Pair).keyIsOurs() || link, true
+	case certdir.KindCert:
+		c.Foreign = !a.pair(of.Pair).owner.mine() || link
+	case certdir.KindCA:
+		c.Foreign = !bundleIsOurs(a) || link
+	case certdir.KindCRL: // one of ours can be had again
+		c.Foreign = true
+		return c, !a.fileIsOurs(a.obs.Certs.CRL.Digest)
+	case certdir.KindDH:
+		c.Foreign = true
+		return c, link || !dhIsOurs(a)
+	}
+	return c, true
+}
+
+// worthKeeping: an empty file holds nothing that could be lost.
+func worthKeeping(n durable.Node) bool {
+	return n.Kind == durable.Link || n.Exists && n.Size > 0
+}
+
+// bundleIsOurs says that cacert.pem holds nothing but our own generations.
+func bundleIsOurs(a *assessment) bool {
+	e := a.obs.Certs.CA
+	if a.fileIsOurs(e.Digest) {
+		return true
+	}
+	if e.File.Err != nil || len(e.File.Certs) == 0 {
+		return false
+	}
+	for _, c := range e.File.Certs {
+		ours := slices.ContainsFunc(a.generations(), func(g *x509.Certificate) bool { return bytes.Equal(g.Raw, c.Raw) })
+		if !ours && !(a.host.owner == Interim && a.host.leaf != nil && bytes.Equal(a.host.leaf.Raw, c.Raw)) {
+			return false
+		}
+	}
+	return true
+}

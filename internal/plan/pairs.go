@@ -1,0 +1,254 @@
+package plan
+
+import (
+	"slices"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/mta"
+	"mailcertd/internal/state"
+)
+
+// Wanted are the pairs that the configuration asks for, the host's own first.
+func Wanted(cfg config.Config) []certdir.Pair {
+	out := []certdir.Pair{certdir.Host}
+	if cfg.Key.Second != "" {
+		out = append(out, certdir.HostECDSA)
+	}
+	if cfg.Client.Kind == config.ClientOwn {
+		out = append(out, certdir.Client)
+	}
+	return out
+}
+
+// Replaced names what a wish wants replaced of one pair.
+type Replaced struct {
+	Leaf string // pki.Fingerprint, "" for none
+	Key  string // pki.KeyFingerprint, "" for none
+}
+
+// PairFacts is Facts of one pair.
+type PairFacts struct {
+	Pair   certdir.Pair
+	Wanted bool // the configuration asks for it
+	Named  bool // sendmail.cf names it in the place that is its own
+	Owner  Owner
+	LeafID string
+	KeyID  string
+	// Renewed is what a renewal replaces: LeafID, or the leaf that comes back in its place.
+	Renewed string
+}
+
+// Replace is the wish w for other certificates of all pairs that there are.
+func (f Facts) Replace(w Wish) Wish {
+	w.From, w.FromKey, w.Others = f.Renewed, f.KeyID, map[string]Replaced{}
+	for _, p := range f.Pairs {
+		if p.Pair != certdir.Host {
+			w.Others[p.Pair.Name] = Replaced{Leaf: p.Renewed, Key: p.KeyID}
+		}
+	}
+	return w
+}
+
+// of is the assessment as the issuer of a pair sees it: that of the client's pair may be another one.
+func (a *assessment) of(p certdir.Pair) *assessment {
+	if p == certdir.Client && a.client != nil {
+		return a.client
+	}
+	return a
+}
+
+// byClient is the assessment with the client's issuer; nil where it has none of its own.
+func (a *assessment) byClient() *assessment {
+	if a.cfg.Client.Kind != config.ClientOwn || a.cfg.Client.Issuer.Kind == a.cfg.Issuer.Kind {
+		return nil
+	}
+	b := *a
+	b.cfg.Issuer = a.cfg.Client.Issuer
+	b.hasCA = canSign(&b)
+	return &b
+}
+
+// beside is the assessment by the other issuer of this host, where one of the two is on another host; nil: there is
+// none.
+func (a *assessment) beside() *assessment {
+	if a.cfg.Client.Kind != config.ClientOwn || a.cfg.Client.Issuer.Kind == a.hostIssuer.Kind {
+		return nil
+	}
+	b := *a
+	if b.cfg.Issuer = a.hostIssuer; a.cfg.Issuer.Kind == a.hostIssuer.Kind {
+		b.cfg.Issuer = a.cfg.Client.Issuer
+	}
+	if b.remote() == a.remote() {
+		return nil
+	}
+	return &b
+}
+
+// issuers are the assessments by which certificates are obtained: the host's, and the client's where it has an issuer
+// of its own.
+func (a *assessment) issuers() []*assessment {
+	if a.client != nil {
+		return []*assessment{a, a.client}
+	}
+	return []*assessment{a}
+}
+
+// Obtains says that certificates for this host come from an issuer of that kind.
+func Obtains(cfg config.Config, kind config.IssuerKind) bool {
+	return cfg.Issuer.Kind == kind || cfg.Client.Kind == config.ClientOwn && cfg.Client.Issuer.Kind == kind
+}
+
+// CAHost is the CA on another host that certificates for this one come from; the zero value for none.
+func CAHost(cfg config.Config) config.Issuer {
+	switch {
+	case cfg.Issuer.Kind == config.IssuerSSH:
+		return cfg.Issuer
+	case Obtains(cfg, config.IssuerSSH):
+		return cfg.Client.Issuer
+	}
+	return config.Issuer{}
+}
+
+// maySign says that a certificate may be signed for the pair now: always where what it has serves nobody, else only by
+// a clock that can be believed.
+func (p *pair) maySign() bool {
+	if p.is == certdir.Host {
+		return p.assessment.maySign()
+	}
+	return p.clock == clockFine || !p.matches || p.owner == Interim
+}
+
+// namesPair says that cf names both files of a pair where they belong.
+func namesPair(cf mta.CF, d certdir.Dir, p certdir.Pair) bool {
+	at := func(names []string, n int, file string) bool { return n < len(names) && leadsTo(cf, names[n], d, file) }
+	switch p {
+	case certdir.HostECDSA: // sendmail loads both, in either order
+		return slices.ContainsFunc([]int{0, 1}, func(n int) bool {
+			return at(cf.ServerCert, n, p.CertFile) && at(cf.ServerKey, n, p.KeyFile) &&
+				(n == 1 || at(cf.ServerCert, 1, certdir.CertName))
+		})
+	case certdir.Client:
+		return at(cf.ClientCert, 0, p.CertFile) && at(cf.ClientKey, 0, p.KeyFile)
+	}
+	return NamesOurs(cf, d)
+}
+
+// mentions says that cf names a file of the pair anywhere.
+func mentions(cf mta.CF, d certdir.Dir, p certdir.Pair) bool {
+	return slices.ContainsFunc(slices.Concat(cf.ServerCert, cf.ServerKey, cf.ClientCert, cf.ClientKey),
+		func(name string) bool {
+			return leadsTo(cf, name, d, p.CertFile) || leadsTo(cf, name, d, p.KeyFile)
+		})
+}
+
+// used says that a sendmail.cf, the configured one or that of the running sendmail, names a file of the pair. One that
+// cannot be read may.
+func (p *pair) used() bool {
+	cfs := []mta.CF{p.obs.CF}
+	if p.obs.RunningCF != nil {
+		cfs = append(cfs, *p.obs.RunningCF)
+	}
+	return slices.ContainsFunc(cfs, func(cf mta.CF) bool { return cf.Node.Err != nil || mentions(cf, p.obs.Certs, p.is) })
+}
+
+// read says that the running sendmail may go on using the pair although its sendmail.cf names it no more: it has read
+// that file when it started.
+func (p *pair) read() bool {
+	inst := Instance(p.obs.MTA)
+	return MayRun(p.obs.MTA) && !inst.Started.After(p.cf().Node.Changed)
+}
+
+// bridged says that a temporary certificate is better than no certificate: where sendmail would offer no STARTTLS
+// without one. A client without one goes on delivering.
+func (p *pair) bridged() bool {
+	return p.is == certdir.Host || p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)
+}
+
+// others decides about the pairs beside the host's own.
+func others(a *assessment, sofar finding) (out outcome) {
+	for _, p := range a.pairs[1:] {
+		with := sofar.and(out.finding)
+		switch {
+		case !p.wanted && !p.exists():
+			if slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
+				out = out.and(finishStaged(p))
+			}
+		case !p.wanted && !p.kept():
+			out = out.and(unwanted(p))
+		case p.is == certdir.Client && p.wanted && a.remote() && p.cfg.Client.Issuer.Kind == config.IssuerSSH &&
+			p.cfg.Client.Issuer.SSH.Target != p.cfg.Issuer.SSH.Target:
+			out.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.Path,
+				Text: "client.issuer names another CA host than issuer: no client pair is made",
+				Hint: "name the same CA host in both"})
+		default:
+			if !p.wanted {
+				out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
+					Text: "is not configured any more, and sendmail.cf still names it: it is kept and renewed until then",
+					Hint: "take it out of the host's .mc file, then make -C /etc/mail install restart: the pair is removed then"})
+			}
+			o := pairSection(p, with)
+			if with.ask != nil { // one question at a time
+				o.ask = nil
+			}
+			out = out.and(o).and(strip(p, o.change))
+		}
+	}
+	return out
+}
+
+// exists says that one of the two files is there.
+func (p *pair) exists() bool {
+	return p.keyFile.Node.Kind != durable.Missing || p.certFile.Node.Kind != durable.Missing
+}
+
+// kept says that a pair which the configuration does not ask for is kept nevertheless: sendmail uses it, or a person
+// has restored it.
+func (p *pair) kept() bool {
+	return p.owner.mine() && (p.used() || p.held())
+}
+
+// unwanted decides about a pair that nothing uses any more. What is ours goes, with a copy as of every other file that
+// is replaced; what is a person's stays.
+func unwanted(p *pair) (out outcome) {
+	for _, n := range []durable.Node{p.keyFile.Node, p.certFile.Node} {
+		if n.Unread() || n.Exists && !n.IsRegular {
+			return outcome{finding: blocked(n)}
+		}
+	}
+	certOurs := p.owner.mine() || p.fileIsOurs(p.certFile.Digest)
+	keyOurs := p.keyIsOurs()
+	if p.certFile.Node.Exists && !certOurs || p.keyFile.Node.Exists && !keyOurs || p.keyFile.Node.Kind == durable.Link ||
+		p.certFile.Node.Kind == durable.Link {
+		out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
+			Text: "mailcertd did not make it, and mailcertd.yaml asks for no such pair: it is left alone, and nobody renews it",
+			Hint: "key.second and client in mailcertd.yaml ask for a second pair and for one of the client's"})
+		return out
+	}
+	if p.read() {
+		out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
+			Text: "is not configured any more: mailcertd removes the pair when sendmail has restarted, " +
+				"because it may have read a sendmail.cf that named it"})
+		return out
+	}
+	for _, f := range []struct {
+		name   string
+		n      durable.Node
+		secret bool
+	}{{p.is.CertFile, p.certFile.Node, false}, {p.is.KeyFile, p.keyFile.Node, true}} {
+		if f.n.Kind == durable.Missing {
+			continue
+		}
+		out.change.Drop = append(out.change.Drop, f.name)
+		if worthKeeping(f.n) {
+			out.change.Archive = append(out.change.Archive, Archived{Name: f.name, Secret: f.secret})
+		}
+	}
+	out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p), Mended: true,
+		Text: "is not configured any more, and sendmail.cf does not name it: mailcertd removes the pair, with a backup"})
+	return out
+}
+
+// remembered is what the state says of the pair.
+func (p *pair) remembered() state.Pair { return p.obs.State.Pair(p.is.Name) }

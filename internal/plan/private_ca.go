@@ -1,0 +1,180 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/pki"
+)
+
+// ObtainFailure is the key of state.Failures under which failed requests to
+// the issuer are counted.
+const ObtainFailure = "obtain"
+
+// ObtainFailureOf is that key for a pair: the host's own is ObtainFailure.
+func ObtainFailureOf(p certdir.Pair) string {
+	if p == certdir.Host || p == (certdir.Pair{}) {
+		return ObtainFailure
+	}
+	return ObtainFailure + " " + p.Name
+}
+
+// canSign says that the local CA exists, is open and still valid.
+func canSign(a *assessment) bool {
+	o := a.obs.CA
+	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Err == nil && o.Status == ca.Complete && o.Current.Cert != nil &&
+		a.hasKey() && a.at.Before(o.Current.Cert.NotAfter)
+}
+
+// mayMakeCA says that a new CA may be made without a request: only where CA directory, state and any certificate of
+// ours are all absent.
+func mayMakeCA(a *assessment) bool {
+	if a.cfg.Issuer.Kind != config.IssuerLocal || misfit(a) != "" || a.obs.CA.Err != nil {
+		return false // what could not be looked at is not absent
+	}
+	switch a.obs.CA.Status {
+	case ca.Unfinished:
+		return true
+	case ca.Absent:
+		return a.wish.MakeCA || a.obs.State.CA == "" && !a.obs.Loaded.Unread && !slices.ContainsFunc(a.pairs,
+			func(p *pair) bool { return p.owner == Ours })
+	}
+	return false
+}
+
+// misfit says why a CA by this configuration could do nothing for this host, ""
+// for one that could. With host.name in it, the configuration is refused itself.
+func misfit(a *assessment) string {
+	switch {
+	case a.name == "":
+		return ""
+	case strings.EqualFold(a.cfg.CA.Subject.CommonName, a.name):
+		return "ca.subject.common_name is the name of this host, " + a.name + ": the CA and a host must not have the same name"
+	case !pki.Permitted(a.cfg.CA.PermittedDomains, a.name):
+		return "ca.permitted_domains does not include this host, " + a.name + ", so it could not get a certificate"
+	}
+	return ""
+}
+
+// obtainable says that a certificate can be asked for now. Where a CA must be
+// made first, that is found, unless it was before.
+func obtainable(p *pair, sofar finding) (can bool, found finding) {
+	if p.name == "" {
+		return false, found
+	}
+	f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]
+	if failed && (p.now.Before(f.Next) && !p.wish.Once || p.obs.FailedNow[ObtainFailureOf(p.is)]) {
+		found.lookAt(f.Next, "ask the issuer again")
+		found.report(Problem{Reason: NoIssuer, Severity: Error, Path: p.cfg.CA.Dir,
+			Text: fmt.Sprintf("no certificate could be issued, %s since %s; the last error: %s", counted(f.Count, "attempt"), day(f.First), f.Error)})
+		return false, found
+	}
+	if p.hasCA {
+		return true, found
+	}
+	if !mayMakeCA(p.assessment) {
+		return false, found
+	}
+	if !sofar.wants(InitCA) {
+		found = makeCA(p.assessment)
+	}
+	return p.doing(sofar.and(found), InitCA), found // it may have failed, and not be due again
+}
+
+func makeCA(a *assessment) (found finding) {
+	r, text := CAMake, toCreate.With("the private CA in "+a.cfg.CA.Dir)
+	if a.obs.CA.Status == ca.Unfinished {
+		r, text = CAUnfinished, toFinish.With("creating the private CA in "+a.cfg.CA.Dir)
+		found.report(Problem{Reason: r, Severity: Warning, Path: a.cfg.CA.Dir, Mended: true,
+			Text: "the creation of the CA was interrupted, and there is a CA key without a certificate"})
+	}
+	found.do(Action{Kind: InitCA, Reason: r, Path: a.cfg.CA.Dir, Text: text})
+	return found
+}
+
+// issuing decides about those who issue: the CA directory, and what the CA on another host has answered.
+func issuing(a *assessment) (found finding) {
+	for _, b := range a.issuers() {
+		found = found.and(privateCA(b)).and(member(b))
+	}
+	return found
+}
+
+// privateCA decides about the CA directory.
+func privateCA(a *assessment) (found finding) {
+	if a.cfg.Issuer.Kind != config.IssuerLocal {
+		return found
+	}
+	o := a.obs.CA
+	if o.Err != nil {
+		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Text: o.Err.Error(),
+			Hint: "run this as root, or correct the cause in the message"})
+		return found
+	}
+	found = found.and(faults(a))
+	if why := misfit(a); why != "" && (o.Status == ca.Absent || o.Status == ca.Unfinished) {
+		found.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.Path, Text: "no CA is created: " + why,
+			Hint: "correct mailcertd.yaml"})
+		return found
+	}
+	switch o.Status {
+	case ca.Absent:
+		if a.wish.MakeCA {
+			return found.and(makeCA(a))
+		}
+		if !mayMakeCA(a) {
+			found.report(Problem{Reason: CAMissing, Severity: Error, Path: a.cfg.CA.Dir,
+				Text: "there was a CA here and it is missing; mailcertd does not create a new one by itself",
+				Hint: "mount or restore " + a.cfg.CA.Dir + ", or create a new CA with `mailcertd ca init`"})
+		}
+	case ca.Unfinished:
+		found = found.and(makeCA(a))
+	case ca.Damaged:
+		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Mended: a.doing(found, ReconcileCA),
+			Text: "the CA cannot sign as it is",
+			Hint: "`mailcertd check` shows the cause as [ca-fault]: restore lost files from your own backups, and convert DER files to PEM with openssl; nothing is signed until then"})
+	case ca.Complete:
+		found = found.and(generation(a)).and(lists(a)).and(requests(a))
+	}
+	return found
+}
+
+// leftoverSettles is how old a temporary file must be: a younger one may be another mailcertd's that is at work.
+const leftoverSettles = time.Minute
+
+// faults turns what is wrong with the database into one action.
+func faults(a *assessment) (found finding) {
+	mendable := 0
+	for _, f := range a.obs.CA.Faults {
+		sev := Warning
+		if settles := f.Since.Add(leftoverSettles); f.Kind == ca.FaultLeftover && a.now.Before(settles) &&
+			!a.now.Before(f.Since) {
+			found.lookAt(settles, "a temporary file in the CA directory can be removed")
+			continue
+		}
+		if f.Mendable {
+			mendable++
+		}
+		if f.Kind == ca.FaultTaken {
+			sev = Error // what serves cannot be revoked
+		}
+		text := string(f.Kind)
+		switch {
+		case f.Want != "" && f.Got != "":
+			text += fmt.Sprintf(": want %s, got %s", f.Want, f.Got)
+		case f.Want+f.Got != "":
+			text += ": " + f.Want + f.Got
+		}
+		found.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Hint: f.Hint, Mended: f.Mendable})
+	}
+	if mendable > 0 {
+		found.do(Action{Kind: ReconcileCA, Reason: CAFault, Path: a.cfg.CA.Dir,
+			Text: toRepair.With(counted(mendable, "fault") + " of the CA's database")})
+	}
+	return found
+}

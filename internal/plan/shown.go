@@ -1,0 +1,48 @@
+package plan
+
+import (
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+)
+
+// shown says that sendmail shows the pair to the hosts that it delivers to: the one that ClientCertFile of its
+// sendmail.cf leads to, and none where that names nothing.
+func (p *pair) shown() bool {
+	cf := p.cf()
+	if cf.Missing { // what freebsd.mc and this configuration would have it show
+		switch p.cfg.Client.Kind {
+		case config.ClientNone:
+			return false
+		case config.ClientOwn:
+			return p.is == certdir.Client
+		}
+		return p.is == certdir.Host
+	}
+	return len(cf.ClientCert) > 0 && leadsTo(cf, cf.ClientCert[0], p.obs.Certs, p.is.CertFile)
+}
+
+// shownElsewhere tells of a certificate outside the certs directory that sendmail shows as a client and that is not for
+// clients.
+func shownElsewhere(a *assessment) (found finding) {
+	cf := a.cf()
+	for _, p := range a.pairs {
+		if p.shown() {
+			return found // it is told with its pair
+		}
+	}
+	f := cf.Client.Cert.File
+	if f.Err != nil || len(f.Certs) == 0 {
+		return found
+	}
+	if _, client := purposes(f.Certs[0]); !client {
+		found.report(notForClients(cf.Client.Cert.Path))
+	}
+	return found
+}
+
+func notForClients(path string) Problem {
+	return Problem{Reason: WrongPurpose, Severity: Notice, Path: path,
+		Text: "is for servers alone (its extendedKeyUsage has no clientAuth), and sendmail shows it as a client: " +
+			"hosts that get mail from this one log verify=FAIL about it",
+		Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in the .mc file; see `mailcertd help wrong-purpose`"}
+}

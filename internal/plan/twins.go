@@ -1,0 +1,117 @@
+package plan
+
+import (
+	"slices"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/pki"
+)
+
+// The keys of the two server pairs are an RSA and an ECDSA key: OpenSSL serves one certificate of each kind, and with
+// two of one kind no TLS handshake succeeds. key.type and key.second name the two types. A key that works stays where
+// it is, whichever of the two it has; the other pair has the other one, and changes together with it.
+
+// second is the second server pair.
+func (a *assessment) second() *pair {
+	for _, p := range a.pairs {
+		if p.is == certdir.HostECDSA {
+			return p
+		}
+	}
+	return nil
+}
+
+// kind is the family of the installed key, "" for none that can be read.
+func (p *pair) kind() string {
+	if p == nil || p.key == nil {
+		return ""
+	}
+	return pki.TypeOf(p.key).Family()
+}
+
+// twin says that this is the second pair and its key is of the kind that host.key has.
+func (p *pair) twin() bool {
+	return p.is == certdir.HostECDSA && p.key != nil && p.kind() == p.host.kind()
+}
+
+// follows says that this is the second pair, and that host.key is getting a key of the kind that this one has.
+func (p *pair) follows() bool {
+	return p.is == certdir.HostECDSA && p.key != nil && !p.twin() && p.kind() == p.host.nextKind()
+}
+
+// following is what the second pair needs then.
+var following = need{reason: KeyFamily, severity: Notice, key: true, path: keyPath, text: func(*pair) string {
+	return "host.key gets a key of this kind, and sendmail serves one certificate of each: this key changes with it"
+}}
+
+// stagedTwin says that the new key which lies ready for the second pair is of the kind that host.key has or gets.
+func (p *pair) stagedTwin() bool {
+	return p.is == certdir.HostECDSA && p.staged.Public != nil &&
+		pki.TypeOf(p.staged.Public).Family() == p.host.nextKind()
+}
+
+// nextKind is the family of the key that host.key has when what is decided about it now is done.
+func (p *pair) nextKind() string {
+	if _, bad := p.unreadable(); bad || p.held() || p.keptForeign() {
+		return p.kind()
+	}
+	changes := slices.ContainsFunc(p.needs(), func(n need) bool { return n.key })
+	if s := p.staged.Public; s != nil && (changes || p.owner.mine() && p.maySign() && p.candidate(s, AskedKey) != nil) {
+		return pki.TypeOf(s).Family()
+	}
+	if changes {
+		return p.newKeyType().Family()
+	}
+	return p.kind()
+}
+
+// newKeyType is the type of the next key of the pair: that of an existing key unless the configuration names one, and
+// never the kind that the other server pair keeps.
+func (p *pair) newKeyType() pki.KeyType {
+	t := p.cfg.Key.Type
+	if p.is == certdir.HostECDSA && p.cfg.Key.Second != "" {
+		t = p.cfg.Key.Second
+	} else if (!p.cfg.Key.TypeSet || p.is == certdir.HostECDSA) && p.key != nil && !weak(p.key) {
+		if is, err := pki.ParseKeyType(string(pki.TypeOf(p.key))); err == nil {
+			t = is
+		}
+	}
+	taken := ""
+	switch s := p.second(); {
+	case p.is == certdir.HostECDSA:
+		taken = p.host.nextKind()
+	case p.is == certdir.Host && s != nil && (s.wanted || s.kept()) && s.matches && !s.twin():
+		if s.keptForeign() || s.held() || !(p.wish.Rekey && p.rekeyOpen()) && !p.rotates() {
+			taken = s.kind()
+		}
+	}
+	for _, other := range []pki.KeyType{p.cfg.Key.Type, p.cfg.Key.Second, pki.RSA2048, pki.ECDSAP256} {
+		if t.Family() == taken && other != "" {
+			t = other
+		}
+	}
+	return t
+}
+
+// apart leaves out of a change what would install two keys of one kind: the other pair is not ready yet.
+func (a *assessment) apart(c Change) Change {
+	s := a.second()
+	after := func(p *pair) string {
+		switch {
+		case c.file(p.is.KeyFile) != nil && p.staged.Public != nil:
+			return pki.TypeOf(p.staged.Public).Family()
+		case slices.Contains(c.Drop, p.is.KeyFile):
+			return ""
+		}
+		return p.kind()
+	}
+	if s.twin() || after(s) == "" || after(s) != after(a.host) {
+		return c
+	}
+	for _, p := range []*pair{a.host, s} {
+		c.Files = slices.DeleteFunc(c.Files, func(f File) bool { return f.Name == p.is.KeyFile || f.Name == p.is.CertFile })
+		c.Archive = slices.DeleteFunc(c.Archive,
+			func(f Archived) bool { return f.Name == p.is.KeyFile || f.Name == p.is.CertFile })
+	}
+	return c
+}

@@ -1,0 +1,16 @@
+package report
+
+import (
+	"testing"
+	"time"
+)
+
+// A day that has begun is none; one that is over is another.
+func TestWholeDays(t *testing.T) {
+	today := time.Date(2026, 11, 23, 3, 4, 5, 0, time.UTC)
+	for _, c := range []struct{ hours, want int }{{25, 1}, {24, 1}, {23, 0}, {0, 0}, {-1, -1}, {-24, -1}, {-25, -2}} {
+		if got := WholeDays(today.Add(time.Duration(c.hours)*time.Hour), today); got != c.want {
+			t.Errorf("%d hours are %d days, want %d", c.hours, got, c.want)
+		}
+	}
+}

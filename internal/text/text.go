@@ -1,0 +1,47 @@
+// Package text makes what others say fit for a line: bounded, printable, and without lines of its own.
+package text
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Clip is s, or the first octets of it and three dots where it has more than most.
+func Clip(s string, most int) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}
+
+// OneLine is s on one line of at most that many octets, with blanks for what cannot be printed.
+func OneLine(s string, most int) string {
+	s = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) || r == utf8.RuneError {
+			return ' '
+		}
+		return r
+	}, s))
+	if len(s) > most {
+		s = Clip(s, most-3)
+	}
+	return s
+}
+
+// Escaped is s on one line, with its control characters as codes: nobody writes lines of their own into a log.
+func Escaped(s string) string {
+	var b strings.Builder
+	for _, c := range s {
+		switch {
+		case c == '\n' || c == '\t':
+			b.WriteByte(' ')
+		case c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0:
+			fmt.Fprintf(&b, "\\x%02x", c)
+		default:
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,203 @@
+package soak
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// verdict is the judgement at the end.
+func (s *soak) verdict(p *post) {
+	if !s.ok() {
+		return
+	}
+	for _, h := range []*host{s.a, s.b} {
+		// What becomes due by the time alone in this moment, such as an answer in the inbox that nobody has fetched, is
+		// done by the daemon, in a moment: it is waited for.
+		if err := s.until(20*time.Second, time.Second, func() error {
+			if out, _ := h.mailcertd("check"); strings.Contains(out, "ensure would") {
+				return fmt.Errorf("%s: the daemon has left work at the end:\n%s", h.short, out)
+			}
+			return nil
+		}); err != nil {
+			s.violated("%v", err)
+		}
+		if out, code := h.mailcertd("ensure"); code != 0 || !strings.Contains(out, "nothing to do") {
+			s.violated("%s: ensure at the end is not without work: status %d\n%s", h.short, code, out)
+		}
+		if err := h.hangups(); err != nil {
+			s.violated("%v", err)
+		}
+		if err := h.flat(); err != nil {
+			s.violated("%v", err)
+		}
+		if strings.Contains(h.Log()+h.d.said(), "PRIVATE KEY") {
+			s.violated("%s: a private key in the log", h.short)
+		}
+		if err := s.until(20*time.Second, time.Second, func() error { // the daemon may be in the middle of a change
+			if left, _ := filepath.Glob(h.Path(certs) + "/.*mailcertd*"); len(left) > 0 {
+				return fmt.Errorf("%s: left behind: %v", h.short, left)
+			}
+			return nil
+		}); err != nil {
+			s.violated("%v", err)
+		}
+		if st, err := os.Stat(h.Path(certs + "/host.key")); err != nil || st.Mode().Perm() != 0o600 {
+			s.violated("%s: host.key: %v, %v", h.short, st.Mode(), err)
+		}
+	}
+	if err := s.a.database(); err != nil {
+		s.violated("%v", err)
+	}
+	for _, h := range []*host{s.a, s.b} {
+		proc := h.d.proc
+		h.d.ends(proc)
+		h.d.signal("TERM")
+		select {
+		case <-proc.ended:
+		case <-time.After(10 * time.Second):
+			s.violated("%s: the daemon does not end within 10 s of SIGTERM", h.short)
+		}
+	}
+}
+
+// hangups: no instance of sendmail got two, and there were no more of them than changes. A process number may come
+// again after thousands of others.
+func (h *host) hangups() error {
+	log := h.Log()
+	var pids []string
+	for _, m := range hupLine.FindAllStringSubmatch(log, -1) {
+		if last := pids[max(0, len(pids)-20):]; slices.Contains(last, m[1]) {
+			return fmt.Errorf("%s: sendmail's process %s got two HUPs", h.short, m[1])
+		}
+		pids = append(pids, m[1])
+	}
+	changes := 0
+	for _, n := range h.s.counts {
+		changes += n
+	}
+	changes += strings.Count(log, ": install ")
+	if len(pids) > changes {
+		return fmt.Errorf("%s: %d HUPs for %d changes at the most", h.short, len(pids), changes)
+	}
+	return nil
+}
+
+// hungup is how many HUPs sendmail got from mailcertd.
+func (h *host) hungup() int { return len(hupLine.FindAllString(h.Log(), -1)) }
+
+// flat compares what the daemons held in the second quarter with what they hold in the last.
+func (h *host) flat() error {
+	if !h.steady {
+		return nil
+	}
+	early, late := h.held(1), h.held(3)
+	if early == nil || late == nil {
+		return nil // the short form
+	}
+	for _, x := range []struct {
+		what        string
+		early, late int
+		most        int
+	}{
+		{"kB of memory", early.rss, late.rss, early.rss*5/4 + 8<<10},
+		{"octets of heap", early.heap, late.heap, early.heap*5/4 + 2<<20},
+		{"descriptors", early.fds, late.fds, early.fds + 3},
+		{"goroutines", early.goroutine, late.goroutine, early.goroutine + 3},
+	} {
+		if x.late > x.most {
+			return fmt.Errorf("%s: the daemon grows: %d %s in the second quarter, %d in the last", h.short, x.early, x.what, x.late)
+		}
+	}
+	return nil
+}
+
+// held is the median of each figure of the present process in a quarter, nil without any.
+func (h *host) held(quarter int) *sample {
+	if h.d.proc == nil {
+		return nil
+	}
+	median := func(of func(sample) int) int {
+		var all []int
+		for _, x := range h.d.proc.samples {
+			if x.quarter == quarter {
+				all = append(all, of(x))
+			}
+		}
+		if len(all) == 0 {
+			return -1
+		}
+		slices.Sort(all)
+		return all[len(all)/2]
+	}
+	x := sample{quarter, median(func(x sample) int { return x.rss }), median(func(x sample) int { return x.heap }),
+		median(func(x sample) int { return x.fds }), median(func(x sample) int { return x.goroutine })}
+	if x.rss < 0 {
+		return nil
+	}
+	return &x
+}
+
+// seen is which certificate had a serial, over the whole time.
+var seen = map[string]string{}
+
+// serials: index.txt is sane, no serial stands for two certificates, now or before.
+func (h *host) serials() error {
+	if h.short != "a" {
+		return nil
+	}
+	index, err := os.ReadFile(filepath.Join(h.Path(caDir), "index.txt"))
+	if err != nil {
+		return err
+	}
+	rows := map[string]bool{}
+	for line := range strings.SplitSeq(strings.TrimSuffix(string(index), "\n"), "\n") {
+		f := strings.Split(line, "\t")
+		if len(f) != 6 || !regexp.MustCompile(`^[VRE]$`).MatchString(f[0]) {
+			return fmt.Errorf("index.txt has the row %q", line)
+		}
+		if rows[f[3]] {
+			return fmt.Errorf("index.txt has the serial %s twice:\n%s", f[3], index)
+		}
+		rows[f[3]] = true
+	}
+	files, _ := filepath.Glob(h.Path(caDir) + "/newcerts/*")
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		serial, _, _ := strings.Cut(filepath.Base(path), ".")
+		if err != nil || !strings.HasSuffix(path, ".pem") || strings.HasPrefix(filepath.Base(path), ".") {
+			return fmt.Errorf("in newcerts: %s: %v", path, err)
+		}
+		if !rows[serial] {
+			return fmt.Errorf("newcerts has %s, index.txt has no row for it:\n%s", path, index)
+		}
+		// What stands before the certificate may be another text: openssl writes one, mailcertd none.
+		i := strings.Index(string(b), "-----BEGIN CERTIFICATE-----")
+		if i < 0 {
+			return fmt.Errorf("%s holds no certificate", path)
+		}
+		sum := fmt.Sprintf("%x", sha256.Sum256(b[i:]))
+		if old, known := seen[serial]; known && old != sum {
+			return fmt.Errorf("the serial %s has two certificates", serial)
+		}
+		seen[serial] = sum
+	}
+	return nil
+}
+
+// database: openssl works on the CA, and every certificate is of one of its generations.
+func (h *host) database() error {
+	for _, c := range []string{"openssl ca -config openssl.cnf -updatedb", "openssl ca -config openssl.cnf -gencrl -out crl.pem",
+		"cat cacert.pem gen-*/cacert.pem > /run/all.pem 2>/dev/null; openssl crl -in crl.pem -noout -CAfile /run/all.pem",
+		"for f in newcerts/*.pem; do openssl verify -CAfile /run/all.pem $f || exit 1; done"} {
+		if out, code := h.Run("sh", "-c", "cd "+caDir+" && { "+c+"\n}"); code != 0 {
+			return fmt.Errorf("%s: status %d\n%s", c, code, out)
+		}
+	}
+	return h.serials()
+}
