@@ -200,9 +200,7 @@ func TestPickupIsProvenLater(t *testing.T) {
 	}
 	b, _ := os.ReadFile(h.Path("/etc/mail/sendmail.cf"))
 	write(t, h.Path("/etc/mail/sendmail.cf"), strings.Replace(string(b), "O NoSuchOption=1\n", "", 1), 0o644)
-	if out, code := h.Run(m, "ensure"); code != 0 || h.Serial("127.0.0.1:25") != h.OnDisk(t) {
-		t.Errorf("status %d, serves %q\n%s", code, h.Serial("127.0.0.1:25"), out)
-	}
+	h.EnsureServes(t, m)
 }
 
 // A restart of sendmail is a pickup: no HUP, no probe.

@@ -267,6 +267,20 @@ func Wait(t testing.TB, what string, ok func() error) {
 	t.Fatalf("waited %s for %s: %v", Patience, what, err)
 }
 
+// EnsureServes runs `ensure` until sendmail serves what is on the disk: ensure itself waits only a moment for a sendmail
+// that was told, and on a busy machine that takes longer.
+func (h *Host) EnsureServes(t testing.TB, mailcertd ...string) {
+	t.Helper()
+	Wait(t, "sendmail to serve the certificate on disk", func() error {
+		out, code := h.Run(append(mailcertd, "ensure")...)
+		disk := h.OnDisk(t)
+		if served := h.Serial("127.0.0.1:25"); code != 0 || served != disk {
+			return fmt.Errorf("ensure: status %d, on disk %q, served %q\n%s", code, disk, served, out)
+		}
+		return nil
+	})
+}
+
 // Start starts sendmail as rc.d does and waits until it listens.
 func (h *Host) Start(t testing.TB, args ...string) {
 	t.Helper()
