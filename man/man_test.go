@@ -88,7 +88,8 @@ func TestPlain(t *testing.T) {
 }
 
 func TestSection(t *testing.T) {
-	if Section("NO SUCH SECTION") != "" || !strings.HasPrefix(Section("NAME"), ".Nm mailcertd\n") || strings.Contains(Section("NAME"), ".Sh") {
+	if Section("NO SUCH SECTION") != "" || !strings.HasPrefix(Section("NAME"), ".Nm mailcertd\n") ||
+		strings.Contains(Section("NAME"), ".Sh") {
 		t.Errorf("NAME is %q", Section("NAME"))
 	}
 }

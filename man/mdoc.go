@@ -15,7 +15,8 @@ const (
 
 // callable are the macros that mdoc(7) also knows in the middle of a line.
 // DIAGNOSTICS has each on a line of its own.
-var callable = []string{"Aq", "Ar", "Bq", "Cm", "Dq", "Dv", "Em", "Ev", "Fl", "Ic", "Li", "Nm", "Ns", "Oc", "Oo", "Op", "Pa", "Pq", "Ql", "Sq", "Sx", "Sy", "Va", "Xr"}
+var callable = []string{"Aq", "Ar", "Bq", "Cm", "Dq", "Dv", "Em", "Ev", "Fl", "Ic", "Li", "Nm", "Ns", "Oc", "Oo", "Op",
+	"Pa", "Pq", "Ql", "Sq", "Sx", "Sy", "Va", "Xr"}
 
 // escapes of roff(7) that the manual uses.
 var escapes = strings.NewReplacer(`\&`, "", `\(aq`, "'", `\(dq`, `"`, `\(ga`, "`", `\-`, "-", `\e`, `\`)

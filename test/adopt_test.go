@@ -189,7 +189,8 @@ func TestAdoptedCA(t *testing.T) {
 					t.Errorf("%s is new", path)
 				}
 			}
-			if out, code := command(m, root, "list"); code != 0 || !strings.Contains(out, "krb5.home.example") || !strings.Contains(out, "dhcp.home.example") {
+			if out, code := command(m, root, "list"); code != 0 || !strings.Contains(out, "krb5.home.example") ||
+				!strings.Contains(out, "dhcp.home.example") {
 				t.Errorf("list: %d\n%s", code, out)
 			}
 			if out, _ := command(m, root, "ca", "show"); !strings.Contains(out, "with a passphrase") {
@@ -199,40 +200,49 @@ func TestAdoptedCA(t *testing.T) {
 				t.Errorf("renew without anybody: %d\n%s", code, out)
 			}
 			wrong := []string{"Passphrase of", "one", "Passphrase of", "two", "Passphrase of", "three"}
-			if out, code := onTerminal(t, m+" --root "+root+" renew", wrong...); code != 1 || !strings.Contains(out, "and nothing was changed") || strings.Contains(out, "three") {
+			if out, code := onTerminal(t, m+" --root "+root+" renew", wrong...); code != 1 ||
+				!strings.Contains(out, "and nothing was changed") || strings.Contains(out, "three") {
 				t.Errorf("three wrong passphrases: %d\n%s", code, out)
 			}
 			if diff := cmp.Diff(after, tree(t, filepath.Join(root, "etc/mail"))); diff != "" {
 				t.Errorf("a wrong passphrase changed something:\n%s", diff)
 			}
-			if out, code := onTerminal(t, m+" --root "+root+" renew", "Passphrase of", "oops", "Passphrase of", "secret"); code != 0 || !strings.Contains(out, "issued a certificate for krb5.home.example") || strings.Contains(out, "secret") {
+			if out, code := onTerminal(t, m+" --root "+root+" renew", "Passphrase of", "oops", "Passphrase of",
+				"secret"); code != 0 || !strings.Contains(out, "issued a certificate for krb5.home.example") ||
+				strings.Contains(out, "secret") {
 				t.Errorf("renew on a terminal: %d\n%s", code, out)
 			}
 			// Unattended, from a file: refused while others can read it.
 			pass := filepath.Join(root, "root/pass")
 			write(t, pass, "secret\n", 0o644)
-			write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"), adoptedYAML+"ca: {passphrase_file: /root/pass}\n", 0o644)
-			if out, code := command(m, root, "renew"); code != 1 || !strings.Contains(out, "others must not be able to read it") {
+			write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"),
+				adoptedYAML+"ca: {passphrase_file: /root/pass}\n", 0o644)
+			if out, code := command(m, root, "renew"); code != 1 ||
+				!strings.Contains(out, "others must not be able to read it") {
 				t.Errorf("a loose passphrase file: %d\n%s", code, out)
 			}
 			write(t, pass, "secret\n", 0o600)
 			if out, code := command(m, root, "renew"); code != 0 {
 				t.Errorf("renew with a passphrase file: %d\n%s", code, out)
 			}
-			if got, err := os.ReadFile(filepath.Join(root, "etc/mail/CA/serial")); err != nil || strings.TrimSpace(string(got)) != "03" || len(serialOf(root)) != 16 {
+			if got, err := os.ReadFile(filepath.Join(root, "etc/mail/CA/serial")); err != nil ||
+				strings.TrimSpace(string(got)) != "03" || len(serialOf(root)) != 16 {
 				t.Errorf("serial %s, and openssl's count is %q, want 03 as before: %v", serialOf(root), got, err)
 			}
 			if out, code := command(m, root, "ca", "rollover"); code != 0 || strings.Contains(out, "secret") {
 				t.Errorf("rollover: %d\n%s", code, out)
 			}
-			if out, err := exec.Command("openssl", "pkey", "-in", filepath.Join(root, "etc/mail/CA/cakey.pem"), "-passin", "pass:secret", "-noout").CombinedOutput(); err != nil {
+			if out, err := exec.Command("openssl", "pkey", "-in", filepath.Join(root, "etc/mail/CA/cakey.pem"),
+				"-passin", "pass:secret", "-noout").CombinedOutput(); err != nil {
 				t.Errorf("the next generation's key has another passphrase: %s", out)
 			}
-			if out, err := exec.Command("openssl", "pkey", "-in", filepath.Join(root, "etc/mail/CA/cakey.pem"), "-passin", "pass:", "-noout").CombinedOutput(); err == nil {
+			if out, err := exec.Command("openssl", "pkey", "-in", filepath.Join(root, "etc/mail/CA/cakey.pem"),
+				"-passin", "pass:", "-noout").CombinedOutput(); err == nil {
 				t.Errorf("the next generation's key has none: %s", out)
 			}
 			write(t, pass, "another\n", 0o600)
-			if out, code := command(m, root, "check"); code != 1 || !strings.Contains(out, "ca-passphrase") || strings.Contains(out, "another\n") {
+			if out, code := command(m, root, "check"); code != 1 || !strings.Contains(out, "ca-passphrase") ||
+				strings.Contains(out, "another\n") {
 				t.Errorf("check with a wrong passphrase: %d\n%s", code, out)
 			}
 		})
@@ -244,38 +254,47 @@ func TestEncryptedCA(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "script", "openssl")
 	m, root := bed.Binary(t, ""), t.TempDir()
-	write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"), adoptedYAML+"ca: {subject: {country: jp, organization: Home}}\n", 0o644)
-	if out, code := onTerminal(t, m+" --root "+root+" ca init --encrypt", "New passphrase", "a", "Repeat the passphrase", "b", "New passphrase", "s3cret", "Repeat the passphrase", "s3cret"); code != 0 || !strings.Contains(out, "with a passphrase") || strings.Contains(out, "s3cret") {
+	write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"),
+		adoptedYAML+"ca: {subject: {country: jp, organization: Home}}\n", 0o644)
+	if out, code := onTerminal(t, m+" --root "+root+" ca init --encrypt", "New passphrase", "a",
+		"Repeat the passphrase", "b", "New passphrase", "s3cret", "Repeat the passphrase", "s3cret"); code != 0 ||
+		!strings.Contains(out, "with a passphrase") || strings.Contains(out, "s3cret") {
 		t.Fatalf("%d\n%s", code, out)
 	}
 	key, err := os.ReadFile(filepath.Join(root, "etc/mail/CA/cakey.pem"))
 	if err != nil || !bytes.Contains(key, []byte("ENCRYPTED PRIVATE KEY")) {
 		t.Fatalf("%v, %.40s", err, key)
 	}
-	if out, err := exec.Command("openssl", "pkey", "-in", filepath.Join(root, "etc/mail/CA/cakey.pem"), "-passin", "pass:s3cret", "-noout").CombinedOutput(); err != nil {
+	if out, err := exec.Command("openssl", "pkey", "-in", filepath.Join(root, "etc/mail/CA/cakey.pem"), "-passin",
+		"pass:s3cret", "-noout").CombinedOutput(); err != nil {
 		t.Errorf("openssl: %s", out)
 	}
 	if out, code := command(m, root, "ensure"); code != 0 || len(serialOf(root)) != 16 {
 		t.Errorf("ensure: %d\n%s", code, out)
 	}
-	if out, code := command(m, root, "issue", "--yes", "dhcp.home.example", "-o", filepath.Join(root, "x")); code != 1 || !strings.Contains(out, "passphrase") {
+	if out, code := command(m, root, "issue", "--yes", "dhcp.home.example", "-o",
+		filepath.Join(root, "x")); code != 1 || !strings.Contains(out, "passphrase") {
 		t.Errorf("issue without anybody: %d\n%s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(root, "x")); err == nil {
 		t.Error("a file was left")
 	}
-	if out, code := onTerminal(t, m+" --root "+root+" issue --encrypt dhcp.home.example -o "+root+"/x", "Passphrase of", "s3cret", "Sign the certificate?", "y", "New passphrase", "k3y", "Repeat the passphrase", "k3y"); code != 0 {
+	if out, code := onTerminal(t, m+" --root "+root+" issue --encrypt dhcp.home.example -o "+root+"/x", "Passphrase of",
+		"s3cret", "Sign the certificate?", "y", "New passphrase", "k3y", "Repeat the passphrase", "k3y"); code != 0 {
 		t.Errorf("issue: %d\n%s", code, out)
 	}
 	other := t.TempDir()
-	write(t, filepath.Join(other, "usr/local/etc/mailcertd.yaml"), "host: {name: dhcp.home.example}\nissuer: none\n", 0o644)
-	if out, code := onTerminal(t, m+" --root "+other+" install "+root+"/x", "Passphrase of", "no", "Passphrase of", "k3y"); code != 0 || len(serialOf(other)) != 16 {
+	write(t, filepath.Join(other, "usr/local/etc/mailcertd.yaml"),
+		"host: {name: dhcp.home.example}\nissuer: none\n", 0o644)
+	if out, code := onTerminal(t, m+" --root "+other+" install "+root+"/x", "Passphrase of", "no", "Passphrase of",
+		"k3y"); code != 0 || len(serialOf(other)) != 16 {
 		t.Errorf("install: %d\n%s", code, out)
 	}
 	if out, code := command(m, other, "check"); code != 0 {
 		t.Errorf("check: %d\n%s", code, out)
 	}
-	if key, _ := os.ReadFile(filepath.Join(other, "etc/mail/certs/host.key")); bytes.Contains(key, []byte("ENCRYPTED")) || !bytes.Contains(key, []byte("PRIVATE KEY")) {
+	if key, _ := os.ReadFile(filepath.Join(other, "etc/mail/certs/host.key")); bytes.Contains(key,
+		[]byte("ENCRYPTED")) || !bytes.Contains(key, []byte("PRIVATE KEY")) {
 		t.Error("sendmail cannot use an encrypted key")
 	}
 }

@@ -33,7 +33,8 @@ func siteWith(b *testing.B, keyType string) string {
 	root := b.TempDir()
 	conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")
 	_ = os.MkdirAll(filepath.Dir(conf), 0o755)
-	if err := os.WriteFile(conf, []byte("host: {name: mail.example.test}\nkey: {type: "+keyType+"}\n"), 0o644); err != nil {
+	if err := os.WriteFile(conf, []byte("host: {name: mail.example.test}\nkey: {type: "+keyType+"}\n"),
+		0o644); err != nil {
 		b.Fatal(err)
 	}
 	return root
@@ -168,7 +169,8 @@ func BenchmarkDaemon(b *testing.B) {
 	const rest = 4 * time.Minute
 	changes := func(n int) {
 		for i := range n {
-			if err := os.WriteFile(filepath.Join(root, "etc/mail/certs/extra"), []byte(strconv.Itoa(i)), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(root, "etc/mail/certs/extra"), []byte(strconv.Itoa(i)),
+				0o644); err != nil {
 				b.Fatal(err)
 			}
 			if i%100 == 0 {

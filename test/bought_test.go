@@ -50,7 +50,9 @@ func TestBought(t *testing.T) {
 				return h.Run(append([]string{m, "--config=/etc/mail/mailcertd.yaml"}, args...)...)
 			}
 			// The first purchase lies there from the start.
-			h.Must(t, "sh", "-ec", "SERIAL=A1; { "+purchase+"; } >/dev/null 2>&1; mkdir -m 755 ../certs; cp host.key host.cert cacert.pem ../certs; chmod 600 ../certs/host.key")
+			h.Must(t, "sh", "-ec", "SERIAL=A1; { "+purchase+
+				"; } >/dev/null 2>&1; mkdir -m 755 ../certs; cp host.key host.cert cacert.pem ../certs; chmod 600 "+
+				"../certs/host.key")
 			if out, code := verb("ensure"); code != 0 {
 				t.Fatalf("ensure: %d\n%s", code, out)
 			}
@@ -138,7 +140,9 @@ func TestBought(t *testing.T) {
 					t.Errorf("%d restarts\n%s\n%s", n, h.Log(), d.log())
 				}
 				// sendmail loads the leaf alone; the intermediate is found by its hash.
-				if out, _ := h.Run("sh", "-c", "echo QUIT | openssl s_client -starttls smtp -connect 127.0.0.1:25 -no-CApath -CAfile /etc/mail/new/cacert.pem 2>&1"); !strings.Contains(out, "Verify return code: 0 (ok)") {
+				if out, _ := h.Run("sh", "-c",
+					"echo QUIT | openssl s_client -starttls smtp -connect 127.0.0.1:25 -no-CApath -CAfile "+
+						"/etc/mail/new/cacert.pem 2>&1"); !strings.Contains(out, "Verify return code: 0 (ok)") {
 					t.Errorf("a peer that knows the root alone:\n%s", out)
 				}
 			}

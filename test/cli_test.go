@@ -62,9 +62,11 @@ func TestFullOutput(t *testing.T) {
 	if out, st := run(t, m, root, nil, "ensure"); !st.Success() {
 		t.Fatal(out)
 	}
-	for _, args := range []string{"status", "status --json", "status --due 4000 --json", "status --format prometheus", "check", "check --json", "list", "list --json",
+	for _, args := range []string{"status", "status --json", "status --due 4000 --json", "status --format prometheus",
+		"check", "check --json", "list", "list --json",
 		"ca show", "ca show --json", "config", "dhparam", "request", "version", "help ca-fault",
-		"help", "help reasons", "help status", "ensure --help", "completion zsh", "", "purge --dry-run", "restore --list", "ensure", "ensure --dry-run"} {
+		"help", "help reasons", "help status", "ensure --help", "completion zsh", "", "purge --dry-run",
+		"restore --list", "ensure", "ensure --dry-run"} {
 		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 		if err != nil {
 			t.Fatal(err)

@@ -41,9 +41,12 @@ func TestNotRoot(t *testing.T) {
 	}
 	const first = "mailcertd: this is not run as root: "
 	for args, says := range map[string]bool{
-		"ensure": true, "renew": true, "check": true, "status": true, "list": true, "ca show": true, "request": true, "dhparam": true,
-		"restore": true, "purge --yes": true, "issue a.example.test -o x": true, "revoke 01": true, "check --peer localhost:1": true,
-		"--root own ensure": false, "--root own status": false, "version": false, "config": false, "help": false, "": false,
+		"ensure": true, "renew": true, "check": true, "status": true, "list": true, "ca show": true, "request": true,
+		"dhparam": true,
+		"restore": true, "purge --yes": true, "issue a.example.test -o x": true, "revoke 01": true,
+		"check --peer localhost:1": true,
+		"--root own ensure":        false, "--root own status": false, "version": false, "config": false,
+		"help": false, "": false,
 	} {
 		cmd := exec.Command(m, strings.Fields(args)...)
 		cmd.Dir = dir
@@ -51,7 +54,8 @@ func TestNotRoot(t *testing.T) {
 		var out bytes.Buffer // both, in their order
 		cmd.Stdout, cmd.Stderr = &out, &out
 		_ = cmd.Run()
-		if n := strings.Count(out.String(), first); says && (n != 1 || !strings.HasPrefix(out.String(), first)) || !says && n != 0 {
+		if n := strings.Count(out.String(), first); says && (n != 1 || !strings.HasPrefix(out.String(), first)) ||
+			!says && n != 0 {
 			t.Errorf("%q says it %d times:\n%s", args, n, out.String())
 		}
 	}

@@ -22,7 +22,9 @@ func site(t testing.TB) string {
 	if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(conf, []byte("host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nlog: {target: stderr}\n"), 0o644); err != nil {
+	if err := os.WriteFile(conf,
+		[]byte("host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nlog: {target: stderr}\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	return root
@@ -101,7 +103,8 @@ func TestKilledAtEveryPoint(t *testing.T) {
 }
 
 func serialOf(root string) string {
-	out, _ := exec.Command("openssl", "x509", "-noout", "-serial", "-in", filepath.Join(root, "etc/mail/certs/host.cert")).Output()
+	out, _ := exec.Command("openssl", "x509", "-noout", "-serial", "-in",
+		filepath.Join(root, "etc/mail/certs/host.cert")).Output()
 	return strings.TrimPrefix(strings.TrimSpace(string(out)), "serial=")
 }
 

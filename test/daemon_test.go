@@ -155,7 +155,8 @@ func TestDaemonSignals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if out, st := run(t, bed.Binary(t, ""), root, nil, "run"); st.Success() || !strings.Contains(out, "another mailcertd daemon is running already") {
+	if out, st := run(t, bed.Binary(t, ""), root, nil, "run"); st.Success() ||
+		!strings.Contains(out, "another mailcertd daemon is running already") {
 		t.Errorf("a second daemon: %v\n%s", st, out)
 	}
 	if out, st := run(t, bed.Binary(t, ""), root, nil, "purge", "--yes"); st.Success() {
@@ -176,7 +177,8 @@ func TestDaemonEarlyHangup(t *testing.T) {
 	bed.Need(t, false, "strace")
 	d := &daemon{root: site(t)}
 	// The first lock that it takes is the daemon's own, early in its life, and takes long here.
-	d.cmd = exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:delay_enter=1s:when=1",
+	d.cmd = exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e",
+		"inject=flock:delay_enter=1s:when=1",
 		bed.Binary(t, ""), "--root", d.root, "--log-level", "debug", "run")
 	d.cmd.Stdout, d.cmd.Stderr = d, d
 	if err := d.cmd.Start(); err != nil {
@@ -218,7 +220,9 @@ func TestDaemonSecondSignal(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(conf), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	write(t, conf, "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'trap \"\" TERM; touch \"$0\"; sleep 8; :', "+started+"]]\n", 0o644)
+	write(t, conf,
+		"host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nnotify: [[sh, -c, 'trap \"\" TERM; touch \"$0\"; "+
+			"sleep 8; :', "+started+"]]\n", 0o644)
 	cmd := exec.Command(bed.Binary(t, ""), "--root", root, "run")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -280,7 +284,8 @@ func TestDemo(t *testing.T) {
 	if err := os.MkdirAll(binDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("cp", bed.Binary(t, ""), filepath.Join(binDir, "mailcertd")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("cp", bed.Binary(t, ""),
+		filepath.Join(binDir, "mailcertd")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	for i, u := range users {
@@ -298,12 +303,14 @@ func TestDemo(t *testing.T) {
 				}
 			}
 			script, _ := filepath.Abs("../scripts/demo.sh")
-			argv := append(append([]string{}, u.argv...), "env", "DEMO_ONCE=1", "DEMO_DIR="+dir+"/demo", fmt.Sprintf("DEMO_PORT=%d", 24000+os.Getpid()%4000*2+i), "sh", script)
+			argv := append(append([]string{}, u.argv...), "env", "DEMO_ONCE=1", "DEMO_DIR="+dir+"/demo",
+				fmt.Sprintf("DEMO_PORT=%d", 24000+os.Getpid()%4000*2+i), "sh", script)
 			out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput()
 			if err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}
-			for _, want := range []string{", as on disk", "host.cert: it comes back", "sendmail serves serial ", "TLSA 3 1 1    "} {
+			for _, want := range []string{", as on disk", "host.cert: it comes back", "sendmail serves serial ",
+				"TLSA 3 1 1    "} {
 				if !strings.Contains(string(out), want) {
 					t.Errorf("it does not show %q:\n%s", want, out)
 				}

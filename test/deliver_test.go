@@ -44,7 +44,9 @@ func wrapped(t *testing.T, h *bed.Host) {
 	if err := os.Symlink("mailwrapper", h.Path("/etc/mail/bin/sendmail")); err != nil {
 		t.Fatal(err)
 	}
-	write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail:\n  program: /etc/mail/bin/sendmail\n  start_command: [sh, -c, 'rm -f /etc/mail/die; exec /etc/mail/bin/sendmail -L sm-mta -bd -q30m']\n", 0o644)
+	write(t, h.Path("/etc/mail/mailcertd.yaml"),
+		"sendmail:\n  program: /etc/mail/bin/sendmail\n  start_command: [sh, -c, 'rm -f /etc/mail/die; exec "+
+			"/etc/mail/bin/sendmail -L sm-mta -bd -q30m']\n", 0o644)
 }
 
 // own is wrapped with a sendmail of the host's own, which may be replaced.
@@ -84,48 +86,63 @@ func TestDelivery(t *testing.T) {
 		{name: "garbage in the pid file", damage: func(t *testing.T, h *bed.Host) {
 			write(t, h.Path("/run/sendmail.pid"), "hello\n", 0o600)
 		}, code: 1, says: "not a process ID", serial: "old", pid: true},
-		{name: "behind mailwrapper", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
-			args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
-		{name: "mailer.conf names another program", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+		{name: "behind mailwrapper", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"},
+			before: wrapped,
+			args:   []string{conf}, code: 0, says: "serves serial ", serial: "new"},
+		{name: "mailer.conf names another program",
+			start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) {
 				write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /bin/true\n", 0o644)
 			},
 			args: []string{conf}, code: 1, says: "a HUP would start /", serial: "old", pid: true},
-		{name: "gone after the HUP", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+		{name: "gone after the HUP", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"},
+			before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) { write(t, h.Path("/etc/mail/die"), "", 0o644) },
-			args:   []string{conf}, code: 0, says: "was not running after its HUP and was started again", serial: "new"},
-		{name: "a start_command without an end", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+			args:   []string{conf}, code: 0, says: "was not running after its HUP and was started again",
+			serial: "new"},
+		{name: "a start_command without an end",
+			start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) {
 				write(t, h.Path("/etc/mail/die"), "", 0o644)
-				write(t, h.Path("/etc/mail/start.sh"), "flock -w 5 /etc/mail/certs true || touch /etc/mail/locked\nrm -f /etc/mail/die\n/etc/mail/bin/sendmail -L sm-mta -bd -q30m\nexec sleep 1003\n", 0o644)
-				write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail: {program: /etc/mail/bin/sendmail, start_command: [sh, /etc/mail/start.sh]}\n", 0o644)
+				write(t, h.Path("/etc/mail/start.sh"),
+					"flock -w 5 /etc/mail/certs true || touch /etc/mail/locked\nrm -f "+
+						"/etc/mail/die\n/etc/mail/bin/sendmail -L sm-mta -bd -q30m\nexec sleep 1003\n", 0o644)
+				write(t, h.Path("/etc/mail/mailcertd.yaml"),
+					"sendmail: {program: /etc/mail/bin/sendmail, start_command: [sh, /etc/mail/start.sh]}\n", 0o644)
 			},
 			args: []string{conf}, code: 0, says: "was not running after its HUP and was started again", serial: "new"},
-		{name: "sendmail.cf changed, and tried for long", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
+		{name: "sendmail.cf changed, and tried for long",
+			start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: wrapped,
 			damage: func(t *testing.T, h *bed.Host) {
 				write(t, h.Path("/etc/mail/bin/mailwrapper"), strings.Replace(wrapper, "exit 1 if", `if ("@ARGV" =~ /-bt/) { sleep 6; system("flock -w 5 /etc/mail/certs true || touch /etc/mail/locked") }
 exit 1 if`, 1), 0o755)
 				appendFile(t, h.Path("/etc/mail/sendmail.cf"), "# a comment\n")
 			},
 			args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
-		{name: "the program replaced by one that works", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
+		{name: "the program replaced by one that works",
+			start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
 			damage: func(t *testing.T, h *bed.Host) {
 				h.Must(t, "sh", "-ec", "cd /etc/mail/own; cp sendmail new; mv new sendmail")
 			}, args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
-		{name: "the program put away, and another in its place", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
+		{name: "the program put away, and another in its place",
+			start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
 			damage: func(t *testing.T, h *bed.Host) {
 				h.Must(t, "sh", "-ec", "cd /etc/mail/own; mv sendmail sendmail.old; cp sendmail.old sendmail")
 			}, args: []string{conf}, code: 0, says: "serves serial ", serial: "new"},
-		{name: "the program replaced by one that does not work", start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
+		{name: "the program replaced by one that does not work",
+			start: []string{"/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m"}, before: own,
 			damage: func(t *testing.T, h *bed.Host) {
 				h.Must(t, "sh", "-ec", "cd /etc/mail/own; mv sendmail sendmail.old; cp /bin/false sendmail")
-			}, args: []string{conf}, code: 1, says: "no HUP was sent, because it would stop sendmail", serial: "old", pid: true},
+			}, args: []string{conf}, code: 1, says: "no HUP was sent, because it would stop sendmail",
+			serial: "old", pid: true},
 		{name: "a pid file behind a link", damage: func(t *testing.T, h *bed.Host) { // sendmail writes none through it
 			h.Must(t, "sh", "-ec", "cd /run; mv sendmail.pid real.pid; ln -s /run/real.pid sendmail.pid")
 		}, code: 0, says: "serves serial ", serial: "new", pid: true}, // from here the link leads nowhere
 		{name: "queue runner alone", start: []string{bed.Sendmail, "-L", "sm-queue", "-q30m"}, code: 0, pid: true},
 		{name: "not running", start: []string{"true"}, code: 0},
-		{name: "foreground daemon", start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0, says: "serves serial ", serial: "new", pid: true},
+		{name: "foreground daemon",
+			start: []string{"sh", "-c", bed.Sendmail + " -L sm-mta -bD -q30m </dev/null >/dev/null 2>&1 &"}, code: 0,
+			says: "serves serial ", serial: "new", pid: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -138,7 +155,8 @@ exit 1 if`, 1), 0o755)
 					h.Must(t, c.start...)
 				}
 				if c.pid {
-					bed.Wait(t, "the pid file", func() error { _, err := os.Stat(h.Path("/run/sendmail.pid")); return err })
+					bed.Wait(t, "the pid file",
+						func() error { _, err := os.Stat(h.Path("/run/sendmail.pid")); return err })
 				}
 			} else {
 				h.Start(t, c.start...)
@@ -218,7 +236,8 @@ func TestRestartedByHand(t *testing.T) {
 	}
 	h.Start(t)
 	bed.Wait(t, "what asked whether it listens to be in the log", func() error {
-		if asked, told := strings.Count(h.Log(), "NOQUEUE: connect from"), strings.Count(h.Log(), "did not issue MAIL"); asked != told {
+		if asked, told := strings.Count(h.Log(), "NOQUEUE: connect from"),
+			strings.Count(h.Log(), "did not issue MAIL"); asked != told {
 			return fmt.Errorf("%d connections, %d lines", asked, told)
 		}
 		return nil

@@ -31,7 +31,8 @@ func TestFiftyMembers(t *testing.T) {
 		dir := root(i) + "/etc/mail/ssh"
 		pub := b.SSHKey(t, dir+"/id")
 		write(t, b.Path(dir+"/known_hosts"), known, 0o644)
-		write(t, b.Path(root(i)+"/usr/local/etc/mailcertd.yaml"), "host: {name: "+name(i)+"}\nkey: {type: ecdsa-p256}\n"+memberYAML, 0o644)
+		write(t, b.Path(root(i)+"/usr/local/etc/mailcertd.yaml"),
+			"host: {name: "+name(i)+"}\nkey: {type: ecdsa-p256}\n"+memberYAML, 0o644)
 		write(t, a.Path("/etc/mail/key.pub"), pub+"\n", 0o644)
 		out := a.Must(t, m, memberConf, "ca", "enrol", name(i), "--from", "10.99.0.2", "--key", "/etc/mail/key.pub")
 		fmt.Fprintln(&lines, regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out))
@@ -67,7 +68,8 @@ func TestFiftyMembers(t *testing.T) {
 			t.Errorf("serial %q of %s is that of %s too", serial, name(i), name(other))
 		}
 		seen[serial] = i
-		if out, code := b.Run("openssl", "verify", "-CAfile", root(i)+"/etc/mail/certs/cacert.pem", "-verify_hostname", name(i), root(i)+"/etc/mail/certs/host.cert"); code != 0 {
+		if out, code := b.Run("openssl", "verify", "-CAfile", root(i)+"/etc/mail/certs/cacert.pem", "-verify_hostname",
+			name(i), root(i)+"/etc/mail/certs/host.cert"); code != 0 {
 			t.Errorf("%s: %s", name(i), out)
 		}
 	}

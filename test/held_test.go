@@ -21,7 +21,8 @@ func told(t *testing.T, h *bed.Host, m string) {
 		t.Fatal(err)
 	}
 	bed.Wait(t, "the HUP to be noted as sent", func() error {
-		if b, _ := os.ReadFile(h.Path("/var/db/mailcertd/state.json")); strings.Contains(string(b), `"sent": true`) || strings.Contains(string(b), `"sent":true`) {
+		if b, _ := os.ReadFile(h.Path("/var/db/mailcertd/state.json")); strings.Contains(string(b), `"sent": true`) ||
+			strings.Contains(string(b), `"sent":true`) {
 			return nil
 		}
 		return errors.New("not yet")
@@ -51,7 +52,9 @@ func TestMendedAfterTheHUP(t *testing.T) {
 	}
 	bed.Wait(t, "the file to be younger than the process by more than a start time tells", func() error {
 		h.Run("touch", "/etc/mail/certs/cacert.pem") // stands for the time until somebody looks
-		if out, _ := h.Run("sh", "-c", "test $(($(date +%s) - $(stat -c %Y /run/sendmail.pid))) -gt 3 && echo yes"); !strings.Contains(out, "yes") {
+		if out, _ := h.Run("sh", "-c",
+			"test $(($(date +%s) - $(stat -c %Y /run/sendmail.pid))) -gt 3 && echo yes"); !strings.Contains(out,
+			"yes") {
 			return errors.New("not yet")
 		}
 		return nil
@@ -67,7 +70,9 @@ func TestNotedAndNeverSent(t *testing.T) {
 	h.Start(t)
 	pid, statePath := h.PID(), h.Path("/var/db/mailcertd/state.json")
 	bed.Wait(t, "a change to be later by more than a start time tells", func() error {
-		if out, _ := h.Run("sh", "-c", "test $(($(date +%s) - $(stat -c %Y /run/sendmail.pid))) -gt 3 && echo yes"); !strings.Contains(out, "yes") {
+		if out, _ := h.Run("sh", "-c",
+			"test $(($(date +%s) - $(stat -c %Y /run/sendmail.pid))) -gt 3 && echo yes"); !strings.Contains(out,
+			"yes") {
 			return errors.New("not yet")
 		}
 		return nil
@@ -87,7 +92,8 @@ func TestNotedAndNeverSent(t *testing.T) {
 		if err != nil || !ok {
 			return fmt.Errorf("%v: %s", err, b)
 		}
-		pickup["hups"] = []any{map[string]any{"instance": pickup["instance"], "at": time.Now().Add(-20 * time.Second).UTC().Format(time.RFC3339)}}
+		pickup["hups"] = []any{map[string]any{"instance": pickup["instance"],
+			"at": time.Now().Add(-20 * time.Second).UTC().Format(time.RFC3339)}}
 		if b, err = json.Marshal(st); err == nil {
 			err = os.WriteFile(statePath, b, 0o600)
 		}
@@ -117,7 +123,8 @@ func TestNoHUPForBrokenFiles(t *testing.T) {
 	// The pickup of what a person copied there is pending, once it is whole.
 	h.Must(t, "sh", "-ec", `cd /etc/mail/certs; openssl req -x509 -key host.key -subj /CN=mail-a.example.test -addext subjectAltName=DNS:mail-a.example.test -days 9 -out /run/new.cert
 		cp /etc/mail/sendmail.cf /run/cf; echo 'O NoSuchOption=1' >>/etc/mail/sendmail.cf; cat /run/new.cert >host.cert`)
-	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "ensure"); code != 1 || !strings.Contains(out, "it would stop sendmail") {
+	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "ensure"); code != 1 ||
+		!strings.Contains(out, "it would stop sendmail") {
 		t.Fatalf("no pickup is pending: %d\n%s", code, out)
 	}
 	h.Must(t, "sh", "-c", "cat /run/cf >/etc/mail/sendmail.cf")

@@ -16,7 +16,8 @@ import (
 
 // login runs what a member can run with its key on the CA's host.
 func (o *owner) login(stdin []byte, before []string, words ...string) (string, int) {
-	args := append([]string{"timeout", "20", "ssh", "-i", "/etc/mail/ssh/id", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes",
+	args := append([]string{"timeout", "20", "ssh", "-i", "/etc/mail/ssh/id", "-o", "BatchMode=yes", "-o",
+		"StrictHostKeyChecking=yes",
 		"-o", "UserKnownHostsFile=/etc/mail/ssh/known_hosts"}, before...)
 	cmd := o.b.Command(append(append(args, "mailcertd@10.99.0.1"), words...)...)
 	cmd.Stdin = bytes.NewReader(stdin)
@@ -28,8 +29,11 @@ func (o *owner) login(stdin []byte, before []string, words ...string) (string, i
 func csr(t *testing.T, key, subject, extensions string, more ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()
-	write(t, filepath.Join(dir, "conf"), "[req]\ndistinguished_name=dn\nreq_extensions=ext\nprompt=no\nstring_mask=utf8only\n[dn]\n"+subject+"\n[ext]\n"+extensions+"\n", 0o600)
-	args := append([]string{"req", "-new", "-config", "conf", "-nodes", "-newkey", key, "-keyout", "k", "-out", "r"}, more...)
+	write(t, filepath.Join(dir, "conf"),
+		"[req]\ndistinguished_name=dn\nreq_extensions=ext\nprompt=no\nstring_mask=utf8only\n[dn]\n"+subject+"\n[ext]\n"+
+			extensions+"\n", 0o600)
+	args := append([]string{"req", "-new", "-config", "conf", "-nodes", "-newkey", key, "-keyout", "k", "-out",
+		"r"}, more...)
 	cmd := exec.Command("openssl", args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -71,7 +75,8 @@ func TestHostileRequests(t *testing.T) {
 		body []byte
 		says string
 	}{
-		{"another host", csr(t, rsa, "CN=mail-c.example.test", "subjectAltName=DNS:mail-c.example.test"), "may not have a certificate"},
+		{"another host", csr(t, rsa, "CN=mail-c.example.test", "subjectAltName=DNS:mail-c.example.test"),
+			"may not have a certificate"},
 		{"the CA's own host", csr(t, rsa, "CN=mail-a.example.test", name), "may not have a certificate"},
 		{"one name more", csr(t, rsa, own, name+",DNS:mail-a.example.test"), "may not have a certificate"},
 		{"an address", csr(t, rsa, own, name+",IP:10.99.0.1"), "may not have a certificate"},
@@ -86,15 +91,18 @@ func TestHostileRequests(t *testing.T) {
 		{"a tab for index.txt", csr(t, rsa, "CN=x\\x09V", name), "refused"},
 		{"a broken signature", mail([]byte(strings.Replace(string(good), "A", "B", 40))), "refused"},
 		{"two requests", mail(good, good), "refused"},
-		{"a key in it", mail(good, []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")), "refused"},
+		{"a key in it", mail(good, []byte("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")),
+			"refused"},
 		{"100 KB", bytes.Repeat([]byte("x"), 100<<10), "larger than"},
 		{"nothing", nil, "refused"},
 		{"garbage", bytes.Repeat([]byte{0, 255, 27, '\n'}, 300), "refused"},
 		{"another sender", mail([]byte("from: mail-a.example.test\n"), good), "refused"},
-		{"ten thousand digests", mail([]byte("mailcertd-request 1\n"), bytes.Repeat([]byte("trusts: "+strings.Repeat("a", 64)+"\n"), 700), []byte("\n")), "refused"},
+		{"ten thousand digests", mail([]byte("mailcertd-request 1\n"),
+			bytes.Repeat([]byte("trusts: "+strings.Repeat("a", 64)+"\n"), 700), []byte("\n")), "refused"},
 	} {
 		out, _ := o.login(c.body, nil, "whatever", ";", "cat", "/etc/passwd")
-		if !strings.Contains(out, c.says) || strings.Contains(out, "BEGIN CERTIFICATE") || strings.Contains(out, "root:") {
+		if !strings.Contains(out, c.says) || strings.Contains(out, "BEGIN CERTIFICATE") ||
+			strings.Contains(out, "root:") {
 			t.Errorf("%s: %.600q", c.what, out)
 		}
 		if diff := cmp.Diff(before, requests(t, o)); diff != "" {
@@ -116,14 +124,16 @@ func TestHostileRequests(t *testing.T) {
 		"stdio":        {[]string{"-W", "127.0.0.1:25"}, nil},
 	} {
 		out, code := o.login([]byte("x\n"), c.before, c.words...)
-		if strings.Contains(out, "uid=") || strings.Contains(out, "KEY") || strings.Contains(out, "220 ") || code == 0 && !strings.Contains(out, "status: refused") {
+		if strings.Contains(out, "uid=") || strings.Contains(out, "KEY") || strings.Contains(out, "220 ") ||
+			code == 0 && !strings.Contains(out, "status: refused") {
 			t.Errorf("%s: %d, %.400q", what, code, out)
 		}
 	}
 	// Its own name it gets: four living certificates at most.
 	got := 0
 	for range 6 {
-		if out, _ := o.login(csr(t, "ec", own, name, "-pkeyopt", "ec_paramgen_curve:P-256"), nil); strings.Contains(out, "status: signed") {
+		if out, _ := o.login(csr(t, "ec", own, name, "-pkeyopt", "ec_paramgen_curve:P-256"), nil); strings.Contains(out,
+			"status: signed") {
 			got++
 		} else if !strings.Contains(out, "status: refused") || !strings.Contains(out, "mailcertd revoke") {
 			t.Errorf("another key: %.500q", out)
@@ -149,14 +159,17 @@ func TestHostileAccount(t *testing.T) {
 	o.daemons(t)
 	a := o.a
 	as := func(command string) (string, int) { return a.Run(a.AsAccount("sh", "-c", command)...) }
-	for _, command := range []string{"ls /etc/mail/CA", "cat /etc/mail/CA/cakey.pem", "cat /etc/mail/CA/cacert.pem", "ls /var/spool/mailcertd/in", "touch /var/spool/mailcertd/out/x",
-		"rm -rf /var/spool/mailcertd/out/* && test -e /nonexistent", "mv /var/spool/mailcertd/in /var/spool/mailcertd/old", "ls /var/db/mailcertd", "cat /etc/mail/certs/host.key"} {
+	for _, command := range []string{"ls /etc/mail/CA", "cat /etc/mail/CA/cakey.pem", "cat /etc/mail/CA/cacert.pem",
+		"ls /var/spool/mailcertd/in", "touch /var/spool/mailcertd/out/x",
+		"rm -rf /var/spool/mailcertd/out/* && test -e /nonexistent",
+		"mv /var/spool/mailcertd/in /var/spool/mailcertd/old", "ls /var/db/mailcertd", "cat /etc/mail/certs/host.key"} {
 		if out, code := as(command); code == 0 {
 			t.Errorf("%s: %s", command, out)
 		}
 	}
 	id := func(n int) string { return fmt.Sprintf("/var/spool/mailcertd/in/%032x.req", n) }
-	for i, command := range []string{"ln -s /etc/mail/CA/cakey.pem %s", "mkfifo %s", "mkdir %s", "truncate -s 1G %s", "ln /etc/mail/sendmail.cf %s", ": > %s", "printf 'from: ../../x\\nx' > %s",
+	for i, command := range []string{"ln -s /etc/mail/CA/cakey.pem %s", "mkfifo %s", "mkdir %s", "truncate -s 1G %s",
+		"ln /etc/mail/sendmail.cf %s", ": > %s", "printf 'from: ../../x\\nx' > %s",
 		"printf 'from: " + memberName + "\\n' > %s; head -c 200000 /dev/zero >> %[1]s"} {
 		if out, _ := as(fmt.Sprintf(command, id(i+1))); strings.Contains(out, "not found") {
 			t.Fatalf("%s: %s", command, out)
@@ -166,7 +179,8 @@ func TestHostileAccount(t *testing.T) {
 	if out, code := a.Run(a.AsAccount(o.m, memberConf, "sign", "--submit", "../../x")...); code != 2 {
 		t.Errorf("--submit ../../x: %d\n%s", code, out)
 	}
-	if out, _ := a.Run(a.AsAccount("timeout", "20", o.m, memberConf, "sign", "--submit", "mail-c.example.test")...); !strings.Contains(out, "is not enrolled") {
+	if out, _ := a.Run(a.AsAccount("timeout", "20", o.m, memberConf, "sign", "--submit",
+		"mail-c.example.test")...); !strings.Contains(out, "is not enrolled") {
 		t.Errorf("a host that is not enrolled: %s", out)
 	}
 	if out, code := o.b.Run(o.m, memberConf, "renew"); code != 0 {
@@ -210,7 +224,9 @@ func TestFailingCA(t *testing.T) {
 		{"too much", "head -c 2000000 /dev/zero", "more than"},
 		{"a certificate alone", "cat /etc/mail/host.pem", "not a message"},
 		{"text before it", "echo Welcome; " + real, "not a message"},
-		{"somebody else's certificate", real + " >/dev/null; printf 'mailcertd-reply 1\\nstatus: signed\\nparts: 2\\n\\n'; cat /etc/mail/host.pem /etc/mail/CA.pem", "another key"},
+		{"somebody else's certificate", real +
+			" >/dev/null; printf 'mailcertd-reply 1\\nstatus: signed\\nparts: 2\\n\\n'; cat /etc/mail/host.pem " +
+			"/etc/mail/CA.pem", "another key"},
 	} {
 		before := b.Serial("127.0.0.1:25")
 		write(t, a.Path("/etc/mail/bin/fault"), "#!/bin/sh\n"+c.command+"\n", 0o755)
@@ -239,7 +255,8 @@ func TestFailingCA(t *testing.T) {
 	}
 	other := a.SSHKey(t, "/etc/mail/ssh/other")
 	write(t, b.Path("/etc/mail/ssh/known_hosts"), "10.99.0.1 "+other+"\n", 0o644)
-	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "Host key verification failed") && !strings.Contains(out, "IDENTIFICATION") {
+	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 ||
+		!strings.Contains(out, "Host key verification failed") && !strings.Contains(out, "IDENTIFICATION") {
 		t.Errorf("another host key: %d\n%s", code, out)
 	}
 	write(t, b.Path("/etc/mail/ssh/known_hosts"), string(known), 0o644)

@@ -26,18 +26,19 @@ var allowed = map[string][]string{
 	"durable": {},
 	"inbox":   {"durable"},
 	"issuer":  {"pki", "text"},
-	"keeper":  {"ca", "certdir", "command", "config", "dh", "durable", "inbox", "issuer", "issuer/ssh", "mta", "parcel", "pickup", "pki", "plan", "state"},
-	"mta":     {"command", "durable", "pki", "text"},
-	"page":    {"ca", "certdir", "config", "mta", "plan", "report"},
-	"parcel":  {"durable", "pki"},
-	"pickup":  {"ca", "certdir", "command", "durable", "mta", "pki", "plan", "state"},
-	"pki":     {},
-	"plan":    {"ca", "certdir", "config", "dh", "durable", "inbox", "issuer", "mta", "pki", "state"},
-	"rcd":     {"text", "watch"},
-	"report":  {"ca", "certdir", "config", "dh", "issuer", "keeper", "mta", "pickup", "pki", "plan"},
-	"state":   {"durable"},
-	"text":    {},
-	"watch":   {},
+	"keeper": {"ca", "certdir", "command", "config", "dh", "durable", "inbox", "issuer", "issuer/ssh", "mta", "parcel",
+		"pickup", "pki", "plan", "state"},
+	"mta":    {"command", "durable", "pki", "text"},
+	"page":   {"ca", "certdir", "config", "mta", "plan", "report"},
+	"parcel": {"durable", "pki"},
+	"pickup": {"ca", "certdir", "command", "durable", "mta", "pki", "plan", "state"},
+	"pki":    {},
+	"plan":   {"ca", "certdir", "config", "dh", "durable", "inbox", "issuer", "mta", "pki", "state"},
+	"rcd":    {"text", "watch"},
+	"report": {"ca", "certdir", "config", "dh", "issuer", "keeper", "mta", "pickup", "pki", "plan"},
+	"state":  {"durable"},
+	"text":   {},
+	"watch":  {},
 
 	"issuer/ssh": {"command", "issuer", "text"},
 
@@ -75,7 +76,9 @@ func TestImports(t *testing.T) {
 			if ours && !slices.Contains(may, other) {
 				t.Errorf("%s uses %s", room, other)
 			}
-			if room == "plan" && slices.Contains([]string{"os", "net/http", "math/rand", "crypto/rand", "os/exec", "github.com/hashicorp/go-hclog"}, i) {
+			if room == "plan" &&
+				slices.Contains([]string{"os", "net/http", "math/rand", "crypto/rand", "os/exec",
+					"github.com/hashicorp/go-hclog"}, i) {
 				t.Errorf("plan is pure, and uses %s", i)
 			}
 		}
@@ -88,7 +91,8 @@ func TestImports(t *testing.T) {
 // Only cmd reads clock and environment: time is a parameter. Waiting on a
 // network, a child or a kernel is not deciding, and has its own clock.
 func TestNoClock(t *testing.T) {
-	waiting := []string{"internal/mta/probe.go", "internal/mta/openssl.go", "internal/watch/watch.go", "internal/rcd/log.go"}
+	waiting := []string{"internal/mta/probe.go", "internal/mta/openssl.go", "internal/watch/watch.go",
+		"internal/rcd/log.go"}
 	err := filepath.WalkDir("../internal", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
@@ -125,7 +129,8 @@ func TestNoClock(t *testing.T) {
 func TestOneRoomRunsPrograms(t *testing.T) {
 	for _, dir := range []string{"../internal", "../cmd"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || strings.Contains(path, "/command/") {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") ||
+				strings.Contains(path, "/command/") {
 				return err
 			}
 			data, err := os.ReadFile(path)

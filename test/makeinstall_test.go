@@ -18,7 +18,8 @@ func TestMakeInstall(t *testing.T) {
 			bed.Need(t, false, tool)
 			// A copy: the program is built with its PREFIX.
 			src, dest, prefix := t.TempDir(), t.TempDir(), "/opt/mail"
-			for _, name := range []string{"Makefile", "release.mk", "go.mod", "go.sum", "cmd", "internal", "etc", "rc.d", "man"} {
+			for _, name := range []string{"Makefile", "release.mk", "go.mod", "go.sum", "cmd", "internal", "etc",
+				"rc.d", "man"} {
 				from, err := filepath.Abs("../" + name)
 				if err != nil {
 					t.Fatal(err)
@@ -51,7 +52,8 @@ func TestMakeInstall(t *testing.T) {
 				}
 			}
 			marks(t, dest, prefix)
-			if out := do(t, "", nil, filepath.Join(dest, prefix, "sbin/mailcertd"), "help"); !strings.Contains(out, prefix+"/etc/mailcertd.yaml") {
+			if out := do(t, "", nil, filepath.Join(dest, prefix, "sbin/mailcertd"), "help"); !strings.Contains(out,
+				prefix+"/etc/mailcertd.yaml") {
 				t.Errorf("the program does not look below its PREFIX:\n%s", out)
 			}
 			run("deinstall")

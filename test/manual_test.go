@@ -27,7 +27,8 @@ func TestManualLint(t *testing.T) {
 			continue
 		}
 		n++
-		if out, err := exec.Command("mandoc", "-T", "lint", "-W", "warning", "../man/"+p.Name()).CombinedOutput(); err != nil || len(out) > 0 {
+		if out, err := exec.Command("mandoc", "-T", "lint", "-W", "warning",
+			"../man/"+p.Name()).CombinedOutput(); err != nil || len(out) > 0 {
 			t.Errorf("%s: %v\n%s", p.Name(), err, out)
 		}
 		out, err := exec.Command("mandoc", "-T", "ascii", "-O", "width=78", "../man/"+p.Name()).Output()
@@ -162,7 +163,8 @@ func TestManualExamples(t *testing.T) {
 	p := newPost(t)
 	hosts := map[string]*bed.Host{"krb5": p.hosts["a"], "dhcp": p.hosts["b"]}
 	write(t, hosts["dhcp"].Path("/var/tmp/mailcertd.yaml"), "issuer: none\n", 0o644)
-	hosts["dhcp"].Must(t, "cp", "/var/tmp/mailcertd.yaml", "/usr/local/etc/mailcertd.yaml") // as the text above the example says
+	// as the text above the example says
+	hosts["dhcp"].Must(t, "cp", "/var/tmp/mailcertd.yaml", "/usr/local/etc/mailcertd.yaml")
 	run := map[string]bool{}
 	for _, e := range readExamples(t) {
 		want, known := exampleSays[e.command]

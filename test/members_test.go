@@ -48,7 +48,8 @@ func newOwner(t *testing.T, changesA ...string) *owner {
 	write(t, o.a.Path("/etc/mail/b.pub"), pub+"\n", 0o644)
 	out := o.a.Must(t, o.m, memberConf, "ca", "enrol", memberName, "--from", "10.99.0.2", "--key", "/etc/mail/b.pub")
 	line := regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out)
-	want := `restrict,from="10.99.0.2",command="` + o.m + ` --config /etc/mail/mailcertd.yaml sign --submit ` + memberName + `" ` + pub
+	want := `restrict,from="10.99.0.2",command="` + o.m + ` --config /etc/mail/mailcertd.yaml sign --submit ` +
+		memberName + `" ` + pub
 	if line != want {
 		t.Fatalf("the line for authorized_keys is\n%s\nwant\n%s\nin\n%s", line, want, out)
 	}
@@ -95,7 +96,8 @@ func retry(hosts ...*bed.Host) {
 // probes come from the host itself.
 func verdicts(h *bed.Host) map[string]int {
 	out := map[string]int{}
-	for _, m := range regexp.MustCompile(`STARTTLS=(client|server), relay=mail-[^\n]*?(verify=\w+)`).FindAllStringSubmatch(h.Log(), -1) {
+	for _, m := range regexp.MustCompile(
+		`STARTTLS=(client|server), relay=mail-[^\n]*?(verify=\w+)`).FindAllStringSubmatch(h.Log(), -1) {
 		out[m[1]+" "+m[2]]++
 	}
 	return out
@@ -151,24 +153,28 @@ func TestMembers(t *testing.T) {
 	})
 	accessKeys(t, o)
 	bed.Wait(t, "the CA to know what b trusts", func() error {
-		if out := a.Must(t, o.m, memberConf, "ca", "show"); !strings.Contains(out, memberName+", enrolled") || strings.Contains(out, "never seen") {
+		if out := a.Must(t, o.m, memberConf, "ca", "show"); !strings.Contains(out, memberName+", enrolled") ||
+			strings.Contains(out, "never seen") {
 			return fmt.Errorf("%s", out)
 		}
 		return nil
 	})
-	if out := b.Must(t, o.m, memberConf, "renew"); !strings.Contains(out, "serves serial "+b.OnDisk(t)) || b.OnDisk(t) == first {
+	if out := b.Must(t, o.m, memberConf, "renew"); !strings.Contains(out, "serves serial "+b.OnDisk(t)) ||
+		b.OnDisk(t) == first {
 		t.Errorf("renew on the member:\n%s", out)
 	}
 	second := b.OnDisk(t)
 	// A certificate that is due, as a year later: the daemon renews it alone.
-	b.Must(t, "sh", "-ec", "cd /etc/mail; openssl req -new -key certs/host.key -subj /CN="+memberName+" -addext subjectAltName=DNS:"+memberName+" -out old.csr")
+	b.Must(t, "sh", "-ec", "cd /etc/mail; openssl req -new -key certs/host.key -subj /CN="+memberName+
+		" -addext subjectAltName=DNS:"+memberName+" -out old.csr")
 	csr, err := os.ReadFile(b.Path("/etc/mail/old.csr"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	write(t, a.Path("/etc/mail/CA/old.csr"), string(csr), 0o600)
 	a.Must(t, "sh", "-ec", "cd /etc/mail/CA; openssl ca -config openssl.cnf -batch -notext -startdate "+
-		time.Now().AddDate(0, -11, 0).UTC().Format("060102150405Z")+" -enddate "+time.Now().AddDate(0, 1, 0).UTC().Format("060102150405Z")+" -in old.csr -out old.cert")
+		time.Now().AddDate(0, -11, 0).UTC().Format("060102150405Z")+" -enddate "+
+		time.Now().AddDate(0, 1, 0).UTC().Format("060102150405Z")+" -in old.csr -out old.cert")
 	old, err := os.ReadFile(a.Path("/etc/mail/CA/old.cert"))
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +200,10 @@ func TestMembers(t *testing.T) {
 	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "is not enrolled") {
 		t.Errorf("renew after unenrol: %d\n%s", code, out)
 	}
-	if out := a.Must(t, "sh", "-ec", "cd /etc/mail/CA; cat cacert.pem gen-*/cacert.pem crl.pem gen-*/crl.pem > all.pem 2>/dev/null; openssl crl -in crl.pem -noout -text; openssl ca -config openssl.cnf -gencrl -out /dev/null"); !strings.Contains(out, "Cessation Of Operation") {
+	if out := a.Must(t, "sh", "-ec",
+		"cd /etc/mail/CA; cat cacert.pem gen-*/cacert.pem crl.pem gen-*/crl.pem > all.pem 2>/dev/null; openssl crl "+
+			"-in crl.pem -noout -text; openssl ca -config openssl.cnf -gencrl -out /dev/null"); !strings.Contains(out,
+		"Cessation Of Operation") {
 		t.Errorf("the CRL:\n%s", out)
 	}
 }
@@ -204,7 +213,8 @@ func TestMembers(t *testing.T) {
 func accessKeys(t *testing.T, o *owner) {
 	show := o.a.Must(t, o.m, memberConf, "ca", "show")
 	m := regexp.MustCompile(`cert-subject=(\S+), cert-issuer=(\S+), verifymsg=ok`).FindStringSubmatch(o.b.Log())
-	if m == nil || !strings.Contains(show, "CERTIssuer:"+m[2]+" RELAY\n") || !strings.Contains(show, "CERTSubject:"+m[1]+" RELAY\n") {
+	if m == nil || !strings.Contains(show, "CERTIssuer:"+m[2]+" RELAY\n") ||
+		!strings.Contains(show, "CERTSubject:"+m[1]+" RELAY\n") {
 		t.Errorf("sendmail says %q; ca show:\n%s", m, show)
 	}
 }
@@ -251,7 +261,9 @@ func rollover(t *testing.T, o *owner) {
 		t.Errorf("the CA's subject changed: %s, %s", before, after)
 	}
 	for _, h := range []*bed.Host{a, b} {
-		if out, code := h.Run("sh", "-c", "cd /etc/mail/certs && openssl crl2pkcs7 -nocrl -certfile cacert.pem | openssl pkcs7 -print_certs -noout | grep -c subject"); code != 0 || strings.TrimSpace(out) != "2" {
+		if out, code := h.Run("sh", "-c",
+			"cd /etc/mail/certs && openssl crl2pkcs7 -nocrl -certfile cacert.pem | openssl pkcs7 -print_certs -noout "+
+				"| grep -c subject"); code != 0 || strings.TrimSpace(out) != "2" {
 			t.Errorf("%s trusts %s generations", h.Name, out)
 		}
 	}
@@ -271,5 +283,6 @@ func rollover(t *testing.T, o *owner) {
 			}
 		}
 	}
-	t.Logf("%d and %d messages while the generation changed: %v, %v", sent[0].Load(), sent[1].Load(), verdicts(a), verdicts(b))
+	t.Logf("%d and %d messages while the generation changed: %v, %v", sent[0].Load(), sent[1].Load(),
+		verdicts(a), verdicts(b))
 }

@@ -37,7 +37,9 @@ func TestOpensslTakesIt(t *testing.T) {
 		t.Run(kt, func(t *testing.T) {
 			t.Parallel()
 			root := site(t)
-			write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"), "host: {name: mail.example.test, altnames: [192.0.2.1, smtp.example.test]}\nkey: {type: "+kt+"}\nca: {key: "+kt+", subject: {country: JP, organization: 'Home, Ltd'}}\n", 0o644)
+			write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"),
+				"host: {name: mail.example.test, altnames: [192.0.2.1, smtp.example.test]}\nkey: {type: "+kt+
+					"}\nca: {key: "+kt+", subject: {country: JP, organization: 'Home, Ltd'}}\n", 0o644)
 			m := bed.Binary(t, "")
 			for _, verb := range []string{"ensure", "renew"} {
 				if out, st := run(t, m, root, nil, verb); !st.Success() {
@@ -47,16 +49,19 @@ func TestOpensslTakesIt(t *testing.T) {
 			certs, ca := filepath.Join(root, "etc/mail/certs"), filepath.Join(root, "etc/mail/CA")
 			for _, how := range [][]string{{"-CAfile", "cacert.pem"}, {"-no-CAfile", "-CApath", "."}} {
 				for _, purpose := range []string{"sslserver", "sslclient"} {
-					ossl(t, certs, append(append([]string{"verify", "-x509_strict", "-purpose", purpose}, how...), "host.cert")...)
+					ossl(t, certs, append(append([]string{"verify", "-x509_strict", "-purpose", purpose}, how...),
+						"host.cert")...)
 				}
 			}
 			for flag, name := range map[string]string{"-checkhost": "mail.example.test", "-checkip": "192.0.2.1"} {
-				if out := ossl(t, certs, "x509", "-noout", flag, name, "-in", "host.cert"); !strings.Contains(out, "does match") {
+				if out := ossl(t, certs, "x509", "-noout", flag, name, "-in", "host.cert"); !strings.Contains(out,
+					"does match") {
 					t.Errorf("%s", out)
 				}
 			}
 			ossl(t, certs, "pkey", "-check", "-noout", "-in", "host.key")
-			if out := ossl(t, certs, "dhparam", "-check", "-noout", "-in", "dh.param"); !strings.Contains(out, "appear to be ok") {
+			if out := ossl(t, certs, "dhparam", "-check", "-noout", "-in", "dh.param"); !strings.Contains(out,
+				"appear to be ok") {
 				t.Errorf("%s", out)
 			}
 			if out := ossl(t, certs, "rehash", "-v", "."); !strings.Contains(out, "cacert.pem") {
@@ -67,7 +72,8 @@ func TestOpensslTakesIt(t *testing.T) {
 			}
 			// After a renewal two valid rows have one subject: openssl goes on.
 			ossl(t, ca, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
-			ossl(t, ca, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null", "-out", "x.csr", "-subj", "/CN=dhcp.example.test")
+			ossl(t, ca, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null",
+				"-out", "x.csr", "-subj", "/CN=dhcp.example.test")
 			ossl(t, ca, "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", "x.csr", "-out", "x.pem")
 			if out, st := run(t, m, root, nil, "renew"); !st.Success() {
 				t.Fatalf("after openssl ca: %v\n%s", st, out)
@@ -93,7 +99,9 @@ func linted(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := lint.GlobalRegistry().Filter(lint.FilterOptions{IncludeSources: lint.SourceList{lint.RFC5280, lint.RFC5480, lint.RFC5891, lint.RFC6962, lint.RFC8813, lint.Community}})
+	rules, err := lint.GlobalRegistry().Filter(
+		lint.FilterOptions{IncludeSources: lint.SourceList{lint.RFC5280, lint.RFC5480, lint.RFC5891, lint.RFC6962,
+			lint.RFC8813, lint.Community}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +129,9 @@ func TestSystemCalls(t *testing.T) {
 	m := bed.Binary(t, "")
 	run(t, m, root, nil, "ensure")
 	trace := filepath.Join(t.TempDir(), "trace")
-	cmd := exec.Command("strace", "-f", "-y", "-s", "200", "-e", "trace=openat,fsync,rename,renameat,renameat2,unlink,unlinkat,symlinkat,mkdirat,fchmod,write,chmod,fchmodat", "-o", trace, m, "--root", root, "renew", "--rekey")
+	cmd := exec.Command("strace", "-f", "-y", "-s", "200", "-e",
+		"trace=openat,fsync,rename,renameat,renameat2,unlink,unlinkat,symlinkat,mkdirat,fchmod,write,chmod,fchmodat",
+		"-o", trace, m, "--root", root, "renew", "--rekey")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -135,11 +145,13 @@ func TestSystemCalls(t *testing.T) {
 	rename := regexp.MustCompile(`rename\w*\((?:AT_FDCWD<[^>]*>, )?"([^"]+)", (?:AT_FDCWD<[^>]*>, )?"([^"]+)"`)
 	for line := range strings.SplitSeq(string(data), "\n") {
 		if strings.Contains(line, "PRIVATE KEY") {
-			if !strings.Contains(line, "host.key.mailcertd") && !regexp.MustCompile(`/archive/[^/]+/host\.key>`).MatchString(line) {
+			if !strings.Contains(line, "host.key.mailcertd") &&
+				!regexp.MustCompile(`/archive/[^/]+/host\.key>`).MatchString(line) {
 				t.Errorf("a key is written elsewhere: %.200s", line)
 			}
 		}
-		if m := regexp.MustCompile(`openat\(.*"([^"]+)", ([A-Z_|]*O_CREAT[A-Z_|]*), (0\d+)`).FindStringSubmatch(line); m != nil {
+		if m := regexp.MustCompile(`openat\(.*"([^"]+)", ([A-Z_|]*O_CREAT[A-Z_|]*), (0\d+)`).FindStringSubmatch(
+			line); m != nil {
 			created[m[1]] = m[3]
 			if !strings.Contains(m[2], "O_EXCL") || !strings.Contains(m[2], "O_NOFOLLOW") || m[3] != "0600" {
 				t.Errorf("a file is opened loosely: %s", line)

@@ -23,7 +23,8 @@ func namesPairs(t *testing.T, h *bed.Host) {
 	}
 	text := string(cf)
 	for _, c := range []string{
-		"ServerCertFile=/etc/mail/certs/host.cert=>ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert",
+		"ServerCertFile=/etc/mail/certs/host.cert=>" +
+			"ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert",
 		"ServerKeyFile=/etc/mail/certs/host.key=>ServerKeyFile=/etc/mail/certs/host.key,/etc/mail/certs/host-ecdsa.key",
 		"ClientCertFile=/etc/mail/certs/host.cert=>ClientCertFile=/etc/mail/certs/client.cert",
 		"ClientKeyFile=/etc/mail/certs/host.key=>ClientKeyFile=/etc/mail/certs/client.key",
@@ -43,7 +44,9 @@ func namesPairs(t *testing.T, h *bed.Host) {
 // pairSerial is the serial number of a certificate in a host's certs directory, shownAs what ${cert_md5} says of it.
 func pairSerial(t *testing.T, h *bed.Host, file string) string {
 	t.Helper()
-	return strings.TrimSpace(strings.TrimPrefix(h.Must(t, "openssl", "x509", "-noout", "-serial", "-in", "/etc/mail/certs/"+file), "serial="))
+	return strings.TrimSpace(
+		strings.TrimPrefix(h.Must(t, "openssl", "x509", "-noout", "-serial", "-in",
+			"/etc/mail/certs/"+file), "serial="))
 }
 
 func shownAs(t *testing.T, h *bed.Host, file string) string {
@@ -56,7 +59,9 @@ func shownAs(t *testing.T, h *bed.Host, file string) string {
 // servedTo is the serial number that a client sees that takes certificates of this kind alone.
 func servedTo(h *bed.Host, kind string) string {
 	algorithms := map[string]string{"rsa": "RSA-PSS+SHA256:RSA+SHA256", "ecdsa": "ECDSA+SHA256"}[kind]
-	out, _ := h.Run("sh", "-c", "echo QUIT | timeout 20 openssl s_client -starttls smtp -connect 127.0.0.1:25 -sigalgs "+algorithms+" 2>/dev/null | openssl x509 -noout -serial 2>/dev/null")
+	out, _ := h.Run("sh", "-c",
+		"echo QUIT | timeout 20 openssl s_client -starttls smtp -connect 127.0.0.1:25 -sigalgs "+algorithms+
+			" 2>/dev/null | openssl x509 -noout -serial 2>/dev/null")
 	return strings.TrimSpace(strings.TrimPrefix(out, "serial="))
 }
 
@@ -87,7 +92,8 @@ func bothServed(t *testing.T, o *owner, h *bed.Host, when, seen string) {
 		for _, p := range rep.Pairs {
 			names = append(names, p.Name)
 			server := p.Name != "client"
-			if p.Certificate == nil || p.Certificate.Renewal == "" || !p.Wanted || !p.Named || server != (p.Seen == seen || p.Seen == "proven") || server != (p.TLSA != "") {
+			if p.Certificate == nil || p.Certificate.Renewal == "" || !p.Wanted || !p.Named ||
+				server != (p.Seen == seen || p.Seen == "proven") || server != (p.TLSA != "") {
 				return fmt.Errorf("%s: %+v", h.Name, p)
 			}
 		}
@@ -133,14 +139,19 @@ func TestPairs(t *testing.T) {
 	a, b := o.a, o.b
 	const second = "key: {second: ecdsa-p256}\n"
 	appendFile(t, a.Path("/etc/mail/mailcertd.yaml"), second+"client: {issuer: local}\n")
-	appendFile(t, b.Path("/etc/mail/mailcertd.yaml"), second+"client: {issuer: {ssh: {target: mailcertd@10.99.0.1, identity: /etc/mail/ssh/id, known_hosts: /etc/mail/ssh/known_hosts}}}\n")
+	appendFile(t, b.Path("/etc/mail/mailcertd.yaml"),
+		second+
+			"client: {issuer: {ssh: {target: mailcertd@10.99.0.1, identity: /etc/mail/ssh/id, known_hosts: "+
+			"/etc/mail/ssh/known_hosts}}}\n")
 	// Before sendmail.cf names them, check says what to write into the .mc file.
 	a.Must(t, o.m, memberConf, "ensure")
 	out, _ := a.Run(o.m, memberConf, "check")
 	out = strings.Join(strings.Fields(out), " ")
-	for _, line := range []string{"define(`confSERVER_CERT', `/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert')",
+	for _, line := range []string{
+		"define(`confSERVER_CERT', `/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert')",
 		"define(`confSERVER_KEY', `/etc/mail/certs/host.key,/etc/mail/certs/host-ecdsa.key')",
-		"define(`confCLIENT_CERT', `/etc/mail/certs/client.cert')", "define(`confCLIENT_KEY', `/etc/mail/certs/client.key')"} {
+		"define(`confCLIENT_CERT', `/etc/mail/certs/client.cert')",
+		"define(`confCLIENT_KEY', `/etc/mail/certs/client.key')"} {
 		if !strings.Contains(out, line) {
 			t.Errorf("check does not say %s:\n%s", line, out)
 		}

@@ -42,7 +42,8 @@ func TestIssueKilled(t *testing.T) {
 			break
 		}
 		kills++
-		if left, _ := os.ReadDir(to); len(left) > 1 || len(left) == 1 && left[0].Name() != "a.pem" && left[0].Name() != ".a.pem.unfinished" {
+		if left, _ := os.ReadDir(to); len(left) > 1 || len(left) == 1 && left[0].Name() != "a.pem" &&
+			left[0].Name() != ".a.pem.unfinished" {
 			t.Errorf("point %d: the kill leaves %v", n, left)
 		}
 		if _, err := os.Lstat(file); err != nil {

@@ -62,12 +62,14 @@ func TestParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := exec.Command("unshare", "-m", "-u", "--propagation", "private", "sh", "-c", otherMailServer, "_", dir).CombinedOutput()
+	b, err := exec.Command("unshare", "-m", "-u", "--propagation", "private", "sh", "-c", otherMailServer, "_",
+		dir).CombinedOutput()
 	out := string(b)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"unpacking into .parts", "version Version 8.", "program /usr/libexec/sendmail/sendmail", "theirs as before", "states 1"} {
+	for _, want := range []string{"unpacking into .parts", "version Version 8.",
+		"program /usr/libexec/sendmail/sendmail", "theirs as before", "states 1"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q", want)
 		}

@@ -40,8 +40,10 @@ func sign(t *testing.T, name string, by *pair, changes ...func(*x509.Certificate
 		t.Fatal(err)
 	}
 	peerSerial++
-	c := &x509.Certificate{SerialNumber: big.NewInt(peerSerial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+	c := &x509.Certificate{SerialNumber: big.NewInt(peerSerial), Subject: pkix.Name{CommonName: name},
+		DNSNames:  []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	for _, change := range changes {
 		change(c)
@@ -85,7 +87,8 @@ func (p *pair) put(t *testing.T, h *bed.Host, trust ...*pair) {
 	for _, c := range trust {
 		bundle.WriteString(certPEM(c))
 	}
-	write(t, h.Path("/etc/mail/certs/host.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
+	write(t, h.Path("/etc/mail/certs/host.key"),
+		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), 0o600)
 	write(t, h.Path("/etc/mail/certs/host.cert"), certPEM(p), 0o644)
 	write(t, h.Path("/etc/mail/certs/cacert.pem"), bundle.String(), 0o644)
 }
@@ -191,7 +194,8 @@ func TestPeerVerdict(t *testing.T) {
 	far := sign(t, "Far CA", other, isCA)
 	nameA, nameB := a.Name, b.Name
 	own := sign(t, nameB, nil)
-	const selfInChain, noIssuer = "self-signed certificate in certificate chain", "unable to get local issuer certificate"
+	const selfInChain, noIssuer = "self-signed certificate in certificate chain",
+		"unable to get local issuer certificate"
 	for _, c := range []struct {
 		name     string
 		b        *pair
@@ -202,25 +206,46 @@ func TestPeerVerdict(t *testing.T) {
 		ownB     string   // what is wrong with b's chain by b's own trust
 		unnamed  bool     // b's certificate does not name it
 	}{
-		{name: "same CA", b: sign(t, nameB, root), bTrusts: []*pair{root}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
-		{name: "different CAs, sent along", b: sign(t, nameB, other), bTrusts: []*pair{other}, toB: []string{"FAIL", selfInChain}, toA: []string{"FAIL", selfInChain}},
-		{name: "different CAs, not sent", b: sign(t, nameB, other), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
-		{name: "both trust both", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aTrusts: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
-		{name: "trusted by hash link", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
-		{name: "second of its hash", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{sign(t, "Other CA", nil, isCA), other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
-		{name: "hash link behind a gap", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{nil, other}, toB: []string{"FAIL", selfInChain}, toA: []string{"OK", ""}},
-		{name: "expired", b: sign(t, nameB, root, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: "certificate has expired"},
-		{name: "expired, of another CA", b: sign(t, nameB, other, expired), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
-		{name: "of an expired CA", b: sign(t, nameB, oldRoot), bTrusts: []*pair{root}, aTrusts: []*pair{oldRoot}, toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: noIssuer},
-		{name: "not yet valid", b: sign(t, nameB, root, inFuture), bTrusts: []*pair{root}, toB: []string{"FAIL", "certificate is not yet valid"}, toA: []string{"OK", ""}, ownB: "certificate is not yet valid"},
-		{name: "self-signed", b: own, bTrusts: []*pair{root}, toB: []string{"FAIL", "self-signed certificate"}, toA: []string{"OK", ""}, ownB: "self-signed certificate"},
-		{name: "self-signed and trusted", b: own, bTrusts: []*pair{root}, aTrusts: []*pair{own}, toB: []string{"OK", ""}, toA: []string{"OK", ""}, ownB: "self-signed certificate"},
-		{name: "for clients only", b: sign(t, nameB, root, forClient), bTrusts: []*pair{root}, toB: []string{"FAIL", "unsuitable certificate purpose"}, toA: []string{"OK", ""}},
-		{name: "intermediate sent along", b: sign(t, nameB, middle), bTrusts: []*pair{root, middle}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
-		{name: "intermediate not sent", b: sign(t, nameB, middle), bTrusts: []*pair{root}, toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
-		{name: "intermediate of ours", b: sign(t, nameB, middle), bTrusts: []*pair{root}, aTrusts: []*pair{middle}, toB: []string{"OK", ""}, toA: []string{"OK", ""}, ownB: noIssuer},
-		{name: "intermediate trusted, its root unknown", b: sign(t, nameB, far), bTrusts: []*pair{root}, aTrusts: []*pair{far}, toB: []string{"FAIL", "unable to get issuer certificate"}, toA: []string{"OK", ""}, ownB: noIssuer},
-		{name: "another name", b: sign(t, "else.example.test", root), bTrusts: []*pair{root}, toB: []string{"OK", ""}, toA: []string{"OK", ""}, unnamed: true},
+		{name: "same CA", b: sign(t, nameB, root), bTrusts: []*pair{root}, toB: []string{"OK", ""},
+			toA: []string{"OK", ""}},
+		{name: "different CAs, sent along", b: sign(t, nameB, other), bTrusts: []*pair{other},
+			toB: []string{"FAIL", selfInChain}, toA: []string{"FAIL", selfInChain}},
+		{name: "different CAs, not sent", b: sign(t, nameB, other), bTrusts: []*pair{root},
+			toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "both trust both", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aTrusts: []*pair{other},
+			toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "trusted by hash link", b: sign(t, nameB, other), bTrusts: []*pair{other, root}, aLinks: []*pair{other},
+			toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "second of its hash", b: sign(t, nameB, other), bTrusts: []*pair{other, root},
+			aLinks: []*pair{sign(t, "Other CA", nil, isCA), other}, toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "hash link behind a gap", b: sign(t, nameB, other), bTrusts: []*pair{other, root},
+			aLinks: []*pair{nil, other}, toB: []string{"FAIL", selfInChain}, toA: []string{"OK", ""}},
+		{name: "expired", b: sign(t, nameB, root, expired), bTrusts: []*pair{root},
+			toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: "certificate has expired"},
+		{name: "expired, of another CA", b: sign(t, nameB, other, expired), bTrusts: []*pair{root},
+			toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "of an expired CA", b: sign(t, nameB, oldRoot), bTrusts: []*pair{root}, aTrusts: []*pair{oldRoot},
+			toB: []string{"FAIL", "certificate has expired"}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "not yet valid", b: sign(t, nameB, root, inFuture), bTrusts: []*pair{root},
+			toB: []string{"FAIL", "certificate is not yet valid"}, toA: []string{"OK", ""},
+			ownB: "certificate is not yet valid"},
+		{name: "self-signed", b: own, bTrusts: []*pair{root}, toB: []string{"FAIL", "self-signed certificate"},
+			toA: []string{"OK", ""}, ownB: "self-signed certificate"},
+		{name: "self-signed and trusted", b: own, bTrusts: []*pair{root}, aTrusts: []*pair{own},
+			toB: []string{"OK", ""}, toA: []string{"OK", ""}, ownB: "self-signed certificate"},
+		{name: "for clients only", b: sign(t, nameB, root, forClient), bTrusts: []*pair{root},
+			toB: []string{"FAIL", "unsuitable certificate purpose"}, toA: []string{"OK", ""}},
+		{name: "intermediate sent along", b: sign(t, nameB, middle), bTrusts: []*pair{root, middle},
+			toB: []string{"OK", ""}, toA: []string{"OK", ""}},
+		{name: "intermediate not sent", b: sign(t, nameB, middle), bTrusts: []*pair{root},
+			toB: []string{"FAIL", noIssuer}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "intermediate of ours", b: sign(t, nameB, middle), bTrusts: []*pair{root}, aTrusts: []*pair{middle},
+			toB: []string{"OK", ""}, toA: []string{"OK", ""}, ownB: noIssuer},
+		{name: "intermediate trusted, its root unknown", b: sign(t, nameB, far), bTrusts: []*pair{root},
+			aTrusts: []*pair{far}, toB: []string{"FAIL", "unable to get issuer certificate"}, toA: []string{"OK", ""},
+			ownB: noIssuer},
+		{name: "another name", b: sign(t, "else.example.test", root), bTrusts: []*pair{root}, toB: []string{"OK", ""},
+			toA: []string{"OK", ""}, unnamed: true},
 		{name: "no files", toB: []string{"NONE", ""}, toA: []string{"FAIL", selfInChain}, unnamed: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -229,7 +254,9 @@ func TestPeerVerdict(t *testing.T) {
 			for n, p := range c.aLinks {
 				if p != nil {
 					write(t, a.Path("/etc/mail/certs/linked.pem"), certPEM(p), 0o644)
-					a.Must(t, "sh", "-ec", fmt.Sprintf(`cd /etc/mail/certs; mv linked.pem $(openssl x509 -noout -hash -in linked.pem).%d`, n))
+					a.Must(t, "sh", "-ec",
+						fmt.Sprintf(`cd /etc/mail/certs; mv linked.pem $(openssl x509 -noout -hash -in linked.pem).%d`,
+							n))
 				}
 			}
 			for _, h := range []*bed.Host{a, b} {
@@ -247,7 +274,8 @@ func TestPeerVerdict(t *testing.T) {
 				if log.verify != d.want[0] || log.msg != d.want[1] {
 					t.Errorf("%s logs %+v, want %q", d.from.Name, log, d.want)
 				}
-				if said.Verify != log.verify || said.Reason != log.msg || said.TLS != log.version || said.STARTTLS != (log.verify != "NONE") {
+				if said.Verify != log.verify || said.Reason != log.msg || said.TLS != log.version ||
+					said.STARTTLS != (log.verify != "NONE") {
 					t.Errorf("%s: check says %+v, sendmail %+v", d.from.Name, said, log)
 				}
 				if said.Own.Reason != d.own || said.Presented != (server == "OK" || server == "FAIL") {
@@ -280,7 +308,8 @@ func TestPeerText(t *testing.T) {
 		code   int
 		says   []string
 	}{
-		{b.Name, 0, []string{"verify=OK", "TLSv1.3, TLS_", "issued by /CN=Test CA", "it names the host", "our issuer is among", "our own certificate, checked with our CAs: verify=OK", "is in the peer's own log"}},
+		{b.Name, 0, []string{"verify=OK", "TLSv1.3, TLS_", "issued by /CN=Test CA", "it names the host",
+			"our issuer is among", "our own certificate, checked with our CAs: verify=OK", "is in the peer's own log"}},
 		{b.Name + ":25", 0, []string{b.Name + ":25, answered by 10.99.0.2:25"}},
 		{"10.99.0.2", 0, []string{"notice it does not name the host", "verify=OK"}},
 		{b.Name + ":26", 1, []string{"not reachable", "connection refused"}},

@@ -28,8 +28,11 @@ for my $conf ("/usr/local/etc/mail/mailer.conf", "/etc/mail/mailer.conf") {
 func TestPortsSendmail(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
-	h.Must(t, "sh", "-c", "mkdir -p /usr/local/etc && mount -t tmpfs tmpfs /usr/local/etc && mkdir -p /usr/local/etc/mail /etc/mail/bin /etc/mail/sbin && cp /usr/libexec/sendmail/sendmail /etc/mail/sbin/sendmail")
-	h.Must(t, "sh", "-c", `printf '# of the port\n#\nmailq\t/bin/false # not this\nsendmail \\\n\t/etc/mail/sbin/sendmail\t# this one\n' > /usr/local/etc/mail/mailer.conf`)
+	h.Must(t, "sh", "-c",
+		"mkdir -p /usr/local/etc && mount -t tmpfs tmpfs /usr/local/etc && mkdir -p /usr/local/etc/mail "+
+			"/etc/mail/bin /etc/mail/sbin && cp /usr/libexec/sendmail/sendmail /etc/mail/sbin/sendmail")
+	h.Must(t, "sh", "-c",
+		`printf '# of the port\n#\nmailq\t/bin/false # not this\nsendmail \\\n\t/etc/mail/sbin/sendmail\t# this one\n' > /usr/local/etc/mail/mailer.conf`)
 	write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /bin/false\n", 0o644)
 	write(t, h.Path("/etc/mail/bin/mailwrapper"), portWrapper, 0o755)
 	if err := os.Symlink("mailwrapper", h.Path("/etc/mail/bin/sendmail")); err != nil {
@@ -39,13 +42,15 @@ func TestPortsSendmail(t *testing.T) {
 	h.Start(t, "/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m")
 	old := h.OnDisk(t)
 	out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew")
-	if code != 0 || !strings.Contains(out, "serves serial ") || h.OnDisk(t) == old || h.Serial("127.0.0.1:25") != h.OnDisk(t) {
+	if code != 0 || !strings.Contains(out, "serves serial ") || h.OnDisk(t) == old ||
+		h.Serial("127.0.0.1:25") != h.OnDisk(t) {
 		t.Errorf("status %d, serves %q, on disk %q\n%s", code, h.Serial("127.0.0.1:25"), h.OnDisk(t), out)
 	}
 	// Where the port's mailer.conf comes to name what is no sendmail, a HUP would end it: none is sent.
 	h.Must(t, "sh", "-c", "echo 'sendmail /bin/false' > /usr/local/etc/mail/mailer.conf")
 	pid := h.PID()
-	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 1 || !strings.Contains(out, "/usr/local/etc/mail/mailer.conf") || h.PID() != pid || !h.Alive(pid) {
+	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 1 ||
+		!strings.Contains(out, "/usr/local/etc/mail/mailer.conf") || h.PID() != pid || !h.Alive(pid) {
 		t.Errorf("status %d, pid %d, before %d\n%s", code, h.PID(), pid, out)
 	}
 }
@@ -58,8 +63,10 @@ func TestProofOfOddSendmails(t *testing.T) {
 		cf   []string
 		says string
 	}{
-		{"DHE alone", []string{"+O CipherList=DHE-RSA-AES256-GCM-SHA384", "+O ServerSSLOptions=+SSL_OP_NO_TLSv1_3"}, "serves serial "},
-		{"RSA key exchange alone", []string{"+O CipherList=AES256-GCM-SHA384", "+O ServerSSLOptions=+SSL_OP_NO_TLSv1_3"}, "serves serial "},
+		{"DHE alone", []string{"+O CipherList=DHE-RSA-AES256-GCM-SHA384", "+O ServerSSLOptions=+SSL_OP_NO_TLSv1_3"},
+			"serves serial "},
+		{"RSA key exchange alone", []string{"+O CipherList=AES256-GCM-SHA384",
+			"+O ServerSSLOptions=+SSL_OP_NO_TLSv1_3"}, "serves serial "},
 		{"a late greeting", []string{"+Sgreet_pause\nR$*\t\t$# 6000"}, "serves serial "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,12 +108,14 @@ func TestSTARTTLSHiddenFromLoopback(t *testing.T) {
 	}
 	for _, verb := range [][]string{{"status", "--due", "30", "--probe"}, {"renew"}} {
 		out, code := h.Run(append([]string{m}, verb...)...)
-		if text := strings.Join(strings.Fields(out), " "); code != 1 || !strings.Contains(text, "Srv_Features:127.0.0.1") {
+		if text := strings.Join(strings.Fields(out), " "); code != 1 ||
+			!strings.Contains(text, "Srv_Features:127.0.0.1") {
 			t.Errorf("%v: status %d:\n%s", verb, code, out)
 		}
 	}
 	h.Must(t, "ip", "addr", "add", "10.99.0.1/32", "dev", "lo")
-	if out, code := h.Run(m, "renew"); code != 0 || !strings.Contains(out, "serves serial "+h.OnDisk(t)+" at 10.99.0.1:25") {
+	if out, code := h.Run(m, "renew"); code != 0 ||
+		!strings.Contains(out, "serves serial "+h.OnDisk(t)+" at 10.99.0.1:25") {
 		t.Errorf("renew, with another address: %d\n%s", code, out)
 	}
 	if out, code := h.Run(m, "status", "--due", "30", "--probe"); code != 0 {
@@ -119,11 +128,13 @@ func TestSTARTTLSHiddenFromLoopback(t *testing.T) {
 func TestStoppedStaysStopped(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
-	write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail: {start_command: [touch, /etc/mail/started]}\nlog: {target: stderr}\n", 0o644)
+	write(t, h.Path("/etc/mail/mailcertd.yaml"),
+		"sendmail: {start_command: [touch, /etc/mail/started]}\nlog: {target: stderr}\n", 0o644)
 	h.Start(t)
 	log := h.Path("/var/tmp/daemon.log")
 	said := func() string { b, _ := os.ReadFile(log); return string(b) }
-	pid := strings.TrimSpace(h.Must(t, "sh", "-c", m+" --config=/etc/mail/mailcertd.yaml --log-level=debug run >/var/tmp/daemon.log 2>&1 & echo $!"))
+	pid := strings.TrimSpace(h.Must(t, "sh", "-c",
+		m+" --config=/etc/mail/mailcertd.yaml --log-level=debug run >/var/tmp/daemon.log 2>&1 & echo $!"))
 	t.Cleanup(func() { h.Run("kill", pid) })
 	looked := func(what string) {
 		t.Helper()
@@ -145,9 +156,13 @@ func TestStoppedStaysStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 		looked("a look after host.cert was removed")
-		bed.Wait(t, "host.cert to be back", func() error { _, err := os.Stat(h.Path("/etc/mail/certs/host.cert")); return err })
+		bed.Wait(t, "host.cert to be back", func() error {
+			_, err := os.Stat(h.Path("/etc/mail/certs/host.cert"))
+			return err
+		})
 	}
-	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 0 || !strings.Contains(out, "no sendmail") {
+	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 0 ||
+		!strings.Contains(out, "no sendmail") {
 		t.Errorf("renew: %d\n%s", code, out)
 	}
 	if h.PID() != 0 && h.Alive(h.PID()) {
@@ -165,7 +180,8 @@ func TestEnsureStartsNoSendmail(t *testing.T) {
 	h, m := host(t)
 	wrapped(t, h)
 	write(t, h.Path("/etc/mail/mailcertd.yaml"), "sendmail:\n  program: /etc/mail/bin/sendmail\n"+
-		"  start_command: [sh, -c, 'touch /etc/mail/started; rm -f /etc/mail/die; exec /etc/mail/bin/sendmail -L sm-mta -bd -q30m']\n", 0o644)
+		"  start_command: [sh, -c, 'touch /etc/mail/started; rm -f /etc/mail/die; exec /etc/mail/bin/sendmail -L "+
+		"sm-mta -bd -q30m']\n", 0o644)
 	h.Start(t, "/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m")
 	write(t, h.Path("/etc/mail/die"), "", 0o644)
 	old := h.OnDisk(t)
@@ -186,7 +202,8 @@ func TestEnsureStartsNoSendmail(t *testing.T) {
 	if out, _ := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "ensure"); fileExists(h.Path("/etc/mail/started")) {
 		t.Fatalf("ensure has started it:\n%s", out)
 	}
-	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 0 || !fileExists(h.Path("/etc/mail/started")) || h.Serial("127.0.0.1:25") != h.OnDisk(t) {
+	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 0 ||
+		!fileExists(h.Path("/etc/mail/started")) || h.Serial("127.0.0.1:25") != h.OnDisk(t) {
 		t.Errorf("renew: %d, serves %q, on disk %q\n%s", code, h.Serial("127.0.0.1:25"), h.OnDisk(t), out)
 	}
 }

@@ -46,7 +46,8 @@ type periodic struct {
 func newPeriodic(t *testing.T) *periodic {
 	t.Helper()
 	bed.Need(t, true, "dash", "bash")
-	p := &periodic{t: t, h: bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), prefix: t.TempDir(), shells: []string{"dash", "bash"}}
+	p := &periodic{t: t, h: bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), prefix: t.TempDir(),
+		shells: []string{"dash", "bash"}}
 	if _, err := exec.LookPath("busybox"); err == nil {
 		p.shells = append(p.shells, "busybox sh")
 	}
@@ -56,7 +57,8 @@ func newPeriodic(t *testing.T) *periodic {
 	}
 	subr, _ := filepath.Abs("rcsubr/rc.subr")
 	p.script, p.m = p.prefix+"/480.mailcertd", p.prefix+"/sbin/mailcertd"
-	write(t, p.script, strings.NewReplacer("%%PREFIX%%", p.prefix, "/etc/defaults/periodic.conf", p.prefix+"/defaults", "/etc/rc.subr", subr).Replace(string(src)), 0o755)
+	write(t, p.script, strings.NewReplacer("%%PREFIX%%", p.prefix, "/etc/defaults/periodic.conf", p.prefix+"/defaults",
+		"/etc/rc.subr", subr).Replace(string(src)), 0o755)
 	write(t, p.prefix+"/defaults", periodicConf, 0o644)
 	if err := os.MkdirAll(p.prefix+"/sbin", 0o755); err != nil {
 		t.Fatal(err)
@@ -64,7 +66,8 @@ func newPeriodic(t *testing.T) *periodic {
 	if out, err := exec.Command("cp", bed.Binary(t, ""), p.m).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	p.env = []string{"PATH=/sbin:/bin:/usr/sbin:/usr/bin", "PERIODIC=security daily", "PERIODIC_CONF=" + p.prefix + "/periodic.conf", "RCSUBR_CONF=" + p.prefix + "/rc.conf"}
+	p.env = []string{"PATH=/sbin:/bin:/usr/sbin:/usr/bin", "PERIODIC=security daily",
+		"PERIODIC_CONF=" + p.prefix + "/periodic.conf", "RCSUBR_CONF=" + p.prefix + "/rc.conf"}
 	p.rcConf(`mailcertd_enable="YES"`)
 	return p
 }
@@ -140,9 +143,11 @@ func bought(t *testing.T, h *bed.Host, ends time.Time) {
 		return k
 	}
 	caKey, leafKey := key(), key()
-	root := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Somebody"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	root := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "Somebody"}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	rootPEM := sign(root, nil, caKey, nil)
-	leaf := sign(&x509.Certificate{SerialNumber: big.NewInt(0xB2), Subject: pkix.Name{CommonName: h.Name}, DNSNames: []string{h.Name}}, root, leafKey, caKey)
+	leaf := sign(&x509.Certificate{SerialNumber: big.NewInt(0xB2), Subject: pkix.Name{CommonName: h.Name},
+		DNSNames: []string{h.Name}}, root, leafKey, caKey)
 	der, err := x509.MarshalPKCS8PrivateKey(leafKey)
 	if err != nil {
 		t.Fatal(err)
@@ -182,7 +187,8 @@ SEVERITY  WHAT    ENDS        DAYS  NAME
 warning   issued  DATE  5     other.example.test
           serial SERIAL, carried by hand: make
           ` + "the next one with `mailcertd sign` or `mailcertd issue --replace`\n"
-	if got = regexp.MustCompile(`\d{4}-\d\d-\d\d`).ReplaceAllString(got, "DATE"); regexp.MustCompile(`[0-9A-F]{16,}`).ReplaceAllString(got, "SERIAL") != text {
+	if got = regexp.MustCompile(`\d{4}-\d\d-\d\d`).ReplaceAllString(got,
+		"DATE"); regexp.MustCompile(`[0-9A-F]{16,}`).ReplaceAllString(got, "SERIAL") != text {
 		t.Errorf("got:\n%s\nwant:\n%s", got, text)
 	}
 	p.conf(`security_status_mailcertd_days="3"`)
@@ -202,7 +208,8 @@ warning   issued  DATE  5     other.example.test
 		Version int
 		Due     []struct{ Severity, What, Name string }
 	}
-	if err := json.Unmarshal([]byte(out), &rep); err != nil || rep.Version != 1 || len(rep.Due) != 1 || rep.Due[0].What != "issued" || rep.Due[0].Severity != "warning" {
+	if err := json.Unmarshal([]byte(out), &rep); err != nil || rep.Version != 1 || len(rep.Due) != 1 ||
+		rep.Due[0].What != "issued" || rep.Due[0].Severity != "warning" {
 		t.Errorf("%v, %+v:\n%s", err, rep, out)
 	}
 	p.yaml("key: {type: ecdsa-p256}\n")
@@ -276,7 +283,8 @@ func TestPeriodicShellcheck(t *testing.T) {
 	bed.Need(t, false, "shellcheck")
 	// SC1091: periodic.conf and rc.subr are not here. SC2154: they set the rest. SC2223: as base scripts write
 	// defaults.
-	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2154,SC2223", "../etc/periodic/security/480.mailcertd").CombinedOutput()
+	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2154,SC2223",
+		"../etc/periodic/security/480.mailcertd").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -34,7 +34,8 @@ func tryDo(dir string, env []string, args ...string) (string, error) {
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name := range strings.SplitSeq(strings.Trim(do(t, "..", nil, "git", "ls-files", "-coz", "--exclude-standard"), "\x00"), "\x00") {
+	for name := range strings.SplitSeq(strings.Trim(do(t, "..", nil, "git", "ls-files", "-coz", "--exclude-standard"),
+		"\x00"), "\x00") {
 		info, err := os.Stat(filepath.Join("..", name))
 		if os.IsNotExist(err) {
 			continue // removed, and not yet committed
@@ -62,7 +63,8 @@ func checkout(t *testing.T) string {
 func commit(t *testing.T, dir string) {
 	t.Helper()
 	do(t, dir, nil, "git", "add", "-A")
-	do(t, dir, nil, "git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false", "commit", "--allow-empty", "-qm", "x")
+	do(t, dir, nil, "git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false",
+		"commit", "--allow-empty", "-qm", "x")
 }
 
 // contents are the files below dir with their modes, and the directories, which
@@ -207,7 +209,8 @@ func plist(t *testing.T, stage, prefix, list string) {
 		delete(staged, name)
 	}
 	for name := range staged {
-		if name == "/" || name == "/var/" || name == "/var/db/" || name == "/opt/" || strings.HasPrefix(name, prefix) && strings.HasSuffix(name, "/") {
+		if name == "/" || name == "/var/" || name == "/var/db/" || name == "/opt/" ||
+			strings.HasPrefix(name, prefix) && strings.HasSuffix(name, "/") {
 			continue // the base system's, or of PREFIX, which pkg removes when it is empty
 		}
 		t.Errorf("pkg-plist: lacks %s", name)
@@ -232,7 +235,8 @@ func marks(t *testing.T, dir, prefix string) {
 		if bytes.Contains(b, []byte(prefix)) {
 			seen++
 		}
-		if prefix != "/usr/local" && bytes.Contains(b, []byte("/usr/local")) && !strings.HasSuffix(name, ".sample") && !strings.HasSuffix(name, ".yaml") {
+		if prefix != "/usr/local" && bytes.Contains(b, []byte("/usr/local")) && !strings.HasSuffix(name, ".sample") &&
+			!strings.HasSuffix(name, ".yaml") {
 			t.Errorf("%s names /usr/local, and not %s", name, prefix)
 		}
 	}

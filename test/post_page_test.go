@@ -62,7 +62,8 @@ func commandsIn(line string) (all []string) {
 	case strings.HasPrefix(line, "    "):
 		code, _, _ := strings.Cut(line, "  #")
 		for _, part := range regexp.MustCompile(`\||&&|>|<`).Split(code, -1) {
-			if i := strings.Index(part, "mailcertd "); i > 0 && part[i-1] == ' ' && !strings.Contains(part, "service ") {
+			if i := strings.Index(part, "mailcertd "); i > 0 && part[i-1] == ' ' &&
+				!strings.Contains(part, "service ") {
 				all = append(all, part[i:])
 			}
 		}

@@ -16,7 +16,8 @@ import (
 // What differs between the document and the run, all of it.
 var (
 	// postNames are the document's host names, and the bed's.
-	postNames = strings.NewReplacer("krb5.home.example", "mail-a.example.test", "dhcp.home.example", "mail-b.example.test")
+	postNames = strings.NewReplacer("krb5.home.example", "mail-a.example.test", "dhcp.home.example",
+		"mail-b.example.test")
 
 	// postSize spares the hours that the document promises.
 	postSize = strings.NewReplacer("dh.param 4096", "dh.param 1024")
@@ -119,7 +120,8 @@ func newPost(t *testing.T) *post {
 	if out, err := exec.Command("cp", bed.Binary(t, ""), filepath.Join(dir, "mailcertd")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "daemon"), "./rcsubr/daemon").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "daemon"),
+		"./rcsubr/daemon").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
@@ -136,7 +138,9 @@ func newPost(t *testing.T) *post {
 		h.Must(t, "sh", "-c", "cat "+dir+"/root.crt >> /usr/local/share/certs/ca-root-nss.crt")
 	}
 	for _, h := range []*bed.Host{a, b} {
-		h.Must(t, "sh", "-c", `umask 077; printf '%s' "$1" > /root/.ssh/authorized_keys; printf '%s' "$2" > /root/.ssh/known_hosts`, "sh", keys, known)
+		h.Must(t, "sh", "-c",
+			`umask 077; printf '%s' "$1" > /root/.ssh/authorized_keys; printf '%s' "$2" > /root/.ssh/known_hosts`,
+			"sh", keys, known)
 	}
 	b.Must(t, "sh", "-c", "cp "+dir+"/"+b.Name+".* "+dir+"/intermediate.crt /root/")
 	return p
@@ -246,7 +250,8 @@ func TestPost(t *testing.T) {
 				return nil
 			})
 			p.trusted(t, "with cacert.pem a link to the bundle")
-			if to, err := os.Readlink(a.Path("/etc/mail/certs/cacert.pem")); err != nil || !strings.HasSuffix(to, "ca-root-nss.crt") {
+			if to, err := os.Readlink(a.Path("/etc/mail/certs/cacert.pem")); err != nil ||
+				!strings.HasSuffix(to, "ca-root-nss.crt") {
 				t.Errorf("cacert.pem is %q, %v", to, err)
 			}
 		},
@@ -321,9 +326,11 @@ func (p *post) local(t *testing.T, fails bool) {
 	for name, other := range map[string]string{"a": "b", "b": "a"} {
 		h, to := p.hosts[name], p.hosts[other]
 		from := map[*bed.Host]int{h: len(h.Log()), to: len(to.Log())}
-		h.Must(t, "sh", "-c", "printf 'Subject: local\n\nhello\n' | /usr/sbin/sendmail -oi root@"+h.Name+" alice@"+to.Name)
+		h.Must(t, "sh", "-c", "printf 'Subject: local\n\nhello\n' | /usr/sbin/sendmail -oi root@"+h.Name+
+			" alice@"+to.Name)
 		bed.Wait(t, "a local mail of "+h.Name, func() error {
-			if log := h.Log()[from[h]:]; !strings.Contains(log, "STARTTLS=client, relay=[127.0.0.1], version=") || !strings.Contains(to.Log()[from[to]:], "STARTTLS=server, relay="+h.Name) {
+			if log := h.Log()[from[h]:]; !strings.Contains(log, "STARTTLS=client, relay=[127.0.0.1], version=") ||
+				!strings.Contains(to.Log()[from[to]:], "STARTTLS=server, relay="+h.Name) {
 				return errors.New(log)
 			}
 			return nil

@@ -41,7 +41,8 @@ func TestProgress(t *testing.T) {
 			if !strings.Contains(out, "status 0") {
 				t.Errorf("it failed:\n%q", out)
 			}
-			if shown := strings.Contains(out, "waiting until another mailcertd has finished with "+certs+" ..."); shown != c.clock {
+			if shown := strings.Contains(out,
+				"waiting until another mailcertd has finished with "+certs+" ..."); shown != c.clock {
 				t.Errorf("shown %v:\n%q", shown, out)
 			}
 			if c.clock {
@@ -51,7 +52,8 @@ func TestProgress(t *testing.T) {
 				}
 				return
 			}
-			if messages, err := os.ReadFile(filepath.Join(root, "messages")); err != nil || strings.ContainsAny(string(messages), "\r") || strings.Contains(string(messages), "of at most") {
+			if messages, err := os.ReadFile(filepath.Join(root, "messages")); err != nil ||
+				strings.ContainsAny(string(messages), "\r") || strings.Contains(string(messages), "of at most") {
 				t.Errorf("%v, the file has %q", err, messages)
 			}
 		})

@@ -39,13 +39,16 @@ func usedSite(t *testing.T, m string) string {
 	must("issue", "--yes", "x.example.test", "-o", filepath.Join(t.TempDir(), "x.pem"))
 	must("revoke", "x.example.test")
 	dir := filepath.Join(root, "etc/mail/CA")
-	if out, err := exec.Command("sh", "-c", "cd "+dir+` && openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=y.example.test -out "$1" && openssl ca -batch -config openssl.cnf -in "$1" -out /dev/null`, "sh", filepath.Join(t.TempDir(), "csr")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "-c", "cd "+dir+
+		` && openssl req -new -newkey rsa:2048 -nodes -keyout /dev/null -subj /CN=y.example.test -out "$1" && openssl ca -batch -config openssl.cnf -in "$1" -out /dev/null`, "sh", filepath.Join(t.TempDir(), "csr")).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if err := os.WriteFile(filepath.Join(root, "var/db/mailcertd/state.json.bad-20260101T000000Z"), []byte("{"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "var/db/mailcertd/state.json.bad-20260101T000000Z"), []byte("{"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"etc/mail/CA/index.txt.old", "etc/mail/CA/gen-1/cakey.pem", "etc/mail/CA/next/cakey.pem", "var/spool/mailcertd/in", "var/db/mailcertd/archive"} {
+	for _, name := range []string{"etc/mail/CA/index.txt.old", "etc/mail/CA/gen-1/cakey.pem",
+		"etc/mail/CA/next/cakey.pem", "var/spool/mailcertd/in", "var/db/mailcertd/archive"} {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Error(err)
 		}
@@ -136,7 +139,9 @@ func TestPurge(t *testing.T) {
 			if code+code2 != 0 || !strings.HasPrefix(out, plan) {
 				t.Fatalf("%d, %d\n%s\n%s", code, code2, plan, out)
 			}
-			if c.put != "" && c.put != "etc/mail/certs/own.pem" && !strings.Contains(plan, "keep    "+strings.TrimSuffix(filepath.Join(root, c.put), "/")) && !strings.Contains(plan, "keep    "+filepath.Dir(filepath.Join(root, c.put))) {
+			if c.put != "" && c.put != "etc/mail/certs/own.pem" &&
+				!strings.Contains(plan, "keep    "+strings.TrimSuffix(filepath.Join(root, c.put), "/")) &&
+				!strings.Contains(plan, "keep    "+filepath.Dir(filepath.Join(root, c.put))) {
 				t.Errorf("does not say what stays:\n%s", plan)
 			}
 			left := entries(t, root)
@@ -145,7 +150,8 @@ func TestPurge(t *testing.T) {
 					delete(left, name)
 				}
 			}
-			for _, dir := range []string{"./", "etc/", "etc/mail/", "usr/", "usr/local/", "usr/local/etc/", "var/", "var/db/", "var/spool/"} {
+			for _, dir := range []string{"./", "etc/", "etc/mail/", "usr/", "usr/local/", "usr/local/etc/", "var/",
+				"var/db/", "var/spool/"} {
 				delete(left, dir)
 			}
 			for _, name := range want {
@@ -200,7 +206,8 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout cakey.pem -out cacert.pem -sub
 				}
 			}
 			was := entries(t, dir)
-			if out, code := command(m, root, "purge", "--yes"); code != 0 || !strings.Contains(out, "the CA was made by hand") {
+			if out, code := command(m, root, "purge", "--yes"); code != 0 ||
+				!strings.Contains(out, "the CA was made by hand") {
 				t.Errorf("%d\n%s", code, out)
 			}
 			now := entries(t, dir)
@@ -234,8 +241,10 @@ func TestPurgeRefuses(t *testing.T) {
 	}
 	was := entries(t, root)
 	for _, arg := range []string{"--dry-run", "--yes"} {
-		b, err := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", m, "--root", root, "purge", arg).CombinedOutput()
-		if out := string(b); err == nil || strings.Contains(out, "remove  ") || strings.Contains(out, "keep  ") || !strings.Contains(out, "permission denied") {
+		b, err := exec.Command("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", m, "--root", root,
+			"purge", arg).CombinedOutput()
+		if out := string(b); err == nil || strings.Contains(out, "remove  ") || strings.Contains(out, "keep  ") ||
+			!strings.Contains(out, "permission denied") {
 			t.Errorf("%s: %v\n%s", arg, err, out)
 		}
 	}
@@ -255,7 +264,8 @@ func TestPurgeKilled(t *testing.T) {
 		if out, err := exec.Command("cp", "-a", used, root).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, "purge", "--yes"); !killed(st) {
+		if out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, "purge",
+			"--yes"); !killed(st) {
 			if !st.Success() || n < 30 {
 				t.Errorf("point %d: %v\n%s", n, st, out)
 			}

@@ -47,8 +47,10 @@ func newRC(t *testing.T) *rc {
 		t.Fatal(err)
 	}
 	subr, _ := filepath.Abs("rcsubr/rc.subr")
-	text := strings.NewReplacer("%%PREFIX%%", r.dir, "/var/run", r.dir+"/run", "/usr/sbin/daemon", r.dir+"/sbin/daemon", "/etc/rc.subr", subr).Replace(string(src))
-	r.script, r.conf, r.log = filepath.Join(r.dir, "etc/mailcertd"), filepath.Join(r.dir, "etc/rc.conf"), filepath.Join(r.dir, "stub.log")
+	text := strings.NewReplacer("%%PREFIX%%", r.dir, "/var/run", r.dir+"/run", "/usr/sbin/daemon", r.dir+"/sbin/daemon",
+		"/etc/rc.subr", subr).Replace(string(src))
+	r.script, r.conf, r.log = filepath.Join(r.dir, "etc/mailcertd"), filepath.Join(r.dir, "etc/rc.conf"),
+		filepath.Join(r.dir, "stub.log")
 	write(t, r.script, text, 0o755)
 	// As root, bash takes no PS4 from its environment.
 	write(t, r.dir+"/trace.sh", "PS4='+ ${BASH_SOURCE##*/} $LINENO '; set -x\n", 0o644)
@@ -80,7 +82,8 @@ func (r *rc) run(args ...string) (out string, code int) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}
 	cmd.ExtraFiles = []*os.File{f}
-	cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "RCSUBR_CONF=" + r.conf, "STUB_LOG=" + r.log, "BASH_XTRACEFD=3", "BASH_ENV=" + r.dir + "/trace.sh"}
+	cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "RCSUBR_CONF=" + r.conf, "STUB_LOG=" + r.log,
+		"BASH_XTRACEFD=3", "BASH_ENV=" + r.dir + "/trace.sh"}
 	b, err := cmd.CombinedOutput()
 	f.Close()
 	data, _ := os.ReadFile(trace)
@@ -192,7 +195,8 @@ func TestRC(t *testing.T) {
 		t.Fatal(err)
 	}
 	bed.Wait(t, "the supervisor to end", func() error {
-		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.pid("mailcertd-supervisor.pid"))); len(b) > 0 { // a zombie has none
+		// a zombie has none
+		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.pid("mailcertd-supervisor.pid"))); len(b) > 0 {
 			return errors.New("it lives")
 		}
 		return nil
@@ -216,7 +220,8 @@ func TestRC(t *testing.T) {
 
 	// Flags reach mailcertd and not daemon; a path may hold a blank.
 	own := filepath.Join(r.dir, "my conf.yaml")
-	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--log-level debug"`, `mailcertd_config="`+own+`"`, `mailcertd_svcj="YES"`)
+	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--log-level debug"`, `mailcertd_config="`+own+`"`,
+		`mailcertd_svcj="YES"`)
 	r.want(0, "Starting", "start")
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|run"))
 	r.logged(regexp.QuoteMeta("argv --config|" + own + "|--log-level|debug|ensure"))
@@ -250,8 +255,10 @@ func (r *rc) covered() {
 	var missed []string
 	for i, line := range strings.Split(string(src), "\n") {
 		s := strings.TrimSpace(line)
-		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || s == "else" || s == "done" || s == "esac" || s == ";;" ||
-			strings.HasSuffix(s, "()") || strings.HasSuffix(s, "\")") || strings.HasPrefix(s, "local ") { // no commands of their own
+		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || s == "else" || s == "done" ||
+			s == "esac" || s == ";;" ||
+			// no commands of their own
+			strings.HasSuffix(s, "()") || strings.HasSuffix(s, "\")") || strings.HasPrefix(s, "local ") {
 			continue
 		}
 		if !r.lines[i+1] {
@@ -269,7 +276,8 @@ func TestRCShellcheck(t *testing.T) {
 	bed.Need(t, false, "shellcheck")
 	// SC1091: /etc/rc.subr is not here. SC2034: rc.subr reads the variables.
 	// SC2223, SC2086: as base scripts write defaults. SC3043: FreeBSD's sh has local.
-	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2034,SC2223,SC3043,SC2154", "../rc.d/mailcertd").CombinedOutput()
+	out, err := exec.Command("shellcheck", "-s", "sh", "-e", "SC1091,SC2034,SC2223,SC3043,SC2154",
+		"../rc.d/mailcertd").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

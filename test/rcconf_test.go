@@ -27,8 +27,10 @@ func TestRCConfIsHandedOver(t *testing.T) {
 		}
 		return nil
 	})
-	want := "sendmail_cert_cn: mail.example.org\nsendmail_enable: YES\nsendmail_program: \nsendmail_procname: \nsendmail_pidfile: \n" +
-		"sendmail_flags: -L sm-mta -bd -ODaemonPortOptions=Name=A,\\ Port=25\nsendmail_submit_enable: \nsendmail_submit_flags: "
+	want := "sendmail_cert_cn: mail.example.org\nsendmail_enable: YES\nsendmail_program: \nsendmail_procname: " +
+		"\nsendmail_pidfile: \n" +
+		"sendmail_flags: -L sm-mta -bd -ODaemonPortOptions=Name=A,\\ Port=25\nsendmail_submit_enable: " +
+		"\nsendmail_submit_flags: "
 	for _, verb := range []string{"check", "ensure"} {
 		if got, err := os.ReadFile(r.log + ".rcconf-" + verb); err != nil || string(got) != want {
 			t.Errorf("%s: %v\n%s\nwant\n%s", verb, err, got, want)
@@ -53,7 +55,8 @@ func TestForks(t *testing.T) {
 	path, list := "PATH="+dir+":/usr/sbin:/usr/bin:/sbin:/bin", filepath.Join(dir, "list")
 	forks := func(env ...string) (ran []string, looks int) {
 		t.Helper()
-		args := append(append([]string{"env", path}, env...), "strace", "-f", "-qq", "-e", "trace=execve,openat", "-o", list, m, "ensure")
+		args := append(append([]string{"env", path}, env...), "strace", "-f", "-qq", "-e", "trace=execve,openat", "-o",
+			list, m, "ensure")
 		h.Must(t, args...)
 		data, err := os.ReadFile(list)
 		if err != nil {
@@ -66,7 +69,8 @@ func TestForks(t *testing.T) {
 			if name, _, _ = strings.Cut(name, `"`); of && name != m && !strings.Contains(line, "ENOENT") {
 				ran = append(ran, filepath.Base(name))
 			}
-			if strings.Contains(call, "/proc/") && strings.Contains(call, "/stat\"") && !strings.Contains(call, "/proc/self") {
+			if strings.Contains(call, "/proc/") && strings.Contains(call, "/stat\"") &&
+				!strings.Contains(call, "/proc/self") {
 				looks++
 			}
 		}

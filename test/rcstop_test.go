@@ -134,7 +134,8 @@ func TestRCStop(t *testing.T) {
 			r := newRC(t)
 			r.set(`mailcertd_enable="YES"`, `mailcertd_restart_delay="60"`)
 			// Another service under daemon(8), and a mailcertd that a person runs.
-			other := exec.Command(filepath.Join(r.dir, "sbin/daemon"), "-f", "-t", "other", "-P", r.dir+"/o.pid", "-p", r.dir+"/oc.pid", "/bin/sleep", "1000")
+			other := exec.Command(filepath.Join(r.dir, "sbin/daemon"), "-f", "-t", "other", "-P", r.dir+"/o.pid", "-p",
+				r.dir+"/oc.pid", "/bin/sleep", "1000")
 			other.Args[0] = "daemon: other[0]"
 			other.Env = append(os.Environ(), "STANDIN_SUPERVISES=yes")
 			person := exec.Command(filepath.Join(r.dir, "sbin/mailcertd"), "--log-level", "info", "run")
@@ -145,12 +146,14 @@ func TestRCStop(t *testing.T) {
 			user := exec.Command("sleep", "1000")
 			user.Args[0] = "daemon: mailcertd[0]"
 			user.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-			script := exec.Command("sh", "-c", `read _; # \n1 1 0 exit\ndaemon: mailcertd[1]`+"\n1 1 0 0 daemon: mailcertd[1]\nexit")
+			script := exec.Command("sh", "-c",
+				`read _; # \n1 1 0 exit\ndaemon: mailcertd[1]`+"\n1 1 0 0 daemon: mailcertd[1]\nexit")
 			if _, err := script.StdinPipe(); err != nil { // read waits
 				t.Fatal(err)
 			}
 			// A jail's own mailcertd: here a pid namespace stands for the jail.
-			jail := exec.Command("unshare", "-p", "--fork", "--kill-child", "bash", "-c", "exec -a 'daemon: mailcertd[0]' sleep 1000")
+			jail := exec.Command("unshare", "-p", "--fork", "--kill-child", "bash", "-c",
+				"exec -a 'daemon: mailcertd[0]' sleep 1000")
 			for _, cmd := range []*exec.Cmd{other, person, user, script, jail} {
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
@@ -223,7 +226,8 @@ func TestRCStartRace(t *testing.T) {
 	for range 6 {
 		wg.Go(func() {
 			cmd := exec.Command("dash", r.script, "faststart")
-			cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "RCSUBR_CONF=" + r.conf, "STUB_LOG=" + r.log}
+			cmd.Env = []string{"HOME=/", "PATH=/sbin:/bin:/usr/sbin:/usr/bin", "RCSUBR_CONF=" + r.conf,
+				"STUB_LOG=" + r.log}
 			_ = cmd.Run() // all but one may fail
 		})
 	}

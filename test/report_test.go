@@ -49,12 +49,18 @@ var theStates = []struct {
 	{name: "nothing there", sh: "rm -r etc/mail var"},
 	{name: "complete", origin: "issued-here"},
 	{name: "issued and revoked", origin: "issued-here",
-		args: []string{"issue a.example.test -o a.pem --yes", "issue b.example.test --alt 192.0.2.1 -o b.pem --yes", "revoke a.example.test --reason superseded", "ca enrol c.example.test --from 192.0.2.7"}},
-	{name: "next generation waits", origin: "issued-here", args: []string{"ca enrol c.example.test --from 192.0.2.7", "ca rollover", "ensure"}},
-	{name: "older generation", origin: "issued-here", args: []string{"ca rollover --now", "ensure", "ca rollover --now"}},
-	{name: "strange subjects", origin: "issued-here", yaml: "ca: {subject: {organization: \"a \\\"quoted\\\" \\\\ 株式会社\"}}\n"},
+		args: []string{"issue a.example.test -o a.pem --yes", "issue b.example.test --alt 192.0.2.1 -o b.pem --yes",
+			"revoke a.example.test --reason superseded", "ca enrol c.example.test --from 192.0.2.7"}},
+	{name: "next generation waits", origin: "issued-here",
+		args: []string{"ca enrol c.example.test --from 192.0.2.7", "ca rollover", "ensure"}},
+	{name: "older generation", origin: "issued-here",
+		args: []string{"ca rollover --now", "ensure", "ca rollover --now"}},
+	{name: "strange subjects", origin: "issued-here",
+		yaml: "ca: {subject: {organization: \"a \\\"quoted\\\" \\\\ 株式会社\"}}\n"},
 	{name: "self-signed, lies there", origin: "self-signed", yaml: "issuer: none\n",
-		sh: "cd etc/mail/certs && openssl req -x509 -newkey rsa:2048 -nodes -keyout host.key -out host.cert -days 9 -subj /CN=mail.example.test -addext subjectAltName=DNS:mail.example.test 2>/dev/null && chmod 600 host.key"},
+		sh: "cd etc/mail/certs && openssl req -x509 -newkey rsa:2048 -nodes -keyout host.key -out host.cert -days 9 " +
+			"-subj /CN=mail.example.test -addext subjectAltName=DNS:mail.example.test 2>/dev/null && chmod 600 " +
+			"host.key"},
 	{name: "installed by hand", origin: "installed-by-hand", yaml: "issuer: none\n",
 		sh: `openssl req -x509 -newkey rsa:2048 -nodes -keyout k.pem -out c.pem -days 9 -subj /CN=mail.example.test -addext subjectAltName=DNS:mail.example.test 2>/dev/null &&
 			cat k.pem c.pem > both.pem && rm -rf etc/mail/CA && $MAILCERTD install both.pem`},
@@ -63,12 +69,18 @@ var theStates = []struct {
 			openssl req -newkey rsa:2048 -nodes -keyout etc/mail/certs/host.key -out r.pem -subj /CN=mail.example.test 2>/dev/null &&
 			openssl x509 -req -in r.pem -CA ca.pem -CAkey ca.key -set_serial 0x1234 -days 9 -out etc/mail/certs/host.cert 2>/dev/null && cp ca.pem etc/mail/certs/cacert.pem`},
 	{name: "CA gone", origin: "made-by-mailcertd", sh: "mv etc/mail/CA etc/mail/gone"},
-	{name: "damaged", sh: "echo garbage > etc/mail/certs/host.cert; chmod 644 etc/mail/certs/host.key; rm etc/mail/certs/dh.param; echo x >> etc/mail/CA/index.txt; rm -r var"},
+	{name: "damaged",
+		sh: "echo garbage > etc/mail/certs/host.cert; chmod 644 etc/mail/certs/host.key; rm etc/mail/certs/dh.param; " +
+			"echo x >> etc/mail/CA/index.txt; rm -r var"},
 	{name: "encrypted CA key", origin: "issued-here",
-		sh: "cd etc/mail/CA && openssl pkcs8 -topk8 -v2 aes-256-cbc -in cakey.pem -out k -passout pass:secret && mv k cakey.pem && chmod 600 cakey.pem"},
-	{name: "CA on another host", origin: "made-by-mailcertd", yaml: "issuer: {ssh: {target: mailcertd@krb5.example.test}}\n", sh: "rm -r etc/mail/CA"},
-	{name: "the same CA twice", origin: "issued-here", sh: "cd etc/mail/certs && cat cacert.pem cacert.pem > x && mv x cacert.pem"},
-	{name: "CRL in the certs directory", origin: "issued-here", yaml: "crl: {install: true}\n", args: []string{"ensure"}},
+		sh: "cd etc/mail/CA && openssl pkcs8 -topk8 -v2 aes-256-cbc -in cakey.pem -out k -passout pass:secret && mv " +
+			"k cakey.pem && chmod 600 cakey.pem"},
+	{name: "CA on another host", origin: "made-by-mailcertd",
+		yaml: "issuer: {ssh: {target: mailcertd@krb5.example.test}}\n", sh: "rm -r etc/mail/CA"},
+	{name: "the same CA twice", origin: "issued-here",
+		sh: "cd etc/mail/certs && cat cacert.pem cacert.pem > x && mv x cacert.pem"},
+	{name: "CRL in the certs directory", origin: "issued-here", yaml: "crl: {install: true}\n",
+		args: []string{"ensure"}},
 }
 
 // What the program says of each state is valid by the schemas of docs/, and its
@@ -109,7 +121,8 @@ func TestReports(t *testing.T) {
 				}
 			}
 			var status map[string]any
-			for _, args := range []string{"status --json", "status --json --probe", "status --format json", "check --json", "list --json", "ca show --json", "status --due 400 --json"} {
+			for _, args := range []string{"status --json", "status --json --probe", "status --format json",
+				"check --json", "list --json", "ca show --json", "status --due 400 --json"} {
 				out, st := run(t, m, root, nil, strings.Fields(args)...)
 				if strings.HasPrefix(args, "list") && !strings.HasPrefix(out, "{") && !st.Success() {
 					continue // there is no whole CA to list
@@ -140,7 +153,8 @@ func TestReports(t *testing.T) {
 			for _, verb := range []string{"status", "check", "list", "ca show", "status --due 400"} { // and for people
 				out, _ := run(t, m, root, nil, strings.Fields(verb)...)
 				for line := range strings.SplitSeq(out, "\n") {
-					if n := len([]rune(line)); n > 80 && !strings.Contains(line, " CERTIssuer:/") && !strings.Contains(line, " CERTSubject:/") && !strings.HasPrefix(line, "mailcertd: ") {
+					if n := len([]rune(line)); n > 80 && !strings.Contains(line, " CERTIssuer:/") &&
+						!strings.Contains(line, " CERTSubject:/") && !strings.HasPrefix(line, "mailcertd: ") {
 						t.Errorf("%s has a line of %d characters: %q", verb, n, line)
 					}
 				}
@@ -190,7 +204,8 @@ func checkMetrics(t *testing.T, m, root string, status map[string]any) {
 	}
 	all := families(t, out)
 	for name, f := range all {
-		if !strings.HasPrefix(name, "mailcertd_") || f.GetHelp() == "" || f.GetType() != dto.MetricType_GAUGE || len(f.Metric) == 0 {
+		if !strings.HasPrefix(name, "mailcertd_") || f.GetHelp() == "" || f.GetType() != dto.MetricType_GAUGE ||
+			len(f.Metric) == 0 {
 			t.Errorf("%s: help %q, type %v, %d samples", name, f.GetHelp(), f.GetType(), len(f.Metric))
 		}
 		for _, s := range f.Metric {
@@ -216,7 +231,8 @@ func checkMetrics(t *testing.T, m, root string, status map[string]any) {
 	if c, ok := status["certificate"].(map[string]any); ok {
 		which := []string{"file", c["path"].(string), "serial", c["serial"].(string)}
 		want(seconds(c["not_after"]), "mailcertd_certificate_not_after_timestamp_seconds", which...)
-		want(1, "mailcertd_certificate_info", append(which, "issuer", c["issuer_text"].(string), "origin", c["origin"].(string))...)
+		want(1, "mailcertd_certificate_info",
+			append(which, "issuer", c["issuer_text"].(string), "origin", c["origin"].(string))...)
 		if c["renewal"] != nil {
 			want(seconds(c["renewal"]), "mailcertd_certificate_renewal_timestamp_seconds", which...)
 		}
@@ -224,7 +240,8 @@ func checkMetrics(t *testing.T, m, root string, status map[string]any) {
 	ca := status["ca"].(map[string]any)
 	for _, g := range ca["generations"].([]any) {
 		g := g.(map[string]any)
-		want(seconds(g["not_after"]), "mailcertd_ca_not_after_timestamp_seconds", "sha256", g["sha256"].(string), "subject", g["subject_text"].(string))
+		want(seconds(g["not_after"]), "mailcertd_ca_not_after_timestamp_seconds", "sha256", g["sha256"].(string),
+			"subject", g["subject_text"].(string))
 	}
 	if is, ok := status["issued"].(map[string]any); ok {
 		for _, word := range []string{"valid", "expired", "revoked"} {
@@ -278,10 +295,12 @@ func TestManyIssued(t *testing.T) {
 		t.Errorf("%d rows, want 501", n)
 	}
 	out, _ = run(t, m, root, nil, "status")
-	if !strings.Contains(words(out), "501 valid") || !strings.Contains(out, "and 496 more,") || strings.Count(out, "\n") > 45 {
+	if !strings.Contains(words(out), "501 valid") || !strings.Contains(out, "and 496 more,") ||
+		strings.Count(out, "\n") > 45 {
 		t.Error(out)
 	}
-	if _, st := run(t, m, root, nil, "status", "--format", "prometheus"); !st.Success() || st.UserTime()+st.SystemTime() > 2*time.Second {
+	if _, st := run(t, m, root, nil, "status", "--format", "prometheus"); !st.Success() ||
+		st.UserTime()+st.SystemTime() > 2*time.Second {
 		t.Errorf("%v after %v of a processor's time", st, st.UserTime()+st.SystemTime())
 	}
 }
@@ -296,7 +315,9 @@ func TestTerminalPage(t *testing.T) {
 		t.Fatal(out)
 	}
 	long := "\033[31m" + strings.Repeat("word ", 60) // an escape in the configuration's own name
-	if err := os.WriteFile(filepath.Join(root, "etc/mail/sendmail.cf"), []byte("O ServerCertFile=/other/"+strings.TrimSpace(long)+"\nO ServerKeyFile=/other/key\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, "etc/mail/sendmail.cf"),
+		[]byte("O ServerCertFile=/other/"+strings.TrimSpace(long)+"\nO ServerKeyFile=/other/key\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -317,10 +338,13 @@ func TestTerminalPage(t *testing.T) {
 			for line := range strings.SplitSeq(strings.ReplaceAll(out, "\r", ""), "\n") {
 				widest = max(widest, len(terminalCodes.ReplaceAllString(line, "")))
 			}
-			if coloured := terminalCodes.MatchString(out); coloured != c.colour && verb != "list" || widest > c.width || verb == "check" && widest < c.width*2/3 {
-				t.Errorf("%s, %s: colour %v, %d columns, want %v and %d\n%q", c.name, verb, coloured, widest, c.colour, c.width, out)
+			if coloured := terminalCodes.MatchString(out); coloured != c.colour && verb != "list" || widest > c.width ||
+				verb == "check" && widest < c.width*2/3 {
+				t.Errorf("%s, %s: colour %v, %d columns, want %v and %d\n%q", c.name, verb, coloured, widest, c.colour,
+					c.width, out)
 			}
-			if rest := terminalCodes.ReplaceAllString(out, ""); strings.Contains(rest, "\033") || strings.Contains(out, "\033[31mword") {
+			if rest := terminalCodes.ReplaceAllString(out, ""); strings.Contains(rest, "\033") ||
+				strings.Contains(out, "\033[31mword") {
 				t.Errorf("%s, %s: an escape of sendmail.cf got through: %q", c.name, verb, out)
 			}
 		}

@@ -21,14 +21,19 @@ func TestSendmailAsPeopleRunIt(t *testing.T) {
 		says   string
 		mend   []string // then renew delivers; nil: it was delivered
 	}{
-		{name: "a listener on the command line", start: []string{bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m", "-ODaemonPortOptions=Name=X,Port=2525"},
-			addr: "127.0.0.1:2525", says: "serves serial "},
+		{name: "a listener on the command line",
+			start: []string{bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m", "-ODaemonPortOptions=Name=X,Port=2525"},
+			addr:  "127.0.0.1:2525", says: "serves serial "},
 		{name: "an upgraded program", start: []string{own, "-L", "sm-mta", "-bd", "-q30m"}, addr: "127.0.0.1:25",
-			change: []string{"sh", "-c", "cp " + own + " " + own + ".new && mv " + own + ".new " + own}, says: "serves serial "},
-		{name: "a pid file that others may write", start: []string{bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m"}, addr: "127.0.0.1:25",
-			change: []string{"chmod", "0666", "/run/sendmail.pid"}, code: 1, says: "can be written by users other than root", mend: []string{"chmod", "0600", "/run/sendmail.pid"}},
+			change: []string{"sh", "-c", "cp " + own + " " + own + ".new && mv " + own + ".new " + own},
+			says:   "serves serial "},
+		{name: "a pid file that others may write", start: []string{bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m"},
+			addr:   "127.0.0.1:25",
+			change: []string{"chmod", "0666", "/run/sendmail.pid"}, code: 1,
+			says: "can be written by users other than root", mend: []string{"chmod", "0600", "/run/sendmail.pid"}},
 		{name: "a program of somebody else", start: []string{own, "-L", "sm-mta", "-bd", "-q30m"}, addr: "127.0.0.1:25",
-			change: []string{"chown", "1001", own}, code: 1, says: "belongs to user 1001", mend: []string{"chown", "0", own}},
+			change: []string{"chown", "1001", own}, code: 1, says: "belongs to user 1001",
+			mend: []string{"chown", "0", own}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -14,8 +14,10 @@ import (
 // readers are the functions that look at the disk past the seam of
 // internal/durable, where a test can let every read fail and an error is never
 // taken for a missing file.
-var readers = []string{"os.Stat", "os.Lstat", "os.ReadFile", "os.ReadDir", "os.Open", "os.Readlink", "filepath.EvalSymlinks", "filepath.Glob",
-	"filepath.Walk", "filepath.WalkDir", "ioutil.ReadFile", "ioutil.ReadDir", "os.OpenFile", "os.DirFS", "os.OpenRoot", "unix.Open", "unix.Stat",
+var readers = []string{"os.Stat", "os.Lstat", "os.ReadFile", "os.ReadDir", "os.Open", "os.Readlink",
+	"filepath.EvalSymlinks", "filepath.Glob",
+	"filepath.Walk", "filepath.WalkDir", "ioutil.ReadFile", "ioutil.ReadDir", "os.OpenFile", "os.DirFS", "os.OpenRoot",
+	"unix.Open", "unix.Stat",
 	"unix.Lstat", "syscall.Open", "syscall.Stat", "syscall.Lstat"}
 
 // past are the files that may: what they read is no file that is kept here.

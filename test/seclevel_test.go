@@ -42,16 +42,19 @@ func TestSecurityLevel(t *testing.T) {
 		{"level 1 loads RSA 1024", "1", "", rsa1024, true, ""},
 		{"CipherList refuses it later", "1", "2", rsa1024, false, "ee key too small"},
 		{"level 0 loads SHA-1", "0", "", chained("2048", "sha256", "sha1", both), true, ""},
-		{"level 1 does not: ensure puts its own certificate there", "1", "0", chained("2048", "sha256", "sha1", both), true, ""},
+		{"level 1 does not: ensure puts its own certificate there", "1", "0",
+			chained("2048", "sha256", "sha1", both), true, ""},
 		{"CipherList refuses SHA-1 later", "0", "1", chained("2048", "sha256", "sha1", both), false, "ca md too weak"},
 		{"a good chain", "2", "", chained("2048", "sha256", "sha256", both), true, ""},
 		{"a root of 512 bits", "1", "", chained("512", "sha256", "sha256", both), false, "ca key too small"},
 		{"a root of 1024 bits, at level 1", "1", "", chained("1024", "sha256", "sha256", both), true, ""},
-		{"a root of 1024 bits, at level 2", "2", "", chained("1024", "sha256", "sha256", both), false, "ca key too small"},
+		{"a root of 1024 bits, at level 2", "2", "", chained("1024", "sha256", "sha256", both), false,
+			"ca key too small"},
 		{"it is not here", "2", "", chained("1024", "sha256", "sha256", "/run/middle.pem"), true, ""},
 		{"an intermediate with SHA-1", "1", "", chained("2048", "sha1", "sha256", both), false, "ca md too weak"},
 		{"an intermediate with SHA-1 behind a hash link", "1", "", chained("2048", "sha1", "sha256", "/run/root.pem") +
-			"; cp /run/middle.pem m.pem; ln -s m.pem $(openssl x509 -noout -hash -in m.pem).0", false, "ca md too weak"},
+			"; cp /run/middle.pem m.pem; ln -s m.pem $(openssl x509 -noout -hash -in m.pem).0", false,
+			"ca md too weak"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +76,8 @@ func TestSecurityLevel(t *testing.T) {
 			if said := strings.Contains(status, `"starttls_offered": true`); said != c.serves {
 				t.Errorf("we say %v\n%s", said, status)
 			}
-			if out, code := h.Run(m, "check"); c.says != "" && (code != 1 || !strings.Contains(out, c.says)) || c.says == "" && code != 0 {
+			if out, code := h.Run(m, "check"); c.says != "" && (code != 1 || !strings.Contains(out, c.says)) ||
+				c.says == "" && code != 0 {
 				t.Errorf("check: %d\n%s", code, out)
 			}
 		})

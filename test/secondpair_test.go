@@ -24,22 +24,36 @@ type second struct {
 var seconds = []second{
 	{name: "two pairs", rsa: true, ecdsa: true, offered: true},
 	{name: "the other order", cf: "b.cert,host.cert b.key,host.key", rsa: true, ecdsa: true, offered: true},
-	{name: "a blank behind the comma", cf: "host.cert, b.cert host.key, b.key", log: "ServerCertFile missing", says: "the blank in"},
-	{name: "a blank before the comma", cf: "host.cert ,b.cert host.key ,b.key", log: "host.cert  unsafe: No such file", says: "the blank in"},
-	{name: "one key for two certificates", cf: "host.cert,b.cert host.key", rsa: true, offered: true, says: "the second certificate is not used"},
-	{name: "two keys for one certificate", cf: "host.cert host.key,b.key", log: "unsafe: No such file", says: "because ServerCertFile has no comma"},
-	{name: "nothing behind the comma", cf: "host.cert, host.key,", log: "ServerCertFile missing", says: "no name on one side"},
-	{name: "three pairs", cf: "host.cert,b.cert,b.cert host.key,b.key,b.key", log: "unsafe: No such file", says: "more than two files"},
-	{name: "two of one family", damage: "openssl req -x509 -nodes -subj /CN=mail-a.example.test -newkey rsa:2048 -keyout b.key -out b.cert",
-		log: "use_PrivateKey_file", says: "of the same kind"},
-	{name: "key 0644", damage: "chmod 644 b.key", log: "b.key unsafe: Group readable file", says: "Group readable|World readable"},
-	{name: "certificate 0666", damage: "chmod 666 b.cert", log: "b.cert unsafe: Group writable file", says: "writable file"},
-	{name: "key of another owner", damage: "chown 2001 b.key", log: "b.key unsafe: Permission denied", says: "Permission denied"},
-	{name: "certificate garbage", damage: "echo hello > b.cert", rsa: true, offered: true, log: `use_certificate_file\(.*b.cert\) failed`, says: "use_certificate_file"},
-	{name: "key garbage", damage: "echo hello > b.key", rsa: true, offered: true, log: `use_PrivateKey_file\(.*b.key\) failed`, says: "use_PrivateKey_file"},
-	{name: "they do not belong together", damage: "openssl ecparam -name prime256v1 -genkey -noout -out b.key", rsa: true, offered: true,
+	{name: "a blank behind the comma", cf: "host.cert, b.cert host.key, b.key", log: "ServerCertFile missing",
+		says: "the blank in"},
+	{name: "a blank before the comma", cf: "host.cert ,b.cert host.key ,b.key", log: "host.cert  unsafe: No such file",
+		says: "the blank in"},
+	{name: "one key for two certificates", cf: "host.cert,b.cert host.key", rsa: true, offered: true,
+		says: "the second certificate is not used"},
+	{name: "two keys for one certificate", cf: "host.cert host.key,b.key", log: "unsafe: No such file",
+		says: "because ServerCertFile has no comma"},
+	{name: "nothing behind the comma", cf: "host.cert, host.key,", log: "ServerCertFile missing",
+		says: "no name on one side"},
+	{name: "three pairs", cf: "host.cert,b.cert,b.cert host.key,b.key,b.key", log: "unsafe: No such file",
+		says: "more than two files"},
+	{name: "two of one family",
+		damage: "openssl req -x509 -nodes -subj /CN=mail-a.example.test -newkey rsa:2048 -keyout b.key -out b.cert",
+		log:    "use_PrivateKey_file", says: "of the same kind"},
+	{name: "key 0644", damage: "chmod 644 b.key", log: "b.key unsafe: Group readable file",
+		says: "Group readable|World readable"},
+	{name: "certificate 0666", damage: "chmod 666 b.cert", log: "b.cert unsafe: Group writable file",
+		says: "writable file"},
+	{name: "key of another owner", damage: "chown 2001 b.key", log: "b.key unsafe: Permission denied",
+		says: "Permission denied"},
+	{name: "certificate garbage", damage: "echo hello > b.cert", rsa: true, offered: true,
+		log: `use_certificate_file\(.*b.cert\) failed`, says: "use_certificate_file"},
+	{name: "key garbage", damage: "echo hello > b.key", rsa: true, offered: true,
+		log: `use_PrivateKey_file\(.*b.key\) failed`, says: "use_PrivateKey_file"},
+	{name: "they do not belong together", damage: "openssl ecparam -name prime256v1 -genkey -noout -out b.key",
+		rsa: true, offered: true,
 		log: "check_private_key 2 failed", says: "check_private_key"},
-	{name: "certificate missing", damage: "rm b.cert", log: "b.cert unsafe: No such file or directory", says: "No such file"},
+	{name: "certificate missing", damage: "rm b.cert", log: "b.cert unsafe: No such file or directory",
+		says: "No such file"},
 	{name: "key missing", damage: "rm b.key", log: "b.key unsafe: No such file or directory", says: "No such file"},
 }
 
@@ -56,7 +70,8 @@ func TestSecondPairRules(t *testing.T) {
 			full := func(s string) string {
 				return regexp.MustCompile(`[a-z]+\.(cert|key)`).ReplaceAllString(s, "/etc/mail/certs/$0")
 			}
-			h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1", "ServerCertFile=/etc/mail/certs/host.cert=>ServerCertFile="+full(c.cf[:i]),
+			h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1",
+				"ServerCertFile=/etc/mail/certs/host.cert=>ServerCertFile="+full(c.cf[:i]),
 				"ServerKeyFile=/etc/mail/certs/host.key=>ServerKeyFile="+full(c.cf[i+1:]))
 			m := bed.Binary(t, "")
 			h.Run(m, "ensure") // it cannot do all yet: the second pair is missing
@@ -75,7 +90,8 @@ func TestSecondPairRules(t *testing.T) {
 				told = told || c.says != "" && regexp.MustCompile(c.says).MatchString(p.Text)
 			}
 			if rep.Offered != c.offered || told != (c.says != "") {
-				t.Errorf("mailcertd says offered=%v, want %v; and %q: %v\n%s", rep.Offered, c.offered, c.says, told, out)
+				t.Errorf("mailcertd says offered=%v, want %v; and %q: %v\n%s", rep.Offered, c.offered,
+					c.says, told, out)
 			}
 			h.Start(t)
 			log := h.Log()
@@ -91,7 +107,8 @@ func TestSecondPairRules(t *testing.T) {
 					lines = append(lines, line)
 				}
 			}
-			if got := strings.Join(lines, "\n"); (c.log == "") != (got == "") || !regexp.MustCompile(c.log).MatchString(got) {
+			if got := strings.Join(lines, "\n"); (c.log == "") != (got == "") ||
+				!regexp.MustCompile(c.log).MatchString(got) {
 				t.Errorf("sendmail's log, want %q:\n%s", c.log, got)
 			}
 		})
@@ -101,6 +118,7 @@ func TestSecondPairRules(t *testing.T) {
 // handshake says that a client that takes certificates of this kind alone succeeds.
 func handshake(h *bed.Host, kind string) bool {
 	algorithms := map[string]string{"rsa": "RSA-PSS+SHA256:RSA+SHA256", "ecdsa": "ECDSA+SHA256"}[kind]
-	out, _ := h.Run("sh", "-c", "echo QUIT | timeout 20 openssl s_client -starttls smtp -connect 127.0.0.1:25 -sigalgs "+algorithms+" 2>&1")
+	out, _ := h.Run("sh", "-c",
+		"echo QUIT | timeout 20 openssl s_client -starttls smtp -connect 127.0.0.1:25 -sigalgs "+algorithms+" 2>&1")
 	return strings.Contains(out, "BEGIN CERTIFICATE")
 }

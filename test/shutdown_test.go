@@ -25,7 +25,8 @@ func newHostRC(t *testing.T, yaml string) (*rc, *bed.Host) {
 	r := newRC(t)
 	r.real()
 	r.on = h
-	write(t, filepath.Join(r.dir, "etc/mailcertd.yaml"), "key: {type: ecdsa-p256}\nlog: {level: debug, target: syslog}\n"+yaml, 0o644)
+	write(t, filepath.Join(r.dir, "etc/mailcertd.yaml"),
+		"key: {type: ecdsa-p256}\nlog: {level: debug, target: syslog}\n"+yaml, 0o644)
 	return r, h
 }
 
@@ -116,7 +117,9 @@ func TestShutdownIsSoon(t *testing.T) {
 		left []string                         // what must not stay
 	}{
 		{"idle", "", func(t *testing.T, _ *rc, h *bed.Host) { says(t, h, "looked") }, nil},
-		{"ssh over a dead network", "issuer: {ssh: {target: mailcertd@10.98.0.2, identity: /etc/mail/ssh/id, known_hosts: /etc/mail/ssh/known_hosts}}\n",
+		{"ssh over a dead network",
+			"issuer: {ssh: {target: mailcertd@10.98.0.2, identity: /etc/mail/ssh/id, known_hosts: " +
+				"/etc/mail/ssh/known_hosts}}\n",
 			func(t *testing.T, _ *rc, h *bed.Host) { running(t, h, "mailcertd@10.98.0.2") }, []string{"ssh"}},
 		{"sendmail's proof", "sendmail: {probe: 127.0.0.1:2525}\n",
 			func(t *testing.T, _ *rc, h *bed.Host) {
@@ -132,8 +135,11 @@ func TestShutdownIsSoon(t *testing.T) {
 					return nil
 				})
 			}, nil},
-		{"a notify command", "", func(t *testing.T, r *rc, h *bed.Host) { notified(t, r, h, "sleep 1001; :") }, []string{"sleep 1001"}},
-		{"a notify command that ignores SIGTERM", "", func(t *testing.T, r *rc, h *bed.Host) { notified(t, r, h, "trap '' TERM; sleep 1002; :") }, []string{"sleep 1002"}},
+		{"a notify command", "", func(t *testing.T, r *rc, h *bed.Host) { notified(t, r, h, "sleep 1001; :") },
+			[]string{"sleep 1001"}},
+		{"a notify command that ignores SIGTERM", "", func(t *testing.T, r *rc, h *bed.Host) {
+			notified(t, r, h, "trap '' TERM; sleep 1002; :")
+		}, []string{"sleep 1002"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r, h := newHostRC(t, c.yaml)
@@ -160,7 +166,9 @@ while ($c = $s->accept) { push @c, $c; open(F, ">>/var/db/accepted"); print F "x
 // The same for a person's renew, by Ctrl-C or SIGTERM.
 func TestRenewIsInterrupted(t *testing.T) {
 	bed.Need(t, true, "flock", "ssh", "ssh-keygen", "ip")
-	r, h := newHostRC(t, "issuer: {ssh: {target: mailcertd@10.98.0.2, identity: /etc/mail/ssh/id, known_hosts: /etc/mail/ssh/known_hosts}}\n")
+	r, h := newHostRC(t,
+		"issuer: {ssh: {target: mailcertd@10.98.0.2, identity: /etc/mail/ssh/id, known_hosts: "+
+			"/etc/mail/ssh/known_hosts}}\n")
 	blackhole(t, h)
 	h.SSHKey(t, "/etc/mail/ssh/id")
 	write(t, h.Path("/etc/mail/ssh/known_hosts"), "", 0o644)
@@ -172,7 +180,9 @@ func TestRenewIsInterrupted(t *testing.T) {
 		}
 		running(t, h, "mailcertd@10.98.0.2")
 		start := time.Now()
-		h.Must(t, "sh", "-c", fmt.Sprintf("kill -%s $(ps -axww -o pid=,args= | awk '$2 == \"%s/sbin/mailcertd\" { print $1 }')", sig, r.dir))
+		h.Must(t, "sh", "-c",
+			fmt.Sprintf("kill -%s $(ps -axww -o pid=,args= | awk '$2 == \"%s/sbin/mailcertd\" { print $1 }')", sig,
+				r.dir))
 		err := cmd.Wait()
 		if took := time.Since(start); took > soon || err == nil {
 			t.Errorf("%s: %v after %s", sig, err, took)
@@ -191,7 +201,8 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 	pid, serial := h.PID(), h.Serial("127.0.0.1:25")
 	looks := func(starts int) { // a daemon that is ended during its look says nothing of it
 		bed.Wait(t, "its look", func() error {
-			if s, l := strings.Count(h.Log(), "started: version"), strings.Count(h.Log(), "looked"); s < starts || l < s {
+			if s, l := strings.Count(h.Log(), "started: version"),
+				strings.Count(h.Log(), "looked"); s < starts || l < s {
 				return fmt.Errorf("%d starts, %d looks\n%s", s, l, h.Log())
 			}
 			return nil
@@ -211,7 +222,8 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 	})
 	looks(4)
 	r.want(0, "running as pid", "status")
-	if h.PID() != pid || h.Serial("127.0.0.1:25") != serial || strings.Contains(h.Log(), "restarting") || strings.Contains(h.Log(), "sent HUP") {
+	if h.PID() != pid || h.Serial("127.0.0.1:25") != serial || strings.Contains(h.Log(), "restarting") ||
+		strings.Contains(h.Log(), "sent HUP") {
 		t.Errorf("sendmail %d became %d\n%s", pid, h.PID(), h.Log())
 	}
 	r.want(0, "serves serial ", "renew", "--rekey") // and now it is told

@@ -48,8 +48,9 @@ func crowd(b *testing.B, root string, n int) {
 	rows.Write(have)
 	for i := range n {
 		name := fmt.Sprintf("host%05d.example.test", i)
-		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(int64(i + 2)), Subject: pkix.Name{CommonName: name},
-			DNSNames: []string{name}, NotBefore: now, NotAfter: end}, ca, ca.PublicKey, key)
+		der, err := x509.CreateCertificate(rand.Reader,
+			&x509.Certificate{SerialNumber: big.NewInt(int64(i + 2)), Subject: pkix.Name{CommonName: name},
+				DNSNames: []string{name}, NotBefore: now, NotAfter: end}, ca, ca.PublicKey, key)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -58,7 +59,8 @@ func crowd(b *testing.B, root string, n int) {
 			serial = "0" + serial
 		}
 		fmt.Fprintf(&rows, "V\t%s\t\t%s\tunknown\t/CN=%s\n", end.Format("060102150405Z"), serial, name)
-		if err := os.WriteFile(filepath.Join(dir, "newcerts", serial+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, "newcerts", serial+".pem"),
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -96,7 +98,8 @@ func BenchmarkSignProcess(b *testing.B) {
 			},
 			func(csr string) time.Duration {
 				b.Chdir(dir) // without a shell in between
-				d := timed(b, "openssl", "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", csr, "-out", "/dev/null")
+				d := timed(b, "openssl", "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", csr,
+					"-out", "/dev/null")
 				theirs = append(theirs, d)
 				return d
 			},
@@ -104,7 +107,9 @@ func BenchmarkSignProcess(b *testing.B) {
 			i++
 			name := fmt.Sprintf("new%05d.example.test", i)
 			csr := filepath.Join(root, "csr")
-			if out, err := exec.Command("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN="+name, "-addext", "subjectAltName=DNS:"+name, "-out", csr).CombinedOutput(); err != nil {
+			if out, err := exec.Command("openssl", "req", "-new", "-newkey", "ec", "-pkeyopt",
+				"ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/CN="+name, "-addext",
+				"subjectAltName=DNS:"+name, "-out", csr).CombinedOutput(); err != nil {
 				b.Fatalf("%v\n%s", err, out)
 			}
 			sign(csr)

@@ -23,7 +23,8 @@ func TestStartsLean(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	all, packages := 0, 0
-	for _, m := range regexp.MustCompile(`(?m)^init (main|mailcertd/\S+) .* (\d+) allocs$`).FindAllStringSubmatch(string(out), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^init (main|mailcertd/\S+) .* (\d+) allocs$`).FindAllStringSubmatch(
+		string(out), -1) {
 		n, _ := strconv.Atoi(m[2])
 		all += n
 		packages++

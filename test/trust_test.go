@@ -24,7 +24,9 @@ func TestDaemonFollowsTrust(t *testing.T) {
 	write(t, conf, string(good)+"trust: [system, /etc/corp.pem]\n", 0o644)
 	ca := func(name string) string {
 		path := filepath.Join(t.TempDir(), name)
-		if out, err := exec.Command("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-subj", "/CN="+name, "-keyout", os.DevNull, "-out", path).CombinedOutput(); err != nil {
+		if out, err := exec.Command("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt",
+			"ec_paramgen_curve:P-256", "-subj", "/CN="+name, "-keyout", os.DevNull, "-out",
+			path).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		return path
@@ -35,7 +37,8 @@ func TestDaemonFollowsTrust(t *testing.T) {
 	write(t, filepath.Join(root, "etc/ssl/certs/b.pem"), text(b), 0o644)
 	d := startDaemon(t, root)
 	trusted := func(path string) bool {
-		out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-partial_chain", "-CApath", d.certs(""), path).CombinedOutput()
+		out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-partial_chain", "-CApath",
+			d.certs(""), path).CombinedOutput()
 		return err == nil && strings.Contains(string(out), "OK")
 	}
 	is := func(want ...bool) func() error {

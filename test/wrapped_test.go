@@ -104,7 +104,8 @@ func unlooked(set *token.FileSet, body *ast.BlockStmt) (bad []string) {
 			}
 			e := text(call.Args[verb])
 			name := e[strings.LastIndexByte(e, '.')+1:]
-			known := strings.HasPrefix(name, "Err") && name != "Err" || strings.HasPrefix(name, "err") && len(name) > 3 && name[3] < 'a' ||
+			known := strings.HasPrefix(name, "Err") && name != "Err" ||
+				strings.HasPrefix(name, "err") && len(name) > 3 && name[3] < 'a' ||
 				strings.HasPrefix(e, "syscall.") || strings.HasPrefix(e, "unix.")
 			if strings.HasPrefix(e, "errors.Join(") { // one that never is nil is enough
 				known = known || constant.MatchString(e)
@@ -118,7 +119,8 @@ func unlooked(set *token.FileSet, body *ast.BlockStmt) (bad []string) {
 					known = known || strings.Contains(c.text, of)
 				}
 				known = known || c.at < call.Pos() && owner != "" && strings.Contains(c.text, owner+".Unread")
-				known = known || c.at < call.Pos() && strings.Contains(c.text, strings.TrimSuffix(strings.TrimPrefix(e, "errors.Join("), "...)"))
+				known = known || c.at < call.Pos() &&
+					strings.Contains(c.text, strings.TrimSuffix(strings.TrimPrefix(e, "errors.Join("), "...)"))
 			}
 			if !known {
 				bad = append(bad, set.Position(call.Pos()).String()+": %w of "+e+", which nothing has looked at")

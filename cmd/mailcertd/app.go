@@ -117,10 +117,12 @@ To try it without root, in your own directory: mailcertd --root ./demo ensure`,
 	a.rootSet = func() bool { return f.Changed("root") }
 	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
 	f.StringVar(&a.root, "root", "", "use `dir` as the root of every path, as make's DESTDIR does")
-	f.StringVar(&a.logLevel, "log-level", "", "trace, debug, info, warn or error (default: log.level of the configuration)")
+	f.StringVar(&a.logLevel, "log-level", "",
+		"trace, debug, info, warn or error (default: log.level of the configuration)")
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
 		a.configCommand(), a.caCommand(),
-		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(), a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
+		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(),
+		a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
 	root.SetHelpCommand(a.helpCommand())
 	completion(root)
 	foldUsage(root)
@@ -148,7 +150,8 @@ func (a *app) load() (config.Config, error) {
 		root = abs
 	}
 	if a.logLevel != "" && hclog.LevelFromString(a.logLevel) == hclog.NoLevel {
-		return config.Config{}, usageError{fmt.Errorf("--log-level %q: must be trace, debug, info, warn or error", a.logLevel)}
+		return config.Config{},
+			usageError{fmt.Errorf("--log-level %q: must be trace, debug, info, warn or error", a.logLevel)}
 	}
 	path, given := a.configPath, a.configPath != ""
 	if !given {
@@ -184,7 +187,8 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
 		Config: cfg, Disk: a.disk, Now: wallClock, Host: hostNames(cfg.Root, a.daemon),
-		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor, Brief: a.brief,
+		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
+		Brief: a.brief,
 	})
 }
 
@@ -224,7 +228,8 @@ func logTo(l hclog.Logger) func(keeper.Event) {
 
 // sink is the log of the configuration: stderr in the foreground, syslog under rc.d.
 func (a *app) sink(cfg config.Config) hclog.Logger {
-	return rcd.NewLogger(rcd.LogOptions{Level: cfg.Log.Level, Target: cfg.Log.Target, Facility: cfg.Log.Facility, Stderr: a.err, Terminal: a.terminal()})
+	return rcd.NewLogger(rcd.LogOptions{Level: cfg.Log.Level, Target: cfg.Log.Target, Facility: cfg.Log.Facility,
+		Stderr: a.err, Terminal: a.terminal()})
 }
 
 func absolute(dir string) (string, error) {

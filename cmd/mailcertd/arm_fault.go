@@ -72,4 +72,5 @@ func failures(d *durable.Disk) {
 }
 
 var errnos = map[string]syscall.Errno{"ENOSPC": unix.ENOSPC, "EIO": unix.EIO, "EROFS": unix.EROFS,
-	"EMFILE": unix.EMFILE, "EACCES": unix.EACCES, "EDQUOT": unix.EDQUOT, "ENOMEM": unix.ENOMEM, "ENAMETOOLONG": unix.ENAMETOOLONG}
+	"EMFILE": unix.EMFILE, "EACCES": unix.EACCES, "EDQUOT": unix.EDQUOT, "ENOMEM": unix.ENOMEM,
+	"ENAMETOOLONG": unix.ENAMETOOLONG}

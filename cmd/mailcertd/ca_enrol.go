@@ -23,7 +23,8 @@ func (a *app) enrolCommand() *cobra.Command {
 	var alt, from []string
 	var keyFile, target string
 	cmd := &cobra.Command{
-		Use: "enrol NAME", Args: oneArg("the host's name"), Short: "let another host renew automatically over ssh, as a member",
+		Use: "enrol NAME", Args: oneArg("the host's name"),
+		Short: "let another host renew automatically over ssh, as a member",
 		Long: `Adds the host to the members, which may ask for certificates in their own names.
 Prints what to set up: the user that members log in as, the line for its
 authorized_keys, and the configuration of the member. Root need not log in
@@ -36,12 +37,16 @@ anywhere, and that user cannot read the CA's key.`,
 					return usageError{fmt.Errorf("%q is not a host name: %w", n, err)}
 				}
 			}
-			if target != "" && (strings.HasPrefix(target, "-") || strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("\"'{}[],#", r) })) {
+			if target != "" &&
+				(strings.HasPrefix(target, "-") ||
+					strings.ContainsFunc(target,
+						func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune("\"'{}[],#", r) })) {
 				return usageError{fmt.Errorf("--target %q: must be USER@HOST, as ssh(1) takes it", target)}
 			}
 			for _, f := range from {
 				if f == "" || strings.ContainsAny(f, "\"\\ \t\r\n") {
-					return usageError{fmt.Errorf("--from %q: must be addresses or names as authorized_keys takes them", f)}
+					return usageError{
+						fmt.Errorf("--from %q: must be addresses or names as authorized_keys takes them", f)}
 				}
 			}
 			line := "ssh-ed25519 AAAA...  # the contents of /root/.ssh/mailcertd.pub there"
@@ -57,7 +62,9 @@ anywhere, and that user cannot read the CA's key.`,
 			}
 			own, _ := plan.HostName(o.cfg, o.obs.Host)
 			if own == name {
-				return usageError{fmt.Errorf("%s is this host: it gets its certificate from its own CA, and cannot be a member", name)}
+				return usageError{
+					fmt.Errorf("%s is this host: it gets its certificate from its own CA, and cannot be a member",
+						name)}
 			}
 			for _, n := range alt {
 				if n == own {
@@ -78,14 +85,17 @@ anywhere, and that user cannot read the CA's key.`,
 			if err != nil {
 				return err
 			}
-			return a.printEnrolment(r, enrolment{name: name, from: from, key: line, target: target, command: command, cfg: o.cfg})
+			return a.printEnrolment(r, enrolment{name: name, from: from, key: line, target: target,
+				command: command, cfg: o.cfg})
 		},
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&alt, "alt", nil, "a further `name` or address that its certificates may have; may be repeated")
 	f.StringArrayVar(&from, "from", nil, "the `address` that it logs in from; may be repeated (default: looked up)")
-	f.StringVar(&keyFile, "key", "", "`file` with its public ssh key, - for standard input; without it the printed line has a placeholder")
-	f.StringVar(&target, "target", "", "how it reaches this host, as `user@host` (default: ca.account and this host's name)")
+	f.StringVar(&keyFile, "key", "",
+		"`file` with its public ssh key, - for standard input; without it the printed line has a placeholder")
+	f.StringVar(&target, "target", "",
+		"how it reaches this host, as `user@host` (default: ca.account and this host's name)")
 	return cmd
 }
 
@@ -111,7 +121,8 @@ func (c *console) printEnrolment(r keeper.Result, e enrolment) error {
 	}
 	note := ""
 	if len(from) == 0 {
-		from, note = []string{"ADDRESS"}, "# ADDRESS is the address that the member logs in from: "+e.name+" could not be looked up (--from)\n"
+		from, note = []string{"ADDRESS"}, "# ADDRESS is the address that the member logs in from: "+e.name+
+			" could not be looked up (--from)\n"
 	}
 	if e.target == "" {
 		e.target = account + "@" + own
@@ -119,7 +130,8 @@ func (c *console) printEnrolment(r keeper.Result, e enrolment) error {
 	w := c.out
 	fmt.Fprintf(w, "%s is enrolled.\n\n", e.name)
 	fmt.Fprintf(w, "# 1. on this host, once: create the user that members log in as\n")
-	fmt.Fprintf(w, "pw useradd %s -c \"mailcertd requests\" -d /var/spool/%s-home -m -s /bin/sh -h -\n", account, account)
+	fmt.Fprintf(w, "pw useradd %s -c \"mailcertd requests\" -d /var/spool/%s-home -m -s /bin/sh -h -\n",
+		account, account)
 	fmt.Fprintf(w, "install -d -o %s -m 0700 /var/spool/%s-home/.ssh\n\n", account, account)
 	fmt.Fprintf(w, "# 2. on %s, once: create its ssh key\n", e.name)
 	fmt.Fprintf(w, "ssh-keygen -t ed25519 -N '' -f /root/.ssh/mailcertd\n\n")
@@ -132,8 +144,11 @@ func (c *console) printEnrolment(r keeper.Result, e enrolment) error {
 		lines = []string{"# (no host keys were found here: run ssh-keyscan " + host + ", and compare the keys)"}
 	}
 	fmt.Fprintf(w, "%s\n\n", strings.Join(lines, "\n"))
-	fmt.Fprintf(w, "# 5. on %s: put this into /usr/local/etc/mailcertd.yaml, then run `service mailcertd reload`\n", e.name)
-	fmt.Fprintf(w, "issuer:\n  ssh:\n    target: %s\n    identity: /root/.ssh/mailcertd\n    known_hosts: /root/.ssh/known_hosts\n", e.target)
+	fmt.Fprintf(w, "# 5. on %s: put this into /usr/local/etc/mailcertd.yaml, then run `service mailcertd reload`\n",
+		e.name)
+	fmt.Fprintf(w,
+		"issuer:\n  ssh:\n    target: %s\n    identity: /root/.ssh/mailcertd\n    known_hosts: "+
+			"/root/.ssh/known_hosts\n", e.target)
 	c.printProblems(c.err, r.Plan)
 	return nil
 }
@@ -158,9 +173,14 @@ func (a *app) forcedCommand(name string) (string, error) {
 	}
 	for _, w := range words {
 		if strings.ContainsFunc(w, func(r rune) bool {
-			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._+-@%,:=", r)
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') &&
+				!strings.ContainsRune("/._+-@%,:=", r)
 		}) {
-			return "", usageError{fmt.Errorf("%q: this path cannot be part of a command in authorized_keys: use only letters, digits and ._+-/", w)}
+			return "",
+				usageError{
+					fmt.Errorf(
+						"%q: this path cannot be part of a command in authorized_keys: use only letters, digits and "+
+							"._+-/", w)}
 		}
 	}
 	return strings.Join(append(words, "sign", "--submit", name), " "), nil
@@ -208,7 +228,8 @@ func (c *console) publicKey(path string) (string, error) {
 	}
 	text := strings.TrimSpace(string(data))
 	f := strings.Fields(text)
-	if strings.ContainsAny(text, "\r\n\"") || len(f) < 2 || !strings.HasPrefix(f[1], "AAAA") || !strings.HasPrefix(f[0], "ssh-") && !strings.HasPrefix(f[0], "ecdsa-") && !strings.HasPrefix(f[0], "sk-") {
+	if strings.ContainsAny(text, "\r\n\"") || len(f) < 2 || !strings.HasPrefix(f[1], "AAAA") ||
+		!strings.HasPrefix(f[0], "ssh-") && !strings.HasPrefix(f[0], "ecdsa-") && !strings.HasPrefix(f[0], "sk-") {
 		return "", fmt.Errorf("%s: contains no public ssh key: it must be the line of a .pub file", path)
 	}
 	return text, nil

@@ -23,13 +23,16 @@ host.`,
 			if encrypt {
 				return a.initEncrypted(cmd.Context())
 			}
-			if err := a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) (plan.Wish, error) { return plan.Wish{MakeCA: true}, nil }); err != nil || a.dryRun {
+			if err := a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) (plan.Wish, error) {
+				return plan.Wish{MakeCA: true}, nil
+			}); err != nil || a.dryRun {
 				return err
 			}
 			return a.showCA(cmd.Context())
 		},
 	})
-	cmd.Flags().BoolVar(&encrypt, "encrypt", false, "protect the new key with a passphrase, typed twice (or read from ca.passphrase_file)")
+	cmd.Flags().BoolVar(&encrypt, "encrypt", false,
+		"protect the new key with a passphrase, typed twice (or read from ca.passphrase_file)")
 	return cmd
 }
 
@@ -42,7 +45,9 @@ func (a *app) initEncrypted(ctx context.Context) error {
 	k := a.keeper(cfg, a.quiet())
 	r := k.Check(ctx, plan.Wish{})
 	if s := r.Observed.CA.Status; s != ca.Absent {
-		return fmt.Errorf("%s: there is a CA already (%s), and --encrypt is only for a new one: to encrypt its key, use `openssl pkcs8 -topk8 -v2 aes-256-cbc`", cfg.CA.Dir, s)
+		return fmt.Errorf(
+			"%s: there is a CA already (%s), and --encrypt is only for a new one: to encrypt its key, use "+
+				"`openssl pkcs8 -topk8 -v2 aes-256-cbc`", cfg.CA.Dir, s)
 	}
 	if a.dryRun {
 		fmt.Fprintf(a.out, "would create the private CA in %s, with a passphrase for its key\n", cfg.CA.Dir)

@@ -28,7 +28,8 @@ any time; "mailcertd ca show" shows the progress.`,
 			if err != nil {
 				return err
 			}
-			wish := plan.Wish{Once: true, Rollover: true, RolloverFrom: pki.Fingerprint(o.obs.CA.Current.Cert), Promote: now}
+			wish := plan.Wish{Once: true, Rollover: true, RolloverFrom: pki.Fingerprint(o.obs.CA.Current.Cert),
+				Promote: now}
 			if a.dryRun {
 				a.printPlan(o.k.Check(cmd.Context(), wish))
 				return nil
@@ -47,12 +48,15 @@ any time; "mailcertd ca show" shows the progress.`,
 				return err
 			}
 			if len(hosts) > 0 {
-				fmt.Fprintf(a.out, "not members, so carry the new CA to them by hand (the output of `mailcertd sign` or `issue` contains it): %s\n", strings.Join(hosts, ", "))
+				fmt.Fprintf(a.out,
+					"not members, so carry the new CA to them by hand (the output of `mailcertd sign` or `issue` "+
+						"contains it): %s\n", strings.Join(hosts, ", "))
 			}
 			return a.showCA(cmd.Context())
 		},
 	})
-	cmd.Flags().BoolVar(&now, "now", false, "put the next generation into force at once, even if some members do not trust it yet")
+	cmd.Flags().BoolVar(&now, "now", false,
+		"put the next generation into force at once, even if some members do not trust it yet")
 	return cmd
 }
 
@@ -67,7 +71,8 @@ func begun(o ca.Observed, wish plan.Wish) bool {
 // byHand are the hosts with a valid certificate that do not ask for theirs.
 func byHand(o ca.Observed, own string, now time.Time) (out []string, err error) {
 	err = ca.Each(o, now, func(l ca.Listed) error {
-		if l.Status == "valid" && len(l.Names) > 0 && l.Names[0] != own && ca.Find(o.Members, l.Names[0]) == nil && !slices.Contains(out, l.Names[0]) {
+		if l.Status == "valid" && len(l.Names) > 0 && l.Names[0] != own && ca.Find(o.Members, l.Names[0]) == nil &&
+			!slices.Contains(out, l.Names[0]) {
 			out = append(out, l.Names[0])
 		}
 		return nil

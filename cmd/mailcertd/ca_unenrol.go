@@ -27,7 +27,8 @@ func (a *app) unenrolCommand(revoke bool) *cobra.Command {
 			if err := ca.Members(cmd.Context(), a.disk, o.cfg.CA.Dir, ca.Unenrol(m.Name)); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.out, "%s is no longer a member; remove its line from ~%s/.ssh/authorized_keys\n", m.Name, o.cfg.CA.Account)
+			fmt.Fprintf(a.out, "%s is no longer a member; remove its line from ~%s/.ssh/authorized_keys\n", m.Name,
+				o.cfg.CA.Account)
 			if !revoke {
 				return nil
 			}

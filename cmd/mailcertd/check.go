@@ -33,7 +33,8 @@ line in the other host's log.`,
 				return err
 			}
 			r := a.keeper(cfg, a.quiet()).Check(cmd.Context(), plan.Wish{Once: true})
-			rep := report.Check{Version: 1, Problems: report.NonNil(r.Plan.Problems), Actions: report.NonNil(r.Plan.Actions)}
+			rep := report.Check{Version: 1, Problems: report.NonNil(r.Plan.Problems),
+				Actions: report.NonNil(r.Plan.Actions)}
 			if a.json {
 				err = a.printJSON(rep)
 			} else {

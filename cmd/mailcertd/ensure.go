@@ -24,7 +24,9 @@ due, and tells a running sendmail. rc.d runs it before sendmail: it never waits
 for the network or a terminal, and changes nothing when everything is in order.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.notifyFor, a.brief = ensureNotifyFor, true
-			return a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) (plan.Wish, error) { return plan.Wish{}, nil })
+			return a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) (plan.Wish, error) {
+				return plan.Wish{}, nil
+			})
 		},
 	})
 }

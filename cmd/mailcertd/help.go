@@ -54,7 +54,8 @@ text.`,
 			if isVerb {
 				return nil
 			}
-			return usageError{fmt.Errorf("%q is neither a command nor a reason%s", strings.Join(args, " "), nearest(cmd.Root(), args[len(args)-1]))}
+			return usageError{fmt.Errorf("%q is neither a command nor a reason%s", strings.Join(args, " "),
+				nearest(cmd.Root(), args[len(args)-1]))}
 		},
 	}
 }

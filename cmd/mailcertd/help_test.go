@@ -37,7 +37,8 @@ func TestHelpOfReasons(t *testing.T) {
 		if !strings.HasPrefix(got, "[") && !strings.HasPrefix(got, verb+"\n[") {
 			t.Errorf("help %s begins with\n%s", r.Name, got)
 		}
-		if want := "[" + r.Name + "]\n" + r.Text(80); status != exitFine || !strings.HasSuffix(got, want) || errs != "" {
+		if want := "[" + r.Name + "]\n" + r.Text(80); status != exitFine ||
+			!strings.HasSuffix(got, want) || errs != "" {
 			t.Errorf("help %s: %d, %s\n%s", r.Name, status, errs, got)
 		}
 		if got, _, _ := typed("help", "["+r.Name+"]"); !strings.HasPrefix(got, "["+r.Name+"]\n") {
@@ -78,7 +79,8 @@ func TestHelpFits(t *testing.T) {
 	if n < 25 {
 		t.Errorf("%d pages", n)
 	}
-	if got, _, _ := typed("revoke", "--help"); !strings.Contains(got, "\n                        ") || !strings.Contains(got, "certificateHold") {
+	if got, _, _ := typed("revoke", "--help"); !strings.Contains(got, "\n                        ") ||
+		!strings.Contains(got, "certificateHold") {
 		t.Errorf("not folded:\n%s", got)
 	}
 }

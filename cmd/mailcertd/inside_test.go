@@ -12,7 +12,8 @@ import (
 // With --root, no link leads a change outside: it is followed as chroot(2)
 // follows it, or refused.
 func TestRootHoldsLinks(t *testing.T) {
-	for _, name := range []string{"etc/mail/certs", "etc/mail/CA", "var/db/mailcertd", "etc/mail", "etc/mail/CA/newcerts"} {
+	for _, name := range []string{"etc/mail/certs", "etc/mail/CA", "var/db/mailcertd", "etc/mail",
+		"etc/mail/CA/newcerts"} {
 		for _, there := range []bool{true, false} { // what the link names, seen from within the root
 			base, err := filepath.EvalSymlinks(t.TempDir())
 			if err != nil {
@@ -30,14 +31,16 @@ func TestRootHoldsLinks(t *testing.T) {
 				}
 			}
 			conf := filepath.Join(root, "usr/local/etc/mailcertd.yaml")
-			if err := os.WriteFile(conf, []byte("host: {name: mail.example.org}\nkey: {type: ecdsa-p256}\n"), 0o644); err != nil {
+			if err := os.WriteFile(conf, []byte("host: {name: mail.example.org}\nkey: {type: ecdsa-p256}\n"),
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Symlink(outside, link); err != nil {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			status := newApp(strings.NewReader(""), &out, &out).execute(context.Background(), []string{"--root", root, "ensure"})
+			status := newApp(strings.NewReader(""), &out, &out).execute(context.Background(),
+				[]string{"--root", root, "ensure"})
 			if left, _ := os.ReadDir(outside); len(left) != 0 {
 				t.Errorf("%s: %d entries outside the root", name, len(left))
 			}
@@ -59,19 +62,22 @@ func TestRootHoldsLinks(t *testing.T) {
 // A link to nothing at all where mailcertd only reads, or would make a directory of its own, holds up nothing else:
 // what whoever follows it finds is that nothing is there.
 func TestRootWithLinksToNothing(t *testing.T) {
-	for _, name := range []string{"etc/mail/sendmail.cf", "var/run/sendmail.pid", "etc/mail/certs/trust", "etc/mail/CA/private", "var/db/mailcertd/archive"} {
+	for _, name := range []string{"etc/mail/sendmail.cf", "var/run/sendmail.pid", "etc/mail/certs/trust",
+		"etc/mail/CA/private", "var/db/mailcertd/archive"} {
 		for _, target := range []string{"/nonexistent/x", filepath.Base(name)} {
 			root, err := filepath.EvalSymlinks(t.TempDir())
 			if err != nil {
 				t.Fatal(err)
 			}
 			conf, link := filepath.Join(root, "mailcertd.yaml"), filepath.Join(root, name)
-			if err := os.WriteFile(conf, []byte("host: {name: mail.example.org}\nkey: {type: ecdsa-p256}\n"), 0o644); err != nil {
+			if err := os.WriteFile(conf, []byte("host: {name: mail.example.org}\nkey: {type: ecdsa-p256}\n"),
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 			ensure := func() (int, string) {
 				var out bytes.Buffer
-				status := newApp(strings.NewReader(""), &out, &out).execute(context.Background(), []string{"--root", root, "--config", conf, "ensure"})
+				status := newApp(strings.NewReader(""), &out, &out).execute(context.Background(),
+					[]string{"--root", root, "--config", conf, "ensure"})
 				return status, out.String()
 			}
 			if status, out := ensure(); status != exitFine {

@@ -12,7 +12,8 @@ import (
 func (a *app) installCommand() *cobra.Command {
 	var force bool
 	cmd := a.dryRunFlag(&cobra.Command{
-		Use: "install FILE", Args: oneArg("the file to install"), Short: "install a certificate from a file, with or without its key",
+		Use: "install FILE", Args: oneArg("the file to install"),
+		Short: "install a certificate from a file, with or without its key",
 		Long: `FILE comes from "mailcertd issue" or "mailcertd sign", or is a bought
 certificate with its chain, with or without the key, in any order; - is standard
 input. FILE is in PEM format; a single certificate may also be in DER format.

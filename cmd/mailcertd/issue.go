@@ -45,7 +45,8 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 				return usageError{errors.New("-o FILE is missing: the file for the key and the certificate")}
 			}
 			if out == "-" {
-				return usageError{errors.New("-o -: a private key is written only to a file that nobody else can read: name a file")}
+				return usageError{
+					errors.New("-o -: a private key is written only to a file that nobody else can read: name a file")}
 			}
 			alt = separated(alt)
 			if len(args) > 1 && len(alt) > 0 {
@@ -87,12 +88,15 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 			for i, p := range all {
 				if err := a.issue(cmd.Context(), o, p, kt, secret, yes); err != nil {
 					if i > 0 {
-						fmt.Fprintf(a.err, "%s: %d parcels were made; the one for %s is the first that was not\n", out, i, p.ask.Name)
+						fmt.Fprintf(a.err, "%s: %d parcels were made; the one for %s is the first that was not\n", out,
+							i, p.ask.Name)
 					}
 					return err
 				}
 			}
-			fmt.Fprintln(a.out, "next: copy the parcel to its host (scp, sftp), run `mailcertd install FILE` there, and delete all copies of it")
+			fmt.Fprintln(a.out,
+				"next: copy the parcel to its host (scp, sftp), run `mailcertd install FILE` there, and delete all "+
+					"copies of it")
 			return nil
 		},
 	}
@@ -132,7 +136,8 @@ func (a *app) parcels(o *localCA, names, alt []string, out string, days int, rep
 	case !n.Exists:
 		return nil, fmt.Errorf("%s: %w: create the directory first", dir, syscall.ENOENT)
 	case !n.IsDir:
-		return nil, fmt.Errorf("%s: is not a directory; with several hosts (%s) -o must be one", dir, strings.Join(names, ", "))
+		return nil, fmt.Errorf("%s: is not a directory; with several hosts (%s) -o must be one", dir,
+			strings.Join(names, ", "))
 	}
 	sample, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // in place of keys that are not made yet
 	if err != nil {
@@ -178,7 +183,8 @@ func (a *app) parcels(o *localCA, names, alt []string, out string, days int, rep
 }
 
 // issue makes one parcel.
-func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, secret func() ([]byte, error), yes bool) error {
+func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, secret func() ([]byte, error),
+	yes bool) error {
 	key, text, err := parcel.TakeUp(p.file, secret)
 	if err != nil {
 		return err
@@ -218,7 +224,8 @@ func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, 
 	cert, bundle, err := a.sign(ctx, o, p.ask)
 	switch {
 	case errors.Is(err, ca.ErrMade):
-		return fmt.Errorf("%w; its key is kept in %s: run the same command again to complete it", err, parcel.Unfinished(p.file))
+		return fmt.Errorf("%w; its key is kept in %s: run the same command again to complete it", err,
+			parcel.Unfinished(p.file))
 	case err != nil && fresh: // nothing was signed
 		return errors.Join(err, os.Remove(parcel.Unfinished(p.file)))
 	case err != nil:
@@ -227,6 +234,7 @@ func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, 
 	if err := parcel.Finish(a.disk, p.file, text, append([]*x509.Certificate{cert}, bundle...)); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s: key and certificate %s for %s, until %s\n", p.file, ca.FormatSerial(cert.SerialNumber), p.ask.Name, cert.NotAfter.Local().Format("2006-01-02"))
+	fmt.Fprintf(a.out, "%s: key and certificate %s for %s, until %s\n", p.file, ca.FormatSerial(cert.SerialNumber),
+		p.ask.Name, cert.NotAfter.Local().Format("2006-01-02"))
 	return nil
 }

@@ -57,7 +57,8 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 	case o.Status != ca.Complete:
 		for _, f := range o.Faults {
 			if !f.Mendable && f.Got != "" {
-				return nil, fmt.Errorf("%s: the CA is %s: %s: %s: %s", cfg.CA.Dir, o.Status, filepath.Base(f.Path), f.Kind, f.Got)
+				return nil, fmt.Errorf("%s: the CA is %s: %s: %s: %s", cfg.CA.Dir, o.Status, filepath.Base(f.Path),
+					f.Kind, f.Got)
 			}
 		}
 		return nil, fmt.Errorf("%s: the CA is %s: run `mailcertd check` to see why", cfg.CA.Dir, o.Status)
@@ -77,7 +78,8 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 		}
 		if out.at, out.opts.Backdate = s.At, s.Backdate; s.Doubt != nil { // a person decides, the daemon waits
 			out.seen = s.At.Add(-s.Backdate)
-			fmt.Fprintf(a.err, "warning: %s\n  hint: a certificate that you sign now becomes valid on %s; %s\n", page.Clean(page.ProblemText(*s.Doubt)),
+			fmt.Fprintf(a.err, "warning: %s\n  hint: a certificate that you sign now becomes valid on %s; %s\n",
+				page.Clean(page.ProblemText(*s.Doubt)),
 				s.At.Add(-s.Backdate).Local().Format("2006-01-02 15:04"), page.Clean(s.Doubt.Hint))
 		}
 	}
@@ -94,7 +96,8 @@ func (c *console) unlock(k *keeper.Keeper, o plan.Observed) error {
 	if errors.Is(err, errNoTerminal) {
 		hint := "set ca.passphrase_file, or run this on a terminal"
 		if o.Passphrase.Problem != "" {
-			return fmt.Errorf("the CA cannot sign: %s (ca.passphrase_file): %s", o.Passphrase.Path, o.Passphrase.Problem)
+			return fmt.Errorf("the CA cannot sign: %s (ca.passphrase_file): %s", o.Passphrase.Path,
+				o.Passphrase.Problem)
 		}
 		return fmt.Errorf("%s: %w: %s", o.CA.Key.Path, ca.ErrLocked, hint)
 	} else if err != nil {

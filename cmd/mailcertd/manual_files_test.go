@@ -26,7 +26,8 @@ var filePatterns = strings.NewReplacer("HASH", "[0-9a-f]{8}", "DIGEST", "[0-9a-f
 // with the port or from daemon(8), belong to a host that asks another one, or
 // to one whose cacert.pem is a link.
 var elsewhere = []string{
-	"/usr/local/etc/mailcertd.yaml.sample", "/usr/local/etc/rc.d/mailcertd", "/usr/local/etc/periodic/security/480.mailcertd",
+	"/usr/local/etc/mailcertd.yaml.sample", "/usr/local/etc/rc.d/mailcertd",
+	"/usr/local/etc/periodic/security/480.mailcertd",
 	"/var/run/mailcertd.pid", "/var/run/mailcertd-supervisor.pid",
 	"/var/db/mailcertd/candidates", "/etc/mail/certs/trust/mailcertd-ca.pem",
 }
@@ -43,7 +44,8 @@ func listedFiles(t *testing.T) []*listedFile {
 	var out []*listedFile
 	for _, heading := range items(t, "FILES", "Pa ") {
 		path, mode, _ := strings.Cut(heading, " Pq ")
-		out = append(out, &listedFile{path: path, mode: mode, expr: regexp.MustCompile("^" + filePatterns.Replace(path) + "$")})
+		out = append(out,
+			&listedFile{path: path, mode: mode, expr: regexp.MustCompile("^" + filePatterns.Replace(path) + "$")})
 	}
 	return out
 }
@@ -55,14 +57,17 @@ func fullLife(t *testing.T, root string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Other CA"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	other := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Other CA"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, other, other, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := "host: {name: mail.example.org}\nkey: {type: ecdsa-p256, second: rsa-2048}\nclient: {issuer: local}\ncrl: {install: true}\ntrust: [/other.pem]\n"
-	for name, data := range map[string][]byte{"other.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+	config := "host: {name: mail.example.org}\nkey: {type: ecdsa-p256, second: rsa-2048}\nclient: {issuer: " +
+		"local}\ncrl: {install: true}\ntrust: [/other.pem]\n"
+	for name, data := range map[string][]byte{"other.pem": pem.EncodeToMemory(
+		&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		"usr/local/etc/mailcertd.yaml": []byte(config)} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755); err != nil {
 			t.Fatal(err)
@@ -71,8 +76,10 @@ func fullLife(t *testing.T, root string) {
 			t.Fatal(err)
 		}
 	}
-	for _, line := range []string{"ensure", "ca rollover --now", "ca rollover --now", "renew", "ca enrol b.example.org --from 192.0.2.1", "ca rollover", "ensure", "request --rekey"} {
-		if out, errs, status := typed(append([]string{"--root", root}, strings.Fields(line)...)...); status != exitFine {
+	for _, line := range []string{"ensure", "ca rollover --now", "ca rollover --now", "renew",
+		"ca enrol b.example.org --from 192.0.2.1", "ca rollover", "ensure", "request --rekey"} {
+		if out, errs, status := typed(append([]string{"--root", root},
+			strings.Fields(line)...)...); status != exitFine {
 			t.Fatalf("%s: status %d\n%s%s", line, status, out, errs)
 		}
 	}
@@ -83,10 +90,12 @@ func TestManualHasEveryFile(t *testing.T) {
 	root := t.TempDir()
 	fullLife(t, root)
 	list := listedFiles(t)
-	parts := regexp.MustCompile(`^/etc/mail/(CA/gen-\d|CA/next|certs/\.mailcertd)/|^/var/db/mailcertd/archive/[^/]+/`) // told of in their directory's entry
+	// told of in their directory's entry
+	parts := regexp.MustCompile(`^/etc/mail/(CA/gen-\d|CA/next|certs/\.mailcertd)/|^/var/db/mailcertd/archive/[^/]+/`)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, root)
-		if err != nil || !strings.HasPrefix(name, "/etc/mail/") && !strings.HasPrefix(name, "/var/db/") && !strings.HasPrefix(name, "/var/spool/") && name != "/usr/local/etc/mailcertd.yaml" {
+		if err != nil || !strings.HasPrefix(name, "/etc/mail/") && !strings.HasPrefix(name, "/var/db/") &&
+			!strings.HasPrefix(name, "/var/spool/") && name != "/usr/local/etc/mailcertd.yaml" {
 			return err
 		}
 		if parts.MatchString(name) {
@@ -134,7 +143,8 @@ func TestManualHasEveryFile(t *testing.T) {
 	for path := range rest {
 		t.Errorf("%s is not in the manual", path)
 	}
-	if script := readFile(t, "rc.d/mailcertd"); !strings.Contains(script, `"/var/run/mailcertd.pid"`) || !strings.Contains(script, `"/var/run/mailcertd-supervisor.pid"`) {
+	if script := readFile(t, "rc.d/mailcertd"); !strings.Contains(script, `"/var/run/mailcertd.pid"`) ||
+		!strings.Contains(script, `"/var/run/mailcertd-supervisor.pid"`) {
 		t.Error("rc.d/mailcertd has other pid files")
 	}
 }

@@ -307,14 +307,17 @@ func found(expr, text string) []string {
 func TestManualHasTheService(t *testing.T) {
 	script := readFile(t, "rc.d/mailcertd")
 	variables := items(t, "RC.CONF VARIABLES", "Va ")
-	same(t, "rc.conf variables, as the script's header has them", slices.Clone(variables), found(`(?m)^# (mailcertd_\w+) \(`, script))
+	same(t, "rc.conf variables, as the script's header has them", slices.Clone(variables),
+		found(`(?m)^# (mailcertd_\w+) \(`, script))
 	for _, v := range found(`(?m)^: \$\{(\w+):?=`, script) {
 		if !slices.Contains(variables, v) {
 			t.Errorf("the script has a default for %s, and the manual does not know it", v)
 		}
 	}
-	same(t, "commands of the service", items(t, "RC.CONF VARIABLES", "Ic service mailcertd "), strings.Fields(found(`(?m)^extra_commands="(.*)"`, script)[0]))
+	same(t, "commands of the service", items(t, "RC.CONF VARIABLES", "Ic service mailcertd "),
+		strings.Fields(found(`(?m)^extra_commands="(.*)"`, script)[0]))
 	if data, err := os.ReadFile("../../etc/periodic/security/480.mailcertd"); err == nil {
-		same(t, "periodic.conf variables", items(t, "PERIODIC", "Va "), found(`(security_status_mailcertd_\w+)`, string(data)))
+		same(t, "periodic.conf variables", items(t, "PERIODIC", "Va "),
+			found(`(security_status_mailcertd_\w+)`, string(data)))
 	}
 }

@@ -38,7 +38,9 @@ func (c *console) outFile() (*os.File, bool) {
 }
 
 // flagLine is an option and, from the second column on, what it does.
-var flagLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^( +(?:-\w, |    )--\S+(?: \S+)? +)(\S.*)$`) })
+var flagLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^( +(?:-\w, |    )--\S+(?: \S+)? +)(\S.*)$`)
+})
 
 // foldUsage has the pages of help fit a terminal of 80 columns.
 func foldUsage(root *cobra.Command) {
@@ -56,7 +58,8 @@ func foldUsage(root *cobra.Command) {
 		}
 		var folded strings.Builder
 		// The manual and the messages say option, not flag.
-		said := strings.NewReplacer("[flags]", "[options]", "\nFlags:", "\nOptions:", "\nGlobal Flags:", "\nOptions of every command:").Replace(text.String())
+		said := strings.NewReplacer("[flags]", "[options]", "\nFlags:", "\nOptions:", "\nGlobal Flags:",
+			"\nOptions of every command:").Replace(text.String())
 		for _, line := range strings.SplitAfter(said, "\n") {
 			if utf8.RuneCountInString(line) <= mostWidth+1 {
 				folded.WriteString(line)

@@ -38,7 +38,8 @@ func (a *app) peer(ctx context.Context, target string) error {
 	if err != nil {
 		return fmt.Errorf("the CAs that this host trusts cannot be read: %w", err)
 	}
-	o := mta.PeerOptions{Host: host, Port: port, HELO: cmp.Or(r.Plan.Facts.Name, "localhost"), Trusted: trusted, Now: wallClock()}
+	o := mta.PeerOptions{Host: host, Port: port, HELO: cmp.Or(r.Plan.Facts.Name, "localhost"), Trusted: trusted,
+		Now: wallClock()}
 	if cs := certs.Cert.File.Certs; len(cs) > 0 {
 		o.Leaf = cs[0]
 	}
@@ -64,7 +65,8 @@ func (a *app) peer(ctx context.Context, target string) error {
 	}
 	pctx, cancel := context.WithTimeout(ctx, peerFor)
 	defer cancel()
-	shown := a.progress("asking "+net.JoinHostPort(host, port)+"; a mail host may take minutes to send its greeting", peerFor)
+	shown := a.progress("asking "+net.JoinHostPort(host, port)+
+		"; a mail host may take minutes to send its greeting", peerFor)
 	found := mta.Peer(pctx, o)
 	shown()
 	if found.OwnTrouble == "" {

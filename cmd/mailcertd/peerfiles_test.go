@@ -35,17 +35,22 @@ func TestClientFiles(t *testing.T) {
 		byCF               bool
 		ca, cert, key, dir string
 	}{
-		{"others", all + "O CACertFile=" + ca + "\nO CACertPath=" + dir + "\nO ClientCertFile=" + cert + "\nO ClientKeyFile=" + key + "\n", "", true, ca, cert, key, dir},
+		{"others", all + "O CACertFile=" + ca + "\nO CACertPath=" + dir + "\nO ClientCertFile=" + cert +
+			"\nO ClientKeyFile=" + key + "\n", "", true, ca, cert, key, dir},
 		{"no client's pair", all + "O CACertFile=" + ca + "\n", "", true, ca, "", "", ""},
-		{"below a root, unnamed", "O ServerCertFile=/etc/x\nO CACertFile=" + ca + "\n", dir, false, ours + "/cacert.pem", ours + "/host.cert", ours + "/host.key", ours},
+		{"below a root, unnamed", "O ServerCertFile=/etc/x\nO CACertFile=" + ca + "\n", dir, false,
+			ours + "/cacert.pem", ours + "/host.cert", ours + "/host.key", ours},
 		{"below a root, named", all + "O CACertFile=" + ca + "\n", dir, true, ca, "", "", ""},
 	} {
 		d, byCF := clientFiles(plan.Observed{CF: mta.ParseCF([]byte(c.cf)), Certs: certdir.Observe(ours)}, c.root)
-		if byCF != c.byCF || d.CA.Node.Path != c.ca || d.Cert.Node.Path != c.cert || d.Key.Node.Path != c.key || d.Path != c.dir {
-			t.Errorf("%s: %v, CA %q in %q, certificate %q, key %q", c.name, byCF, d.CA.Node.Path, d.Path, d.Cert.Node.Path, d.Key.Node.Path)
+		if byCF != c.byCF || d.CA.Node.Path != c.ca || d.Cert.Node.Path != c.cert || d.Key.Node.Path != c.key ||
+			d.Path != c.dir {
+			t.Errorf("%s: %v, CA %q in %q, certificate %q, key %q", c.name, byCF, d.CA.Node.Path, d.Path,
+				d.Cert.Node.Path, d.Key.Node.Path)
 		}
 	}
-	if d, byCF := clientFiles(plan.Observed{CF: mta.CF{Missing: true}, Certs: certdir.Observe(ours)}, ""); byCF || d.Path != ours {
+	if d, byCF := clientFiles(plan.Observed{CF: mta.CF{Missing: true}, Certs: certdir.Observe(ours)}, ""); byCF ||
+		d.Path != ours {
 		t.Errorf("without a sendmail.cf: %v %q", byCF, d.Path)
 	}
 }

@@ -102,7 +102,9 @@ func (c *console) purgeText(cfg config.Config, list []keeper.Purged) error {
 		text.WriteString("sendmail offers no STARTTLS after its next start, until its rc script has made new files\n")
 	}
 	if len(left) == 1 || len(left) == 2 {
-		fmt.Fprintf(&text, "hint: with only %s left, sendmail offers no STARTTLS, and its rc script makes no new files: remove that file too\n", strings.Join(left, " and "))
+		fmt.Fprintf(&text,
+			"hint: with only %s left, sendmail offers no STARTTLS, and its rc script makes no new files: remove that "+
+				"file too\n", strings.Join(left, " and "))
 	}
 	_, err := io.WriteString(c.out, text.String())
 	return err

@@ -26,12 +26,14 @@ serves it. TLSA 3 1 1 records stay valid, unless --rekey makes a new key.`,
 						return plan.Wish{}, n.Err
 					}
 				}
-				return r.Plan.Facts.Replace(plan.Wish{Renew: true, Rekey: rekey, Force: force, TrustClock: trustClock}), nil
+				return r.Plan.Facts.Replace(plan.Wish{Renew: true, Rekey: rekey, Force: force, TrustClock: trustClock}),
+					nil
 			})
 		},
 	})
 	cmd.Flags().BoolVar(&rekey, "rekey", false, "make a new key as well (then update TLSA 3 1 1 records)")
 	cmd.Flags().BoolVar(&force, "force", false, "also replace a certificate that is not ours; a backup is kept")
-	cmd.Flags().BoolVar(&trustClock, "trust-clock", false, "believe the clock, even if it contradicts the times recorded before")
+	cmd.Flags().BoolVar(&trustClock, "trust-clock", false,
+		"believe the clock, even if it contradicts the times recorded before")
 	return cmd
 }

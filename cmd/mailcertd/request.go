@@ -31,6 +31,7 @@ The key never leaves this host. In one line, if root may log in on the CA host:
 			return err
 		},
 	}
-	cmd.Flags().BoolVar(&rekey, "rekey", false, "make the request with a new key, which is used when its certificate is installed")
+	cmd.Flags().BoolVar(&rekey, "rekey", false,
+		"make the request with a new key, which is used when its certificate is installed")
 	return cmd
 }

@@ -20,7 +20,8 @@ accepts the files, and saves a backup of the present ones. The restored
 certificate is kept until its renewal is due. --list lists the backups.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if list && len(args) > 0 {
-				return usageError{fmt.Errorf("unexpected argument %q: --list takes none, it lists all backups", args[0])}
+				return usageError{
+					fmt.Errorf("unexpected argument %q: --list takes none, it lists all backups", args[0])}
 			}
 			return atMostOne(cmd, args)
 		},
@@ -64,7 +65,8 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 			}
 			what := "restored"
 			if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
-				what += fmt.Sprintf(" the certificate for %s, until %s", page.Clean(strings.Join(plan.CertNames(cs[0]), ", ")),
+				what += fmt.Sprintf(" the certificate for %s, until %s",
+					page.Clean(strings.Join(plan.CertNames(cs[0]), ", ")),
 					cs[0].NotAfter.Local().Format("2006-01-02"))
 			}
 			fmt.Fprintln(a.out, what)

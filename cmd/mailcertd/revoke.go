@@ -24,7 +24,8 @@ import (
 func (a *app) revokeCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
-		Use: "revoke NAME|SERIAL", Args: oneArg("a host's name, or a serial number in hex"), Short: "revoke a certificate of this host's CA",
+		Use: "revoke NAME|SERIAL", Args: oneArg("a host's name, or a serial number in hex"),
+		Short: "revoke a certificate of this host's CA",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, known := ca.Reasons()[reason]; !known && reason != "" {
 				var all []string
@@ -44,7 +45,9 @@ func (a *app) revokeCommand() *cobra.Command {
 			return a.revoke(cmd.Context(), o, []string{ca.FormatSerial(serial)}, reason)
 		},
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "unspecified, keyCompromise, superseded, cessationOfOperation, affiliationChanged, CACompromise or certificateHold")
+	cmd.Flags().StringVar(&reason, "reason", "",
+		"unspecified, keyCompromise, superseded, cessationOfOperation, affiliationChanged, CACompromise or "+
+			"certificateHold")
 	return cmd
 }
 
@@ -92,25 +95,30 @@ func (a *app) revoke(ctx context.Context, o *localCA, serials []string, reason s
 		fmt.Fprintf(a.out, "revoked %s\n", serial)
 	}
 	if err := s.WriteCRL(rand.Reader, now); err != nil {
-		return fmt.Errorf("the certificate is revoked, but the new CRL could not be made (the daemon tries again): %w", err)
+		return fmt.Errorf("the certificate is revoked, but the new CRL could not be made (the daemon tries again): %w",
+			err)
 	}
 	s.Close()
 	fmt.Fprintf(a.out, "new CRL in %s\n", o.cfg.CA.Dir)
 	a.sayWhoReads(o)
-	r, err := o.k.Settle(ctx, plan.Wish{Once: true}) // sendmail's copy, where there is one; this host's own certificate, if it was that
+	// sendmail's copy, where there is one; this host's own certificate, if it was that
+	r, err := o.k.Settle(ctx, plan.Wish{Once: true})
 	undone := o.cfg.CRL.Install && !handedOn(o.cfg)
 	if len(r.Done) > 0 || undone {
 		a.printDone(r)
 	}
 	if err == nil && undone {
-		return fmt.Errorf("the certificate is revoked, but sendmail's copy of the CRL, %s, is still the previous one (the daemon replaces it)", filepath.Join(o.cfg.Certs.Dir, certdir.CRLName))
+		return fmt.Errorf(
+			"the certificate is revoked, but sendmail's copy of the CRL, %s, is still the previous one (the daemon "+
+				"replaces it)", filepath.Join(o.cfg.Certs.Dir, certdir.CRLName))
 	}
 	return err
 }
 
 // handedOn says that sendmail's CRL has the list that the CA made last.
 func handedOn(cfg config.Config) bool {
-	list, copied := durable.Read(filepath.Join(cfg.CA.Dir, certdir.CRLName), maxCRL), durable.Read(filepath.Join(cfg.Certs.Dir, certdir.CRLName), maxCRL)
+	list, copied := durable.Read(filepath.Join(cfg.CA.Dir, certdir.CRLName), maxCRL),
+		durable.Read(filepath.Join(cfg.Certs.Dir, certdir.CRLName), maxCRL)
 	want, _ := pem.Decode(list.Data)
 	for rest := copied.Data; want != nil; {
 		var b *pem.Block
@@ -146,7 +154,9 @@ func (c *console) sayWhoReads(o *localCA) {
 	}
 	switch {
 	case !any:
-		fmt.Fprintln(c.out, "sendmail on this host reads no CRL, so it logs verify=OK for the certificate until it expires; to change that, set crl.install and confCRL")
+		fmt.Fprintln(c.out,
+			"sendmail on this host reads no CRL, so it logs verify=OK for the certificate until it expires; to "+
+				"change that, set crl.install and confCRL")
 	case !o.cfg.CRL.Install:
 		fmt.Fprintln(c.out, "crl.install is false: mailcertd does not install the CRL there")
 	}

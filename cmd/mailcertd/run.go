@@ -39,7 +39,8 @@ makes it read the configuration again, SIGTERM stops it.`,
 			cfg, err := a.load()
 			if err != nil {
 				if !a.terminal() { // under daemon(8) nobody reads standard error
-					a.sink(config.Default(a.root)).Error("not started: the configuration has errors", "error", page.CleanLines(err.Error()))
+					a.sink(config.Default(a.root)).Error("not started: the configuration has errors", "error",
+						page.CleanLines(err.Error()))
 				}
 				return err
 			}
@@ -59,7 +60,9 @@ makes it read the configuration again, SIGTERM stops it.`,
 			o := watchOptions(cfg)
 			o.Told = func(err error) {
 				if err != nil {
-					log.Warn("the kernel reports no file events: mailcertd checks the files every 10 seconds until it does", "error", err.Error())
+					log.Warn(
+						"the kernel reports no file events: mailcertd checks the files every 10 seconds until it does",
+						"error", err.Error())
 				} else {
 					log.Info("the kernel reports file events again")
 				}
@@ -80,7 +83,8 @@ makes it read the configuration again, SIGTERM stops it.`,
 			// The first one, which also ends the context, drains; the second is the system's.
 			defer context.AfterFunc(cmd.Context(), func() { signal.Reset(syscall.SIGTERM, os.Interrupt) })()
 			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
-			err = rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Reload: reload, Watch: w, Wake: k.Wake(), Signals: signals, Now: wallClock, After: time.After, MaxIdle: time.Hour, Log: log})
+			err = rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Reload: reload, Watch: w, Wake: k.Wake(),
+				Signals: signals, Now: wallClock, After: time.After, MaxIdle: time.Hour, Log: log})
 			k.Close(closePatience)
 			return err
 		},
@@ -100,7 +104,8 @@ func watchOptions(cfg config.Config) watch.Options {
 	if plan.Obtains(cfg, config.IssuerLocal) {
 		inbox = []string{filepath.Join(cfg.CA.Inbox, "in")}
 	}
-	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path}, Swept: sweptPaths(cfg)}
+	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path},
+		Swept: sweptPaths(cfg)}
 }
 
 // sweptPaths: trust/ and the bundles that it follows. Some have hundreds of

@@ -88,15 +88,18 @@ func (a *app) printDone(r keeper.Result) {
 	}
 	left := r.Plan
 	if !a.renewing { // ensure runs before sendmail, at every boot
-		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems), func(p plan.Problem) bool { return p.Reason == plan.SendmailDown || p.Reason == plan.SubmitNoCA })
+		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems),
+			func(p plan.Problem) bool { return p.Reason == plan.SendmailDown || p.Reason == plan.SubmitNoCA })
 	}
 	a.printProblems(a.err, left)
-	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) && r.Plan.Worst() < plan.Error && !stepFailed(r.Plan) {
+	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) &&
+		r.Plan.Worst() < plan.Error && !stepFailed(r.Plan) {
 		fmt.Fprintln(a.out, "complete: nothing to do")
 	}
 	if len(r.Done) > 0 {
 		if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
-			fmt.Fprintf(a.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name, cs[0].NotAfter.Local().Format("2006-01-02"))
+			fmt.Fprintf(a.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name,
+				cs[0].NotAfter.Local().Format("2006-01-02"))
 		}
 	}
 }

@@ -34,7 +34,8 @@ third of its lifetime has begun.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if submit != "" {
 				if len(args) > 0 || yes || replace || days != 0 {
-					return usageError{errors.New("--submit reads the request from standard input, and takes no other options")}
+					return usageError{
+						errors.New("--submit reads the request from standard input, and takes no other options")}
 				}
 				return a.submit(cmd.Context(), submit)
 			}
@@ -47,12 +48,15 @@ third of its lifetime has begun.`,
 				return fmt.Errorf("the request in %s: %w", cmp.Or(file, "standard input"), err)
 			}
 			if len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 { // a long SEQUENCE
-				return fmt.Errorf("the request in %s is DER, want PEM: convert it with `openssl req -inform der -in FILE -out FILE.pem`", cmp.Or(file, "standard input"))
+				return fmt.Errorf(
+					"the request in %s is DER, want PEM: convert it with "+
+						"`openssl req -inform der -in FILE -out FILE.pem`", cmp.Or(file, "standard input"))
 			}
 			m, err := issuer.ParseRequest(data)
 			if err != nil {
 				if errors.Is(err, issuer.ErrMessage) {
-					return fmt.Errorf("%s is not a certificate request: make one with `mailcertd request`", cmp.Or(file, "standard input"))
+					return fmt.Errorf("%s is not a certificate request: make one with `mailcertd request`",
+						cmp.Or(file, "standard input"))
 				}
 				return fmt.Errorf("the request in %s: %w", cmp.Or(file, "standard input"), err)
 			}
@@ -97,7 +101,8 @@ third of its lifetime has begun.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&submit, "submit", "", "pass the request of the member `NAME` to the daemon: the forced command of its ssh key")
+	f.StringVar(&submit, "submit", "",
+		"pass the request of the member `NAME` to the daemon: the forced command of its ssh key")
 	f.IntVar(&days, "days", 0, "the lifetime of the certificate, in `days` (default: validity.days)")
 	f.BoolVar(&replace, "replace", false, "revoke the valid certificates of that name with other keys, as superseded")
 	f.BoolVarP(&yes, "yes", "y", false, "sign without asking for confirmation")

@@ -82,7 +82,8 @@ and rename it, for example from cron(8), as root:
 	cmd.Flags().BoolVar(&probe, "probe", false, "ask sendmail now which certificate it serves")
 	cmd.Flags().IntVar(&days, "due", 0, "show only what needs a person within `days`; the exit status is 1 then")
 	cmd.Flags().StringVar(&format, "format", formatText, "print the report as `text`, json or prometheus")
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatText, formatJSON, formatPrometheus}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format",
+		cobra.FixedCompletions([]string{formatText, formatJSON, formatPrometheus}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -104,7 +105,8 @@ func (a *app) statusFormat(given bool, format string) (string, error) {
 
 // printDue prints what needs a person within that many days, and nothing when
 // all is well.
-func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config, r keeper.Result, days int, probe bool) error {
+func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config, r keeper.Result, days int,
+	probe bool) error {
 	now := wallClock()
 	var found []mta.Served
 	if probe && askable(r) {

@@ -10,7 +10,8 @@ import (
 // No page tells of a step that was done, or is yet to be done, as if it gave an order: such a line says "created" or
 // "would create".
 func TestStoriesTellStepsInTheirForm(t *testing.T) {
-	order := regexp.MustCompile(`(?m)^(answer|ask|change|create|delete|finish|install|issue|make|remove|repair|restore|start|tell)\b.*  \[[a-z-]+\]$`)
+	order := regexp.MustCompile(
+		`(?m)^(answer|ask|change|create|delete|finish|install|issue|make|remove|repair|restore|start|tell)\b.*  \[[a-z-]+\]$`)
 	done := regexp.MustCompile(`(?m)^(created|installed|issued|made) .*  \[[a-z-]+\]$`)
 	stories, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil {

@@ -30,8 +30,10 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"mailcertd": 
 //	mode 600 FILE...	their permissions
 func TestStories(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script", UpdateScripts: *update, ContinueOnError: *update, RequireExplicitExec: true, RequireUniqueNames: true,
-		WorkdirRoot: shortDir(t), Cmds: map[string]func(*testscript.TestScript, bool, []string){"run": runVerb, "mode": wantMode},
+		Dir: "testdata/script", UpdateScripts: *update, ContinueOnError: *update, RequireExplicitExec: true,
+		RequireUniqueNames: true,
+		WorkdirRoot:        shortDir(t),
+		Cmds:               map[string]func(*testscript.TestScript, bool, []string){"run": runVerb, "mode": wantMode},
 	})
 }
 

@@ -125,7 +125,8 @@ func rcConf(ctx context.Context, names []string) (map[string]string, error) {
 		return nil, nil
 	}
 	for _, options := range [][]string{{"-s", "sendmail", "-iq"}, {"-iq"}} {
-		said, err := command.Command{Argv: slices.Concat([]string{path}, options, names), Patience: rcConfPatience}.Run(ctx)
+		said, err := command.Command{Argv: slices.Concat([]string{path}, options, names),
+			Patience: rcConfPatience}.Run(ctx)
 		var exit *exec.ExitError
 		switch {
 		case err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0): // no answer in its time, or it was killed

@@ -24,21 +24,25 @@ func TestRCConf(t *testing.T) {
 		t.Errorf("without sysrc: %+v", h)
 	}
 	calls := filepath.Join(dir, "calls")
-	script := "#!/bin/sh\necho \"$@\" >> " + calls + "\necho 'sendmail_cert_cn: mail.example.org'\necho 'sendmail_enable: YES'\n" +
-		"echo 'sendmail_program: /usr/local/sbin/sendmail'\necho 'sendmail_flags: -L sm-mta -bd'\necho '  -ODaemonPortOptions=Addr=::1'\nexit 1\n"
+	script := "#!/bin/sh\necho \"$@\" >> " + calls +
+		"\necho 'sendmail_cert_cn: mail.example.org'\necho 'sendmail_enable: YES'\n" +
+		"echo 'sendmail_program: /usr/local/sbin/sendmail'\necho 'sendmail_flags: -L sm-mta -bd'\necho '  " +
+		"-ODaemonPortOptions=Addr=::1'\nexit 1\n"
 	if err := os.WriteFile(filepath.Join(dir, "sysrc"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	names := hostNames("", false)
 	for range 5 { // one run of a verb looks as often
 		h := names(context.Background())
-		want := mta.RC{Program: "/usr/local/sbin/sendmail", Flags: []string{"-L", "sm-mta", "-bd", "-ODaemonPortOptions=Addr=::1"}}
+		want := mta.RC{Program: "/usr/local/sbin/sendmail",
+			Flags: []string{"-L", "sm-mta", "-bd", "-ODaemonPortOptions=Addr=::1"}}
 		if diff := cmp.Diff(want, h.Sendmail); diff != "" || h.RC != "mail.example.org" {
 			t.Errorf("%q (-want +got):\n%s", h.RC, diff)
 		}
 	}
 	text, err := os.ReadFile(calls)
-	if err != nil || strings.Count(string(text), "\n") != 1 || !strings.HasPrefix(string(text), "-s sendmail -iq sendmail_cert_cn ") {
+	if err != nil || strings.Count(string(text), "\n") != 1 ||
+		!strings.HasPrefix(string(text), "-s sendmail -iq sendmail_cert_cn ") {
 		t.Errorf("sysrc was run:\n%s%v", text, err)
 	}
 	if h := ask("/somewhere"); h.RC != "" {
@@ -95,7 +99,8 @@ func TestRCConfGiven(t *testing.T) {
 	t.Setenv("PATH", dir)
 	t.Setenv("MAILCERTD_RC_CONF", "sendmail_cert_cn: given.example.org\nsendmail_flags: -bd\nsendmail_enable: YES")
 	asks := filepath.Join(dir, "asks")
-	if err := os.WriteFile(filepath.Join(dir, "sysrc"), []byte("#!/bin/sh\necho x >>"+asks+"\necho 'sendmail_cert_cn: asked.example.org'\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "sysrc"),
+		[]byte("#!/bin/sh\necho x >>"+asks+"\necho 'sendmail_cert_cn: asked.example.org'\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	now := time.Now()

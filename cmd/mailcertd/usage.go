@@ -16,7 +16,8 @@ func (c *console) sayNotRoot(root string) {
 		return
 	}
 	c.saidUser = true
-	fmt.Fprintln(c.err, "mailcertd: this is not run as root: it cannot read what only root may read, and it can change nothing")
+	fmt.Fprintln(c.err,
+		"mailcertd: this is not run as root: it cannot read what only root may read, and it can change nothing")
 }
 
 // nearestFlag suggests what an unknown option may have been meant to be.
@@ -40,7 +41,8 @@ func nearestFlag(cmd *cobra.Command, err error) string {
 // flagError is the error of a wrong option without Go's own names in it.
 func flagError(err error) string {
 	text, _, number := strings.Cut(err.Error(), ": strconv.")
-	text = strings.NewReplacer("unknown flag: --", "unknown option --", "unknown shorthand flag: ", "unknown option ", "flag needs an argument: ", "this option needs a value: ", "\" flag", "\" option").Replace(text)
+	text = strings.NewReplacer("unknown flag: --", "unknown option --", "unknown shorthand flag: ", "unknown option ",
+		"flag needs an argument: ", "this option needs a value: ", "\" flag", "\" option").Replace(text)
 	if number {
 		text += ": must be a number"
 	}

@@ -28,7 +28,8 @@ func fill(tb testing.TB, o Options, n int) {
 	key := newKey(tb)
 	var rows []Entry
 	for i := range n {
-		t, err := leafTemplate(o, Request{Public: key.Public(), Name: fmt.Sprintf("host%05d.example.org", i), Days: 365, Backdate: time.Hour}, s.obs.Current.Cert, start)
+		t, err := leafTemplate(o, Request{Public: key.Public(), Name: fmt.Sprintf("host%05d.example.org", i), Days: 365,
+			Backdate: time.Hour}, s.obs.Current.Cert, start)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -38,7 +39,8 @@ func fill(tb testing.TB, o Options, n int) {
 			tb.Fatal(err)
 		}
 		rows = append(rows, entryFor(c))
-		if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"), pki.EncodeCertificate(c.Raw), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+			pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 			tb.Fatal(err)
 		}
 	}
@@ -65,7 +67,8 @@ func BenchmarkSign(b *testing.B) {
 			i := 0
 			for b.Loop() {
 				i++
-				ask := Ask{Request: pki.Request{Public: newKey(b).Public()}, Name: fmt.Sprintf("new%05d.example.org", i), Days: 365}
+				ask := Ask{Request: pki.Request{Public: newKey(b).Public()},
+					Name: fmt.Sprintf("new%05d.example.org", i), Days: 365}
 				o.Memory.Observe(o.Dir, Filter{Name: o.Host})
 				s, err := Open(context.Background(), d, o)
 				if err != nil {
@@ -88,7 +91,8 @@ func crowd(tb testing.TB, dir string, rows int, counted bool) {
 	var text []byte
 	rnd := mathrand.New(mathrand.NewPCG(1, 2))
 	for i := range rows {
-		serial, ends, status, revoked := new(big.Int).SetUint64(rnd.Uint64()|1<<63), start.Add(time.Duration(i)*31*time.Second), "V", ""
+		serial, ends, status, revoked := new(big.Int).SetUint64(rnd.Uint64()|1<<63),
+			start.Add(time.Duration(i)*31*time.Second), "V", ""
 		if counted {
 			serial.SetUint64(uint64(i) + 0x1000)
 		}
@@ -98,7 +102,8 @@ func crowd(tb testing.TB, dir string, rows int, counted bool) {
 		case rnd.IntN(20) == 0:
 			status, ends = "E", ends.AddDate(-1, -2, 0)
 		}
-		text = fmt.Appendf(text, "%s\t%s\t%s\t%s\tunknown\t/CN=h%06d.lan\n", status, formatTime(ends), revoked, FormatSerial(serial), i)
+		text = fmt.Appendf(text, "%s\t%s\t%s\t%s\tunknown\t/CN=h%06d.lan\n", status, formatTime(ends), revoked,
+			FormatSerial(serial), i)
 	}
 	if err := os.WriteFile(filepath.Join(dir, indexName), text, 0o644); err != nil {
 		tb.Fatal(err)
@@ -126,11 +131,13 @@ func BenchmarkDatabase(b *testing.B) {
 			b.ReportAllocs()
 			before := cpuTime(b)
 			for b.Loop() {
-				if db, err := readDatabase(dir, question{names: []string{"mail.example.org"}}); err != nil || db.rows != 1_000_000 || len(db.odd) > 0 {
+				if db, err := readDatabase(dir, question{names: []string{"mail.example.org"}}); err != nil ||
+					db.rows != 1_000_000 || len(db.odd) > 0 {
 					b.Fatal(db.rows, db.odd, err)
 				}
 			}
-			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op") // a machine with other work
+			// a machine with other work
+			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 		})
 	}
 }

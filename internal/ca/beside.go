@@ -39,7 +39,8 @@ var errBeside = errors.New("the CA cannot be made beside its place")
 // makeBeside makes a CA where nothing is at o.Dir: as a whole in a folder beside it, which is renamed to it when all of
 // it is durable. The order is: files, each synced, but for those that say nothing yet, which reconcile makes again
 // where a loss of power took what is in them; the folder; the rename; the directory above.
-func makeBeside(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (cert *x509.Certificate, err error) {
+func makeBeside(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
+	now time.Time) (cert *x509.Certificate, err error) {
 	if err := o.fits(); err != nil { // before anything is made
 		return nil, err
 	}

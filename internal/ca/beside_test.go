@@ -16,7 +16,9 @@ import (
 func TestBesideIsSomebodyElses(t *testing.T) {
 	for name, put := range map[string]func(beside string) error{
 		"a person's file": func(beside string) error {
-			return errors.Join(os.Mkdir(beside, 0o700), os.WriteFile(filepath.Join(beside, "note.txt"), []byte("mine"), 0o600), os.WriteFile(filepath.Join(beside, keyName), []byte("mine"), 0o600))
+			return errors.Join(os.Mkdir(beside, 0o700),
+				os.WriteFile(filepath.Join(beside, "note.txt"), []byte("mine"), 0o600),
+				os.WriteFile(filepath.Join(beside, keyName), []byte("mine"), 0o600))
 		},
 		"a file": func(beside string) error { return os.WriteFile(beside, []byte("mine"), 0o600) },
 		"a link": func(beside string) error { return os.Symlink("elsewhere", beside) },
@@ -62,7 +64,8 @@ func TestSmallFilesLost(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				left := map[string]string{"nothing": "", "half": string(data[:len(data)/2]), "zeros": strings.Repeat("\x00", len(data))}[keep]
+				left := map[string]string{"nothing": "", "half": string(data[:len(data)/2]),
+					"zeros": strings.Repeat("\x00", len(data))}[keep]
 				if err := os.WriteFile(path, []byte(left), 0o600); err != nil {
 					t.Fatal(err)
 				}
@@ -75,7 +78,8 @@ func TestSmallFilesLost(t *testing.T) {
 			if obs := Observe(o.Dir, Filter{}); obs.Status != Complete || len(obs.Faults) > 0 {
 				t.Errorf("%v, %v", obs.Status, obs.Faults)
 			}
-			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/"+FormatSerial(second.SerialNumber)+".pem")
+			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke",
+				"newcerts/"+FormatSerial(second.SerialNumber)+".pem")
 			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 			names, err := durable.Names(o.Dir, 0)
 			if err != nil {

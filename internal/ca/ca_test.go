@@ -34,7 +34,8 @@ func newKey(t testing.TB) crypto.Signer {
 }
 
 func request(t testing.TB) Request {
-	return Request{Public: newKey(t).Public(), Name: "mail.example.org", AltNames: []string{"192.0.2.1", "smtp.example.org"}, Days: 365, Backdate: time.Hour}
+	return Request{Public: newKey(t).Public(), Name: "mail.example.org",
+		AltNames: []string{"192.0.2.1", "smtp.example.org"}, Days: 365, Backdate: time.Hour}
 }
 
 func made(t testing.TB) (Options, *durable.Disk) {
@@ -90,10 +91,12 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	o, d := made(t)
 	opensslCounts(t, o.Dir)
 	issue(t, d, o, time.Now())
-	mustOpenssl(t, o.Dir, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "x.key", "-out", "x.csr",
+	mustOpenssl(t, o.Dir, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "x.key",
+		"-out", "x.csr",
 		"-subj", "/CN=krb5.example.org", "-addext", "subjectAltName=DNS:krb5.example.org")
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", "x.csr", "-out", "x.pem")
-	if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", "x.pem"); !strings.Contains(out, "DNS:krb5.example.org") || !strings.Contains(out, "CA:FALSE") {
+	if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", "x.pem"); !strings.Contains(out,
+		"DNS:krb5.example.org") || !strings.Contains(out, "CA:FALSE") {
 		t.Errorf("openssl's certificate lacks its name or constraint:\n%s", out)
 	}
 	if c := issue(t, d, o, time.Now()); c.SerialNumber.Int64() != 3 { // a second valid row of one subject
@@ -102,12 +105,14 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/01.pem")
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
-	if out := mustOpenssl(t, o.Dir, "crl", "-in", "crl.pem", "-noout", "-text", "-CAfile", "cacert.pem"); !strings.Contains(out, "Serial Number: 01") {
+	if out := mustOpenssl(t, o.Dir, "crl", "-in", "crl.pem", "-noout", "-text", "-CAfile",
+		"cacert.pem"); !strings.Contains(out, "Serial Number: 01") {
 		t.Errorf("the CRL lacks what was revoked:\n%s", out)
 	}
 	issue(t, d, o, time.Now())
 	obs := Observe(o.Dir, Filter{Name: o.Host})
-	if len(obs.Faults) > 0 || obs.Serial.Int64() != 5 || len(obs.index()) != 4 || obs.index()[0].Status != Revoked || len(obs.Issued) != 2 {
+	if len(obs.Faults) > 0 || obs.Serial.Int64() != 5 || len(obs.index()) != 4 || obs.index()[0].Status != Revoked ||
+		len(obs.Issued) != 2 {
 		t.Errorf("faults %v, serial %v, %d rows, %d issued", obs.Faults, obs.Serial, len(obs.index()), len(obs.Issued))
 	}
 	for _, s := range []string{"03", "04"} {
@@ -116,7 +121,8 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 			mustOpenssl(t, o.Dir, "verify", "-CAfile", "cacert.pem", "-purpose", p, "-x509_strict", f)
 		}
 		for flag, name := range map[string]string{"-checkhost": "smtp.example.org", "-checkip": "192.0.2.1"} {
-			if out := mustOpenssl(t, o.Dir, "x509", "-noout", flag, name, "-in", f); !strings.Contains(out, "does match") {
+			if out := mustOpenssl(t, o.Dir, "x509", "-noout", flag, name, "-in", f); !strings.Contains(out,
+				"does match") {
 				t.Errorf("%s: %s", name, out)
 			}
 		}
@@ -127,8 +133,10 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 func TestHandMadeCA(t *testing.T) {
 	dir := t.TempDir()
 	o, d := options(dir), &durable.Disk{}
-	mustOpenssl(t, dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/C=JP/O=Home/CN=Home CA", "-keyout", "cakey.pem", "-out", "cacert.pem")
-	for name, text := range map[string]string{"serial": "1a\n", "index.txt": "V\t360101000000Z\t\t19\tunknown\t/CN=old\n"} {
+	mustOpenssl(t, dir, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj",
+		"/C=JP/O=Home/CN=Home CA", "-keyout", "cakey.pem", "-out", "cacert.pem")
+	for name, text := range map[string]string{"serial": "1a\n",
+		"index.txt": "V\t360101000000Z\t\t19\tunknown\t/CN=old\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -164,7 +172,8 @@ func TestGenerations(t *testing.T) {
 	}
 	leaf2 := issue(t, d, o, time.Now())
 	obs := Observe(o.Dir, Filter{Name: o.Host})
-	if obs.Status != Complete || !obs.Current.Cert.Equal(cert) || len(obs.Older) != 1 || !obs.Older[0].Cert.Equal(old) || len(obs.Faults) > 0 {
+	if obs.Status != Complete || !obs.Current.Cert.Equal(cert) || len(obs.Older) != 1 ||
+		!obs.Older[0].Cert.Equal(old) || len(obs.Faults) > 0 {
 		t.Fatalf("%v %+v", obs.Status, obs.Faults)
 	}
 	if !obs.Older[0].LastLeaf.Equal(leaf1.NotAfter) {
@@ -221,10 +230,12 @@ func TestPruneKeepsBridges(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(o.Dir, "first"), pki.EncodeCertificate(first.Raw), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, "leaf"), pki.EncodeCertificate(issue(t, d, o, time.Now()).Raw), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, "leaf"), pki.EncodeCertificate(issue(t, d, o, time.Now()).Raw),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
-	mustOpenssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "first", "-untrusted", "gen-1/cross.pem", "-untrusted", "gen-2/cross.pem", "leaf")
+	mustOpenssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "first", "-untrusted", "gen-1/cross.pem", "-untrusted",
+		"gen-2/cross.pem", "leaf")
 	later := leaf.NotAfter.Add(time.Hour)
 	if err := Prune(t.Context(), d, o.Dir, later); err != nil {
 		t.Fatal(err)
@@ -257,14 +268,16 @@ func TestRefusals(t *testing.T) {
 	}
 	narrow := options(filepath.Join(t.TempDir(), "CA"))
 	narrow.PermittedDomains = []string{"example.net"}
-	if _, err := Init(ctx, d, narrow, rand.Reader, start); err == nil || Observe(narrow.Dir, Filter{}).Status != Absent {
+	if _, err := Init(ctx, d, narrow, rand.Reader, start); err == nil ||
+		Observe(narrow.Dir, Filter{}).Status != Absent {
 		t.Errorf("a CA that may not certify its own host: %v", err)
 	}
 	narrow.Host = "mail.example.net"
 	if _, err := Init(ctx, d, narrow, rand.Reader, start); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Issue(ctx, d, narrow, request(t), rand.Reader, start); err == nil || !strings.Contains(err.Error(), "permitted_domains") {
+	if _, err := Issue(ctx, d, narrow, request(t), rand.Reader, start); err == nil ||
+		!strings.Contains(err.Error(), "permitted_domains") {
 		t.Errorf("outside the permitted domains: %v", err)
 	}
 	mustOpenssl(t, o.Dir, "ec", "-in", "cakey.pem", "-aes256", "-passout", "pass:secret", "-out", "cakey.pem")

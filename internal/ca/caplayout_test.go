@@ -16,7 +16,8 @@ func TestKeyInPrivate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{"cacert.pem": "-----BEGIN CERTIFICATE-----\n", "private/cakey.pem": "x", "index.txt": "", "serial": "01\n"} {
+	for name, text := range map[string]string{"cacert.pem": "-----BEGIN CERTIFICATE-----\n", "private/cakey.pem": "x",
+		"index.txt": "", "serial": "01\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -26,7 +27,8 @@ func TestKeyInPrivate(t *testing.T) {
 		said.WriteString(string(f.Kind) + " " + f.Hint + "\n")
 	}
 	key := filepath.Join(dir, "private/cakey.pem")
-	if !strings.Contains(said.String(), "install -m 0600 "+key+" "+filepath.Join(dir, "cakey.pem")) || strings.Contains(said.String(), "backup") {
+	if !strings.Contains(said.String(), "install -m 0600 "+key+" "+filepath.Join(dir, "cakey.pem")) ||
+		strings.Contains(said.String(), "backup") {
 		t.Error(said.String())
 	}
 }

@@ -106,7 +106,8 @@ func TestOpensslAtItsPrompt(t *testing.T) {
 			if len(obs.Faults) > 0 || len(obs.index()) != 2 || len(obs.Issued) != 1 {
 				t.Errorf("%d rows, %d issued, %v", len(obs.index()), len(obs.Issued), obs.Faults)
 			}
-			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/"+FormatSerial(served.SerialNumber)+".pem")
+			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke",
+				"newcerts/"+FormatSerial(served.SerialNumber)+".pem")
 			mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 		})
 	}
@@ -133,7 +134,8 @@ func TestServedIsListed(t *testing.T) {
 			return os.WriteFile(filepath.Join(dir, newCertsName, serial+".pem"), data, 0o644)
 		}, FaultTaken, false},
 		{"another row", func(dir, serial string) error {
-			return os.WriteFile(filepath.Join(dir, indexName), []byte("V\t360101000000Z\t\t"+serial+"\tunknown\t/CN=else\n"), 0o644)
+			return os.WriteFile(filepath.Join(dir, indexName),
+				[]byte("V\t360101000000Z\t\t"+serial+"\tunknown\t/CN=else\n"), 0o644)
 		}, FaultTaken, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -156,7 +158,8 @@ func TestServedIsListed(t *testing.T) {
 			if c.heals != (len(obs.Faults) == 0) || c.heals && len(obs.index()) != 1 {
 				t.Errorf("%d rows, %v", len(obs.index()), obs.Faults)
 			}
-			if other := Observe(o.Dir, Filter{Serving: []*x509.Certificate{leafOfAnother(t)}}); other.has(FaultUnlisted) || other.has(FaultTaken) {
+			if other := Observe(o.Dir, Filter{Serving: []*x509.Certificate{leafOfAnother(t)}}); other.has(
+				FaultUnlisted) || other.has(FaultTaken) {
 				t.Errorf("somebody else's certificate is missed: %v", other.Faults)
 			}
 		})
@@ -217,7 +220,8 @@ func TestThirtyAtOnce(t *testing.T) {
 		if rows[serial] != 1 {
 			t.Errorf("serial %s stands in %d rows", serial, rows[serial])
 		}
-		if cs, err := readCerts(filepath.Join(o.Dir, newCertsName, serial+".pem")); err != nil || len(cs) != 1 || string(cs[0].Raw) != string(c.Raw) {
+		if cs, err := readCerts(filepath.Join(o.Dir, newCertsName, serial+".pem")); err != nil || len(cs) != 1 ||
+			string(cs[0].Raw) != string(c.Raw) {
 			t.Errorf("newcerts/%s.pem: %v", serial, err)
 		}
 	}
@@ -274,7 +278,8 @@ func TestRevokedWhileOpensslWaits(t *testing.T) {
 func TestOpensslCnfOfBefore(t *testing.T) {
 	t.Parallel()
 	for _, mark := range []string{madeMark, suppliedFor} {
-		for changed, text := range map[bool][]byte{false: confBefore(mark, 45), true: append(confBefore(mark, 45), "# mine\n"...)} {
+		for changed, text := range map[bool][]byte{false: confBefore(mark, 45),
+			true: append(confBefore(mark, 45), "# mine\n"...)} {
 			o, d := made(t)
 			path := filepath.Join(o.Dir, confName)
 			if err := os.WriteFile(path, text, 0o644); err != nil {

@@ -63,7 +63,9 @@ func newerConf(dir string) []byte {
 	return nil
 }
 
-var confCRLDays = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^default_crl_days = ([0-9]{1,6})$`) })
+var confCRLDays = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^default_crl_days = ([0-9]{1,6})$`)
+})
 
 const confBody = `#   cd to this directory, then
 #   openssl ca -config openssl.cnf -in host.csr -out host.cert

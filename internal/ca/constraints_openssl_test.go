@@ -40,7 +40,8 @@ func eras(t *testing.T, o Options, name string) (out []era) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaf, err := Issue(ctx, d, o, Request{Public: newKey(t).Public(), Name: name, Days: 90, Backdate: time.Minute}, rand.Reader, now)
+		leaf, err := Issue(ctx, d, o, Request{Public: newKey(t).Public(), Name: name, Days: 90, Backdate: time.Minute},
+			rand.Reader, now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,12 +98,15 @@ func TestGenerationsAgainstOpenssl(t *testing.T) {
 	o.Subject = Subject{Country: "JP", Organization: "Müller/Söhne ", CommonName: "Home CA"}
 	all := eras(t, o, "mail.example.org")
 	for i, e := range all {
-		if !bytes.Equal(e.cert.RawSubject, all[0].cert.RawSubject) || !bytes.Equal(e.cert.RawIssuer, all[0].cert.RawSubject) || bytes.Equal(e.cert.SubjectKeyId, all[(i+1)%3].cert.SubjectKeyId) {
+		if !bytes.Equal(e.cert.RawSubject, all[0].cert.RawSubject) ||
+			!bytes.Equal(e.cert.RawIssuer, all[0].cert.RawSubject) ||
+			bytes.Equal(e.cert.SubjectKeyId, all[(i+1)%3].cert.SubjectKeyId) {
 			t.Errorf("generation %d: subject %q, issuer %q", i+1, e.cert.RawSubject, e.cert.RawIssuer)
 		}
 	}
 	for _, name := range []string{"root-1", "root-2", "root-3", "cross-2", "cross-3"} {
-		if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", name); !strings.Contains(out, "CA:TRUE, pathlen:0") || !strings.Contains(out, "Certificate Sign, CRL Sign") {
+		if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", name); !strings.Contains(out,
+			"CA:TRUE, pathlen:0") || !strings.Contains(out, "Certificate Sign, CRL Sign") {
 			t.Errorf("%s:\n%s", name, out)
 		}
 	}
@@ -132,19 +136,22 @@ func TestGenerationsAgainstOpenssl(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sub := &x509.Certificate{SerialNumber: big.NewInt(99), RawSubject: name, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(0, 1, 0), IsCA: true,
+	sub := &x509.Certificate{SerialNumber: big.NewInt(99), RawSubject: name, NotBefore: time.Now().Add(-time.Minute),
+		NotAfter: time.Now().AddDate(0, 1, 0), IsCA: true,
 		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, SubjectKeyId: pki.KeyID(key.Public())}
 	if sub, err = create(sub, all[2].cert, key.Public(), all[2].key, rand.Reader); err != nil {
 		t.Fatal(err)
 	}
-	leaf, err := create(&x509.Certificate{SerialNumber: big.NewInt(1), RawSubject: all[0].leaf.RawSubject, NotBefore: sub.NotBefore, NotAfter: sub.NotAfter, DNSNames: []string{"x.example.org"},
+	leaf, err := create(&x509.Certificate{SerialNumber: big.NewInt(1), RawSubject: all[0].leaf.RawSubject,
+		NotBefore: sub.NotBefore, NotAfter: sub.NotAfter, DNSNames: []string{"x.example.org"},
 		SubjectKeyId: pki.KeyID(below.Public())}, sub, below.Public(), key, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	save(t, o, "sub", sub)
 	save(t, o, "below", leaf)
-	if out := verifies(t, o, "-CAfile", "root-3", "-untrusted", "sub", "below"); !strings.Contains(out, "path length constraint exceeded") {
+	if out := verifies(t, o, "-CAfile", "root-3", "-untrusted", "sub", "below"); !strings.Contains(out,
+		"path length constraint exceeded") {
 		t.Errorf("below: %s", out)
 	}
 }
@@ -161,15 +168,19 @@ func TestNameConstraintsAgainstOpenssl(t *testing.T) {
 		for _, x := range load(t, o, name).Extensions {
 			critical = critical || x.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 30}) && x.Critical
 		}
-		if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", name); !critical || !strings.Contains(out, "DNS:example.net") || !strings.Contains(out, "DNS:example.org") {
+		if out := mustOpenssl(t, o.Dir, "x509", "-noout", "-text", "-in", name); !critical ||
+			!strings.Contains(out, "DNS:example.net") || !strings.Contains(out, "DNS:example.org") {
 			t.Errorf("%s: critical %v\n%s", name, critical, out)
 		}
 	}
 	for i, e := range all {
-		for name, fine := range map[string]bool{"example.net": true, "a.b.example.org": true, "mail.example.com": false, "evilexample.net": false} {
+		for name, fine := range map[string]bool{"example.net": true, "a.b.example.org": true, "mail.example.com": false,
+			"evilexample.net": false} {
 			key := newKey(t)
-			c, err := create(&x509.Certificate{SerialNumber: big.NewInt(77), RawSubject: []byte{0x30, 0}, NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(0, 1, 0),
-				DNSNames: []string{"mail.example.net", name}, SubjectKeyId: pki.KeyID(key.Public()), AuthorityKeyId: e.cert.SubjectKeyId,
+			c, err := create(&x509.Certificate{SerialNumber: big.NewInt(77), RawSubject: []byte{0x30, 0},
+				NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(0, 1, 0),
+				DNSNames: []string{"mail.example.net", name}, SubjectKeyId: pki.KeyID(key.Public()),
+				AuthorityKeyId: e.cert.SubjectKeyId,
 			}, e.cert, key.Public(), e.key, rand.Reader)
 			if err != nil {
 				t.Fatal(err)
@@ -177,7 +188,8 @@ func TestNameConstraintsAgainstOpenssl(t *testing.T) {
 			save(t, o, "trial", c)
 			ways := [][]string{{"-CAfile", fmt.Sprint("root-", i+1)}}
 			if i > 0 {
-				ways = append(ways, []string{"-CAfile", fmt.Sprint("root-", i), "-untrusted", fmt.Sprint("cross-", i+1)})
+				ways = append(ways, []string{"-CAfile", fmt.Sprint("root-", i), "-untrusted",
+					fmt.Sprint("cross-", i+1)})
 			}
 			for _, way := range ways {
 				out := verifies(t, o, append(way, "trial")...)
@@ -216,7 +228,8 @@ func TestCRLAgainstOpenssl(t *testing.T) {
 		}
 		save(t, o, "bundle", all[2].cert, all[1].cert, all[0].cert) // Bundle leaves out who has no valid leaf any more
 		for i := range all {
-			for _, list := range []string{"crls", map[int]string{0: "gen-1/crl.pem", 1: "gen-2/crl.pem", 2: "crl.pem"}[i]} {
+			for _, list := range []string{"crls",
+				map[int]string{0: "gen-1/crl.pem", 1: "gen-2/crl.pem", 2: "crl.pem"}[i]} {
 				out := verifies(t, o, "-CAfile", "bundle", "-crl_check", "-CRLfile", list, fmt.Sprint("leaf-", i+1))
 				if (out == "") == revoked[i] || revoked[i] && !strings.Contains(out, "certificate revoked") {
 					t.Errorf("%s: leaf %d with %s, want revoked %v: %s", when, i+1, list, revoked[i], out)
@@ -242,7 +255,8 @@ func TestCRLAgainstOpenssl(t *testing.T) {
 		write()
 		check(when+" revoked", true, i > 0, i > 1)
 	}
-	if out := mustOpenssl(t, o.Dir, "crl", "-noout", "-text", "-in", "crl.pem"); !strings.Contains(out, "Key Compromise") || !strings.Contains(out, "Version 2") {
+	if out := mustOpenssl(t, o.Dir, "crl", "-noout", "-text", "-in", "crl.pem"); !strings.Contains(out,
+		"Key Compromise") || !strings.Contains(out, "Version 2") {
 		t.Errorf("%s", out)
 	}
 }

@@ -82,7 +82,9 @@ func disasters(t *testing.T) []disaster {
 		}
 	}
 	revoke := func(d *durable.Disk, o Options) error {
-		return session(d, o, func(s *Session) error { return s.Revoke(big.NewInt(1), "superseded", start.Add(time.Hour)) })
+		return session(d, o, func(s *Session) error {
+			return s.Revoke(big.NewInt(1), "superseded", start.Add(time.Hour))
+		})
 	}
 	var was, then Observed
 	var rows, key []byte
@@ -110,7 +112,10 @@ func disasters(t *testing.T) []disaster {
 		}
 	}
 	return []disaster{
-		{name: "init", do: func(d *durable.Disk, o Options) error { _, err := Init(ctx, d, o, rand.Reader, start); return err },
+		{name: "init", do: func(d *durable.Disk, o Options) error {
+			_, err := Init(ctx, d, o, rand.Reader, start)
+			return err
+		},
 			done: []error{ErrExists},
 			half: func(t *testing.T, o Options) {
 				if obs := see(o); obs.Dir.Exists && (obs.Status != Complete || len(obs.Faults) > 0) {
@@ -148,16 +153,20 @@ func disasters(t *testing.T) []disaster {
 			_, err := NextGeneration(ctx, d, o, rand.Reader, start)
 			return err
 		}},
-		{name: "revoke", before: func(t *testing.T, o Options) { one(t, o); one(t, o); remember(o) }, do: revoke, done: []error{ErrRevoked},
+		{name: "revoke", before: func(t *testing.T, o Options) { one(t, o); one(t, o); remember(o) }, do: revoke,
+			done: []error{ErrRevoked},
 			half: func(t *testing.T, o Options) {
 				now, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
-				if obs := see(o); !bytes.Equal(now, rows) && (obs.index()[0].Status != Revoked || obs.index()[0].Reason != "superseded" || !obs.index()[0].Revoked.Equal(start.Add(time.Hour))) {
+				if obs := see(o); !bytes.Equal(now, rows) &&
+					(obs.index()[0].Status != Revoked || obs.index()[0].Reason != "superseded" ||
+						!obs.index()[0].Revoked.Equal(start.Add(time.Hour))) {
 					t.Errorf("half a revocation:\n%s", now)
 				}
 			},
 			after: func(t *testing.T, o Options) {
 				now, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
-				if _, second, _ := bytes.Cut(rows, []byte("\n")); see(o).index()[0].Status != Revoked || !bytes.HasSuffix(now, second) {
+				if _, second, _ := bytes.Cut(rows, []byte("\n")); see(o).index()[0].Status != Revoked ||
+					!bytes.HasSuffix(now, second) {
 					t.Errorf("another row changed:\n%s", now)
 				}
 			}},
@@ -166,7 +175,8 @@ func disasters(t *testing.T) []disaster {
 			if _, err := NextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
 				t.Fatal(err)
 			}
-			if err := errors.Join(revoke(&durable.Disk{}, o), WriteCRL(ctx, &durable.Disk{}, o, rand.Reader, start)); err != nil {
+			if err := errors.Join(revoke(&durable.Disk{}, o),
+				WriteCRL(ctx, &durable.Disk{}, o, rand.Reader, start)); err != nil {
 				t.Fatal(err)
 			}
 			one(t, o)
@@ -180,7 +190,9 @@ func disasters(t *testing.T) []disaster {
 			}},
 		{name: "replace", before: one, do: func(d *durable.Disk, o Options) error {
 			return session(d, o, func(s *Session) error {
-				_, _, err := s.Sign(Ask{Request: pki.Request{Public: heir.Public(), CommonName: o.Host, DNSNames: []string{o.Host}}, Days: 90, Replace: true}, rand.Reader, start)
+				_, _, err := s.Sign(
+					Ask{Request: pki.Request{Public: heir.Public(), CommonName: o.Host, DNSNames: []string{o.Host}},
+						Days: 90, Replace: true}, rand.Reader, start)
 				return err
 			})
 		},
@@ -191,12 +203,17 @@ func disasters(t *testing.T) []disaster {
 			},
 			after: func(t *testing.T, o Options) {
 				obs := see(o)
-				if len(obs.Issued) != 1 || !pki.SamePublicKey(obs.Issued[0].Cert.PublicKey, heir.Public()) || obs.index()[0].Status != Revoked || len(obs.index()) != 2 {
-					t.Errorf("%d serve, %d rows, the old one is %c", len(obs.Issued), len(obs.index()), obs.index()[0].Status)
+				if len(obs.Issued) != 1 || !pki.SamePublicKey(obs.Issued[0].Cert.PublicKey, heir.Public()) ||
+					obs.index()[0].Status != Revoked || len(obs.index()) != 2 {
+					t.Errorf("%d serve, %d rows, the old one is %c", len(obs.Issued), len(obs.index()),
+						obs.index()[0].Status)
 				}
 			}},
 		{name: "start next", before: func(t *testing.T, o Options) { one(t, o); remember(o) },
-			do: func(d *durable.Disk, o Options) error { _, err := StartNext(ctx, d, o, rand.Reader, start); return err },
+			do: func(d *durable.Disk, o Options) error {
+				_, err := StartNext(ctx, d, o, rand.Reader, start)
+				return err
+			},
 			half: func(t *testing.T, o Options) {
 				then = see(o)
 				key, _ = os.ReadFile(filepath.Join(o.Dir, nextName, keyName))
@@ -206,13 +223,15 @@ func disasters(t *testing.T) []disaster {
 				made, _ := os.ReadFile(filepath.Join(o.Dir, nextName, keyName))
 				k, err := readKey(filepath.Join(o.Dir, nextName, keyName), nil)
 				switch {
-				case err != nil || !obs.HasNext() || !pki.SamePublicKey(k.Public(), obs.Next.Cert.PublicKey) || !pki.SamePublicKey(k.Public(), obs.Next.Cross.PublicKey):
+				case err != nil || !obs.HasNext() || !pki.SamePublicKey(k.Public(), obs.Next.Cert.PublicKey) ||
+					!pki.SamePublicKey(k.Public(), obs.Next.Cross.PublicKey):
 					t.Errorf("key and certificates do not belong together: %v", err)
 				case key != nil && !bytes.Equal(key, made):
 					t.Error("the key was made twice")
 				case then.HasNext() && !then.Next.Cert.Equal(obs.Next.Cert):
 					t.Error("a second next generation")
-				case obs.Next.Cross.CheckSignatureFrom(was.Current.Cert) != nil || !obs.Current.Cert.Equal(was.Current.Cert) || len(obs.Older) != 0:
+				case obs.Next.Cross.CheckSignatureFrom(was.Current.Cert) != nil ||
+					!obs.Current.Cert.Equal(was.Current.Cert) || len(obs.Older) != 0:
 					t.Error("the generation in force changed")
 				}
 			}},
@@ -223,13 +242,15 @@ func disasters(t *testing.T) []disaster {
 			}
 			remember(o)
 		},
-			do: func(d *durable.Disk, o Options) error { _, err := Promote(ctx, d, o); return err }, done: []error{fs.ErrNotExist},
+			do:   func(d *durable.Disk, o Options) error { _, err := Promote(ctx, d, o); return err },
+			done: []error{fs.ErrNotExist},
 			half: func(t *testing.T, o Options) {
 				obs := see(o)
 				obs.Older = slices.DeleteFunc(obs.Older, func(g Generation) bool { return g.Cert == nil && !g.HasKey })
 				old, promoted := obs.Current.Cert.Equal(was.Current.Cert), obs.Current.Cert.Equal(was.Next.Cert)
 				switch {
-				case old && (!obs.HasNext() || len(obs.Older) != 1), promoted && (obs.HasNext() || len(obs.Older) != 2), !old && !promoted:
+				case old && (!obs.HasNext() || len(obs.Older) != 1), promoted && (obs.HasNext() || len(obs.Older) != 2),
+					!old && !promoted:
 					t.Errorf("old %v, new %v, next %v, %d older", old, promoted, obs.HasNext(), len(obs.Older))
 				}
 			},
@@ -240,7 +261,8 @@ func disasters(t *testing.T) []disaster {
 				switch {
 				case !obs.Current.Cert.Equal(was.Next.Cert) || obs.HasNext() || len(left) > 0:
 					t.Error("not in force, or next is left")
-				case len(obs.Older) != 2 || !obs.Older[0].Cert.Equal(was.Current.Cert) || !obs.Older[1].Cert.Equal(was.Older[0].Cert) || !bytes.Equal(kept, key) || obs.Older[0].Cross == nil:
+				case len(obs.Older) != 2 || !obs.Older[0].Cert.Equal(was.Current.Cert) ||
+					!obs.Older[1].Cert.Equal(was.Older[0].Cert) || !bytes.Equal(kept, key) || obs.Older[0].Cross == nil:
 					t.Error("the generations before are not whole")
 				case obs.Older[0].LastLeaf.IsZero() || len(obs.CRL.Lists) != 3 || obs.CRL.Lists[1].List == nil:
 					t.Error("the generation before lost its leaf or its list")
@@ -320,7 +342,8 @@ func (act disaster) survive(t *testing.T, o Options) {
 		act.half(t, o)
 	}
 	if act.before == nil || act.after != nil {
-		if err := act.do(&durable.Disk{}, o); err != nil && !slices.ContainsFunc(act.done, func(e error) bool { return errors.Is(err, e) }) {
+		if err := act.do(&durable.Disk{}, o); err != nil &&
+			!slices.ContainsFunc(act.done, func(e error) bool { return errors.Is(err, e) }) {
 			t.Fatalf("once more: %v", err)
 		}
 		sound()

@@ -74,7 +74,9 @@ func (l RevocationList) current(revoked []x509.RevocationListEntry, now time.Tim
 	for _, r := range l.List.RevokedCertificateEntries {
 		listed[FormatSerial(r.SerialNumber)] = true
 	}
-	return !slices.ContainsFunc(revoked, func(r x509.RevocationListEntry) bool { return !listed[FormatSerial(r.SerialNumber)] })
+	return !slices.ContainsFunc(revoked, func(r x509.RevocationListEntry) bool {
+		return !listed[FormatSerial(r.SerialNumber)]
+	})
 }
 
 // Ends is when the first list is stale; zero: there is none.
@@ -193,7 +195,8 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	if len(lists) == 0 {
 		return errors.Join(failed...)
 	}
-	if err := put(s.disk, numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"), publicMode); err != nil {
+	if err := put(s.disk, numberPath, []byte(FormatSerial(new(big.Int).Add(number, big.NewInt(1)))+"\n"),
+		publicMode); err != nil {
 		return err
 	}
 	for _, path := range slices.Sorted(maps.Keys(lists)) {
@@ -212,7 +215,8 @@ func orDirectory(err error) error {
 }
 
 // list signs one generation's list.
-func (s *Session) list(g Generation, entries []x509.RevocationListEntry, number *big.Int, rnd io.Reader, now time.Time) ([]byte, error) {
+func (s *Session) list(g Generation, entries []x509.RevocationListEntry, number *big.Int, rnd io.Reader,
+	now time.Time) ([]byte, error) {
 	key := s.key
 	if g.Dir != s.obs.Current.Dir {
 		var err error
@@ -288,7 +292,8 @@ func (o *Observed) revocations() ([]x509.RevocationListEntry, error) {
 		if known && (row.Status == Revoked || r.ReasonCode == onHold) || r.ReasonCode == removed {
 			continue
 		}
-		out = append(out, x509.RevocationListEntry{SerialNumber: r.SerialNumber, RevocationTime: r.RevocationTime, ReasonCode: r.ReasonCode, ExtraExtensions: invalidity(r.Extensions)})
+		out = append(out, x509.RevocationListEntry{SerialNumber: r.SerialNumber, RevocationTime: r.RevocationTime,
+			ReasonCode: r.ReasonCode, ExtraExtensions: invalidity(r.Extensions)})
 	}
 	return out, nil
 }

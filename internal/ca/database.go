@@ -87,7 +87,8 @@ func (db *database) still() error {
 
 // readDatabase reads index.txt once, and the names in newcerts. An error: newcerts could not be read.
 func readDatabase(dir string, q question) (*database, error) {
-	db := &database{asked: q, path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true, plain: true, found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
+	db := &database{asked: q, path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true, plain: true,
+		found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
 	certs := filepath.Join(dir, newCertsName)
 	var err error
 	if db.files64, err = serialsIn(certs); err != nil {
@@ -177,12 +178,15 @@ func (db *database) unreadable(e *Entry) {
 // answer notes the row if a question asked for it.
 func (db *database) answer(l *line) {
 	if len(db.asked.serials) > 0 && db.asked.serials[string(l.serial)] {
-		if have, twice := db.found[string(l.serial)]; !twice || have.Status != Revoked { // of two, the one that is revoked
+		// of two, the one that is revoked
+		if have, twice := db.found[string(l.serial)]; !twice || have.Status != Revoked {
 			db.found[string(l.serial)] = l.entry()
 		}
 	}
 	if len(db.asked.names) > 0 {
-		if cn := commonName(l.subject); len(cn) == 0 || slices.ContainsFunc(db.asked.names, func(n string) bool { return len(n) == len(cn) && strings.EqualFold(n, string(cn)) }) {
+		if cn := commonName(l.subject); len(cn) == 0 ||
+			slices.ContainsFunc(db.asked.names,
+				func(n string) bool { return len(n) == len(cn) && strings.EqualFold(n, string(cn)) }) {
 			db.hosts = append(db.hosts, l.entry())
 		}
 	}

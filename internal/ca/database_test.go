@@ -56,7 +56,8 @@ var events = []event{
 	}},
 	{"replace", func(h *history, _ int) error {
 		return h.session(func(s *Session) error {
-			ask := Ask{Request: pki.Request{Public: newKey(h.t).Public(), DNSNames: []string{"mail.example.org"}}, Days: 90, Replace: true}
+			ask := Ask{Request: pki.Request{Public: newKey(h.t).Public(), DNSNames: []string{"mail.example.org"}},
+				Days: 90, Replace: true}
 			_, _, err := s.Sign(ask, rand.Reader, h.now)
 			return err
 		})
@@ -83,11 +84,13 @@ var events = []event{
 		return err
 	}},
 	{"openssl ca", func(h *history, _ int) error {
-		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", h.csr, "-out", h.csr+".pem")
+		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", h.csr, "-out",
+			h.csr+".pem")
 		return err
 	}},
 	{"openssl ca -revoke", func(h *history, arg int) error {
-		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-revoke", fmt.Sprintf("newcerts/%02X.pem", 1+arg%6))
+		_, err := openssl(h.t, h.o.Dir, "ca", "-config", "openssl.cnf", "-revoke",
+			fmt.Sprintf("newcerts/%02X.pem", 1+arg%6))
 		return err
 	}},
 	{"openssl ca -gencrl", func(h *history, _ int) error {
@@ -111,12 +114,14 @@ var events = []event{
 	}},
 	{"orphan", func(h *history, arg int) error {
 		k := newKey(h.t)
-		t := &x509.Certificate{SerialNumber: big.NewInt(int64(100 + arg)), RawSubject: []byte{0x30, 0}, DNSNames: []string{"mail.example.org"}, NotBefore: h.now, NotAfter: h.now.AddDate(0, 1, 0)}
+		t := &x509.Certificate{SerialNumber: big.NewInt(int64(100 + arg)), RawSubject: []byte{0x30, 0},
+			DNSNames: []string{"mail.example.org"}, NotBefore: h.now, NotAfter: h.now.AddDate(0, 1, 0)}
 		c, err := create(t, t, k.Public(), k, rand.Reader)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(h.path(newCertsName, FormatSerial(c.SerialNumber)+".pem"), pki.EncodeCertificate(c.Raw), 0o644)
+		return os.WriteFile(h.path(newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+			pki.EncodeCertificate(c.Raw), 0o644)
 	}},
 	{"lost certificate", func(h *history, arg int) error {
 		return os.Remove(h.path(newCertsName, fmt.Sprintf("%02X.pem", 1+arg%6)))
@@ -191,12 +196,14 @@ func live(t testing.TB, program []byte) map[string]int {
 
 func (db *database) facts() string {
 	next, err := db.nextSerial(nil)
-	return fmt.Sprintln(next, err, db.rows, db.lines, db.files, db.whole, db.torn, db.blank, db.lost, db.plain, len(db.odd), db.orphans, db.highest, db.missing, db.leaves)
+	return fmt.Sprintln(next, err, db.rows, db.lines, db.files, db.whole, db.torn, db.blank, db.lost, db.plain,
+		len(db.odd), db.orphans, db.highest, db.missing, db.leaves)
 }
 
 // generations is a life with three of them: the memory of who signed what has
 // to follow their numbers.
-var generations = script("issue", "start next", "promote", "time", "issue", "time", "issue", "start next", "promote", "time", "issue", "revoke", "openssl ca", "torn row", "issue")
+var generations = script("issue", "start next", "promote", "time", "issue", "time", "issue", "start next", "promote",
+	"time", "issue", "revoke", "openssl ca", "torn row", "issue")
 
 func script(names ...string) (program []byte) {
 	for _, name := range names {
@@ -253,7 +260,8 @@ func TestOpensslMeanwhile(t *testing.T) {
 		issue(t, d, o, start)
 		err = h.session(func(s *Session) error {
 			openssl := []string{"ca", "-config", "openssl.cnf"}
-			mustOpenssl(t, o.Dir, append(openssl, "-batch", "-notext", "-in", h.csr, "-out", h.csr+".pem")...) // serial 2
+			// serial 2
+			mustOpenssl(t, o.Dir, append(openssl, "-batch", "-notext", "-in", h.csr, "-out", h.csr+".pem")...)
 			if _, err := s.Issue(request(t), rand.Reader, start); err != nil {
 				return err
 			}

@@ -210,7 +210,8 @@ func holderOf(o Observed, serial, cn string) *holder {
 		h.name = names[0]
 	}
 	h.key = c.PublicKeyAlgorithm
-	h.server = len(c.ExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+	h.server = len(c.ExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) ||
+		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 	return h
 }
 

@@ -29,7 +29,8 @@ func TestEndingOfPairs(t *testing.T) {
 	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	put := func(serial int64, name, pair string, days int) {
 		t.Helper()
-		c := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		c := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+			DNSNames:  []string{name},
 			NotBefore: start.AddDate(0, 0, days-365), NotAfter: start.AddDate(0, 0, days), ExtKeyUsage: both}
 		public := ec.Public()
 		switch pair {
@@ -42,7 +43,8 @@ func TestEndingOfPairs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"), pki.EncodeCertificate(c.Raw), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+			pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		e := entryFor(c)
@@ -70,7 +72,8 @@ func TestEndingOfPairs(t *testing.T) {
 	}
 
 	var soon []Listed
-	if err := Ending(Observe(o.Dir, Filter{}), start, start, start.AddDate(0, 0, 90), func(l Listed) { soon = append(soon, l) }); err != nil {
+	if err := Ending(Observe(o.Dir, Filter{}), start, start, start.AddDate(0, 0, 90),
+		func(l Listed) { soon = append(soon, l) }); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"F1", "12", "14", "19"}

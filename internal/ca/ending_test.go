@@ -63,7 +63,8 @@ func TestOverview(t *testing.T) {
 		}
 	}
 	var soon []Listed
-	if err := Ending(Observe(o.Dir, Filter{}), now, now.AddDate(0, 0, -15), now.AddDate(0, 0, 300), func(l Listed) { soon = append(soon, l) }); err != nil {
+	if err := Ending(Observe(o.Dir, Filter{}), now, now.AddDate(0, 0, -15), now.AddDate(0, 0, 300),
+		func(l Listed) { soon = append(soon, l) }); err != nil {
 		t.Fatal(err)
 	}
 	if got := serialsOf(soon); !slices.Equal(got, []string{"04", "0B", "0C"}) { // 09 ended twenty days ago
@@ -147,7 +148,8 @@ func TestOverviewOfMany(t *testing.T) {
 				if i%2 == 0 {
 					host = strings.ToLower(host)
 				}
-				text = fmt.Appendf(text, "%c\t%s\t%s\t%s\tunknown\t/CN=%s\n", status, formatTime(start.AddDate(0, 0, c.ends(i))), revoked, FormatSerial(big.NewInt(int64(i+1))), host)
+				text = fmt.Appendf(text, "%c\t%s\t%s\t%s\tunknown\t/CN=%s\n", status,
+					formatTime(start.AddDate(0, 0, c.ends(i))), revoked, FormatSerial(big.NewInt(int64(i+1))), host)
 			}
 			if err := os.WriteFile(filepath.Join(o.Dir, indexName), text, 0o644); err != nil {
 				t.Fatal(err)
@@ -173,7 +175,8 @@ func TestOverviewOfMany(t *testing.T) {
 				t.Errorf("%v, %v: next due %v, want %v, %v", err, counts, serialsOf(due), wantCounts, wantDue)
 			}
 			if len(wantSoon) == 0 || !slices.Equal(serialsOf(soon), wantSoon) {
-				t.Errorf("ending: %d rows, want %d: %.300v\n%.300v", len(soon), len(wantSoon), serialsOf(soon), wantSoon)
+				t.Errorf("ending: %d rows, want %d: %.300v\n%.300v", len(soon), len(wantSoon),
+					serialsOf(soon), wantSoon)
 			}
 		})
 	}
@@ -194,7 +197,8 @@ func heldOverview(text string, now time.Time) (c Counts, out []Entry) {
 			continue
 		}
 		if !slices.ContainsFunc(rows[i+1:], func(l Entry) bool {
-			return strings.EqualFold(l.commonName(), e.commonName()) && (now(l) == "valid" || now(l) == "expired" && now(e) == "expired")
+			return strings.EqualFold(l.commonName(), e.commonName()) &&
+				(now(l) == "valid" || now(l) == "expired" && now(e) == "expired")
 		}) {
 			out = append(out, e)
 		}

@@ -61,7 +61,8 @@ type Fault struct {
 }
 
 func (o *Observed) fault(kind FaultKind, name string, mendable bool, want, got string) {
-	o.Faults = append(o.Faults, Fault{Kind: kind, Path: filepath.Join(o.Dir.Path, name), Want: want, Got: got, Mendable: mendable})
+	o.Faults = append(o.Faults, Fault{Kind: kind, Path: filepath.Join(o.Dir.Path, name), Want: want, Got: got,
+		Mendable: mendable})
 }
 
 func (o *Observed) faults() {
@@ -79,7 +80,9 @@ func (o *Observed) faults() {
 	switch {
 	case o.Key.Kind == durable.Missing && look(caplKeyName).Exists:
 		o.fault(FaultKeyElsewhere, caplKeyName, false, keyName, "")
-		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf("CA.pl and the standard openssl.cnf keep it there; to make mailcertd adopt this CA, run `install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
+		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf(
+			"CA.pl and the standard openssl.cnf keep it there; to make mailcertd adopt this CA, run "+
+				"`install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
 	case o.KeyInfo.Err != nil && !o.KeyInfo.Encrypted:
 		o.fault(FaultKey, keyName, false, "", reason(o.KeyInfo.Err))
 	case o.Current.Cert == nil:
@@ -184,7 +187,8 @@ func (o *Observed) oddRows() {
 		where := fmt.Sprintf("%s:%d", indexName, e.Line)
 		switch {
 		case i == mostOddRows:
-			o.fault(FaultIndexRow, where, false, "", fmt.Sprintf("and %d rows after it have the same fault", len(o.db.odd)-i-1))
+			o.fault(FaultIndexRow, where, false, "",
+				fmt.Sprintf("and %d rows after it have the same fault", len(o.db.odd)-i-1))
 			return
 		case e.Err == errCut && o.cutMendable():
 			o.fault(FaultIndexTorn, where, true, "", e.Err.Error()+"; the CRL names the certificate")
@@ -262,7 +266,8 @@ func saysNotUnique(dir string) bool {
 // inTheWay tells of directories, dangling links and special files where openssl ca reads a file, and of what else than
 // a directory lies where one belongs. What is told as another fault is not told twice.
 func (o *Observed) inTheWay() {
-	for _, name := range []string{newCertsName, nextName, confName, attrName, serialName, crlNumName, indexName, certName, keyName} {
+	for _, name := range []string{newCertsName, nextName, confName, attrName, serialName, crlNumName, indexName,
+		certName, keyName} {
 		n := durable.Look(filepath.Join(o.Dir.Path, name))
 		want, got := "a file", ""
 		if name == newCertsName || name == nextName {

@@ -35,24 +35,34 @@ func TestFaults(t *testing.T) {
 		{FaultUnique, func(d string) error {
 			return os.WriteFile(filepath.Join(d, attrName), []byte("unique_subject = yes\n"), 0o644)
 		}, true},
-		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("01\n"), 0o644) }, true},
+		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("01\n"), 0o644) },
+			true},
 		{FaultSerial, func(d string) error { return os.Remove(filepath.Join(d, serialName)) }, true},
-		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("zz"), 0o644) }, true},
-		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("3\n"), 0o644) }, true},
-		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte(" 03\n"), 0o644) }, true},
-		{FaultCRLNumber, func(d string) error { return os.WriteFile(filepath.Join(d, crlNumName), []byte("3\n"), 0o644) }, true},
+		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("zz"), 0o644) },
+			true},
+		{FaultSerial, func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte("3\n"), 0o644) },
+			true},
+		{FaultSerial,
+			func(d string) error { return os.WriteFile(filepath.Join(d, serialName), []byte(" 03\n"), 0o644) }, true},
+		{FaultCRLNumber, func(d string) error {
+			return os.WriteFile(filepath.Join(d, crlNumName), []byte("3\n"), 0o644)
+		}, true},
 		{FaultCRLNumber, func(d string) error { return os.Remove(filepath.Join(d, crlNumName)) }, true},
 		{FaultCRLNumber, func(d string) error { return os.WriteFile(filepath.Join(d, crlNumName), nil, 0o644) }, true},
-		{FaultCRLNumber, func(d string) error { return os.WriteFile(filepath.Join(d, crlNumName), []byte("zz\n"), 0o644) }, true},
+		{FaultCRLNumber, func(d string) error {
+			return os.WriteFile(filepath.Join(d, crlNumName), []byte("zz\n"), 0o644)
+		}, true},
 		{FaultCRLNumber, func(d string) error { // the configuration is a person's, and so is the number
 			return errors.Join(os.WriteFile(filepath.Join(d, crlNumName), []byte("zz\n"), 0o644),
-				os.WriteFile(filepath.Join(d, confName), []byte("[ca]\ndefault_ca = mine\n[mine]\ndatabase = index.txt\n"), 0o644))
+				os.WriteFile(filepath.Join(d, confName),
+					[]byte("[ca]\ndefault_ca = mine\n[mine]\ndatabase = index.txt\n"), 0o644))
 		}, false},
 		{FaultConf, func(d string) error { return os.Remove(filepath.Join(d, confName)) }, true},
 		{FaultMode, func(d string) error { return os.Chmod(d, 0o755) }, true},
 		{FaultMode, func(d string) error { return os.Chmod(filepath.Join(d, keyName), 0o644) }, true},
 		{FaultKey, func(d string) error { return os.Remove(filepath.Join(d, keyName)) }, false},
-		{FaultCert, func(d string) error { return os.WriteFile(filepath.Join(d, certName), []byte("x"), 0o644) }, false},
+		{FaultCert, func(d string) error { return os.WriteFile(filepath.Join(d, certName), []byte("x"), 0o644) },
+			false},
 	} {
 		t.Run(string(c.kind), func(t *testing.T) {
 			o, d := made(t)

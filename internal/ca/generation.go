@@ -26,7 +26,8 @@ import (
 //
 // The cross-signed one is self-issued: it does not count for the present one's
 // pathlen of 0 (RFC 5280 6.1.4 (l)).
-func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
+	now time.Time) (*x509.Certificate, error) {
 	s, err := Open(ctx, disk, o)
 	if err != nil {
 		return nil, err
@@ -117,7 +118,8 @@ func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certific
 }
 
 // NextGeneration starts the next generation and puts it in force at once.
-func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
+	now time.Time) (*x509.Certificate, error) {
 	if _, err := StartNext(ctx, disk, o, rnd, now); err != nil {
 		return nil, err
 	}
@@ -146,7 +148,8 @@ func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificat
 	if err := disk.Mkdir(to, dirMode); err != nil {
 		return err
 	}
-	if err := disk.Replace(filepath.Join(to, certName), pki.EncodeCertificate(obs.Current.Cert.Raw), publicMode); err != nil {
+	if err := disk.Replace(filepath.Join(to, certName), pki.EncodeCertificate(obs.Current.Cert.Raw),
+		publicMode); err != nil {
 		return err
 	}
 	key := durable.Read(filepath.Join(dir, keyName), maxFile)
@@ -179,7 +182,8 @@ func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	if err := set.Stage(certName, cert, publicMode); err != nil {
 		return err
 	}
-	steps := []durable.Step{{Op: durable.OpInstall, Name: keyName, Digest: sum(key)}, {Op: durable.OpInstall, Name: certName, Digest: sum(cert)}}
+	steps := []durable.Step{{Op: durable.OpInstall, Name: keyName, Digest: sum(key)},
+		{Op: durable.OpInstall, Name: certName, Digest: sum(cert)}}
 	if len(crl) > 0 {
 		if err := set.Stage(crlName, crl, publicMode); err != nil {
 			return err

@@ -25,7 +25,8 @@ func generation(dir string, n int) Generation {
 	g := Generation{N: n, Dir: dir}
 	for try := 0; ; try++ { // who writes it in place is soon done
 		g.Cert = g.read(certName)
-		if g.Cert != nil || g.Err != nil || try == settleTries || durable.Look(filepath.Join(dir, certName)).Kind != durable.File {
+		if g.Cert != nil || g.Err != nil || try == settleTries ||
+			durable.Look(filepath.Join(dir, certName)).Kind != durable.File {
 			break
 		}
 		time.Sleep(settleWait)

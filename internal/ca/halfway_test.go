@@ -36,7 +36,8 @@ func TestIndexBetweenTwoRenames(t *testing.T) {
 		if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := os.ReadFile(path); string(got) != string(want) || !strings.Contains(string(got), FormatSerial(last.SerialNumber)) {
+		if got, _ := os.ReadFile(path); string(got) != string(want) ||
+			!strings.Contains(string(got), FormatSerial(last.SerialNumber)) {
 			t.Errorf("%s: %q, want %q", tail, got, want)
 		}
 	}

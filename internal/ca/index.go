@@ -282,7 +282,8 @@ func (e Entry) row() string {
 			revoked += "," + e.Reason
 		}
 	}
-	return strings.Join([]string{string(e.Status), formatTime(e.Expires), revoked, FormatSerial(e.Serial), e.File, e.Subject}, "\t")
+	return strings.Join([]string{string(e.Status), formatTime(e.Expires), revoked, FormatSerial(e.Serial), e.File,
+		e.Subject}, "\t")
 }
 
 // formatIndex writes every row, those that were read byte for byte.

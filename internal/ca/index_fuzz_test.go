@@ -7,7 +7,10 @@ import (
 
 // Rows that were read are written back byte for byte, and what is understood survives being written again.
 func FuzzIndex(f *testing.F) {
-	f.Add([]byte("V\t360101000000Z\t\t19\tunknown\t/CN=old\nR\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n"))
+	f.Add(
+		[]byte(
+			"V\t360101000000Z\t\t19\tunknown\t/CN=old\n" +
+				"R\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n"))
 	f.Add([]byte("V\t36\nE\t491231235959Z\t\tFF\tunknown\t/\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rows, torn := ParseIndex(data)
@@ -23,7 +26,8 @@ func FuzzIndex(f *testing.F) {
 			}
 			e.raw = ""
 			back := parseRow(e.row())
-			if back.Err != nil || back.Serial.Cmp(e.Serial) != 0 || !back.Expires.Equal(e.Expires) || back.Subject != e.Subject || back.Status != e.Status || back.Reason != e.Reason {
+			if back.Err != nil || back.Serial.Cmp(e.Serial) != 0 || !back.Expires.Equal(e.Expires) ||
+				back.Subject != e.Subject || back.Status != e.Status || back.Reason != e.Reason {
 				t.Fatalf("%+v became %+v", e, back)
 			}
 		}

@@ -29,12 +29,14 @@ func orphan(t testing.TB, o Options, serial int64, subject []byte, until time.Ti
 		t.Fatal(err)
 	}
 	leaf := newKey(t)
-	c, err := create(&x509.Certificate{SerialNumber: big.NewInt(serial), RawSubject: subject, NotBefore: until.AddDate(-1, 0, 0), NotAfter: until, DNSNames: []string{"x.example.org"}},
+	c, err := create(&x509.Certificate{SerialNumber: big.NewInt(serial), RawSubject: subject,
+		NotBefore: until.AddDate(-1, 0, 0), NotAfter: until, DNSNames: []string{"x.example.org"}},
 		Observe(o.Dir, Filter{}).Current.Cert, leaf.Public(), key, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"), pki.EncodeCertificate(c.Raw), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+		pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -60,13 +62,16 @@ func oddNames(t testing.TB) map[string][]byte {
 		}
 		out[label] = raw
 	}
-	for _, org := range []string{"Müller & Söhne", "日本語 株式会社", "a/b", "a/CN=b", "a+b", "a=b", "a, b; c", "blanks at the end  ", "  and before", `"quoted"`, `back\slash`, `back\`, "~tilde", "#hash", "<>"} {
+	for _, org := range []string{"Müller & Söhne", "日本語 株式会社", "a/b", "a/CN=b", "a+b", "a=b", "a, b; c",
+		"blanks at the end  ", "  and before", `"quoted"`, `back\slash`, `back\`, "~tilde", "#hash", "<>"} {
 		name(org, pki.Attribute{Type: "C", Value: "JP"}, pki.Attribute{Type: "O", Value: org})
 	}
 	name("tab", pki.Attribute{Type: "O", Value: "a\tb"})
 	name("line feed", pki.Attribute{Type: "O", Value: "a\nV\tb"})
 	name("mail address", pki.Attribute{Type: "emailAddress", Value: "root@example.org"})
-	two, err := asn1.Marshal(pkix.RDNSequence{{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "O and"}, {Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "x.example.org"}}})
+	two, err := asn1.Marshal(pkix.RDNSequence{
+		{{Type: asn1.ObjectIdentifier{2, 5, 4, 10}, Value: "O and"},
+			{Type: asn1.ObjectIdentifier{2, 5, 4, 3}, Value: "x.example.org"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +85,8 @@ func oddNames(t testing.TB) map[string][]byte {
 func TestRowsAgainstOpenssl(t *testing.T) {
 	o, d := made(t)
 	ours := []string{}
-	names, dates := oddNames(t), []time.Time{time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2099, 2, 28, 1, 2, 3, 0, time.UTC)}
+	names, dates := oddNames(t), []time.Time{time.Date(2049, 12, 31, 23, 59, 59, 0, time.UTC),
+		time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2099, 2, 28, 1, 2, 3, 0, time.UTC)}
 	serial := int64(1)
 	for _, label := range sortedKeys(names) {
 		orphan(t, o, serial, names[label], dates[int(serial)%len(dates)])
@@ -114,7 +120,8 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 		if len(want) != 6 || len(have) != 6 || want[1] != have[1] || !slices.Equal(want[3:], have[3:]) {
 			t.Errorf("%s: %q, openssl has %q", label, have, want)
 		}
-		if out, _ := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-status", hex); !strings.Contains(out, hex+"=Valid (V)") {
+		if out, _ := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-status", hex); !strings.Contains(out,
+			hex+"=Valid (V)") {
 			t.Errorf("%s: %s", label, out)
 		}
 	}
@@ -135,7 +142,8 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 			t.Errorf("torn %v, written back:\n%s", torn, formatIndex(entries))
 		}
 		for i, e := range entries {
-			if e.Err != nil || e.Subject != strings.TrimSuffix(strings.Split(got[i], "\t")[5], "\n") || !e.Expires.Equal(dates[(i+1)%len(dates)]) {
+			if e.Err != nil || e.Subject != strings.TrimSuffix(strings.Split(got[i], "\t")[5], "\n") ||
+				!e.Expires.Equal(dates[(i+1)%len(dates)]) {
 				t.Errorf("%s: %+v", ours[i], e)
 			}
 		}
@@ -167,7 +175,8 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 		issue(t, d, o, start)
 	}
 	for i, f := range flags {
-		mustOpenssl(t, o.Dir, append([]string{"ca", "-config", "openssl.cnf", "-revoke", fmt.Sprintf("newcerts/%02X.pem", i+1)}, f...)...)
+		mustOpenssl(t, o.Dir,
+			append([]string{"ca", "-config", "openssl.cnf", "-revoke", fmt.Sprintf("newcerts/%02X.pem", i+1)}, f...)...)
 	}
 	for range ours + 1 {
 		issue(t, d, o, start)
@@ -192,10 +201,12 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 		if err := s.Revoke(n, reason, start); !errors.Is(err, ErrRevoked) {
 			t.Errorf("a second time: %v", err)
 		}
-		if out, err := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/"+FormatSerial(n)+".pem"); err == nil || !strings.Contains(out, "Already revoked") {
+		if out, err := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke",
+			"newcerts/"+FormatSerial(n)+".pem"); err == nil || !strings.Contains(out, "Already revoked") {
 			t.Errorf("openssl revokes what was revoked: %s", out)
 		}
-		if out, _ := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-status", FormatSerial(n)); !strings.Contains(out, "Revoked (R)") {
+		if out, _ := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-status",
+			FormatSerial(n)); !strings.Contains(out, "Revoked (R)") {
 			t.Errorf("status: %s", out)
 		}
 	}
@@ -267,7 +278,8 @@ func TestUpdateDB(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := rows(t, o.Dir)
-	if obs := s.Observed(); len(got) != 3 || got[0] != "E"+before[0][1:] || got[1] != strings.TrimSuffix(before[1], "\n")+"\n" || obs.index()[0].Status != Expired || len(obs.Faults) > 0 {
+	if obs := s.Observed(); len(got) != 3 || got[0] != "E"+before[0][1:] ||
+		got[1] != strings.TrimSuffix(before[1], "\n")+"\n" || obs.index()[0].Status != Expired || len(obs.Faults) > 0 {
 		t.Errorf("%q", got)
 	}
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
@@ -292,7 +304,8 @@ func TestForeignRows(t *testing.T) {
 	intact := func(when string, more int) {
 		t.Helper()
 		data, _ := os.ReadFile(filepath.Join(o.Dir, indexName))
-		if !strings.HasPrefix(string(data), strings.Join(foreign, "")) || strings.Count(string(data), "\n") != len(foreign)+more {
+		if !strings.HasPrefix(string(data), strings.Join(foreign, "")) ||
+			strings.Count(string(data), "\n") != len(foreign)+more {
 			t.Errorf("%s:\n%q", when, data)
 		}
 	}
@@ -330,7 +343,10 @@ func TestForeignRows(t *testing.T) {
 // What was read is written back: every row byte for byte and in its order, and
 // reading it again gives the same.
 func FuzzParseIndex(f *testing.F) {
-	f.Add([]byte("V\t360101000000Z\t\t19\tunknown\t/CN=old\nhello\nR\t20510101000000Z\t300101000000Z,keyTime,20260101000000Z\t0a\tunknown\t/C=JP/CN=x\n"))
+	f.Add(
+		[]byte(
+			"V\t360101000000Z\t\t19\tunknown\t/CN=old\nhello\n" +
+				"R\t20510101000000Z\t300101000000Z,keyTime,20260101000000Z\t0a\tunknown\t/C=JP/CN=x\n"))
 	f.Add([]byte("# note\n\nE\t491231235959Z\t\tFF\tunknown\t/\r\n\t\n\r\nV\t36"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		entries, torn := ParseIndex(data)
@@ -352,8 +368,10 @@ func FuzzParseIndex(f *testing.F) {
 		}
 		for i, e := range again {
 			w := entries[i]
-			if (e.Err == nil) != (w.Err == nil) || e.Status != w.Status || !e.Expires.Equal(w.Expires) || !e.Revoked.Equal(w.Revoked) ||
-				e.Reason != w.Reason || e.Err == nil && e.Serial.Cmp(w.Serial) != 0 || e.File != w.File || e.Subject != w.Subject {
+			if (e.Err == nil) != (w.Err == nil) || e.Status != w.Status || !e.Expires.Equal(w.Expires) ||
+				!e.Revoked.Equal(w.Revoked) ||
+				e.Reason != w.Reason || e.Err == nil && e.Serial.Cmp(w.Serial) != 0 || e.File != w.File ||
+				e.Subject != w.Subject {
 				t.Fatalf("%+v became %+v", w, e)
 			}
 		}

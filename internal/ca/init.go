@@ -114,7 +114,8 @@ func initKey(ctx context.Context, disk *durable.Disk, o Options, obs Observed, r
 }
 
 // newKeyFile makes a key and writes it, encrypted where asked: it never is on the disk in clear then.
-func newKeyFile(ctx context.Context, disk *durable.Disk, path string, o Options, encrypt bool, rnd io.Reader) (crypto.Signer, error) {
+func newKeyFile(ctx context.Context, disk *durable.Disk, path string, o Options, encrypt bool,
+	rnd io.Reader) (crypto.Signer, error) {
 	key, data, err := makeKey(ctx, o, encrypt, rnd)
 	if err != nil {
 		return nil, err
@@ -171,7 +172,8 @@ func (o Options) fits() error {
 		return err
 	}
 	if o.Host != "" && !pki.Permitted(o.PermittedDomains, o.Host) {
-		return fmt.Errorf("ca.permitted_domains does not include this host, %s, so it could not get a certificate", o.Host)
+		return fmt.Errorf("ca.permitted_domains does not include this host, %s, so it could not get a certificate",
+			o.Host)
 	}
 	return nil
 }
@@ -189,7 +191,10 @@ func (o Options) subject() ([]byte, error) {
 		}
 	}
 	if cn == o.Host {
-		return nil, fmt.Errorf("ca.subject.common_name is %q, the name of this host: the CA and a host must not have the same name", cn)
+		return nil,
+			fmt.Errorf(
+				"ca.subject.common_name is %q, the name of this host: the CA and a host must not have the same name",
+				cn)
 	}
 	return o.Subject.name(cn)
 }
@@ -197,7 +202,8 @@ func (o Options) subject() ([]byte, error) {
 // selfSign makes a root: critical CA:TRUE with pathlen 0, keyCertSign and
 // cRLSign (RFC 5280 4.2.1.3, 4.2.1.9), a random positive serial of 16 octets.
 // With before the new root takes over its subject, byte for byte.
-func selfSign(o Options, key crypto.Signer, before *x509.Certificate, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+func selfSign(o Options, key crypto.Signer, before *x509.Certificate, rnd io.Reader,
+	now time.Time) (*x509.Certificate, error) {
 	t, err := rootTemplate(o, key.Public(), rnd, now)
 	if err != nil {
 		return nil, err
@@ -222,9 +228,10 @@ func rootTemplate(o Options, pub crypto.PublicKey, rnd io.Reader, now time.Time)
 	return &x509.Certificate{
 		SerialNumber: serial, RawSubject: name,
 		NotBefore: from, NotAfter: from.Add(backdate + time.Duration(o.Days)*24*time.Hour),
-		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, IsCA: true, MaxPathLenZero: true, BasicConstraintsValid: true,
-		SubjectKeyId:        pki.KeyID(pub),
-		PermittedDNSDomains: o.PermittedDomains, PermittedDNSDomainsCritical: len(o.PermittedDomains) > 0,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, IsCA: true, MaxPathLenZero: true,
+		BasicConstraintsValid: true,
+		SubjectKeyId:          pki.KeyID(pub),
+		PermittedDNSDomains:   o.PermittedDomains, PermittedDNSDomainsCritical: len(o.PermittedDomains) > 0,
 	}, nil
 }
 
@@ -237,7 +244,8 @@ func rootSerial(rnd io.Reader) (*big.Int, error) {
 	return n.Add(n, big.NewInt(1)), nil
 }
 
-func create(t, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer, rnd io.Reader) (*x509.Certificate, error) {
+func create(t, parent *x509.Certificate, pub crypto.PublicKey, key crypto.Signer,
+	rnd io.Reader) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rnd, t, parent, pub, key)
 	if err != nil {
 		return nil, err

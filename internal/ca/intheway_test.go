@@ -18,7 +18,8 @@ func TestInTheWay(t *testing.T) {
 		"a directory":     func(path string) error { return os.Mkdir(path, 0o700) },
 		"a dangling link": func(path string) error { return os.Symlink("nowhere", path) },
 	}
-	for _, name := range []string{confName, attrName, serialName, crlNumName, indexName, certName, keyName, newCertsName, nextName} {
+	for _, name := range []string{confName, attrName, serialName, crlNumName, indexName, certName, keyName,
+		newCertsName, nextName} {
 		for what, make := range makes {
 			if what == "a directory" && (name == newCertsName || name == nextName) {
 				what, make = "a file", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }

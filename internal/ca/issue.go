@@ -91,7 +91,8 @@ func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (
 func allowed(c, ca *x509.Certificate) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)
-	_, err := c.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: c.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	_, err := c.Verify(x509.VerifyOptions{Roots: roots, CurrentTime: c.NotBefore,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) && invalid.Reason == x509.CANotAuthorizedForThisName {
 		return fmt.Errorf("the CA may not certify this name (see ca.permitted_domains): %w", err)

@@ -188,7 +188,8 @@ func status(e *Entry, now time.Time) string {
 
 // listed describes a row. file says that its certificate is in newcerts, as far as is known.
 func listed(o Observed, e *Entry, now time.Time, file bool) Listed {
-	l := Listed{Serial: e.serial(), Expires: e.Expires.UTC(), Subject: e.Subject, Reason: e.Reason, Status: status(e, now)}
+	l := Listed{Serial: e.serial(), Expires: e.Expires.UTC(), Subject: e.Subject, Reason: e.Reason,
+		Status: status(e, now)}
 	if l.Status == "revoked" {
 		l.Revoked = e.Revoked.UTC()
 	}
@@ -249,7 +250,10 @@ func Which(o Observed, what string, now time.Time) (*big.Int, error) {
 	case 1:
 		return parseSerial(found[0].Serial)
 	case 0:
-		return nil, fmt.Errorf("%q: %w: give a serial number, or the name of a host with a valid certificate; see `mailcertd list`", what, ErrUnknown)
+		return nil,
+			fmt.Errorf(
+				"%q: %w: give a serial number, or the name of a host with a valid certificate; see `mailcertd list`",
+				what, ErrUnknown)
 	}
 	var serials []string
 	for _, l := range found {

@@ -37,9 +37,11 @@ func TestReader(t *testing.T) {
 	}
 	for range 20 {
 		at := rnd.IntN(len(data) - mostText - 1000)
-		long = append(long, place{at: int64(at), length: int32(mostText + rnd.IntN(1000))}, place{at: int64(at), length: 7})
+		long = append(long, place{at: int64(at), length: int32(mostText + rnd.IntN(1000))},
+			place{at: int64(at), length: 7})
 	}
-	for name, rows := range map[string][]place{"in order": inOrder, "backwards": backwards, "in no order": inNone, "long ones": long} {
+	for name, rows := range map[string][]place{"in order": inOrder, "backwards": backwards, "in no order": inNone,
+		"long ones": long} {
 		r := &reader{f: f}
 		for len(rows) > 0 {
 			n, err := r.read(rows)

@@ -29,7 +29,8 @@ func withOlder(t *testing.T) *aged {
 	h := &aged{}
 	h.o, h.d = made(t)
 	h.key = newKey(t)
-	c, err := Issue(context.Background(), h.d, h.o, Request{Public: h.key.Public(), Name: "mail.example.org", Days: 90}, rand.Reader, time.Now())
+	c, err := Issue(context.Background(), h.d, h.o, Request{Public: h.key.Public(), Name: "mail.example.org", Days: 90},
+		rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,8 @@ func counted(o *Observed) *big.Int {
 		panic(err)
 	}
 	o.Serial = new(big.Int).Add(n, big.NewInt(1))
-	if err := os.WriteFile(filepath.Join(o.Dir.Path, serialName), []byte(FormatSerial(o.Serial)+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir.Path, serialName), []byte(FormatSerial(o.Serial)+"\n"),
+		0o644); err != nil {
 		panic(err)
 	}
 	return n

@@ -53,7 +53,8 @@ func readMembers(dir string) ([]Member, error) {
 		return nil, fmt.Errorf("%s: %w", n.Path, err)
 	}
 	if f.Version != memberVersion {
-		return nil, fmt.Errorf("%s: has version %d, and this program reads version %d", n.Path, f.Version, memberVersion)
+		return nil, fmt.Errorf("%s: has version %d, and this program reads version %d", n.Path, f.Version,
+			memberVersion)
 	}
 	return f.Members, nil
 }

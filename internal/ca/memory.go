@@ -40,7 +40,8 @@ func (m *Memory) database(dir string, q question) (*database, error) {
 
 // holds says that nobody changed the database since.
 func (m *Memory) holds() bool {
-	return same(m.index, durable.Look(filepath.Join(m.dir, indexName))) && same(m.certs, durable.Look(filepath.Join(m.dir, newCertsName)))
+	return same(m.index, durable.Look(filepath.Join(m.dir, indexName))) &&
+		same(m.certs, durable.Look(filepath.Join(m.dir, newCertsName)))
 }
 
 // covers says that the answer to q is among the answers to p.
@@ -70,6 +71,7 @@ func (m *Memory) added(dir string, row []byte, node durable.Node) {
 }
 
 func same(a, b durable.Node) bool {
-	return a.Kind == b.Kind && a.Exists == b.Exists && a.Err == nil && b.Err == nil && a.Dev == b.Dev && a.Ino == b.Ino &&
+	return a.Kind == b.Kind && a.Exists == b.Exists && a.Err == nil && b.Err == nil && a.Dev == b.Dev &&
+		a.Ino == b.Ino &&
 		a.Size == b.Size && a.Modified.Equal(b.Modified) && a.Changed.Equal(b.Changed)
 }

@@ -45,7 +45,8 @@ func BenchmarkMemory(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				ask := Ask{Request: pki.Request{Public: newKey(b).Public()}, Name: fmt.Sprintf("new%s%05d.example.org", m.name, i), Days: 365}
+				ask := Ask{Request: pki.Request{Public: newKey(b).Public()},
+					Name: fmt.Sprintf("new%s%05d.example.org", m.name, i), Days: 365}
 				if _, _, err := s.Sign(ask, rand.Reader, start); err != nil {
 					b.Fatal(err)
 				}

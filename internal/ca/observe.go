@@ -203,7 +203,8 @@ func (o *Observed) question(f Filter) question {
 // Partial says that something of the CA or of one of its generations could not be
 // read, or is damaged: Bundle may lack a generation that lives, and CRL its list.
 func (o Observed) Partial() bool {
-	whose := o.Status == Damaged && (!o.signs() || o.KeyInfo.Err == nil) // without its key alone the certificate is still the CA's
+	// without its key alone the certificate is still the CA's
+	whose := o.Status == Damaged && (!o.signs() || o.KeyInfo.Err == nil)
 	return o.Err != nil || whose || o.unreadNext ||
 		slices.ContainsFunc(o.Older, func(g Generation) bool { return g.Err != nil || g.Cert == nil })
 }

@@ -42,7 +42,8 @@ func TestDamagedNextIsPartial(t *testing.T) {
 // A link to itself where a generation, or a file of one, belongs leads to nothing: that is known, and no reason to
 // hold up who asks for a certificate.
 func TestLoopingLinkIsNoError(t *testing.T) {
-	for _, name := range []string{"gen-1", "gen-1/" + certName, "gen-1/" + keyName, "gen-1/" + crossName, "gen-1/" + crlName, crlName, nextName} {
+	for _, name := range []string{"gen-1", "gen-1/" + certName, "gen-1/" + keyName, "gen-1/" + crossName,
+		"gen-1/" + crlName, crlName, nextName} {
 		t.Run(name, func(t *testing.T) {
 			o, d := made(t)
 			if _, err := NextGeneration(context.Background(), d, o, rand.Reader, start); err != nil {
@@ -65,7 +66,9 @@ func TestLoopingLinkIsNoError(t *testing.T) {
 // and nothing changes that sendmail would have to be told of.
 func TestBlockedListLeavesTheOthers(t *testing.T) {
 	t.Run("a directory", func(t *testing.T) { blockedList(t, func(p string) error { return os.Mkdir(p, 0o755) }) })
-	t.Run("a link to itself", func(t *testing.T) { blockedList(t, func(p string) error { return os.Symlink(crlName, p) }) })
+	t.Run("a link to itself", func(t *testing.T) {
+		blockedList(t, func(p string) error { return os.Symlink(crlName, p) })
+	})
 }
 
 func blockedList(t *testing.T, block func(string) error) {

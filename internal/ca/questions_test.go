@@ -43,7 +43,8 @@ func TestSecondPassUnread(t *testing.T) {
 		spoil func(t *testing.T, o Options)
 	}{
 		{"two rows of one subject", 2, FaultUnique, func(t *testing.T, o Options) {
-			if err := os.WriteFile(filepath.Join(o.Dir, attrName), []byte("unique_subject = yes\n"), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(o.Dir, attrName), []byte("unique_subject = yes\n"),
+				0o644); err != nil {
 				t.Fatal(err)
 			}
 		}},
@@ -64,7 +65,8 @@ func TestSecondPassUnread(t *testing.T) {
 			c.spoil(t, o)
 			m := &Memory{}
 			undo := unreadFrom(t, c.which)
-			if seen := m.Observe(o.Dir, Filter{}); !errors.Is(seen.Unread(), syscall.EIO) || !has(seen.Faults, FaultIndexFile) {
+			if seen := m.Observe(o.Dir, Filter{}); !errors.Is(seen.Unread(), syscall.EIO) ||
+				!has(seen.Faults, FaultIndexFile) {
 				t.Errorf("%v %v", seen.Unread(), seen.Faults)
 			}
 			undo()
@@ -106,7 +108,8 @@ func TestListWhileIndexIsReplaced(t *testing.T) { // not parallel: the hook is o
 		t.Fatal(err)
 	}
 	defer s.Close()
-	if err := errors.Join(s.Revoke(cert.SerialNumber, "", time.Now()), s.WriteCRL(rand.Reader, time.Now())); err != nil {
+	if err := errors.Join(s.Revoke(cert.SerialNumber, "", time.Now()),
+		s.WriteCRL(rand.Reader, time.Now())); err != nil {
 		t.Fatal(err)
 	}
 	meanwhile(t, func() { replaceIndex(t, o, old) })
@@ -176,7 +179,8 @@ func TestLastLeafWhileIndexIsReplaced(t *testing.T) {
 	})
 	defer undo()
 	seen := Observe(o.Dir, Filter{})
-	if looks < 2 || seen.Err != nil || len(seen.Older) != 1 || !seen.Older[0].LastLeaf.Equal(cert.NotAfter) || Prunable(seen, time.Now()) {
+	if looks < 2 || seen.Err != nil || len(seen.Older) != 1 || !seen.Older[0].LastLeaf.Equal(cert.NotAfter) ||
+		Prunable(seen, time.Now()) {
 		t.Errorf("%d looks: %v, %+v", looks, seen.Err, seen.Older)
 	}
 }
@@ -200,13 +204,15 @@ func TestOrphanBesideASignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, "1234.pem"), pki.EncodeCertificate(c.Raw), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, "1234.pem"), pki.EncodeCertificate(c.Raw),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Issue(request(t), rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if seen := o.Memory.Observe(o.Dir, Filter{}); !slices.ContainsFunc(seen.Faults, func(f Fault) bool { return f.Kind == FaultOrphan }) {
+	if seen := o.Memory.Observe(o.Dir, Filter{}); !slices.ContainsFunc(seen.Faults,
+		func(f Fault) bool { return f.Kind == FaultOrphan }) {
 		t.Errorf("it is not told of: %v", seen.Faults)
 	}
 }
@@ -226,7 +232,8 @@ func TestSerialFarBehind(t *testing.T) {
 		text = append(text, "V\t361231000000Z\t\t"+FormatSerial(n)+"\tunknown\t/CN=x\n"...)
 	}
 	orphan := FormatSerial(new(big.Int).Add(first, big.NewInt(8000))) + ".pem"
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, indexName), text, 0o644), os.Mkdir(filepath.Join(dir, newCertsName), 0o755),
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, indexName), text, 0o644),
+		os.Mkdir(filepath.Join(dir, newCertsName), 0o755),
 		os.WriteFile(filepath.Join(dir, newCertsName, orphan), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}

@@ -275,7 +275,8 @@ func reasonOf(code int) string {
 // of a new CA holds nothing that anybody could miss.
 func keepAside(disk *durable.Disk, path string) error {
 	n := durable.Read(path, maxIndex)
-	if n.Err != nil || strings.HasPrefix(firstNumber, string(n.Data)) || strings.HasPrefix(firstAttr, string(n.Data)) || len(bytes.Trim(n.Data, "\x00")) == 0 {
+	if n.Err != nil || strings.HasPrefix(firstNumber, string(n.Data)) || strings.HasPrefix(firstAttr, string(n.Data)) ||
+		len(bytes.Trim(n.Data, "\x00")) == 0 {
 		return n.Err
 	}
 	return disk.Replace(fmt.Sprintf("%s.bad-%d", path, n.Modified.UnixNano()), n.Data, publicMode)
@@ -303,7 +304,8 @@ func lastLine(data []byte) int {
 // entryFor is the row of a certificate that was just issued. An empty subject
 // is written as the serial number, as openssl has it.
 func entryFor(c *x509.Certificate) Entry {
-	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown", Subject: pki.OneLine(c.RawSubject)}
+	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown",
+		Subject: pki.OneLine(c.RawSubject)}
 	if e.Subject == "" {
 		e.Subject = FormatSerial(e.Serial)
 	}

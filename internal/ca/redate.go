@@ -29,7 +29,8 @@ func Redate(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, n
 		if current, err = again(current, nil, s.key, rnd, now); err != nil {
 			return err
 		}
-		if err := disk.Replace(filepath.Join(o.Dir, certName), pki.EncodeCertificate(current.Raw), publicMode); err != nil {
+		if err := disk.Replace(filepath.Join(o.Dir, certName), pki.EncodeCertificate(current.Raw),
+			publicMode); err != nil {
 			return err
 		}
 	}
@@ -42,7 +43,8 @@ func Redate(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, n
 		if err != nil {
 			return err
 		}
-		if err := disk.Replace(filepath.Join(next.Dir, crossName), pki.EncodeCertificate(cross.Raw), publicMode); err != nil {
+		if err := disk.Replace(filepath.Join(next.Dir, crossName), pki.EncodeCertificate(cross.Raw),
+			publicMode); err != nil {
 			return err
 		}
 	}

@@ -19,7 +19,8 @@ import (
 func TestRedate(t *testing.T) {
 	for _, adopted := range []bool{false, true} {
 		dir, disk := t.TempDir()+"/CA", &durable.Disk{}
-		o := Options{Dir: dir, Key: pki.ECDSAP256, Days: 3650, Host: "mail.example.org", PermittedDomains: []string{"example.org"}}
+		o := Options{Dir: dir, Key: pki.ECDSAP256, Days: 3650, Host: "mail.example.org",
+			PermittedDomains: []string{"example.org"}}
 		now, future := time.Now(), time.Now().AddDate(0, 0, 40)
 		if _, err := Init(t.Context(), disk, o, rand.Reader, future); err != nil {
 			t.Fatal(err)
@@ -28,7 +29,8 @@ func TestRedate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaf, err := Issue(t.Context(), disk, o, Request{Public: key.Public(), Name: "mail.example.org", Days: 90}, rand.Reader, future)
+		leaf, err := Issue(t.Context(), disk, o, Request{Public: key.Public(), Name: "mail.example.org", Days: 90},
+			rand.Reader, future)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +50,8 @@ func TestRedate(t *testing.T) {
 		if len(is.Faults) > len(was.Faults) || !is.HasNext() {
 			t.Fatalf("%+v, a next one: %v", is.Faults, is.HasNext())
 		}
-		for name, c := range map[string][2]*x509.Certificate{"current": {was.Current.Cert, is.Current.Cert}, "next": {was.Next.Cert, is.Next.Cert}, "cross": {was.Next.Cross, is.Next.Cross}} {
+		for name, c := range map[string][2]*x509.Certificate{"current": {was.Current.Cert, is.Current.Cert},
+			"next": {was.Next.Cert, is.Next.Cert}, "cross": {was.Next.Cross, is.Next.Cross}} {
 			old, anew := c[0], c[1]
 			if name == "current" && adopted {
 				if !old.Equal(anew) {
@@ -59,7 +62,8 @@ func TestRedate(t *testing.T) {
 			if anew.NotBefore.After(now) && !(name == "cross" && adopted) {
 				t.Errorf("adopted %v: %s begins on %s", adopted, name, anew.NotBefore)
 			}
-			if old.NotAfter.Before(anew.NotAfter) || old.SerialNumber.Cmp(anew.SerialNumber) == 0 || !bytes.Equal(old.RawSubject, anew.RawSubject) || !pki.SamePublicKey(old.PublicKey, anew.PublicKey) {
+			if old.NotAfter.Before(anew.NotAfter) || old.SerialNumber.Cmp(anew.SerialNumber) == 0 ||
+				!bytes.Equal(old.RawSubject, anew.RawSubject) || !pki.SamePublicKey(old.PublicKey, anew.PublicKey) {
 				t.Errorf("adopted %v: %s: from %v\nto %v", adopted, name, old, anew)
 			}
 			for i, e := range old.Extensions {
@@ -74,7 +78,8 @@ func TestRedate(t *testing.T) {
 		if _, err := exec.LookPath("openssl"); err != nil || adopted {
 			continue
 		}
-		own, err := Issue(t.Context(), disk, o, Request{Public: key.Public(), Name: "mail.example.org", Days: 90, Backdate: time.Hour}, rand.Reader, now)
+		own, err := Issue(t.Context(), disk, o,
+			Request{Public: key.Public(), Name: "mail.example.org", Days: 90, Backdate: time.Hour}, rand.Reader, now)
 		if err != nil {
 			t.Fatal(err)
 		}

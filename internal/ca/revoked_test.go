@@ -65,7 +65,9 @@ func TestRevocationsStay(t *testing.T) {
 		return os.WriteFile(f.index, []byte(change(string(data))), 0o644)
 	}
 	row := func(rows, serial string) int { // its index among the lines
-		return slices.IndexFunc(strings.Split(rows, "\n"), func(l string) bool { return strings.Contains(l, "\t"+serial+"\t") })
+		return slices.IndexFunc(strings.Split(rows, "\n"), func(l string) bool {
+			return strings.Contains(l, "\t"+serial+"\t")
+		})
 	}
 	for _, c := range []struct {
 		name   string
@@ -82,7 +84,9 @@ func TestRevocationsStay(t *testing.T) {
 			})
 		}, "", false},
 		{"the last row cut after its reason", func(f files) error {
-			return edit(f, func(s string) string { return s[:strings.LastIndex(s, "keyCompromise")+len("keyCompromise")] + "\t0" })
+			return edit(f, func(s string) string {
+				return s[:strings.LastIndex(s, "keyCompromise")+len("keyCompromise")] + "\t0"
+			})
 		}, "", false},
 		{"the last row cut to its letter", func(f files) error {
 			return edit(f, func(s string) string { return s[:strings.LastIndex(s[:len(s)-1], "\n")+2] })
@@ -123,7 +127,8 @@ func TestRevocationsStay(t *testing.T) {
 			}
 			rows, _ := os.ReadFile(f.index)
 			for _, serial := range []string{"02", "03"} {
-				n, lives := strings.Count(string(rows), "\t"+serial+"\t"), strings.Contains(string(rows), "\t\t"+serial+"\t")
+				n, lives := strings.Count(string(rows), "\t"+serial+"\t"),
+					strings.Contains(string(rows), "\t\t"+serial+"\t")
 				if n > 1 || lives {
 					t.Errorf("serial %s stands %d times, valid %v:\n%s", serial, n, lives, rows)
 				}
@@ -138,7 +143,8 @@ func TestRevocationsStay(t *testing.T) {
 			if got[2] != 1 || !c.gone && got[3] != 1 || len(got) > 2 {
 				t.Errorf("the next CRL has %v", got)
 			}
-			if c.gone && !has(Observe(o.Dir, Filter{}).Faults, c.left) && !has(Observe(o.Dir, Filter{}).Faults, FaultIndexRow) {
+			if c.gone && !has(Observe(o.Dir, Filter{}).Faults, c.left) &&
+				!has(Observe(o.Dir, Filter{}).Faults, FaultIndexRow) {
 				t.Error("and now it is forgotten")
 			}
 		})
@@ -170,10 +176,11 @@ func TestRefusedRows(t *testing.T) {
 		row     string
 		refused bool
 	}{
-		"as it is":           {"V\t" + date + "\t\t10\tunknown\t/CN=x", false},
-		"small letters":      {"V\t" + date + "\t\t1a\tunknown\t/CN=x", false},
-		"a reason":           {"R\t" + date + "\t260101000000Z,keyCompromise\t10\tunknown\t/CN=x", false},
-		"on hold":            {"R\t" + date + "\t260101000000Z,holdInstruction,holdInstructionReject\t10\tunknown\t/CN=x", false},
+		"as it is":      {"V\t" + date + "\t\t10\tunknown\t/CN=x", false},
+		"small letters": {"V\t" + date + "\t\t1a\tunknown\t/CN=x", false},
+		"a reason":      {"R\t" + date + "\t260101000000Z,keyCompromise\t10\tunknown\t/CN=x", false},
+		"on hold": {"R\t" + date +
+			"\t260101000000Z,holdInstruction,holdInstructionReject\t10\tunknown\t/CN=x", false},
 		"a time":             {"R\t" + date + "\t260101000000Z,keyTime,20260101000000Z\t10\tunknown\t/CN=x", false},
 		"odd":                {"V\t" + date + "\t\t1\tunknown\t/CN=x", true},
 		"a word":             {"R\t" + date + "\t260101000000Z,keyCompromis\t10\tunknown\t/CN=x", true},
@@ -225,7 +232,8 @@ func TestLinksStay(t *testing.T) {
 		}
 	}
 	issue(t, d, o, time.Now().Add(time.Minute))
-	mustOpenssl(t, o.Dir, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "x.key", "-out", "x.csr", "-subj", "/CN=x.example.org")
+	mustOpenssl(t, o.Dir, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "x.key", "-out",
+		"x.csr", "-subj", "/CN=x.example.org")
 	withCRL(t, d, o, "superseded", 1)
 	for _, n := range names {
 		if durable.Look(filepath.Join(o.Dir, n)).Kind != durable.Link {

@@ -119,7 +119,8 @@ func (l *line) plain(text []byte) bool {
 		digits = digits<<4 | uint64(upperHex[rest[end]])
 		end++
 	}
-	if end == 0 || end%2 == 1 || end > 40 || end == len(rest) || rest[end] != '\t' || end > 2 && rest[0] == '0' && rest[1] == '0' {
+	if end == 0 || end%2 == 1 || end > 40 || end == len(rest) || rest[end] != '\t' ||
+		end > 2 && rest[0] == '0' && rest[1] == '0' {
 		return false // not as FormatSerial writes it
 	}
 	if l.serial, l.key = rest[:end], min(digits, lastKey); end > 16 {

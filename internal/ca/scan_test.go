@@ -13,9 +13,11 @@ import (
 
 // naive answers by holding all rows what a pass over index.txt finds.
 func naive(data string, q question) *database {
-	db := &database{asked: q, plain: true, highest: new(big.Int), found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
+	db := &database{asked: q, plain: true, highest: new(big.Int), found: map[string]Entry{},
+		missing: make([]bool, len(q.lists))}
 	rows, torn := ParseIndex([]byte(data))
-	db.torn, db.whole, db.lines, db.rows = torn, data == "" || strings.HasSuffix(data, "\n"), strings.Count(data, "\n"), len(rows)
+	db.torn, db.whole, db.lines, db.rows = torn, data == "" || strings.HasSuffix(data, "\n"),
+		strings.Count(data, "\n"), len(rows)
 	for l := range strings.SplitSeq(strings.TrimSuffix(data, "\n"), "\n") {
 		db.blank = db.blank || data != "" && strings.TrimSpace(l) == ""
 	}
@@ -45,7 +47,8 @@ func naive(data string, q question) *database {
 		if e.refused != "" {
 			db.odd = append(db.odd, *e)
 		}
-		if cn := e.commonName(); len(q.names) > 0 && (cn == "" || slices.ContainsFunc(q.names, func(n string) bool { return strings.EqualFold(n, cn) })) {
+		if cn := e.commonName(); len(q.names) > 0 &&
+			(cn == "" || slices.ContainsFunc(q.names, func(n string) bool { return strings.EqualFold(n, cn) })) {
 			db.hosts = append(db.hosts, *e)
 		}
 		if e.Status == Revoked {
@@ -67,7 +70,8 @@ func (db *database) said() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, db.rows, db.lines, db.whole, db.torn, db.blank, db.lost, db.highest, db.missing)
 	one := func(e Entry) {
-		fmt.Fprintf(&b, "%d %q %c %v %v %v %q %v %q\n", e.Line, e.raw, e.Status, e.Expires, e.Serial, e.Subject, e.Reason, e.Err, e.refused)
+		fmt.Fprintf(&b, "%d %q %c %v %v %v %q %v %q\n", e.Line, e.raw, e.Status, e.Expires, e.Serial, e.Subject,
+			e.Reason, e.Err, e.refused)
 	}
 	for _, e := range slices.Concat(db.odd, db.hosts) {
 		one(e)
@@ -83,8 +87,9 @@ func sameAsNaive(t *testing.T, dir, data string) {
 	if err := os.WriteFile(filepath.Join(dir, indexName), []byte(data), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	q := question{names: []string{"h7", "mail.example.org"}, serials: map[string]bool{"07": true, "FFFF": true, "0A": true, "0B": true},
-		lists: []map[string]bool{{"0A": true}, {"0A": true, "07": true}}}
+	q := question{names: []string{"h7", "mail.example.org"},
+		serials: map[string]bool{"07": true, "FFFF": true, "0A": true, "0B": true},
+		lists:   []map[string]bool{{"0A": true}, {"0A": true, "07": true}}}
 	db, err := readDatabase(dir, q)
 	if err != nil {
 		t.Fatal(err)
@@ -103,8 +108,10 @@ func sameAsNaive(t *testing.T, dir, data string) {
 	i := 0
 	scan(db.path, func(l *line) bool {
 		e, w := l.entry(), rows[i]
-		if e.raw != w.raw || e.Line != w.Line || data[l.at:l.at+int64(len(e.raw))] != e.raw || l.readable() != (w.Err == nil) ||
-			w.Err == nil && (string(l.serial) != w.serial() || l.expires != w.Expires.Unix() || l.status != w.Status || string(l.subject) != w.Subject || string(commonName(l.subject)) != w.commonName()) {
+		if e.raw != w.raw || e.Line != w.Line || data[l.at:l.at+int64(len(e.raw))] != e.raw ||
+			l.readable() != (w.Err == nil) ||
+			w.Err == nil && (string(l.serial) != w.serial() || l.expires != w.Expires.Unix() || l.status != w.Status ||
+				string(l.subject) != w.Subject || string(commonName(l.subject)) != w.commonName()) {
 			t.Fatalf("%q: row %d is %+v, want %+v", data, i, l, w)
 		}
 		i++
@@ -134,7 +141,8 @@ func TestScan(t *testing.T) {
 		{"torn revocation", "", "R\t2712"},
 		{"without a line feed", "", "V\t361231000000Z\t\tFFFF\tunknown\t/CN=last"},
 		{"a serial twice", "V\t361231000000Z\t\t07\tunknown\t/CN=h7\n", ""},
-		{"one that is revoked, twice", "R\t361231000000Z\t261231000000Z,superseded\t0B\tunknown\t/CN=twice\n", "V\t361231000000Z\t\t0B\tunknown\t/CN=twice\n"},
+		{"one that is revoked, twice", "R\t361231000000Z\t261231000000Z,superseded\t0B\tunknown\t/CN=twice\n",
+			"V\t361231000000Z\t\t0B\tunknown\t/CN=twice\n"},
 		{"revoked", "R\t361231000000Z\t261231000000Z\t0A\tunknown\t/CN=gone\n", ""},
 		{"a long line", "V\t361231000000Z\t\t07\tunknown\t/CN=h7/O=" + strings.Repeat("x", 10_000) + "\n", ""},
 		{"small letters", "V\t361231000000Z\t\tffff\tunknown\t/O=x/CN=MAIL.example.org/C=y\n", ""},
@@ -156,10 +164,16 @@ func TestScan(t *testing.T) {
 
 func FuzzScan(f *testing.F) {
 	dir := f.TempDir()
-	f.Add("V\t360101000000Z\t\t07\tunknown\t/CN=h7\nR\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n")
+	f.Add(
+		"V\t360101000000Z\t\t07\tunknown\t/CN=h7\n" +
+			"R\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n")
 	f.Add("V\t36\nE\t491231235959Z\t\tFFFF\tunknown\t/\r\nR\t00000229010101Z\t000229235959Z\t0b\tunknown\t\n")
-	f.Add("V\t230229000000Z\t\t0B\tunknown\t/CN=h7\nV\t240229000000Z\t\t0B\tx\ty\tz\nR\t240431000000Z\t\t1\tunknown\t/CN=\n")
-	f.Add("R\t360101000000Z\t300101000000Z,keyTime,20260101000000Z\t000A\tunknown\t/CN=a/CN=h7\n\n# x\nV\t491231236000Z\t\tB\tunknown\t/CN=h7")
+	f.Add(
+		"V\t230229000000Z\t\t0B\tunknown\t/CN=h7\nV\t240229000000Z\t\t0B\tx\ty\tz\n" +
+			"R\t240431000000Z\t\t1\tunknown\t/CN=\n")
+	f.Add(
+		"R\t360101000000Z\t300101000000Z,keyTime,20260101000000Z\t000A\tunknown\t/CN=a/CN=h7\n\n# " +
+			"x\nV\t491231236000Z\t\tB\tunknown\t/CN=h7")
 	f.Fuzz(func(t *testing.T, data string) { sameAsNaive(t, dir, data) })
 }
 
@@ -177,13 +191,15 @@ func TestDates(t *testing.T) {
 				if year < 1950 || year > 2049 {
 					continue
 				}
-				if short, err := parseTime(fmt.Sprintf("%02d%02d%02d230459Z", year%100, month, day)); (err == nil) != (want.Day() == day) || err == nil && !short.Equal(want) {
+				short, err := parseTime(fmt.Sprintf("%02d%02d%02d230459Z", year%100, month, day))
+				if (err == nil) != (want.Day() == day) || err == nil && !short.Equal(want) {
 					t.Fatalf("%04d-%02d-%02d in two digits: %v %v, want %v", year, month, day, short, err, want)
 				}
 			}
 		}
 	}
-	for _, s := range []string{"", "Z", "270101000000", "270101000000z", "271301000000Z", "270001000000Z", "270101240000Z", "270101006000Z", "270101000060Z", "27010100000:Z", "2701010000/0Z", "99991231235959Z9"} {
+	for _, s := range []string{"", "Z", "270101000000", "270101000000z", "271301000000Z", "270001000000Z",
+		"270101240000Z", "270101006000Z", "270101000060Z", "27010100000:Z", "2701010000/0Z", "99991231235959Z9"} {
 		if got, err := parseTime(s); err == nil {
 			t.Errorf("%q is %v", s, got)
 		}

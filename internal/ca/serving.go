@@ -38,7 +38,8 @@ func (o *Observed) unlisted(c *x509.Certificate) {
 		return // told as what it is where it is needed
 	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(e, c):
 		o.fault(FaultTaken, name, false, "", "serial "+serial)
-		o.Faults[len(o.Faults)-1].Hint = "the certificate that is in use cannot be revoked: run `mailcertd renew` to issue one with another serial number"
+		o.Faults[len(o.Faults)-1].Hint = "the certificate that is in use cannot be revoked: run `mailcertd renew` to " +
+			"issue one with another serial number"
 	case there.Kind == durable.Missing && !row:
 		o.fault(FaultUnlisted, name, true, "", "serial "+serial)
 	}
@@ -66,7 +67,8 @@ func sameRow(e Entry, c *x509.Certificate) bool {
 
 // putBack writes the certificate into newcerts. Its row follows as that of any certificate without one.
 func putBack(disk *durable.Disk, dir string, c *x509.Certificate) error {
-	return disk.Replace(filepath.Join(dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"), pki.EncodeCertificate(c.Raw), publicMode)
+	return disk.Replace(filepath.Join(dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+		pki.EncodeCertificate(c.Raw), publicMode)
 }
 
 // leftovers are temporary files of ours, relative to the CA directory. Whoever holds the lock of the directory is the
@@ -84,7 +86,8 @@ func (o *Observed) leftovers() []string {
 		}
 		for _, n := range names {
 			base, temporary := durable.TempOf(n)
-			if temporary && Owns(filepath.Join(d, base), false) && durable.Look(filepath.Join(o.Dir.Path, d, n)).Kind == durable.File {
+			if temporary && Owns(filepath.Join(d, base), false) &&
+				durable.Look(filepath.Join(o.Dir.Path, d, n)).Kind == durable.File {
 				out = append(out, filepath.Join(d, n))
 			}
 		}

@@ -77,7 +77,8 @@ func open(disk *durable.Disk, o Options) (*Session, error) {
 func (s *Session) Observed() Observed { return s.obs }
 
 // Issue signs a certificate with a session of its own.
-func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
+func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd io.Reader,
+	now time.Time) (*x509.Certificate, error) {
 	s, err := Open(ctx, disk, o)
 	if err != nil {
 		return nil, err
@@ -120,7 +121,8 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 		m.Forget() // another program has put a certificate into newcerts: the next look finds it
 	}
 	name := FormatSerial(cert.SerialNumber) + ".pem"
-	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw), publicMode); err != nil {
+	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw),
+		publicMode); err != nil {
 		s.o.Memory.Forget()
 		if n := durable.Look(filepath.Join(dir, newCertsName, name)); n.Kind != durable.Missing {
 			err = fmt.Errorf("%w: %w", ErrMade, err)

@@ -79,7 +79,8 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	if !ask.ByHand {
 		for _, n := range names {
 			if n != name && !slices.Contains(pki.CanonicalNames(ask.Allowed), n) {
-				return refuse("%s may not have a certificate for %q: want %s", name, n, strings.Join(append([]string{name}, ask.Allowed...), ", "))
+				return refuse("%s may not have a certificate for %q: want %s", name, n,
+					strings.Join(append([]string{name}, ask.Allowed...), ", "))
 			}
 		}
 		if ask.CommonName != "" && ask.CommonName != name {
@@ -88,7 +89,8 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	}
 	var live, others []Issued
 	for _, is := range issued {
-		if is.Row != nil && is.Row.Status != Valid || now.After(is.Cert.NotAfter) || !slices.Contains(pki.CertNames(is.Cert), name) {
+		if is.Row != nil && is.Row.Status != Valid || now.After(is.Cert.NotAfter) ||
+			!slices.Contains(pki.CertNames(is.Cert), name) {
 			continue
 		}
 		live = append(live, is)
@@ -102,13 +104,15 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	held := func(is Issued) bool { return ask.Holds != nil && is.Serial.Cmp(ask.Holds) == 0 }
 	newest := (*Issued)(nil)
 	for i := range live { // newest first; one that a wrong clock has signed and that has not begun serves nobody
-		if pki.SamePublicKey(live[i].Cert.PublicKey, ask.Public) && sameNames(live[i].Cert, names) && !live[i].Cert.NotBefore.After(now.Add(backdate)) &&
+		if pki.SamePublicKey(live[i].Cert.PublicKey, ask.Public) && sameNames(live[i].Cert, names) &&
+			!live[i].Cert.NotBefore.After(now.Add(backdate)) &&
 			!live[i].NoCA && (held(live[i]) || live[i].line() > ask.HoldsRow) {
 			newest = &live[i]
 			break
 		}
 	}
-	d := Decision{Request: Request{Public: ask.Public, Name: name, AltNames: names[1:], Days: ask.Days, Backdate: backdate}}
+	d := Decision{Request: Request{Public: ask.Public, Name: name, AltNames: names[1:], Days: ask.Days,
+		Backdate: backdate}}
 	if ask.Replace {
 		for _, is := range others {
 			d.Revoke = append(d.Revoke, is.Serial)
@@ -122,10 +126,12 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 		for _, is := range others {
 			switch {
 			case lastThird(is.Cert, now), held(is), also(is): // also of another pair
-			case slices.ContainsFunc(others, func(o Issued) bool { return held(o) && is.before(o) }), is.line() < ask.HoldsRow:
+			case slices.ContainsFunc(others, func(o Issued) bool { return held(o) && is.before(o) }),
+				is.line() < ask.HoldsRow:
 				// an older one of the same host than the one it shows
 			default:
-				return refuse("%s has a valid certificate with another key, serial %s until %s: revoke that one first (`mailcertd revoke %s --reason superseded`), or use --replace, which does so",
+				return refuse("%s has a valid certificate with another key, serial %s until %s: revoke that one "+
+					"first (`mailcertd revoke %s --reason superseded`), or use --replace, which does so",
 					name, FormatSerial(is.Serial), is.Cert.NotAfter.UTC().Format("2006-01-02"), FormatSerial(is.Serial))
 			}
 		}
@@ -137,10 +143,13 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 		}
 	}
 	if n, most := len(live)-len(d.Revoke), maxLive*pairs; n >= most && !ask.ByHand {
-		return refuse("%s already has %d valid certificates, at most %d are allowed: revoke some (`mailcertd list`, `mailcertd revoke SERIAL`)", name, n, most)
+		return refuse(
+			"%s already has %d valid certificates, at most %d are allowed: revoke some (`mailcertd list`, "+
+				"`mailcertd revoke SERIAL`)", name, n, most)
 	}
 	if n, most := len(recent(signed, now))+ask.Signed, maxPerDay*pairs; n >= most && !ask.ByHand {
-		return refuse("%s got %d certificates within a day, at most %d are allowed: it may ask again tomorrow", name, n, most)
+		return refuse("%s got %d certificates within a day, at most %d are allowed: it may ask again tomorrow",
+			name, n, most)
 	}
 	return d, nil
 }
@@ -184,7 +193,9 @@ func lastThird(c *x509.Certificate, now time.Time) bool {
 }
 
 func recent(signed []time.Time, now time.Time) []time.Time {
-	return slices.DeleteFunc(slices.Clone(signed), func(t time.Time) bool { return now.Sub(t) >= 24*time.Hour || t.After(now) })
+	return slices.DeleteFunc(slices.Clone(signed), func(t time.Time) bool {
+		return now.Sub(t) >= 24*time.Hour || t.After(now)
+	})
 }
 
 // Preview is what Sign would do.
@@ -226,7 +237,9 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	}
 	cas := Bundle(obs, now)
 	for i := range issued {
-		issued[i].NoCA = !slices.ContainsFunc(cas, func(c *x509.Certificate) bool { return pki.IssuedBy(issued[i].Cert, c) })
+		issued[i].NoCA = !slices.ContainsFunc(cas, func(c *x509.Certificate) bool {
+			return pki.IssuedBy(issued[i].Cert, c)
+		})
 	}
 	d, err := Decide(issued, signed, ask, now)
 	d.Request.Backdate = o.backdate()
@@ -267,14 +280,19 @@ func (o *Observed) taken(own string, r Request, rows []Entry, issued []Issued, n
 			continue
 		}
 		if n == own {
-			return fmt.Errorf("%w: %s is the name of this host, not of %s: remove --alt %s, or that name from the request", ErrRefused, n, r.Name, n)
+			return fmt.Errorf(
+				"%w: %s is the name of this host, not of %s: remove --alt %s, or that name from the request",
+				ErrRefused, n, r.Name, n)
 		}
 		if Find(o.Members, n) != nil {
-			return fmt.Errorf("%w: %s is the name of another member, not of %s: remove --alt %s, or that name from the request, or run `mailcertd ca unenrol %s` first", ErrRefused, n, r.Name, n, n)
+			return fmt.Errorf(
+				"%w: %s is the name of another member, not of %s: remove --alt %s, or that name from the request, or "+
+					"run `mailcertd ca unenrol %s` first", ErrRefused, n, r.Name, n, n)
 		}
 		for i := range rows {
 			if e := &rows[i]; e.Status == Valid && now.Before(e.Expires) && strings.EqualFold(e.commonName(), n) {
-				return fmt.Errorf("%w: %s has its own certificate, serial %s until %s, and is not %s: remove --alt %s, or that name from the request, or revoke that one first (`mailcertd revoke %s`)",
+				return fmt.Errorf("%w: %s has its own certificate, serial %s until %s, and is not %s: remove --alt "+
+					"%s, or that name from the request, or revoke that one first (`mailcertd revoke %s`)",
 					ErrRefused, n, e.serial(), e.Expires.UTC().Format("2006-01-02"), r.Name, n, e.serial())
 			}
 		}
@@ -310,7 +328,8 @@ func permitted(t, ca *x509.Certificate) error {
 	}
 	for _, n := range t.DNSNames {
 		if !pki.Permitted(ca.PermittedDNSDomains, n) {
-			return fmt.Errorf("the CA may not certify %q: want a name in %s (ca.permitted_domains)", n, strings.Join(ca.PermittedDNSDomains, ", "))
+			return fmt.Errorf("the CA may not certify %q: want a name in %s (ca.permitted_domains)", n,
+				strings.Join(ca.PermittedDNSDomains, ", "))
 		}
 	}
 	return nil

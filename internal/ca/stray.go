@@ -49,7 +49,8 @@ func (o *Observed) orphans() []stray {
 		}
 		out = append(out, or)
 	}
-	sort.SliceStable(out, func(i, j int) bool { // as they were issued: counted serials say it, and drawn ones say nothing
+	// as they were issued: counted serials say it, and drawn ones say nothing
+	sort.SliceStable(out, func(i, j int) bool {
 		return out[i].drawn() && out[j].drawn() && out[i].from.Before(out[j].from) || !out[i].drawn() && out[j].drawn()
 	})
 	return out

@@ -46,7 +46,8 @@ func TestHearDoesNotForgetTheOthers(t *testing.T) {
 	if err := s.Hear(heard); !errors.Is(err, syscall.EIO) {
 		t.Errorf("heard although the list cannot be read: %v", err)
 	}
-	if _, _, err := s.Sign(Ask{ByHand: true, Name: "c.example.org", Request: pki.Request{Public: newKey(t).Public()}, Days: 9}, rand.Reader, start); !errors.Is(err, syscall.EIO) {
+	if _, _, err := s.Sign(Ask{ByHand: true, Name: "c.example.org", Request: pki.Request{Public: newKey(t).Public()},
+		Days: 9}, rand.Reader, start); !errors.Is(err, syscall.EIO) {
 		t.Errorf("signed although the names of the others are not known: %v", err)
 	}
 	undo()
@@ -151,7 +152,8 @@ func TestUnreadIsTold(t *testing.T) {
 	}
 	undo := unread(t, FormatSerial(c.SerialNumber)+".pem")
 	_, err := Which(obs, "smtp.example.org", start)
-	_, perr := Preview(obs, o, Ask{ByHand: true, Name: "mail.example.org", Request: pki.Request{Public: newKey(t).Public()}, Days: 9}, start)
+	_, perr := Preview(obs, o, Ask{ByHand: true, Name: "mail.example.org",
+		Request: pki.Request{Public: newKey(t).Public()}, Days: 9}, start)
 	all, err2 := list(obs, start)
 	unlisted := errors.Join(err2, all[0].Unread)
 	seen := Observe(o.Dir, Filter{Name: "mail.example.org"}).IssuedErr
@@ -165,10 +167,14 @@ func TestUnreadIsTold(t *testing.T) {
 
 // Whatever is in the files of the database, also nothing at all, is read without a panic, by every verb's way.
 func TestDatabaseOfAnything(t *testing.T) {
-	inputs := []string{"", "\n", " ", "\x00", "null", "[]", "{}", "0", "-1", "zz", "\t\t\t\t\t\n", "V\t\t\t\t\t\n", "R\t1\t,\t\t\t/\n", "=", "unique_subject", "=no",
-		"-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", strings.Repeat("9", 5000)}
+	inputs := []string{"", "\n", " ", "\x00", "null", "[]", "{}", "0", "-1", "zz", "\t\t\t\t\t\n", "V\t\t\t\t\t\n",
+		"R\t1\t,\t\t\t/\n", "=", "unique_subject", "=no",
+		"-----BEGIN X509 CRL-----\n-----END X509 CRL-----\n",
+		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
+		"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", strings.Repeat("9", 5000)}
 	public := newKey(t).Public()
-	for _, name := range []string{keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName, membersName, newCertsName + "/01.pem", indexName + ".old"} {
+	for _, name := range []string{keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName,
+		membersName, newCertsName + "/01.pem", indexName + ".old"} {
 		o, d := made(t)
 		all := inputs
 		if name == certName { // a certificate that cannot be read is read again several times
@@ -183,7 +189,8 @@ func TestDatabaseOfAnything(t *testing.T) {
 			_, _, _ = Overview(obs, start, 9)
 			_ = Ending(obs, start, start, start.AddDate(90, 0, 0), func(Listed) {})
 			_, _ = Which(obs, in, start)
-			_, _ = Preview(obs, o, Ask{ByHand: true, Name: "mail.example.org", Request: pki.Request{Public: public}, Days: 9}, start)
+			_, _ = Preview(obs, o, Ask{ByHand: true, Name: "mail.example.org", Request: pki.Request{Public: public},
+				Days: 9}, start)
 			_ = Bundle(obs, start)
 			_ = obs.Unread()
 			_, _ = Reconcile(context.Background(), d, o.Dir, nil)

@@ -20,7 +20,10 @@ func TestUnusableCA(t *testing.T) {
 		"as it is":       {func(*x509.Certificate) {}, true},
 		"all key usages": {func(c *x509.Certificate) { c.KeyUsage |= x509.KeyUsageDigitalSignature }, true},
 		"no key usage":   {func(c *x509.Certificate) { c.KeyUsage = 0 }, true},
-		"CA:FALSE":       {func(c *x509.Certificate) { c.IsCA, c.MaxPathLenZero = false, false; c.KeyUsage = 0 }, false},
+		"CA:FALSE": {func(c *x509.Certificate) {
+			c.IsCA, c.MaxPathLenZero = false, false
+			c.KeyUsage = 0
+		}, false},
 		"no constraints": {func(c *x509.Certificate) { c.BasicConstraintsValid, c.KeyUsage = false, 0 }, false},
 		"for signatures": {func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageDigitalSignature }, false},
 		"for lists only": {func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }, false},
@@ -42,7 +45,8 @@ func TestUnusableCA(t *testing.T) {
 				t.Fatal(err)
 			}
 			obs := Observe(o.Dir, Filter{})
-			if (obs.Status == Complete) != c.usable || has(obs.Faults, FaultCert) == c.usable || (len(Bundle(obs, start)) > 0) != c.usable {
+			if (obs.Status == Complete) != c.usable || has(obs.Faults, FaultCert) == c.usable ||
+				(len(Bundle(obs, start)) > 0) != c.usable {
 				t.Errorf("status %s, faults %v, %d trusted", obs.Status, obs.Faults, len(Bundle(obs, start)))
 			}
 			if _, err := Issue(context.Background(), d, o, request(t), rand.Reader, start); (err == nil) != c.usable {

@@ -48,7 +48,8 @@ func (c *Reader) Bundle(path string) Bundle {
 		c.directory(&b, seen)
 	case n.IsRegular:
 		p, err := c.read(n)
-		if err == nil && p.file.Err != nil && !errors.Is(p.file.Err, pki.ErrUnsupported) && !errors.Is(p.file.Err, pki.ErrRefused) {
+		if err == nil && p.file.Err != nil && !errors.Is(p.file.Err, pki.ErrUnsupported) &&
+			!errors.Is(p.file.Err, pki.ErrRefused) {
 			err = fmt.Errorf("%s: %w", path, p.file.Err)
 		}
 		if b.Err = err; err == nil {

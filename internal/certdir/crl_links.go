@@ -17,7 +17,8 @@ func isCRLLinkName(name string) bool {
 	if !ok || len(hash) != 8 || strings.Trim(hash, "0123456789abcdef") != "" {
 		return false
 	}
-	return number != "" && len(number) <= 4 && strings.Trim(number, "0123456789") == "" && (number == "0" || number[0] != '0')
+	return number != "" && len(number) <= 4 && strings.Trim(number, "0123456789") == "" &&
+		(number == "0" || number[0] != '0')
 }
 
 // CRLLinks are the links by which OpenSSL finds crl.pem under the names of its

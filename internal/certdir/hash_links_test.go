@@ -77,8 +77,10 @@ func apply(t *testing.T, dir string, changes []LinkChange) {
 // What others put there, and what is in openssl's way. H is the hash of our CA and of its twin, F that of a foreign CA.
 func TestLinksAmongOthers(t *testing.T) {
 	ours, twin, foreign := caCert(t, "Ours"), caCert(t, "Ours"), caCert(t, "Foreign")
-	replace := strings.NewReplacer("H.", pki.HashName(ours.RawSubject, 0)[:9], "F.", pki.HashName(foreign.RawSubject, 0)[:9])
-	kinds := map[string]string{"ours": bundle(ours), "twin": bundle(twin), "foreign": bundle(foreign), "hello": "hello", "empty": "", "der": string(ours.Raw), "cut": bundle(twin)[:200]}
+	replace := strings.NewReplacer("H.", pki.HashName(ours.RawSubject, 0)[:9], "F.",
+		pki.HashName(foreign.RawSubject, 0)[:9])
+	kinds := map[string]string{"ours": bundle(ours), "twin": bundle(twin), "foreign": bundle(foreign), "hello": "hello",
+		"empty": "", "der": string(ours.Raw), "cut": bundle(twin)[:200]}
 	for _, c := range []struct {
 		name, files, want string
 		takes             string // names whose change must say that they are a person's
@@ -86,7 +88,8 @@ func TestLinksAmongOthers(t *testing.T) {
 		{"somebody's file is in our place", "H.0:twin", "H.0:file H.1=cacert.pem", ""},
 		{"and leaves a gap", "H.1:twin", "H.0=cacert.pem H.1:file", ""},
 		{"two of somebody's", "H.0:twin H.1=../twin", "H.0:file H.1=../twin H.2=cacert.pem", ""},
-		{"somebody's link to a file in the directory", "corp.pem:foreign F.0=corp.pem", "F.0=corp.pem H.0=cacert.pem", ""},
+		{"somebody's link to a file in the directory", "corp.pem:foreign F.0=corp.pem",
+			"F.0=corp.pem H.0=cacert.pem", ""},
 		{"and another CA of our name", "corp.pem:twin H.0=corp.pem", "H.0=corp.pem H.1=cacert.pem", ""},
 		{"somebody's, behind a gap", "H.2=../twin H.0=cacert.pem", "H.0=cacert.pem H.1=../twin", "H.2"},
 		{"an empty file", "H.0:empty", "H.0=cacert.pem", "H.0"},
@@ -95,7 +98,8 @@ func TestLinksAmongOthers(t *testing.T) {
 		{"a link to what cannot be loaded", "H.0=../hello", "H.0=cacert.pem", "H.0"},
 		{"a link to a device", "H.0=/dev/null", "H.0=cacert.pem H.1=/dev/null", "H.0"},
 		{"behind ours it may stay", "H.0=cacert.pem H.1=/dev/null", "H.0=cacert.pem H.1=/dev/null", ""},
-		{"before ours and somebody's", "H.0=/dev/null H.1=../twin H.2=cacert.pem H.3=..", "H.0=cacert.pem H.1=../twin H.2=/dev/null H.3=..", "H.0"},
+		{"before ours and somebody's", "H.0=/dev/null H.1=../twin H.2=cacert.pem H.3=..",
+			"H.0=cacert.pem H.1=../twin H.2=/dev/null H.3=..", "H.0"},
 		{"a link to a FIFO goes, where OpenSSL would wait", "H.0=../fifo", "H.0=cacert.pem", "H.0"},
 		{"also behind ours", "H.0=cacert.pem H.1=../fifo H.2=../twin", "H.0=cacert.pem H.1=../twin", "H.1 H.2"},
 		{"a link to a directory", "H.0=..", "H.0=cacert.pem H.1=..", "H.0"},
@@ -131,7 +135,8 @@ func TestLinksAmongOthers(t *testing.T) {
 					t.Errorf("%s: no reason", ch.Name)
 				}
 			}
-			if diff := cmp.Diff(strings.Fields(replace.Replace(c.takes)), takes); diff != "" && len(takes)+len(c.takes) > 0 {
+			if diff := cmp.Diff(strings.Fields(replace.Replace(c.takes)), takes); diff != "" &&
+				len(takes)+len(c.takes) > 0 {
 				t.Errorf("whose it is: %s", diff)
 			}
 			apply(t, dir, changes)
@@ -155,7 +160,8 @@ func TestLinksAmongOthers(t *testing.T) {
 // what rehash would have made.
 func TestLinksLikeRehash(t *testing.T) {
 	dir := t.TempDir()
-	lay(t, dir, []string{"cacert.pem:ours", "corp.pem:corp"}, map[string]string{"ours": bundle(caCert(t, "Ours")), "corp": bundle(caCert(t, "Corp"))})
+	lay(t, dir, []string{"cacert.pem:ours", "corp.pem:corp"},
+		map[string]string{"ours": bundle(caCert(t, "Ours")), "corp": bundle(caCert(t, "Corp"))})
 	rehash := func() []string {
 		if out, err := exec.Command("openssl", "rehash", dir).CombinedOutput(); err != nil {
 			t.Skipf("openssl rehash: %v %s", err, out)
@@ -170,7 +176,9 @@ func TestLinksLikeRehash(t *testing.T) {
 	for _, l := range d.Links {
 		_ = os.Remove(filepath.Join(dir, l.Name))
 	}
-	apply(t, dir, Links(nil, map[string][]*x509.Certificate{"cacert.pem": d.CA.File.Certs, "corp.pem": pki.ReadCertFile(read(t, filepath.Join(dir, "corp.pem"))).Certs}))
+	apply(t, dir,
+		Links(nil, map[string][]*x509.Certificate{"cacert.pem": d.CA.File.Certs,
+			"corp.pem": pki.ReadCertFile(read(t, filepath.Join(dir, "corp.pem"))).Certs}))
 	if diff := cmp.Diff(theirs, hashes(t, dir)); diff != "" {
 		t.Error(diff)
 	}
@@ -190,8 +198,10 @@ func read(t *testing.T, path string) []byte {
 // file is lost.
 func TestLinksAnyDirectory(t *testing.T) {
 	ours, twin, foreign := caCert(t, "Ours"), caCert(t, "Ours"), caCert(t, "Foreign")
-	kinds := map[string]string{"ours": bundle(ours), "twin": bundle(twin), "foreign": bundle(foreign), "both": bundle(foreign, twin), "hello": "hello"}
-	targets := []string{"cacert.pem", "trust/t.pem", "trust/gone.pem", "../twin", "../foreign", "../both", "../hello", "../gone", ".", "corp.pem", "/dev/null"}
+	kinds := map[string]string{"ours": bundle(ours), "twin": bundle(twin), "foreign": bundle(foreign),
+		"both": bundle(foreign, twin), "hello": "hello"}
+	targets := []string{"cacert.pem", "trust/t.pem", "trust/gone.pem", "../twin", "../foreign", "../both", "../hello",
+		"../gone", ".", "corp.pem", "/dev/null"}
 	for seed := range uint64(150) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		top := t.TempDir()

@@ -30,14 +30,17 @@ func caCert(t *testing.T, cn string) *x509.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c, _ = x509.ParseCertificate(der)
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, NotBefore: c.NotBefore, NotAfter: c.NotAfter}
+	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"},
+		NotBefore: c.NotBefore, NotAfter: c.NotAfter}
 	if leaves[c], err = x509.CreateCertificate(rand.Reader, leaf, c, key.Public(), key); err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +89,8 @@ func TestLinks(t *testing.T) {
 			expand := func(s string) string {
 				return strings.NewReplacer("H.", h+".", "F.", f+".").Replace(s)
 			}
-			files := map[string]string{"../other.pem": bundle(twin), "../foreign.pem": bundle(foreign), "cacert.pem": c.ca}
+			files := map[string]string{"../other.pem": bundle(twin), "../foreign.pem": bundle(foreign),
+				"cacert.pem": c.ca}
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -145,7 +149,8 @@ func verify(t *testing.T, dir string, c *x509.Certificate) {
 	if err := os.WriteFile(leaf, pki.EncodeCertificate(leaves[c]), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-CApath", dir, leaf).CombinedOutput(); err != nil {
+	if out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-CApath", dir,
+		leaf).CombinedOutput(); err != nil {
 		t.Errorf("openssl verify: %v\n%s", err, out)
 	}
 }
@@ -153,7 +158,8 @@ func verify(t *testing.T, dir string, c *x509.Certificate) {
 // Nothing in the directory makes looking at it fail or hang.
 func TestObserve(t *testing.T) {
 	dir := t.TempDir()
-	for n, text := range map[string]string{"host.key": "hello", "1234abcd.0": "x", "1234ABCD.0": "not a hash link", "extra": ""} {
+	for n, text := range map[string]string{"host.key": "hello", "1234abcd.0": "x", "1234ABCD.0": "not a hash link",
+		"extra": ""} {
 		if err := os.WriteFile(filepath.Join(dir, n), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -162,7 +168,8 @@ func TestObserve(t *testing.T) {
 	_ = os.Symlink("/dev/zero", filepath.Join(dir, "cacert.pem"))
 	_ = os.Symlink(dir, filepath.Join(dir, "1234abcd.1"))
 	d := Observe(dir)
-	if d.Err != nil || len(d.Links) != 2 || d.Cert.File.Err == nil || d.CA.File.Err == nil || d.Key.Key.Err == nil || strings.Join(d.Extra, " ") != "1234ABCD.0 extra" {
+	if d.Err != nil || len(d.Links) != 2 || d.Cert.File.Err == nil || d.CA.File.Err == nil || d.Key.Key.Err == nil ||
+		strings.Join(d.Extra, " ") != "1234ABCD.0 extra" {
 		t.Errorf("%+v", d)
 	}
 	if d := Observe(filepath.Join(dir, "none")); d.Err != nil || d.Node.Exists || len(d.Parents) < 2 {

@@ -266,7 +266,8 @@ func (c *Reader) link(dir, name string, hash uint32, n int) Link {
 		err = p.file.Err
 	}
 	if l.Loads = err == nil || errors.Is(err, pki.ErrUnsupported); !l.Loads {
-		if !errors.Is(err, pki.ErrEmpty) && !errors.Is(err, pki.ErrGarbage) && !errors.Is(err, pki.ErrTruncated) && !errors.Is(err, pki.ErrDER) {
+		if !errors.Is(err, pki.ErrEmpty) && !errors.Is(err, pki.ErrGarbage) && !errors.Is(err, pki.ErrTruncated) &&
+			!errors.Is(err, pki.ErrDER) {
 			l.Node.Err = err // it could not be read: nothing is known of it
 		}
 		return l

@@ -50,15 +50,25 @@ func TestObserveAnything(t *testing.T) {
 		kind durable.Kind
 		err  error // of a file that should hold something
 	}{
-		"missing":        {func(string) error { return nil }, durable.Missing, fs.ErrNotExist},
-		"a FIFO":         {func(p string) error { return syscall.Mkfifo(p, 0o600) }, durable.Other, durable.ErrNotRegular},
-		"a FIFO, linked": {func(p string) error { return errors.Join(syscall.Mkfifo(p+".fifo", 0o600), os.Symlink(p+".fifo", p)) }, durable.Link, durable.ErrNotRegular},
-		"a socket":       {func(p string) error { l, err := net.Listen("unix", p); t.Cleanup(func() { l.Close() }); return err }, durable.Other, durable.ErrNotRegular},
-		"a device":       {func(p string) error { return os.Symlink("/dev/zero", p) }, durable.Link, durable.ErrNotRegular},
-		"a directory":    {func(p string) error { return os.MkdirAll(filepath.Join(p, "x"), 0o755) }, durable.Directory, durable.ErrNotRegular},
-		"huge":           {func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Truncate(p, 1<<40)) }, durable.File, durable.ErrTooLarge},
-		"dangling":       {func(p string) error { return os.Symlink("gone", p) }, durable.Link, fs.ErrNotExist},
-		"a loop":         {func(p string) error { return os.Symlink(filepath.Base(p), p) }, durable.Link, syscall.ELOOP},
+		"missing": {func(string) error { return nil }, durable.Missing, fs.ErrNotExist},
+		"a FIFO": {func(p string) error { return syscall.Mkfifo(p, 0o600) }, durable.Other,
+			durable.ErrNotRegular},
+		"a FIFO, linked": {func(p string) error {
+			return errors.Join(syscall.Mkfifo(p+".fifo", 0o600), os.Symlink(p+".fifo", p))
+		}, durable.Link, durable.ErrNotRegular},
+		"a socket": {func(p string) error {
+			l, err := net.Listen("unix", p)
+			t.Cleanup(func() { l.Close() })
+			return err
+		}, durable.Other, durable.ErrNotRegular},
+		"a device": {func(p string) error { return os.Symlink("/dev/zero", p) }, durable.Link,
+			durable.ErrNotRegular},
+		"a directory": {func(p string) error { return os.MkdirAll(filepath.Join(p, "x"), 0o755) }, durable.Directory,
+			durable.ErrNotRegular},
+		"huge": {func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Truncate(p, 1<<40)) },
+			durable.File, durable.ErrTooLarge},
+		"dangling": {func(p string) error { return os.Symlink("gone", p) }, durable.Link, fs.ErrNotExist},
+		"a loop":   {func(p string) error { return os.Symlink(filepath.Base(p), p) }, durable.Link, syscall.ELOOP},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, file := range fileNames {
@@ -107,7 +117,8 @@ func TestObserveDirectory(t *testing.T) {
 	link := filepath.Join(top, "link")
 	_ = os.Symlink("a/b", link)
 	d := Observe(link)
-	if d.Err != nil || d.Path != link || d.Node.Kind != durable.Link || d.Node.Resolved != real || string(d.DH.Node.Data) != "dh" {
+	if d.Err != nil || d.Path != link || d.Node.Kind != durable.Link || d.Node.Resolved != real ||
+		string(d.DH.Node.Data) != "dh" {
 		t.Errorf("%+v", d)
 	}
 	var parents []string
@@ -117,8 +128,10 @@ func TestObserveDirectory(t *testing.T) {
 	if len(parents) < 3 || parents[0] != filepath.Dir(real) || parents[1] != top || parents[len(parents)-1] != "/" {
 		t.Errorf("%v", parents)
 	}
-	for name, path := range map[string]string{"a file": filepath.Join(real, DHName), "missing": filepath.Join(top, "none"), "below a file": filepath.Join(real, DHName, "x")} {
-		if d := Observe(path); d.Err != nil || d.Node.IsDir || len(d.Links)+len(d.Trust)+len(d.Extra) > 0 || len(d.Parents) < 2 {
+	for name, path := range map[string]string{"a file": filepath.Join(real, DHName),
+		"missing": filepath.Join(top, "none"), "below a file": filepath.Join(real, DHName, "x")} {
+		if d := Observe(path); d.Err != nil || d.Node.IsDir || len(d.Links)+len(d.Trust)+len(d.Extra) > 0 ||
+			len(d.Parents) < 2 {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}
@@ -175,7 +188,9 @@ func asNobody(f func()) {
 func TestObserveNames(t *testing.T) {
 	dir := t.TempDir()
 	links := []string{"00000000.0", "0a1b2c3d.0", "0a1b2c3d.10", "0a1b2c3d.9999", "ffffffff.1"}
-	extra := []string{"0A1B2C3D.0", "0a1b2c3.0", "0a1b2c3d", "0a1b2c3d.", "0a1b2c3d.00", "0a1b2c3d.01", "0a1b2c3d.10000", "0a1b2c3d.-1", "0a1b2c3d.0.old", "0x1b2c3d.0", "+a1b2c3d.0", "g0000000.0", "host.key.bak", ".hidden"}
+	extra := []string{"0A1B2C3D.0", "0a1b2c3.0", "0a1b2c3d", "0a1b2c3d.", "0a1b2c3d.00", "0a1b2c3d.01",
+		"0a1b2c3d.10000", "0a1b2c3d.-1", "0a1b2c3d.0.old", "0x1b2c3d.0", "+a1b2c3d.0", "g0000000.0",
+		"host.key.bak", ".hidden"}
 	for _, n := range append(append([]string{StagingDir}, links...), extra...) {
 		if err := os.WriteFile(filepath.Join(dir, n), nil, 0o600); err != nil {
 			t.Fatal(err)
@@ -211,12 +226,14 @@ func TestObserveDropsSecret(t *testing.T) {
 		t.Skip(err)
 	}
 	body := strings.Split(string(key), "\n")[1]
-	for name, text := range map[string]string{"whole": string(key), "truncated": string(key[:100]), "damaged": strings.Replace(string(key), "M", "X", 3)} {
+	for name, text := range map[string]string{"whole": string(key), "truncated": string(key[:100]),
+		"damaged": strings.Replace(string(key), "M", "X", 3)} {
 		if err := os.WriteFile(filepath.Join(dir, KeyName), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		d := Observe(dir)
-		if d.Key.Node.Data != nil || d.Key.Digest == [32]byte{} || strings.Contains(fmt.Sprintf("%+v %v", d, d.Key.Key.Err), body[8:40]) {
+		if d.Key.Node.Data != nil || d.Key.Digest == [32]byte{} ||
+			strings.Contains(fmt.Sprintf("%+v %v", d, d.Key.Key.Err), body[8:40]) {
 			t.Errorf("%s: the key is in what was seen", name)
 		}
 	}

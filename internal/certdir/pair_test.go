@@ -11,7 +11,8 @@ import (
 // TestFiles: the list is complete, each name stands once, and what a certificate needs comes before it.
 func TestFiles(t *testing.T) {
 	t.Parallel()
-	want := []string{"cacert.pem", "dh.param", "crl.pem", "host.key", "host.cert", "host-ecdsa.key", "host-ecdsa.cert", "client.key", "client.cert"}
+	want := []string{"cacert.pem", "dh.param", "crl.pem", "host.key", "host.cert", "host-ecdsa.key", "host-ecdsa.cert",
+		"client.key", "client.cert"}
 	if len(Files()) != len(want) {
 		t.Fatalf("%d files, want %d", len(Files()), len(want))
 	}

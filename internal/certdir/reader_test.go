@@ -24,7 +24,8 @@ func sized(t testing.TB, cn string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn}, NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(3e9, 0)}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn},
+		NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(3e9, 0)}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, pub, key)
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +37,8 @@ func sized(t testing.TB, cn string) []byte {
 func TestReaderReadsOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "b.pem")
-	if err := errors.Join(os.WriteFile(path, sized(t, "a"), 0o644), os.Symlink("b.pem", filepath.Join(dir, "link.pem"))); err != nil {
+	if err := errors.Join(os.WriteFile(path, sized(t, "a"), 0o644),
+		os.Symlink("b.pem", filepath.Join(dir, "link.pem"))); err != nil {
 		t.Fatal(err)
 	}
 	opened := 0

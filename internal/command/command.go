@@ -71,7 +71,8 @@ func (c Command) Run(ctx context.Context) (Said, error) {
 	if len(c.Env) > 0 {
 		cmd.Env = append(os.Environ(), c.Env...)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.Session, Setsid: c.Session} // a terminal's Ctrl-C is ours to handle
+	// a terminal's Ctrl-C is ours to handle
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.Session, Setsid: c.Session}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
 	out, said := &kept{most: keep}, &kept{most: keep}

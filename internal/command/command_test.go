@@ -18,15 +18,23 @@ func TestRun(t *testing.T) {
 		err     error
 		exit    int
 	}{
-		"stdin and arguments":     {Command{Argv: []string{"sh", "-c", `cat; echo "$1"`, "-", "a b"}, Stdin: []byte("in ")}, "in a b", 7, nil, 0},
-		"no stdin is /dev/null":   {Command{Argv: []string{"cat"}}, "", 0, nil, 0},
-		"environment":             {Command{Argv: []string{"sh", "-c", "echo $X"}, Env: []string{"X=y"}}, "y", 2, nil, 0},
-		"status":                  {Command{Argv: []string{"sh", "-c", "echo no >&2; exit 3"}}, "", 0, nil, 3},
-		"more than is kept":       {Command{Argv: []string{"sh", "-c", "yes | head -c 3000000"}, Keep: 1000}, "y\ny", 1000, nil, 0},
-		"for ever":                {Command{Argv: []string{"yes"}, Patience: 100 * time.Millisecond}, "y\ny", DefaultKeep, ErrTime, 0},
-		"deaf to SIGTERM":         {Command{Argv: []string{"sh", "-c", "trap '' TERM; while :; do sleep 1; done"}, Patience: 100 * time.Millisecond}, "", 0, ErrTime, 0},
-		"leaves a daemon":         {Command{Argv: []string{"sh", "-c", "echo up; exec 3>&1; (sleep 4) & exit 0"}}, "up", 3, nil, 0},
-		"a session has no tty":    {Command{Argv: []string{"sh", "-c", "(: </dev/tty) 2>/dev/null && echo tty || echo none"}, Session: true}, "none", 5, nil, 0},
+		"stdin and arguments": {Command{Argv: []string{"sh", "-c", `cat; echo "$1"`, "-", "a b"},
+			Stdin: []byte("in ")}, "in a b", 7, nil, 0},
+		"no stdin is /dev/null": {Command{Argv: []string{"cat"}}, "", 0, nil, 0},
+		"environment": {Command{Argv: []string{"sh", "-c", "echo $X"}, Env: []string{"X=y"}},
+			"y", 2, nil, 0},
+		"status": {Command{Argv: []string{"sh", "-c", "echo no >&2; exit 3"}}, "", 0, nil, 3},
+		"more than is kept": {Command{Argv: []string{"sh", "-c", "yes | head -c 3000000"}, Keep: 1000}, "y\ny",
+			1000, nil, 0},
+		"for ever": {Command{Argv: []string{"yes"}, Patience: 100 * time.Millisecond}, "y\ny",
+			DefaultKeep, ErrTime, 0},
+		"deaf to SIGTERM": {Command{Argv: []string{"sh", "-c", "trap '' TERM; while :; do sleep 1; done"},
+			Patience: 100 * time.Millisecond}, "", 0, ErrTime, 0},
+		"leaves a daemon": {Command{Argv: []string{"sh", "-c", "echo up; exec 3>&1; (sleep 4) & exit 0"}},
+			"up", 3, nil, 0},
+		"a session has no tty": {
+			Command{Argv: []string{"sh", "-c", "(: </dev/tty) 2>/dev/null && echo tty || echo none"}, Session: true},
+			"none", 5, nil, 0},
 		"no such program":         {Command{Argv: []string{"/nonexistent"}}, "", 0, exec.ErrNotFound, -1},
 		"nothing that can be run": {Command{}, "", 0, nil, -1},
 	} {

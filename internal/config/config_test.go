@@ -41,7 +41,9 @@ func TestSample(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("uncommented (-want +got):\n%s", diff)
 	}
-	for f := range strings.FieldsSeq("altnames rotate_after renew_before warn_days passphrase_file permitted_domains pid_file start_command notify keep facility install") {
+	for f := range strings.FieldsSeq(
+		"altnames rotate_after renew_before warn_days passphrase_file permitted_domains pid_file start_command " +
+			"notify keep facility install") {
 		if !strings.Contains(string(data), f+":") {
 			t.Errorf("%s is not documented", f)
 		}
@@ -94,17 +96,22 @@ func again(t *testing.T, c Config) {
 	if err != nil {
 		t.Fatalf("what was printed does not load:\n%s\n%v", c.YAML(), err)
 	}
-	if diff := cmp.Diff(c, d, cmp.FilterValues(func(a, b []string) bool { return len(a) == 0 && len(b) == 0 }, cmp.Ignore())); diff != "" {
+	if diff := cmp.Diff(c, d, cmp.FilterValues(func(a, b []string) bool { return len(a) == 0 && len(b) == 0 },
+		cmp.Ignore())); diff != "" {
 		t.Errorf("printed and read again (-first +second):\n%s", diff)
 	}
 }
 
 func TestRoot(t *testing.T) {
-	c, err := Parse([]byte("sendmail: {pid_file: /run/sm.pid, program: /opt/sendmail}\nca: {passphrase_file: /root/pp}\ntrust: [system, /x.pem]\n"), "c.yaml", "/srv/demo")
+	c, err := Parse(
+		[]byte(
+			"sendmail: {pid_file: /run/sm.pid, program: /opt/sendmail}\nca: {passphrase_file: /root/pp}\ntrust: "+
+				"[system, /x.pem]\n"), "c.yaml", "/srv/demo")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []string{c.Certs.Dir, c.CA.Dir, c.State.Dir, c.Sendmail.CF, c.Sendmail.PidFile, c.CA.PassphraseFile, c.Trust[1]} {
+	for _, p := range []string{c.Certs.Dir, c.CA.Dir, c.State.Dir, c.Sendmail.CF, c.Sendmail.PidFile,
+		c.CA.PassphraseFile, c.Trust[1]} {
 		if !strings.HasPrefix(p, "/srv/demo/") {
 			t.Errorf("%s is not below the root", p)
 		}

@@ -30,10 +30,12 @@ func (c *Config) Follow(inside func(path string) (string, error)) error {
 		key string
 		at  *string
 	}
-	all := []place{{"certs.dir", &c.Certs.Dir}, {"ca.dir", &c.CA.Dir}, {"ca.inbox", &c.CA.Inbox}, {"ca.passphrase_file", &c.CA.PassphraseFile},
+	all := []place{{"certs.dir", &c.Certs.Dir}, {"ca.dir", &c.CA.Dir}, {"ca.inbox", &c.CA.Inbox},
+		{"ca.passphrase_file", &c.CA.PassphraseFile},
 		{"state.dir", &c.State.Dir}, {"sendmail.cf", &c.Sendmail.CF}, {"sendmail.pid_file", &c.Sendmail.PidFile},
 		{"issuer.ssh.identity", &c.Issuer.SSH.Identity}, {"issuer.ssh.known_hosts", &c.Issuer.SSH.KnownHosts},
-		{"client.issuer.ssh.identity", &c.Client.Issuer.SSH.Identity}, {"client.issuer.ssh.known_hosts", &c.Client.Issuer.SSH.KnownHosts}}
+		{"client.issuer.ssh.identity", &c.Client.Issuer.SSH.Identity},
+		{"client.issuer.ssh.known_hosts", &c.Client.Issuer.SSH.KnownHosts}}
 	for i := range c.Trust {
 		if filepath.IsAbs(c.Trust[i]) {
 			all = append(all, place{"trust", &c.Trust[i]})
@@ -60,7 +62,9 @@ func (c *Config) Follow(inside func(path string) (string, error)) error {
 			} else if err != nil {
 				return fmt.Errorf("%s.dir: %w", key, err)
 			} else if to != path {
-				return fmt.Errorf("%s.dir: %s: this link points outside of %s, where mailcertd changes nothing; make it a relative link", key, path, c.Root)
+				return fmt.Errorf(
+					"%s.dir: %s: this link points outside of %s, where mailcertd changes nothing; make it a "+
+						"relative link", key, path, c.Root)
 			}
 		}
 	}

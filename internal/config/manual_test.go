@@ -63,7 +63,8 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 	find := func(re *regexp.Regexp) []string {
 		for line := range strings.SplitSeq(all.String(), "\n") {
 			m := re.FindStringSubmatch(line)
-			if m != nil && m[1] != "one value" && !strings.HasPrefix(m[1], "a mapping of") && !strings.HasPrefix(line, "unknown key") {
+			if m != nil && m[1] != "one value" && !strings.HasPrefix(m[1], "a mapping of") &&
+				!strings.HasPrefix(line, "unknown key") {
 				return m
 			}
 		}
@@ -91,7 +92,8 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 				m[1] += ", or " + word
 			}
 		}
-		if regexp.MustCompile(`^(auto|local|true)\b`).MatchString(m[1]) { // a word of the file stays as it is written there
+		// a word of the file stays as it is written there
+		if regexp.MustCompile(`^(auto|local|true)\b`).MatchString(m[1]) {
 			return m[1], ""
 		}
 		return strings.ToUpper(m[1][:1]) + m[1][1:], ""
@@ -147,7 +149,8 @@ func settings(t *testing.T) map[string]setting {
 		for _, c := range children {
 			walk(join(key, c))
 		}
-		if key == "" || children != nil && strings.Contains(strings.Join(complaints(t, key, "x"), ""), "must be a mapping") {
+		if key == "" || children != nil && strings.Contains(strings.Join(complaints(t, key, "x"), ""),
+			"must be a mapping") {
 			return
 		}
 		kind, numbers := kindOfSetting(t, key)

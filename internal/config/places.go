@@ -10,8 +10,10 @@ import (
 
 // systems are directories in which other programs have their files, hier(7).
 // ca.dir and state.dir are closed to all but root, so they must be none of these.
-var systems = []string{"/bin", "/boot", "/dev", "/etc", "/etc/mail", "/etc/ssl", "/home", "/lib", "/libexec", "/media", "/mnt", "/opt", "/proc",
-	"/rescue", "/root", "/sbin", "/tmp", "/usr", "/usr/home", "/usr/local", "/usr/local/etc", "/usr/local/etc/ssl", "/var", "/var/cache", "/var/cron",
+var systems = []string{"/bin", "/boot", "/dev", "/etc", "/etc/mail", "/etc/ssl", "/home", "/lib", "/libexec", "/media",
+	"/mnt", "/opt", "/proc",
+	"/rescue", "/root", "/sbin", "/tmp", "/usr", "/usr/home", "/usr/local", "/usr/local/etc", "/usr/local/etc/ssl",
+	"/var", "/var/cache", "/var/cron",
 	"/var/db", "/var/empty", "/var/log", "/var/mail", "/var/run", "/var/spool", "/var/tmp"}
 
 // places checks the directories of a configuration against each other and
@@ -26,16 +28,19 @@ func (r *reader) places(n *yaml.Node, c *Config) {
 	all := []place{certs, privateCA, state}
 	for _, p := range all {
 		if within(c.CA.Inbox, p.dir) || within(p.dir, c.CA.Inbox) {
-			r.fail(at(n, "ca"), "ca.inbox", "must be neither within %s nor above it, because an unprivileged user writes there", p.key)
+			r.fail(at(n, "ca"), "ca.inbox",
+				"must be neither within %s nor above it, because an unprivileged user writes there", p.key)
 		}
 	}
 	if slices.Contains(systems, c.shown(c.CA.Inbox)) {
-		r.fail(at(n, "ca"), "ca.inbox", "%s is used by other programs: it must be a separate directory", c.shown(c.CA.Inbox))
+		r.fail(at(n, "ca"), "ca.inbox", "%s is used by other programs: it must be a separate directory",
+			c.shown(c.CA.Inbox))
 	}
 	if c.Certs.Dir == c.CA.Dir || c.Certs.Dir == c.State.Dir || c.CA.Dir == c.State.Dir {
 		for _, p := range []place{state, privateCA, certs} { // the one that the file sets is at fault
 			if at(n, p.section) != n || p.key == certs.key {
-				r.fail(at(n, p.section), p.key, "%s: certs.dir, ca.dir and state.dir must be three different directories", c.shown(p.dir))
+				r.fail(at(n, p.section), p.key,
+					"%s: certs.dir, ca.dir and state.dir must be three different directories", c.shown(p.dir))
 				return
 			}
 		}
@@ -43,18 +48,22 @@ func (r *reader) places(n *yaml.Node, c *Config) {
 	}
 	for _, p := range []place{privateCA, state} {
 		if slices.Contains(systems, c.shown(p.dir)) {
-			r.fail(at(n, p.section), p.key, "%s is used by other programs, and mailcertd would close it to them: it must be a separate directory", c.shown(p.dir))
+			r.fail(at(n, p.section), p.key,
+				"%s is used by other programs, and mailcertd would close it to them: it must be a separate directory",
+				c.shown(p.dir))
 			continue
 		}
 		for _, in := range all {
 			if in.key != p.key && within(in.dir, p.dir) {
-				r.fail(at(n, p.section), p.key, "must not contain %s, because mailcertd closes it to all users but root", in.key)
+				r.fail(at(n, p.section), p.key,
+					"must not contain %s, because mailcertd closes it to all users but root", in.key)
 			}
 		}
 		// The names that mailcertd gives in the certs directory.
 		for _, name := range []string{".mailcertd", "trust"} {
 			if within(p.dir, filepath.Join(c.Certs.Dir, name)) {
-				r.fail(at(n, p.section), p.key, "must not be in the directory %s of certs.dir, which mailcertd itself uses", name)
+				r.fail(at(n, p.section), p.key,
+					"must not be in the directory %s of certs.dir, which mailcertd itself uses", name)
 			}
 		}
 	}

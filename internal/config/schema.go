@@ -26,7 +26,9 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 			r.mapping(n, key, []field{
 				{"type", func(n *yaml.Node, key string) { c.Key.TypeSet = r.keyType(n, key, &c.Key.Type) }},
 				{"second", func(n *yaml.Node, key string) { r.secondType(n, key, &c.Key.Second) }},
-				{"rotate_after", func(n *yaml.Node, key string) { r.daysOr(n, key, "never", maxRotate, &c.Key.RotateAfter) }},
+				{"rotate_after", func(n *yaml.Node, key string) {
+					r.daysOr(n, key, "never", maxRotate, &c.Key.RotateAfter)
+				}},
 			})
 		}},
 		{"validity", func(n *yaml.Node, key string) { r.validity(n, key, c) }},
@@ -57,7 +59,9 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 				{"level", func(n *yaml.Node, key string) {
 					r.oneOf(n, key, &c.Log.Level, "trace", "debug", "info", "warn", "error")
 				}},
-				{"target", func(n *yaml.Node, key string) { r.oneOf(n, key, &c.Log.Target, "auto", "stderr", "syslog") }},
+				{"target", func(n *yaml.Node, key string) {
+					r.oneOf(n, key, &c.Log.Target, "auto", "stderr", "syslog")
+				}},
 				{"facility", func(n *yaml.Node, key string) { r.oneOf(n, key, &c.Log.Facility, Facilities()...) }},
 			})
 		}},
@@ -152,7 +156,8 @@ func (r *reader) client(n *yaml.Node, key string, c *Config) {
 		case n.Kind == yaml.ScalarNode && (k == ClientSame || k == ClientNone):
 			c.Client.Kind = k
 		default:
-			r.fail(n, key, "is %s: must be one of same, none, {issuer: local} or {issuer: {ssh: {target: USER@HOST}}}", kindOf(n))
+			r.fail(n, key, "is %s: must be one of same, none, {issuer: local} or {issuer: {ssh: {target: USER@HOST}}}",
+				kindOf(n))
 		}
 		return
 	}
@@ -164,7 +169,8 @@ func (r *reader) client(n *yaml.Node, key string, c *Config) {
 	case c.Client.Issuer.Kind != "":
 		c.Client.Kind = ClientOwn
 	case len(r.errs) == before:
-		r.fail(n, key+".issuer", "is missing: it must be local or {ssh: {target: USER@HOST}}, the issuer of the client certificate")
+		r.fail(n, key+".issuer",
+			"is missing: it must be local or {ssh: {target: USER@HOST}}, the issuer of the client certificate")
 	}
 }
 
@@ -182,7 +188,8 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 		}
 	}
 	_, number := strconv.Atoi(host) // a port alone is no host name
-	if s != "auto" && s != "none" && net.ParseIP(trimBrackets(host)) == nil && (pki.HostNameFault(strings.TrimSuffix(host, ".")) != "" || number == nil) {
+	if s != "auto" && s != "none" && net.ParseIP(trimBrackets(host)) == nil &&
+		(pki.HostNameFault(strings.TrimSuffix(host, ".")) != "" || number == nil) {
 		r.fail(n, key, "%q: must be auto, none, or an address such as 127.0.0.1, [::1]:587 or mail.example.org:25", s)
 		return
 	}
@@ -192,20 +199,28 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 // together checks what several settings must agree on.
 func (r *reader) together(n *yaml.Node, c *Config) {
 	if c.Validity.Days > c.CA.Days {
-		r.fail(at(n, "validity", "ca"), "validity.days", "%d is more than ca.days (%d), and no certificate may outlive its CA", c.Validity.Days, c.CA.Days)
+		r.fail(at(n, "validity", "ca"), "validity.days",
+			"%d is more than ca.days (%d), and no certificate may outlive its CA", c.Validity.Days, c.CA.Days)
 	}
 	if b := c.Validity.RenewBefore; b > 0 && b >= time.Duration(c.Validity.Days)*24*time.Hour {
-		r.fail(at(n, "validity"), "validity.renew_before", "%d days is not less than validity.days (%d days)", int(b.Hours()/24), c.Validity.Days)
+		r.fail(at(n, "validity"), "validity.renew_before", "%d days is not less than validity.days (%d days)",
+			int(b.Hours()/24), c.Validity.Days)
 	}
 	if c.Host.Name != "" && strings.EqualFold(c.CA.Subject.CommonName, c.Host.Name) {
-		r.fail(at(n, "ca"), "ca.subject.common_name", "%q is the same as host.name: the CA and a host must not have the same name", c.CA.Subject.CommonName)
+		r.fail(at(n, "ca"), "ca.subject.common_name",
+			"%q is the same as host.name: the CA and a host must not have the same name", c.CA.Subject.CommonName)
 	}
-	if c.Host.Name != "" && (c.Issuer.Kind == IssuerLocal || c.Client.Issuer.Kind == IssuerLocal) && !pki.Permitted(c.CA.PermittedDomains, c.Host.Name) {
-		r.fail(at(n, "ca"), "ca.permitted_domains", "do not include host.name (%s), so this host could not get a certificate", c.Host.Name)
+	if c.Host.Name != "" && (c.Issuer.Kind == IssuerLocal || c.Client.Issuer.Kind == IssuerLocal) &&
+		!pki.Permitted(c.CA.PermittedDomains, c.Host.Name) {
+		r.fail(at(n, "ca"), "ca.permitted_domains",
+			"do not include host.name (%s), so this host could not get a certificate", c.Host.Name)
 	}
 	if f := c.Key.Second.Family(); f != "" && f == c.Key.Type.Family() {
-		r.fail(at(n, "key.second"), "key.second", "%s is of the same kind as key.type (%s), and sendmail serves one RSA and one ECDSA certificate: key.second must be none, or %s",
-			c.Key.Second, c.Key.Type, map[string]string{"rsa": "ecdsa-p256 or ecdsa-p384", "ecdsa": "rsa-2048, rsa-3072 or rsa-4096"}[f])
+		r.fail(at(n, "key.second"), "key.second",
+			"%s is of the same kind as key.type (%s), and sendmail serves one RSA and one ECDSA certificate: "+
+				"key.second must be none, or %s",
+			c.Key.Second, c.Key.Type, map[string]string{"rsa": "ecdsa-p256 or ecdsa-p384",
+				"ecdsa": "rsa-2048, rsa-3072 or rsa-4096"}[f])
 	}
 	r.places(n, c)
 }

@@ -37,7 +37,8 @@ func TestGroups(t *testing.T) {
 				t.Fatal(err)
 			}
 			if p.P.BitLen() <= 4096 { // -check is slow beyond
-				if out, err := exec.Command(openssl, "dhparam", "-check", "-noout", "-in", file).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("appear to be ok")) {
+				if out, err := exec.Command(openssl, "dhparam", "-check", "-noout", "-in",
+					file).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("appear to be ok")) {
 					t.Errorf("openssl dhparam -check: %v\n%s", err, out)
 				}
 			}

@@ -81,7 +81,8 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	g := Backup{Version: 1, When: now.UTC().Truncate(time.Second), Reason: reason}
 	for _, it := range items {
 		g.Foreign = g.Foreign || it.Foreign
-		f := Archived{Name: it.Name, LinkTo: it.LinkTo, Mode: uint32(it.Mode.Perm()), Size: len(it.Data), Secret: it.Secret}
+		f := Archived{Name: it.Name, LinkTo: it.LinkTo, Mode: uint32(it.Mode.Perm()), Size: len(it.Data),
+			Secret: it.Secret}
 		if it.LinkTo == "" {
 			f.SHA256 = hexSum(it.Data)
 		}
@@ -189,7 +190,8 @@ func (a *Archive) List() ([]Backup, error) {
 	}
 	var out []Backup
 	for _, name := range names {
-		if n := Look(filepath.Join(a.dir, name)); (n.Kind == Directory || n.Kind == Unknown) && !strings.HasPrefix(name, ".") {
+		if n := Look(filepath.Join(a.dir, name)); (n.Kind == Directory || n.Kind == Unknown) &&
+			!strings.HasPrefix(name, ".") {
 			out = append(out, a.manifest(name))
 		}
 	}
@@ -229,7 +231,8 @@ func (a *Archive) Load(id string) (Backup, []Item, error) {
 	}
 	var items []Item
 	for _, f := range g.Files {
-		it := Item{Name: f.Name, LinkTo: f.LinkTo, Mode: fs.FileMode(f.Mode).Perm(), Foreign: g.Foreign, Secret: f.Secret}
+		it := Item{Name: f.Name, LinkTo: f.LinkTo, Mode: fs.FileMode(f.Mode).Perm(), Foreign: g.Foreign,
+			Secret: f.Secret}
 		if f.Deleted {
 			continue
 		}

@@ -11,7 +11,8 @@ import (
 // Killed at any point of an archiving, what is there is the whole backup or one that is known to be unfinished, and the
 // second goes: no copy of the key is left that no manifest knows. A folder in it is a person's, and stays.
 func TestArchiveCutShort(t *testing.T) {
-	items := []Item{{Name: "host.key", Data: []byte("secret key"), Secret: true}, {Name: "trust/x.pem", Data: []byte("x")}}
+	items := []Item{{Name: "host.key", Data: []byte("secret key"), Secret: true},
+		{Name: "trust/x.pem", Data: []byte("x")}}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, stranger := range []bool{false, true} {
 		for n := int64(1); ; n++ {

@@ -39,7 +39,8 @@ func TestArchiveGivesBack(t *testing.T) {
 	if diff := cmp.Diff(ownItems, items); diff != "" {
 		t.Error(diff)
 	}
-	if files, err := filepath.Glob(filepath.Join(dir, id, "*")); err != nil || len(files) != 3 { // the link is in the manifest
+	// the link is in the manifest
+	if files, err := filepath.Glob(filepath.Join(dir, id, "*")); err != nil || len(files) != 3 {
 		t.Errorf("%v, %v", files, err)
 	}
 	for name := range snapshot(t, dir) {
@@ -62,18 +63,24 @@ func TestArchiveSameContent(t *testing.T) {
 		spoil func(a *Archive, dir string) error
 		same  bool
 	}{
-		"the same":              {items: ownItems, same: true},
-		"another mode":          {items: change(0, func(i *Item) { i.Mode = 0o640 })},
-		"another content":       {items: change(1, func(i *Item) { i.Data = []byte("ac") })},
-		"another link":          {items: change(2, func(i *Item) { i.LinkTo = "x" })},
-		"foreign now":           {items: change(0, func(i *Item) { i.Foreign = true })},
-		"fewer":                 {items: ownItems[:2]},
-		"the copy is gone":      {items: ownItems, spoil: func(_ *Archive, dir string) error { return os.Remove(filepath.Join(dir, "host.key")) }},
-		"the copy is not whole": {items: ownItems, spoil: func(_ *Archive, dir string) error { return os.Truncate(filepath.Join(dir, "host.key"), 2) }},
+		"the same":        {items: ownItems, same: true},
+		"another mode":    {items: change(0, func(i *Item) { i.Mode = 0o640 })},
+		"another content": {items: change(1, func(i *Item) { i.Data = []byte("ac") })},
+		"another link":    {items: change(2, func(i *Item) { i.LinkTo = "x" })},
+		"foreign now":     {items: change(0, func(i *Item) { i.Foreign = true })},
+		"fewer":           {items: ownItems[:2]},
+		"the copy is gone": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+			return os.Remove(filepath.Join(dir, "host.key"))
+		}},
+		"the copy is not whole": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+			return os.Truncate(filepath.Join(dir, "host.key"), 2)
+		}},
 		"the key was deleted": {items: ownItems, spoil: func(a *Archive, dir string) error {
 			return a.DropItem(filepath.Base(dir), "host.key")
 		}},
-		"no manifest": {items: ownItems, spoil: func(_ *Archive, dir string) error { return os.Remove(filepath.Join(dir, manifestName)) }},
+		"no manifest": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+			return os.Remove(filepath.Join(dir, manifestName))
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, dir, id := archived(t, ownItems)
@@ -159,7 +166,10 @@ func TestArchiveTampered(t *testing.T) {
 // it left is in the way of nothing.
 func TestArchiveCrash(t *testing.T) {
 	for name, do := range map[string]func(a *Archive, id string) error{
-		"add":              func(a *Archive, _ string) error { _, err := a.Add(archiveNow, "more", ownItems[:2]); return err },
+		"add": func(a *Archive, _ string) error {
+			_, err := a.Add(archiveNow, "more", ownItems[:2])
+			return err
+		},
 		"drop":             func(a *Archive, id string) error { return a.DropItem(id, "host.key") },
 		"remove":           func(a *Archive, id string) error { return a.Remove(id) },
 		"drop then remove": func(a *Archive, id string) error { return a.DropItem(id, "host.key") },

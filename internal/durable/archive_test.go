@@ -14,7 +14,8 @@ func TestArchive(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "archive")
 	a := OpenArchive(&Disk{}, dir)
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	foreign := []Item{{Name: "host.cert", Data: []byte("bought"), Mode: 0o644, Foreign: true}, {Name: "0.0", LinkTo: "cacert.pem", Foreign: true}}
+	foreign := []Item{{Name: "host.cert", Data: []byte("bought"), Mode: 0o644, Foreign: true},
+		{Name: "0.0", LinkTo: "cacert.pem", Foreign: true}}
 	id1, err := a.Add(now, "test", foreign)
 	if err != nil {
 		t.Fatal(err)
@@ -22,7 +23,9 @@ func TestArchive(t *testing.T) {
 	if again, err := a.Add(now.Add(time.Hour), "other", foreign); err != nil || again != id1 {
 		t.Errorf("the same content was archived twice: %s, %v", again, err)
 	}
-	id2, err := a.Add(now.Add(time.Hour), "own", []Item{{Name: "host.key", Data: []byte("secret"), Mode: 0o600, Secret: true}, {Name: "host.cert", Data: []byte("ours")}})
+	id2, err := a.Add(now.Add(time.Hour), "own",
+		[]Item{{Name: "host.key", Data: []byte("secret"), Mode: 0o600, Secret: true},
+			{Name: "host.cert", Data: []byte("ours")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +93,8 @@ func TestNode(t *testing.T) {
 		err    error
 	}{
 		"fifo": {Other, true, ErrNotRegular}, "dangling": {Link, false, nil}, "large": {File, true, ErrTooLarge},
-		"link": {Link, true, ErrTooLarge}, "none": {Missing, false, nil}, ".": {Directory, true, ErrNotRegular}, "large/x": {Missing, false, nil},
+		"link": {Link, true, ErrTooLarge}, "none": {Missing, false, nil}, ".": {Directory, true, ErrNotRegular},
+		"large/x": {Missing, false, nil},
 	} {
 		n := Read(p(name), 50)
 		if n.Kind != c.kind || n.Exists != c.exists || !errors.Is(n.Err, c.err) || n.Data != nil {

@@ -20,7 +20,8 @@ func TestMakeDirAtADanglingLink(t *testing.T) {
 		"MkdirAll": func() error { return (&Disk{}).MkdirAll(filepath.Join(link, "newcerts"), 0o700) },
 		"MakeDirs": func() error { return (&Disk{}).MakeDirs(link, 0o700) },
 	} {
-		if err := mkdir(); err == nil || !strings.Contains(err.Error(), link+" is a symbolic link to volume/CA, which does not exist") {
+		if err := mkdir(); err == nil || !strings.Contains(err.Error(),
+			link+" is a symbolic link to volume/CA, which does not exist") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

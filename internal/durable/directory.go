@@ -30,7 +30,8 @@ func (d *Disk) makeDir(path string, mode fs.FileMode) (made bool, err error) {
 	} else if n.Err != nil {
 		return false, n.Err
 	} else if n.Kind == Link && !n.Exists { // mkdir says no more than "file exists"
-		return false, fmt.Errorf("%s is a symbolic link to %s, which does not exist: mount or create it", path, n.Target)
+		return false, fmt.Errorf("%s is a symbolic link to %s, which does not exist: mount or create it",
+			path, n.Target)
 	}
 	if err := d.reach(Point{Op: "mkdir", Path: path, Mode: mode}); err != nil {
 		return false, err

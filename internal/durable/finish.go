@@ -173,7 +173,8 @@ func (s *Set) carryOut(left, all []Step, unsynced error) error {
 	// Also for steps that were done already: who did them may have died before the fsync.
 	var touched []string
 	for _, st := range all {
-		if dir := filepath.Dir(filepath.Join(s.dir, st.Name)); dir != s.dir && !contains(touched, dir) && Look(dir).Kind != Missing {
+		if dir := filepath.Dir(filepath.Join(s.dir, st.Name)); dir != s.dir && !contains(touched, dir) &&
+			Look(dir).Kind != Missing {
 			touched = append(touched, dir)
 		}
 	}

@@ -73,8 +73,10 @@ func TestJournalUnknown(t *testing.T) {
 			}
 		}, "newer mailcertd"},
 		{"EIO", func(t *testing.T, journal string) { failRead(t, "read", journal, syscall.EIO) }, "input/output error"},
-		{"EMFILE", func(t *testing.T, journal string) { failRead(t, "open", journal, syscall.EMFILE) }, "too many open files"},
-		{"EACCES", func(t *testing.T, journal string) { failRead(t, "lstat", journal, syscall.EACCES) }, "permission denied"},
+		{"EMFILE", func(t *testing.T, journal string) { failRead(t, "open", journal, syscall.EMFILE) },
+			"too many open files"},
+		{"EACCES", func(t *testing.T, journal string) { failRead(t, "lstat", journal, syscall.EACCES) },
+			"permission denied"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -153,11 +155,13 @@ func TestArchiveUnread(t *testing.T) {
 		if op != "opendir" && op != "readdir" && (rerr == nil || derr == nil) {
 			t.Errorf("%s: remove %v, drop %v", op, rerr, derr)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "archive", id, "host.key")); err != nil && op != "opendir" && op != "readdir" {
+		if _, err := os.Stat(filepath.Join(dir, "archive", id, "host.key")); err != nil && op != "opendir" &&
+			op != "readdir" {
 			t.Errorf("%s: %v", op, err)
 		}
 		if op == "opendir" || op == "readdir" {
-			if id, err = ar.Add(time.Unix(0, 0), "test", []Item{{Name: "host.key", Data: []byte("x"), Secret: true}}); err != nil {
+			if id, err = ar.Add(time.Unix(0, 0), "test",
+				[]Item{{Name: "host.key", Data: []byte("x"), Secret: true}}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -33,7 +33,8 @@ var harms = map[string]func(path string) error{
 // behind that would stop the look after it.
 func TestHarmAfterKill(t *testing.T) {
 	t.Parallel()
-	names := []string{"host.key", "host.cert", "trust/ca.pem", "0.0", "stale", ".mailcertd/host.key", ".mailcertd/host.cert", ".mailcertd/0.0"}
+	names := []string{"host.key", "host.cert", "trust/ca.pem", "0.0", "stale", ".mailcertd/host.key",
+		".mailcertd/host.cert", ".mailcertd/0.0"}
 	for n := int64(1); ; n++ {
 		killed := t.TempDir()
 		prepare(t, killed)
@@ -254,7 +255,8 @@ func TestNewerJournal(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if left, _ := Names(filepath.Join(dir, stagingName), 0); len(left) != len(all) || len(left) < 4 || stateOf(dir) != "old" {
+	if left, _ := Names(filepath.Join(dir, stagingName), 0); len(left) != len(all) || len(left) < 4 ||
+		stateOf(dir) != "old" {
 		t.Errorf("%v of %v, %s", left, all, stateOf(dir))
 	}
 }
@@ -267,9 +269,11 @@ func TestOlderJournal(t *testing.T) {
 	if err := s.Stage("host.cert", []byte("new"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text := `{"version":1,"steps":[{"op":"install","name":"host.cert","digest":"` + hexSum([]byte("new")) + `"},{"op":"link","name":"0.0","target":"x.pem"},{"op":"remove","name":"stale"}],"sum":"SUM"}`
+	text := `{"version":1,"steps":[{"op":"install","name":"host.cert","digest":"` + hexSum([]byte("new")) +
+		`"},{"op":"link","name":"0.0","target":"x.pem"},{"op":"remove","name":"stale"}],"sum":"SUM"}`
 	body := text[strings.Index(text, "[") : strings.Index(text, "]")+1]
-	if err := os.WriteFile(filepath.Join(dir, stagingName, journalName), []byte(strings.Replace(text, "SUM", hexSum([]byte(body)), 1)), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, stagingName, journalName),
+		[]byte(strings.Replace(text, "SUM", hexSum([]byte(body)), 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if r, err := s.Recover(); err != nil || !r.Finished || stateOf(dir) != "new,old key,,,x.pem" {
@@ -290,7 +294,8 @@ func TestStagingInTheWay(t *testing.T) {
 		}
 		s := OpenSet(&Disk{}, dir)
 		_, err := s.Pending()
-		if err == nil || s.Stage("host.key", nil, 0o600) == nil || s.Commit([]Step{{Op: OpLink, Name: "0.0", Target: "x"}}) == nil {
+		if err == nil || s.Stage("host.key", nil, 0o600) == nil ||
+			s.Commit([]Step{{Op: OpLink, Name: "0.0", Target: "x"}}) == nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}

@@ -23,17 +23,21 @@ func TestInside(t *testing.T) {
 		}
 	}
 	for name, target := range map[string]string{
-		"etc/relative": "../data/certs", "etc/absolute": "/data/certs", "etc/out": base + "/outside", "etc/up": "../../outside",
-		"etc/far": "../../../../data/certs", "etc/own": root + "/data/certs", "etc/dangling": "/data/none", "etc/plain-dangling": "../data/none",
-		"etc/loop": "/etc/loop", "etc/two": "absolute", "etc/tree": "/data",
+		"etc/relative": "../data/certs", "etc/absolute": "/data/certs", "etc/out": base + "/outside",
+		"etc/up":  "../../outside",
+		"etc/far": "../../../../data/certs", "etc/own": root + "/data/certs", "etc/dangling": "/data/none",
+		"etc/plain-dangling": "../data/none",
+		"etc/loop":           "/etc/loop", "etc/two": "absolute", "etc/tree": "/data",
 	} {
 		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for path, want := range map[string]string{
-		"etc/mail": "etc/mail", "etc/none/at/all": "etc/none/at/all", "etc/relative": "etc/relative", "etc/own": "etc/own",
-		"etc/absolute": "data/certs", "etc/absolute/host.key": "data/certs/host.key", "etc/two/x": "data/certs/x", "etc/far": "data/certs",
+		"etc/mail": "etc/mail", "etc/none/at/all": "etc/none/at/all", "etc/relative": "etc/relative",
+		"etc/own":      "etc/own",
+		"etc/absolute": "data/certs", "etc/absolute/host.key": "data/certs/host.key", "etc/two/x": "data/certs/x",
+		"etc/far":           "data/certs",
 		"etc/tree/new/deep": "data/new/deep", "etc/plain-dangling": "etc/plain-dangling",
 		"etc/out": "error", "etc/up": "error", "etc/dangling": "error", "etc/loop": "loop",
 	} {

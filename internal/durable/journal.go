@@ -38,7 +38,9 @@ var ErrCommitted = errors.New("the change is committed and will be finished at t
 var ErrUnfinished = errors.New("an interrupted change must be finished first: run `mailcertd ensure`")
 
 // ErrNewerJournal says that a newer mailcertd was interrupted in a change.
-var ErrNewerJournal = errors.New("a newer version of mailcertd was interrupted in a change here: run `mailcertd ensure` of that version; nothing is changed until then")
+var ErrNewerJournal = errors.New(
+	"a newer version of mailcertd was interrupted in a change here: run `mailcertd ensure` of that version; nothing " +
+		"is changed until then")
 
 const journalName = "journal"
 
@@ -136,7 +138,8 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 		return nil, nil, err
 	}
 	if len(data) > maxJournal {
-		return nil, nil, fmt.Errorf("the change is too large, and nothing was changed: its journal has %d bytes", len(data))
+		return nil, nil,
+			fmt.Errorf("the change is too large, and nothing was changed: its journal has %d bytes", len(data))
 	}
 	return data, steps, nil
 }

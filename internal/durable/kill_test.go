@@ -155,7 +155,8 @@ func (l *ledger) before(p Point) error {
 	if p.Op == "remove" && filepath.Base(p.Path) == journalName {
 		for dir := range l.dirty {
 			if filepath.Base(dir) != stagingName {
-				l.t.Errorf("the journal goes, and %s has not been synced: a power loss would undo part of the change", filepath.Base(dir))
+				l.t.Errorf("the journal goes, and %s has not been synced: a power loss would undo part of the change",
+					filepath.Base(dir))
 			}
 		}
 	}
@@ -170,7 +171,8 @@ func TestSyncedBeforeForgotten(t *testing.T) {
 		if err := s.Stage("trust/ca.pem", []byte("ca"), 0o644); err != nil {
 			return err
 		}
-		return s.Commit([]Step{{Op: OpInstall, Name: "trust/ca.pem", Digest: hexSum([]byte("ca"))}, {Op: OpLink, Name: "trust/l", Target: "ca.pem"},
+		return s.Commit([]Step{{Op: OpInstall, Name: "trust/ca.pem", Digest: hexSum([]byte("ca"))},
+			{Op: OpLink, Name: "trust/l", Target: "ca.pem"},
 			{Op: OpRemove, Name: "stale"}, {Op: OpRemove, Name: "trust/old.pem"}})
 	}
 	for n := int64(1); ; n++ {

@@ -116,7 +116,8 @@ func TestLockWaits(t *testing.T) {
 	}
 	past, cancel := context.WithDeadline(context.Background(), time.Now())
 	defer cancel()
-	if l, err := Lock(past, dir); l != nil || !errors.Is(err, ErrLocked) || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), dir) {
+	if l, err := Lock(past, dir); l != nil || !errors.Is(err, ErrLocked) || !errors.Is(err, context.DeadlineExceeded) ||
+		!strings.Contains(err.Error(), dir) {
 		t.Errorf("past the deadline: %v, %v", l, err)
 	}
 	stopped, stop := context.WithCancel(context.Background())

@@ -67,7 +67,8 @@ func TestJournalComesBack(t *testing.T) {
 		}
 		return err
 	}}, dir)
-	if err = errors.Join(err, os.Mkdir(filepath.Join(dir, stagingName), 0o700), os.WriteFile(path, journal, 0o600)); err != nil {
+	if err = errors.Join(err, os.Mkdir(filepath.Join(dir, stagingName), 0o700),
+		os.WriteFile(path, journal, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "host.cert"), []byte("a person's"), 0o600); err != nil {
@@ -106,7 +107,8 @@ func TestMakeDirs(t *testing.T) {
 	if len(synced) > 0 {
 		t.Errorf("synced: %v", synced)
 	}
-	if err := errors.Join(d.SyncNewDir(filepath.Join(dir, "var/db")), os.Remove(filepath.Join(dir, "var/db")), os.Remove(filepath.Join(dir, "var"))); err != nil {
+	if err := errors.Join(d.SyncNewDir(filepath.Join(dir, "var/db")), os.Remove(filepath.Join(dir, "var/db")),
+		os.Remove(filepath.Join(dir, "var"))); err != nil {
 		t.Fatal(err)
 	}
 	synced = nil

@@ -24,9 +24,11 @@ func TestDirectoryMadeAndKilled(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for range 3 { // above, then above/certs, then CA
-		cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-e", "inject=fchmod:signal=KILL", os.Args[0], "-test.run", "^TestDirectoryMadeAndKilled$")
+		cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-e", "inject=fchmod:signal=KILL", os.Args[0], "-test.run",
+			"^TestDirectoryMadeAndKilled$")
 		cmd.Env = append(os.Environ(), "DURABLE_MADE="+dir)
-		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "PTRACE") || strings.Contains(string(out), "ptrace") {
+		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "PTRACE") ||
+			strings.Contains(string(out), "ptrace") {
 			t.Skipf("nothing may be traced here: %s", out)
 		}
 	}

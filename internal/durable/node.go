@@ -80,7 +80,8 @@ func (n Node) Unread() bool {
 // SameContent says that o describes the same file, and that nobody has written it
 // in between, as far as inode, size and time of writing tell. A mode may be another.
 func (n Node) SameContent(o Node) bool {
-	return n.Kind == o.Kind && n.Exists == o.Exists && n.Dev == o.Dev && n.Ino == o.Ino && n.Size == o.Size && n.Modified.Equal(o.Modified)
+	return n.Kind == o.Kind && n.Exists == o.Exists && n.Dev == o.Dev && n.Ino == o.Ino && n.Size == o.Size &&
+		n.Modified.Equal(o.Modified)
 }
 
 // Look describes path without reading it.

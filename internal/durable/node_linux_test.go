@@ -29,7 +29,8 @@ func TestNodeKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = os.Mkdir(p("dir"), 0o1750)
-	for name, target := range map[string]string{"to-fifo": "fifo", "to-dir": "dir", "to-file": "to-file2", "to-file2": "file", "loop": "loop", "zero": "/dev/zero", "through": "file/x", "sub": "."} {
+	for name, target := range map[string]string{"to-fifo": "fifo", "to-dir": "dir", "to-file": "to-file2",
+		"to-file2": "file", "loop": "loop", "zero": "/dev/zero", "through": "file/x", "sub": "."} {
 		if err := os.Symlink(target, p(name)); err != nil {
 			t.Fatal(err)
 		}
@@ -63,14 +64,16 @@ func TestNodeKinds(t *testing.T) {
 		if want != "" && !filepath.IsAbs(want) {
 			want = p(want)
 		}
-		if n.Kind != c.kind || n.Exists != c.exists || n.Resolved != want || string(n.Data) != c.data || !errors.Is(n.Err, c.err) {
+		if n.Kind != c.kind || n.Exists != c.exists || n.Resolved != want || string(n.Data) != c.data ||
+			!errors.Is(n.Err, c.err) {
 			t.Errorf("%.20s: %+v", name, n)
 		}
 		if c.err == ErrNotRegular && !strings.Contains(n.Err.Error(), p(name)) {
 			t.Errorf("%s: the error does not name it: %v", name, n.Err)
 		}
 	}
-	if n := Look(p("to-file")); n.Mode != 0o640|fs.ModeSetuid|fs.ModeSticky || n.Size != 4 || n.Nlink != 1 || n.UID != uint32(os.Getuid()) || n.Modified.IsZero() || n.Changed.IsZero() || n.Data != nil {
+	if n := Look(p("to-file")); n.Mode != 0o640|fs.ModeSetuid|fs.ModeSticky || n.Size != 4 || n.Nlink != 1 ||
+		n.UID != uint32(os.Getuid()) || n.Modified.IsZero() || n.Changed.IsZero() || n.Data != nil {
 		t.Errorf("%+v", n)
 	}
 }
@@ -83,7 +86,8 @@ func TestNodeLimit(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := Read(path, 4096)
-		if errors.Is(n.Err, ErrTooLarge) == ok || ok && (n.Err != nil || n.Data == nil || len(n.Data) != size) || !ok && n.Data != nil {
+		if errors.Is(n.Err, ErrTooLarge) == ok || ok && (n.Err != nil || n.Data == nil || len(n.Data) != size) ||
+			!ok && n.Data != nil {
 			t.Errorf("%d bytes: %d, %v", size, len(n.Data), n.Err)
 		}
 	}
@@ -114,7 +118,8 @@ func TestNodeForbidden(t *testing.T) {
 		_ = os.Chmod(closed, 0)
 		defer func() { _ = os.Chmod(closed, 0o700) }()
 	}
-	if n := Read(filepath.Join(dir, "secret"), 10); n.Kind != File || !n.Exists || n.Data != nil || !errors.Is(n.Err, fs.ErrPermission) {
+	if n := Read(filepath.Join(dir, "secret"), 10); n.Kind != File || !n.Exists || n.Data != nil ||
+		!errors.Is(n.Err, fs.ErrPermission) {
 		t.Errorf("%+v", n)
 	}
 	if n := Look(filepath.Join(closed, "x")); !errors.Is(n.Err, fs.ErrPermission) {

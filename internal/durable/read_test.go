@@ -23,7 +23,8 @@ func TestErrorIsNotMissing(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"file", "link", "none"} {
-		for _, no := range []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.ELOOP, syscall.ESTALE, syscall.ENOMEM, syscall.EPERM} {
+		for _, no := range []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.ENFILE, syscall.EACCES, syscall.ELOOP,
+			syscall.ESTALE, syscall.ENOMEM, syscall.EPERM} {
 			path := filepath.Join(dir, name)
 			hit := 0
 			for n := 1; ; n++ {

@@ -53,7 +53,8 @@ func (s *Set) area() (there bool, err error) {
 	case Unknown:
 		return false, n.Err
 	default:
-		return false, fmt.Errorf("%s: is a %s, but mailcertd needs a directory of this name: move it away", n.Path, n.Kind)
+		return false, fmt.Errorf("%s: is a %s, but mailcertd needs a directory of this name: move it away",
+			n.Path, n.Kind)
 	}
 }
 

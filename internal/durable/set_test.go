@@ -31,7 +31,8 @@ func change(d *Disk, dir string) error {
 		}
 		steps = append(steps, Step{Op: OpInstall, Name: n, Digest: hexSum([]byte("new " + n))})
 	}
-	return s.Commit(append(steps, Step{Op: OpLink, Name: "0.0", Target: "trust/ca.pem"}, Step{Op: OpRemove, Name: "stale"}))
+	return s.Commit(append(steps, Step{Op: OpLink, Name: "0.0", Target: "trust/ca.pem"},
+		Step{Op: OpRemove, Name: "stale"}))
 }
 
 // stateOf is old, new, or what it is a mixture of.
@@ -150,7 +151,8 @@ func TestRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := OpenSet(&Disk{}, dir)
-	for _, st := range []Step{{Op: OpInstall, Name: "dh.param"}, {Op: OpInstall, Name: "../x"}, {Op: OpLink, Name: "/etc/x", Target: "y"},
+	for _, st := range []Step{{Op: OpInstall, Name: "dh.param"}, {Op: OpInstall, Name: "../x"},
+		{Op: OpLink, Name: "/etc/x", Target: "y"},
 		{Op: OpInstall, Name: "host.cert", Digest: "00"}, {Op: "chmod", Name: "host.cert"}, {Op: OpRemove, Name: ""}} {
 		if err := s.Commit([]Step{st}); err == nil || errors.Is(err, ErrCommitted) || stateOf(dir) != "old" {
 			t.Errorf("%+v: %v, %s", st, err, stateOf(dir))

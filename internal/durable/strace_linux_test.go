@@ -32,7 +32,10 @@ func TestSystemCalls(t *testing.T) {
 	dir, log := t.TempDir(), filepath.Join(t.TempDir(), "log")
 	prepare(t, dir)
 	cmd := exec.Command(strace, "-f", "-y", "-s", "300", "-o", log,
-		"-e", "trace=openat,write,fsync,fchmod,rename,renameat,renameat2,unlink,unlinkat,rmdir,symlink,symlinkat,mkdir,mkdirat", os.Args[0], "-test.run", "^TestSystemCalls$")
+		"-e",
+		"trace=openat,write,fsync,fchmod,rename,renameat,renameat2,unlink,unlinkat,rmdir,symlink,symlinkat,"+
+			"mkdir,mkdirat",
+		os.Args[0], "-test.run", "^TestSystemCalls$")
 	cmd.Env = append(os.Environ(), "DURABLE_STRACE="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if strings.Contains(string(out), "PTRACE") || strings.Contains(string(out), "ptrace") {

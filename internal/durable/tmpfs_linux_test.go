@@ -114,7 +114,8 @@ func TestDiskGoesReadOnly(t *testing.T) {
 			t.Fatalf("point %d: %v", n, err)
 		case errors.Is(err, ErrCommitted):
 			committed++
-			if r, err := OpenSet(&Disk{}, dir).Recover(); err != nil || !r.Finished && stateOf(dir) != "new" || stateOf(dir) != "new" {
+			if r, err := OpenSet(&Disk{}, dir).Recover(); err != nil || !r.Finished && stateOf(dir) != "new" ||
+				stateOf(dir) != "new" {
 				t.Fatalf("point %d: %+v, %v, %s", n, r, err, stateOf(dir))
 			}
 		default:

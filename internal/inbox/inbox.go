@@ -225,7 +225,8 @@ func Owns(rel string, isDir bool) bool {
 // Made says that dir is an inbox of ours: in/ has the mode of one. An error: it is not known.
 func Made(dir string) (bool, error) {
 	box, in := durable.Look(dir), durable.Look(filepath.Join(dir, inName))
-	return in.Kind == durable.Directory && in.Mode == inMode && box.Kind == durable.Directory, errors.Join(box.Err, in.Err)
+	return in.Kind == durable.Directory && in.Mode == inMode && box.Kind == durable.Directory,
+		errors.Join(box.Err, in.Err)
 }
 
 func validID(id string) bool {
@@ -316,7 +317,10 @@ func Submit(ctx context.Context, dir, name string, request io.Reader) ([]byte, e
 		select {
 		case <-ctx.Done():
 			_ = os.Remove(path + requestSuffix)
-			return nil, fmt.Errorf("the daemon on the CA host did not answer within %s: check that it is running (`service mailcertd status`)", submitPatience)
+			return nil,
+				fmt.Errorf(
+					"the daemon on the CA host did not answer within %s: check that it is running "+
+						"(`service mailcertd status`)", submitPatience)
 		case <-time.After(wait):
 		}
 	}

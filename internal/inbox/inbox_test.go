@@ -19,7 +19,8 @@ func TestInboxOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := func(name string) string { return filepath.Join(dir, inName, name) }
-	for _, err := range []error{os.Mkdir(in("old"), 0o755), os.Mkdir(in("new"), 0o755), os.Symlink("/etc/passwd", in("link")), os.WriteFile(in("half"), nil, 0o600)} {
+	for _, err := range []error{os.Mkdir(in("old"), 0o755), os.Mkdir(in("new"), 0o755),
+		os.Symlink("/etc/passwd", in("link")), os.WriteFile(in("half"), nil, 0o600)} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +30,8 @@ func TestInboxOfOthers(t *testing.T) {
 	}
 	b := Look(dir, os.Getegid(), now)
 	slices.Sort(b.Stale)
-	if want := []string{in("link"), in("old")}; !slices.Equal(b.Stale, want) || b.Crowded || len(b.Pending) > 0 || b.Err != nil || b.Loose != "" {
+	if want := []string{in("link"), in("old")}; !slices.Equal(b.Stale, want) || b.Crowded || len(b.Pending) > 0 ||
+		b.Err != nil || b.Loose != "" {
 		t.Errorf("%+v, want stale %v", b, want)
 	}
 	if want := mustStat(t, in("new")).ModTime().Add(staleRequest + time.Second); !b.Fades.Equal(want) {

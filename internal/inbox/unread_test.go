@@ -21,7 +21,8 @@ func TestUnreadRequestStays(t *testing.T) {
 	}
 	ids := []string{strings.Repeat("a", 32), strings.Repeat("b", 32)}
 	for _, id := range ids {
-		if err := os.WriteFile(filepath.Join(dir, inName, id+requestSuffix), []byte("from: a.example.org\nx"), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, inName, id+requestSuffix), []byte("from: a.example.org\nx"),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,7 +12,8 @@ func TestReplyCut(t *testing.T) {
 		text := r.Encode()
 		for n := range len(text) - 1 { // all but the last line feed is enough
 			if got, err := ParseReply(text[:n]); !errors.Is(err, ErrMessage) {
-				t.Errorf("reply %d, %d of %d bytes: %v, %d CAs, %d CRLs", i, n, len(text), err, len(got.CAs), len(got.CRLs))
+				t.Errorf("reply %d, %d of %d bytes: %v, %d CAs, %d CRLs", i, n, len(text), err, len(got.CAs),
+					len(got.CRLs))
 			}
 		}
 	}

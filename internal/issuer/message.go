@@ -191,10 +191,12 @@ func ParseReply(data []byte) (Reply, error) {
 		return Reply{}, err
 	}
 	if parts != strconv.Itoa(n) {
-		return Reply{}, fmt.Errorf("%w: it is incomplete: it has %d parts, and announces %q", ErrMessage, n, text.OneLine(parts, MaxReason))
+		return Reply{}, fmt.Errorf("%w: it is incomplete: it has %d parts, and announces %q", ErrMessage, n,
+			text.OneLine(parts, MaxReason))
 	}
 	if (r.Status == Signed || r.Status == Again) != (r.Leaf != nil) {
-		return Reply{}, fmt.Errorf("%w: status %s, and the number of host certificates does not match it", ErrMessage, r.Status)
+		return Reply{}, fmt.Errorf("%w: status %s, and the number of host certificates does not match it",
+			ErrMessage, r.Status)
 	}
 	if r.Status != Refused && r.Status != Failed && len(r.CAs) == 0 {
 		return Reply{}, fmt.Errorf("%w: it has no CA certificate", ErrMessage)
@@ -283,7 +285,10 @@ func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Cer
 	for again := true; again; {
 		again = false
 		for _, x := range r.Cross {
-			if x.IsCA && !slices.ContainsFunc(vouching, x.Equal) && slices.ContainsFunc(vouching, func(v *x509.Certificate) bool { return x.CheckSignatureFrom(v) == nil }) {
+			if x.IsCA && !slices.ContainsFunc(vouching, x.Equal) &&
+				slices.ContainsFunc(vouching, func(v *x509.Certificate) bool {
+					return x.CheckSignatureFrom(v) == nil
+				}) {
 				vouching = append(vouching, x)
 				again = true
 			}
@@ -291,7 +296,8 @@ func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Cer
 	}
 	in := func(c *x509.Certificate) bool {
 		like := func(x *x509.Certificate) bool {
-			return bytes.Equal(x.RawSubject, c.RawSubject) && bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo)
+			return bytes.Equal(x.RawSubject, c.RawSubject) &&
+				bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo)
 		}
 		return slices.ContainsFunc(trusted, c.Equal) || slices.ContainsFunc(vouching[len(trusted):], like) ||
 			pki.SelfSigned(c) && slices.ContainsFunc(trusted, like) // the same key with another time

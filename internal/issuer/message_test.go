@@ -32,8 +32,9 @@ func certificate(t testing.TB, cn string, isCA bool, key crypto.Signer, by *part
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: cn}, NotBefore: start.Add(-time.Hour), NotAfter: start.AddDate(10, 0, 0),
-		IsCA: isCA, MaxPathLenZero: isCA, BasicConstraintsValid: true, SubjectKeyId: pki.KeyID(key.Public())}
+	c := &x509.Certificate{SerialNumber: serial, Subject: pkix.Name{CommonName: cn}, NotBefore: start.Add(-time.Hour),
+		NotAfter: start.AddDate(10, 0, 0),
+		IsCA:     isCA, MaxPathLenZero: isCA, BasicConstraintsValid: true, SubjectKeyId: pki.KeyID(key.Public())}
 	parent, signer := c, key
 	if by != nil {
 		parent, signer = by.cert, by.key
@@ -64,7 +65,9 @@ func newParty(t testing.TB, cn string) *party {
 
 func list(t testing.TB, by *party) []byte {
 	t.Helper()
-	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.AddDate(0, 1, 0)}, by.cert, by.key)
+	der, err := x509.CreateRevocationList(rand.Reader,
+		&x509.RevocationList{Number: big.NewInt(1), ThisUpdate: start, NextUpdate: start.AddDate(0, 1, 0)},
+		by.cert, by.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,10 +78,13 @@ func list(t testing.TB, by *party) []byte {
 func replies(t testing.TB) []Reply {
 	a, b := newParty(t, "Home CA"), newParty(t, "Home CA")
 	leaf := certificate(t, "mail.example.org", false, newParty(t, "x").key, b)
-	full := Reply{Status: Signed, Leaf: leaf, CAs: []*x509.Certificate{b.cert, a.cert}, Cross: []*x509.Certificate{certificate(t, "Home CA", true, b.key, a)}, CRLs: [][]byte{list(t, b), list(t, a)}}
+	full := Reply{Status: Signed, Leaf: leaf, CAs: []*x509.Certificate{b.cert, a.cert},
+		Cross: []*x509.Certificate{certificate(t, "Home CA", true, b.key, a)}, CRLs: [][]byte{list(t, b), list(t, a)}}
 	again, trust := full, full
 	again.Status, trust.Status, trust.Leaf = Again, Trust, nil
-	return []Reply{full, again, trust, {Status: Trust, CAs: full.CAs[:1]}, {Status: Refused, Reason: "名前 is not enrolled: want \"a\""}, {Status: Failed, Reason: "the CA has expired", CAs: full.CAs}}
+	return []Reply{full, again, trust, {Status: Trust, CAs: full.CAs[:1]},
+		{Status: Refused, Reason: "名前 is not enrolled: want \"a\""},
+		{Status: Failed, Reason: "the CA has expired", CAs: full.CAs}}
 }
 
 func requests(t testing.TB) []Request {
@@ -89,22 +95,28 @@ func requests(t testing.TB) []Request {
 	digest := strings.Repeat("ab", 32)
 	return []Request{{}, {CSR: csr}, {Renew: big.NewInt(0x2a), CSR: csr}, {Trusts: []string{digest}},
 		{Renew: big.NewInt(1), Holds: []*big.Int{big.NewInt(2), big.NewInt(3)}, CSR: csr},
-		{Renew: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 160), big.NewInt(1)), Trusts: slices.Repeat([]string{digest}, maxTrusts), CSR: csr}}
+		{Renew: new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 160), big.NewInt(1)),
+			Trusts: slices.Repeat([]string{digest}, maxTrusts), CSR: csr}}
 }
 
 func sameRequest(a, b Request) bool {
-	return (a.Renew == nil) == (b.Renew == nil) && (a.Renew == nil || a.Renew.Cmp(b.Renew) == 0) && slices.Equal(a.Trusts, b.Trusts) &&
-		slices.EqualFunc(a.Holds, b.Holds, func(x, y *big.Int) bool { return x.Cmp(y) == 0 }) && bytes.Equal(a.CSR, b.CSR)
+	return (a.Renew == nil) == (b.Renew == nil) && (a.Renew == nil || a.Renew.Cmp(b.Renew) == 0) &&
+		slices.Equal(a.Trusts, b.Trusts) &&
+		slices.EqualFunc(a.Holds, b.Holds, func(x, y *big.Int) bool { return x.Cmp(y) == 0 }) &&
+		bytes.Equal(a.CSR, b.CSR)
 }
 
 func sameReply(a, b Reply) bool {
-	return a.Status == b.Status && a.Reason == b.Reason && (a.Leaf == nil) == (b.Leaf == nil) && (a.Leaf == nil || a.Leaf.Equal(b.Leaf)) &&
-		slices.EqualFunc(a.CAs, b.CAs, (*x509.Certificate).Equal) && slices.EqualFunc(a.Cross, b.Cross, (*x509.Certificate).Equal) && slices.EqualFunc(a.CRLs, b.CRLs, bytes.Equal)
+	return a.Status == b.Status && a.Reason == b.Reason && (a.Leaf == nil) == (b.Leaf == nil) &&
+		(a.Leaf == nil || a.Leaf.Equal(b.Leaf)) &&
+		slices.EqualFunc(a.CAs, b.CAs, (*x509.Certificate).Equal) &&
+		slices.EqualFunc(a.Cross, b.Cross, (*x509.Certificate).Equal) && slices.EqualFunc(a.CRLs, b.CRLs, bytes.Equal)
 }
 
 func TestMessagesThereAndBack(t *testing.T) {
 	for i, r := range requests(t) {
-		for _, text := range [][]byte{r.Encode(), bytes.ReplaceAll(r.Encode(), []byte("\nrenew: "), []byte("\r\nunknown: x\r\nrenew:"))} {
+		for _, text := range [][]byte{r.Encode(),
+			bytes.ReplaceAll(r.Encode(), []byte("\nrenew: "), []byte("\r\nunknown: x\r\nrenew:"))} {
 			if got, err := ParseRequest(text); err != nil || !sameRequest(got, r) {
 				t.Errorf("request %d: %v\n%s", i, err, text)
 			}
@@ -125,10 +137,13 @@ func TestMessagesThereAndBack(t *testing.T) {
 // A reason is one printable line, however long and whatever is in it, and
 // stays what it is once it was sent.
 func TestReason(t *testing.T) {
-	for _, reason := range []string{"two\nlines\r\nstatus: signed", "\x1b[31mred\x07", "\u009b31m", "a\u202eb", "bad \xff utf-8", "  blanks  ", "\x01", strings.Repeat("x", 5000),
-		strings.Repeat("長", 2000), "x" + strings.Repeat("長", 2000), "xx" + strings.Repeat("長", 2000), strings.Repeat("x", MaxReason), strings.Repeat("x", MaxReason-1) + " y"} {
+	for _, reason := range []string{"two\nlines\r\nstatus: signed", "\x1b[31mred\x07", "\u009b31m", "a\u202eb",
+		"bad \xff utf-8", "  blanks  ", "\x01", strings.Repeat("x", 5000),
+		strings.Repeat("長", 2000), "x" + strings.Repeat("長", 2000), "xx" + strings.Repeat("長", 2000),
+		strings.Repeat("x", MaxReason), strings.Repeat("x", MaxReason-1) + " y"} {
 		r, err := ParseReply(Reply{Status: Refused, Reason: reason}.Encode())
-		if err != nil || r.Status != Refused || len(r.Reason) > MaxReason || !utf8.ValidString(r.Reason) || strings.ContainsAny(r.Reason, "\n\r\x1b\x07\u009b\u202e") {
+		if err != nil || r.Status != Refused || len(r.Reason) > MaxReason || !utf8.ValidString(r.Reason) ||
+			strings.ContainsAny(r.Reason, "\n\r\x1b\x07\u009b\u202e") {
 			t.Errorf("%.20q became %q: %v", reason, r.Reason, err)
 		}
 		if again, err := ParseReply(r.Encode()); err != nil || again.Reason != r.Reason {
@@ -142,7 +157,8 @@ func TestMessagesRefused(t *testing.T) {
 	leaf, text := good[0].Leaf, string(good[0].Encode())
 	key := "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"
 	for what, r := range map[string]string{
-		"nothing": "", "another mark": "mailcertd-reply 2\n\n", "no status": replyMark + "\n\n", "unknown status": replyMark + "\nstatus: fine\n\n",
+		"nothing": "", "another mark": "mailcertd-reply 2\n\n", "no status": replyMark + "\n\n",
+		"unknown status":       replyMark + "\nstatus: fine\n\n",
 		"no colon":             replyMark + "\nstatus signed\n\n",
 		"headers without end":  replyMark + "\nstatus: refused",
 		"too many headers":     replyMark + "\nstatus: refused\n" + strings.Repeat("x: y\n", 2*maxTrusts) + "\n",
@@ -164,12 +180,16 @@ func TestMessagesRefused(t *testing.T) {
 		}
 	}
 	for what, r := range map[string]string{
-		"nothing": "", "no request": "hello\n", "another mark": "mailcertd-request 2\n\n-----BEGIN CERTIFICATE REQUEST-----\n",
-		"no serial": requestMark + "\nrenew: xyz\n\n", "a negative serial": requestMark + "\nrenew: -1\n\n", "a long serial": requestMark + "\nrenew: " + strings.Repeat("F", 41) + "\n\n",
-		"a short digest": requestMark + "\ntrusts: abcd\n\n", "no digest": requestMark + "\ntrusts: " + strings.Repeat("x", 64) + "\n\n",
-		"too many digests": string(Request{Trusts: slices.Repeat([]string{strings.Repeat("ab", 32)}, maxTrusts+1)}.Encode()),
-		"cut short":        requestMark + "\nrenew: 1",
-		"large":            requestMark + "\n\n" + strings.Repeat("x", MaxRequest),
+		"nothing": "", "no request": "hello\n",
+		"another mark": "mailcertd-request 2\n\n-----BEGIN CERTIFICATE REQUEST-----\n",
+		"no serial":    requestMark + "\nrenew: xyz\n\n", "a negative serial": requestMark + "\nrenew: -1\n\n",
+		"a long serial":  requestMark + "\nrenew: " + strings.Repeat("F", 41) + "\n\n",
+		"a short digest": requestMark + "\ntrusts: abcd\n\n",
+		"no digest":      requestMark + "\ntrusts: " + strings.Repeat("x", 64) + "\n\n",
+		"too many digests": string(
+			Request{Trusts: slices.Repeat([]string{strings.Repeat("ab", 32)}, maxTrusts+1)}.Encode()),
+		"cut short": requestMark + "\nrenew: 1",
+		"large":     requestMark + "\n\n" + strings.Repeat("x", MaxRequest),
 	} {
 		if got, err := ParseRequest([]byte(r)); !errors.Is(err, ErrMessage) {
 			t.Errorf("request, %s: %v, %+v", what, err, got)
@@ -190,14 +210,16 @@ func FuzzParseRequest(f *testing.F) {
 			}
 			return
 		}
-		if len(data) > MaxRequest || len(r.CSR) > len(data) || len(r.Trusts) > maxTrusts || r.Renew != nil && (r.Renew.Sign() < 0 || r.Renew.BitLen() > 160) {
+		if len(data) > MaxRequest || len(r.CSR) > len(data) || len(r.Trusts) > maxTrusts ||
+			r.Renew != nil && (r.Renew.Sign() < 0 || r.Renew.BitLen() > 160) {
 			t.Fatalf("out of bounds: %d bytes, %d digests, %v", len(r.CSR), len(r.Trusts), r.Renew)
 		}
 		text := r.Encode()
 		if len(text) > MaxRequest { // the headers came on top of a bare request of nearly that size
 			return
 		}
-		if again, err := ParseRequest(text); err != nil || !sameRequest(again, r) || !bytes.Equal(again.Encode(), text) {
+		if again, err := ParseRequest(text); err != nil || !sameRequest(again, r) ||
+			!bytes.Equal(again.Encode(), text) {
 			t.Fatalf("%v: %+v became %+v", err, r, again)
 		}
 	})
@@ -254,18 +276,23 @@ func TestAccept(t *testing.T) {
 		{"the next one, without its signature", all(one), all(one, two), nil, all(one), all(two)},
 		{"two ahead", all(one), all(three, two, one), certs(x3, x2), all(three, two, one), nil},
 		{"three ahead", all(one), all(four, three, two, one), certs(x4, x3, x2), all(four, three, two, one), nil},
-		{"two ahead, the one between is not offered any more", all(one), all(three, one), certs(x3, x2), all(three, one), nil},
-		{"two ahead, the first signature is missing", all(one), all(three, two, one), certs(x3), all(one), all(three, two)},
-		{"two ahead, the second signature is missing", all(one), all(three, two, one), certs(x2), all(two, one), all(three)},
+		{"two ahead, the one between is not offered any more", all(one), all(three, one), certs(x3, x2),
+			all(three, one), nil},
+		{"two ahead, the first signature is missing", all(one), all(three, two, one), certs(x3), all(one),
+			all(three, two)},
+		{"two ahead, the second signature is missing", all(one), all(three, two, one), certs(x2),
+			all(two, one), all(three)},
 		{"backwards", all(two), all(two, one), certs(x2), all(two), all(one)},
 		{"a stranger", all(one), all(one, stranger), certs(x2), all(one), all(stranger)},
 		{"a stranger alone", all(one), all(stranger), nil, nil, all(stranger)},
 		{"of the same name", all(one), all(one, namesake), certs(x2), all(one), all(namesake)},
 		{"signed by who is not trusted", all(one), all(one, two), certs(signs(stranger, two, cn)), all(one), all(two)},
 		{"signed by itself", all(one), all(one, two), certs(two.cert), all(one), all(two)},
-		{"right name, another key", all(one), all(one, namesake), certs(x2, signs(stranger, namesake, cn)), all(one), all(namesake)},
+		{"right name, another key", all(one), all(one, namesake), certs(x2, signs(stranger, namesake, cn)), all(one),
+			all(namesake)},
 		{"right key, another name", all(one), all(one, two), certs(signs(one, two, "Home CA 2")), all(one), all(two)},
-		{"signed, and no CA", all(one), all(one, two, three), certs(certificate(t, cn, false, two.key, one), x3), all(one), all(two, three)},
+		{"signed, and no CA", all(one), all(one, two, three), certs(certificate(t, cn, false, two.key, one), x3),
+			all(one), all(two, three)},
 		{"an older one dropped", all(one, two), all(two), certs(x2), all(two), nil},
 		{"all dropped but what it signed", all(one), all(two), certs(x2), all(two), nil},
 		{"its key again, with another time", all(one), certs(again), nil, certs(again), nil},
@@ -274,8 +301,10 @@ func TestAccept(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			text := func(cs []*x509.Certificate) (out []string) {
-				names := map[string]string{"1": string(one.cert.Raw), "2": string(two.cert.Raw), "3": string(three.cert.Raw), "4": string(four.cert.Raw), "stranger": string(stranger.cert.Raw), "namesake": string(namesake.cert.Raw),
-					"again": string(again.Raw), "posed": string(posed.Raw)}
+				names := map[string]string{"1": string(one.cert.Raw), "2": string(two.cert.Raw),
+					"3": string(three.cert.Raw), "4": string(four.cert.Raw), "stranger": string(stranger.cert.Raw),
+					"namesake": string(namesake.cert.Raw),
+					"again":    string(again.Raw), "posed": string(posed.Raw)}
 				for _, c := range cs {
 					for n, raw := range names {
 						if raw == string(c.Raw) {
@@ -287,7 +316,8 @@ func TestAccept(t *testing.T) {
 			}
 			before := slices.Clone(c.trusted)
 			accepted, refused := Accept(c.trusted, Reply{CAs: c.offer, Cross: c.cross})
-			if got, want := fmt.Sprint(text(accepted), text(refused)), fmt.Sprint(text(c.accepted), text(c.refused)); got != want {
+			if got, want := fmt.Sprint(text(accepted), text(refused)),
+				fmt.Sprint(text(c.accepted), text(c.refused)); got != want {
 				t.Errorf("accepted and refused are %s, want %s", got, want)
 			}
 			if !slices.EqualFunc(before, c.trusted, (*x509.Certificate).Equal) {

@@ -22,7 +22,8 @@ func TestParentsAreToldAndLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := s.certs("")
-		cf := "O ServerCertFile=" + d + "/host.cert\nO ServerKeyFile=" + d + "/host.key\nO CACertFile=" + d + "/cacert.pem\nO CACertPath=" + d + "\n"
+		cf := "O ServerCertFile=" + d + "/host.cert\nO ServerKeyFile=" + d + "/host.key\nO CACertFile=" + d +
+			"/cacert.pem\nO CACertPath=" + d + "\n"
 		if err := os.WriteFile(filepath.Join(above, "sendmail.cf"), []byte(cf), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -52,7 +52,8 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 			k.remember(obs.State, st)
 			return done, ctx.Err()
 		}
-		if errors.Is(err, errChanged) && k.changed < maxChanged { // it did not fail: what was decided on is there no more
+		// it did not fail: what was decided on is there no more
+		if errors.Is(err, errChanged) && k.changed < maxChanged {
 			k.changed++
 			k.log(Info, "checking again before anything is changed", "reason", string(act.Reason), "why", err.Error())
 			break
@@ -84,11 +85,15 @@ const maxChanged = 3
 func (k *Keeper) recover(set *durable.Set) error {
 	r, err := set.Recover(certdir.KeyFiles()...)
 	if r.Dropped {
-		k.log(Warn, "the journal of an interrupted change was damaged, so it was removed; mailcertd completes the set from the present files",
+		k.log(Warn,
+			"the journal of an interrupted change was damaged, so it was removed; mailcertd completes the set from "+
+				"the present files",
 			"reason", string(plan.Unfinished), "path", k.cfg.Certs.Dir)
 	}
 	if r.Abandoned {
-		k.log(Warn, "somebody changed the files of an interrupted change, so the rest of it is dropped; mailcertd completes the set from the present files",
+		k.log(Warn,
+			"somebody changed the files of an interrupted change, so the rest of it is dropped; mailcertd completes "+
+				"the set from the present files",
 			"reason", string(plan.Unfinished), "path", k.cfg.Certs.Dir)
 	}
 	return err
@@ -165,7 +170,9 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		if err := durable.OpenArchive(disk, k.archiveDir()).DropItem(act.ID, act.Path); err != nil {
 			return err
 		}
-		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool { return o.Backup == act.ID && o.Name == act.Path })
+		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool {
+			return o.Backup == act.ID && o.Name == act.Path
+		})
 		return nil
 	case plan.Clear:
 		return k.clear(ctx, act)
@@ -213,7 +220,8 @@ func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State,
 	if st.CA == "" {
 		st.CA = pki.KeyFingerprint(k.issuerKey(obs))
 	}
-	k.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends", c.NotAfter.UTC().Format(time.RFC3339))
+	k.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends",
+		c.NotAfter.UTC().Format(time.RFC3339))
 	return nil
 }
 

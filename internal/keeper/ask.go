@@ -46,7 +46,8 @@ func (k *Keeper) issuer() issuer.Issuer {
 
 // question prepares what is asked: a request is signed with the key that it is for.
 func (k *Keeper) question(ask plan.Ask) (question, error) {
-	q := question{ask: ask, to: k.issuer(), request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds, Trusts: ask.Trusts}}
+	q := question{ask: ask, to: k.issuer(), request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds,
+		Trusts: ask.Trusts}}
 	if r := ask.Request; r != nil {
 		key, err := k.pairKey(r.Pair, r.Staged)
 		if err != nil {
@@ -159,7 +160,8 @@ func (k *Keeper) take(ctx context.Context, a answer) error {
 	k.change(ctx, func(s *state.State) {
 		if a.err != nil {
 			fail(s, failure, a.err, now)
-			k.log(Fail, "the CA gave no usable answer", "reason", string(plan.IssuerAway), "error", a.err.Error(), "next", s.Failures[failure].Next.Format(time.RFC3339))
+			k.log(Fail, "the CA gave no usable answer", "reason", string(plan.IssuerAway), "error", a.err.Error(),
+				"next", s.Failures[failure].Next.Format(time.RFC3339))
 			return
 		}
 		delete(s.Failures, failure)

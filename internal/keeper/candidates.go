@@ -124,7 +124,8 @@ func (c *candidates) keep(name string, data []byte, memory *[]byte) {
 		err = c.disk.Replace(c.candidate(name), data, 0o600)
 	}
 	if *memory = nil; err != nil {
-		c.tell(Warn, "an answer of the CA could not be written, and is lost when this process ends", "reason", string(plan.StateUnwritable), "error", err.Error())
+		c.tell(Warn, "an answer of the CA could not be written, and is lost when this process ends", "reason",
+			string(plan.StateUnwritable), "error", err.Error())
 		*memory = data
 	}
 }

@@ -117,7 +117,8 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	}
 	if p.Leaf != nil && pki.Fingerprint(p.Leaf) != installedLeaf(obs) {
 		r.Done = append([]plan.Action{{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir,
-			Text: plan.ToInstall.With("certificate " + serial(p.Leaf) + " for " + strings.Join(plan.CertNames(p.Leaf), ", "))}}, r.Done...)
+			Text: plan.ToInstall.With("certificate " + serial(p.Leaf) + " for " +
+				strings.Join(plan.CertNames(p.Leaf), ", "))}}, r.Done...)
 	} else if err == nil && len(r.Done) == 0 && r.Observed.Certs.CA.Digest != obs.Certs.CA.Digest {
 		r.Done = []plan.Action{{Kind: plan.Install, Reason: plan.Installed, Path: r.Observed.Certs.CA.Node.Path,
 			Text: plan.ToInstall.With(certdir.CAName)}}

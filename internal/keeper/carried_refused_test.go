@@ -33,7 +33,9 @@ func TestInstallRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	gone := signed(t, now, "Seller's intermediate", true, &good.root, func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, 0, -1) })
+	gone := signed(t, now, "Seller's intermediate", true, &good.root, func(c *x509.Certificate) {
+		c.NotAfter = now.AddDate(0, 0, -1)
+	})
 	late := signed(t, now, name, false, &gone, nil)
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -53,30 +55,45 @@ func TestInstallRefused(t *testing.T) {
 	}{
 		{what: "good", text: full},
 		{what: "right passphrase", text: string(locked) + good.leaf.pem() + chain, secret: "right"},
-		{what: "wrong passphrase", text: string(locked) + good.leaf.pem() + chain, secret: "wrong", why: pki.ErrPassphrase.Error()},
-		{what: "nobody knows the passphrase", text: string(locked) + good.leaf.pem() + chain, why: pki.ErrEncrypted.Error()},
+		{what: "wrong passphrase", text: string(locked) + good.leaf.pem() + chain, secret: "wrong",
+			why: pki.ErrPassphrase.Error()},
+		{what: "nobody knows the passphrase", text: string(locked) + good.leaf.pem() + chain,
+			why: pki.ErrEncrypted.Error()},
 		{what: "certificate for another key", text: key + other.pem() + chain, why: "do not belong together"},
 		{what: "without its key", text: good.leaf.pem() + chain, why: "make a new request on this host"},
 		{what: "key alone", text: key, why: "no certificate for it"},
 		{what: "key and CA", text: key + chain, why: "no certificate for it"},
 		{what: "CA alone", text: good.root.pem(), why: "no host certificate"},
-		{what: "expired", text: leaf(func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, 0, -1) }), why: "expired on 2026-05-31", forced: true},
-		{what: "not yet valid", text: leaf(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }), why: "not valid before 2026-06-01 13:00 UTC", forced: true},
-		{what: "RSA-1024, over a set that works at any level", text: small.keyPEM(t) + small.pem() + chain, why: "too weak for OpenSSL's security level 2", forced: true},
-		{what: "wrong name", text: leaf(func(c *x509.Certificate) { c.Subject.CommonName, c.DNSNames = "", []string{"www.example.org"} }), why: "is for www.example.org", forced: true},
+		{what: "expired", text: leaf(func(c *x509.Certificate) { c.NotAfter = now.AddDate(0, 0, -1) }),
+			why: "expired on 2026-05-31", forced: true},
+		{what: "not yet valid", text: leaf(func(c *x509.Certificate) { c.NotBefore = now.Add(time.Hour) }),
+			why: "not valid before 2026-06-01 13:00 UTC", forced: true},
+		{what: "RSA-1024, over a set that works at any level", text: small.keyPEM(t) + small.pem() + chain,
+			why: "too weak for OpenSSL's security level 2", forced: true},
+		{what: "wrong name",
+			text: leaf(func(c *x509.Certificate) {
+				c.Subject.CommonName, c.DNSNames = "", []string{"www.example.org"}
+			}), why: "is for www.example.org", forced: true},
 		{what: "name only in the CN", text: leaf(func(c *x509.Certificate) { c.DNSNames = nil }), notes: 1},
 		{what: "wildcard", text: leaf(func(c *x509.Certificate) { c.DNSNames = []string{"*.example.org"} })},
-		{what: "no serverAuth", text: leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }), why: "serverAuth", forced: true},
-		{what: "no clientAuth", text: leaf(func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }), notes: 1},
+		{what: "no serverAuth", text: leaf(func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}), why: "serverAuth", forced: true},
+		{what: "no clientAuth", text: leaf(func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}), notes: 1},
 		{what: "any purpose", text: leaf(func(c *x509.Certificate) { c.ExtKeyUsage = nil })},
-		{what: "missing intermediate", text: key + good.leaf.pem() + good.root.pem(), why: "add the chain", forced: true},
-		{what: "expired intermediate", text: late.keyPEM(t) + late.pem() + gone.pem() + good.root.pem(), why: "expired on 2026-05-31", forced: true},
+		{what: "missing intermediate", text: key + good.leaf.pem() + good.root.pem(), why: "add the chain",
+			forced: true},
+		{what: "expired intermediate", text: late.keyPEM(t) + late.pem() + gone.pem() + good.root.pem(),
+			why: "expired on 2026-05-31", forced: true},
 		{what: "no root", text: key + good.leaf.pem() + good.middle.pem()},
 		{what: "two leaves", text: full + other.pem(), why: "2 certificates for hosts"},
 		{what: "the same leaf twice", text: full + good.leaf.pem()},
 		{what: "two keys", text: full + other.keyPEM(t), why: "2 private keys"},
 		{what: "a CA in DER", text: string(good.middle.cert.Raw), why: "no host certificate"},
-		{what: "PKCS#7", text: "-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n", why: "is PKCS#7 in PEM; want certificate and key in PEM: openssl pkcs7 -print_certs"},
+		{what: "PKCS#7", text: "-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n",
+			why: "is PKCS#7 in PEM; want certificate and key in PEM: openssl pkcs7 -print_certs"},
 		{what: "request", text: string(csr), why: "mailcertd sign"},
 		{what: "empty", text: "", why: pki.ErrGarbage.Error()},
 		{what: "text", text: "hello\n", why: pki.ErrGarbage.Error()},
@@ -121,7 +138,8 @@ func TestInstallRefused(t *testing.T) {
 				t.Errorf("notes: %q", notes)
 			default:
 				p, err := pki.ParseKey(s.read(s.certs("host.key")))
-				if err != nil || !pki.SamePublicKey(p.Public(), s.leaf().PublicKey) || !s.archived(f.key) || !s.archived(f.cert) {
+				if err != nil || !pki.SamePublicKey(p.Public(), s.leaf().PublicKey) || !s.archived(f.key) ||
+					!s.archived(f.cert) {
 					t.Errorf("not installed as a whole: %v", err)
 				}
 				s.twice(c.text, force)

@@ -93,7 +93,8 @@ func TestInstallOrders(t *testing.T) {
 				t.Fatalf("%v, %q", err, notes)
 			}
 			s.holds("installed", r, b.leaf)
-			if file := pki.ReadCertFile(s.read(s.certs("host.cert"))); len(file.Certs) != 2 || !file.Certs[1].Equal(b.middle.cert) {
+			if file := pki.ReadCertFile(s.read(s.certs("host.cert"))); len(file.Certs) != 2 ||
+				!file.Certs[1].Equal(b.middle.cert) {
 				t.Errorf("host.cert holds %d certificates, want the host's and the intermediate one", len(file.Certs))
 			}
 			if !bytes.Contains(s.read(s.certs("cacert.pem")), []byte(b.root.pem())) {
@@ -138,7 +139,8 @@ func TestInstallIssuedAndSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := ca.Issue(ctx, &durable.Disk{}, o, ca.Request{Public: key.Public(), Name: name, Days: 90, Backdate: time.Hour}, rand.Reader, s.now)
+	c, err := ca.Issue(ctx, &durable.Disk{}, o,
+		ca.Request{Public: key.Public(), Name: name, Days: 90, Backdate: time.Hour}, rand.Reader, s.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +171,8 @@ func TestInstallIssuedAndSigned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, _, err := a.Sign(ca.Ask{Request: req, ByHand: true, Replace: true, Days: 60, Holds: s.leaf().SerialNumber}, rand.Reader, s.now)
+		c, _, err := a.Sign(ca.Ask{Request: req, ByHand: true, Replace: true, Days: 60, Holds: s.leaf().SerialNumber},
+			rand.Reader, s.now)
 		a.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -202,7 +205,8 @@ func TestInstallCA(t *testing.T) {
 		if _, _, err := s.install(b.root.pem(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if obs := s.Check(context.Background(), plan.Wish{Once: true}).Observed; len(obs.Accepted) != 1 || !obs.Accepted[0].Equal(b.root.cert) {
+		if obs := s.Check(context.Background(), plan.Wish{Once: true}).Observed; len(obs.Accepted) != 1 ||
+			!obs.Accepted[0].Equal(b.root.cert) {
 			t.Fatalf("%d are accepted", len(obs.Accepted))
 		}
 		s.twice(b.root.pem(), nil)

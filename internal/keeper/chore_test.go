@@ -19,8 +19,10 @@ import (
 // Every kind of action has a class.
 func TestClasses(t *testing.T) {
 	for kind, want := range map[plan.Kind]plan.Class{
-		plan.Recover: plan.Essential, plan.MakeDir: plan.Essential, plan.Chmod: plan.Essential, plan.Chown: plan.Essential,
-		plan.InitCA: plan.Essential, plan.AcceptCA: plan.Essential, plan.StageKey: plan.Essential, plan.Obtain: plan.Essential,
+		plan.Recover: plan.Essential, plan.MakeDir: plan.Essential, plan.Chmod: plan.Essential,
+		plan.Chown:  plan.Essential,
+		plan.InitCA: plan.Essential, plan.AcceptCA: plan.Essential, plan.StageKey: plan.Essential,
+		plan.Obtain:  plan.Essential,
 		plan.Install: plan.Essential, plan.ReconcileCA: plan.Chore, plan.NextCA: plan.Chore, plan.PromoteCA: plan.Chore,
 		plan.PruneCA: plan.Chore, plan.WriteCRL: plan.Chore, plan.MakeInbox: plan.Chore, plan.Answer: plan.Chore,
 		plan.Unstage: plan.Chore, plan.PruneArchive: plan.Chore, plan.DeleteOldKey: plan.Chore, plan.Clear: plan.Chore,
@@ -190,13 +192,16 @@ func TestCAWithoutCRLSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	needOpenssl(t)
-	if out, err := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", filepath.Join(dir, "cakey.pem"),
-		"-out", filepath.Join(dir, "cacert.pem"), "-subj", "/CN=by hand", "-days", "3000", "-addext", "keyUsage=critical,keyCertSign",
+	if out, err := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout",
+		filepath.Join(dir, "cakey.pem"),
+		"-out", filepath.Join(dir, "cacert.pem"), "-subj", "/CN=by hand", "-days", "3000", "-addext",
+		"keyUsage=critical,keyCertSign",
 		"-addext", "basicConstraints=critical,CA:TRUE").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s.now = time.Now()
-	s.write(filepath.Join(dir, "index.txt"), []byte("R\t360101000000Z\t260101000000Z\t05\tunknown\t/CN=gone.example.org\n"))
+	s.write(filepath.Join(dir, "index.txt"),
+		[]byte("R\t360101000000Z\t260101000000Z\t05\tunknown\t/CN=gone.example.org\n"))
 	s.write(filepath.Join(dir, "serial"), []byte("06\n"))
 	s.settle(plan.Wish{})
 	if err := s.verify(); err != nil {

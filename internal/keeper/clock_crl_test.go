@@ -28,11 +28,13 @@ func TestCRLOverWhileDoubted(t *testing.T) {
 		lists := ca.Observe(s.cfg.CA.Dir, ca.Filter{}).CRL.Lists
 		for _, l := range lists {
 			if l.List.ThisUpdate.After(right) || l.List.NextUpdate.Before(s.now) {
-				t.Errorf("%s days: it was %s, and is %s: the CRL is of %s until %s", days, right, s.now, l.List.ThisUpdate, l.List.NextUpdate)
+				t.Errorf("%s days: it was %s, and is %s: the CRL is of %s until %s", days, right, s.now,
+					l.List.ThisUpdate, l.List.NextUpdate)
 			}
 		}
 		r := s.Check(context.Background(), plan.Wish{})
-		if !r.Plan.Empty() || problem(r.Plan, plan.CRLStale) != nil || !reported(r.Plan, plan.ClockAhead) || pki.Fingerprint(s.leaf()) != leaf {
+		if !r.Plan.Empty() || problem(r.Plan, plan.CRLStale) != nil || !reported(r.Plan, plan.ClockAhead) ||
+			pki.Fingerprint(s.leaf()) != leaf {
 			t.Errorf("%s days: %s", days, reasons(r))
 		}
 		number := lists[0].List.Number

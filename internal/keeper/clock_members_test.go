@@ -63,12 +63,14 @@ func TestMemberWithAnotherClock(t *testing.T) {
 			if pr != nil {
 				t.Errorf("%s: %+v", c.name, pr)
 			}
-		case pr == nil || !strings.Contains(pr.Text, "that this host cannot use: it ") || !strings.Contains(pr.Hint, "clocks of the two hosts"):
+		case pr == nil || !strings.Contains(pr.Text, "that this host cannot use: it ") ||
+			!strings.Contains(pr.Hint, "clocks of the two hosts"):
 			t.Errorf("%s: %s", c.name, reasons(r))
 		}
 		f.apart(m, 0, 2*time.Hour)
 		if err := trusts(f.ca, m); err != nil {
-			t.Errorf("%s: the clocks agree again: %v\n%s", c.name, err, strings.Join(m.log[max(0, len(m.log)-10):], "\n"))
+			t.Errorf("%s: the clocks agree again: %v\n%s", c.name, err,
+				strings.Join(m.log[max(0, len(m.log)-10):], "\n"))
 		}
 	}
 }
@@ -81,7 +83,8 @@ func TestRenewWithAnotherClock(t *testing.T) {
 	f.day(30 * time.Hour)
 	f.apart(m, -3*time.Hour, 10*time.Minute)
 	_, err := m.Renew(context.Background(), plan.Wish{Once: true, Renew: true, From: pki.Fingerprint(m.leaf())})
-	if err == nil || !strings.Contains(err.Error(), "it begins on ") || !strings.Contains(err.Error(), "the clock of this host says ") {
+	if err == nil || !strings.Contains(err.Error(), "it begins on ") ||
+		!strings.Contains(err.Error(), "the clock of this host says ") {
 		t.Error(err)
 	}
 }
@@ -138,11 +141,13 @@ func TestMemberCRLAfterDaysOff(t *testing.T) {
 	}
 	m.now = f.ca.now
 	f.look(m)
-	if r := m.Check(context.Background(), plan.Wish{}); !reported(r.Plan, plan.ClockAhead) || problem(r.Plan, plan.CRLStale) != nil {
+	if r := m.Check(context.Background(), plan.Wish{}); !reported(r.Plan, plan.ClockAhead) ||
+		problem(r.Plan, plan.CRLStale) != nil {
 		t.Error(reasons(r))
 	}
 	b, _ := pem.Decode(m.read(m.certs("crl.pem")))
-	if l, err := x509.ParseRevocationList(b.Bytes); err != nil || m.now.After(l.NextUpdate) || m.now.Before(l.ThisUpdate) {
+	if l, err := x509.ParseRevocationList(b.Bytes); err != nil || m.now.After(l.NextUpdate) ||
+		m.now.Before(l.ThisUpdate) {
 		t.Errorf("it is %s: a CRL of %v until %v, %v", m.now, l.ThisUpdate, l.NextUpdate, err)
 	}
 }

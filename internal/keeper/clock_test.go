@@ -62,7 +62,8 @@ func TestLeapAhead(t *testing.T) {
 		s.settle(plan.Wish{})
 		rollover(t, s)
 		s.runs(2 * aDay)
-		s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()), FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
+		s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()),
+			FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
 		s.runs(aDay)
 		right, before := s.now, snapshot(t, s.cfg.Certs.Dir)+snapshot(t, s.cfg.CA.Dir)+snapshot(t, s.archiveDir())
 		mark, _ := state.Load(s.cfg.State.Dir)
@@ -70,10 +71,12 @@ func TestLeapAhead(t *testing.T) {
 		s.now = right.Add(leap)
 		s.runs(short)
 		r := s.Check(context.Background(), plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
-		if !reported(r.Plan, plan.ClockAhead) && !reported(r.Plan, plan.ClockImplaus) || r.Plan.Worst() != plan.Error || !r.Plan.Empty() {
+		if !reported(r.Plan, plan.ClockAhead) && !reported(r.Plan, plan.ClockImplaus) || r.Plan.Worst() != plan.Error ||
+			!r.Plan.Empty() {
 			t.Errorf("%s: renew by that clock: %s", leap, reasons(r))
 		}
-		if got := snapshot(t, s.cfg.Certs.Dir) + snapshot(t, s.cfg.CA.Dir) + snapshot(t, s.archiveDir()); got != before {
+		if got := snapshot(t, s.cfg.Certs.Dir) + snapshot(t, s.cfg.CA.Dir) + snapshot(t,
+			s.archiveDir()); got != before {
 			t.Errorf("%s: something was changed", leap)
 		}
 		s.now = right.Add(short)
@@ -91,7 +94,8 @@ func TestLeapAhead(t *testing.T) {
 // believed after a day, and after an hour where the certificate looks over.
 func TestLeapLasts(t *testing.T) {
 	for _, c := range []struct{ off, within time.Duration }{
-		{40 * aDay, 25 * time.Hour}, {300 * aDay, 25 * time.Hour}, {400 * aDay, 2 * time.Hour}, {9 * 365 * aDay, 2 * time.Hour},
+		{40 * aDay, 25 * time.Hour}, {300 * aDay, 25 * time.Hour}, {400 * aDay, 2 * time.Hour},
+		{9 * 365 * aDay, 2 * time.Hour},
 	} {
 		s := newSite(t, "crl: {install: true}")
 		s.settle(plan.Wish{})
@@ -170,10 +174,12 @@ func TestFirstBootByAWrongClock(t *testing.T) {
 		if !bytes.Equal(key, s.ca().RawSubjectPublicKeyInfo) {
 			t.Errorf("%s: the CA has another key", c.name)
 		}
-		if r := s.Check(context.Background(), plan.Wish{}); reported(r.Plan, plan.ClockBehind) || reported(r.Plan, plan.ClockImplaus) || reported(r.Plan, plan.CAEarly) {
+		if r := s.Check(context.Background(), plan.Wish{}); reported(r.Plan, plan.ClockBehind) ||
+			reported(r.Plan, plan.ClockImplaus) || reported(r.Plan, plan.CAEarly) {
 			t.Errorf("%s: %s", c.name, reasons(r))
 		}
-		verify := exec.Command("openssl", "verify", "-no-CApath", "-CAfile", s.certs("cacert.pem"), "-attime", strconv.FormatInt(s.now.Unix(), 10), s.certs("host.cert"))
+		verify := exec.Command("openssl", "verify", "-no-CApath", "-CAfile", s.certs("cacert.pem"), "-attime",
+			strconv.FormatInt(s.now.Unix(), 10), s.certs("host.cert"))
 		if out, err := verify.CombinedOutput(); err != nil {
 			t.Errorf("%s: %s", c.name, out)
 		}
@@ -266,7 +272,8 @@ func TestTimesFromTheFuture(t *testing.T) {
 	s.settle(plan.Wish{})
 	st, _ := state.Load(s.cfg.State.Dir)
 	far := s.now.AddDate(3, 0, 0)
-	st.Failures = map[string]state.Failure{plan.ObtainFailure: {Count: 3, First: far, Last: far, Next: far, Error: "no"}}
+	st.Failures = map[string]state.Failure{plan.ObtainFailure: {Count: 3, First: far, Last: far, Next: far,
+		Error: "no"}}
 	st.Notify = map[string]*state.NotifyPending{"true": {Set: "x", Next: far}}
 	if err := state.Save(s.o.Disk, s.cfg.State.Dir, st); err != nil {
 		t.Fatal(err)

@@ -37,8 +37,9 @@ func makeForeignFor(t testing.TB, now time.Time, days int) foreign {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: cn}, NotBefore: from, NotAfter: now.AddDate(0, 0, days),
-			IsCA: parent == nil, BasicConstraintsValid: true, DNSNames: []string{name}}
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: cn}, NotBefore: from,
+			NotAfter: now.AddDate(0, 0, days),
+			IsCA:     parent == nil, BasicConstraintsValid: true, DNSNames: []string{name}}
 		if parent == nil {
 			parent, signer = tmpl, k
 		}
@@ -75,7 +76,8 @@ func wreck(t testing.TB, s *site, f foreign, seed uint64) (kept map[string][]byt
 			_ = os.WriteFile(s.certs(n), b, 0o600)
 		}
 	}
-	names := []string{"host.key", "host.cert", "cacert.pem", "dh.param", "12345678.0", "trust", "extra", ".mailcertd/host.key", ".mailcertd/junk", ".mailcertd/journal"}
+	names := []string{"host.key", "host.cert", "cacert.pem", "dh.param", "12345678.0", "trust", "extra",
+		".mailcertd/host.key", ".mailcertd/junk", ".mailcertd/journal"}
 	for range r.IntN(6) {
 		p := s.certs(names[r.IntN(len(names))])
 		_ = os.MkdirAll(filepath.Dir(p), 0o700)
@@ -101,9 +103,13 @@ func wreck(t testing.TB, s *site, f foreign, seed uint64) (kept map[string][]byt
 		case 0:
 			_ = os.RemoveAll(ca)
 		case 1:
-			_ = os.Remove(filepath.Join(ca, []string{"serial", "index.txt", "index.txt.attr", "openssl.cnf", "cacert.pem", "cakey.pem", "newcerts/01.pem", "crlnumber"}[r.IntN(8)]))
+			_ = os.Remove(
+				filepath.Join(ca, []string{"serial", "index.txt", "index.txt.attr", "openssl.cnf", "cacert.pem",
+					"cakey.pem", "newcerts/01.pem", "crlnumber"}[r.IntN(8)]))
 		case 2:
-			_ = os.WriteFile(filepath.Join(ca, []string{"serial", "index.txt", "index.txt.attr", "cacert.pem", "cakey.pem"}[r.IntN(5)]), contents[r.IntN(len(contents))], 0o644)
+			_ = os.WriteFile(filepath.Join(ca,
+				[]string{"serial", "index.txt", "index.txt.attr", "cacert.pem", "cakey.pem"}[r.IntN(5)]),
+				contents[r.IntN(len(contents))], 0o644)
 		case 3:
 			_ = os.RemoveAll(s.cfg.State.Dir)
 		case 4:
@@ -115,7 +121,8 @@ func wreck(t testing.TB, s *site, f foreign, seed uint64) (kept map[string][]byt
 	kept = map[string][]byte{}
 	_ = filepath.WalkDir(s.root, func(p string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() {
-			if b, err := os.ReadFile(p); err == nil && (bytes.Equal(b, f.key) || bytes.Equal(b, f.cert) || bytes.Equal(b, f.ca) || string(b) == "garbage") {
+			if b, err := os.ReadFile(p); err == nil &&
+				(bytes.Equal(b, f.key) || bytes.Equal(b, f.cert) || bytes.Equal(b, f.ca) || string(b) == "garbage") {
 				kept[p] = b
 			}
 		}
@@ -132,7 +139,8 @@ func converges(t testing.TB, f foreign, seed uint64) {
 	ctx := context.Background()
 	before := s.observe(ctx)
 	bought := before.Certs.Cert.File.Err == nil && len(before.Certs.Cert.File.Certs) > 0 &&
-		bytes.Equal(pki.EncodeCertificate(before.Certs.Cert.File.Certs[0].Raw), f.cert) && pki.KeyFingerprint(before.Certs.Key.Key.Public) == pki.KeyFingerprint(before.Certs.Cert.File.Certs[0].PublicKey)
+		bytes.Equal(pki.EncodeCertificate(before.Certs.Cert.File.Certs[0].Raw), f.cert) &&
+		pki.KeyFingerprint(before.Certs.Key.Key.Public) == pki.KeyFingerprint(before.Certs.Cert.File.Certs[0].PublicKey)
 	rounds := 0
 	s.obtained = map[string]bool{} // a run of its own begins here
 	for ; ; rounds++ {

@@ -39,7 +39,8 @@ func TestSlowCopy(t *testing.T) {
 			s := newSite(t, "")
 			s.now = time.Now()
 			s.settle(plan.Wish{})
-			content := map[string][]byte{"host.key": key, "host.cert": cert, "cacert.pem": append(bytes.Clone(root), root...)}
+			content := map[string][]byte{"host.key": key, "host.cert": cert,
+				"cacert.pem": append(bytes.Clone(root), root...)}
 			look := func(what string) {
 				t.Helper()
 				s.now = time.Now()

@@ -19,7 +19,8 @@ func TestCRLLives(t *testing.T) {
 	for _, c := range []struct{ days, most int }{{1, 14}, {2, 8}, {3, 6}} {
 		t.Run(fmt.Sprint(c.days), func(t *testing.T) {
 			t.Parallel()
-			f := newFamily(t, fmt.Sprintf("crl: {days: %d, install: true}", c.days), "crl: {install: true}", "a.example.org")
+			f := newFamily(t, fmt.Sprintf("crl: {days: %d, install: true}", c.days), "crl: {install: true}",
+				"a.example.org")
 			f.day(time.Hour)
 			f.ca.revokes(f.ca.leaf().SerialNumber, "superseded")
 			f.day(25 * time.Hour)

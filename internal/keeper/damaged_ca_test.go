@@ -55,7 +55,8 @@ func TestDamagedGenerationStaysTrusted(t *testing.T) {
 					t.Errorf("cacert.pem, with %d certificates, lacks that of serial %x", len(got), w.SerialNumber)
 				}
 			}
-			if got := s.read(s.certs(certdir.CRLName)); bytes.Count(got, []byte("BEGIN X509 CRL")) < bytes.Count(list, []byte("BEGIN X509 CRL")) {
+			if got := s.read(s.certs(certdir.CRLName)); bytes.Count(got, []byte("BEGIN X509 CRL")) < bytes.Count(list,
+				[]byte("BEGIN X509 CRL")) {
 				t.Error("crl.pem lost a list")
 			}
 			if err := s.verify(); err != nil {

@@ -25,7 +25,9 @@ func TestTenYears(t *testing.T) {
 	}{
 		{"defaults", "", 12, 1, 0},
 		{"short lives", "validity: {days: 90}\nca: {days: 1000}\nstate: {keep: 3}", 50, 4, 0},
-		{"rotated keys", "validity: {days: 200}\nca: {days: 1500}\nkey: {type: ecdsa-p256, rotate_after: 400}\nstate: {keep: 5}", 20, 2, 7},
+		{"rotated keys",
+			"validity: {days: 200}\nca: {days: 1500}\nkey: {type: ecdsa-p256, rotate_after: 400}\nstate: {keep: 5}", 20,
+			2, 7},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -146,7 +148,8 @@ func TestClock(t *testing.T) {
 	s.settle(plan.Wish{})
 	s.later(2 * time.Hour)
 	real, leaf := s.now, s.leaf()
-	for name, now := range map[string]time.Time{"behind": real.AddDate(0, -2, 0), "past the CA's end": real.AddDate(11, 0, 0), "1970": time.Unix(0, 0)} {
+	for name, now := range map[string]time.Time{"behind": real.AddDate(0, -2, 0),
+		"past the CA's end": real.AddDate(11, 0, 0), "1970": time.Unix(0, 0)} {
 		s.now = now
 		r := s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(leaf)})
 		if !s.leaf().Equal(leaf) || r.Plan.Worst() != plan.Error {

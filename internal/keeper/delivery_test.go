@@ -49,7 +49,9 @@ func TestDeliveryLeftAlone(t *testing.T) {
 	half := func(b []byte) []byte { return b[:len(b)/2] }
 	// The temporary certificate that was there before stands for I.
 	for name, c := range map[string]struct {
-		key, cert string // I: the temporary certificate's, F: bought, O: of another purchase, h: half of the bought one, 0: empty, -: missing
+		// I: the temporary certificate's, F: bought, O: of another purchase, h: half of the bought one, 0: empty,
+		// -: missing
+		key, cert string
 		stopgap   bool   // made after all
 		waits     bool   // the daemon gives ten minutes first
 		stays     string // what is left of the bought ones in any case
@@ -81,7 +83,8 @@ func TestDeliveryLeftAlone(t *testing.T) {
 				s := newSite(t, "issuer: none")
 				s.settle(plan.Wish{})
 				pick := func(what string, interim, bought, other []byte) []byte {
-					return map[string][]byte{"I": interim, "F": bought, "O": other, "h": half(bought), "0": {}, "-": nil}[what]
+					return map[string][]byte{"I": interim, "F": bought, "O": other, "h": half(bought), "0": {},
+						"-": nil}[what]
 				}
 				key := pick(c.key, s.content("host.key"), f.key, other.key)
 				cert := pick(c.cert, s.content("host.cert"), f.cert, other.cert)
@@ -92,7 +95,8 @@ func TestDeliveryLeftAlone(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if strings.Contains(c.stays, "k") && !bytes.Equal(key, s.content("host.key")) || strings.Contains(c.stays, "c") && !bytes.Equal(cert, s.content("host.cert")) {
+					if strings.Contains(c.stays, "k") && !bytes.Equal(key, s.content("host.key")) ||
+						strings.Contains(c.stays, "c") && !bytes.Equal(cert, s.content("host.cert")) {
 						t.Fatalf("after %s somebody's file was changed", s.now.Sub(start))
 					}
 					return r
@@ -132,7 +136,8 @@ func TestDeliveryLeftAlone(t *testing.T) {
 				}
 				s.lie(f.key, f.cert)
 				r = s.settle(plan.Wish{})
-				if r.Plan.Facts.Owner != plan.Foreign || !r.Plan.Facts.Offered || r.Plan.Worst() == plan.Error || r.Plan.State.Mismatch.Digest != "" {
+				if r.Plan.Facts.Owner != plan.Foreign || !r.Plan.Facts.Offered || r.Plan.Worst() == plan.Error ||
+					r.Plan.State.Mismatch.Digest != "" {
 					t.Errorf("whole at last: it is %s, %s", r.Plan.Facts.Owner, reasons(r))
 				}
 			})
@@ -170,7 +175,8 @@ func TestDeliveryOfNothing(t *testing.T) {
 	} {
 		s := newSite(t, "issuer: none")
 		s.now = time.Now()
-		if out, err := exec.Command("sh", "../../scripts/stanza.sh", s.cfg.Certs.Dir, "mail.example.org").CombinedOutput(); err != nil {
+		if out, err := exec.Command("sh", "../../scripts/stanza.sh", s.cfg.Certs.Dir,
+			"mail.example.org").CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		if err := c.before(s); err != nil {

@@ -22,8 +22,10 @@ func TestFirstBootSyncs(t *testing.T) {
 			"empty root":         func(string) error { return nil },
 			"without the root":   os.Remove,
 			"with what base has": func(root string) error { return makeAll(root, "etc/mail", "var/db", "var/run") },
-			"with empty certs":   func(root string) error { return makeAll(root, "etc/mail/certs", "var/db/mailcertd") },
-			"with half of a CA":  func(root string) error { return makeAll(root, "etc/mail/.CA.mailcertd/newcerts") },
+			"with empty certs": func(root string) error {
+				return makeAll(root, "etc/mail/certs", "var/db/mailcertd")
+			},
+			"with half of a CA": func(root string) error { return makeAll(root, "etc/mail/.CA.mailcertd/newcerts") },
 		} {
 			t.Run(key+", "+name, func(t *testing.T) {
 				t.Parallel()
@@ -87,7 +89,8 @@ func TestLeftBesideCA(t *testing.T) {
 				s.settle(plan.Wish{})
 			}
 			beside := ca.Beside(s.cfg.CA.Dir)
-			if err := errors.Join(os.MkdirAll(filepath.Join(beside, "newcerts"), 0o700), os.WriteFile(filepath.Join(beside, "cakey.pem"), []byte("x"), 0o600)); err != nil {
+			if err := errors.Join(os.MkdirAll(filepath.Join(beside, "newcerts"), 0o700),
+				os.WriteFile(filepath.Join(beside, "cakey.pem"), []byte("x"), 0o600)); err != nil {
 				t.Fatal(err)
 			}
 			c.remove(s)

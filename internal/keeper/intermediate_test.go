@@ -33,7 +33,8 @@ func buy(t testing.TB, now time.Time, serial int64) bought {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: cn}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(1, 0, 0),
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: cn},
+			NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(1, 0, 0),
 			IsCA: i < 3, BasicConstraintsValid: true}
 		if i == 3 {
 			tmpl.DNSNames = []string{name}
@@ -62,7 +63,8 @@ func (s *site) chains(b bought) bool {
 	s.t.Helper()
 	leaf := filepath.Join(s.t.TempDir(), "leaf.pem")
 	s.write(leaf, pki.EncodeCertificate(b.leaf.Raw))
-	out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-no_check_time", "-CApath", s.certs(""), leaf).CombinedOutput()
+	out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-no_check_time", "-CApath", s.certs(""),
+		leaf).CombinedOutput()
 	return err == nil && strings.Contains(string(out), "OK")
 }
 

@@ -115,8 +115,9 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
-	k := &Keeper{o: o, cfg: o.Config, told: map[string]bool{}, failedNow: map[string]bool{}, obtained: map[string]bool{},
-		answers: make(chan answer, 1), wake: make(chan struct{}, 1)}
+	k := &Keeper{o: o, cfg: o.Config, told: map[string]bool{}, failedNow: map[string]bool{},
+		obtained: map[string]bool{},
+		answers:  make(chan answer, 1), wake: make(chan struct{}, 1)}
 	k.use(k.cfg)
 	k.pickup = pickup.New(k.pickupOptions(), k.pickupSettings())
 	return k

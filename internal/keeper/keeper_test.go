@@ -43,7 +43,8 @@ func newSite(t testing.TB, yaml string) *site {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Keeper = New(Options{Config: cfg, Disk: &durable.Disk{}, Now: func() time.Time { return s.now }, UID: uint32(os.Getuid()),
+	s.Keeper = New(Options{Config: cfg, Disk: &durable.Disk{}, Now: func() time.Time { return s.now },
+		UID:  uint32(os.Getuid()),
 		Host: func(context.Context) plan.Host { return plan.Host{System: name} },
 		Log: func(e Event) {
 			s.log = append(s.log, fmt.Sprint(append([]any{e.Msg}, e.KV...)...))
@@ -105,7 +106,8 @@ func (s *site) leaf() *x509.Certificate {
 func (s *site) verify() error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.read(s.certs("cacert.pem")))
-	_, err := s.leaf().Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: s.now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	_, err := s.leaf().Verify(x509.VerifyOptions{DNSName: name, Roots: roots, CurrentTime: s.now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	return err
 }
 
@@ -134,7 +136,8 @@ func snapshot(t testing.TB, dir string) string {
 			return err
 		}
 		n := durable.Look(p)
-		lines = append(lines, fmt.Sprint(p, n.Kind, n.Target, n.Mode, n.Size, n.Ino, n.Modified.UnixNano(), n.Changed.UnixNano()))
+		lines = append(lines, fmt.Sprint(p, n.Kind, n.Target, n.Mode, n.Size, n.Ino, n.Modified.UnixNano(),
+			n.Changed.UnixNano()))
 		return nil
 	})
 	if err != nil {

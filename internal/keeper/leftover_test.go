@@ -36,28 +36,46 @@ func TestLeftovers(t *testing.T) {
 		goes   bool
 		reason plan.Reason // that it is told with; "": nothing is told when all is done
 	}{
-		"half a state file":     {path: func(s *site) string { return s.cfg.State.Dir + "/.state.json.mailcertd" }, data: "{", goes: true},
+		"half a state file": {path: func(s *site) string { return s.cfg.State.Dir + "/.state.json.mailcertd" },
+			data: "{", goes: true},
 		"half an answer, young": {path: func(s *site) string { return s.candidate(".reply.pem.mailcertd") }, data: "x"},
-		"half an answer":        {path: func(s *site) string { return s.candidate(".reply.pem.mailcertd") }, data: "x", age: 2 * time.Minute, goes: true},
-		"half of the CAs":       {path: func(s *site) string { return s.candidate(".ca.pem.mailcertd") }, data: "x", age: 2 * time.Minute, goes: true},
-		"somebody's":            {path: func(s *site) string { return s.cfg.State.Dir + "/.note.mailcertd" }, data: "x", age: time.Hour},
+		"half an answer": {path: func(s *site) string { return s.candidate(".reply.pem.mailcertd") }, data: "x",
+			age: 2 * time.Minute, goes: true},
+		"half of the CAs": {path: func(s *site) string { return s.candidate(".ca.pem.mailcertd") }, data: "x",
+			age: 2 * time.Minute, goes: true},
+		"somebody's": {path: func(s *site) string { return s.cfg.State.Dir + "/.note.mailcertd" }, data: "x",
+			age: time.Hour},
 		"half of a manifest": {path: func(s *site) string {
 			gens, _ := s.Archive()
 			return filepath.Join(s.archiveDir(), gens[0].ID, ".manifest.json.mailcertd")
 		}, data: "{", goes: true},
-		"a backup that never got its name": {path: func(s *site) string { return s.archiveDir() + "/.20260101T000000Z-01.mailcertd/host.key" },
+		"a backup that never got its name": {path: func(s *site) string {
+			return s.archiveDir() + "/.20260101T000000Z-01.mailcertd/host.key"
+		},
 			data: "half a ke", goes: true},
-		"a serial": {path: func(s *site) string { return s.cfg.CA.Dir + "/newcerts/.0A.pem.mailcertd" }, data: "x", age: 2 * time.Minute, goes: true},
-		"a bad state file": {path: func(s *site) string { return s.cfg.State.Dir + "/state.json.bad-20260101T000000Z" }, data: "{",
+		"a serial": {path: func(s *site) string { return s.cfg.CA.Dir + "/newcerts/.0A.pem.mailcertd" }, data: "x",
+			age: 2 * time.Minute, goes: true},
+		"a bad state file": {path: func(s *site) string {
+			return s.cfg.State.Dir + "/state.json.bad-20260101T000000Z"
+		}, data: "{",
 			reason: plan.KeptAside},
-		"a bad state file, a month on": {path: func(s *site) string { return s.cfg.State.Dir + "/state.json.bad-20260101T000000Z-1" }, data: "{",
+		"a bad state file, a month on": {path: func(s *site) string {
+			return s.cfg.State.Dir + "/state.json.bad-20260101T000000Z-1"
+		}, data: "{",
 			age: 31 * 24 * time.Hour, goes: true},
-		"a mended database": {path: func(s *site) string { return s.cfg.CA.Dir + "/index.txt.bad-17" }, data: "V\t", age: 99 * 24 * time.Hour,
+		"a mended database": {path: func(s *site) string { return s.cfg.CA.Dir + "/index.txt.bad-17" }, data: "V\t",
+			age:    99 * 24 * time.Hour,
 			reason: plan.KeptAside},
-		"a copy without a manifest": {path: func(s *site) string { return s.archiveDir() + "/20260101T000000Z-01/host.key" }, data: "somebody's",
+		"a copy without a manifest": {path: func(s *site) string {
+			return s.archiveDir() + "/20260101T000000Z-01/host.key"
+		}, data: "somebody's",
 			age: 99 * 24 * time.Hour, reason: plan.BackupDamaged},
-		"an empty copy": {path: func(s *site) string { return s.archiveDir() + "/20260101T000000Z-01/host.key" }, goes: true},
-		"a manifest that was damaged": {path: func(s *site) string { return s.archiveDir() + "/20260101T000000Z-01/manifest.json" }, data: "{",
+		"an empty copy": {path: func(s *site) string {
+			return s.archiveDir() + "/20260101T000000Z-01/host.key"
+		}, goes: true},
+		"a manifest that was damaged": {path: func(s *site) string {
+			return s.archiveDir() + "/20260101T000000Z-01/manifest.json"
+		}, data: "{",
 			reason: plan.BackupDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -78,7 +96,8 @@ func TestLeftovers(t *testing.T) {
 			if s.now = s.now.Add(c.age); c.age > 48*time.Hour {
 				s.believed()
 			}
-			if p := s.Check(context.Background(), plan.Wish{}).Plan; (c.goes || c.reason != "") && !strings.Contains(reasonsAndActions(p), filepath.Base(path)) &&
+			if p := s.Check(context.Background(), plan.Wish{}).Plan; (c.goes || c.reason != "") &&
+				!strings.Contains(reasonsAndActions(p), filepath.Base(path)) &&
 				!strings.Contains(reasonsAndActions(p), filepath.Base(filepath.Dir(path))) {
 				t.Errorf("check does not name it: %s", reasonsAndActions(p))
 			}
@@ -119,7 +138,8 @@ func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 			s := newSite(t, "")
 			s.settle(plan.Wish{})
 			old := s.read(s.certs("host.key"))
-			s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()), FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
+			s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()),
+				FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
 			gens, _ := s.Archive()
 			dir := filepath.Join(s.archiveDir(), gens[0].ID)
 			if err := os.Remove(filepath.Join(dir, "manifest.json")); err != nil {
@@ -146,7 +166,8 @@ func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 func TestOldKeyWithoutState(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()), FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
+	s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()),
+		FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
 	if err := os.Remove(filepath.Join(s.cfg.State.Dir, "state.json")); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +193,8 @@ func TestNothingLeftOfAKilledRenewal(t *testing.T) {
 		s := newSite(t, "")
 		s.now = time.Now()
 		s.settle(plan.Wish{})
-		w := plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()), FromKey: pki.KeyFingerprint(s.leaf().PublicKey), Once: true}
+		w := plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()),
+			FromKey: pki.KeyFingerprint(s.leaf().PublicKey), Once: true}
 		first := s.o.Disk.Points()
 		s.o.Disk.Before = func(p durable.Point) error {
 			if p.N == first+n {

@@ -18,14 +18,21 @@ func TestLibsslIncludes(t *testing.T) {
 	}{
 		{"none", map[string]string{"openssl.cnf": chain + level}, 3},
 		{"a file", map[string]string{"openssl.cnf": chain + ".include DIR/more.cnf\n", "more.cnf": level}, 3},
-		{"with an equals sign, quotes and a comment", map[string]string{"openssl.cnf": chain + "  .include = \"DIR/more.cnf\" # here\n", "more.cnf": level}, 3},
-		{"a file within a file", map[string]string{"openssl.cnf": ".include DIR/x\n", "x": chain + ".include DIR/y", "y": level}, 3},
-		{"a directory", map[string]string{"openssl.cnf": chain + ".include DIR/conf.d\n", "conf.d/10.conf": "[z]\n", "conf.d/20.cnf": level}, 3},
-		{"another kind of file in it", map[string]string{"openssl.cnf": chain + ".include DIR/conf.d\n", "conf.d/20.cnf.bak": level}, -1},
-		{"a later setting", map[string]string{"openssl.cnf": chain + ".include DIR/more.cnf\n[c]\nCipherString = DEFAULT@SECLEVEL=4\n", "more.cnf": level}, 4},
+		{"with an equals sign, quotes and a comment",
+			map[string]string{"openssl.cnf": chain + "  .include = \"DIR/more.cnf\" # here\n", "more.cnf": level}, 3},
+		{"a file within a file", map[string]string{"openssl.cnf": ".include DIR/x\n", "x": chain + ".include DIR/y",
+			"y": level}, 3},
+		{"a directory", map[string]string{"openssl.cnf": chain + ".include DIR/conf.d\n", "conf.d/10.conf": "[z]\n",
+			"conf.d/20.cnf": level}, 3},
+		{"another kind of file in it", map[string]string{"openssl.cnf": chain + ".include DIR/conf.d\n",
+			"conf.d/20.cnf.bak": level}, -1},
+		{"a later setting",
+			map[string]string{"openssl.cnf": chain + ".include DIR/more.cnf\n[c]\nCipherString = DEFAULT@SECLEVEL=4\n",
+				"more.cnf": level}, 4},
 		{"missing", map[string]string{"openssl.cnf": chain + ".include DIR/gone.cnf\n" + level}, 3},
 		{"itself", map[string]string{"openssl.cnf": chain + level + ".include DIR/openssl.cnf\n"}, 3},
-		{"a word that begins so", map[string]string{"openssl.cnf": chain + ".includes DIR/more.cnf\n", "more.cnf": level}, -1},
+		{"a word that begins so", map[string]string{"openssl.cnf": chain + ".includes DIR/more.cnf\n",
+			"more.cnf": level}, -1},
 	} {
 		dir := t.TempDir()
 		for name, text := range c.files {

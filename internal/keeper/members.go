@@ -105,10 +105,12 @@ func (c *answering) reply(sub inbox.Submission) issuer.Reply {
 	}
 	switch r.Status {
 	case issuer.Refused:
-		k.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host", fmt.Sprintf("%.80q", sub.Name), "error",
+		k.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host",
+			fmt.Sprintf("%.80q", sub.Name), "error",
 			r.Reason)
 	case issuer.Failed:
-		k.log(Fail, "request failed", "reason", string(plan.InboxRequest), "host", asked.Member.Name, "error", err.Error())
+		k.log(Fail, "request failed", "reason", string(plan.InboxRequest), "host", asked.Member.Name,
+			"error", err.Error())
 	}
 	return r
 }

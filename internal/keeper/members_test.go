@@ -34,11 +34,14 @@ func newFamily(t *testing.T, caYAML, memberYAML string, names ...string) *family
 	f := &family{t: t, ca: newSite(t, caYAML), members: map[string]*site{}, away: map[string]bool{}}
 	f.ca.settle(plan.Wish{})
 	for _, name := range names {
-		if err := ca.Members(context.Background(), f.ca.o.Disk, f.ca.cfg.CA.Dir, ca.Enrol(name, nil, f.ca.now)); err != nil {
+		if err := ca.Members(context.Background(), f.ca.o.Disk, f.ca.cfg.CA.Dir,
+			ca.Enrol(name, nil, f.ca.now)); err != nil {
 			t.Fatal(err)
 		}
 		m := newSite(t, memberYAML+"\nissuer: {ssh: {target: ca}}\nhost: {name: "+name+"}")
-		m.o.Issuer = issuer.Channel(func(ctx context.Context, request []byte) ([]byte, error) { return f.ask(name, request) })
+		m.o.Issuer = issuer.Channel(func(ctx context.Context, request []byte) ([]byte, error) {
+			return f.ask(name, request)
+		})
 		f.members[name] = m
 	}
 	f.ca.settle(plan.Wish{}) // makes the inbox
@@ -130,7 +133,8 @@ func (f *family) everybody(what string) {
 	for a, x := range all {
 		for b, y := range all {
 			if err := trusts(y, x); err != nil {
-				f.t.Fatalf("%s: %s: %s does not trust %s: %v\n%s", what, x.now.Format(time.DateOnly), b, a, err, strings.Join(x.log[max(0, len(x.log)-40):], "\n"))
+				f.t.Fatalf("%s: %s: %s does not trust %s: %v\n%s", what, x.now.Format(time.DateOnly), b, a, err,
+					strings.Join(x.log[max(0, len(x.log)-40):], "\n"))
 			}
 		}
 	}
@@ -162,7 +166,8 @@ func TestMembersThroughGenerations(t *testing.T) {
 		if string(f.ca.leaf().RawIssuer) != subject {
 			t.Fatal("the CA's subject changed")
 		}
-		if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.CAWaiting); (p != nil) != (len(waiting) > 0) {
+		if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan,
+			plan.CAWaiting); (p != nil) != (len(waiting) > 0) {
 			t.Fatalf("day %d: waiting for %v, reported %+v", d, waiting, p)
 		}
 	}
@@ -191,7 +196,8 @@ func TestCAAway(t *testing.T) {
 		f.day(24 * time.Hour)
 	}
 	r := m.Check(context.Background(), plan.Wish{})
-	if p := problem(r.Plan, plan.IssuerAway); p == nil || p.Severity != plan.Warning || !strings.Contains(p.Text, "no route to host") {
+	if p := problem(r.Plan, plan.IssuerAway); p == nil || p.Severity != plan.Warning ||
+		!strings.Contains(p.Text, "no route to host") {
 		t.Errorf("not due: %+v", r.Plan.Problems)
 	}
 	for range 30 {
@@ -204,12 +210,14 @@ func TestCAAway(t *testing.T) {
 	if m.leaf().SerialNumber.Cmp(was) != 0 {
 		t.Error("the certificate changed")
 	}
-	if n := m.Check(context.Background(), plan.Wish{}).Plan.State.Failures[plan.ObtainFailure]; n.Count < 60 || n.Next.Sub(n.Last) > time.Hour {
+	if n := m.Check(context.Background(), plan.Wish{}).Plan.State.Failures[plan.ObtainFailure]; n.Count < 60 ||
+		n.Next.Sub(n.Last) > time.Hour {
 		t.Errorf("%+v", n)
 	}
 	f.dead = false
 	f.day(2 * time.Hour)
-	if m.leaf().SerialNumber.Cmp(was) == 0 || problem(m.Check(context.Background(), plan.Wish{}).Plan, plan.IssuerAway) != nil {
+	if m.leaf().SerialNumber.Cmp(was) == 0 ||
+		problem(m.Check(context.Background(), plan.Wish{}).Plan, plan.IssuerAway) != nil {
 		t.Error("it did not renew when the CA was back")
 	}
 	f.everybody("after that")
@@ -246,7 +254,8 @@ func TestMemberForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.ca.settle(plan.Wish{MakeCA: true})
-	if err := ca.Members(context.Background(), f.ca.o.Disk, f.ca.cfg.CA.Dir, ca.Enrol("a.example.org", nil, f.ca.now)); err != nil {
+	if err := ca.Members(context.Background(), f.ca.o.Disk, f.ca.cfg.CA.Dir,
+		ca.Enrol("a.example.org", nil, f.ca.now)); err != nil {
 		t.Fatal(err)
 	}
 	f.day(25 * time.Hour)
@@ -331,7 +340,8 @@ func TestCrowdedInbox(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.InboxDue); p == nil || p.Severity != plan.Error {
+	if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.InboxDue); p == nil ||
+		p.Severity != plan.Error {
 		t.Errorf("%+v", p)
 	}
 	f.ca.now = time.Now().Add(time.Hour) // by the clock that the directories were made by

@@ -80,7 +80,8 @@ func (f *stateFile) remember(before, after state.State) error {
 	}
 	if err := state.Save(f.disk, f.dir, after); err != nil {
 		if f.memory == nil {
-			f.log(Warn, "the state file cannot be written, and what it should remember is lost when this process ends", "reason", string(plan.StateUnwritable), "error", err.Error())
+			f.log(Warn, "the state file cannot be written, and what it should remember is lost when this process ends",
+				"reason", string(plan.StateUnwritable), "error", err.Error())
 		}
 		m := after.Clone()
 		f.memory, f.stateErr = &m, err

@@ -17,7 +17,8 @@ func TestMisfit(t *testing.T) {
 		"permitted_domains": "ca: {permitted_domains: [other.example]}",
 	} {
 		t.Run(what, func(t *testing.T) {
-			if _, err := config.Parse([]byte("host: {name: "+name+"}\n"+yaml+"\n"), "c.yaml", ""); err == nil || !strings.Contains(err.Error(), "c.yaml:2") || !strings.Contains(err.Error(), what) {
+			if _, err := config.Parse([]byte("host: {name: "+name+"}\n"+yaml+"\n"), "c.yaml", ""); err == nil ||
+				!strings.Contains(err.Error(), "c.yaml:2") || !strings.Contains(err.Error(), what) {
 				t.Errorf("with host.name: %v", err)
 			}
 			s := newSite(t, yaml)
@@ -28,7 +29,8 @@ func TestMisfit(t *testing.T) {
 			if _, err := os.Lstat(s.cfg.CA.Dir); err == nil {
 				t.Error("a CA was made")
 			}
-			if o := s.leaf().Subject.Organization; len(o) != 1 || o[0] != plan.InterimOrganization || !r.Plan.Facts.Offered {
+			if o := s.leaf().Subject.Organization; len(o) != 1 || o[0] != plan.InterimOrganization ||
+				!r.Plan.Facts.Offered {
 				t.Errorf("no stop-gap: %v", o)
 			}
 			s.cfg.CA = newSite(t, "").cfg.CA

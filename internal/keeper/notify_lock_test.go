@@ -88,7 +88,8 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 				<-ended // its look is over, and the command runs
 			}
 			lock, err := durable.TryLock(s.cfg.Certs.Dir)
-			for until := time.Now().Add(5 * time.Second); err != nil && time.Now().Before(until); time.Sleep(time.Millisecond) {
+			for until := time.Now().Add(5 * time.Second); err != nil &&
+				time.Now().Before(until); time.Sleep(time.Millisecond) {
 				lock, err = durable.TryLock(s.cfg.Certs.Dir)
 			}
 			if err != nil {
@@ -97,7 +98,9 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 			lock.Unlock()
 			// The certificate is renewed meanwhile, and the command is not run beside itself.
 			before := other.leaf().SerialNumber.String()
-			if r, err := other.Settle(t.Context(), plan.Wish{Renew: true, From: pki.Fingerprint(other.leaf()), Once: true}); err != nil || len(r.Plan.State.Notify) != 1 {
+			if r, err := other.Settle(t.Context(),
+				plan.Wish{Renew: true, From: pki.Fingerprint(other.leaf()), Once: true}); err != nil ||
+				len(r.Plan.State.Notify) != 1 {
 				t.Fatalf("%v, %+v", err, r.Plan.State.Notify)
 			}
 			if other.leaf().SerialNumber.String() == before || c.started() != 1 {
@@ -110,7 +113,8 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 			c.wait(2)
 			s.Close(10 * time.Second)
 			s.look()
-			if st, _ := s.loadState(); len(st.Notify) != 0 || c.started() != 2 || st.Notified[strings.Join(s.cfg.Notify[0], " ")] == "" {
+			if st, _ := s.loadState(); len(st.Notify) != 0 || c.started() != 2 ||
+				st.Notified[strings.Join(s.cfg.Notify[0], " ")] == "" {
 				t.Errorf("pending %+v, told %v, %d runs", st.Notify, st.Notified, c.started())
 			}
 		})

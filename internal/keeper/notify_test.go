@@ -19,7 +19,9 @@ func TestNotify(t *testing.T) {
 	dir := t.TempDir()
 	out, ready := filepath.Join(dir, "out file"), filepath.Join(dir, "ready")
 	script := filepath.Join(dir, "told")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\necho \"$#\" >>\"$1\"; test -e \"$2\" || { echo not ready >&2; exit 3; }\n"), 0o755); err != nil {
+	if err := os.WriteFile(script,
+		[]byte("#!/bin/sh\necho \"$#\" >>\"$1\"; test -e \"$2\" || { echo not ready >&2; exit 3; }\n"),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	s := newSite(t, "notify: [["+script+", \""+out+"\", "+ready+"]]")
@@ -33,7 +35,8 @@ func TestNotify(t *testing.T) {
 	for _, d := range r.Plan.State.Notify {
 		begun = begun || !d.Running.IsZero()
 	}
-	if err != nil || begun || runs() != 1 || r.Plan.Worst() != plan.Error || !strings.Contains(reasons(r), "notify-pending") {
+	if err != nil || begun || runs() != 1 || r.Plan.Worst() != plan.Error ||
+		!strings.Contains(reasons(r), "notify-pending") {
 		t.Errorf("before its time: %v, %d runs, %s", err, runs(), reasons(r))
 	}
 	if s.settle(plan.Wish{}); runs() != 2 {

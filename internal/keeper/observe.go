@@ -51,7 +51,8 @@ func (k *Keeper) observeParts(ctx context.Context, obs *plan.Observed, parts par
 	}
 	if parts&sendmailPart != 0 {
 		obs.CF = k.readCF()
-		if submit := mta.ReadCF(filepath.Join(filepath.Dir(obs.CF.Path), "submit.cf")); submit.Node.Exists && submit.Node.Err == nil {
+		if submit := mta.ReadCF(filepath.Join(filepath.Dir(obs.CF.Path), "submit.cf")); submit.Node.Exists &&
+			submit.Node.Err == nil {
 			obs.Submit = &submit
 		} else {
 			obs.Submit = nil
@@ -86,7 +87,8 @@ func touchedBy(actions []plan.Action) (parts part) {
 		switch act.Kind {
 		case plan.StageKey, plan.Unstage:
 			parts |= certsPart
-		case plan.Obtain, plan.InitCA, plan.RedateCA, plan.NextCA, plan.PromoteCA, plan.PruneCA, plan.WriteCRL, plan.ReconcileCA,
+		case plan.Obtain, plan.InitCA, plan.RedateCA, plan.NextCA, plan.PromoteCA, plan.PruneCA, plan.WriteCRL,
+			plan.ReconcileCA,
 			plan.MakeInbox, plan.Answer, plan.AcceptCA:
 			parts |= issuerPart
 		case plan.PruneArchive, plan.DeleteOldKey:
@@ -148,7 +150,8 @@ func (k *Keeper) observeSendmail(ctx context.Context, obs *plan.Observed) {
 	}
 	obs.MTA = mta.Identify(ctx, k.identifyOptions(obs.CF))
 	// A stale pid file, or one of somebody else, names no cf that anybody reads.
-	if cf := obs.MTA.CF; obs.MTA.Status.Serving() && cf != "" && (cf != obs.CF.Path || !mta.SameOptions(obs.MTA.Argv, k.rc.Argv())) {
+	if cf := obs.MTA.CF; obs.MTA.Status.Serving() && cf != "" &&
+		(cf != obs.CF.Path || !mta.SameOptions(obs.MTA.Argv, k.rc.Argv())) {
 		running := mta.ReadCF(cf, obs.MTA.Argv...)
 		obs.RunningCF = &running
 	}
@@ -166,7 +169,8 @@ func (k *Keeper) readCF() mta.CF {
 }
 
 func (k *Keeper) identifyOptions(cf mta.CF) mta.IdentifyOptions {
-	o := mta.IdentifyOptions{PidFile: k.cfg.Sendmail.PidFile, Program: k.program(), Procname: k.rc.Procname, DefaultCF: k.cfg.Sendmail.CF}
+	o := mta.IdentifyOptions{PidFile: k.cfg.Sendmail.PidFile, Program: k.program(), Procname: k.rc.Procname,
+		DefaultCF: k.cfg.Sendmail.CF}
 	if o.PidFile == "" {
 		// sendmail writes the one of its cf. rc.d/sendmail looks at its own, which has a default in
 		// /etc/defaults/rc.conf: another value was set by somebody.
@@ -188,7 +192,8 @@ func (k *Keeper) program() string {
 // acceptance says who may own the files: root, and whom sendmail.cf trusts or
 // runs as. An unprivileged mailcertd serves an unprivileged sendmail.
 func (k *Keeper) acceptance(obs plan.Observed) plan.Acceptance {
-	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}, Libssl: systemLibssl(mta.OpenSSLConf), Now: k.o.Now()}
+	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}, Libssl: systemLibssl(mta.OpenSSLConf),
+		Now: k.o.Now()}
 	if k.o.UID != 0 {
 		acc.OwnersOK = append(acc.OwnersOK, k.o.UID)
 	}

@@ -21,15 +21,19 @@ func TestOneLook(t *testing.T) {
 		most   map[string]int // reads of these files, by the ends of their paths
 	}{
 		{"first boot", nil, nil, map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 5, "/mail/submit.cf": 1}},
-		{"nothing to do", func(s *site) { s.settle(plan.Wish{}) }, nil, map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 1,
-			"/certs/host.cert": 1, "/certs/host.key": 1, "/certs/dh.param": 1, "/mail/CA/index.txt": 0}},
+		{"nothing to do", func(s *site) { s.settle(plan.Wish{}) }, nil,
+			map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 1,
+				"/certs/host.cert": 1, "/certs/host.key": 1, "/certs/dh.param": 1, "/mail/CA/index.txt": 0}},
 		{"host.cert is deleted", func(s *site) {
 			s.settle(plan.Wish{})
 			if err := os.Remove(s.certs("host.cert")); err != nil {
 				t.Fatal(err)
 			}
-		}, nil, map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 2, "/certs/host.key": 2, "/certs/dh.param": 2}},
-		{"renewal", func(s *site) { s.settle(plan.Wish{}) }, func(s *site) plan.Wish { return plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())} },
+		}, nil, map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 2, "/certs/host.key": 2,
+			"/certs/dh.param": 2}},
+		{"renewal", func(s *site) { s.settle(plan.Wish{}) }, func(s *site) plan.Wish {
+			return plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())}
+		},
 			map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 5, "/certs/dh.param": 3}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -47,7 +51,8 @@ func TestOneLook(t *testing.T) {
 			opened := map[string]int{}
 			defer durable.TestOnlyBeforeRead(func(op, path string) error {
 				for end := range c.most {
-					if (op == "open" || op == "lstat" && strings.HasSuffix(end, ".cf")) && strings.HasSuffix(path, end) {
+					if (op == "open" || op == "lstat" && strings.HasSuffix(end, ".cf")) &&
+						strings.HasSuffix(path, end) {
 						opened[end]++
 					}
 				}

@@ -42,7 +42,8 @@ func (s *site) archived(b []byte) bool {
 			continue
 		}
 		for _, f := range g.Files {
-			if data, err := os.ReadFile(filepath.Join(s.archiveDir(), g.ID, strings.ReplaceAll(f.Name, "/", "%"))); err == nil && bytes.Equal(data, b) {
+			if data, err := os.ReadFile(filepath.Join(s.archiveDir(), g.ID,
+				strings.ReplaceAll(f.Name, "/", "%"))); err == nil && bytes.Equal(data, b) {
 				return true
 			}
 		}
@@ -114,7 +115,8 @@ func TestForeignSet(t *testing.T) {
 		t.Errorf("the key's mode is %v", st.Mode())
 	}
 	same := func() bool {
-		return bytes.Equal(f.key, s.read(s.certs("host.key"))) && bytes.Equal(f.cert, s.read(s.certs("host.cert"))) && bytes.Equal(f.ca, s.read(s.certs("cacert.pem")))
+		return bytes.Equal(f.key, s.read(s.certs("host.key"))) && bytes.Equal(f.cert, s.read(s.certs("host.cert"))) &&
+			bytes.Equal(f.ca, s.read(s.certs("cacert.pem")))
 	}
 	if !same() {
 		t.Fatal("something was changed")
@@ -136,7 +138,8 @@ func TestForeignSet(t *testing.T) {
 	if r := s.settle(plan.Wish{Renew: true, From: leaf, TrustClock: true}); r.Plan.Worst() != plan.Error || !same() {
 		t.Errorf("renew without --force: %s", reasons(r))
 	}
-	r = s.settle(plan.Wish{Renew: true, Force: true, TrustClock: true, From: leaf, FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
+	r = s.settle(plan.Wish{Renew: true, Force: true, TrustClock: true, From: leaf,
+		FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
 	if why := s.complete(r); why != "" || r.Plan.Facts.Owner != plan.Ours {
 		t.Errorf("renew --force: %s %s", why, r.Plan.Facts.Owner)
 	}
@@ -155,7 +158,8 @@ func TestForeignSet(t *testing.T) {
 	if !bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
 		t.Error("restore did not bring it back")
 	}
-	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Foreign || !bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
+	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Foreign ||
+		!bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
 		t.Errorf("it is %s now", r.Plan.Facts.Owner)
 	}
 }
@@ -198,7 +202,8 @@ func TestStrip(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	key := s.read(s.certs("host.key"))
-	if err := os.WriteFile(s.certs("host.key"), append(bytes.Clone(s.read(s.certs("host.cert"))), key...), 0o600); err != nil {
+	if err := os.WriteFile(s.certs("host.key"), append(bytes.Clone(s.read(s.certs("host.cert"))), key...),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.settle(plan.Wish{})
@@ -259,7 +264,8 @@ func TestLockedCA(t *testing.T) {
 	s.settle(plan.Wish{})
 	cakey := filepath.Join(s.cfg.CA.Dir, "cakey.pem")
 	open := s.read(cakey)
-	if out, err := exec.Command("openssl", "ec", "-in", cakey, "-aes256", "-passout", "pass:x", "-out", cakey).CombinedOutput(); err != nil {
+	if out, err := exec.Command("openssl", "ec", "-in", cakey, "-aes256", "-passout", "pass:x", "-out",
+		cakey).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if r := s.settle(plan.Wish{}); r.Changed && s.verify() != nil {
@@ -284,7 +290,8 @@ func TestNames(t *testing.T) {
 	s := newSite(t, "host: {name: "+name+", altnames: [192.0.2.7, smtp.example.org]}")
 	s.settle(plan.Wish{})
 	c := s.leaf()
-	if len(c.IPAddresses) != 1 || !c.IPAddresses[0].Equal(net.ParseIP("192.0.2.7")) || c.VerifyHostname("smtp.example.org") != nil {
+	if len(c.IPAddresses) != 1 || !c.IPAddresses[0].Equal(net.ParseIP("192.0.2.7")) ||
+		c.VerifyHostname("smtp.example.org") != nil {
 		t.Errorf("SAN %v %v", c.DNSNames, c.IPAddresses)
 	}
 	s.cfg.Host.AltNames = nil
@@ -295,9 +302,11 @@ func TestNames(t *testing.T) {
 
 	s = newSite(t, "")
 	s.settle(plan.Wish{})
-	for _, also := range [][]string{{"smtp.example.org"}, nil} { // the host's own name is the system's, the others are not
+	// the host's own name is the system's, the others are not
+	for _, also := range [][]string{{"smtp.example.org"}, nil} {
 		s.cfg.Host.AltNames = also
-		if r := s.settle(plan.Wish{}); len(s.leaf().DNSNames) != 1+len(also) || strings.Contains(reasons(r), "name-changed") {
+		if r := s.settle(plan.Wish{}); len(s.leaf().DNSNames) != 1+len(also) ||
+			strings.Contains(reasons(r), "name-changed") {
 			t.Errorf("altnames %v were not followed at once: %v, %s", also, s.leaf().DNSNames, reasons(r))
 		}
 	}

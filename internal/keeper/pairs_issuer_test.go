@@ -98,8 +98,10 @@ func TestPairsCutShort(t *testing.T) {
 				if why := s.settled(); why != "" {
 					t.Errorf("operation %d: %s", n, why)
 				}
-				if !w.Rekey && changed > 0 && changed < 3 && !strings.Contains(fmt.Sprint(r.Done), string(plan.Recover)) {
-					t.Errorf("operation %d: %d of 3 certificates had been changed, and nothing was rolled forward", n, changed)
+				if !w.Rekey && changed > 0 && changed < 3 &&
+					!strings.Contains(fmt.Sprint(r.Done), string(plan.Recover)) {
+					t.Errorf("operation %d: %d of 3 certificates had been changed, and nothing was rolled forward", n,
+						changed)
 				}
 				if _, err := os.Stat(s.certs(certdir.StagingDir)); err == nil {
 					t.Errorf("operation %d: something is left in the staging area", n)
@@ -137,7 +139,8 @@ func TestPairsOfMember(t *testing.T) {
 				t.Helper()
 				for _, p := range pairs {
 					leaf := m.leafIn(p)
-					if leaf == nil || !pki.IssuedBy(leaf, f.ca.Check(t.Context(), plan.Wish{}).Observed.CA.Current.Cert) ||
+					if leaf == nil ||
+						!pki.IssuedBy(leaf, f.ca.Check(t.Context(), plan.Wish{}).Observed.CA.Current.Cert) ||
 						!pki.SamePublicKey(leaf.PublicKey, pki.ReadKeyFile(m.content(p.KeyFile)).Public) {
 						t.Errorf("%s, %s: %v\n%s", when, p.Name, leaf, strings.Join(m.log, "\n"))
 					}
@@ -206,7 +209,8 @@ func TestClientIssuer(t *testing.T) {
 				leaf, issuer := s.leafIn(p), issuers[from]
 				switch {
 				case from == "none":
-					if !bytes.Equal(s.content(p.CertFile), bought.cert) || !bytes.Equal(s.content("cacert.pem"), bought.ca) {
+					if !bytes.Equal(s.content(p.CertFile), bought.cert) ||
+						!bytes.Equal(s.content("cacert.pem"), bought.ca) {
 						t.Error("the bought set was changed")
 					}
 				case leaf == nil || issuer == nil || !pki.IssuedBy(leaf, issuer):

@@ -191,7 +191,8 @@ func TestPairsAsked(t *testing.T) {
 		is := s.contents()
 		for _, p := range certdir.Pairs() {
 			if (is[p.KeyFile] != was[p.KeyFile]) != rekey || is[p.CertFile] == was[p.CertFile] {
-				t.Errorf("rekey %t, %s: another key %t, another certificate %t", rekey, p.Name, is[p.KeyFile] != was[p.KeyFile],
+				t.Errorf("rekey %t, %s: another key %t, another certificate %t", rekey, p.Name,
+					is[p.KeyFile] != was[p.KeyFile],
 					is[p.CertFile] != was[p.CertFile])
 			}
 		}

@@ -12,7 +12,8 @@ import (
 
 // pickupSettings are those of the configuration in force.
 func (k *Keeper) pickupSettings() pickup.Settings {
-	return pickup.Settings{CertsDir: k.cfg.Certs.Dir, Probe: k.cfg.Sendmail.Probe, StartCommand: k.cfg.Sendmail.StartCommand, Notify: k.cfg.Notify}
+	return pickup.Settings{CertsDir: k.cfg.Certs.Dir, Probe: k.cfg.Sendmail.Probe,
+		StartCommand: k.cfg.Sendmail.StartCommand, Notify: k.cfg.Notify}
 }
 
 // pickupOptions give package pickup the looks, the plan, the lock and the state of this Keeper.

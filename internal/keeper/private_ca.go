@@ -144,7 +144,8 @@ func (k *Keeper) readSecret() ([]byte, error) {
 	case !n.Exists:
 		return nil, fmt.Errorf("cannot be read: %w", fs.ErrNotExist)
 	case n.Mode.Perm()&0o077 != 0:
-		return nil, fmt.Errorf("is refused: its mode is %04o, and others must not be able to read it (chmod 0600 %s)", n.Mode.Perm(), path)
+		return nil, fmt.Errorf("is refused: its mode is %04o, and others must not be able to read it (chmod 0600 %s)",
+			n.Mode.Perm(), path)
 	case n.UID != 0 && n.UID != k.o.UID:
 		return nil, fmt.Errorf("is refused: it belongs to the user %d, not to root", n.UID)
 	}

@@ -40,9 +40,11 @@ func signed(t testing.TB, now time.Time, cn string, isCA bool, by *signerOf, cha
 	return signedOver(t, now, cn, isCA, key, by, change)
 }
 
-func signedOver(t testing.TB, now time.Time, cn string, isCA bool, key crypto.Signer, by *signerOf, change func(*x509.Certificate)) signerOf {
+func signedOver(t testing.TB, now time.Time, cn string, isCA bool, key crypto.Signer, by *signerOf,
+	change func(*x509.Certificate)) signerOf {
 	t.Helper()
-	c := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano() + int64(len(cn))), Subject: pkix.Name{CommonName: cn}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(1, 0, 0),
+	c := &x509.Certificate{SerialNumber: big.NewInt(now.UnixNano() + int64(len(cn))),
+		Subject: pkix.Name{CommonName: cn}, NotBefore: now.AddDate(0, -1, 0), NotAfter: now.AddDate(1, 0, 0),
 		IsCA: isCA, BasicConstraintsValid: true, SubjectKeyId: pki.KeyID(key.Public())}
 	if !isCA {
 		c.DNSNames = []string{cn}

@@ -24,7 +24,8 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	if obs.Loaded.Unread { // whose things are would be a guess
 		return nil, fmt.Errorf("nothing was removed: %w", obs.Loaded.Problem)
 	}
-	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr, obs.StagedErr} {
+	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr,
+		obs.StagedErr} {
 		if err != nil {
 			return nil, fmt.Errorf("nothing was removed: %w", err)
 		}
@@ -110,7 +111,8 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	copies := map[string]bool{} // the generations of the archive that may go
 	for _, g := range obs.Archive {
 		if copies[g.ID] = !g.Foreign && !g.Damaged; !copies[g.ID] {
-			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID), Kept: "it contains backups of files that mailcertd did not make"})
+			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID),
+				Kept: "it contains backups of files that mailcertd did not make"})
 		}
 	}
 	if n := durable.Look(k.cfg.State.Dir); n.Err != nil {
@@ -177,7 +179,8 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 		}
 	}
 	// The directories themselves go when nothing is left in them.
-	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.archiveDir(), k.cfg.State.Dir} {
+	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.archiveDir(),
+		k.cfg.State.Dir} {
 		_ = os.Remove(dir)
 	}
 	k.memory = nil

@@ -21,7 +21,8 @@ func TestNameWhileRCConfIsSilent(t *testing.T) {
 	host.RC, host.RCErr = "", errors.New("sysrc: did not finish in time")
 	for range 3 {
 		s.later(23 * time.Hour)
-		if r := s.settle(plan.Wish{}); !r.Plan.Empty() || !reported(r.Plan, plan.Unreadable) || reported(r.Plan, plan.NameChanged) {
+		if r := s.settle(plan.Wish{}); !r.Plan.Empty() || !reported(r.Plan, plan.Unreadable) ||
+			reported(r.Plan, plan.NameChanged) {
 			t.Errorf("%s", reasons(r))
 		}
 	}

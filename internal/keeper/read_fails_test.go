@@ -52,7 +52,8 @@ func TestOneReadFails(t *testing.T) {
 		keep []string // what another program made
 	}{
 		{"ensure", own, (*site).ensure, nil},
-		{"ensure without host.cert", func(s *site) { own(s); _ = os.Remove(s.certs("host.cert")) }, (*site).ensure, nil},
+		{"ensure without host.cert", func(s *site) { own(s); _ = os.Remove(s.certs("host.cert")) },
+			(*site).ensure, nil},
 		{"renew with a new key", own, func(s *site) error {
 			w := plan.Wish{Renew: true, Rekey: true, Once: true}
 			r := s.Check(context.Background(), w)
@@ -70,8 +71,13 @@ func TestOneReadFails(t *testing.T) {
 			own(s)
 			s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
 		}, func(s *site) error { _, err := s.Restore(context.Background(), ""); return err }, nil},
-		{"request over a new key", own, func(s *site) error { _, err := s.Request(context.Background(), true); return err }, nil},
-		{"a choice of parameters", own, func(s *site) error { return s.ChooseGroup(context.Background(), "ffdhe4096") }, nil},
+		{"request over a new key", own, func(s *site) error {
+			_, err := s.Request(context.Background(), true)
+			return err
+		}, nil},
+		{"a choice of parameters", own, func(s *site) error {
+			return s.ChooseGroup(context.Background(), "ffdhe4096")
+		}, nil},
 		{"install over a bought one", buys, func(s *site) error {
 			_, _, err := s.install(whole(other), nil)
 			return err
@@ -161,7 +167,8 @@ func some(calls []readCall) []int {
 		}
 		dir, base := filepath.Split(c.path)
 		key := c
-		if strings.Contains(dir, "/trust/") || strings.Contains(dir, "newcerts") || strings.Count(base, ".") == 1 && len(base) == 10 {
+		if strings.Contains(dir, "/trust/") || strings.Contains(dir, "newcerts") ||
+			strings.Count(base, ".") == 1 && len(base) == 10 {
 			key.path = dir // any of them
 		}
 		if count[key]++; count[key] <= 3 {

@@ -42,8 +42,9 @@ func TestWhyThePickupFailed(t *testing.T) {
 		s.now = time.Now()
 		s.cfg.Sendmail.Program = exe
 		s.settle(plan.Wish{})
-		s.write(s.cfg.Sendmail.CF, fmt.Appendf(nil, "O ServerCertFile=%s\nO ServerKeyFile=%s\nO CACertFile=%s\nO CACertPath=%s\n",
-			s.certs("host.cert"), s.certs("host.key"), s.certs("cacert.pem"), s.cfg.Certs.Dir))
+		s.write(s.cfg.Sendmail.CF,
+			fmt.Appendf(nil, "O ServerCertFile=%s\nO ServerKeyFile=%s\nO CACertFile=%s\nO CACertPath=%s\n",
+				s.certs("host.cert"), s.certs("host.key"), s.certs("cacert.pem"), s.cfg.Certs.Dir))
 		told := s.now.Add(-time.Second)
 		if c.runs {
 			s.write(s.cfg.Sendmail.PidFile, fmt.Appendf(nil, "%d\n%s -bd\n", os.Getpid(), exe))
@@ -51,8 +52,9 @@ func TestWhyThePickupFailed(t *testing.T) {
 		}
 		r := s.Check(t.Context(), plan.Wish{})
 		pending := r.Plan.State.Clone()
-		pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: told, WasUp: true, Instance: plan.Instance(r.Observed.MTA),
-			HUPs: []state.HUP{{Instance: plan.Instance(r.Observed.MTA), At: told, Sent: true}}}
+		pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: told, WasUp: true,
+			Instance: plan.Instance(r.Observed.MTA),
+			HUPs:     []state.HUP{{Instance: plan.Instance(r.Observed.MTA), At: told, Sent: true}}}
 		if !c.runs { // another one than is seen now
 			pending.Pickup.HUPs[0].Instance.PID = 7
 		}
@@ -66,7 +68,8 @@ func TestWhyThePickupFailed(t *testing.T) {
 			continue
 		}
 		for _, p := range r.Plan.Problems {
-			if p.Reason == plan.PickupPending && (!strings.Contains(p.Text, c.says) || !strings.Contains(p.Text, "a milter is away")) {
+			if p.Reason == plan.PickupPending &&
+				(!strings.Contains(p.Text, c.says) || !strings.Contains(p.Text, "a milter is away")) {
 				t.Errorf("%s: %s", name, p.Text)
 			}
 		}
@@ -87,7 +90,8 @@ func TestNoStartUnseen(t *testing.T) {
 			s.write(s.cfg.Sendmail.PidFile, []byte(what))
 		}
 		pending := s.Check(t.Context(), plan.Wish{}).Plan.State.Clone()
-		pending.Pickup = &state.Pickup{Set: "x", WasUp: true, HUPs: []state.HUP{{Instance: state.Instance{PID: 7}, At: s.now, Sent: true}}}
+		pending.Pickup = &state.Pickup{Set: "x", WasUp: true,
+			HUPs: []state.HUP{{Instance: state.Instance{PID: 7}, At: s.now, Sent: true}}}
 		if err := state.Save(s.o.Disk, s.cfg.State.Dir, pending); err != nil {
 			t.Fatal(err)
 		}

@@ -19,10 +19,12 @@ func TestRenewOfWhatComesBack(t *testing.T) {
 		harm   func(path string) error
 		daemon bool // is faster
 	}{
-		"missing":                 {os.Remove, false},
-		"missing, and a daemon":   {os.Remove, true},
-		"empty":                   {func(path string) error { return os.Truncate(path, 0) }, false},
-		"garbage, and a daemon":   {func(path string) error { return os.WriteFile(path, []byte("rubbish\n"), 0o644) }, true},
+		"missing":               {os.Remove, false},
+		"missing, and a daemon": {os.Remove, true},
+		"empty":                 {func(path string) error { return os.Truncate(path, 0) }, false},
+		"garbage, and a daemon": {func(path string) error {
+			return os.WriteFile(path, []byte("rubbish\n"), 0o644)
+		}, true},
 		"of another key":          {other, false},
 		"as it was, and a daemon": {func(string) error { return nil }, true},
 	} {

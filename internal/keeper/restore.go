@@ -57,7 +57,9 @@ func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) erro
 		}
 		for _, g := range gens {
 			if g.Err != nil { // it may be the newest
-				return fmt.Errorf("nothing was changed, because mailcertd does not know which backup is the newest: %w; name one of those that `mailcertd restore --list` shows", g.Err)
+				return fmt.Errorf(
+					"nothing was changed, because mailcertd does not know which backup is the newest: %w; name one "+
+						"of those that `mailcertd restore --list` shows", g.Err)
 			}
 			if !g.Damaged && holdsCert(g) {
 				id = g.ID
@@ -95,15 +97,20 @@ func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) erro
 	}
 	st := obs.State.Clone()
 	holds := func(p certdir.Pair) bool {
-		return slices.ContainsFunc(c.Files, func(f plan.File) bool { return f.Name == p.KeyFile || f.Name == p.CertFile })
+		return slices.ContainsFunc(c.Files, func(f plan.File) bool {
+			return f.Name == p.KeyFile || f.Name == p.CertFile
+		})
 	}
 	for _, p := range certdir.Pairs() {
 		e := after.Pair(p)
 		if !holds(p) && (p != certdir.Host || slices.ContainsFunc(certdir.Pairs(), holds)) {
 			continue // a backup without any pair is restored for host.cert: its CAs are that certificate's
 		}
-		if cs := e.Cert.File.Certs; len(cs) == 0 || e.Key.Key.Public == nil || !pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public) {
-			return fmt.Errorf("the certificate in %s of backup %s does not belong to the key that would be used with it: its own key is no longer in a backup", p.CertFile, id)
+		if cs := e.Cert.File.Certs; len(cs) == 0 || e.Key.Key.Public == nil ||
+			!pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public) {
+			return fmt.Errorf(
+				"the certificate in %s of backup %s does not belong to the key that would be used with it: its own "+
+					"key is no longer in a backup", p.CertFile, id)
 		}
 		held := st.Pair(p.Name)
 		held.Hold = pki.Fingerprint(e.Cert.File.Certs[0])
@@ -163,8 +170,12 @@ func setNodes(d certdir.Dir) []durable.Node {
 // configuration says another. What cannot be remembered is an error: the next
 // ensure would take it away again.
 func (k *Keeper) ChooseGroup(ctx context.Context, group string) error {
-	if err := k.change(ctx, func(s *state.State) { s.DH = state.DHChoice{Group: group, Config: k.cfg.DH} }); err != nil {
-		return fmt.Errorf("nothing was changed, because the choice of %s cannot be stored: %w; correct that, or set `dh: %s` in %s", group, err, group, k.cfg.Path)
+	if err := k.change(ctx, func(s *state.State) {
+		s.DH = state.DHChoice{Group: group, Config: k.cfg.DH}
+	}); err != nil {
+		return fmt.Errorf(
+			"nothing was changed, because the choice of %s cannot be stored: %w; correct that, or set `dh: %s` in %s",
+			group, err, group, k.cfg.Path)
 	}
 	return nil
 }

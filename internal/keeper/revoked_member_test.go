@@ -33,7 +33,8 @@ func TestMemberRevokedAfterARenewal(t *testing.T) {
 	if third.SerialNumber.Cmp(first.SerialNumber) == 0 || third.SerialNumber.Cmp(second.SerialNumber) == 0 {
 		t.Errorf("it has serial %X, after %X and %X", third.SerialNumber, first.SerialNumber, second.SerialNumber)
 	}
-	if r := m.Check(context.Background(), plan.Wish{}); problem(r.Plan, plan.LeafRevoked) != nil || problem(r.Plan, plan.IssuerAway) != nil {
+	if r := m.Check(context.Background(), plan.Wish{}); problem(r.Plan, plan.LeafRevoked) != nil ||
+		problem(r.Plan, plan.IssuerAway) != nil {
 		t.Error(reasons(r))
 	}
 }

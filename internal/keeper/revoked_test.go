@@ -52,7 +52,8 @@ func TestOwnRevoked(t *testing.T) {
 				if after.SerialNumber.Cmp(before.SerialNumber) == 0 {
 					t.Fatalf("it stays:\n%s", strings.Join(s.log[max(0, len(s.log)-20):], "\n"))
 				}
-				if other := !pki.SamePublicKey(before.PublicKey, after.PublicKey); other != strings.HasSuffix(reason, "Compromise") {
+				if other := !pki.SamePublicKey(before.PublicKey, after.PublicKey); other != strings.HasSuffix(reason,
+					"Compromise") {
 					t.Errorf("another key: %v", other)
 				}
 				if p := problem(s.Check(context.Background(), plan.Wish{}).Plan, plan.LeafRevoked); p != nil {
@@ -183,7 +184,8 @@ func TestOwnRevokedWithItsGeneration(t *testing.T) {
 	if s.complete(r) != "" || pki.SamePublicKey(before.PublicKey, s.leaf().PublicKey) {
 		t.Errorf("%s\n%s", s.complete(r), strings.Join(s.log, "\n"))
 	}
-	if log := strings.Join(s.log, "\n"); strings.Contains(log, string(plan.IssuerGone)) || strings.Contains(log, string(plan.Unfinished)) {
+	if log := strings.Join(s.log, "\n"); strings.Contains(log, string(plan.IssuerGone)) ||
+		strings.Contains(log, string(plan.Unfinished)) {
 		t.Errorf("%s", log)
 	}
 }

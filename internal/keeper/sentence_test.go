@@ -36,7 +36,8 @@ func TestStepsAreToldInTheirForm(t *testing.T) {
 		return func() {}
 	}
 	s.settle(plan.Wish{})
-	for _, want := range []string{"created the private CA in ", "made a new ", "issued a certificate for ", "installed host.key, "} {
+	for _, want := range []string{"created the private CA in ", "made a new ", "issued a certificate for ",
+		"installed host.key, "} {
 		if !begins(*said, want) {
 			t.Errorf("the log does not say %q:\n%s", want, strings.Join(*said, "\n"))
 		}

@@ -19,7 +19,8 @@ func TestStagedBesideKept(t *testing.T) {
 			s.put(f)
 		}
 		s.settle(plan.Wish{})
-		if err := durable.OpenSet(&durable.Disk{}, s.cfg.Certs.Dir).Stage(certdir.Host.KeyFile, f.key, 0o600); err != nil {
+		if err := durable.OpenSet(&durable.Disk{}, s.cfg.Certs.Dir).Stage(certdir.Host.KeyFile, f.key,
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 		key := s.read(s.certs("host.key"))

@@ -23,7 +23,8 @@ func TestStanzaOfMember(t *testing.T) {
 	if err := os.RemoveAll(m.cfg.Certs.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("sh", "../../scripts/stanza.sh", m.cfg.Certs.Dir, "a.example.org").CombinedOutput(); err != nil {
+	if out, err := exec.Command("sh", "../../scripts/stanza.sh", m.cfg.Certs.Dir,
+		"a.example.org").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	before := pki.ReadCertFile(m.read(m.certs("cacert.pem"))).Certs

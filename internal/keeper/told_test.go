@@ -26,12 +26,14 @@ func TestDaemonSeesWhatAVerbWaitsFor(t *testing.T) {
 	s := newSite(t, "sendmail: {probe: \""+closed+"\"}")
 	s.now = time.Now() // after the boot
 	s.settle(plan.Wish{})
-	s.write(s.cfg.Sendmail.CF, fmt.Appendf(nil, "O ServerCertFile=%s\nO ServerKeyFile=%s\nO CACertFile=%s\nO CACertPath=%s\n",
-		s.certs("host.cert"), s.certs("host.key"), s.certs("cacert.pem"), s.cfg.Certs.Dir))
+	s.write(s.cfg.Sendmail.CF,
+		fmt.Appendf(nil, "O ServerCertFile=%s\nO ServerKeyFile=%s\nO CACertFile=%s\nO CACertPath=%s\n",
+			s.certs("host.cert"), s.certs("host.key"), s.certs("cacert.pem"), s.cfg.Certs.Dir))
 	r := s.settle(plan.Wish{})
 	// sendmail was told a moment ago, and is not back yet.
 	pending := r.Plan.State.Clone()
-	pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: s.now, HUPs: []state.HUP{{Instance: state.Instance{PID: 7}, At: s.now, Sent: true}}}
+	pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: s.now,
+		HUPs: []state.HUP{{Instance: state.Instance{PID: 7}, At: s.now, Sent: true}}}
 	if err := state.Save(s.o.Disk, s.cfg.State.Dir, pending); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +61,8 @@ func TestDaemonSeesWhatAVerbWaitsFor(t *testing.T) {
 	if derr := <-daemon; err != nil || derr != nil {
 		t.Fatal(err, derr)
 	}
-	if p := got.Pickup; p == nil || p.Result != plan.Proven || p.Addr != "127.0.0.1:25" || p.Serial != serial(s.leaf()) {
+	if p := got.Pickup; p == nil || p.Result != plan.Proven || p.Addr != "127.0.0.1:25" ||
+		p.Serial != serial(s.leaf()) {
 		t.Errorf("%+v", p)
 	}
 }
@@ -78,14 +81,17 @@ func TestPersonRetriesThePickup(t *testing.T) {
 	s.write(s.cfg.Sendmail.CF, fmt.Appendf(nil, "O ServerCertFile=%s\n", s.certs("host.cert")))
 	r := s.settle(plan.Wish{})
 	pending := r.Plan.State.Clone()
-	pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: s.now, Attempts: 3, LastError: "it did not serve it", Next: s.now.Add(time.Hour)}
+	pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: s.now, Attempts: 3, LastError: "it did not serve it",
+		Next: s.now.Add(time.Hour)}
 	if err := state.Save(s.o.Disk, s.cfg.State.Dir, pending); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := s.Settle(context.Background(), plan.Wish{}); err != nil || r.Pickup != nil || r.Plan.State.Pickup == nil {
+	if r, err := s.Settle(context.Background(), plan.Wish{}); err != nil || r.Pickup != nil ||
+		r.Plan.State.Pickup == nil {
 		t.Errorf("the daemon does not wait: %v, %+v", err, r.Pickup)
 	}
-	if r := s.settle(plan.Wish{}); r.Pickup == nil || r.Plan.State.Pickup != nil { // nobody listens: no pickup is pending
+	// nobody listens: no pickup is pending
+	if r := s.settle(plan.Wish{}); r.Pickup == nil || r.Plan.State.Pickup != nil {
 		t.Errorf("a person waits: %+v, %+v", r.Pickup, r.Plan.State.Pickup)
 	}
 }

@@ -28,8 +28,9 @@ func caCert(t testing.TB, cn string, v1 bool) *x509.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn}, IsCA: !v1, BasicConstraintsValid: !v1,
-		NotBefore: time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(9, 0, 0)}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: cn}, IsCA: !v1,
+		BasicConstraintsValid: !v1,
+		NotBefore:             time.Now().AddDate(-1, 0, 0), NotAfter: time.Now().AddDate(9, 0, 0)}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,8 @@ func (s *site) trusts(c *x509.Certificate) bool {
 	s.t.Helper()
 	self := filepath.Join(s.t.TempDir(), "ca.pem")
 	s.write(self, pki.EncodeCertificate(c.Raw))
-	out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-partial_chain", "-no_check_time", "-CApath", s.certs(""), self).CombinedOutput()
+	out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-partial_chain", "-no_check_time",
+		"-CApath", s.certs(""), self).CombinedOutput()
 	found := err == nil && strings.Contains(string(out), "OK")
 	data, err := os.ReadFile(s.caFile(c))
 	file := err == nil && bytes.Equal(data, pki.EncodeCertificate(c.Raw))
@@ -128,7 +130,8 @@ func TestTrustFollowsBundle(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	a, old, b, twin, own := caCert(t, "A", false), caCert(t, "Old", true), caCert(t, "B", false), caCert(t, "A", false), caCert(t, "Own", false)
+	a, old, b, twin, own := caCert(t, "A", false), caCert(t, "Old", true), caCert(t, "B", false), caCert(t, "A", false),
+		caCert(t, "Own", false)
 	s.write(s.certs("trust/own.pem"), bundle(own))
 	leaf := s.leaf()
 	s.write(s.root+"/etc/b.crt", bundle(a, old, a, leaf))
@@ -145,7 +148,8 @@ func TestTrustFollowsBundle(t *testing.T) {
 			t.Errorf("a HUP for hash links: %s", act.Text.Did())
 		}
 	}
-	if why := s.complete(r); why != "" || len(r.Done) != 1 || !strings.Contains(r.Done[0].Text.Did(), "3 CAs in trust") {
+	if why := s.complete(r); why != "" || len(r.Done) != 1 ||
+		!strings.Contains(r.Done[0].Text.Did(), "3 CAs in trust") {
 		t.Errorf("%s %v", why, r.Done)
 	}
 	if files, _ := filepath.Glob(s.certs("trust/*")); len(files) != 4 {
@@ -202,22 +206,31 @@ func TestTrustStays(t *testing.T) {
 		reason plan.Reason
 		mended bool // it is no damage: the CA goes
 	}{
-		"missing":     {func(s *site) error { return os.Remove(s.root + "/etc/b.crt") }, plan.TrustUnreadable, false},
-		"empty":       {func(s *site) error { return os.Truncate(s.root+"/etc/b.crt", 0) }, plan.TrustUnreadable, false},
-		"cut short":   {func(s *site) error { return os.Truncate(s.root+"/etc/b.crt", 700) }, plan.TrustUnreadable, false},
-		"garbage":     {func(s *site) error { return os.WriteFile(s.root+"/etc/b.crt", []byte("hello"), 0o644) }, plan.TrustUnreadable, false},
-		"no CA in it": {func(s *site) error { return os.WriteFile(s.root+"/etc/b.crt", s.read(s.certs("host.cert")), 0o644) }, plan.TrustEmpty, false},
+		"missing": {func(s *site) error { return os.Remove(s.root + "/etc/b.crt") }, plan.TrustUnreadable, false},
+		"empty": {func(s *site) error { return os.Truncate(s.root+"/etc/b.crt", 0) },
+			plan.TrustUnreadable, false},
+		"cut short": {func(s *site) error { return os.Truncate(s.root+"/etc/b.crt", 700) },
+			plan.TrustUnreadable, false},
+		"garbage": {func(s *site) error { return os.WriteFile(s.root+"/etc/b.crt", []byte("hello"), 0o644) },
+			plan.TrustUnreadable, false},
+		"no CA in it": {func(s *site) error {
+			return os.WriteFile(s.root+"/etc/b.crt", s.read(s.certs("host.cert")), 0o644)
+		}, plan.TrustEmpty, false},
 		"a FIFO": {func(s *site) error {
 			return exec.Command("sh", "-c", "cd $0/etc; rm b.crt; mkfifo b.crt", s.root).Run()
 		}, plan.TrustUnreadable, false},
-		"empty folder": {func(s *site) error { return exec.Command("sh", "-c", "cd $0/etc; rm b.crt; mkdir b.crt", s.root).Run() }, plan.TrustEmpty, false},
+		"empty folder": {func(s *site) error {
+			return exec.Command("sh", "-c", "cd $0/etc; rm b.crt; mkdir b.crt", s.root).Run()
+		}, plan.TrustEmpty, false},
 		"a dangling link in the folder": {func(s *site) error {
 			return exec.Command("sh", "-c", "cd $0/etc; rm b.crt; ln -s gone dir/x.0; cp dir/c.pem b.crt", s.root).Run()
 		}, plan.TrustUnreadable, false},
 		"half a file in the folder": {func(s *site) error {
 			return exec.Command("sh", "-c", "cd $0/etc; head -c 300 b.crt >dir/b.pem; cp dir/c.pem b.crt", s.root).Run()
 		}, plan.TrustUnreadable, false},
-		"another content": {func(s *site) error { return os.WriteFile(s.root+"/etc/b.crt", bundle(c), 0o644) }, "", true},
+		"another content": {func(s *site) error {
+			return os.WriteFile(s.root+"/etc/b.crt", bundle(c), 0o644)
+		}, "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -237,7 +250,8 @@ func TestTrustStays(t *testing.T) {
 				return
 			}
 			s.expect(name, cas{a, b, c, late}, nil)
-			if !strings.Contains(" "+reasons(r)+" ", " "+string(x.reason)+" ") || (r.Plan.Worst() != plan.Error) != strings.Contains(name, "dangling") {
+			if !strings.Contains(" "+reasons(r)+" ", " "+string(x.reason)+" ") ||
+				(r.Plan.Worst() != plan.Error) != strings.Contains(name, "dangling") {
 				t.Errorf("reported: %s", reasons(r))
 			}
 			s.write(s.root+"/etc/b2.crt", bundle(a))
@@ -257,7 +271,8 @@ func TestTrustSystem(t *testing.T) {
 	}
 	a, b, c := caCert(t, "A", false), caCert(t, "B", false), caCert(t, "C", false)
 	all := cas{a, b, c}
-	for i, path := range []string{"/etc/ssl/cert.pem", "/usr/share/certs/trusted/c.pem", "/etc/ssl/certs/0a.0"} { // from the last choice up
+	// from the last choice up
+	for i, path := range []string{"/etc/ssl/cert.pem", "/usr/share/certs/trusted/c.pem", "/etc/ssl/certs/0a.0"} {
 		s.write(s.root+path, bundle(all[i]))
 		if r := s.settle(plan.Wish{}); strings.Contains(reasons(r), "trust-") {
 			t.Errorf("%s: %s", path, reasons(r))
@@ -304,7 +319,8 @@ func TestTrustLinkedBundle(t *testing.T) {
 			t.Errorf("%s: %v", c.Subject, err)
 		}
 	}
-	if out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-no_check_time", "-CApath", s.certs(""), s.certs("host.cert")).CombinedOutput(); err != nil {
+	if out, err := exec.Command("openssl", "verify", "-no-CAfile", "-no-CAstore", "-no_check_time", "-CApath",
+		s.certs(""), s.certs("host.cert")).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
 	if r := s.settle(plan.Wish{}); r.Changed {

@@ -50,7 +50,9 @@ func TestTrustClockPastTheCA(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r, err := s.Settle(context.Background(), plan.Wish{Once: true, Renew: true, From: s.Check(context.Background(), plan.Wish{}).Plan.Facts.LeafID, TrustClock: true})
+		r, err := s.Settle(context.Background(),
+			plan.Wish{Once: true, Renew: true, From: s.Check(context.Background(), plan.Wish{}).Plan.Facts.LeafID,
+				TrustClock: true})
 		if err != nil {
 			t.Errorf("missing %v: %v", missing, err)
 		}

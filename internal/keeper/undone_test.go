@@ -38,7 +38,8 @@ func TestUndoneChangeNeedsNoPickup(t *testing.T) {
 			}
 			func() {
 				defer func() { _ = recover() }()
-				if _, err := s.Settle(context.Background(), plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())}); err == nil {
+				if _, err := s.Settle(context.Background(),
+					plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())}); err == nil {
 					t.Error("no error")
 				}
 			}()
@@ -80,7 +81,8 @@ func TestPickupOfALostChange(t *testing.T) {
 		"another sendmail":    {other, nil, false},
 		"it was told already": {inst, []state.HUP{{Instance: inst}}, false},
 	} {
-		obs.State.Delivered = state.Delivered{Set: plan.SetID(obs.Certs), Instance: plan.InstanceID(c.delivered), How: plan.Proven}
+		obs.State.Delivered = state.Delivered{Set: plan.SetID(obs.Certs), Instance: plan.InstanceID(c.delivered),
+			How: plan.Proven}
 		obs.State.Pickup = &state.Pickup{Set: "of a change that never came", Instance: inst, HUPs: c.hups}
 		if p := plan.Make(s.cfg, obs, plan.Wish{}, s.now); (p.State.Pickup == nil) != c.dropped {
 			t.Errorf("%s: %+v", name, p.State.Pickup)

@@ -25,7 +25,8 @@ func TestInstallDryRunMakesNothing(t *testing.T) {
 	if err := os.RemoveAll(s.cfg.Certs.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.InstallFile(context.Background(), Incoming{Data: []byte(full), Path: "carried.pem", DryRun: true}); err != nil {
+	if _, _, err := s.InstallFile(context.Background(),
+		Incoming{Data: []byte(full), Path: "carried.pem", DryRun: true}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(s.cfg.Certs.Dir); !os.IsNotExist(err) {
@@ -37,7 +38,8 @@ func TestInstallDryRunMakesNothing(t *testing.T) {
 func TestUnreadGenerationStaysTrusted(t *testing.T) { // not parallel: the seam for reads is one
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	if _, err := ca.NextGeneration(context.Background(), &durable.Disk{}, s.caOptions(s.observe(context.Background())), rand.Reader, s.now); err != nil {
+	if _, err := ca.NextGeneration(context.Background(), &durable.Disk{}, s.caOptions(s.observe(context.Background())),
+		rand.Reader, s.now); err != nil {
 		t.Fatal(err)
 	}
 	s.settle(plan.Wish{})

@@ -55,7 +55,8 @@ func TestWaitsUnderAHashName(t *testing.T) {
 				return
 			}
 			for _, p := range r.Plan.Problems {
-				if p.Path == path && p.Reason == plan.InTheWay && p.Severity == c.want && strings.Contains(p.Text, "wait for ever") {
+				if p.Path == path && p.Reason == plan.InTheWay && p.Severity == c.want &&
+					strings.Contains(p.Text, "wait for ever") {
 					return
 				}
 			}

@@ -45,7 +45,8 @@ func TestWorking(t *testing.T) {
 		t.Error(got)
 	}
 	for _, want := range []string{"10ms", "20ms"} {
-		if got := <-logged; got != "still running: waiting until another mailcertd has finished with "+dir+"for"+want+"at_most3m0s" {
+		if got := <-logged; got != "still running: waiting until another mailcertd has finished with "+dir+"for"+want+
+			"at_most3m0s" {
 			t.Error(got)
 		}
 	}

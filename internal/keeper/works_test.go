@@ -39,11 +39,15 @@ func TestOddPairsAreKept(t *testing.T) {
 	}{
 		{"as it is", good.keyPEM(t), good.pem(), "", 0},
 		{"a byte-order mark", good.keyPEM(t), "\xef\xbb\xbf" + good.pem(), plan.CertUnreadable, plan.Notice},
-		{"a chain that is cut off", good.keyPEM(t), good.pem() + "-----BEGIN CERTIFICATE-----\nMIIBcutoff\n", plan.ChainBroken, plan.Warning},
-		{"a broken certificate behind", good.keyPEM(t), good.pem() + "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n", plan.ChainBroken, plan.Warning},
+		{"a chain that is cut off", good.keyPEM(t), good.pem() + "-----BEGIN CERTIFICATE-----\nMIIBcutoff\n",
+			plan.ChainBroken, plan.Warning},
+		{"a broken certificate behind", good.keyPEM(t),
+			good.pem() + "-----BEGIN CERTIFICATE-----\nMAAA\n-----END CERTIFICATE-----\n", plan.ChainBroken,
+			plan.Warning},
 		{"key and certificate in both", good.pem() + good.keyPEM(t), good.keyPEM(t) + good.pem(), "", 0},
 		{"text around", "friendlyName: x\n" + good.keyPEM(t), "subject: x\n" + good.pem() + "the end", "", 0},
-		{"blanks at the ends of lines", strings.ReplaceAll(good.keyPEM(t), "\n", "  \r\n"), strings.ReplaceAll(good.pem(), "\n", "\t\n"), "", 0},
+		{"blanks at the ends of lines", strings.ReplaceAll(good.keyPEM(t), "\n", "  \r\n"),
+			strings.ReplaceAll(good.pem(), "\n", "\t\n"), "", 0},
 		{"RSA of 1024 bits", weak.keyPEM(t), weak.pem(), plan.KeyWeak, plan.Warning},
 		{"for servers alone, as public CAs give them", server.keyPEM(t), server.pem(), plan.WrongPurpose, plan.Notice},
 	} {
@@ -80,7 +84,9 @@ func TestWeakDigest(t *testing.T) {
 	for _, yaml := range []string{"issuer: none", ""} {
 		s := newSite(t, yaml)
 		root := signed(t, s.now, "Seller", true, nil, nil)
-		old := signed(t, s.now, name, false, &root, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
+		old := signed(t, s.now, name, false, &root, func(c *x509.Certificate) {
+			c.SignatureAlgorithm = x509.ECDSAWithSHA1
+		})
 		s.put(foreign{[]byte(old.keyPEM(t)), []byte(old.pem()), []byte(root.pem())})
 		before := s.Check(t.Context(), plan.Wish{Once: true})
 		if !strings.Contains(reasons(before), string(plan.CertWeak)) {
@@ -108,7 +114,8 @@ func TestOwnLeafWithWeakDigest(t *testing.T) {
 	old := signed(t, s.now, name, false, &by, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
 	s.lie([]byte(old.keyPEM(t)), []byte(old.pem()))
 	r := s.settle(plan.Wish{})
-	if strings.Contains(reasons(r), string(plan.ForeignKept)) || s.archived([]byte(old.pem())) || bytes.Equal(s.leaf().Raw, old.cert.Raw) || s.complete(r) != "" {
+	if strings.Contains(reasons(r), string(plan.ForeignKept)) || s.archived([]byte(old.pem())) ||
+		bytes.Equal(s.leaf().Raw, old.cert.Raw) || s.complete(r) != "" {
 		t.Errorf("not known as its own: %s; %s", reasons(r), s.complete(r))
 	}
 }
@@ -120,7 +127,8 @@ func TestOddCAStays(t *testing.T) {
 	root := signed(t, s.now, "Seller", true, nil, nil)
 	keyFile := filepath.Join(t.TempDir(), "key")
 	s.write(keyFile, []byte(root.keyPEM(t)))
-	odd, err := exec.Command("openssl", "req", "-x509", "-key", keyFile, "-days", "999", "-set_serial", "-5", "-subj", "/CN=Negative Root", "-config", "/dev/null").Output()
+	odd, err := exec.Command("openssl", "req", "-x509", "-key", keyFile, "-days", "999", "-set_serial", "-5", "-subj",
+		"/CN=Negative Root", "-config", "/dev/null").Output()
 	if err != nil {
 		t.Skipf("openssl: %v", err)
 	}
@@ -152,7 +160,8 @@ func TestOddCAStays(t *testing.T) {
 		if _, err := os.Lstat(s.certs(hash)); err != nil || len(d.CA.File.Certs) != 3 || d.CA.File.Err != nil {
 			t.Errorf("%d certificates, %v, %v", len(d.CA.File.Certs), d.CA.File.Err, err)
 		}
-		if out, err := exec.Command("openssl", "verify", "-no_check_time", "-CApath", s.cfg.Certs.Dir, s.certs("host.cert")).CombinedOutput(); err != nil {
+		if out, err := exec.Command("openssl", "verify", "-no_check_time", "-CApath", s.cfg.Certs.Dir,
+			s.certs("host.cert")).CombinedOutput(); err != nil {
 			t.Errorf("openssl verify: %v\n%s", err, out)
 		}
 	}
@@ -168,7 +177,8 @@ func TestInstallPastCross(t *testing.T) {
 		c.NotAfter, c.SerialNumber = s.now.AddDate(0, 0, -3), big.NewInt(5)
 	})
 	leaf := signed(t, s.now, name, false, &newRoot, nil)
-	if _, notes, err := s.install(leaf.keyPEM(t)+leaf.pem()+cross.pem()+newRoot.pem(), func(*Incoming) {}); err != nil || len(notes) > 0 {
+	if _, notes, err := s.install(leaf.keyPEM(t)+leaf.pem()+cross.pem()+newRoot.pem(),
+		func(*Incoming) {}); err != nil || len(notes) > 0 {
 		t.Errorf("%v, %q", err, notes)
 	}
 }
@@ -183,11 +193,13 @@ func TestInstallDER(t *testing.T) {
 	}
 	_ = csr
 	d := s.observe(t.Context())
-	c, err := ca.Issue(t.Context(), &durable.Disk{}, o, ca.Request{Public: d.Staged.Public, Name: name, Days: 90}, rand.Reader, s.now)
+	c, err := ca.Issue(t.Context(), &durable.Disk{}, o, ca.Request{Public: d.Staged.Public, Name: name, Days: 90},
+		rand.Reader, s.now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, notes, err := s.install(string(c.Raw), func(in *Incoming) { in.Force = true }); err != nil || !strings.Contains(strings.Join(notes, "\n"), "DER") {
+	if _, notes, err := s.install(string(c.Raw), func(in *Incoming) { in.Force = true }); err != nil ||
+		!strings.Contains(strings.Join(notes, "\n"), "DER") {
 		t.Errorf("%v, %q", err, notes)
 	}
 	if !bytes.Equal(s.leaf().Raw, c.Raw) {
@@ -233,11 +245,13 @@ func TestUnreadableCAsOnNewHost(t *testing.T) {
 	if !bytes.Equal(s.read(s.certs("cacert.pem")), text) {
 		t.Error("cacert.pem was changed")
 	}
-	out, err := exec.Command("openssl", "verify", "-no_check_time", "-CApath", s.cfg.Certs.Dir, s.certs("host.cert")).CombinedOutput()
+	out, err := exec.Command("openssl", "verify", "-no_check_time", "-CApath", s.cfg.Certs.Dir,
+		s.certs("host.cert")).CombinedOutput()
 	if err != nil {
 		t.Errorf("openssl does not trust our CA: %s; %s", out, reasons(r))
 	}
-	if out, err := exec.Command("openssl", "storeutl", "-noout", "-certs", s.certs("cacert.pem")).CombinedOutput(); err != nil || !strings.Contains(string(out), "Total found: 1") {
+	if out, err := exec.Command("openssl", "storeutl", "-noout", "-certs",
+		s.certs("cacert.pem")).CombinedOutput(); err != nil || !strings.Contains(string(out), "Total found: 1") {
 		t.Errorf("openssl does not load it: %s", out)
 	}
 }

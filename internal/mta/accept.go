@@ -139,7 +139,8 @@ func (j *judge) named() {
 			j.complain(j.cf.Path, o.name+" missing", true)
 		case !strings.HasPrefix(o.value, "/"):
 			j.complain(j.cf.Path, fmt.Sprintf("%s missing: %q does not begin with /", o.name, o.value), true)
-		case strings.HasPrefix(o.name, "Server") && (strings.Contains(o.value, ",") || strings.TrimSpace(o.value) != o.value):
+		case strings.HasPrefix(o.name, "Server") &&
+			(strings.Contains(o.value, ",") || strings.TrimSpace(o.value) != o.value):
 			j.complain(o.value, "unsafe: No such file or directory", true)
 		default:
 			continue
@@ -166,7 +167,8 @@ func (j *judge) handshake() {
 			path, why = j.f.CACert.Path, at.RefusesCA(c)
 		}
 		if why != "" {
-			j.complain(path, fmt.Sprintf("no TLS handshake succeeds: %s (%s, signed with %s)%s", why, pki.Readable(c.RawSubject), c.SignatureAlgorithm, because), true)
+			j.complain(path, fmt.Sprintf("no TLS handshake succeeds: %s (%s, signed with %s)%s", why,
+				pki.Readable(c.RawSubject), c.SignatureAlgorithm, because), true)
 			j.out[len(j.out)-1].Beyond = true
 			return
 		}

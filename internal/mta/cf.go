@@ -148,7 +148,9 @@ func (cf *CF) option(name, value string, m macros) {
 	case "TrustedUser":
 		cf.TrustedUser = value
 	case "DontBlameSendmail":
-		for _, f := range strings.FieldsFunc(value, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
+		for _, f := range strings.FieldsFunc(value, func(r rune) bool {
+			return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+		}) {
 			cf.DontBlame = append(cf.DontBlame, strings.ToLower(f))
 		}
 	case "DaemonPortOptions":
@@ -213,7 +215,8 @@ func (cf CF) Endpoints() []Endpoint {
 	for _, atOnce := range []bool{false, true} {
 		for _, l := range cf.Listeners {
 			e := Endpoint{l.addr(), strings.Contains(l.Modifiers, "s")}
-			if e.Addr != "" && e.TLS == atOnce && (e.TLS || !strings.Contains(l.Modifiers, "S")) && !slices.Contains(out, e) {
+			if e.Addr != "" && e.TLS == atOnce && (e.TLS || !strings.Contains(l.Modifiers, "S")) &&
+				!slices.Contains(out, e) {
 				out = append(out, e)
 			}
 		}

@@ -25,7 +25,9 @@ func realSendmail(t *testing.T, under ...string) func(stdin string, args ...stri
 		}
 	}
 	return func(stdin string, args ...string) string {
-		cmd := exec.Command("timeout", append(append([]string{"30", "unshare", "-u", "sh", "-c", `hostname mail.example.org && exec "$@"`, "sh"}, under...), append([]string{program}, args...)...)...)
+		cmd := exec.Command("timeout",
+			append(append([]string{"30", "unshare", "-u", "sh", "-c", `hostname mail.example.org && exec "$@"`, "sh"},
+				under...), append([]string{program}, args...)...)...)
 		cmd.Stdin = strings.NewReader(stdin)
 		out, _ := cmd.CombinedOutput() // its status says little
 		return string(out)
@@ -37,7 +39,8 @@ func realSendmail(t *testing.T, under ...string) func(stdin string, args ...stri
 func TestAbbreviationsAsSendmail(t *testing.T) {
 	sendmail := realSendmail(t)
 	var written []string
-	for o := range strings.FieldsSeq("ServerCertFile ServerKeyFile ClientCertFile ClientKeyFile CACertFile CACertPath DHParameters CRLFile CRLPath " +
+	for o := range strings.FieldsSeq("ServerCertFile ServerKeyFile ClientCertFile ClientKeyFile CACertFile " +
+		"CACertPath DHParameters CRLFile CRLPath " +
 		"PidFile RunAsUser TrustedUser DontBlameSendmail DaemonPortOptions") {
 		for n := 1; n <= len(o); n++ {
 			written = append(written, o[:n], strings.ToLower(o[:n]), o[:n]+".sub")
@@ -54,7 +57,8 @@ func TestAbbreviationsAsSendmail(t *testing.T) {
 		t.Fatal(err)
 	}
 	theirs := map[int]string{}
-	for _, m := range regexp.MustCompile(`(?m)^setoption (\w+) \([^)]*\)(?:\.\w+)?=(\d{4})\b`).FindAllStringSubmatch(sendmail("", "-C", path, "-d37.1", "-bt"), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^setoption (\w+) \([^)]*\)(?:\.\w+)?=(\d{4})\b`).FindAllStringSubmatch(
+		sendmail("", "-C", path, "-d37.1", "-bt"), -1) {
 		n, _ := strconv.Atoi(m[2])
 		theirs[n-1000] = m[1]
 	}
@@ -87,7 +91,8 @@ func TestPathsAsSendmail(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "x.cf")
-		body := "V10/Berkeley\nO QueueDirectory=" + dir + "\n" + text + "O ServerKeyFile=/none\nO CACertFile=/none\nO CACertPath=/none\n" +
+		body := "V10/Berkeley\nO QueueDirectory=" + dir + "\n" + text +
+			"O ServerKeyFile=/none\nO CACertFile=/none\nO CACertPath=/none\n" +
 			"Mlocal, P=/bin/true, F=lsDFMAw5:/|@qSPfhn9, A=true\nMprog, P=/bin/true, F=lsDFMAw5:/|@qSPfhn9, A=true\n"
 		if err := os.WriteFile(path, []byte(body), 0o644); err != nil {
 			t.Fatal(err)

@@ -17,25 +17,32 @@ func TestParseCF(t *testing.T) {
 		"# O ServerCertFile=/comment\n" +
 		"O ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/ecdsa.cert\r\n" +
 		"O serverkeyfile = /etc/mail/certs/host.key,/etc/mail/certs/ecdsa.key\n" +
-		"O CACertFile=/etc/mail/certs/cacert.pem\nO CACertPath=/etc/mail/certs\nO DHParameters=/etc/mail/certs/dh.param\n" +
+		"O CACertFile=/etc/mail/certs/cacert.pem\nO CACertPath=/etc/mail/certs\nO " +
+		"DHParameters=/etc/mail/certs/dh.param\n" +
 		"O DontBlameSendmail=GroupReadableKeyFile,\n\tGroupWritableDirPathSafe\n" +
 		"O DaemonPortOptions=Name=MTA, Addr=192.0.2.1, M=Ea\n" +
 		"O DaemonPortOptions=Family=inet6, Port=587\n" +
 		"O DaemonPortOptions=Name=TLS, Port=smtps, M=s\n" +
 		"O DaemonPortOptions=Name=local, Family=local, Addr=/var/run/sock\n" +
 		"O PidFile=/var/run/own.pid\nO RunAsUser=mail:mail\nO TrustedUser=smmsp\nSfoo\nR$*\t$@ O PidFile=/no\n"))
-	want := CF{ServerCert: []string{"/etc/mail/certs/host.cert", "/etc/mail/certs/ecdsa.cert"}, ServerKey: []string{"/etc/mail/certs/host.key", "/etc/mail/certs/ecdsa.key"},
-		CACert: "/etc/mail/certs/cacert.pem", CACertPath: "/etc/mail/certs", DH: "/etc/mail/certs/dh.param",
-		DontBlame: []string{"groupreadablekeyfile", "groupwritabledirpathsafe"}, PidFile: "/var/run/own.pid", RunAsUser: "mail:mail", TrustedUser: "smmsp",
-		Listeners: []Listener{{Name: "MTA", Family: "inet", Addr: "192.0.2.1", Port: "smtp", Modifiers: "Ea"}, {Family: "inet6", Port: "587"},
-			{Name: "TLS", Family: "inet", Port: "smtps", Modifiers: "s"}, {Name: "local", Family: "local", Addr: "/var/run/sock", Port: "smtp"}}}
+	want := CF{ServerCert: []string{"/etc/mail/certs/host.cert", "/etc/mail/certs/ecdsa.cert"},
+		ServerKey: []string{"/etc/mail/certs/host.key", "/etc/mail/certs/ecdsa.key"},
+		CACert:    "/etc/mail/certs/cacert.pem", CACertPath: "/etc/mail/certs", DH: "/etc/mail/certs/dh.param",
+		DontBlame: []string{"groupreadablekeyfile", "groupwritabledirpathsafe"}, PidFile: "/var/run/own.pid",
+		RunAsUser: "mail:mail", TrustedUser: "smmsp",
+		Listeners: []Listener{{Name: "MTA", Family: "inet", Addr: "192.0.2.1", Port: "smtp", Modifiers: "Ea"},
+			{Family: "inet6", Port: "587"},
+			{Name: "TLS", Family: "inet", Port: "smtps", Modifiers: "s"},
+			{Name: "local", Family: "local", Addr: "/var/run/sock", Port: "smtp"}}}
 	if diff := cmp.Diff(want, cf); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]Endpoint{{Addr: "192.0.2.1:25"}, {Addr: "[::1]:587"}, {"127.0.0.1:465", true}}, cf.Endpoints()); diff != "" {
+	if diff := cmp.Diff([]Endpoint{{Addr: "192.0.2.1:25"}, {Addr: "[::1]:587"}, {"127.0.0.1:465", true}},
+		cf.Endpoints()); diff != "" {
 		t.Errorf("probe (-want +got):\n%s", diff)
 	}
-	if got := ParseCF(nil); got.PidFile != DefaultPidFile || !cmp.Equal(got.Endpoints(), []Endpoint{{Addr: "127.0.0.1:25"}}) {
+	if got := ParseCF(nil); got.PidFile != DefaultPidFile ||
+		!cmp.Equal(got.Endpoints(), []Endpoint{{Addr: "127.0.0.1:25"}}) {
 		t.Errorf("defaults: %+v", got)
 	}
 }
@@ -47,8 +54,10 @@ func TestPidFile(t *testing.T) {
 		argv int
 		ok   bool
 	}{
-		{"123\n/usr/sbin/sendmail -bd -q30m\n", 123, 3, true}, {"123\n/usr/sbin/sendmail -bd", 123, 2, true}, {"123", 123, 0, true},
-		{"", 0, 0, false}, {"0\nx", 0, 0, false}, {"1\nx", 0, 0, false}, {"-5\nx", 0, 0, false}, {"99999999999\nx", 0, 0, false}, {"abc\n", 0, 0, false},
+		{"123\n/usr/sbin/sendmail -bd -q30m\n", 123, 3, true}, {"123\n/usr/sbin/sendmail -bd", 123, 2, true},
+		{"123", 123, 0, true},
+		{"", 0, 0, false}, {"0\nx", 0, 0, false}, {"1\nx", 0, 0, false}, {"-5\nx", 0, 0, false},
+		{"99999999999\nx", 0, 0, false}, {"abc\n", 0, 0, false},
 	} {
 		pid, argv, err := ParsePidFile([]byte(c.text))
 		if pid != c.pid || len(argv) != c.argv || (err == nil) != c.ok {
@@ -59,8 +68,10 @@ func TestPidFile(t *testing.T) {
 		daemon, foreground bool
 		cf                 string
 	}{
-		"sendmail -L sm-mta -bd -q30m": {daemon: true}, "sendmail -q30m": {}, "/usr/libexec/sendmail/smtpd": {daemon: true}, "sendmail -b D": {daemon: true, foreground: true},
-		"sendmail -bD -C /x.cf": {daemon: true, foreground: true, cf: "/x.cf"}, "sendmail -C/y.cf -bd": {daemon: true, cf: "/y.cf"}, "sendmail -C": {}, "": {},
+		"sendmail -L sm-mta -bd -q30m": {daemon: true}, "sendmail -q30m": {},
+		"/usr/libexec/sendmail/smtpd": {daemon: true}, "sendmail -b D": {daemon: true, foreground: true},
+		"sendmail -bD -C /x.cf": {daemon: true, foreground: true, cf: "/x.cf"},
+		"sendmail -C/y.cf -bd":  {daemon: true, cf: "/y.cf"}, "sendmail -C": {}, "": {},
 	} {
 		argv := strings.Fields(line)
 		if listens(argv) != want.daemon || foreground(argv) != want.foreground || configFile(argv) != want.cf {
@@ -132,23 +143,27 @@ func TestProbeUntrusted(t *testing.T) {
 		offered bool
 		err     string
 	}{
-		"no STARTTLS":       {[]string{"220 hi\r\n", "250-hi\r\n250 SIZE\r\n", "221 bye\r\n"}, false, ""},
-		"refuses":           {[]string{"554 go away\r\n"}, false, "greeting: reply"},
-		"garbage":           {[]string{"hello there\r\n"}, false, "is not an SMTP reply"},
-		"closes":            {nil, false, "EOF"},
-		"long line":         {[]string{"220 " + long + "\r\n"}, false, "longer than"},
-		"endless reply":     {[]string{strings.Repeat("220-x\r\n", 200)}, false, "more than 100 lines"},
-		"STARTTLS refused":  {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "454 not now\r\n"}, true, "STARTTLS: reply"},
-		"injects":           {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n250 injected\r\n"}, true, "it sent more"},
-		"no TLS after that": {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n", "hello\r\n"}, true, "TLS handshake"},
-		"half a line":       {[]string{"220 hi"}, false, "i/o timeout"},
+		"no STARTTLS":   {[]string{"220 hi\r\n", "250-hi\r\n250 SIZE\r\n", "221 bye\r\n"}, false, ""},
+		"refuses":       {[]string{"554 go away\r\n"}, false, "greeting: reply"},
+		"garbage":       {[]string{"hello there\r\n"}, false, "is not an SMTP reply"},
+		"closes":        {nil, false, "EOF"},
+		"long line":     {[]string{"220 " + long + "\r\n"}, false, "longer than"},
+		"endless reply": {[]string{strings.Repeat("220-x\r\n", 200)}, false, "more than 100 lines"},
+		"STARTTLS refused": {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "454 not now\r\n"}, true,
+			"STARTTLS: reply"},
+		"injects": {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n250 injected\r\n"}, true,
+			"it sent more"},
+		"no TLS after that": {[]string{"220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n", "220 go\r\n", "hello\r\n"}, true,
+			"TLS handshake"},
+		"half a line": {[]string{"220 hi"}, false, "i/o timeout"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 			defer cancel()
 			s := Probe(ctx, Endpoint{Addr: script(t, c.lines...)}, "probe.example.org")
-			if s.Offered != c.offered || c.err == "" && s.Err != nil || c.err != "" && (s.Err == nil || !strings.Contains(s.Err.Error(), c.err)) {
+			if s.Offered != c.offered || c.err == "" && s.Err != nil ||
+				c.err != "" && (s.Err == nil || !strings.Contains(s.Err.Error(), c.err)) {
 				t.Errorf("%+v", s)
 			}
 		})
@@ -175,7 +190,8 @@ func TestProbeSees(t *testing.T) {
 		}
 		defer c.Close()
 		r := bufio.NewReader(c)
-		for _, line := range []string{"220-two\r\n220 lines\r\n", "250-hi\r\n250-SIZE\r\n250 starttls\r\n", "220 go\r\n"} {
+		for _, line := range []string{"220-two\r\n220 lines\r\n", "250-hi\r\n250-SIZE\r\n250 starttls\r\n",
+			"220 go\r\n"} {
 			_, _ = c.Write([]byte(line))
 			if line != "220 go\r\n" {
 				_, _ = r.ReadString('\n')

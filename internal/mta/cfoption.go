@@ -7,24 +7,26 @@ import (
 
 // optionNames are the long names of sendmail's options (op.me, section 5.6;
 // 8.17 and 8.18). All are needed: an abbreviation counts when it is unique.
-var optionNames = strings.Fields(`SevenBitInput EightBitMode AliasFile AliasWait BlankSub MinFreeBlocks CheckpointInterval
-HoldExpensive DeliveryMode ErrorHeader ErrorMode TempFileMode SaveFromLine MatchGECOS HelpFile MaxHopCount ResolverOptions
-IgnoreDots ForwardPath SendMimeErrors ConnectionCacheSize ConnectionCacheTimeout UseErrorsTo LogLevel MeToo CheckAliases
-OldStyleHeaders DaemonPortOptions PrivacyOptions PostmasterCopy QueueFactor QueueDirectory DontPruneRoutes Timeout StatusFile
-SuperSafe QueueTimeout TimeZoneSpec UserDatabaseSpec DefaultUser FallbackMXhost Verbose TryNullMXList QueueLA RefuseLA
-RecipientFactor ForkEachJob ClassFactor RetryFactor QueueSortOrder HostsFile MinQueueAge DefaultCharSet ServiceSwitchFile
-DialDelay NoRecipientAction SafeFileEnvironment MaxMessageSize ColonOkInAddr MaxQueueRunSize MaxDaemonChildren DontExpandCnames
-MustQuoteChars SmtpGreetingMessage UnixFromLine OperatorChars DontInitGroups SingleLineFromHeader AllowBogusHELO
-ConnectionRateThrottle UnsafeGroupWrites DoubleBounceAddress HostStatusDirectory SingleThreadDelivery RunAsUser RrtImpliesDsn
-PidFile DontBlameSendmail DontProbeInterfaces MaxRecipientsPerMessage DeadLetterDrop MaxAliasRecursion ConnectOnlyTo TrustedUser
-MaxMimeHeaderLength ControlSocketName MaxHeadersLength ProcessTitlePrefix DefaultAuthInfo AuthMechanisms ClientPortOptions
-DataFileBufferSize XscriptFileBufferSize LDAPDefaultSpec ServerCertFile ServerKeyFile ClientCertFile ClientKeyFile CACertFile
-CACertPath DHParameters InputMailFilters Milter AuthOptions QueueFileMode CertFingerprintAlgorithm CipherList RandFile
-TLSSrvOptions BadRcptThrottle DeliverByMin MaxQueueChildren MaxRunnersPerQueue DirectSubmissionModifiers NiceQueueRun
-SharedMemoryKey AuthMaxBits MailboxDatabase UseMSP DelayLA FastSplit SoftBounce SharedMemoryKeyFile RejectLogInterval
-RequiresDirfsync ConnectionRateWindowSize CRLFile FallbackSmartHost AuthRealm CRLPath HeloName MaxNOOPCommands BadRcptShutdown
-BadRcptShutdownGood ServerSSLOptions ClientSSLOptions MaxQueueAge RejectNUL UseCompressedIPv6Addresses SSLEngine SSLEnginePath
-TLSFallbacktoClear SetCertAltnames SmtpUTF8 StrictTransportSecurity CipherSuites`)
+var optionNames = strings.Fields(`SevenBitInput EightBitMode AliasFile AliasWait BlankSub MinFreeBlocks
+CheckpointInterval HoldExpensive DeliveryMode ErrorHeader ErrorMode TempFileMode SaveFromLine MatchGECOS HelpFile
+MaxHopCount ResolverOptions IgnoreDots ForwardPath SendMimeErrors ConnectionCacheSize ConnectionCacheTimeout
+UseErrorsTo LogLevel MeToo CheckAliases OldStyleHeaders DaemonPortOptions PrivacyOptions PostmasterCopy QueueFactor
+QueueDirectory DontPruneRoutes Timeout StatusFile SuperSafe QueueTimeout TimeZoneSpec UserDatabaseSpec DefaultUser
+FallbackMXhost Verbose TryNullMXList QueueLA RefuseLA RecipientFactor ForkEachJob ClassFactor RetryFactor
+QueueSortOrder HostsFile MinQueueAge DefaultCharSet ServiceSwitchFile DialDelay NoRecipientAction SafeFileEnvironment
+MaxMessageSize ColonOkInAddr MaxQueueRunSize MaxDaemonChildren DontExpandCnames MustQuoteChars SmtpGreetingMessage
+UnixFromLine OperatorChars DontInitGroups SingleLineFromHeader AllowBogusHELO ConnectionRateThrottle UnsafeGroupWrites
+DoubleBounceAddress HostStatusDirectory SingleThreadDelivery RunAsUser RrtImpliesDsn PidFile DontBlameSendmail
+DontProbeInterfaces MaxRecipientsPerMessage DeadLetterDrop MaxAliasRecursion ConnectOnlyTo TrustedUser
+MaxMimeHeaderLength ControlSocketName MaxHeadersLength ProcessTitlePrefix DefaultAuthInfo AuthMechanisms
+ClientPortOptions DataFileBufferSize XscriptFileBufferSize LDAPDefaultSpec ServerCertFile ServerKeyFile ClientCertFile
+ClientKeyFile CACertFile CACertPath DHParameters InputMailFilters Milter AuthOptions QueueFileMode
+CertFingerprintAlgorithm CipherList RandFile TLSSrvOptions BadRcptThrottle DeliverByMin MaxQueueChildren
+MaxRunnersPerQueue DirectSubmissionModifiers NiceQueueRun SharedMemoryKey AuthMaxBits MailboxDatabase UseMSP DelayLA
+FastSplit SoftBounce SharedMemoryKeyFile RejectLogInterval RequiresDirfsync ConnectionRateWindowSize CRLFile
+FallbackSmartHost AuthRealm CRLPath HeloName MaxNOOPCommands BadRcptShutdown BadRcptShutdownGood ServerSSLOptions
+ClientSSLOptions MaxQueueAge RejectNUL UseCompressedIPv6Addresses SSLEngine SSLEnginePath TLSFallbacktoClear
+SetCertAltnames SmtpUTF8 StrictTransportSecurity CipherSuites`)
 
 // optionLetters are the old one-letter names of those that matter here.
 var optionLetters = map[byte]string{'O': "DaemonPortOptions"}
@@ -134,7 +136,8 @@ func uncommented(s string) string {
 
 // TLSFiles are all files and directories that cf names for TLS, none twice.
 func (cf CF) TLSFiles() []string {
-	all := slices.Concat(cf.ServerCert, cf.ServerKey, cf.ClientCert, cf.ClientKey, []string{cf.CACert, cf.CACertPath, cf.DH, cf.CRL})
+	all := slices.Concat(cf.ServerCert, cf.ServerKey, cf.ClientCert, cf.ClientKey,
+		[]string{cf.CACert, cf.CACertPath, cf.DH, cf.CRL})
 	all = slices.DeleteFunc(all, func(p string) bool { return !strings.HasPrefix(p, "/") })
 	slices.Sort(all)
 	return slices.Compact(all)

@@ -15,24 +15,35 @@ func TestOptionLines(t *testing.T) {
 		argv     []string
 		want     CF
 	}{
-		{"macros", "D{CDIR}/etc/mail/certs\nDX/xx\nD{NEST}${CDIR}/deep\nO CACertPath=${CDIR}\nO CACertFile=${CDIR}/cacert.pem\n" +
-			"O ServerCertFile=$X/a,${NEST}/b\nO CRLFile=/c${undefined}/$&{CDIR}\nO DHParameters=/a$?X$X$|no$./$?{none}yes$|else$.\nD{CDIR}/later\n" +
-			"O PidFile=${CDIR}/pid\nO ClientCertFile=/100$$\n", nil,
-			CF{CACertPath: "/etc/mail/certs", CACert: "/etc/mail/certs/cacert.pem", ServerCert: []string{"/xx/a", "/etc/mail/certs/deep/b"},
-				CRL: "/c/$&{CDIR}", DH: "/a/xx/else", PidFile: "/later/pid", ClientCert: []string{"/100$"}}},
+		{"macros",
+			"D{CDIR}/etc/mail/certs\nDX/xx\nD{NEST}${CDIR}/deep\nO CACertPath=${CDIR}\nO " +
+				"CACertFile=${CDIR}/cacert.pem\n" +
+				"O ServerCertFile=$X/a,${NEST}/b\nO CRLFile=/c${undefined}/$&{CDIR}\nO " +
+				"DHParameters=/a$?X$X$|no$./$?{none}yes$|else$.\nD{CDIR}/later\n" +
+				"O PidFile=${CDIR}/pid\nO ClientCertFile=/100$$\n", nil,
+			CF{CACertPath: "/etc/mail/certs", CACert: "/etc/mail/certs/cacert.pem",
+				ServerCert: []string{"/xx/a", "/etc/mail/certs/deep/b"},
+				CRL:        "/c/$&{CDIR}", DH: "/a/xx/else", PidFile: "/later/pid", ClientCert: []string{"/100$"}}},
 		{"a macro of itself", "DX$X\nDY$Z\nDZ$Y\nO CACertFile=/a\nO CRLFile=${NO}\n", nil, CF{CACert: "/a"}},
-		{"abbreviations", "O CACertF=/a\nO servercert=/b\nO DHP=/c\nO CRLF=/d\nO Pid=/e\nO Trusted=root\nO RunAs=mail\nO Client=/no\nO CACertP.sub=/f\n", nil,
-			CF{CACert: "/a", ServerCert: []string{"/b"}, DH: "/c", CRL: "/d", PidFile: "/e", TrustedUser: "root", RunAsUser: "mail", CACertPath: "/f",
+		{"abbreviations",
+			"O CACertF=/a\nO servercert=/b\nO DHP=/c\nO CRLF=/d\nO Pid=/e\nO Trusted=root\nO RunAs=mail\nO " +
+				"Client=/no\nO CACertP.sub=/f\n", nil,
+			CF{CACert: "/a", ServerCert: []string{"/b"}, DH: "/c", CRL: "/d", PidFile: "/e", TrustedUser: "root",
+				RunAsUser: "mail", CACertPath: "/f",
 				Problems: []string{"the option name Client is ambiguous: sendmail ignores the line"}}},
-		{"what is none", "O\tCACertFile=/tab\nOCACertFile=/nospace\nO CACertFile\t=/tabname\nO CACertFileX=/long\n O CACertFile=/continued\n#O CACertFile=/comment\n", nil, CF{}},
+		{"what is none",
+			"O\tCACertFile=/tab\nOCACertFile=/nospace\nO CACertFile\t=/tabname\nO CACertFileX=/long\n O " +
+				"CACertFile=/continued\n#O CACertFile=/comment\n", nil, CF{}},
 		{"comments", "O CACertFile=/a # why\nO CACertPath=/b\\#c\nO ServerCertFile=/d#e\n", nil,
 			CF{CACert: "/a", CACertPath: "/b#c", ServerCert: []string{"/d"}}},
 		{"an old letter", "OOPort=26\n", nil, CF{Listeners: []Listener{{Family: "inet", Port: "26"}}}},
 		{"flags", "O DontBlameSendmail=GroupReadableKeyFile CertOwner;GroupWritableDirPathSafe\n", nil,
 			CF{DontBlame: []string{"groupreadablekeyfile", "certowner", "groupwritabledirpathsafe"}}},
 		{"the command line stands", "O ServerCertFile=/a\nO DaemonPortOptions=Port=25\nO CACertFile=/c\n",
-			[]string{"sendmail", "-L", "sm-mta", "-bd", "-ODaemonPortOptions=Name=MTA,", "Port=2525", "-O", "ServerC=/b", "-oOPort=26", "-q30m"},
-			CF{ServerCert: []string{"/b"}, CACert: "/c", Listeners: []Listener{{Name: "MTA", Family: "inet", Port: "2525"}, {Family: "inet", Port: "26"}}}},
+			[]string{"sendmail", "-L", "sm-mta", "-bd", "-ODaemonPortOptions=Name=MTA,", "Port=2525", "-O",
+				"ServerC=/b", "-oOPort=26", "-q30m"},
+			CF{ServerCert: []string{"/b"}, CACert: "/c",
+				Listeners: []Listener{{Name: "MTA", Family: "inet", Port: "2525"}, {Family: "inet", Port: "26"}}}},
 	} {
 		if c.want.PidFile == "" {
 			c.want.PidFile = DefaultPidFile
@@ -49,12 +60,15 @@ func TestOptionLines(t *testing.T) {
 // rc.conf is read as rc.d/sendmail reads it.
 func TestRC(t *testing.T) {
 	vars := map[string]string{"sendmail_enable": "NO", "sendmail_submit_enable": "yes", "sendmail_flags": "-bd -q30m",
-		"sendmail_submit_flags": "-bd -ODaemonPortOptions=Addr=localhost", "sendmail_program": "/usr/local/sbin/sendmail",
-		"sendmail_pidfile": "/run/s.pid", "sendmail_procname": "/usr/local/sbin/sendmail"}
-	for enable, want := range map[string][]string{"NO": {"-bd", "-ODaemonPortOptions=Addr=localhost"}, "YES": {"-bd", "-q30m"}, "NONE": nil} {
+		"sendmail_submit_flags": "-bd -ODaemonPortOptions=Addr=localhost",
+		"sendmail_program":      "/usr/local/sbin/sendmail",
+		"sendmail_pidfile":      "/run/s.pid", "sendmail_procname": "/usr/local/sbin/sendmail"}
+	for enable, want := range map[string][]string{"NO": {"-bd", "-ODaemonPortOptions=Addr=localhost"},
+		"YES": {"-bd", "-q30m"}, "NONE": nil} {
 		vars["sendmail_enable"] = enable
 		got := ReadRC(vars)
-		if diff := cmp.Diff(RC{Program: "/usr/local/sbin/sendmail", Procname: "/usr/local/sbin/sendmail", PidFile: "/run/s.pid", Flags: want}, got); diff != "" {
+		if diff := cmp.Diff(RC{Program: "/usr/local/sbin/sendmail", Procname: "/usr/local/sbin/sendmail",
+			PidFile: "/run/s.pid", Flags: want}, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", enable, diff)
 		}
 	}
@@ -80,7 +94,8 @@ func TestShellWords(t *testing.T) {
 			t.Errorf("%q: sh has %q, %v", text, sh, err)
 		}
 	}
-	if !SameOptions([]string{"sendmail", "-ODaemonPortOptions=Name=MTA,", "Port=25"}, append([]string{"sendmail"}, shellWords("-ODaemonPortOptions='Name=MTA, Port=25'")...)) {
+	if !SameOptions([]string{"sendmail", "-ODaemonPortOptions=Name=MTA,", "Port=25"},
+		append([]string{"sendmail"}, shellWords("-ODaemonPortOptions='Name=MTA, Port=25'")...)) {
 		t.Error("the pid file's line has no quotes and says the same")
 	}
 }

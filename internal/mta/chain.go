@@ -196,11 +196,15 @@ func (ch chain) fault(by pki.Libssl, usage x509.ExtKeyUsage, now time.Time) stri
 
 // handled are the extensions that may be critical (supported_nids in OpenSSL's
 // v3_purp.c).
-var handled = []string{"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32", "2.5.29.33", "2.5.29.36",
-	"2.5.29.37", "2.5.29.54", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14", "1.3.6.1.5.5.7.48.1.5", "2.16.840.1.113730.1.1"}
+var handled = []string{"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
+	"2.5.29.33", "2.5.29.36",
+	"2.5.29.37", "2.5.29.54", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14", "1.3.6.1.5.5.7.48.1.5",
+	"2.16.840.1.113730.1.1"}
 
 func unhandled(c *x509.Certificate) bool {
-	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool { return e.Critical && !slices.Contains(handled, e.Id.String()) })
+	return slices.ContainsFunc(c.Extensions, func(e pkix.Extension) bool {
+		return e.Critical && !slices.Contains(handled, e.Id.String())
+	})
 }
 
 func timeFault(c *x509.Certificate, now time.Time) string {

@@ -44,7 +44,8 @@ func (w *world) rarely() bool { return w.r.IntN(14) == 0 }
 // sign makes one certificate; nil parent: signed by itself.
 func (w *world) sign(name string, parent *made, leaf bool) made {
 	key := w.keys[w.r.IntN(len(w.keys))]
-	c := &x509.Certificate{SerialNumber: big.NewInt(int64(1 + w.r.IntN(1000000))), Subject: pkix.Name{Organization: []string{"Trust"}, CommonName: name},
+	c := &x509.Certificate{SerialNumber: big.NewInt(int64(1 + w.r.IntN(1000000))),
+		Subject:   pkix.Name{Organization: []string{"Trust"}, CommonName: name},
 		NotBefore: w.now.Add(-time.Hour), NotAfter: w.now.Add(time.Hour)}
 	if w.rarely() {
 		c.NotAfter = w.now.Add(-time.Minute)
@@ -76,13 +77,16 @@ func (w *world) sign(name string, parent *made, leaf bool) made {
 		c.DNSNames = []string{"mail.example.org"}
 	}
 	if w.rarely() {
-		c.KeyUsage = []x509.KeyUsage{x509.KeyUsageDigitalSignature, x509.KeyUsageKeyEncipherment, x509.KeyUsageCRLSign}[w.r.IntN(3)]
+		c.KeyUsage = []x509.KeyUsage{x509.KeyUsageDigitalSignature, x509.KeyUsageKeyEncipherment,
+			x509.KeyUsageCRLSign}[w.r.IntN(3)]
 	}
 	if w.rarely() {
-		c.ExtKeyUsage = []x509.ExtKeyUsage{[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageAny}[w.r.IntN(3)]}
+		c.ExtKeyUsage = []x509.ExtKeyUsage{[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth,
+			x509.ExtKeyUsageAny}[w.r.IntN(3)]}
 	}
 	if w.r.IntN(40) == 0 {
-		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: w.r.IntN(2) == 0, Value: []byte{5, 0}})
+		c.ExtraExtensions = append(c.ExtraExtensions,
+			pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: w.r.IntN(2) == 0, Value: []byte{5, 0}})
 	}
 	if w.r.IntN(3) > 0 {
 		c.SubjectKeyId = pki.KeyID(key.Public())
@@ -123,7 +127,8 @@ func (w *world) sign(name string, parent *made, leaf bool) made {
 func (w *world) authorityKey(c *x509.Certificate, parent *made) {
 	var parts []byte
 	add := func(tag int, compound bool, b []byte) {
-		der, _ := asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, IsCompound: compound, Bytes: b})
+		der, _ := asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag,
+			IsCompound: compound, Bytes: b})
 		parts = append(parts, der...)
 	}
 	switch w.r.IntN(6) {
@@ -144,7 +149,8 @@ func (w *world) authorityKey(c *x509.Certificate, parent *made) {
 		if w.rarely() {
 			serial = big.NewInt(77)
 		}
-		name, _ := asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: issuer})
+		name, _ := asn1.Marshal(asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true,
+			Bytes: issuer})
 		add(1, true, name)
 		number, _ := asn1.Marshal(serial)
 		var v asn1.RawValue
@@ -185,7 +191,8 @@ func (w *world) versionOne(der []byte, key *ecdsa.PrivateKey) []byte {
 		w.t.Fatal(err)
 	}
 	bits, _ := asn1.Marshal(asn1.BitString{Bytes: sig, BitLength: 8 * len(sig)})
-	out, _ := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: bytes.Join([][]byte{tbs, cert.Algorithm.FullBytes, bits}, nil)})
+	out, _ := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true,
+		Bytes: bytes.Join([][]byte{tbs, cert.Algorithm.FullBytes, bits}, nil)})
 	return out
 }
 
@@ -215,7 +222,8 @@ func TestChainsAsLibssl(t *testing.T) {
 			}
 			return path
 		}
-		questions = append(questions, fmt.Sprintf("chain\t%s\t%d\t%d\t%s\t%s", word, w.now.Unix(), level, write("store", store), write("shown", shown)))
+		questions = append(questions, fmt.Sprintf("chain\t%s\t%d\t%d\t%s\t%s", word, w.now.Unix(), level,
+			write("store", store), write("shown", shown)))
 		ours = append(ours, VerifyChain(pki.Libssl{}.AtLevel(level), shown, store, usage, w.now))
 	}
 	good, words := 0, 0

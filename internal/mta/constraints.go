@@ -177,7 +177,8 @@ func inSubtree(name, base generalName) (in, known bool) {
 	n, b := string(name.bytes), string(base.bytes)
 	switch name.kind {
 	case kindDNS:
-		return b == "" || strings.EqualFold(n, b) || hasSuffixFold(n, b) && (b[0] == '.' || n[len(n)-len(b)-1] == '.'), true
+		return b == "" || strings.EqualFold(n, b) || hasSuffixFold(n, b) &&
+			(b[0] == '.' || n[len(n)-len(b)-1] == '.'), true
 	case kindEmail:
 		at, baseAt := strings.LastIndexByte(n, '@'), strings.LastIndexByte(b, '@')
 		switch {

@@ -81,7 +81,8 @@ func keepers(path string) (who, hint string) {
 		case !slices.Contains(owners, d.UID):
 			return fmt.Sprintf("%s belongs to user %d, who is not root", at, d.UID), "chown root " + at
 		case writable != 0 && (first || d.Mode&fs.ModeSticky == 0):
-			return fmt.Sprintf("%s can be written by users other than root (mode %04o)", at, d.Mode.Perm()), "chmod go-w " + at
+			return fmt.Sprintf("%s can be written by users other than root (mode %04o)", at, d.Mode.Perm()),
+				"chmod go-w " + at
 		}
 		if at == "/" {
 			return "", ""

@@ -17,7 +17,8 @@ func TestMailerConf(t *testing.T) {
 	dir := t.TempDir()
 	port, base := filepath.Join(dir, "port"), filepath.Join(dir, "base")
 	for _, c := range []struct{ port, base, want string }{
-		{"sendmail /usr/local/sbin/sendmail\n", "sendmail /usr/libexec/sendmail/sendmail\n", "/usr/local/sbin/sendmail"},
+		{"sendmail /usr/local/sbin/sendmail\n", "sendmail /usr/libexec/sendmail/sendmail\n",
+			"/usr/local/sbin/sendmail"},
 		{"", "sendmail\t/usr/libexec/sendmail/sendmail\nmailq /x -y\n", "/usr/libexec/sendmail/sendmail"},
 		{"", "# $FreeBSD$\n#\n# comment \\\nsendmail /x # more\n", "/x"},
 		{"", "sendmail \\\n\t/usr/local/sbin/sendmail \\\n -flag\n", "/usr/local/sbin/sendmail"},
@@ -56,8 +57,10 @@ func TestJails(t *testing.T) {
 		err               error
 		other             bool
 	}{
-		{theirs: "7", own: "7"}, {theirs: "7", own: "0", path: "/"}, {theirs: "7", own: "0", path: "/jails/mail", other: true},
-		{theirs: "7", own: "0", err: errors.New("jls: exit status 1"), other: true}, {theirs: "7", own: "0", path: "", other: true},
+		{theirs: "7", own: "7"}, {theirs: "7", own: "0", path: "/"},
+		{theirs: "7", own: "0", path: "/jails/mail", other: true},
+		{theirs: "7", own: "0", err: errors.New("jls: exit status 1"), other: true},
+		{theirs: "7", own: "0", path: "", other: true},
 	} {
 		got := Identity{}.jailed(c.theirs, c.own, func() (string, error) { return c.path, c.err })
 		if (got.Status == OtherJail) != c.other || c.other && (got.Detail == "" || got.Hint == "") {
@@ -100,20 +103,28 @@ func TestCustodyOfIdentity(t *testing.T) {
 			return errors.Join(os.WriteFile(d+"/new", []byte("#!/bin/sh\n"), 0o755), os.Rename(d+"/new", d+"/sendmail"))
 		}, OK, ""},
 		{"renamed, and a newer program in its place", func(d string) error {
-			return errors.Join(os.Rename(d+"/sendmail", d+"/sendmail.old"), os.WriteFile(d+"/sendmail", []byte("#!/bin/sh\n"), 0o755))
+			return errors.Join(os.Rename(d+"/sendmail", d+"/sendmail.old"),
+				os.WriteFile(d+"/sendmail", []byte("#!/bin/sh\n"), 0o755))
 		}, OK, ""},
-		{"renamed, and nothing in its place", func(d string) error { return os.Rename(d+"/sendmail", d+"/sendmail.old") }, MailerChanged, "restart"},
+		{"renamed, and nothing in its place",
+			func(d string) error { return os.Rename(d+"/sendmail", d+"/sendmail.old") }, MailerChanged, "restart"},
 		{"elsewhere, and another program in its place", func(d string) error {
-			return errors.Join(os.Rename(d+"/sendmail", d+"/run/sendmail"), os.WriteFile(d+"/sendmail", []byte("#!/bin/sh\n"), 0o755))
+			return errors.Join(os.Rename(d+"/sendmail", d+"/run/sendmail"),
+				os.WriteFile(d+"/sendmail", []byte("#!/bin/sh\n"), 0o755))
 		}, MailerChanged, "restart"},
-		{"a pid file of others", func(d string) error { return os.Chown(d+"/run/pid", 1001, 0) }, Exposed, "chown root"},
-		{"a pid file that others write", func(d string) error { return os.Chmod(d+"/run/pid", 0o666) }, Exposed, "chmod go-w"},
-		{"a directory that others write", func(d string) error { return os.Chmod(d+"/run", 0o777) }, Exposed, "chmod go-w"},
+		{"a pid file of others", func(d string) error { return os.Chown(d+"/run/pid", 1001, 0) }, Exposed,
+			"chown root"},
+		{"a pid file that others write", func(d string) error { return os.Chmod(d+"/run/pid", 0o666) }, Exposed,
+			"chmod go-w"},
+		{"a directory that others write", func(d string) error { return os.Chmod(d+"/run", 0o777) }, Exposed,
+			"chmod go-w"},
 		{"a sticky directory of root", func(d string) error { return os.Chmod(d+"/run", 0o777|os.ModeSticky) }, OK, ""},
 		{"a directory of others", func(d string) error { return os.Chown(d+"/run", 1001, 0) }, Exposed, "chown root"},
 		{"a directory above it", func(d string) error { return os.Chmod(d, 0o775) }, Exposed, "chmod go-w"},
-		{"a program that others write", func(d string) error { return os.Chmod(d+"/sendmail", 0o775) }, Exposed, "chmod go-w"},
-		{"a program of others", func(d string) error { return os.Chown(d+"/sendmail", 1001, 0) }, Exposed, "chown root"},
+		{"a program that others write", func(d string) error { return os.Chmod(d+"/sendmail", 0o775) }, Exposed,
+			"chmod go-w"},
+		{"a program of others", func(d string) error { return os.Chown(d+"/sendmail", 1001, 0) }, Exposed,
+			"chown root"},
 		{"a link to it", func(d string) error { return relink(d, d+"/links") }, OK, ""},
 		{"a link to it in a directory of others", func(d string) error {
 			return errors.Join(relink(d, d+"/links"), os.Chown(d+"/links", 1001, 0))
@@ -122,7 +133,8 @@ func TestCustodyOfIdentity(t *testing.T) {
 			return errors.Join(relink(d, d+"/links"), os.Chmod(d+"/links", 0o777|os.ModeSticky))
 		}, Exposed, "chmod go-w"},
 		{"a link to the directory of it, through a link of others", func(d string) error {
-			return errors.Join(relink(d, d+"/links"), os.Symlink("links", d+"/more"), os.Remove(d+"/sendmail"), os.Symlink("more/sendmail", d+"/sendmail"),
+			return errors.Join(relink(d, d+"/links"), os.Symlink("links", d+"/more"), os.Remove(d+"/sendmail"),
+				os.Symlink("more/sendmail", d+"/sendmail"),
 				os.Chmod(d+"/links", 0o775))
 		}, Exposed, "chmod go-w"},
 	} {
@@ -159,7 +171,8 @@ func TestCustodyOfIdentity(t *testing.T) {
 			if id.Status != c.want || !strings.Contains(id.Hint, c.hint) {
 				t.Errorf("%v: %s; %s", id.Status, id.Detail, id.Hint)
 			}
-			if replaced := strings.Contains(c.name, "newer program"); id.Status == OK && (id.Replaced != replaced || id.Program != real(program)) {
+			if replaced := strings.Contains(c.name, "newer program"); id.Status == OK &&
+				(id.Replaced != replaced || id.Program != real(program)) {
 				t.Errorf("a HUP starts %s, another file: %v", id.Program, id.Replaced)
 			}
 			if there := id.Instance.StillThere(); !there {
@@ -190,14 +203,16 @@ func TestCustodyOfMailerConf(t *testing.T) {
 	}
 	conf, pid := dir+"/mailer.conf", dir+"/pid"
 	if err := errors.Join(os.WriteFile(dir+"/mailwrapper", nil, 0o755), os.Symlink("mailwrapper", dir+"/sendmail"),
-		os.WriteFile(conf, []byte("sendmail "+exe+"\n"), 0o644), os.WriteFile(pid, fmt.Appendf(nil, "%d\n%s/sendmail -bd\n", os.Getpid(), dir), 0o600)); err != nil {
+		os.WriteFile(conf, []byte("sendmail "+exe+"\n"), 0o644),
+		os.WriteFile(pid, fmt.Appendf(nil, "%d\n%s/sendmail -bd\n", os.Getpid(), dir), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for mode, want := range map[os.FileMode]Status{0o644: OK, 0o664: Exposed, 0o646: Exposed} {
 		if err := os.Chmod(conf, mode); err != nil {
 			t.Fatal(err)
 		}
-		id := Identify(t.Context(), IdentifyOptions{PidFile: pid, Program: dir + "/sendmail", MailerConf: []string{dir + "/none", conf}})
+		id := Identify(t.Context(), IdentifyOptions{PidFile: pid, Program: dir + "/sendmail",
+			MailerConf: []string{dir + "/none", conf}})
 		if id.Status != want || want == Exposed && id.Hint != "chmod go-w "+conf {
 			t.Errorf("%04o: %v: %s; %s", mode, id.Status, id.Detail, id.Hint)
 		}
@@ -210,10 +225,13 @@ func TestUpgraded(t *testing.T) {
 		exe, now string
 		want     bool
 	}{
-		{"sendmail", "/usr/libexec/sendmail/sendmail", true}, {"sendmail", "/usr/local/libexec/dma", false}, {"", "/usr/local/sbin/sendmail", false},
-		{"/usr/local/sbin/sendmail.old", "/usr/local/sbin/sendmail", true}, {"/usr/local/sbin/sendmail-8.17.1", "/usr/local/sbin/sendmail", true},
+		{"sendmail", "/usr/libexec/sendmail/sendmail", true}, {"sendmail", "/usr/local/libexec/dma", false},
+		{"", "/usr/local/sbin/sendmail", false},
+		{"/usr/local/sbin/sendmail.old", "/usr/local/sbin/sendmail", true},
+		{"/usr/local/sbin/sendmail-8.17.1", "/usr/local/sbin/sendmail", true},
 		{"/usr/libexec/sendmail/sendmail", "/usr/local/sbin/sendmail", false}, // the port's, or postfix's
-		{"/usr/local/sbin/dma", "/usr/local/sbin/sendmail", false}, {"a-very-long-name-of-a-", "/x/a-very-long-name-of-a-program", false},
+		{"/usr/local/sbin/dma", "/usr/local/sbin/sendmail", false},
+		{"a-very-long-name-of-a-", "/x/a-very-long-name-of-a-program", false},
 		{"a-very-long-name-of", "/x/a-very-long-name-of-a-program", true},
 	} {
 		if got := upgraded(c.exe, c.now); got != c.want {
@@ -232,8 +250,10 @@ func TestTwoPidFiles(t *testing.T) {
 		status      Status
 		second      bool
 	}{
-		{runs, "", OK, false}, {"", runs, OK, true}, {"4194000\nx -bd\n", runs, OK, true}, {runs, runs, OK, false}, {"garbage", runs, OK, true},
-		{fmt.Sprintf("%d\n%s -q30m\n", os.Getpid(), exe), runs, OK, true}, {"", "", NotRunning, false}, {"garbage", "", BadPidFile, false},
+		{runs, "", OK, false}, {"", runs, OK, true}, {"4194000\nx -bd\n", runs, OK, true}, {runs, runs, OK, false},
+		{"garbage", runs, OK, true},
+		{fmt.Sprintf("%d\n%s -q30m\n", os.Getpid(), exe), runs, OK, true}, {"", "", NotRunning, false},
+		{"garbage", "", BadPidFile, false},
 		{"", "garbage", BadPidFile, true}, {"4194000\nx -bd\n", "4194000\nx -bd\n", NotRunning, false},
 	} {
 		for name, text := range map[string]string{"first": c.first, "also": c.also} {
@@ -265,7 +285,8 @@ func TestSaneCFRunsOnlyRootsProgram(t *testing.T) {
 	if err := os.Chown(program, 1001, 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := SaneCF(context.Background(), program, dir+"/x.cf"); err == nil || !strings.Contains(err.Error(), "is not run") {
+	if err := SaneCF(context.Background(), program, dir+"/x.cf"); err == nil ||
+		!strings.Contains(err.Error(), "is not run") {
 		t.Error(err)
 	}
 	if _, err := os.Stat(mark); err == nil {

@@ -15,9 +15,11 @@ func TestProbeForFamily(t *testing.T) {
 	}
 	dir := t.TempDir()
 	file := func(n string) string { return filepath.Join(dir, n) }
-	for n, args := range map[string][]string{"rsa": {"-newkey", "rsa:2048"}, "ecdsa": {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"}, "ed": {"-newkey", "ed25519"}} {
-		if out, err := exec.Command("openssl", append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n,
-			"-keyout", file(n + ".key"), "-out", file(n + ".pem")}, args...)...).CombinedOutput(); err != nil {
+	for n, args := range map[string][]string{"rsa": {"-newkey", "rsa:2048"},
+		"ecdsa": {"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"}, "ed": {"-newkey", "ed25519"}} {
+		if out, err := exec.Command("openssl",
+			append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n,
+				"-keyout", file(n + ".key"), "-out", file(n + ".pem")}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}

@@ -10,16 +10,21 @@ import (
 
 // Whatever is in the files and answers of other programs, also nothing at all, is read without a panic.
 func TestParsersTakeAnything(t *testing.T) {
-	for _, in := range []string{"", "\n", " ", "\t\n\n", "\x00", "#", "\\", "\\\n", "=", "O", "O ", "O =", "O =x", "D", "D{", "D{x", "${", "${x", "$", "$&",
-		"O ServerCertFile", "O DaemonPortOptions=", "O DaemonPortOptions=,,=,", "-", "--", "-O", "-C", "'", "\"", "\"\\", "sendmail", "sendmail ", "sendmail\t\\",
-		"1", "-1", "1\n", "99999999999999999999\n", "1\n\n", "1\n-", "+", "/CN", "/CN=", "0", "0.", "\x30", "\x30\x80", "\x30\x03\x31\x01\x30", "error:", "error::::",
-		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", strings.Repeat("${a", 200), strings.Repeat("x\\\n", 200), "\xff\xfe", "é"} {
+	for _, in := range []string{"", "\n", " ", "\t\n\n", "\x00", "#", "\\", "\\\n", "=", "O", "O ", "O =", "O =x", "D",
+		"D{", "D{x", "${", "${x", "$", "$&",
+		"O ServerCertFile", "O DaemonPortOptions=", "O DaemonPortOptions=,,=,", "-", "--", "-O", "-C", "'", "\"",
+		"\"\\", "sendmail", "sendmail ", "sendmail\t\\",
+		"1", "-1", "1\n", "99999999999999999999\n", "1\n\n", "1\n-", "+", "/CN", "/CN=", "0", "0.", "\x30", "\x30\x80",
+		"\x30\x03\x31\x01\x30", "error:", "error::::",
+		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n", strings.Repeat("${a", 200),
+		strings.Repeat("x\\\n", 200), "\xff\xfe", "é"} {
 		cf := ParseCF([]byte(in), "-O"+in, "-C", in)
 		cf.Endpoints()
 		cf.TLSFiles()
 		_, _ = mailer([]byte(in), "sendmail")
 		_, _, _ = ParsePidFile([]byte(in))
-		rc := ReadRC(map[string]string{"sendmail_flags": in, "sendmail_enable": in, "sendmail_program": in, "sendmail_pidfile": in})
+		rc := ReadRC(map[string]string{"sendmail_flags": in, "sendmail_enable": in, "sendmail_program": in,
+			"sendmail_pidfile": in})
 		rc.Argv()
 		argv := append([]string{in}, shellWords(in)...)
 		ConfigFile(argv)

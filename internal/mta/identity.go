@@ -34,9 +34,12 @@ const (
 )
 
 func (s Status) String() string {
-	return [...]string{"not running", "running", "queue runner without a listener", "running, started with a relative path",
-		"running, but mailer.conf names another program", "pid file names another process", "pid file names a process of another jail",
-		"pid file cannot be used", "running, but users other than root could change its pid file or program", "cannot be identified"}[s]
+	return [...]string{"not running", "running", "queue runner without a listener",
+		"running, started with a relative path",
+		"running, but mailer.conf names another program", "pid file names another process",
+		"pid file names a process of another jail",
+		"pid file cannot be used", "running, but users other than root could change its pid file or program",
+		"cannot be identified"}[s]
 }
 
 // Serving says that a sendmail with a listener runs.
@@ -114,7 +117,8 @@ func identify(ctx context.Context, o IdentifyOptions) Identity {
 	id := Identity{PidFile: o.PidFile, CF: o.DefaultCF, opts: o}
 	n := readPidFile(ctx, o.PidFile)
 	if n.Err != nil {
-		return id.is(BadPidFile, "cannot be read: "+n.Err.Error(), "run as root, or set sendmail.pid_file in mailcertd.yaml")
+		return id.is(BadPidFile, "cannot be read: "+n.Err.Error(),
+			"run as root, or set sendmail.pid_file in mailcertd.yaml")
 	}
 	if !n.Exists {
 		return id.is(NotRunning, "there is no pid file", "")
@@ -173,9 +177,13 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 	if p.jail != "" && p.jail != "0" {
 		own, err := lookAt(ctx, unix.Getpid())
 		if err != nil {
-			return id.is(Unknown, fmt.Sprintf("process %d is in jail %s, and mailcertd cannot find out in which jail it runs itself: %v", id.PID, p.jail, err), "run as root")
+			return id.is(Unknown,
+				fmt.Sprintf("process %d is in jail %s, and mailcertd cannot find out in which jail it runs itself: %v",
+					id.PID, p.jail, err), "run as root")
 		}
-		if id := id.jailed(p.jail, own.jail, func() (string, error) { return jailPath(ctx, p.jail) }); id.Status == OtherJail {
+		if id := id.jailed(p.jail, own.jail, func() (string, error) {
+			return jailPath(ctx, p.jail)
+		}); id.Status == OtherJail {
 			return id
 		}
 	}
@@ -190,7 +198,8 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 	restart := "run `service sendmail restart`, which starts it with its full path"
 	switch {
 	case exe == "":
-		return id.is(Unknown, fmt.Sprintf("mailcertd cannot find out which program process %d runs", id.PID), "run as root")
+		return id.is(Unknown, fmt.Sprintf("mailcertd cannot find out which program process %d runs", id.PID),
+			"run as root")
 	case id.Argv0 == "":
 		return id.is(BadPidFile, "its second line, the command line, is missing", "restart sendmail")
 	case !filepath.IsAbs(id.Argv0):
@@ -200,7 +209,9 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 		if !listens(id.Argv) {
 			return id.is(NoListener, "only a queue runner, which reads no TLS files", "")
 		}
-		return id.is(RelativeArgv0, fmt.Sprintf("sendmail (pid %d) was started as %q, a relative path, so a HUP would stop it", id.PID, id.Argv0), restart)
+		return id.is(RelativeArgv0,
+			fmt.Sprintf("sendmail (pid %d) was started as %q, a relative path, so a HUP would stop it", id.PID,
+				id.Argv0), restart)
 	}
 	now, conf, err := id.program(id.Argv0)
 	if err == nil {
@@ -225,7 +236,8 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 	case err != nil:
 		return id.is(MailerChanged, err.Error(), "correct that, then run `service sendmail restart`")
 	default:
-		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe, now), "correct "+strings.Join(id.opts.MailerConf, " or ")+"; then run `service sendmail restart`")
+		return id.is(MailerChanged, fmt.Sprintf("sendmail (pid %d) runs %s, but a HUP would start %s", id.PID, exe,
+			now), "correct "+strings.Join(id.opts.MailerConf, " or ")+"; then run `service sendmail restart`")
 	}
 	if !listens(id.Argv) {
 		return id.is(NoListener, "only a queue runner, which reads no TLS files", "")
@@ -263,7 +275,8 @@ func (id Identity) jailed(theirs, own string, root func() (string, error)) Ident
 	path, err := root()
 	switch {
 	case err != nil:
-		return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s, mailcertd in %s: %v", id.PID, theirs, own, err), hint)
+		return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s, mailcertd in %s: %v", id.PID, theirs,
+			own, err), hint)
 	case path != "/":
 		return id.is(OtherJail, fmt.Sprintf("process %d is in jail %s with its root at %s", id.PID, theirs, path), hint)
 	}
@@ -312,7 +325,8 @@ func SaneCF(ctx context.Context, program, cf string) error {
 	if who, hint := Custody(program); who != "" {
 		return fmt.Errorf("%s is not run to test %s: %s; %s", program, cf, who, hint)
 	}
-	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience, Keep: 4 << 10}.Run(ctx)
+	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience,
+		Keep: 4 << 10}.Run(ctx)
 	// sendmail complains of an unknown option and goes on, at -bt as at start.
 	if err != nil {
 		return fmt.Errorf("%s: sendmail -bt: %w: %s", cf, err, said.FirstLine())
@@ -343,6 +357,7 @@ func Alive(pid int) bool {
 // Identify would say the same.
 func (id Identity) Same() bool {
 	n := durable.Look(id.PidFile)
-	return id.PID > 0 && n.Exists && fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino, n.Modified.UnixNano()) == id.Instance.PIDFileID &&
+	return id.PID > 0 && n.Exists && fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino,
+		n.Modified.UnixNano()) == id.Instance.PIDFileID &&
 		unix.Kill(id.PID, 0) == nil
 }

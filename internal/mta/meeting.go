@@ -72,7 +72,8 @@ func clearMeetings(tmp string, since time.Time) {
 		}
 		dir := filepath.Join(tmp, name)
 		n := durable.Look(dir)
-		if n.Kind != durable.Directory || n.Mode.Perm() != 0o700 || int(n.UID) != os.Geteuid() || n.Changed.After(since) {
+		if n.Kind != durable.Directory || n.Mode.Perm() != 0o700 || int(n.UID) != os.Geteuid() ||
+			n.Changed.After(since) {
 			continue
 		}
 		in, err := durable.NamesNoFollow(dir, 2)

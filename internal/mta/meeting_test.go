@@ -44,7 +44,8 @@ func TestMeetingsOfTheDead(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	at := func(name string) string { return filepath.Join(tmp, name) }
-	for name, mode := range map[string]os.FileMode{"mailcertd-dead": 0o700, "mailcertd-empty": 0o700, "mailcertd-open": 0o755, "mailcertd-file": 0o700, "other": 0o700} {
+	for name, mode := range map[string]os.FileMode{"mailcertd-dead": 0o700, "mailcertd-empty": 0o700,
+		"mailcertd-open": 0o755, "mailcertd-file": 0o700, "other": 0o700} {
 		if err := os.Mkdir(at(name), mode); err != nil {
 			t.Fatal(err)
 		}

@@ -43,7 +43,8 @@ func everything(family string) []string {
 		}
 		algorithms = []string{"-sigalgs", strings.Join(append(list, strings.ToUpper(family)+"+SHA1"), ":")}
 	}
-	return append([]string{"-cipher", ciphers + ":!aNULL:!eNULL:@SECLEVEL=0", "-min_protocol", "TLSv1", "-legacy_server_connect"}, algorithms...)
+	return append([]string{"-cipher", ciphers + ":!aNULL:!eNULL:@SECLEVEL=0", "-min_protocol", "TLSv1",
+		"-legacy_server_connect"}, algorithms...)
 }
 
 // exactNames makes OpenSSL print the CAs that a server lists as exactName does:
@@ -90,7 +91,8 @@ func byOpenSSL(name string, own credentials, family string) shaker {
 			return fmt.Errorf("%w: %w: %w", errHandshake, errNoOpenSSL, err)
 		}
 		said, err := tunnel(ctx, conn, func(socket string) (command.Said, error) {
-			argv := append([]string{program, "s_client", "-unix", socket, "-showcerts", "-nameopt", exactNames, "-crlf"}, everything(family)...)
+			argv := append([]string{program, "s_client", "-unix", socket, "-showcerts", "-nameopt", exactNames,
+				"-crlf"}, everything(family)...)
 			if !ses.atOnce { // else it ends with its Q command: the greeting may come late
 				argv = append(argv, "-ign_eof")
 			}
@@ -167,9 +169,11 @@ func (ses *session) read(said command.Said, err error) error {
 	if p := protocol().FindStringSubmatch(text); p != nil {
 		version = p[1]
 	}
-	ses.state.Version = map[string]uint16{"TLSv1": tls.VersionTLS10, "TLSv1.0": tls.VersionTLS10, "TLSv1.1": tls.VersionTLS11,
+	ses.state.Version = map[string]uint16{"TLSv1": tls.VersionTLS10, "TLSv1.0": tls.VersionTLS10,
+		"TLSv1.1": tls.VersionTLS11,
 		"TLSv1.2": tls.VersionTLS12, "TLSv1.3": tls.VersionTLS13}[version]
-	ses.asked = strings.Contains(text, "\nRequested Signature Algorithms:") || strings.Contains(text, "\nClient Certificate Types:")
+	ses.asked = strings.Contains(text, "\nRequested Signature Algorithms:") ||
+		strings.Contains(text, "\nClient Certificate Types:")
 	for rest := said.Out; ; {
 		var b *pem.Block
 		if b, rest = pem.Decode(rest); b == nil {
@@ -204,8 +208,10 @@ func (ses *session) read(said command.Said, err error) error {
 }
 
 var (
-	newCipher = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^New, ([^,\n]+), Cipher is (\S+)`) })
-	protocol  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^ *Protocol *: *(TLSv[0-9.]+)`) })
+	newCipher = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^New, ([^,\n]+), Cipher is (\S+)`)
+	})
+	protocol = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^ *Protocol *: *(TLSv[0-9.]+)`) })
 )
 
 // opensslReason is the reason of the first line of OpenSSL's error queue

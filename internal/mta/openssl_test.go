@@ -58,7 +58,8 @@ func behindSMTP(t *testing.T, serverArgs ...string) string {
 			}
 		}
 		var s net.Conn
-		for until := time.Now().Add(5 * time.Second); s == nil && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+		for until := time.Now().Add(5 * time.Second); s == nil &&
+			time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 			s, _ = net.Dial("tcp", tlsAddr)
 		}
 		if s == nil {
@@ -114,7 +115,9 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	file := func(n string) string { return filepath.Join(dir, n) }
 	pair := func(n string, args ...string) {
 		t.Helper()
-		run(append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n, "-keyout", file(n + ".key"), "-out", file(n + ".pem")}, args...)...)
+		run(
+			append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n, "-keyout", file(n + ".key"),
+				"-out", file(n + ".pem")}, args...)...)
 	}
 	pair("rsa", "-newkey", "rsa:2048")
 	pair("rsa1024", "-newkey", "rsa:1024")
@@ -123,7 +126,8 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	run("dhparam", "-dsaparam", "-out", file("dh"), "2048")
 	for _, subject := range []string{"/O=Te, st+OU=x/CN=\"odd\" \xc3\xa9", "/CN=a"} {
 		pair("name", "-newkey", "rsa:1024", "-utf8", "-multivalue-rdn", "-subj", subject)
-		out, err := exec.Command("openssl", "x509", "-in", file("name.pem"), "-noout", "-issuer", "-nameopt", exactNames).Output()
+		out, err := exec.Command("openssl", "x509", "-in", file("name.pem"), "-noout", "-issuer", "-nameopt",
+			exactNames).Output()
 		b, _ := os.ReadFile(file("name.pem"))
 		p, _ := pem.Decode(b)
 		c, perr := x509.ParseCertificate(p.Bytes)
@@ -137,9 +141,10 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 		openly bool // Go alone cannot
 		err    string
 	}{
-		"ECDHE":            {"rsa", []string{"-tls1_2", "-cipher", "ECDHE"}, false, ""},
-		"TLS 1.3":          {"rsa", []string{"-tls1_3"}, false, ""},
-		"DHE":              {"rsa", []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384", "-dhparam", file("dh")}, true, ""},
+		"ECDHE":   {"rsa", []string{"-tls1_2", "-cipher", "ECDHE"}, false, ""},
+		"TLS 1.3": {"rsa", []string{"-tls1_3"}, false, ""},
+		"DHE": {"rsa", []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384", "-dhparam",
+			file("dh")}, true, ""},
 		"RSA key exchange": {"rsa", []string{"-tls1_2", "-cipher", "AES256-GCM-SHA384"}, false, ""},
 		"CBC and SHA-256":  {"rsa", []string{"-tls1_2", "-cipher", "AES256-SHA256"}, true, ""},
 		"TLS 1.0":          {"rsa", []string{"-tls1", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
@@ -150,19 +155,22 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			addr := Endpoint{Addr: behindSMTP(t, append([]string{"-cert", file(c.pair + ".pem"), "-key", file(c.pair + ".key")}, c.args...)...)}
+			addr := Endpoint{Addr: behindSMTP(t,
+				append([]string{"-cert", file(c.pair + ".pem"), "-key", file(c.pair + ".key")}, c.args...)...)}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			s := Probe(ctx, addr, "probe.example.org")
 			g, _ := look(ctx, addr, "probe.example.org", byGo(&tls.Config{}, ""))
 			o, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{}, ""))
 			if c.err != "" {
-				if !s.Offered || !s.Unseen() || !errors.Is(s.Err, errHandshake) || !strings.Contains(s.Err.Error(), c.err) {
+				if !s.Offered || !s.Unseen() || !errors.Is(s.Err, errHandshake) ||
+					!strings.Contains(s.Err.Error(), c.err) {
 					t.Errorf("%+v", s)
 				}
 				return
 			}
-			if s.Err != nil || s.Leaf == nil || s.Leaf.Subject.CommonName != c.pair || c.openly != (g.Err != nil) || o.Leaf == nil || !o.Leaf.Equal(s.Leaf) || ses.cipher == "" || ses.state.Version == 0 {
+			if s.Err != nil || s.Leaf == nil || s.Leaf.Subject.CommonName != c.pair || c.openly != (g.Err != nil) ||
+				o.Leaf == nil || !o.Leaf.Equal(s.Leaf) || ses.cipher == "" || ses.state.Version == 0 {
 				t.Errorf("%+v, by openssl: %q, version %x", s, ses.cipher, ses.state.Version)
 			}
 			if n := len(ses.state.PeerCertificates); n != 1 {
@@ -170,15 +178,18 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 			}
 		})
 	}
-	for name, args := range map[string][]string{"at once": nil, "at once, DHE": {"-tls1_2", "-cipher", "DHE", "-dhparam", file("dh")}} {
+	for name, args := range map[string][]string{"at once": nil,
+		"at once, DHE": {"-tls1_2", "-cipher", "DHE", "-dhparam", file("dh")}} {
 		t.Run(name, func(t *testing.T) {
-			at := Endpoint{tlsServer(t, append([]string{"-cert", file("rsa.pem"), "-key", file("rsa.key")}, args...)...), true}
+			at := Endpoint{
+				tlsServer(t, append([]string{"-cert", file("rsa.pem"), "-key", file("rsa.key")}, args...)...), true}
 			t.Setenv("TMPDIR", filepath.Join(dir, strings.Repeat("a-long-name/", 9))) // too long for a socket
 			if err := os.MkdirAll(os.Getenv("TMPDIR"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 			s := Served{Refused: true}
-			for until := time.Now().Add(10 * time.Second); s.Refused && time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+			for until := time.Now().Add(10 * time.Second); s.Refused &&
+				time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 				s = Probe(t.Context(), at, "probe.example.org")
 			}
 			if s.Err != nil || !s.Offered || s.Leaf == nil || s.Leaf.Subject.CommonName != "rsa" {
@@ -188,10 +199,12 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	}
 	t.Run("our certificate", func(t *testing.T) {
 		t.Parallel()
-		addr := Endpoint{Addr: behindSMTP(t, "-cert", file("rsa.pem"), "-key", file("rsa.key"), "-tls1_2", "-cipher", "DHE", "-dhparam", file("dh"), "-verify", "3")}
+		addr := Endpoint{Addr: behindSMTP(t, "-cert", file("rsa.pem"), "-key", file("rsa.key"), "-tls1_2", "-cipher",
+			"DHE", "-dhparam", file("dh"), "-verify", "3")}
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		s, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{cert: file("rsa1024.pem"), key: file("rsa1024.key")}, ""))
+		s, ses := look(ctx, addr, "probe.example.org",
+			byOpenSSL("", credentials{cert: file("rsa1024.pem"), key: file("rsa1024.key")}, ""))
 		if s.Err != nil || !ses.asked || !ses.presented || s.Leaf == nil || s.Leaf.Subject.CommonName != "rsa" {
 			t.Errorf("%+v %+v", s, ses)
 		}
@@ -204,7 +217,8 @@ func TestPeerWithOddCiphers(t *testing.T) {
 	dir := t.TempDir()
 	file := func(n string) string { return filepath.Join(dir, n) }
 	for _, args := range [][]string{
-		{"req", "-x509", "-nodes", "-newkey", "rsa:1024", "-days", "2", "-subj", "/CN=peer", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", file("k"), "-out", file("c")},
+		{"req", "-x509", "-nodes", "-newkey", "rsa:1024", "-days", "2", "-subj", "/CN=peer", "-addext",
+			"subjectAltName=IP:127.0.0.1", "-keyout", file("k"), "-out", file("c")},
 		{"dhparam", "-dsaparam", "-out", file("dh"), "2048"},
 	} {
 		if out, err := exec.Command("openssl", args...).CombinedOutput(); err != nil {
@@ -221,9 +235,11 @@ func TestPeerWithOddCiphers(t *testing.T) {
 		level  int
 		want   string
 	}{{"DHE-RSA-AES256-GCM-SHA384", 1, ""}, {"AES256-GCM-SHA384", 1, ""}, {"AES256-GCM-SHA384", 2, weakLeafKey}} {
-		host, port, _ := net.SplitHostPort(behindSMTP(t, "-cert", file("c"), "-key", file("k"), "-tls1_2", "-cipher", c.cipher+":@SECLEVEL=0", "-dhparam", file("dh")))
+		host, port, _ := net.SplitHostPort(behindSMTP(t, "-cert", file("c"), "-key", file("k"), "-tls1_2", "-cipher",
+			c.cipher+":@SECLEVEL=0", "-dhparam", file("dh")))
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-		r := Peer(ctx, PeerOptions{Host: host, Port: port, HELO: "probe.example.org", Trusted: own, Now: time.Now(), Libssl: pki.Libssl{}.AtLevel(c.level)})
+		r := Peer(ctx, PeerOptions{Host: host, Port: port, HELO: "probe.example.org", Trusted: own, Now: time.Now(),
+			Libssl: pki.Libssl{}.AtLevel(c.level)})
 		cancel()
 		if r.Reason != c.want || (r.Verify == VerifyOK) != (c.want == "") || r.CipherName != c.cipher {
 			t.Errorf("%+v: verify=%s %q, cipher %s, %v", c, r.Verify, r.Reason, r.CipherName, r.Err)

@@ -30,13 +30,16 @@ func TestOtherPairs(t *testing.T) {
 		fatal          bool
 		says           []string
 	}{
-		{"one pair for both", "O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=/a\nO ClientKeyFile=/b\n", false, false, false, nil},
+		{"one pair for both", "O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=/a\nO ClientKeyFile=/b\n",
+			false, false, false, nil},
 		{"no client pair", "O ServerCertFile=/a\nO ServerKeyFile=/b\n", false, false, false, nil},
 		{"a second pair", "O ServerCertFile=/a," + cert + "\nO ServerKeyFile=/b," + key + "\n", true, false, true,
 			[]string{"x.key unsafe: World readable file", "x.key SSL_CTX_use_PrivateKey_file"}},
-		{"a client pair", "O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=" + cert + "\nO ClientKeyFile=" + key + "\n", false, true, false,
+		{"a client pair", "O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=" + cert + "\nO ClientKeyFile=" +
+			key + "\n", false, true, false,
 			[]string{"x.key unsafe: World readable file", "x.key SSL_CTX_use_PrivateKey_file"}},
-		{"a client pair that is not there", "O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=/c\nO ClientKeyFile=/d\n", false, true, false,
+		{"a client pair that is not there",
+			"O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=/c\nO ClientKeyFile=/d\n", false, true, false,
 			[]string{"/c unsafe: No such file", "/d unsafe: No such file"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

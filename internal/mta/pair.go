@@ -67,7 +67,8 @@ func (cf *CF) namePairs() {
 			*o.cert = []string{cert, certs}
 			say("KeyFile", "names one file, and %sCertFile two: the second certificate is not used", o.name)
 		case twoKeys:
-			say("KeyFile", "sendmail takes %q for one name, because %sCertFile has no comma: %s", (*o.key)[0], o.name, o.means)
+			say("KeyFile", "sendmail takes %q for one name, because %sCertFile has no comma: %s", (*o.key)[0],
+				o.name, o.means)
 		}
 		for _, list := range []struct {
 			option string
@@ -79,7 +80,9 @@ func (cf *CF) namePairs() {
 			for _, name := range list.names {
 				switch {
 				case strings.TrimSpace(name) != name:
-					say(list.option, "the blank in %q is a part of the name for sendmail: write the two names with a comma alone between them", name)
+					say(list.option,
+						"the blank in %q is a part of the name for sendmail: write the two names with a comma alone "+
+							"between them", name)
 				case strings.Contains(name, ","):
 					say(list.option, "names more than two files: sendmail takes %q for one name", name)
 				case name == "":
@@ -194,12 +197,15 @@ func (j *judge) others() {
 // that no handshake succeeds.
 func (j *judge) oneFamily(second Pair) {
 	a, b := j.f.Cert.File, second.Cert.File
-	if a.Err != nil || b.Err != nil || len(a.Certs) == 0 || len(b.Certs) == 0 || pki.SamePublicKey(a.Certs[0].PublicKey, b.Certs[0].PublicKey) {
+	if a.Err != nil || b.Err != nil || len(a.Certs) == 0 || len(b.Certs) == 0 ||
+		pki.SamePublicKey(a.Certs[0].PublicKey, b.Certs[0].PublicKey) {
 		return
 	}
 	family := pki.TypeOf(a.Certs[0].PublicKey).Family()
 	if family == "" || family != pki.TypeOf(b.Certs[0].PublicKey).Family() {
 		return
 	}
-	j.complain(second.Cert.Path, fmt.Sprintf("no TLS handshake succeeds: the key is of the same kind (%s) as that of %s", family, j.f.Cert.Path), true)
+	j.complain(second.Cert.Path,
+		fmt.Sprintf("no TLS handshake succeeds: the key is of the same kind (%s) as that of %s", family,
+			j.f.Cert.Path), true)
 }

@@ -22,7 +22,8 @@ func testPair(t *testing.T) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(77), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1000, 0), DNSNames: []string{"x.example.org"}}
+	c := &x509.Certificate{SerialNumber: big.NewInt(77), NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1000, 0),
+		DNSNames: []string{"x.example.org"}}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +60,8 @@ func TestIdentifyOther(t *testing.T) {
 		if id.Status != c.status || !strings.Contains(id.Detail, c.detail) {
 			t.Errorf("%q: %v, %s", c.text, id.Status, id.Detail)
 		}
-		if id.Status == OK && (id.CF != "/x.cf" || time.Since(id.Instance.Started) > time.Hour || id.Instance.Started.After(time.Now())) {
+		if id.Status == OK && (id.CF != "/x.cf" || time.Since(id.Instance.Started) > time.Hour ||
+			id.Instance.Started.After(time.Now())) {
 			t.Errorf("%+v", id)
 		}
 	}
@@ -72,7 +74,8 @@ func TestIdentifyOther(t *testing.T) {
 	if Alive(4194000) || !Alive(os.Getpid()) {
 		t.Error("Alive")
 	}
-	if UnchangedSince(durable.Look(pid), time.Now().Add(-time.Hour)) || !UnchangedSince(durable.Look(pid), time.Now().Add(time.Hour)) {
+	if UnchangedSince(durable.Look(pid), time.Now().Add(-time.Hour)) ||
+		!UnchangedSince(durable.Look(pid), time.Now().Add(time.Hour)) {
 		t.Error("UnchangedSince")
 	}
 }

@@ -88,7 +88,8 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		// (SSL_MODE_NO_AUTO_CHAIN in SSL_CTX_set_mode(3)).
 		own = buildChain([]*x509.Certificate{o.Leaf}, o.Trusted, o.Now).certs
 		r.Own = VerifyOK
-		if r.OwnReason = VerifyChain(o.Libssl, own[:1], o.Trusted, x509.ExtKeyUsageClientAuth, o.Now); r.OwnReason != "" {
+		if r.OwnReason = VerifyChain(o.Libssl, own[:1], o.Trusted, x509.ExtKeyUsageClientAuth,
+			o.Now); r.OwnReason != "" {
 			r.Own = VerifyFail
 		}
 	}
@@ -99,7 +100,8 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 			return c, nil
 		}
 		for _, x := range own {
-			r.ListsOurs = r.ListsOurs || slices.ContainsFunc(req.AcceptableCAs, func(dn []byte) bool { return bytes.Equal(dn, x.RawIssuer) })
+			r.ListsOurs = r.ListsOurs || slices.ContainsFunc(req.AcceptableCAs,
+				func(dn []byte) bool { return bytes.Equal(dn, x.RawIssuer) })
 			c.Certificate = append(c.Certificate, x.Raw)
 		}
 		c.PrivateKey, c.Leaf = o.Key, o.Leaf
@@ -120,13 +122,14 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	// OpenSSL comes first here: what it makes of a peer is what sendmail would.
 	goes := byGo(conf, "")
 	opens := byOpenSSL(conf.ServerName, given, "")
-	s, ses := look(ctx, Endpoint{Addr: r.Addr}, o.HELO, func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
-		err := opens(ctx, conn, s, ses)
-		if errors.Is(err, errNoOpenSSL) {
-			return goes(ctx, conn, s, ses)
-		}
-		return err
-	})
+	s, ses := look(ctx, Endpoint{Addr: r.Addr}, o.HELO,
+		func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
+			err := opens(ctx, conn, s, ses)
+			if errors.Is(err, errNoOpenSSL) {
+				return goes(ctx, conn, s, ses)
+			}
+			return err
+		})
 	if ses.cipher != "" {
 		r.Asked, r.Presented, r.CipherName = ses.asked, ses.presented, ses.cipher
 		for _, x := range own {

@@ -47,7 +47,8 @@ func TestPeerWithout(t *testing.T) {
 			defer cancel()
 			host, port, _ := net.SplitHostPort(script(t, c.lines...))
 			r := Peer(ctx, PeerOptions{Host: host, Port: port, HELO: "probe.example.org"})
-			if r.Verify != c.verify || (r.Err == nil) != (c.err == "") || r.Err != nil && !strings.Contains(r.Err.Error(), c.err) {
+			if r.Verify != c.verify || (r.Err == nil) != (c.err == "") ||
+				r.Err != nil && !strings.Contains(r.Err.Error(), c.err) {
 				t.Errorf("%+v", r)
 			}
 		})
@@ -71,7 +72,8 @@ func TestChainAgainstOpenssl(t *testing.T) {
 	serial := int64(0)
 	issue := func(name string, by *cert, changes ...func(*x509.Certificate)) *cert {
 		serial++
-		c := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
+		c := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
 		for _, f := range changes {
 			f(c)
 		}
@@ -119,22 +121,24 @@ func TestChainAgainstOpenssl(t *testing.T) {
 		store []*cert
 		want  string
 	}{
-		"good":                   {[]*cert{issue("x", root)}, []*cert{root}, ""},
-		"through another":        {[]*cert{issue("x", middle), middle}, []*cert{root}, ""},
-		"anchor in the middle":   {[]*cert{issue("x", middle)}, []*cert{middle}, noIssuer},
-		"nothing trusted":        {[]*cert{issue("x", middle), middle, root}, []*cert{short}, selfSignedTop},
-		"expired and unknown":    {[]*cert{issue("x", root, expired)}, []*cert{short}, noLocalIssuer},
-		"expired, wrong purpose": {[]*cert{issue("x", root, expired, eku(x509.ExtKeyUsageClientAuth))}, []*cert{root}, badPurpose},
-		"any purpose":            {[]*cert{issue("x", root, eku(x509.ExtKeyUsageAny))}, []*cert{root}, badPurpose},
-		"any and server":         {[]*cert{issue("x", root, eku(x509.ExtKeyUsageAny, x509.ExtKeyUsageServerAuth))}, []*cert{root}, ""},
-		"key only signs CRLs":    {[]*cert{issue("x", root, ku(x509.KeyUsageCRLSign))}, []*cert{root}, badPurpose},
-		"key only enciphers":     {[]*cert{issue("x", root, ku(x509.KeyUsageKeyEncipherment))}, []*cert{root}, ""},
-		"not a CA":               {[]*cert{issue("x", bad), bad}, []*cert{root}, noCA},
-		"path too long":          {[]*cert{issue("x", under), under}, []*cert{short}, tooLong},
-		"critical":               {[]*cert{issue("x", root, critical)}, []*cert{root}, badCritical},
-		"SHA-1":                  {[]*cert{issue("x", rsaRoot, sha1)}, []*cert{rsaRoot}, weakDigest},
-		"forged":                 {[]*cert{issue("x", forged)}, []*cert{root}, badSignature},
-		"CA for clients":         {[]*cert{issue("x", narrow), narrow}, []*cert{root}, badPurpose},
+		"good":                 {[]*cert{issue("x", root)}, []*cert{root}, ""},
+		"through another":      {[]*cert{issue("x", middle), middle}, []*cert{root}, ""},
+		"anchor in the middle": {[]*cert{issue("x", middle)}, []*cert{middle}, noIssuer},
+		"nothing trusted":      {[]*cert{issue("x", middle), middle, root}, []*cert{short}, selfSignedTop},
+		"expired and unknown":  {[]*cert{issue("x", root, expired)}, []*cert{short}, noLocalIssuer},
+		"expired, wrong purpose": {[]*cert{issue("x", root, expired, eku(x509.ExtKeyUsageClientAuth))},
+			[]*cert{root}, badPurpose},
+		"any purpose": {[]*cert{issue("x", root, eku(x509.ExtKeyUsageAny))}, []*cert{root}, badPurpose},
+		"any and server": {[]*cert{issue("x", root, eku(x509.ExtKeyUsageAny, x509.ExtKeyUsageServerAuth))},
+			[]*cert{root}, ""},
+		"key only signs CRLs": {[]*cert{issue("x", root, ku(x509.KeyUsageCRLSign))}, []*cert{root}, badPurpose},
+		"key only enciphers":  {[]*cert{issue("x", root, ku(x509.KeyUsageKeyEncipherment))}, []*cert{root}, ""},
+		"not a CA":            {[]*cert{issue("x", bad), bad}, []*cert{root}, noCA},
+		"path too long":       {[]*cert{issue("x", under), under}, []*cert{short}, tooLong},
+		"critical":            {[]*cert{issue("x", root, critical)}, []*cert{root}, badCritical},
+		"SHA-1":               {[]*cert{issue("x", rsaRoot, sha1)}, []*cert{rsaRoot}, weakDigest},
+		"forged":              {[]*cert{issue("x", forged)}, []*cert{root}, badSignature},
+		"CA for clients":      {[]*cert{issue("x", narrow), narrow}, []*cert{root}, badPurpose},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -150,14 +154,16 @@ func TestChainAgainstOpenssl(t *testing.T) {
 				return out
 			}
 			shown, store := file("shown", c.shown), file("store", c.store)
-			cmd := exec.Command("openssl", "verify", "-auth_level", "1", "-purpose", "sslserver", "-no-CApath", "-no-CAstore", "-CAfile", filepath.Join(dir, "store"),
+			cmd := exec.Command("openssl", "verify", "-auth_level", "1", "-purpose", "sslserver", "-no-CApath",
+				"-no-CAstore", "-CAfile", filepath.Join(dir, "store"),
 				"-untrusted", filepath.Join(dir, "shown"), filepath.Join(dir, "shown"))
 			out, err := cmd.CombinedOutput()
 			first := ""
 			if m := regexp.MustCompile(`error \d+ at \d+ depth lookup: (.*)`).FindSubmatch(out); m != nil {
 				first = string(m[1])
 			}
-			if got := VerifyChain(pki.Libssl{}, shown, store, x509.ExtKeyUsageServerAuth, now); got != first || got != c.want {
+			if got := VerifyChain(pki.Libssl{}, shown, store, x509.ExtKeyUsageServerAuth, now); got != first ||
+				got != c.want {
 				t.Errorf("%q, want %q, openssl %v\n%s", got, c.want, err, out)
 			}
 		})

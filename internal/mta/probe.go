@@ -74,7 +74,8 @@ func ProbeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 
 func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 	s, _ := look(ctx, at, helo, byGo(&tls.Config{}, family))
-	if s.Leaf != nil && family != "" && pki.TypeOf(s.Leaf.PublicKey).Family() != family { // Ed25519, by a suite of ECDSA's
+	// Ed25519, by a suite of ECDSA's
+	if s.Leaf != nil && family != "" && pki.TypeOf(s.Leaf.PublicKey).Family() != family {
 		s.Leaf, s.Err = nil, fmt.Errorf("%w: a certificate for a key of another kind was shown", errHandshake)
 	}
 	if !errors.Is(s.Err, errHandshake) || ctx.Err() != nil {
@@ -83,7 +84,8 @@ func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 	second, _ := look(ctx, at, helo, byOpenSSL("", credentials{}, family))
 	if second.Err != nil { // the first true reason is the one that counts
 		s.Err = fmt.Errorf("%w (the second try, with openssl s_client: %w)", s.Err, second.Err)
-		s.Lacks = family != "" && errors.Is(second.Err, errHandshake) && strings.Contains(second.Err.Error(), "alert handshake failure")
+		s.Lacks = family != "" && errors.Is(second.Err, errHandshake) &&
+			strings.Contains(second.Err.Error(), "alert handshake failure")
 		return s
 	}
 	return second
@@ -257,7 +259,8 @@ func readReply(r *bufio.Reader, want int) ([]string, error) {
 			return nil, err
 		}
 		line := strings.TrimRight(string(raw), "\r\n")
-		if len(line) < 3 || strings.Trim(line[:3], "0123456789") != "" || len(line) > 3 && line[3] != ' ' && line[3] != '-' {
+		if len(line) < 3 || strings.Trim(line[:3], "0123456789") != "" ||
+			len(line) > 3 && line[3] != ' ' && line[3] != '-' {
 			return nil, fmt.Errorf("%q is not an SMTP reply", text.Clip(line, mostQuoted))
 		}
 		if line[:3] != code {

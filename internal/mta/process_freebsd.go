@@ -26,7 +26,8 @@ func lookAt(ctx context.Context, pid int) (process, error) {
 	if raw, err := unix.SysctlRaw("kern.proc.pathname", pid); err == nil {
 		p.exe = string(bytes.TrimRight(raw, "\x00"))
 	}
-	said, err := command.Command{Argv: []string{"/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=", "-o", "lstart=", "-o", "comm="},
+	said, err := command.Command{Argv: []string{"/bin/ps", "-ww", "-p", strconv.Itoa(pid), "-o", "jid=", "-o", "state=",
+		"-o", "lstart=", "-o", "comm="},
 		Env: []string{"TZ=UTC", "LC_ALL=C"}, Patience: 10 * time.Second}.Run(ctx)
 	out := said.Out
 	var exit *exec.ExitError
@@ -50,7 +51,8 @@ func lookAt(ctx context.Context, pid int) (process, error) {
 
 // jailPath is the root of a jail as it is seen from here: "/" for a service jail.
 func jailPath(ctx context.Context, jid string) (string, error) {
-	said, err := command.Command{Argv: []string{"/usr/sbin/jls", "-j", jid, "path"}, Patience: 10 * time.Second}.Run(ctx)
+	said, err := command.Command{Argv: []string{"/usr/sbin/jls", "-j", jid, "path"},
+		Patience: 10 * time.Second}.Run(ctx)
 	if err != nil {
 		return "", fmt.Errorf("jls: %w", err)
 	}

@@ -39,7 +39,8 @@ func lookAt(_ context.Context, pid int) (process, error) {
 		return p, err
 	}
 	var up, now unix.Timespec
-	if err := errors.Join(unix.ClockGettime(unix.CLOCK_BOOTTIME, &up), unix.ClockGettime(unix.CLOCK_REALTIME, &now)); err != nil {
+	if err := errors.Join(unix.ClockGettime(unix.CLOCK_BOOTTIME, &up),
+		unix.ClockGettime(unix.CLOCK_REALTIME, &now)); err != nil {
 		return p, err
 	}
 	boot := time.Unix(now.Unix()).Add(-time.Duration(up.Nano()))

@@ -28,7 +28,8 @@ func cipherLevel(list string) (level int, set bool) {
 		if !found {
 			return level, set
 		}
-		if rest != "" && rest[0] >= '0' && rest[0] <= '5' && (len(rest) == 1 || strings.ContainsRune(": ;,+-!@", rune(rest[1]))) {
+		if rest != "" && rest[0] >= '0' && rest[0] <= '5' &&
+			(len(rest) == 1 || strings.ContainsRune(": ;,+-!@", rune(rest[1]))) {
 			level, set = int(rest[0]-'0'), true
 		}
 		list = rest

@@ -4,8 +4,9 @@ import "testing"
 
 // The last level of a cipher string counts, as OpenSSL reads it.
 func TestCipherLevel(t *testing.T) {
-	for list, want := range map[string]int{"": -1, "HIGH:!aNULL": -1, "DEFAULT@SECLEVEL=2": 2, "@SECLEVEL=0:ALL": 0, "ALL:@SECLEVEL=1:@SECLEVEL=3": 3,
-		"ALL:@SECLEVEL=": -1, "ALL:@SECLEVEL=9": -1, "ALL:@SECLEVEL=22": -1, "@STRENGTH": -1} {
+	for list, want := range map[string]int{"": -1, "HIGH:!aNULL": -1, "DEFAULT@SECLEVEL=2": 2, "@SECLEVEL=0:ALL": 0,
+		"ALL:@SECLEVEL=1:@SECLEVEL=3": 3,
+		"ALL:@SECLEVEL=":              -1, "ALL:@SECLEVEL=9": -1, "ALL:@SECLEVEL=22": -1, "@STRENGTH": -1} {
 		got, set := cipherLevel(list)
 		if !set {
 			got = -1
@@ -29,8 +30,9 @@ func TestConfLevel(t *testing.T) {
 		"openssl_conf = i\n[i]\nproviders = s\n" + rest:         -1,
 		rest: -1,
 		"#openssl_conf = i\n[i]\nssl_conf = s\n" + rest: -1,
-		"openssl_conf = i # yes\r\n[i]\r\nssl_conf = \\\r\n s\r\n[s]\nsystem_default=d\n[d]\nx.cipherstring = \"@SECLEVEL=0\"\n": 0,
-		"openssl_conf = i\n[i]\nssl_conf = s\n[s]\nserver = d\n[d]\nCipherString=@SECLEVEL=0\n":                                  -1,
+		"openssl_conf = i # yes\r\n[i]\r\nssl_conf = \\\r\n s\r\n[s]\nsystem_default=d\n[d]\nx.cipherstring = " +
+			"\"@SECLEVEL=0\"\n": 0,
+		"openssl_conf = i\n[i]\nssl_conf = s\n[s]\nserver = d\n[d]\nCipherString=@SECLEVEL=0\n": -1,
 	} {
 		got, set := ConfLevel([]byte(conf))
 		if !set {

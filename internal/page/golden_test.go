@@ -99,8 +99,10 @@ func rollover(facts ...given.Fact) []given.Fact {
 
 // inTrouble is a host on which much is wrong at once.
 func inTrouble() []given.Fact {
-	return []given.Fact{given.CF("O ServerCertFile=/etc/ssl/mail/server.crt", "O ServerKeyFile=/etc/ssl/mail/server.key",
-		"O CACertFile="+given.Certs+"/cacert.pem", "O CACertPath="+given.Certs), given.System("krb5"), given.IsFor("krb5"),
+	return []given.Fact{given.CF("O ServerCertFile=/etc/ssl/mail/server.crt",
+		"O ServerKeyFile=/etc/ssl/mail/server.key",
+		"O CACertFile="+given.Certs+"/cacert.pem", "O CACertPath="+given.Certs), given.System("krb5"),
+		given.IsFor("krb5"),
 		given.ExpiresIn(20 * report.Day), given.Locked(), given.Mode("host.key", 0o644), given.NoDH(),
 		given.Failed("do install "+given.Certs, 3, 5*time.Minute)}
 }
@@ -143,8 +145,9 @@ func peer(change func(*report.Peer)) report.Peer {
 	r := report.Peer{Version: 1, Peer: "dhcp.home.example:25", Address: "192.0.2.7:25", STARTTLS: true,
 		Verify: mta.VerifyOK, TLS: "TLSv1.3", Cipher: "TLS_AES_256_GCM_SHA384",
 		Certificate: &report.PeerCertificate{Serial: "1B", Subject: "/CN=dhcp.home.example",
-			Issuer: "/O=Home/CN=mailcertd CA krb5.home.example", Names: []string{"dhcp.home.example"}, NotBefore: days(-100),
-			NotAfter: days(265)},
+			Issuer: "/O=Home/CN=mailcertd CA krb5.home.example", Names: []string{"dhcp.home.example"},
+			NotBefore: days(-100),
+			NotAfter:  days(265)},
 		Named: true, Asked: true, Presented: true, ListsOurs: true,
 		Own: report.Own{Serial: "1A", Verify: mta.VerifyOK}, TrustUsed: true}
 	if change != nil {
@@ -232,7 +235,8 @@ var pages = map[string]func(*Page){
 		Status(r, p)
 	},
 	"pickup-pending": drawn(Status, func() report.Status {
-		return served(statusOf(1, given.PickupPending(toldInVain)), report.Served{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"},
+		return served(statusOf(1, given.PickupPending(toldInVain)),
+			report.Served{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"},
 			report.Served{Addr: "192.0.2.1:25"})
 	}),
 	"problems":   drawn(Status, func() report.Status { return statusOf(1, inTrouble()...) }),
@@ -275,7 +279,8 @@ var pages = map[string]func(*Page){
 	},
 	"peer-hostile": func(p *Page) {
 		Peer(peer(func(r *report.Peer) {
-			r.Peer, r.Reason, r.Cipher, r.NameError, r.Refused, r.Own.Reason = hostile, hostile, hostile, hostile, hostile,
+			r.Peer, r.Reason, r.Cipher, r.NameError, r.Refused, r.Own.Reason = hostile, hostile, hostile,
+				hostile, hostile,
 				hostile
 			r.Certificate.Subject, r.Certificate.Issuer, r.Named = hostile, hostile, false
 		}), p)
@@ -286,10 +291,12 @@ var pages = map[string]func(*Page){
 			given.NotifyPending(2))
 		long := strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example"
 		f := plan.DueFacts{Config: w.Config, Observed: w.Seen, Plan: w.Plan(),
-			Served: []plan.ServedAt{{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"}, {Addr: "[::1]:25", Error: hostile}}}
+			Served: []plan.ServedAt{{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"},
+				{Addr: "[::1]:25", Error: hostile}}}
 		for i, name := range []string{"dhcp.home.example", long, hostile} {
-			f.Issued = append(f.Issued, plan.IssuedRow{Listed: ca.Listed{Serial: fmt.Sprintf("1%X", i+11), Status: "valid",
-				Names: []string{name}, Begins: days(-300), Expires: days(float64(i)*8 + 4.5)}})
+			f.Issued = append(f.Issued,
+				plan.IssuedRow{Listed: ca.Listed{Serial: fmt.Sprintf("1%X", i+11), Status: "valid",
+					Names: []string{name}, Begins: days(-300), Expires: days(float64(i)*8 + 4.5)}})
 		}
 		Due(plan.NeedsPerson(f, 30, w.Now), p)
 	},
@@ -298,7 +305,8 @@ var pages = map[string]func(*Page){
 	"list-500": func(p *Page) { List(issuedList(500, nil), p) },
 	"list-long": func(p *Page) {
 		List(issuedList(3, func(l *report.Listed) {
-			l.Serial, l.Status, l.Revoked, l.Reason = fill("0123456789ABCDEF", 40), "revoked", daysPtr(-3), "affiliationChanged"
+			l.Serial, l.Status, l.Revoked, l.Reason = fill("0123456789ABCDEF", 40), "revoked", daysPtr(-3),
+				"affiliationChanged"
 			l.Names = []string{strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example", hostile}
 		}), p)
 	},

@@ -21,8 +21,10 @@ func TestColumns(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	for text, want := range map[string]string{
-		"a\x1b[31mb": `a\x1B[31mb`, "a\u009bb": `a\x9Bb`, "a\nb": "a; b", "a\tb": "a b", "a\u3000b": "a b", "a\u00a0b": "a b",
-		"a\xffb": `a\xFFb`, "a\u202eb": `a\u202Eb`, "a\u200bb": `a\u200Bb`, "a\x00b": `a\x00b`, "☎\ufe0f": `☎\uFE0F`, "株式": "株式",
+		"a\x1b[31mb": `a\x1B[31mb`, "a\u009bb": `a\x9Bb`, "a\nb": "a; b", "a\tb": "a b", "a\u3000b": "a b",
+		"a\u00a0b": "a b",
+		"a\xffb":   `a\xFFb`, "a\u202eb": `a\u202Eb`, "a\u200bb": `a\u200Bb`, "a\x00b": `a\x00b`,
+		"☎\ufe0f": `☎\uFE0F`, "株式": "株式",
 		"\ufffd": "\ufffd", "a\x7f": `a\x7F`, "\u2028": `\u2028`, "\U000e0001": `\uE0001`,
 	} {
 		if got := Clean(text); got != want {
@@ -52,7 +54,8 @@ func TestWrap(t *testing.T) {
 		if got, want := squeeze(strings.Join(lines, "")), squeeze(Clean(string(text))); got != want {
 			t.Fatalf("%q at %d: got %q, want %q", string(text), most, got, want)
 		}
-		if whole := strings.TrimSpace(Clean(string(text))); columns(whole) <= most && (len(lines) != 1 || lines[0] != whole) {
+		if whole := strings.TrimSpace(Clean(string(text))); columns(whole) <= most &&
+			(len(lines) != 1 || lines[0] != whole) {
 			t.Fatalf("%q at %d needs one line: %q", string(text), most, lines)
 		}
 	}
@@ -110,9 +113,12 @@ func TestWhen(t *testing.T) {
 		d    time.Duration
 		want string
 	}{
-		{0, "now"}, {59 * time.Second, "now"}, {-59 * time.Second, "now"}, {time.Minute, "in 1 minute"}, {-61 * time.Minute, "1 hour ago"},
-		{47 * time.Hour, "in 47 hours"}, {48 * time.Hour, "in 2 days"}, {90 * report.Day, "in 90 days"}, {92 * report.Day, "in 3 months"},
-		{-364 * report.Day, "11 months ago"}, {729 * report.Day, "in 23 months"}, {730 * report.Day, "in 2 years"}, {3650 * report.Day, "in 10 years"},
+		{0, "now"}, {59 * time.Second, "now"}, {-59 * time.Second, "now"}, {time.Minute, "in 1 minute"},
+		{-61 * time.Minute, "1 hour ago"},
+		{47 * time.Hour, "in 47 hours"}, {48 * time.Hour, "in 2 days"}, {90 * report.Day, "in 90 days"},
+		{92 * report.Day, "in 3 months"},
+		{-364 * report.Day, "11 months ago"}, {729 * report.Day, "in 23 months"}, {730 * report.Day, "in 2 years"},
+		{3650 * report.Day, "in 10 years"},
 	} {
 		if got := relative(today.Add(c.d), today); got != c.want {
 			t.Errorf("%v: %q, want %q", c.d, got, c.want)

@@ -43,14 +43,17 @@ func Peer(r report.Peer, p *Page) {
 	if r.Named {
 		p.row("name", "it names the host")
 	} else {
-		p.inked(yellow, noInk, "notice", "it does not name the host: %s; sendmail's verify= does not depend on that", r.NameError)
+		p.inked(yellow, noInk, "notice", "it does not name the host: %s; sendmail's verify= does not depend on that",
+			r.NameError)
 	}
 	ownRows(r, p)
 	switch {
 	case !r.TrustUsed && r.ByCF:
-		p.inked(yellow, noInk, "notice", "sendmail.cf names other files than mailcertd maintains; the result is for those in sendmail.cf")
+		p.inked(yellow, noInk, "notice",
+			"sendmail.cf names other files than mailcertd maintains; the result is for those in sendmail.cf")
 	case !r.TrustUsed:
-		p.inked(yellow, noInk, "notice", "sendmail.cf names other files than mailcertd maintains, so sendmail's own result may differ")
+		p.inked(yellow, noInk, "notice",
+			"sendmail.cf names other files than mailcertd maintains, so sendmail's own result may differ")
 	}
 }
 

@@ -75,7 +75,8 @@ func certificateRows(r report.Status, p *Page) {
 		if r.Issuer != nil {
 			target = r.Issuer.Target
 		}
-		p.row("certificate", "serial %s for %s", c.Serial, someNames(c.Names, room-len(c.Serial)-len("serial  for "), nameLines))
+		p.row("certificate", "serial %s for %s", c.Serial,
+			someNames(c.Names, room-len(c.Serial)-len("serial  for "), nameLines))
 		p.row("", "%s", originWords(c.Origin, target, c.Carried, p))
 		p.row("", "issuer %s", cmp.Or(c.IssuerText, c.Issuer))
 		p.life("", c.NotBefore, c.NotAfter, c.Renewal, "renewed")
@@ -146,13 +147,15 @@ func caRows(r report.Status, p *Page) {
 	case r.Issuer != nil && r.Issuer.Asked == nil:
 		p.row("CA", "on %s (ssh %s); it has not answered yet", hostOf(r.Issuer.Target), r.Issuer.Target)
 	case r.Issuer != nil:
-		p.row("CA", "on %s (ssh %s); answered %s, %s", hostOf(r.Issuer.Target), r.Issuer.Target, p.minute(*r.Issuer.Asked), relative(*r.Issuer.Asked, p.Now))
+		p.row("CA", "on %s (ssh %s); answered %s, %s", hostOf(r.Issuer.Target), r.Issuer.Target,
+			p.minute(*r.Issuer.Asked), relative(*r.Issuer.Asked, p.Now))
 	case r.IssuerKind == string(config.IssuerNone) && !complete:
 		p.row("CA", "none: certificates are installed by hand")
 	case r.CA.Error != "":
 		p.inked(noInk, red, "CA", "in %s cannot be read: %s", r.CA.Dir, r.CA.Error)
 	case complete && r.Issued != nil:
-		p.row("CA", "in %s: %d valid, %d expired, %d revoked", r.CA.Dir, r.Issued.Valid, r.Issued.Expired, r.Issued.Revoked)
+		p.row("CA", "in %s: %d valid, %d expired, %d revoked", r.CA.Dir, r.Issued.Valid, r.Issued.Expired,
+			r.Issued.Revoked)
 	default:
 		p.row("CA", "%s in %s", r.CA.Status, r.CA.Dir)
 	}
@@ -201,7 +204,8 @@ func issuedRows(is report.Issued, own string, p *Page) {
 			how = "member"
 		}
 		head := fmt.Sprintf("%s  %9s  ", p.day(l.Expires), fmt.Sprintf("%d days", l.Days))
-		for j, line := range Wrap(someNames(l.Names, p.Width-labelWidth-len(head), 1)+"; "+how, p.Width-labelWidth-len(head)) {
+		for j, line := range Wrap(someNames(l.Names, p.Width-labelWidth-len(head), 1)+"; "+how,
+			p.Width-labelWidth-len(head)) {
 			if j > 0 {
 				head = strings.Repeat(" ", len(head))
 			}

@@ -51,7 +51,10 @@ func Read(data []byte, path string, passphrase Passphrase) (Parcel, error) {
 				return p, info.Err
 			}
 			var err error
-			if secret, err = passphrase(func(s []byte) error { _, err := pki.Decrypt(data, s); return err }); err != nil {
+			if secret, err = passphrase(func(s []byte) error {
+				_, err := pki.Decrypt(data, s)
+				return err
+			}); err != nil {
 				return p, err
 			}
 		}

@@ -39,7 +39,8 @@ func FuzzRead(f *testing.F) {
 			if p.Leaf == nil {
 				t.Fatal("a key alone was taken")
 			}
-			if k := pki.ReadKeyFile(p.KeyPEM); k.Err != nil || k.Certs > 0 || k.Keys != 1 || !pki.SamePublicKey(k.Public, p.Key.Public()) {
+			if k := pki.ReadKeyFile(p.KeyPEM); k.Err != nil || k.Certs > 0 || k.Keys != 1 ||
+				!pki.SamePublicKey(k.Public, p.Key.Public()) {
 				t.Fatalf("the key that would be installed: %+v", k)
 			}
 		}

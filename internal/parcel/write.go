@@ -59,7 +59,8 @@ func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, 
 		return nil, nil, nil
 	}
 	bad := func(why string) (crypto.Signer, []byte, error) {
-		return nil, nil, fmt.Errorf("%s: %s: an interrupted `mailcertd issue` does not leave such a file; move it away", path, why)
+		return nil, nil,
+			fmt.Errorf("%s: %s: an interrupted `mailcertd issue` does not leave such a file; move it away", path, why)
 	}
 	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) { // FreeBSD says the second of a symbolic link
 		return bad("is a symbolic link")
@@ -101,10 +102,14 @@ func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, 
 		}
 		key, err := pki.Decrypt(data, word)
 		if err != nil {
-			return nil, nil, fmt.Errorf("%s: the key that an interrupted issue left cannot be used: %w: delete the file, revoke its certificate if `mailcertd list` shows one, and start again", path, err)
+			return nil, nil,
+				fmt.Errorf(
+					"%s: the key that an interrupted issue left cannot be used: %w: delete the file, revoke its "+
+						"certificate if `mailcertd list` shows one, and start again", path, err)
 		}
 		return key, text, nil
-	case !bytes.Contains(data, []byte("-----END ")): // killed before the key was whole, and so before anything was signed
+	// killed before the key was whole, and so before anything was signed
+	case !bytes.Contains(data, []byte("-----END ")):
 		return nil, nil, os.Remove(path)
 	}
 	key, err := pki.ParseKey(data)

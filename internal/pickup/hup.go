@@ -107,7 +107,8 @@ func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 			st.Delivered.Instance = ""
 		}
 		st.Pickup = nil
-		t.o.Log(slog.LevelInfo, "sendmail serves the files on disk", "how", p.Result, "addr", p.Addr, "serial", p.Serial,
+		t.o.Log(slog.LevelInfo, "sendmail serves the files on disk", "how", p.Result, "addr", p.Addr,
+			"serial", p.Serial,
 			"detail", p.Detail)
 	}
 	st.Deliveries = append(slices.Clone(st.Deliveries), state.Delivery{At: now, Leaf: r.Plan.Facts.LeafID,
@@ -163,8 +164,9 @@ func (t *Teller) settlePickup(ctx context.Context, r *View, st *state.State) (*O
 			err = errors.New("the certificate is served, but by a sendmail that started before the last change")
 		}
 		hup, _ := plan.HUPOf(*st.Pickup, inst)
-		return nil, fmt.Errorf("sendmail (pid %d) got its HUP at %s and has not restarted; run `service sendmail restart`: %w",
-			id.PID, hup.At.Format(time.RFC3339), err)
+		return nil,
+			fmt.Errorf("sendmail (pid %d) got its HUP at %s and has not restarted; run `service sendmail restart`: %w",
+				id.PID, hup.At.Format(time.RFC3339), err)
 	}
 	if id.Status != mta.OK {
 		return nil, fmt.Errorf("%s; %s", id.Detail, id.Hint)
@@ -265,7 +267,8 @@ func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
 		if sameCF {
 			changed = id.Program
 		}
-		defer t.o.Working(changed+" has changed since sendmail started: testing it before the restart", mta.SanePatience)()
+		defer t.o.Working(changed+" has changed since sendmail started: testing it before the restart",
+			mta.SanePatience)()
 	}
 	err := t.errand(ctx, name, of, func(ctx context.Context) (error, error) {
 		return nil,

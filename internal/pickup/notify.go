@@ -74,7 +74,9 @@ func (t *Teller) Notify(ctx context.Context, r *View, impatient bool) {
 	r.Plan.State = st
 	for _, argv := range start {
 		line, patience := commandLine(argv), t.o.NotifyFor
-		t.errand(ctx, notifyErrand(line), m[line].Set, func(ctx context.Context) (error, error) { return run(ctx, argv, patience) })
+		t.errand(ctx, notifyErrand(line), m[line].Set, func(ctx context.Context) (error, error) {
+			return run(ctx, argv, patience)
+		})
 	}
 }
 
@@ -161,7 +163,8 @@ func (t *Teller) takeNotified(st *state.State) {
 			nd.Attempts++
 			nd.LastError = errors.Join(e.err, e.said).Error()
 			nd.Next = now.Add(state.Backoff(nd.Attempts))
-			t.o.Log(slog.LevelError, "a notify command failed", "reason", string(plan.NotifyPending), "command", line, "error", nd.LastError, "next", nd.Next.Format(time.RFC3339))
+			t.o.Log(slog.LevelError, "a notify command failed", "reason", string(plan.NotifyPending), "command", line,
+				"error", nd.LastError, "next", nd.Next.Format(time.RFC3339))
 		}
 		st.Notify[line] = &nd
 	}

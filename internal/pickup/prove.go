@@ -69,7 +69,8 @@ func otherAddrs(addr string) []string {
 	addrs, _ := net.InterfaceAddrs()
 	for _, a := range addrs {
 		n, ok := a.(*net.IPNet)
-		if !ok || n.IP.IsLoopback() || !n.IP.IsGlobalUnicast() || (n.IP.To4() == nil) != (loop.To4() == nil) || len(out) == mostOwn {
+		if !ok || n.IP.IsLoopback() || !n.IP.IsGlobalUnicast() || (n.IP.To4() == nil) != (loop.To4() == nil) ||
+			len(out) == mostOwn {
 			continue
 		}
 		out = append(out, net.JoinHostPort(n.IP.String(), port))
@@ -196,7 +197,8 @@ func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 		if a.auto {
 			why = "sendmail.cf has no listener that can be asked for a certificate"
 		}
-		return &Outcome{Result: plan.Unproven, Detail: why + ": its new instance was seen, its certificate was not"}, nil
+		return &Outcome{Result: plan.Unproven, Detail: why + ": its new instance was seen, its certificate was not"},
+			nil
 	}
 	var hidden, unseen, refused error
 	for _, at := range a.at {
@@ -212,17 +214,21 @@ func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 				seen, addr = append(seen, s.Leaf), s.Addr
 				continue
 			case s.Leaf != nil && s.Err == nil && unread != nil:
-				unseen = errors.Join(unseen, fmt.Errorf("mailcertd cannot find out whether it serves the certificate on disk: %w", unread))
+				unseen = errors.Join(unseen,
+					fmt.Errorf("mailcertd cannot find out whether it serves the certificate on disk: %w", unread))
 			case s.Leaf != nil && s.Err == nil:
-				return nil, fmt.Errorf("%s: %w: it serves serial %s, on disk is %s", s.Addr, errServesAnother, serial(s.Leaf), diskSerial(r, family))
+				return nil, fmt.Errorf("%s: %w: it serves serial %s, on disk is %s", s.Addr, errServesAnother,
+					serial(s.Leaf), diskSerial(r, family))
 			case s.Lacks:
-				return nil, fmt.Errorf("%s: %w: it serves no %s certificate, on disk is serial %s", s.Addr, errServesAnother, strings.ToUpper(family), diskSerial(r, family))
+				return nil, fmt.Errorf("%s: %w: it serves no %s certificate, on disk is serial %s", s.Addr,
+					errServesAnother, strings.ToUpper(family), diskSerial(r, family))
 			case s.Refused:
 				refused = errors.Join(refused, s.Err)
 			case s.Unseen():
 				unseen = errors.Join(unseen, s.Err)
 			default:
-				hidden = errors.Join(hidden, fmt.Errorf("%s: %w; %s", at.Addr, errNotOffered, plan.NotOfferedAnew(r.Plan.Facts)))
+				hidden = errors.Join(hidden, fmt.Errorf("%s: %w; %s", at.Addr, errNotOffered,
+					plan.NotOfferedAnew(r.Plan.Facts)))
 			}
 			break
 		}
@@ -249,7 +255,8 @@ func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 func (t *Teller) Serves(ctx context.Context, r View) []mta.Served {
 	var out []mta.Served
 	a := t.asker(&r)
-	defer t.o.Working("asking sendmail which certificate it serves; its greeting may take minutes", time.Duration(max(1, len(a.at)))*mta.Patience)()
+	defer t.o.Working("asking sendmail which certificate it serves; its greeting may take minutes",
+		time.Duration(max(1, len(a.at)))*mta.Patience)()
 	for _, at := range a.at {
 		for _, family := range a.families {
 			pctx, cancel := context.WithTimeout(ctx, mta.Patience)

@@ -58,7 +58,8 @@ func TestNotOffered(t *testing.T) {
 		var r View
 		r.Plan.Facts.NamesOurs, r.Plan.Facts.Offered = true, !c.refused
 		if c.refused {
-			r.Plan.Facts.Verdict.Complaints = []mta.Complaint{{Path: "/y", Text: "dull"}, {Path: "/x", Text: "unsafe: Group readable file", Fatal: true}}
+			r.Plan.Facts.Verdict.Complaints = []mta.Complaint{{Path: "/y", Text: "dull"},
+				{Path: "/x", Text: "unsafe: Group readable file", Fatal: true}}
 		}
 		r.Observed.MTA.Status, r.Observed.MTA.Instance.Started = mta.OK, now
 		if r.Observed.Certs.Key.Node.Changed = now.Add(-time.Minute); c.old {

@@ -39,7 +39,8 @@ func (t *Teller) absent(ctx context.Context, r *View, st *state.State, id mta.Id
 	switch step {
 	case plan.CannotTell:
 		if len(st.Pickup.HUPs) == 0 {
-			return nil, fmt.Errorf("mailcertd cannot identify the sendmail that is running, so it sent no HUP (%s)", who)
+			return nil,
+				fmt.Errorf("mailcertd cannot identify the sendmail that is running, so it sent no HUP (%s)", who)
 		}
 		return nil, fmt.Errorf("mailcertd cannot find out whether sendmail is running after its HUP (%s)", who)
 	case plan.NobodyRuns:
@@ -75,7 +76,8 @@ func (t *Teller) startAgain(ctx context.Context, st *state.State) error {
 	t.o.Log(slog.LevelError, "sendmail was running before its HUP and is not running now: starting it again", "command",
 		strings.Join(argv, " "))
 	if len(argv) == 0 {
-		return errors.New("sendmail is not running after its HUP, and sendmail.start_command is empty: start it by hand")
+		return errors.New(
+			"sendmail is not running after its HUP, and sendmail.start_command is empty: start it by hand")
 	}
 	before := st.Clone()
 	d := *st.Pickup

@@ -26,7 +26,8 @@ func (t *Teller) Tell(ctx context.Context, r *View, verb bool, lock **durable.Lo
 	if !goesOn() {
 		return nil
 	}
-	defer t.o.Working("waiting until sendmail serves the new certificate; its greeting may take minutes", mta.Patience)()
+	defer t.o.Working("waiting until sendmail serves the new certificate; its greeting may take minutes",
+		mta.Patience)()
 	for errors.Is(err, errWaiting) {
 		if !goesOn() {
 			return nil

@@ -28,8 +28,9 @@ func TestTwoPairsProven(t *testing.T) {
 	file := func(n string) string { return filepath.Join(dir, n) }
 	pair := func(n, serial string, args ...string) {
 		t.Helper()
-		if out, err := exec.Command("openssl", append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n, "-set_serial", serial,
-			"-keyout", file(n + ".key"), "-out", file(n + ".cert")}, args...)...).CombinedOutput(); err != nil {
+		if out, err := exec.Command("openssl",
+			append([]string{"req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=" + n, "-set_serial", serial,
+				"-keyout", file(n + ".key"), "-out", file(n + ".cert")}, args...)...).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
@@ -37,7 +38,8 @@ func TestTwoPairsProven(t *testing.T) {
 	pair("host", "0x11", "-newkey", "rsa:2048")
 	pair("host-ecdsa", "0x22", ec...)
 	pair("older", "0x33", ec...)
-	cf := "O ServerCertFile=" + file("host.cert") + "," + file("host-ecdsa.cert") + "\nO ServerKeyFile=" + file("host.key") + "," + file("host-ecdsa.key") + "\n"
+	cf := "O ServerCertFile=" + file("host.cert") + "," + file("host-ecdsa.cert") + "\nO ServerKeyFile=" +
+		file("host.key") + "," + file("host-ecdsa.key") + "\n"
 	if err := os.WriteFile(file("sendmail.cf"), []byte(cf), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +52,10 @@ func TestTwoPairsProven(t *testing.T) {
 		want   string // in the outcome's detail, or in the error
 		err    error
 	}{
-		"both":                         {"host-ecdsa", false, "it serves the second pair too, serial 22", nil},
-		"the second one before":        {"older", false, "it serves serial 33, on disk is 22", errServesAnother},
-		"no second one":                {"", false, "it serves no ECDSA certificate, on disk is serial 22", errServesAnother},
+		"both":                  {"host-ecdsa", false, "it serves the second pair too, serial 22", nil},
+		"the second one before": {"older", false, "it serves serial 33, on disk is 22", errServesAnother},
+		"no second one": {"", false, "it serves no ECDSA certificate, on disk is serial 22",
+			errServesAnother},
 		"no second one, and it cannot": {"", true, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

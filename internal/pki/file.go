@@ -11,12 +11,15 @@ import (
 
 // Why a key or certificate file cannot be used. Test with errors.Is.
 var (
-	ErrEmpty       = errors.New("is empty")
-	ErrGarbage     = errors.New("contains no certificate or key in PEM")
-	ErrRefused     = errors.New("contains a block that OpenSSL does not read as a certificate") // whole, but of the wrong form: ErrGarbage as well
-	ErrTruncated   = errors.New("is truncated")
-	ErrDER         = errors.New("is in DER format, and PEM is needed")
-	ErrEncrypted   = errors.New("is encrypted with a passphrase, and sendmail cannot ask for it: `openssl pkey -in FILE -out FILE.pem` writes a copy without a passphrase")
+	ErrEmpty   = errors.New("is empty")
+	ErrGarbage = errors.New("contains no certificate or key in PEM")
+	// whole, but of the wrong form: ErrGarbage as well
+	ErrRefused   = errors.New("contains a block that OpenSSL does not read as a certificate")
+	ErrTruncated = errors.New("is truncated")
+	ErrDER       = errors.New("is in DER format, and PEM is needed")
+	ErrEncrypted = errors.New(
+		"is encrypted with a passphrase, and sendmail cannot ask for it: `openssl pkey -in FILE -out FILE.pem` " +
+			"writes a copy without a passphrase")
 	ErrUnsupported = errors.New("is well-formed, but mailcertd cannot read this form")
 )
 
@@ -128,7 +131,8 @@ func (f *CertFile) rest(data []byte, pos int) {
 			continue
 		case strings.HasSuffix(b.label, " PRIVATE KEY") && !isKeyBlock(b.label):
 			if _, err := x509.ParsePKCS8PrivateKey(b.der); err != nil && f.Err == nil {
-				f.Err = fmt.Errorf("%w: it has a block with the name %.40q, which not every OpenSSL ignores", ErrUnsupported, b.label)
+				f.Err = fmt.Errorf("%w: it has a block with the name %.40q, which not every OpenSSL ignores",
+					ErrUnsupported, b.label)
 			}
 			continue
 		case b.label == "X509 CRL":

@@ -46,9 +46,11 @@ func FormOf(data []byte, path string) Form {
 	case label == "PUBLIC KEY" || label == "RSA PUBLIC KEY":
 		return Form{"a public key", "the certificate and the private key are needed"}
 	case label == "TRUSTED CERTIFICATE":
-		return Form{"a certificate in OpenSSL's own format with trust settings (TRUSTED CERTIFICATE)", "openssl x509 -in " + in + " -out " + out}
+		return Form{"a certificate in OpenSSL's own format with trust settings (TRUSTED CERTIFICATE)",
+			"openssl x509 -in " + in + " -out " + out}
 	case label == "NEW CERTIFICATE":
-		return Form{"a certificate with the label NEW CERTIFICATE", "sed 's/ NEW CERTIFICATE/ CERTIFICATE/' " + in + " > " + out}
+		return Form{"a certificate with the label NEW CERTIFICATE",
+			"sed 's/ NEW CERTIFICATE/ CERTIFICATE/' " + in + " > " + out}
 	case label == "ATTRIBUTE CERTIFICATE":
 		return Form{"an attribute certificate", "the certificate of the host is needed"}
 	case isCertBlock(label):
@@ -62,7 +64,8 @@ func FormOf(data []byte, path string) Form {
 	}
 	switch {
 	case bytes.HasPrefix(data, []byte{0xfe, 0xed, 0xfe, 0xed}), bytes.HasPrefix(data, []byte{0xce, 0xce, 0xce, 0xce}):
-		return Form{"a Java keystore (JKS)", "`keytool -importkeystore -srckeystore " + in + " -destkeystore " + out + ".p12 -deststoretype pkcs12` converts it to PKCS#12"}
+		return Form{"a Java keystore (JKS)", "`keytool -importkeystore -srckeystore " + in + " -destkeystore " + out +
+			".p12 -deststoretype pkcs12` converts it to PKCS#12"}
 	case bytes.HasPrefix(data, []byte("PuTTY-User-Key-File")):
 		return Form{"a key of PuTTY", "the key of the certificate is needed"}
 	case bytes.HasPrefix(data, []byte("ssh-")), bytes.HasPrefix(data, []byte("ecdsa-sha2-")):
@@ -107,7 +110,8 @@ func derForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) 
 	var inner asn1.RawValue
 	if rest, err := asn1.Unmarshal(whole.Bytes, &version); err == nil {
 		if _, err := asn1.Unmarshal(rest, &inner); err == nil && version == 3 {
-			if _, err := asn1.Unmarshal(inner.Bytes, &oid); err == nil && (oid.Equal(oidData) || oid.Equal(oidSignedData)) {
+			if _, err := asn1.Unmarshal(inner.Bytes, &oid); err == nil &&
+				(oid.Equal(oidData) || oid.Equal(oidSignedData)) {
 				return Form{"PKCS#12", "openssl pkcs12 -in " + in + " -out " + out + " -nodes"}
 			}
 		}
@@ -131,7 +135,8 @@ func derForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) 
 	}
 	_, errRSA := x509.ParsePKCS1PrivateKey(data)
 	_, errEC := x509.ParseECPrivateKey(data)
-	if _, err := x509.ParsePKCS8PrivateKey(data); err == nil || errRSA == nil || errEC == nil || version == 0 && isPKCS8(data) && len(inner.Bytes) > 0 {
+	if _, err := x509.ParsePKCS8PrivateKey(data); err == nil || errRSA == nil || errEC == nil ||
+		version == 0 && isPKCS8(data) && len(inner.Bytes) > 0 {
 		return Form{"a private key in DER", key}
 	}
 	return Form{"DER of an unknown kind", ""}
@@ -142,10 +147,12 @@ func textForm(data []byte, pkcs7 func(name, inform string) Form, in, out string)
 	const begin = "-----BEGIN "
 	if i := bytes.Index(data, []byte(begin)); i >= 0 {
 		switch bol := i == 0 || data[i-1] == '\n'; {
-		case bol && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0, !bol && data[i-1] == '\r' && bytes.IndexByte(data, '\n') < 0:
+		case bol && bytes.IndexByte(data, '\n') < 0 && bytes.IndexByte(data, '\r') >= 0,
+			!bol && data[i-1] == '\r' && bytes.IndexByte(data, '\n') < 0:
 			return Form{"PEM with CR as its line end", `tr '\r' '\n' < ` + in + " > " + out}
 		case !bol:
-			return Form{"PEM with other characters at the start of its lines", "sed 's/^.*-----BEGIN /-----BEGIN /; s/^[> \t]*//' " + in + " > " + out}
+			return Form{"PEM with other characters at the start of its lines",
+				"sed 's/^.*-----BEGIN /-----BEGIN /; s/^[> \t]*//' " + in + " > " + out}
 		}
 		return Form{}
 	}
@@ -158,7 +165,8 @@ func textForm(data []byte, pkcs7 func(name, inform string) Form, in, out string)
 		return Form{}
 	}
 	return Form{strings.TrimSuffix(f.Name, " in DER") + " in base64 without BEGIN and END lines",
-		"openssl base64 -d -A -in " + in + " -out " + in + ".der && " + strings.ReplaceAll(f.Command, "-in "+in, "-in "+in+".der")}
+		"openssl base64 -d -A -in " + in + " -out " + in + ".der && " +
+			strings.ReplaceAll(f.Command, "-in "+in, "-in "+in+".der")}
 }
 
 // firstLabel is that of the first whole block; "" when there is none.
@@ -188,7 +196,8 @@ func CertificateFromDER(data []byte) []byte {
 // quoted is a word for the shell.
 func quoted(word string) string {
 	safe := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,:@", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("/._-+,:@", r)
 	}
 	if strings.IndexFunc(word, func(r rune) bool { return !safe(r) }) < 0 {
 		return word

@@ -20,7 +20,8 @@ func known(err error) bool {
 }
 
 func seeds(f *testing.F) [][]byte {
-	out := [][]byte{nil, []byte("hello"), []byte("-----BEGIN "), []byte("-----BEGIN PRIVATE KEY-----\n"), {0x30, 3, 2, 1, 0}}
+	out := [][]byte{nil, []byte("hello"), []byte("-----BEGIN "), []byte("-----BEGIN PRIVATE KEY-----\n"),
+		{0x30, 3, 2, 1, 0}}
 	for _, kt := range []KeyType{ECDSAP256, ECDSAP384} {
 		key, err := GenerateKey(kt, rand.Reader)
 		if err != nil {
@@ -31,12 +32,15 @@ func seeds(f *testing.F) [][]byte {
 			f.Fatal(err)
 		}
 		b, _ := pem.Decode(data)
-		out = append(out, data, b.Bytes, data[:len(data)/2], append(bytes.Clone(data), data...), bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n")),
-			append([]byte("-----BEGIN X-----\n"), data...), bytes.ReplaceAll(data, []byte("PRIVATE"), []byte("EC PRIVATE")))
+		out = append(out, data, b.Bytes, data[:len(data)/2], append(bytes.Clone(data), data...),
+			bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n")),
+			append([]byte("-----BEGIN X-----\n"), data...),
+			bytes.ReplaceAll(data, []byte("PRIVATE"), []byte("EC PRIVATE")))
 	}
 	cert := selfSigned(f)
 	trusted := pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: append(bytes.Clone(cert), 0x30, 0)})
-	out = append(out, cert, EncodeCertificate(cert), trusted, append(EncodeCertificate(cert), trusted...), EncodeCertificate(cert[:40]), EncodeCertificate([]byte{0x30, 0}))
+	out = append(out, cert, EncodeCertificate(cert), trusted, append(EncodeCertificate(cert), trusted...),
+		EncodeCertificate(cert[:40]), EncodeCertificate([]byte{0x30, 0}))
 	return out
 }
 
@@ -58,12 +62,14 @@ func FuzzKeyFile(f *testing.F) {
 			}
 			return
 		}
-		if k.Public == nil || k.Type == "" || k.Keys < 1 || k.Encrypted || k.Form == "" || !SamePublicKey(key.Public(), k.Public) {
+		if k.Public == nil || k.Type == "" || k.Keys < 1 || k.Encrypted || k.Form == "" ||
+			!SamePublicKey(key.Public(), k.Public) {
 			t.Fatalf("%+v", k)
 		}
 		strip := StripCertificates(data)
 		s := ReadKeyFile(strip)
-		if s.Err != nil || s.Certs != 0 || !SamePublicKey(s.Public, k.Public) || !bytes.Equal(StripCertificates(strip), strip) {
+		if s.Err != nil || s.Certs != 0 || !SamePublicKey(s.Public, k.Public) ||
+			!bytes.Equal(StripCertificates(strip), strip) {
 			t.Fatalf("stripped: %+v\n%q", s, strip)
 		}
 		again, err := MarshalKey(key)
@@ -114,7 +120,8 @@ func selfSigned(f *testing.F) []byte {
 	if err != nil {
 		f.Fatal(err)
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0), Subject: pkix.Name{CommonName: "x"}}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(2e9, 0),
+		Subject: pkix.Name{CommonName: "x"}}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 	if err != nil {
 		f.Fatal(err)

@@ -57,7 +57,8 @@ func readKeyFile(data []byte) (KeyFile, crypto.Signer) {
 		return f, nil
 	}
 	if g, behind := readKey(bytes.ReplaceAll(data, []byte{0}, nil)); behind != nil || g.Encrypted {
-		f.Err = fmt.Errorf("%w: there is a NUL character before the key, which not every OpenSSL ignores", ErrUnsupported)
+		f.Err = fmt.Errorf("%w: there is a NUL character before the key, which not every OpenSSL ignores",
+			ErrUnsupported)
 	}
 	return f, nil
 }
@@ -81,7 +82,8 @@ func readKey(data []byte) (f KeyFile, key crypto.Signer) {
 				f.Err = ErrTruncated
 			case broken && f.Err == nil, f.Err != nil && behind && !f.Encrypted:
 				// OpenSSL 3 looks for a key that it can read, earlier ones take the first.
-				f.Err, key = fmt.Errorf("%w: there is a broken block before the key, which not every OpenSSL ignores", ErrUnsupported), nil
+				f.Err, key = fmt.Errorf("%w: there is a broken block before the key, which not every OpenSSL ignores",
+					ErrUnsupported), nil
 			}
 			return f, key
 		case err != nil && f.Keys == 0:
@@ -150,7 +152,10 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 		if len(b.header) <= shortHeader { // the rest is as good as any
 			b.header = nil
 			if _, err := parseKeyBlock(b); err == nil || errors.Is(err, ErrUnsupported) {
-				return nil, fmt.Errorf("%w: there are a line that is not a header and a blank line in the %s block, which not every OpenSSL ignores", ErrUnsupported, b.label)
+				return nil,
+					fmt.Errorf(
+						"%w: there are a line that is not a header and a blank line in the %s block, which not every "+
+							"OpenSSL ignores", ErrUnsupported, b.label)
 			}
 		}
 		return nil, fmt.Errorf("%w: there is a header or a blank line in the %s block", ErrGarbage, b.label)
@@ -168,7 +173,9 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 	if err != nil && b.label != "PRIVATE KEY" { // OpenSSL takes PKCS#8 under these labels too
 		if pkcs8, e := x509.ParsePKCS8PrivateKey(b.der); e == nil {
 			if !labelled(b.label, pkcs8) {
-				return nil, fmt.Errorf("%w: its %s block contains a key of another kind, which not every OpenSSL accepts", ErrUnsupported, b.label)
+				return nil,
+					fmt.Errorf("%w: its %s block contains a key of another kind, which not every OpenSSL accepts",
+						ErrUnsupported, b.label)
 			}
 			key, err = pkcs8, nil
 		}
@@ -187,7 +194,8 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 		return k, nil
 	case *ecdsa.PrivateKey:
 		if err := ownPoint(b, k); err != nil {
-			return nil, fmt.Errorf("%w: the public part of its %s block does not belong to the private part", err, b.label)
+			return nil, fmt.Errorf("%w: the public part of its %s block does not belong to the private part",
+				err, b.label)
 		}
 		return k, nil
 	case ed25519.PrivateKey:

@@ -35,42 +35,51 @@ func TestKeyAgainstOpenssl(t *testing.T) {
 		keys int
 		err  error
 	}{
-		"rsa":                     {rsa, RSA2048, 1, nil},
-		"rsa-1024":                {gen("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"), "rsa-1024", 1, nil},
-		"p384":                    {ec, ECDSAP384, 1, nil},
-		"p521":                    {gen("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"), "ecdsa-p521", 1, nil},
-		"ed25519":                 {gen("-algorithm", "ED25519"), "ed25519", 1, nil},
-		"rsa, PKCS#1":             {openssl(t, rsa, "rsa", "-traditional"), RSA2048, 1, nil},
-		"ec, SEC1":                {openssl(t, ec, "ec"), ECDSAP384, 1, nil},
-		"ec with parameters":      {sec1, ECDSAP256, 1, nil},
-		"ed448":                   {gen("-algorithm", "ED448"), "", 1, ErrUnsupported},
-		"x25519":                  {gen("-algorithm", "X25519"), "", 1, ErrGarbage},
-		"secp256k1":               {gen("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "", 1, ErrUnsupported},
-		"explicit curve":          {gen("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"), "", 1, ErrUnsupported},
-		"encrypted, scrypt":       {openssl(t, ec, "pkcs8", "-topk8", "-scrypt", "-passout", "pass:x"), "", 1, ErrEncrypted},
-		"encrypted, old":          {openssl(t, ec, "ec", "-aes256", "-passout", "pass:x"), "", 1, ErrEncrypted},
-		"two":                     {join(ec, other), ECDSAP384, 2, nil},
-		"an encrypted one behind": {join(ec, openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x")), ECDSAP384, 2, nil},
-		"an encrypted one before": {join(openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x"), ec), "", 2, ErrEncrypted},
-		"certificate first":       {join(cert, ec), ECDSAP384, 1, nil},
-		"text around":             {join([]byte("Bag Attributes\n    friendlyName: x\n\n"), ec, []byte("the end\n")), ECDSAP384, 1, nil},
-		"text with -text":         {openssl(t, ec, "pkey", "-text"), ECDSAP384, 1, nil},
-		"no last newline":         {bytes.TrimRight(ec, "\n"), ECDSAP384, 1, nil},
-		"blank lines":             {join([]byte("\r\n\n"), ec, []byte("\n\n")), ECDSAP384, 1, nil},
-		"CRLF":                    {bytes.ReplaceAll(ec, []byte("\n"), []byte("\r\n")), ECDSAP384, 1, nil},
-		"DER":                     {openssl(t, ec, "pkey", "-outform", "DER"), "", 0, ErrDER},
-		"no first line":           {headless(ec), "", 0, ErrGarbage},
-		"only blanks":             {[]byte(" \n\t\n"), "", 0, ErrEmpty},
-		"a public key":            {openssl(t, ec, "pkey", "-pubout"), "", 0, ErrGarbage},
-		"a request":               {openssl(t, ec, "req", "-new", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), "", 0, ErrGarbage},
-		"truncated":               {ec[:len(ec)-20], "", 0, ErrTruncated},
-		"a hole":                  {append(bytes.Clone(ec[:60]), ec[90:]...), "", -1, ErrTruncated},
-		"PKCS#8 body as RSA":      {bytes.ReplaceAll(ec, []byte(" PRIVATE"), []byte(" RSA PRIVATE")), ECDSAP384, 1, nil},
+		"rsa":      {rsa, RSA2048, 1, nil},
+		"rsa-1024": {gen("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:1024"), "rsa-1024", 1, nil},
+		"p384":     {ec, ECDSAP384, 1, nil},
+		"p521": {gen("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-521"),
+			"ecdsa-p521", 1, nil},
+		"ed25519":            {gen("-algorithm", "ED25519"), "ed25519", 1, nil},
+		"rsa, PKCS#1":        {openssl(t, rsa, "rsa", "-traditional"), RSA2048, 1, nil},
+		"ec, SEC1":           {openssl(t, ec, "ec"), ECDSAP384, 1, nil},
+		"ec with parameters": {sec1, ECDSAP256, 1, nil},
+		"ed448":              {gen("-algorithm", "ED448"), "", 1, ErrUnsupported},
+		"x25519":             {gen("-algorithm", "X25519"), "", 1, ErrGarbage},
+		"secp256k1": {gen("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"), "", 1,
+			ErrUnsupported},
+		"explicit curve": {gen("-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt",
+			"ec_param_enc:explicit"), "", 1, ErrUnsupported},
+		"encrypted, scrypt": {openssl(t, ec, "pkcs8", "-topk8", "-scrypt", "-passout", "pass:x"), "", 1,
+			ErrEncrypted},
+		"encrypted, old": {openssl(t, ec, "ec", "-aes256", "-passout", "pass:x"), "", 1, ErrEncrypted},
+		"two":            {join(ec, other), ECDSAP384, 2, nil},
+		"an encrypted one behind": {join(ec, openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x")),
+			ECDSAP384, 2, nil},
+		"an encrypted one before": {join(openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x"), ec), "", 2,
+			ErrEncrypted},
+		"certificate first": {join(cert, ec), ECDSAP384, 1, nil},
+		"text around": {join([]byte("Bag Attributes\n    friendlyName: x\n\n"), ec, []byte("the end\n")),
+			ECDSAP384, 1, nil},
+		"text with -text": {openssl(t, ec, "pkey", "-text"), ECDSAP384, 1, nil},
+		"no last newline": {bytes.TrimRight(ec, "\n"), ECDSAP384, 1, nil},
+		"blank lines":     {join([]byte("\r\n\n"), ec, []byte("\n\n")), ECDSAP384, 1, nil},
+		"CRLF":            {bytes.ReplaceAll(ec, []byte("\n"), []byte("\r\n")), ECDSAP384, 1, nil},
+		"DER":             {openssl(t, ec, "pkey", "-outform", "DER"), "", 0, ErrDER},
+		"no first line":   {headless(ec), "", 0, ErrGarbage},
+		"only blanks":     {[]byte(" \n\t\n"), "", 0, ErrEmpty},
+		"a public key":    {openssl(t, ec, "pkey", "-pubout"), "", 0, ErrGarbage},
+		"a request": {openssl(t, ec, "req", "-new", "-key", "/dev/stdin", "-subj", "/CN=x", "-config",
+			"/dev/null"), "", 0, ErrGarbage},
+		"truncated":          {ec[:len(ec)-20], "", 0, ErrTruncated},
+		"a hole":             {append(bytes.Clone(ec[:60]), ec[90:]...), "", -1, ErrTruncated},
+		"PKCS#8 body as RSA": {bytes.ReplaceAll(ec, []byte(" PRIVATE"), []byte(" RSA PRIVATE")), ECDSAP384, 1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := ReadKeyFile(c.data)
-			if !errors.Is(k.Err, c.err) || k.Type != c.kind || c.keys >= 0 && k.Keys != c.keys || (k.Public == nil) != (c.err != nil) {
+			if !errors.Is(k.Err, c.err) || k.Type != c.kind || c.keys >= 0 && k.Keys != c.keys ||
+				(k.Public == nil) != (c.err != nil) {
 				t.Errorf("%+v", k)
 			}
 			if k.Err != nil {
@@ -80,7 +89,8 @@ func TestKeyAgainstOpenssl(t *testing.T) {
 				t.Error("we take it, openssl does not")
 				return
 			}
-			want, err := x509.ParsePKIXPublicKey(openssl(t, c.data, "pkey", "-inform", "PEM", "-pubout", "-outform", "DER"))
+			want, err := x509.ParsePKIXPublicKey(openssl(t, c.data, "pkey", "-inform", "PEM", "-pubout",
+				"-outform", "DER"))
 			if err != nil || !SamePublicKey(want, k.Public) {
 				t.Errorf("openssl has another key: %v", err)
 			}
@@ -101,7 +111,8 @@ func TestKeyCutAnywhere(t *testing.T) {
 		if k.Err == nil || k.Public != nil {
 			t.Fatalf("%d of %d bytes are a key", i, len(whole))
 		}
-		if !errors.Is(k.Err, ErrTruncated) && !errors.Is(k.Err, ErrEmpty) && (i > len(lines[0]) || !errors.Is(k.Err, ErrGarbage)) {
+		if !errors.Is(k.Err, ErrTruncated) && !errors.Is(k.Err, ErrEmpty) &&
+			(i > len(lines[0]) || !errors.Is(k.Err, ErrGarbage)) {
 			t.Errorf("%d bytes: %v", i, k.Err)
 		}
 		if strings.Contains(k.Err.Error(), lines[1][:16]) {
@@ -125,9 +136,10 @@ func TestStripKeepsBytes(t *testing.T) {
 		"between keys":     {bytes.Join([][]byte{pkcs8, cert, sec1}, nil), append(bytes.Clone(pkcs8), sec1...)},
 		"headers":          {append(bytes.Clone(cert), locked...), locked},
 		"text":             {[]byte("hello\n" + string(pkcs8) + "bye\n" + string(cert)), pkcs8},
-		"CRLF":             {crlf(append(bytes.Clone(pkcs8), cert...)), append(bytes.TrimRight(crlf(pkcs8), "\r\n"), '\n')},
-		"no key":           {cert, nil},
-		"empty":            {nil, nil},
+		"CRLF": {crlf(append(bytes.Clone(pkcs8), cert...)),
+			append(bytes.TrimRight(crlf(pkcs8), "\r\n"), '\n')},
+		"no key": {cert, nil},
+		"empty":  {nil, nil},
 	} {
 		if got := StripCertificates(c.data); !bytes.Equal(got, c.want) {
 			t.Errorf("%s:\n%q\nwant\n%q", name, got, c.want)

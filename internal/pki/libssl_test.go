@@ -59,7 +59,9 @@ func host(t *testing.T, kt KeyType, alg x509.SignatureAlgorithm) (cert, key []by
 			t.Fatal(err)
 		}
 	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(4e9, 0), Subject: pkix.Name{CommonName: "mail.example.org"}, DNSNames: []string{"mail.example.org"}, SignatureAlgorithm: alg}
+	c := &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: time.Unix(1e9, 0), NotAfter: time.Unix(4e9, 0),
+		Subject: pkix.Name{CommonName: "mail.example.org"}, DNSNames: []string{"mail.example.org"},
+		SignatureAlgorithm: alg}
 	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: "Seller"}}
 	der, err := x509.CreateCertificate(rand.Reader, c, issuer, signer.Public(), ca)
 	if err != nil {
@@ -78,9 +80,12 @@ func revocations(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	by := &x509.Certificate{Subject: pkix.Name{CommonName: "Seller"}, KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1, 2, 3}}
-	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(5), ThisUpdate: time.Unix(1e9, 0), NextUpdate: time.Unix(4e9, 0),
-		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(9), RevocationTime: time.Unix(1e9, 0), ReasonCode: 1}}}, by, key)
+	by := &x509.Certificate{Subject: pkix.Name{CommonName: "Seller"}, KeyUsage: x509.KeyUsageCRLSign,
+		SubjectKeyId: []byte{1, 2, 3}}
+	der, err := x509.CreateRevocationList(rand.Reader,
+		&x509.RevocationList{Number: big.NewInt(5), ThisUpdate: time.Unix(1e9, 0), NextUpdate: time.Unix(4e9, 0),
+			RevokedCertificateEntries: []x509.RevocationListEntry{
+				{SerialNumber: big.NewInt(9), RevocationTime: time.Unix(1e9, 0), ReasonCode: 1}}}, by, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +144,8 @@ var mutations = []func(r *mrand.Rand, b []byte) []byte{
 	func(_ *mrand.Rand, b []byte) []byte { // the body in one line
 		lines := bytes.SplitAfter(b, []byte("\n"))
 		for i := range lines {
-			if !bytes.HasPrefix(lines[i], []byte("---")) && i+1 < len(lines) && !bytes.HasPrefix(lines[i+1], []byte("---")) {
+			if !bytes.HasPrefix(lines[i], []byte("---")) && i+1 < len(lines) &&
+				!bytes.HasPrefix(lines[i+1], []byte("---")) {
 				lines[i] = bytes.TrimRight(lines[i], "\n")
 			}
 		}
@@ -177,8 +183,10 @@ func TestFilesAsLibssl(t *testing.T) {
 	certA, keyA := host(t, ECDSAP256, x509.SHA256WithRSA)
 	certB, keyB := host(t, ECDSAP384, x509.SHA256WithRSA)
 	sha1, _ := host(t, ECDSAP256, x509.SHA1WithRSA)
-	bases := [][]byte{certA, keyA, append(bytes.Clone(certA), certB...), append(bytes.Clone(keyA), certA...), append(bytes.Clone(certA), keyA...),
-		append(bytes.Clone(keyB), keyA...), sha1, append(bytes.Clone(certB), sha1...), append(append([]byte{}, openssl(t, keyB, "pkey", "-pubout")...), certA...)}
+	bases := [][]byte{certA, keyA, append(bytes.Clone(certA), certB...), append(bytes.Clone(keyA), certA...),
+		append(bytes.Clone(certA), keyA...),
+		append(bytes.Clone(keyB), keyA...), sha1, append(bytes.Clone(certB), sha1...),
+		append(append([]byte{}, openssl(t, keyB, "pkey", "-pubout")...), certA...)}
 	list := revocations(t)
 	bases = append(bases, append(bytes.Clone(certA), list...), append(bytes.Clone(list), certA...))
 	dir := t.TempDir()
@@ -267,24 +275,33 @@ func TestStrengthAsLibssl(t *testing.T) {
 	}
 	for _, bits := range []int{512, 888, 904, 1000, 1024, 1960, 1984, 2040, 2048, 3064, 3072} {
 		key := openssl(t, nil, "genrsa", "-traditional", fmt.Sprint(bits))
-		add(fmt.Sprint("rsa", bits), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), key)
+		add(fmt.Sprint("rsa", bits), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config",
+			"/dev/null"), key)
 	}
-	for _, kind := range [][]string{{"-algorithm", "ED448"}, {"-algorithm", "ED25519"}, {"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"},
-		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"}, {"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224"},
-		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"}, {"-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"}} {
+	for _, kind := range [][]string{{"-algorithm", "ED448"}, {"-algorithm", "ED25519"},
+		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"},
+		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"},
+		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-224"},
+		{"-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"},
+		{"-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"}} {
 		key := openssl(t, nil, append([]string{"genpkey"}, kind...)...)
-		add(strings.Join(kind[1:], "-"), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null"), key)
+		add(strings.Join(kind[1:], "-"), openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x",
+			"-config", "/dev/null"), key)
 	}
-	for _, alg := range []x509.SignatureAlgorithm{x509.SHA1WithRSA, x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA, x509.SHA512WithRSAPSS} {
+	for _, alg := range []x509.SignatureAlgorithm{x509.SHA1WithRSA, x509.SHA256WithRSA, x509.SHA384WithRSA,
+		x509.SHA512WithRSA, x509.SHA512WithRSAPSS} {
 		cert, key := host(t, ECDSAP384, alg)
 		add(alg.String(), cert, key)
 	}
 	// Algorithms that crypto/x509 does not know, and those that nobody knows.
 	cert, key := host(t, ECDSAP384, x509.SHA256WithRSA)
 	for name, id := range map[string]string{
-		"MD2": "06092a864886f70d010102 0500", "MD4": "06092a864886f70d010103 0500", "MD5": "06092a864886f70d010104 0500", "SHA-224": "06092a864886f70d01010e 0500",
-		"SHA-1 of OIW": "06052b0e03021d", "RIPEMD": "06062b2403030102 0500", "SHA3": "060960864801650304030e 0500", "PSS without parameters": "06092a864886f70d01010a", "PSS of SHA-1": "06092a864886f70d01010a 3000",
-		"PSS of SHA-224": "06092a864886f70d01010a 302ba00d300b0609608648016503040204a11a301806092a864886f70d010108300b0609608648016503040204",
+		"MD2": "06092a864886f70d010102 0500", "MD4": "06092a864886f70d010103 0500",
+		"MD5": "06092a864886f70d010104 0500", "SHA-224": "06092a864886f70d01010e 0500",
+		"SHA-1 of OIW": "06052b0e03021d", "RIPEMD": "06062b2403030102 0500", "SHA3": "060960864801650304030e 0500",
+		"PSS without parameters": "06092a864886f70d01010a", "PSS of SHA-1": "06092a864886f70d01010a 3000",
+		"PSS of SHA-224": "06092a864886f70d01010a " +
+			"302ba00d300b0609608648016503040204a11a301806092a864886f70d010108300b0609608648016503040204",
 	} {
 		raw, err := hex.DecodeString(strings.ReplaceAll(id, " ", ""))
 		if err != nil {
@@ -293,10 +310,12 @@ func TestStrengthAsLibssl(t *testing.T) {
 		add("signed with "+name, signedWith(t, cert, raw), key)
 	}
 	unknown, _ := hex.DecodeString("06042a030405")
-	if c := ReadLeafFile(signedWith(t, cert, unknown)); c.Err != nil || SignatureKnown(c.Certs[0]) || SignatureOID(c.Certs[0]) != "1.2.3.4.5" {
+	if c := ReadLeafFile(signedWith(t, cert, unknown)); c.Err != nil || SignatureKnown(c.Certs[0]) ||
+		SignatureOID(c.Certs[0]) != "1.2.3.4.5" {
 		t.Errorf("an unknown algorithm: %v", c.Err)
 	}
-	if (Libssl{}) != (Libssl{}).AtLevel(1) && (Libssl{}).SecurityLevel() != 1 || (Libssl{}).AtLevel(0).SecurityLevel() != 0 {
+	if (Libssl{}) != (Libssl{}).AtLevel(1) && (Libssl{}).SecurityLevel() != 1 ||
+		(Libssl{}).AtLevel(0).SecurityLevel() != 0 {
 		t.Error("the zero value is not level 1")
 	}
 	for i, answer := range libssl(t, questions) {
@@ -315,7 +334,9 @@ func TestOddCertificates(t *testing.T) {
 		"a serial below zero": {"-set_serial", "-5"},
 		"a name that is none": {"-addext", "subjectAltName=DER:30098207ffffffffffffff"},
 	} {
-		data := openssl(t, key, append([]string{"req", "-x509", "-key", "/dev/stdin", "-subj", "/O=Odd/CN=x", "-config", "/dev/null"}, args...)...)
+		data := openssl(t, key,
+			append([]string{"req", "-x509", "-key", "/dev/stdin", "-subj", "/O=Odd/CN=x", "-config",
+				"/dev/null"}, args...)...)
 		f := ReadCertFile(data)
 		if f.Err != nil || len(f.Certs) != 1 {
 			t.Errorf("%s: %d, %v", name, len(f.Certs), f.Err)
@@ -323,8 +344,10 @@ func TestOddCertificates(t *testing.T) {
 		}
 		c := f.Certs[0]
 		want := strings.TrimSpace(string(openssl(t, data, "x509", "-noout", "-hash")))
-		if Parses(c) || HashName(c.RawSubject, 0) != want+".0" || !SamePublicKey(c.PublicKey, ReadKeyFile(key).Public) || c.NotAfter.Before(time.Now()) || !SelfSigned(c) {
-			t.Errorf("%s: parses %v, hash %s, want %s, ends %v, %q", name, Parses(c), HashName(c.RawSubject, 0), want, c.NotAfter, c.Subject)
+		if Parses(c) || HashName(c.RawSubject, 0) != want+".0" ||
+			!SamePublicKey(c.PublicKey, ReadKeyFile(key).Public) || c.NotAfter.Before(time.Now()) || !SelfSigned(c) {
+			t.Errorf("%s: parses %v, hash %s, want %s, ends %v, %q", name, Parses(c), HashName(c.RawSubject, 0), want,
+				c.NotAfter, c.Subject)
 		}
 	}
 }

@@ -58,30 +58,35 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 	// openssl reads no CN that is a VisibleString, so there is none here.
 	one := func(tag int, value string) []byte { return dn(t, []attribute{attr(cn, tag, value)}) }
 	names := map[string][]byte{
-		"printable":           one(asn1.TagPrintableString, "Two  Blanks"),
-		"mixed case":          one(asn1.TagPrintableString, "MiXeD"),
-		"UTF-8":               one(asn1.TagUTF8String, "ÄÖÜ  日本語 İ"),
-		"BMP":                 one(tagBMP, "\x00A\x00\xc4\x00 \x00 \x30\x42"),
-		"T61":                 one(asn1.TagT61String, "Gr\xfc\xdf  GOTT"),
-		"IA5":                 one(asn1.TagIA5String, "Who@Where.Example"),
-		"universal":           one(tagUniversal, "\x00\x00\x00A\x00\x00\x00\xc4\x00\x01\xf6\x00"),
-		"numeric":             one(asn1.TagNumericString, "1 2  3"),
-		"every white space":   one(asn1.TagUTF8String, "\t a\n\vb\f\rc \u00a0d\u2003e "),
-		"only blanks":         one(asn1.TagUTF8String, "   "),
-		"empty value":         one(asn1.TagUTF8String, ""),
-		"controls":            one(asn1.TagIA5String, "a\x01\x7fb/=,+\\\""),
-		"no name":             dn(t),
-		"two values":          dn(t, []attribute{attr(on, asn1.TagUTF8String, "B"), attr(cn, asn1.TagUTF8String, "A")}),
-		"two values, ordered": dn(t, []attribute{attr(cn, asn1.TagUTF8String, "A"), attr(on, asn1.TagUTF8String, "BB")}),
-		"of other lengths":    dn(t, []attribute{attr(cn, asn1.TagUTF8String, "Long Long"), attr(cn, asn1.TagUTF8String, "a")}),
-		"repeated":            dn(t, []attribute{attr(on, asn1.TagUTF8String, "x")}, []attribute{attr(on, asn1.TagUTF8String, "x")}),
-		"long":                one(asn1.TagUTF8String, strings.Repeat("Long ", 100)),
-		"unknown type":        dn(t, []attribute{attr("1.3.6.1.4.1.99999.1", asn1.TagUTF8String, "x")}),
+		"printable":         one(asn1.TagPrintableString, "Two  Blanks"),
+		"mixed case":        one(asn1.TagPrintableString, "MiXeD"),
+		"UTF-8":             one(asn1.TagUTF8String, "ÄÖÜ  日本語 İ"),
+		"BMP":               one(tagBMP, "\x00A\x00\xc4\x00 \x00 \x30\x42"),
+		"T61":               one(asn1.TagT61String, "Gr\xfc\xdf  GOTT"),
+		"IA5":               one(asn1.TagIA5String, "Who@Where.Example"),
+		"universal":         one(tagUniversal, "\x00\x00\x00A\x00\x00\x00\xc4\x00\x01\xf6\x00"),
+		"numeric":           one(asn1.TagNumericString, "1 2  3"),
+		"every white space": one(asn1.TagUTF8String, "\t a\n\vb\f\rc \u00a0d\u2003e "),
+		"only blanks":       one(asn1.TagUTF8String, "   "),
+		"empty value":       one(asn1.TagUTF8String, ""),
+		"controls":          one(asn1.TagIA5String, "a\x01\x7fb/=,+\\\""),
+		"no name":           dn(t),
+		"two values":        dn(t, []attribute{attr(on, asn1.TagUTF8String, "B"), attr(cn, asn1.TagUTF8String, "A")}),
+		"two values, ordered": dn(t, []attribute{attr(cn, asn1.TagUTF8String, "A"),
+			attr(on, asn1.TagUTF8String, "BB")}),
+		"of other lengths": dn(t, []attribute{attr(cn, asn1.TagUTF8String, "Long Long"),
+			attr(cn, asn1.TagUTF8String, "a")}),
+		"repeated": dn(t, []attribute{attr(on, asn1.TagUTF8String, "x")},
+			[]attribute{attr(on, asn1.TagUTF8String, "x")}),
+		"long":         one(asn1.TagUTF8String, strings.Repeat("Long ", 100)),
+		"unknown type": dn(t, []attribute{attr("1.3.6.1.4.1.99999.1", asn1.TagUTF8String, "x")}),
 	}
 	for n := 3; n <= 105; n++ { // X.520's attributes
-		names[fmt.Sprintf("2.5.4.%d", n)] = dn(t, []attribute{attr(fmt.Sprintf("2.5.4.%d", n), asn1.TagPrintableString, "x")})
+		names[fmt.Sprintf("2.5.4.%d", n)] = dn(t,
+			[]attribute{attr(fmt.Sprintf("2.5.4.%d", n), asn1.TagPrintableString, "x")})
 	}
-	for _, oid := range []string{"1.2.840.113549.1.9.1", "1.2.840.113549.1.9.2", "1.2.840.113549.1.9.8", "0.9.2342.19200300.100.1.1", "0.9.2342.19200300.100.1.3", "0.9.2342.19200300.100.1.25",
+	for _, oid := range []string{"1.2.840.113549.1.9.1", "1.2.840.113549.1.9.2", "1.2.840.113549.1.9.8",
+		"0.9.2342.19200300.100.1.1", "0.9.2342.19200300.100.1.3", "0.9.2342.19200300.100.1.25",
 		"1.3.6.1.4.1.311.60.2.1.1", "1.3.6.1.4.1.311.60.2.1.2", "1.3.6.1.4.1.311.60.2.1.3"} {
 		names[oid] = dn(t, []attribute{attr(oid, asn1.TagIA5String, "x")})
 	}
@@ -91,7 +96,8 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 	}
 	dir := t.TempDir()
 	for name, raw := range names {
-		c := &x509.Certificate{SerialNumber: big.NewInt(1), RawSubject: raw, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour)}
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), RawSubject: raw, NotBefore: time.Now(),
+			NotAfter: time.Now().Add(time.Hour)}
 		der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -103,7 +109,8 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
 	}
-	cmd := exec.Command("sh", "-c", `for f in *; do echo "file=$f"; openssl x509 -noout -hash -subject -nameopt compat -in "$f" 2>&1; done; true`)
+	cmd := exec.Command("sh", "-c",
+		`for f in *; do echo "file=$f"; openssl x509 -noout -hash -subject -nameopt compat -in "$f" 2>&1; done; true`)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -133,7 +140,8 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 // What is no name has no hash, and nothing breaks on it.
 func TestNoName(t *testing.T) {
 	good := dn(t, []attribute{attr(cn, asn1.TagUTF8String, "x")})
-	for _, raw := range [][]byte{nil, {}, {0x30}, []byte("hello"), good[:len(good)-1], append(bytes.Clone(good), 0), {0x31, 0}, {0x30, 2, 0x30, 0},
+	for _, raw := range [][]byte{nil, {}, {0x30}, []byte("hello"), good[:len(good)-1], append(bytes.Clone(good), 0),
+		{0x31, 0}, {0x30, 2, 0x30, 0},
 		dn(t, []attribute{attr(cn, tagBMP, "odd")}), dn(t, []attribute{attr(cn, tagUniversal, "six66")})} {
 		if h, err := SubjectHash(raw); err == nil || h != 0 || HashName(raw, 0) != "" {
 			t.Errorf("%x: %x, %v", raw, h, err)
@@ -144,11 +152,13 @@ func TestNoName(t *testing.T) {
 
 // A name that we make is the one that openssl makes of the same words.
 func TestRawName(t *testing.T) {
-	raw, err := RawName(Attribute{"C", "JP"}, Attribute{"O", "Höme"}, Attribute{"OU", ""}, Attribute{"CN", "mail.example"}, Attribute{"emailAddress", "a@b.example"})
+	raw, err := RawName(Attribute{"C", "JP"}, Attribute{"O", "Höme"}, Attribute{"OU", ""},
+		Attribute{"CN", "mail.example"}, Attribute{"emailAddress", "a@b.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := openssl(t, nil, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-utf8", "-config", "/dev/null",
+	out := openssl(t, nil, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+		"/dev/null", "-utf8", "-config", "/dev/null",
 		"-subj", "/C=JP/O=Höme/CN=mail.example/emailAddress=a@b.example")
 	f := ReadCertFile(out)
 	if f.Err != nil || !bytes.Equal(f.Certs[0].RawSubject, raw) {

@@ -95,7 +95,8 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 			text, b.start = text[len(byteMark):], b.start+len(byteMark)
 		}
 		text = bare(text)
-		if bytes.HasPrefix(text, pemBegin) && len(text) >= len(pemBegin)+len(pemDashes) && bytes.HasSuffix(text, pemDashes) {
+		if bytes.HasPrefix(text, pemBegin) && len(text) >= len(pemBegin)+len(pemDashes) &&
+			bytes.HasSuffix(text, pemDashes) {
 			b.label = string(text[len(pemBegin) : len(text)-len(pemDashes)])
 			break
 		}

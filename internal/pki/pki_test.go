@@ -43,7 +43,8 @@ func TestKeys(t *testing.T) {
 		if out := openssl(t, data, "pkey", "-check", "-noout"); !strings.Contains(string(out), "valid") {
 			t.Errorf("%s: %s", kt, out)
 		}
-		if k := ReadKeyFile(data); k.Err != nil || k.Type != kt || !SamePublicKey(k.Public, key.Public()) || k.Form != "PKCS#8" {
+		if k := ReadKeyFile(data); k.Err != nil || k.Type != kt || !SamePublicKey(k.Public, key.Public()) ||
+			k.Form != "PKCS#8" {
 			t.Errorf("%s: %+v", kt, k)
 		}
 		pub := openssl(t, data, "pkey", "-pubout", "-outform", "DER")
@@ -69,11 +70,12 @@ func TestKeyForms(t *testing.T) {
 		cert int
 	}{
 		"PKCS#8": {pkcs8, "PKCS#8", nil, 0}, "PKCS#1": {pkcs1, "PKCS#1", nil, 0}, "SEC1": {sec1, "SEC1", nil, 0},
-		"CRLF":                {bytes.ReplaceAll(pkcs8, []byte("\n"), []byte("\r\n")), "PKCS#8", nil, 0},
-		"certificate first":   {append(bytes.Clone(cert), pkcs8...), "PKCS#8", nil, 1},
-		"certificate behind":  {append(bytes.Clone(pkcs1), cert...), "PKCS#1", nil, 1},
-		"encrypted":           {openssl(t, pkcs8, "pkey", "-aes256", "-passout", "pass:x"), "", ErrEncrypted, 0},
-		"encrypted, PKCS#1":   {openssl(t, pkcs8, "rsa", "-traditional", "-aes128", "-passout", "pass:x"), "", ErrEncrypted, 0},
+		"CRLF":               {bytes.ReplaceAll(pkcs8, []byte("\n"), []byte("\r\n")), "PKCS#8", nil, 0},
+		"certificate first":  {append(bytes.Clone(cert), pkcs8...), "PKCS#8", nil, 1},
+		"certificate behind": {append(bytes.Clone(pkcs1), cert...), "PKCS#1", nil, 1},
+		"encrypted":          {openssl(t, pkcs8, "pkey", "-aes256", "-passout", "pass:x"), "", ErrEncrypted, 0},
+		"encrypted, PKCS#1": {openssl(t, pkcs8, "rsa", "-traditional", "-aes128", "-passout", "pass:x"), "",
+			ErrEncrypted, 0},
 		"DER":                 {der, "", ErrDER, 0},
 		"empty":               {nil, "", ErrEmpty, 0},
 		"truncated":           {pkcs8[:len(pkcs8)/2], "", ErrTruncated, 0},
@@ -81,7 +83,8 @@ func TestKeyForms(t *testing.T) {
 		"a certificate alone": {cert, "", ErrGarbage, 1},
 	} {
 		k := ReadKeyFile(c.data)
-		if !errors.Is(k.Err, c.err) || k.Err == nil && (k.Form != c.form || k.Public == nil) || k.Certs != c.cert || k.Encrypted != (c.err == ErrEncrypted) {
+		if !errors.Is(k.Err, c.err) || k.Err == nil && (k.Form != c.form || k.Public == nil) || k.Certs != c.cert ||
+			k.Encrypted != (c.err == ErrEncrypted) {
 			t.Errorf("%s: %+v", name, k)
 		}
 		if c.err == nil && c.cert > 0 {
@@ -101,13 +104,16 @@ func TestSubjectHash(t *testing.T) {
 	if err != nil {
 		t.Skipf("the system has no %s", bundle)
 	}
-	for _, subj := range []string{"/C=JP/O=  Two   Blanks /CN=MiXed CaSe", "/O=Ünïcödé/CN=日本語", "/CN=x/emailAddress=A@B.example", "/O=a+OU=b/CN=c", "/CN=tab\tx"} {
+	for _, subj := range []string{"/C=JP/O=  Two   Blanks /CN=MiXed CaSe", "/O=Ünïcödé/CN=日本語",
+		"/CN=x/emailAddress=A@B.example", "/O=a+OU=b/CN=c", "/CN=tab\tx"} {
 		for _, mask := range []string{"utf8only", "default", "nombstr"} {
 			conf := filepath.Join(t.TempDir(), "conf")
-			if err := os.WriteFile(conf, []byte("[req]\ndistinguished_name=dn\nstring_mask="+mask+"\n[dn]\n"), 0o600); err != nil {
+			if err := os.WriteFile(conf, []byte("[req]\ndistinguished_name=dn\nstring_mask="+mask+"\n[dn]\n"),
+				0o600); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-utf8", "-multivalue-rdn", "-subj", subj, "-config", conf)
+			cmd := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+				"-nodes", "-keyout", "/dev/null", "-utf8", "-multivalue-rdn", "-subj", subj, "-config", conf)
 			if out, err := cmd.Output(); err == nil { // not every name fits every mask
 				data = append(data, out...)
 			}
@@ -120,7 +126,8 @@ func TestSubjectHash(t *testing.T) {
 	// One openssl for all: -hash of each, through a script.
 	dir := t.TempDir()
 	for i, c := range f.Certs {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d", i)), EncodeCertificate(c.Raw), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d", i)), EncodeCertificate(c.Raw),
+			0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,7 +150,8 @@ func FuzzPair(f *testing.F) {
 	key, _ := GenerateKey(ECDSAP256, rand.Reader)
 	data, _ := MarshalKey(key)
 	f.Add(data, data)
-	f.Add([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), []byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"))
+	f.Add([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"),
+		[]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n"))
 	f.Fuzz(func(t *testing.T, k, c []byte) {
 		kf, cf := ReadKeyFile(k), ReadCertFile(c)
 		if kf.Err == nil {

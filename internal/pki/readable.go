@@ -48,7 +48,9 @@ func characters(v asn1.RawValue) string {
 			out = append(out, rune(uint32(b[0])<<24|uint32(b[1])<<16|uint32(b[2])<<8|uint32(b[3])))
 		}
 		return string(out)
-	case asn1.TagUTF8String, asn1.TagPrintableString, asn1.TagIA5String, asn1.TagT61String, asn1.TagNumericString, asn1.TagGeneralString, 26: // VisibleString
+	// VisibleString
+	case asn1.TagUTF8String, asn1.TagPrintableString, asn1.TagIA5String, asn1.TagT61String, asn1.TagNumericString,
+		asn1.TagGeneralString, 26:
 		if utf8.Valid(v.Bytes) {
 			return string(v.Bytes)
 		}

@@ -168,7 +168,8 @@ func checkKey(k publicKeyInfo) error {
 			return refuse("has an RSA key of %d bits, want 2048 to 8192", p.N.Sign()*bits)
 		}
 		if p.E.Cmp(big.NewInt(3)) < 0 || p.E.Cmp(big.NewInt(math.MaxInt32)) > 0 || p.E.Bit(0) == 0 {
-			return refuse("has an RSA key with exponent %s, want an odd one from 3 to %d", short(p.E.String()), math.MaxInt32)
+			return refuse("has an RSA key with exponent %s, want an odd one from 3 to %d", short(p.E.String()),
+				math.MaxInt32)
 		}
 	case a.Algorithm.Equal(oidEC):
 		var curve asn1.ObjectIdentifier

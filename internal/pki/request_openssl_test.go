@@ -46,42 +46,64 @@ func TestRequestsOfOpenssl(t *testing.T) {
 		want         Request
 		text         string // why it is refused
 	}{
-		"RSA":               {genRSA, "-sha256" + host, takes, ""},
-		"RSA, SHA-512":      {genRSA, "-sha512" + host, takes, ""},
-		"RSA, PSS":          {genRSA, "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-1" + host, takes, ""},
-		"RSA, exponent 3":   {genRSA + " -pkeyopt rsa_keygen_pubexp:3", "-sha256" + host, takes, ""},
-		"P-256":             {genP256, "-sha256" + host, takes, ""},
-		"P-384":             {"-algorithm EC -pkeyopt ec_paramgen_curve:P-384", "-sha384" + host, takes, ""},
-		"P-521":             {"-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-sha512" + host, takes, ""},
-		"Ed25519":           {genEd, host, takes, ""},
-		"with text":         {genP256, "-text" + host, takes, ""},
-		"old label":         {genP256, "-newhdr" + host, takes, ""},
-		"no names":          {genP256, "-subj /", Request{}, ""},
-		"long subject":      {genP256, "-subj /C=JP/O=A~Home/OU=Mail/CN=Host.example", takes, ""},
-		"names":             {genP256, "-addext subjectAltName=DNS:Host.example.,DNS:b.example,IP:192.0.2.1,IP:2001:db8::1" + host, Request{CommonName: "host.example", DNSNames: []string{"host.example", "b.example"}, IPs: []net.IP{{192, 0, 2, 1}, net.ParseIP("2001:db8::1")}}, ""},
-		"other extensions":  {genP256, "-addext keyUsage=critical,keyCertSign -addext extendedKeyUsage=codeSigning -addext nsComment=x" + host, takes, ""},
-		"no CA":             {genP256, "-addext basicConstraints=CA:FALSE" + host, takes, ""},
-		"CA":                {genP256, "-addext basicConstraints=critical,CA:TRUE,pathlen:0" + host, Request{}, "is for a CA (basicConstraints CA:TRUE), want one for a host"},
-		"RSA, SHA-1":        {genRSA, "-sha1" + host, Request{}, "is signed with SHA1-RSA, want SHA-256"},
-		"RSA, MD5":          {genRSA, "-md5" + host, Request{}, "is signed with MD5-RSA, want SHA-256"},
-		"PSS, SHA-1":        {genRSA, "-sha1 -sigopt rsa_padding_mode:pss" + host, Request{}, "is signed with 1.2.840.113549.1.1.10, want SHA-256"},
-		"ECDSA, SHA-1":      {genP256, "-sha1" + host, Request{}, "is signed with ECDSA-SHA1, want SHA-256"},
-		"ECDSA, SHA3":       {genP256, "-sha3-256" + host, Request{}, "is signed with 2.16.840.1.101.3.4.3.10, want SHA-256"},
-		"rsa-1024":          {"-algorithm RSA -pkeyopt rsa_keygen_bits:1024", host, Request{}, "has an RSA key of 1024 bits, want 2048 to 8192"},
-		"a key of PSS only": {"-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048", host, Request{}, "has a key of algorithm 1.2.840.113549.1.1.10, want RSA, ECDSA or Ed25519"},
-		"P-224":             {"-algorithm EC -pkeyopt ec_paramgen_curve:P-224", host, Request{}, "has an EC key on curve 1.3.132.0.33, want"},
-		"secp256k1":         {"-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", host, Request{}, "has an EC key on curve 1.3.132.0.10, want"},
-		"explicit curve":    {genP256 + " -pkeyopt ec_param_enc:explicit", host, Request{}, "has an EC key without a named curve, want"},
-		"Ed448":             {"-algorithm ED448", host, Request{}, "has a key of algorithm 1.3.101.113, want"},
-		"email":             {genP256, "-addext subjectAltName=email:a@b.example" + host, Request{}, "has a subjectAltName of kind email, want DNS or IP"},
-		"URI":               {genP256, "-addext subjectAltName=URI:https://b.example/" + host, Request{}, "has a subjectAltName of kind URI, want DNS or IP"},
-		"otherName":         {genP256, "-addext subjectAltName=otherName:1.2.3;UTF8:x" + host, Request{}, "has a subjectAltName of kind otherName, want DNS or IP"},
-		"registeredID":      {genP256, "-addext subjectAltName=RID:1.2.3" + host, Request{}, "has a subjectAltName of kind registeredID, want DNS or IP"},
-		"wildcard":          {genP256, "-addext subjectAltName=DNS:*.example" + host, Request{}, `has the wildcard "*.example" as DNS name`},
-		"two CNs":           {genP256, "-subj /CN=a/CN=b", Request{}, "has several common names, want at most one"},
-		"a person":          {genP256, "-subj /CN=Jane~Doe", Request{}, `has common name "Jane Doe" with the character ' '`},
-		"UTF-8":             {genP256, "-utf8 -subj /CN=bücher.example", Request{}, `has common name "b\u00fccher.example" outside ASCII`},
-		"Latin-1 as BMP":    {genP256, "-utf8 -subj /CN=日本.example", Request{}, `has common name "\u65e5\u672c.example" outside ASCII`},
+		"RSA":          {genRSA, "-sha256" + host, takes, ""},
+		"RSA, SHA-512": {genRSA, "-sha512" + host, takes, ""},
+		"RSA, PSS": {genRSA, "-sha256 -sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:-1" +
+			host, takes, ""},
+		"RSA, exponent 3": {genRSA + " -pkeyopt rsa_keygen_pubexp:3", "-sha256" + host, takes, ""},
+		"P-256":           {genP256, "-sha256" + host, takes, ""},
+		"P-384":           {"-algorithm EC -pkeyopt ec_paramgen_curve:P-384", "-sha384" + host, takes, ""},
+		"P-521":           {"-algorithm EC -pkeyopt ec_paramgen_curve:P-521", "-sha512" + host, takes, ""},
+		"Ed25519":         {genEd, host, takes, ""},
+		"with text":       {genP256, "-text" + host, takes, ""},
+		"old label":       {genP256, "-newhdr" + host, takes, ""},
+		"no names":        {genP256, "-subj /", Request{}, ""},
+		"long subject":    {genP256, "-subj /C=JP/O=A~Home/OU=Mail/CN=Host.example", takes, ""},
+		"names": {genP256,
+			"-addext subjectAltName=DNS:Host.example.,DNS:b.example,IP:192.0.2.1,IP:2001:db8::1" + host,
+			Request{CommonName: "host.example", DNSNames: []string{"host.example", "b.example"},
+				IPs: []net.IP{{192, 0, 2, 1}, net.ParseIP("2001:db8::1")}}, ""},
+		"other extensions": {genP256,
+			"-addext keyUsage=critical,keyCertSign -addext extendedKeyUsage=codeSigning -addext nsComment=x" +
+				host, takes, ""},
+		"no CA": {genP256, "-addext basicConstraints=CA:FALSE" + host, takes, ""},
+		"CA": {genP256, "-addext basicConstraints=critical,CA:TRUE,pathlen:0" + host, Request{},
+			"is for a CA (basicConstraints CA:TRUE), want one for a host"},
+		"RSA, SHA-1": {genRSA, "-sha1" + host, Request{}, "is signed with SHA1-RSA, want SHA-256"},
+		"RSA, MD5":   {genRSA, "-md5" + host, Request{}, "is signed with MD5-RSA, want SHA-256"},
+		"PSS, SHA-1": {genRSA, "-sha1 -sigopt rsa_padding_mode:pss" + host, Request{},
+			"is signed with 1.2.840.113549.1.1.10, want SHA-256"},
+		"ECDSA, SHA-1": {genP256, "-sha1" + host, Request{}, "is signed with ECDSA-SHA1, want SHA-256"},
+		"ECDSA, SHA3": {genP256, "-sha3-256" + host, Request{},
+			"is signed with 2.16.840.1.101.3.4.3.10, want SHA-256"},
+		"rsa-1024": {"-algorithm RSA -pkeyopt rsa_keygen_bits:1024", host, Request{},
+			"has an RSA key of 1024 bits, want 2048 to 8192"},
+		"a key of PSS only": {"-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048", host, Request{},
+			"has a key of algorithm 1.2.840.113549.1.1.10, want RSA, ECDSA or Ed25519"},
+		"P-224": {"-algorithm EC -pkeyopt ec_paramgen_curve:P-224", host, Request{},
+			"has an EC key on curve 1.3.132.0.33, want"},
+		"secp256k1": {"-algorithm EC -pkeyopt ec_paramgen_curve:secp256k1", host, Request{},
+			"has an EC key on curve 1.3.132.0.10, want"},
+		"explicit curve": {genP256 + " -pkeyopt ec_param_enc:explicit", host, Request{},
+			"has an EC key without a named curve, want"},
+		"Ed448": {"-algorithm ED448", host, Request{}, "has a key of algorithm 1.3.101.113, want"},
+		"email": {genP256, "-addext subjectAltName=email:a@b.example" + host, Request{},
+			"has a subjectAltName of kind email, want DNS or IP"},
+		"URI": {genP256, "-addext subjectAltName=URI:https://b.example/" + host, Request{},
+			"has a subjectAltName of kind URI, want DNS or IP"},
+		"otherName": {genP256, "-addext subjectAltName=otherName:1.2.3;UTF8:x" + host, Request{},
+			"has a subjectAltName of kind otherName, want DNS or IP"},
+		"registeredID": {genP256, "-addext subjectAltName=RID:1.2.3" + host, Request{},
+			"has a subjectAltName of kind registeredID, want DNS or IP"},
+		"wildcard": {genP256, "-addext subjectAltName=DNS:*.example" + host, Request{},
+			`has the wildcard "*.example" as DNS name`},
+		"two CNs": {genP256, "-subj /CN=a/CN=b", Request{}, "has several common names, want at most one"},
+		"a person": {genP256, "-subj /CN=Jane~Doe", Request{},
+			`has common name "Jane Doe" with the character ' '`},
+		"UTF-8": {genP256, "-utf8 -subj /CN=bücher.example", Request{},
+			`has common name "b\u00fccher.example" outside ASCII`},
+		"Latin-1 as BMP": {genP256, "-utf8 -subj /CN=日本.example", Request{},
+			`has common name "\u65e5\u672c.example" outside ASCII`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, err := ReadRequest(ask(t, c.genpkey, c.req))
@@ -104,21 +126,30 @@ func TestRequestsOfOpensslFromFiles(t *testing.T) {
 	needOpenssl(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "conf")
-	if err := os.WriteFile(conf, []byte("[req]\ndistinguished_name=dn\n[dn]\n[ext]\nsubjectAltName=dirName:san\n[san]\nCN=a.example\n"), 0o600); err != nil {
+	if err := os.WriteFile(conf,
+		[]byte("[req]\ndistinguished_name=dn\n[dn]\n[ext]\nsubjectAltName=dirName:san\n[san]\nCN=a.example\n"),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	dsa := filepath.Join(dir, "dsa")
-	if err := os.WriteFile(dsa, openssl(t, nil, "genpkey", "-genparam", "-algorithm", "DSA", "-pkeyopt", "dsa_paramgen_bits:1024"), 0o600); err != nil {
+	if err := os.WriteFile(dsa, openssl(t, nil, "genpkey", "-genparam", "-algorithm", "DSA", "-pkeyopt",
+		"dsa_paramgen_bits:1024"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p256 := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	for text, data := range map[string][]byte{
-		"the request has a key of algorithm 1.2.840.10040.4.1, want RSA, ECDSA or Ed25519": openssl(t, openssl(t, nil, "genpkey", "-paramfile", dsa), "req", "-new", "-key", "/dev/stdin", "-config", conf, "-subj", "/CN=a"),
-		"the request has a subjectAltName of kind directoryName, want DNS or IP":           openssl(t, p256, "req", "-new", "-key", "/dev/stdin", "-config", conf, "-reqexts", "ext", "-subj", "/CN=a"),
-		"the request has a PEM block \"X509 CRL\", want CERTIFICATE REQUEST":               pem.EncodeToMemory(&pem.Block{Type: "X509 CRL"}),
-		"the request has 2 PEM blocks, want one CERTIFICATE REQUEST":                       slices.Concat(p256, ask(t, genEd, "-subj /CN=a")),
-		"the request has a PEM block \"PRIVATE KEY\", want CERTIFICATE REQUEST":            p256,
-		"the request has 0 PEM blocks, want one CERTIFICATE REQUEST":                       ask(t, genEd, "-subj /CN=a -outform DER"),
+		"the request has a key of algorithm 1.2.840.10040.4.1, want RSA, ECDSA or Ed25519": openssl(t,
+			openssl(t, nil, "genpkey", "-paramfile", dsa), "req", "-new", "-key", "/dev/stdin", "-config", conf,
+			"-subj", "/CN=a"),
+		"the request has a subjectAltName of kind directoryName, want DNS or IP": openssl(t, p256, "req", "-new",
+			"-key", "/dev/stdin", "-config", conf, "-reqexts", "ext", "-subj", "/CN=a"),
+		"the request has a PEM block \"X509 CRL\", want CERTIFICATE REQUEST": pem.EncodeToMemory(
+			&pem.Block{Type: "X509 CRL"}),
+		"the request has 2 PEM blocks, want one CERTIFICATE REQUEST": slices.Concat(p256,
+			ask(t, genEd, "-subj /CN=a")),
+		"the request has a PEM block \"PRIVATE KEY\", want CERTIFICATE REQUEST": p256,
+		"the request has 0 PEM blocks, want one CERTIFICATE REQUEST": ask(t, genEd,
+			"-subj /CN=a -outform DER"),
 	} {
 		if _, err := ReadRequest(data); err == nil || err.Error() != text {
 			t.Errorf("%v, want %s", err, text)
@@ -141,10 +172,15 @@ func TestCreateRequest(t *testing.T) {
 			sans    string
 			want    Request
 		}{
-			{"Mail.Example.", []string{"192.0.2.1", "b.example", "mail.example", "::1", "::FFFF:192.0.2.1"}, "subject=CN = mail.example", "DNS:mail.example, DNS:b.example, IP Address:192.0.2.1, IP Address:0:0:0:0:0:0:0:1",
-				Request{CommonName: "mail.example", DNSNames: []string{"mail.example", "b.example"}, IPs: []net.IP{{192, 0, 2, 1}, net.IPv6loopback}}},
-			{"192.0.2.1", nil, "subject=CN = 192.0.2.1", "IP Address:192.0.2.1", Request{CommonName: "192.0.2.1", IPs: []net.IP{{192, 0, 2, 1}}}},
-			{long[len(long)-64:], nil, "subject=CN = " + long[len(long)-64:], "DNS:" + long[len(long)-64:], Request{CommonName: long[len(long)-64:], DNSNames: []string{long[len(long)-64:]}}},
+			{"Mail.Example.", []string{"192.0.2.1", "b.example", "mail.example", "::1", "::FFFF:192.0.2.1"},
+				"subject=CN = mail.example",
+				"DNS:mail.example, DNS:b.example, IP Address:192.0.2.1, IP Address:0:0:0:0:0:0:0:1",
+				Request{CommonName: "mail.example", DNSNames: []string{"mail.example", "b.example"},
+					IPs: []net.IP{{192, 0, 2, 1}, net.IPv6loopback}}},
+			{"192.0.2.1", nil, "subject=CN = 192.0.2.1", "IP Address:192.0.2.1",
+				Request{CommonName: "192.0.2.1", IPs: []net.IP{{192, 0, 2, 1}}}},
+			{long[len(long)-64:], nil, "subject=CN = " + long[len(long)-64:], "DNS:" + long[len(long)-64:],
+				Request{CommonName: long[len(long)-64:], DNSNames: []string{long[len(long)-64:]}}},
 			{long, []string{"a"}, "subject=", "DNS:" + long + ", DNS:a", Request{DNSNames: []string{long, "a"}}},
 			{"", []string{"a"}, "subject=", "DNS:a", Request{DNSNames: []string{"a"}}},
 		} {
@@ -170,7 +206,8 @@ func TestCreateRequest(t *testing.T) {
 		name string
 		alt  []string
 	}{
-		"no name": {"", nil}, "an empty one": {"a", []string{""}}, "a wildcard": {"*.example", nil}, "too many": {"a", strings.Split(strings.Repeat("x.", 200), ".")}, "not ASCII": {"a", []string{"ü"}},
+		"no name": {"", nil}, "an empty one": {"a", []string{""}}, "a wildcard": {"*.example", nil},
+		"too many": {"a", strings.Split(strings.Repeat("x.", 200), ".")}, "not ASCII": {"a", []string{"ü"}},
 		"101": {"a", strings.Fields(strings.Join(names(100), " "))},
 	} {
 		if data, err := CreateRequest(key, c.name, c.alt, rand.Reader); err == nil || data != nil {
@@ -201,10 +238,12 @@ func FuzzReadRequest(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s, []byte(nil), []byte(nil))
 	}
-	for _, s := range [][]byte{a.request(a.cn("a.example")), a.san(a.dns("a"), a.ip(1, 2, 3, 4)), a.san(a.other(1)), ask(f, genRSA, "-subj /CN=a"), ask(f, genEd, "-text -subj /CN=a")} {
+	for _, s := range [][]byte{a.request(a.cn("a.example")), a.san(a.dns("a"), a.ip(1, 2, 3, 4)), a.san(a.other(1)),
+		ask(f, genRSA, "-subj /CN=a"), ask(f, genEd, "-text -subj /CN=a")} {
 		f.Add(s, []byte(nil), []byte(nil))
 	}
-	for _, cn := range []string{"Host.example.", "192.0.2.1", "::1", "*.x", "a..b", "a\x00b", "ü", "", strings.Repeat("a.", 120)} {
+	for _, cn := range []string{"Host.example.", "192.0.2.1", "::1", "*.x", "a..b", "a\x00b", "ü", "",
+		strings.Repeat("a.", 120)} {
 		f.Add([]byte(nil), a.cn(cn), a.seq(a.dns(cn), a.dns("b"), a.ip(1, 2, 3, 4)))
 		f.Add([]byte(nil), a.cn(cn, cn), a.seq(a.other(6)))
 	}
@@ -218,7 +257,8 @@ func FuzzReadRequest(f *testing.F) {
 		r, err := ReadRequest(data)
 		if err != nil {
 			text := err.Error()
-			if !errors.Is(err, ErrRequest) || r.Public != nil || r.CommonName != "" || r.DNSNames != nil || r.IPs != nil || len(text) > 1200 {
+			if !errors.Is(err, ErrRequest) || r.Public != nil || r.CommonName != "" || r.DNSNames != nil ||
+				r.IPs != nil || len(text) > 1200 {
 				t.Fatalf("%v, %+v", err, r)
 			}
 			if strings.ContainsFunc(text, func(c rune) bool { return c < ' ' || c > '~' }) {

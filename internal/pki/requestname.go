@@ -15,7 +15,8 @@ const (
 )
 
 // generalNames are the choices of GeneralName by tag (RFC 5280 section 4.2.1.6).
-var generalNames = []string{"otherName", "email", "DNS", "x400Address", "directoryName", "ediPartyName", "URI", "IP", "registeredID"}
+var generalNames = []string{"otherName", "email", "DNS", "x400Address", "directoryName", "ediPartyName", "URI", "IP",
+	"registeredID"}
 
 // readSubject takes the common name and passes over all other attributes.
 func (r *Request) readSubject(der []byte) error {
@@ -122,9 +123,12 @@ func readName(kind, s string) (string, net.IP, error) {
 		case c >= 0x80:
 			return "", nil, refuse("has %s %+.80q outside ASCII, want it in its xn-- form", kind, s)
 		case c < ' ' || c == 0x7f:
-			return "", nil, refuse("has %s %+.80q with the control character \\x%02x, want letters, digits, -, _ and dots", kind, s, c)
+			return "", nil,
+				refuse("has %s %+.80q with the control character \\x%02x, want letters, digits, -, _ and dots", kind, s,
+					c)
 		default:
-			return "", nil, refuse("has %s %+.80q with the character %q, want letters, digits, -, _ and dots", kind, s, c)
+			return "", nil,
+				refuse("has %s %+.80q with the character %q, want letters, digits, -, _ and dots", kind, s, c)
 		}
 	}
 	switch {
@@ -138,7 +142,8 @@ func readName(kind, s string) (string, net.IP, error) {
 			return "", nil, refuse("has %s %+.80q with an empty label, want letters or digits between dots", kind, s)
 		}
 		if len(label) > maxLabel {
-			return "", nil, refuse("has %s %+.80q with a label of %d characters, want at most %d", kind, s, len(label), maxLabel)
+			return "", nil, refuse("has %s %+.80q with a label of %d characters, want at most %d", kind, s,
+				len(label), maxLabel)
 		}
 	}
 	return name, nil, nil

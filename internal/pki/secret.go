@@ -164,7 +164,8 @@ func decryptPBES2(der, passphrase []byte, max effort) ([]byte, error) {
 		return nil, fmt.Errorf("%w: its ENCRYPTED PRIVATE KEY block cannot be parsed", why(der))
 	}
 	if !e.Algorithm.Algorithm.Equal(oidPBES2) {
-		return nil, fmt.Errorf("%w: encryption %s, want PBES2 (openssl pkcs8 -topk8 writes it)", ErrUnsupported, e.Algorithm.Algorithm)
+		return nil, fmt.Errorf("%w: encryption %s, want PBES2 (openssl pkcs8 -topk8 writes it)", ErrUnsupported,
+			e.Algorithm.Algorithm)
 	}
 	var p pbes2Parameters
 	if err := exactly(e.Algorithm.Parameters.FullBytes, &p); err != nil {
@@ -221,7 +222,8 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 		case !ok:
 			return nil, fmt.Errorf("%w: PBKDF2 with %s, want HMAC with SHA-1 or SHA-2", ErrUnsupported, p.PRF.Algorithm)
 		case p.Iterations < 1 || p.Iterations > max.iterations:
-			return nil, fmt.Errorf("%w: %d PBKDF2 iterations, want 1 to %d", ErrUnsupported, p.Iterations, max.iterations)
+			return nil, fmt.Errorf("%w: %d PBKDF2 iterations, want 1 to %d", ErrUnsupported, p.Iterations,
+				max.iterations)
 		}
 		if err := length(p.KeyLength); err != nil {
 			return nil, err
@@ -244,12 +246,14 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 		case par > int64(max.parallel):
 			return nil, fmt.Errorf("%w: scrypt with p %d, want 1 to %d", ErrUnsupported, par, max.parallel)
 		case n > each || r > each || n*r+par*r > each:
-			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d, want at most %d MiB of memory", ErrUnsupported, n, r, par, max.memory>>20)
+			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d, want at most %d MiB of memory", ErrUnsupported, n,
+				r, par, max.memory>>20)
 		}
 		if err := length(p.KeyLength); err != nil {
 			return nil, err
 		}
-		key, _, err := pkcs8.ScryptOpts{CostParameter: p.Cost, BlockSize: p.Block, ParallelizationParameter: p.Parallel}.DeriveKey(passphrase, p.Salt, size)
+		key, _, err := pkcs8.ScryptOpts{CostParameter: p.Cost, BlockSize: p.Block,
+			ParallelizationParameter: p.Parallel}.DeriveKey(passphrase, p.Salt, size)
 		if err != nil {
 			return nil, fmt.Errorf("%w: scrypt: %s", ErrUnsupported, err)
 		}
@@ -295,7 +299,8 @@ func Encrypt(key crypto.Signer, passphrase []byte, rand io.Reader) ([]byte, erro
 	}
 	var p pbes2Parameters
 	prf := pkix.AlgorithmIdentifier{Algorithm: oidHMACSHA256, Parameters: asn1.NullRawValue}
-	if p.KDF, err = algorithm(oidPBKDF2, pbkdf2Parameters{Salt: salt, Iterations: encryptIterations, PRF: prf}); err != nil {
+	if p.KDF, err = algorithm(oidPBKDF2, pbkdf2Parameters{Salt: salt, Iterations: encryptIterations,
+		PRF: prf}); err != nil {
 		return nil, err
 	}
 	if p.Cipher, err = algorithm(scheme.OID(), iv); err != nil {

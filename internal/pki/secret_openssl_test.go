@@ -142,7 +142,8 @@ func TestEncryptAgainstOpenssl(t *testing.T) {
 					t.Error("openssl reads it without the passphrase")
 				}
 				asn1 := string(openssl(t, data, "asn1parse"))
-				for _, part := range []string{":PBES2", ":PBKDF2", ":hmacWithSHA256", ":aes-256-cbc", ":0927C0"} { // 0x0927C0 is 600000
+				// 0x0927C0 is 600000
+				for _, part := range []string{":PBES2", ":PBKDF2", ":hmacWithSHA256", ":aes-256-cbc", ":0927C0"} {
 					if !strings.Contains(asn1, part) {
 						t.Errorf("no %s in\n%s", part, asn1)
 					}
@@ -161,7 +162,8 @@ func TestDecryptOtherKinds(t *testing.T) {
 		"secp256k1": {"genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:secp256k1"},
 	} {
 		data := openssl(t, openssl(t, nil, args...), "pkcs8", "-topk8", "-passout", "pass:x")
-		if _, err := Decrypt(data, []byte("x")); !errors.Is(err, ErrUnsupported) && name != "x25519" || errors.Is(err, ErrPassphrase) {
+		if _, err := Decrypt(data, []byte("x")); !errors.Is(err, ErrUnsupported) && name != "x25519" ||
+			errors.Is(err, ErrPassphrase) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if _, err := Decrypt(data, []byte("y")); !errors.Is(err, ErrPassphrase) {

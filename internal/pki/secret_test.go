@@ -39,7 +39,8 @@ func sealed(t testing.TB, kdf asn1.ObjectIdentifier, kdfParameters any, data []b
 // limit, and at once.
 func TestDecryptRefuses(t *testing.T) {
 	salt, data := []byte("salt"), make([]byte, 32)
-	sha512 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 11}, Parameters: asn1.NullRawValue}
+	sha512 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 11},
+		Parameters: asn1.NullRawValue}
 	other := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 3}, Parameters: asn1.NullRawValue}
 	pbkdf2 := func(n int) []byte { return sealed(t, oidPBKDF2, pbkdf2Parameters{salt, n, 0, sha512}, data) }
 	scrypt := func(n, r, p int) []byte { return sealed(t, oidScrypt, scryptParameters{salt, n, r, p, 0}, data) }
@@ -47,7 +48,8 @@ func TestDecryptRefuses(t *testing.T) {
 		return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der})
 	}
 	old := func(header string) []byte {
-		return []byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n" + header + "\nAAAAAAAAAAAAAAAAAAAAAA==\n-----END RSA PRIVATE KEY-----\n")
+		return []byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n" + header +
+			"\nAAAAAAAAAAAAAAAAAAAAAA==\n-----END RSA PRIVATE KEY-----\n")
 	}
 	for name, c := range map[string]struct {
 		data []byte
@@ -58,28 +60,37 @@ func TestDecryptRefuses(t *testing.T) {
 		"most iterations":     {pbkdf2(math.MaxInt32), ErrUnsupported, "2147483647 PBKDF2 iterations"},
 		"no iterations":       {pbkdf2(0), ErrUnsupported, "0 PBKDF2 iterations"},
 		"negative iterations": {pbkdf2(-1), ErrUnsupported, "-1 PBKDF2 iterations"},
-		"memory":              {scrypt(1<<18, 8, 1), ErrUnsupported, "scrypt with N 262144, r 8, p 1, want at most 256 MiB of memory"},
-		"blocks":              {scrypt(2, math.MaxInt32, 1), ErrUnsupported, "want at most 256 MiB"},
-		"cost":                {scrypt(1<<30, 1, 1), ErrUnsupported, "want at most 256 MiB"},
-		"both":                {scrypt(1<<30, 1<<30, 1), ErrUnsupported, "want at most 256 MiB"},
-		"rounds":              {scrypt(16384, 8, 17), ErrUnsupported, "scrypt with p 17, want 1 to 16"},
-		"no power of two":     {scrypt(1000, 8, 1), ErrUnsupported, "scrypt with N 1000"},
-		"negative blocks":     {scrypt(16384, -8, 1), ErrUnsupported, "scrypt with N 16384, r -8"},
-		"key length":          {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 16, sha512}, data), ErrUnsupported, "a derived key of 16 octets, want 32"},
-		"key length, scrypt":  {sealed(t, oidScrypt, scryptParameters{salt, 2, 1, 1, 64}, data), ErrUnsupported, "a derived key of 64 octets, want 32"},
-		"function":            {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 0, other}, data), ErrUnsupported, "PBKDF2 with 1.2.3, want HMAC"},
-		"derivation":          {sealed(t, asn1.ObjectIdentifier{1, 2, 3}, 1, data), ErrUnsupported, "key derivation 1.2.3, want PBKDF2 or scrypt"},
-		"parameters":          {sealed(t, oidPBKDF2, 1, data), ErrGarbage, "PBKDF2 parameters cannot be parsed"},
-		"scrypt parameters":   {sealed(t, oidScrypt, 1, data), ErrGarbage, "scrypt parameters cannot be parsed"},
-		"no data":             {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 0, sha512}, nil), ErrGarbage, "0 encrypted octets, want a multiple of 16"},
-		"odd data":            {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 0, sha512}, data[:31]), ErrGarbage, "31 encrypted octets"},
-		"no structure":        {block(0x30, 0), ErrUnsupported, "cannot be parsed"},
-		"half a structure":    {block(0x30, 9, 0x30), ErrTruncated, "cannot be parsed"},
-		"old, no algorithm":   {old(""), ErrUnsupported, "the encryption that its PEM headers name"},
-		"old, other":          {old("DEK-Info: RC2-CBC,0011223344556677\n"), ErrUnsupported, "the encryption that its PEM headers name"},
-		"old, short vector":   {old("DEK-Info: AES-128-CBC,0011\n"), ErrUnsupported, "the encryption that its PEM headers name"},
-		"empty":               {nil, ErrEmpty, "is empty"},
-		"no key":              {[]byte("hello"), ErrGarbage, "in PEM"},
+		"memory": {scrypt(1<<18, 8, 1), ErrUnsupported,
+			"scrypt with N 262144, r 8, p 1, want at most 256 MiB of memory"},
+		"blocks":          {scrypt(2, math.MaxInt32, 1), ErrUnsupported, "want at most 256 MiB"},
+		"cost":            {scrypt(1<<30, 1, 1), ErrUnsupported, "want at most 256 MiB"},
+		"both":            {scrypt(1<<30, 1<<30, 1), ErrUnsupported, "want at most 256 MiB"},
+		"rounds":          {scrypt(16384, 8, 17), ErrUnsupported, "scrypt with p 17, want 1 to 16"},
+		"no power of two": {scrypt(1000, 8, 1), ErrUnsupported, "scrypt with N 1000"},
+		"negative blocks": {scrypt(16384, -8, 1), ErrUnsupported, "scrypt with N 16384, r -8"},
+		"key length": {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 16, sha512}, data), ErrUnsupported,
+			"a derived key of 16 octets, want 32"},
+		"key length, scrypt": {sealed(t, oidScrypt, scryptParameters{salt, 2, 1, 1, 64}, data), ErrUnsupported,
+			"a derived key of 64 octets, want 32"},
+		"function": {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 0, other}, data), ErrUnsupported,
+			"PBKDF2 with 1.2.3, want HMAC"},
+		"derivation": {sealed(t, asn1.ObjectIdentifier{1, 2, 3}, 1, data), ErrUnsupported,
+			"key derivation 1.2.3, want PBKDF2 or scrypt"},
+		"parameters":        {sealed(t, oidPBKDF2, 1, data), ErrGarbage, "PBKDF2 parameters cannot be parsed"},
+		"scrypt parameters": {sealed(t, oidScrypt, 1, data), ErrGarbage, "scrypt parameters cannot be parsed"},
+		"no data": {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 0, sha512}, nil), ErrGarbage,
+			"0 encrypted octets, want a multiple of 16"},
+		"odd data": {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 0, sha512}, data[:31]), ErrGarbage,
+			"31 encrypted octets"},
+		"no structure":      {block(0x30, 0), ErrUnsupported, "cannot be parsed"},
+		"half a structure":  {block(0x30, 9, 0x30), ErrTruncated, "cannot be parsed"},
+		"old, no algorithm": {old(""), ErrUnsupported, "the encryption that its PEM headers name"},
+		"old, other": {old("DEK-Info: RC2-CBC,0011223344556677\n"), ErrUnsupported,
+			"the encryption that its PEM headers name"},
+		"old, short vector": {old("DEK-Info: AES-128-CBC,0011\n"), ErrUnsupported,
+			"the encryption that its PEM headers name"},
+		"empty":  {nil, ErrEmpty, "is empty"},
+		"no key": {[]byte("hello"), ErrGarbage, "in PEM"},
 	} {
 		start := time.Now()
 		key, err := Decrypt(c.data, []byte("secret"))
@@ -113,7 +124,8 @@ func TestEncrypt(t *testing.T) {
 	if data, err := Encrypt(nil, []byte("x"), rand.Reader); data != nil || err == nil {
 		t.Errorf("encrypted no key: %v", err)
 	}
-	if data, err := Encrypt(key, []byte("x"), strings.NewReader("short")); data != nil || !errors.Is(err, io.ErrUnexpectedEOF) {
+	if data, err := Encrypt(key, []byte("x"), strings.NewReader("short")); data != nil ||
+		!errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("encrypted without enough that is random: %v", err)
 	}
 	random := []byte(strings.Repeat("0123456789abcdef", 2))
@@ -122,7 +134,8 @@ func TestEncrypt(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, _ := Encrypt(key, []byte("x"), bytes.NewReader(random))
-	if !bytes.Equal(a, b) || !bytes.HasSuffix(a, []byte("-----END ENCRYPTED PRIVATE KEY-----\n")) || bytes.HasSuffix(a, []byte("\n\n")) {
+	if !bytes.Equal(a, b) || !bytes.HasSuffix(a, []byte("-----END ENCRYPTED PRIVATE KEY-----\n")) ||
+		bytes.HasSuffix(a, []byte("\n\n")) {
 		t.Errorf("%s%s", a, b)
 	}
 	if c, _ := Encrypt(key, []byte("x"), rand.Reader); bytes.Equal(a, c) {
@@ -144,11 +157,13 @@ func FuzzDecrypt(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(sealed(f, oidPBKDF2, pbkdf2Parameters{Salt: []byte("salt"), Iterations: 1}, make([]byte, 32)), []byte("secret"))
+	f.Add(sealed(f, oidPBKDF2, pbkdf2Parameters{Salt: []byte("salt"), Iterations: 1}, make([]byte, 32)),
+		[]byte("secret"))
 	f.Add(sealed(f, oidScrypt, scryptParameters{[]byte("salt"), 2, 1, 1, 32}, make([]byte, 32)), []byte("secret"))
 	needOpenssl(f)
 	for _, command := range []string{
-		"pkcs8 -topk8 -iter 1", "pkcs8 -topk8 -iter 2 -v2 des3 -v2prf hmacWithSHA512", "pkcs8 -topk8 -scrypt -scrypt_N 2 -scrypt_r 1 -scrypt_p 1",
+		"pkcs8 -topk8 -iter 1", "pkcs8 -topk8 -iter 2 -v2 des3 -v2prf hmacWithSHA512",
+		"pkcs8 -topk8 -scrypt -scrypt_N 2 -scrypt_r 1 -scrypt_p 1",
 		"ec -des3", "ec -aes256",
 	} {
 		f.Add(openssl(f, plain, append(strings.Fields(command), "-passout", "pass:secret")...), []byte("secret"))

@@ -24,7 +24,8 @@ func SignedBy(c, issuer *x509.Certificate) bool {
 // ListSignedBy says the same of a CRL whose issuer has that name. Like OpenSSL it asks
 // that a key usage, where the issuer has one, allows CRLs.
 func ListSignedBy(l *x509.RevocationList, issuer *x509.Certificate) bool {
-	return SameName(l.RawIssuer, issuer.RawSubject) && (issuer.KeyUsage == 0 || issuer.KeyUsage&x509.KeyUsageCRLSign != 0) &&
+	return SameName(l.RawIssuer, issuer.RawSubject) &&
+		(issuer.KeyUsage == 0 || issuer.KeyUsage&x509.KeyUsageCRLSign != 0) &&
 		signed(l.SignatureAlgorithm, l.RawTBSRevocationList, l.Signature, issuer)
 }
 
@@ -67,9 +68,12 @@ func IssuedBy(c, issuer *x509.Certificate) bool {
 func SelfSigned(c *x509.Certificate) bool { return IssuedBy(c, c) }
 
 var algorithms = map[string]x509.SignatureAlgorithm{
-	"1.2.840.113549.1.1.4": x509.MD5WithRSA, "1.2.840.113549.1.1.5": x509.SHA1WithRSA, "1.3.14.3.2.29": x509.SHA1WithRSA,
-	"1.2.840.113549.1.1.11": x509.SHA256WithRSA, "1.2.840.113549.1.1.12": x509.SHA384WithRSA, "1.2.840.113549.1.1.13": x509.SHA512WithRSA,
-	"1.2.840.10045.4.1": x509.ECDSAWithSHA1, "1.2.840.10045.4.3.2": x509.ECDSAWithSHA256, "1.2.840.10045.4.3.3": x509.ECDSAWithSHA384,
+	"1.2.840.113549.1.1.4": x509.MD5WithRSA, "1.2.840.113549.1.1.5": x509.SHA1WithRSA,
+	"1.3.14.3.2.29":         x509.SHA1WithRSA,
+	"1.2.840.113549.1.1.11": x509.SHA256WithRSA, "1.2.840.113549.1.1.12": x509.SHA384WithRSA,
+	"1.2.840.113549.1.1.13": x509.SHA512WithRSA,
+	"1.2.840.10045.4.1":     x509.ECDSAWithSHA1, "1.2.840.10045.4.3.2": x509.ECDSAWithSHA256,
+	"1.2.840.10045.4.3.3": x509.ECDSAWithSHA384,
 	"1.2.840.10045.4.3.4": x509.ECDSAWithSHA512, "1.3.101.112": x509.PureEd25519, "1.2.840.10040.4.3": x509.DSAWithSHA1,
 }
 

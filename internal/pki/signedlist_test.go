@@ -29,8 +29,10 @@ func TestListSignedBy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, usage := range map[string]string{"plain": "", "crl": "keyUsage=keyCertSign,cRLSign", "nocrl": "keyUsage=keyCertSign", "other": ""} {
-		args := []string{"req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Lists", "-days", "9", "-keyout", at(name + ".key"), "-out", at(name + ".pem")}
+	for name, usage := range map[string]string{"plain": "", "crl": "keyUsage=keyCertSign,cRLSign",
+		"nocrl": "keyUsage=keyCertSign", "other": ""} {
+		args := []string{"req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Lists", "-days", "9", "-keyout",
+			at(name + ".key"), "-out", at(name + ".pem")}
 		if usage != "" {
 			args = append(args, "-addext", usage)
 		}
@@ -40,10 +42,12 @@ func TestListSignedBy(t *testing.T) {
 		ca, by, md string
 		want       bool
 	}{
-		{"plain", "plain", "sha256", true}, {"plain", "plain", "sha1", true}, {"crl", "crl", "sha1", true}, {"crl", "crl", "md5", true},
+		{"plain", "plain", "sha256", true}, {"plain", "plain", "sha1", true}, {"crl", "crl", "sha1", true},
+		{"crl", "crl", "md5", true},
 		{"plain", "other", "sha256", false}, {"plain", "other", "sha1", false}, {"nocrl", "nocrl", "sha256", false},
 	} {
-		run("ca", "-config", at("c"), "-gencrl", "-cert", at(c.by+".pem"), "-keyfile", at(c.by+".key"), "-md", c.md, "-crldays", "9", "-out", at("l.pem"))
+		run("ca", "-config", at("c"), "-gencrl", "-cert", at(c.by+".pem"), "-keyfile", at(c.by+".key"), "-md", c.md,
+			"-crldays", "9", "-out", at("l.pem"))
 		block := func(n string) []byte {
 			b, _ := os.ReadFile(at(n))
 			p, _ := pem.Decode(b)
@@ -60,7 +64,8 @@ func TestListSignedBy(t *testing.T) {
 		if c.ca == "nocrl" {
 			continue // openssl-crl(1) looks at the signature alone; X509_verify_cert(3) refuses it
 		}
-		if out, _ := exec.Command("openssl", "crl", "-in", at("l.pem"), "-CAfile", at(c.ca+".pem"), "-noout").CombinedOutput(); strings.Contains(string(out), "verify OK") != c.want {
+		if out, _ := exec.Command("openssl", "crl", "-in", at("l.pem"), "-CAfile", at(c.ca+".pem"),
+			"-noout").CombinedOutput(); strings.Contains(string(out), "verify OK") != c.want {
 			t.Errorf("%+v: openssl says %s", c, out)
 		}
 	}

@@ -65,7 +65,8 @@ func (l Libssl) refuses(c *x509.Certificate, weakKey string) string {
 	switch {
 	case l.WeakKey(c):
 		return weakKey
-	case l.WeakDigest(c) && !SelfSigned(c) && !(c.PublicKey == nil && SameName(c.RawSubject, c.RawIssuer) && NamedBy(c, c)):
+	case l.WeakDigest(c) && !SelfSigned(c) &&
+		!(c.PublicKey == nil && SameName(c.RawSubject, c.RawIssuer) && NamedBy(c, c)):
 		return WeakDigest
 	}
 	return ""

@@ -223,7 +223,8 @@ func (f *fields) name(what string) {
 					pair.fail("its %s: %w", what, err)
 				case e.class != asn1.ClassUniversal || !printable(e.tag):
 					pair.fail("its %s has a value of a type that names do not have", what)
-				case e.tag == asn1.TagUTF8String && !utf8As(e.body), e.tag == tagUniversal && !e.compound && !universalAs(e.body):
+				case e.tag == asn1.TagUTF8String && !utf8As(e.body), e.tag == tagUniversal && !e.compound &&
+					!universalAs(e.body):
 					pair.fail("its %s has a value with characters that do not exist", what)
 				}
 				pair.left = rest
@@ -241,7 +242,8 @@ func (f *fields) name(what string) {
 // printable are the types of B_ASN1_PRINTABLE, those without a name among them.
 func printable(tag int) bool {
 	switch tag {
-	case asn1.TagBitString, 7, 8, 9, 11, asn1.TagUTF8String, 13, 14, 15, asn1.TagSequence, 18, 19, 20, 22, tagUniversal, 29, tagBMP:
+	case asn1.TagBitString, 7, 8, 9, 11, asn1.TagUTF8String, 13, 14, 15, asn1.TagSequence, 18, 19, 20, 22,
+		tagUniversal, 29, tagBMP:
 		return true
 	}
 	return false

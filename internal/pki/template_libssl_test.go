@@ -86,7 +86,8 @@ func TestTemplateAsLibssl(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		names, files, questions = append(names, name), append(files, data), append(questions, "pair\t0\t"+path+"\t", "cas\t"+path)
+		names, files, questions = append(names, name), append(files, data),
+			append(questions, "pair\t0\t"+path+"\t", "cas\t"+path)
 	}
 	at := 0
 	root.walk(func(n *node) {
@@ -106,13 +107,15 @@ func TestTemplateAsLibssl(t *testing.T) {
 		change("a wide length", func() { n.wide = true })
 		change("no end", func() { n.endless = true })
 		if len(n.children) > 0 {
-			change("more", func() { n.children = append(n.children[:len(n.children):len(n.children)], &node{head: []byte{5}}) })
+			change("more",
+				func() { n.children = append(n.children[:len(n.children):len(n.children)], &node{head: []byte{5}}) })
 			change("one less", func() { n.children = n.children[1:] })
 			change("the last less", func() { n.children = n.children[:len(n.children)-1] })
 			change("the first twice", func() { n.children = append([]*node{n.children[0]}, n.children...) })
 			return
 		}
-		for _, head := range []string{"\x00", "\x00\x00", "\x80", "\xff\xff", "\xd8\x00\xed\xa0\x80", "\x00\x11\x00\x00"} {
+		for _, head := range []string{"\x00", "\x00\x00", "\x80", "\xff\xff", "\xd8\x00\xed\xa0\x80",
+			"\x00\x11\x00\x00"} {
 			change(fmt.Sprintf("%x before", head), func() { n.body = append([]byte(head), was.body...) })
 			change(fmt.Sprintf("%x instead", head), func() { n.body = []byte(head) })
 			for _, tag := range []byte{12, 28, 30, 20} {
@@ -150,9 +153,11 @@ func TestRefusedBesideOthers(t *testing.T) {
 	root, _ := parseNode(t, p.Bytes)
 	root.children = append(root.children, &node{head: []byte{5}})
 	bad := EncodeCertificate(root.bytes())
-	for name, data := range map[string][]byte{"first": bytes.Join([][]byte{bad, a, b}, nil), "between": bytes.Join([][]byte{a, bad, b}, nil), "last": bytes.Join([][]byte{a, b, bad}, nil)} {
+	for name, data := range map[string][]byte{"first": bytes.Join([][]byte{bad, a, b}, nil),
+		"between": bytes.Join([][]byte{a, bad, b}, nil), "last": bytes.Join([][]byte{a, b, bad}, nil)} {
 		f := ReadCertFile(data)
-		if len(f.Certs) != 2 || f.Refused != 1 || !errors.Is(f.Err, ErrRefused) || !errors.Is(f.Err, ErrGarbage) || errors.Is(f.Err, ErrUnsupported) {
+		if len(f.Certs) != 2 || f.Refused != 1 || !errors.Is(f.Err, ErrRefused) || !errors.Is(f.Err, ErrGarbage) ||
+			errors.Is(f.Err, ErrUnsupported) {
 			t.Errorf("%s: %d certificates, %d refused, %v", name, len(f.Certs), f.Refused, f.Err)
 		}
 	}

@@ -16,7 +16,8 @@ import (
 func TestGreatLengths(t *testing.T) {
 	der := append([]byte{0x30, 0x84, 0, 0x80, 0, 0}, make([]byte, 9<<20)...)
 	for _, octets := range [][]byte{
-		{0x85, 0, 0x80, 0, 0, 0}, {0x86, 0x01, 0, 0, 0, 0, 0x10}, {0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {0x84, 0xff, 0xff, 0xff, 0xff},
+		{0x85, 0, 0x80, 0, 0, 0}, {0x86, 0x01, 0, 0, 0, 0, 0x10},
+		{0x88, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, {0x84, 0xff, 0xff, 0xff, 0xff},
 	} {
 		copy(der[1:], octets)
 		if e, _, err := first(der); !errors.Is(err, errCut) {
@@ -34,8 +35,10 @@ func FuzzTemplate(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	tmpl := x509.Certificate{SerialNumber: big.NewInt(0x80ff), Subject: pkix.Name{CommonName: "a.example.org", Organization: []string{"Zu\u00e9"}},
-		NotAfter: time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC), DNSNames: []string{"a.example.org"}, IsCA: true, BasicConstraintsValid: true}
+	tmpl := x509.Certificate{SerialNumber: big.NewInt(0x80ff),
+		Subject:  pkix.Name{CommonName: "a.example.org", Organization: []string{"Zu\u00e9"}},
+		NotAfter: time.Date(2060, 1, 1, 0, 0, 0, 0, time.UTC), DNSNames: []string{"a.example.org"}, IsCA: true,
+		BasicConstraintsValid: true}
 	seed, err := x509.CreateCertificate(rand.Reader, &tmpl, &tmpl, pub, key)
 	if err != nil {
 		f.Fatal(err)

@@ -97,8 +97,10 @@ func tolerate(der []byte) (*x509.Certificate, bool) {
 	if rest, err := asn1.Unmarshal(t.SPKI.FullBytes, &spki); err != nil || len(rest) > 0 {
 		return nil, false
 	}
-	c := &x509.Certificate{Raw: der, RawTBSCertificate: t.Raw, RawSubject: t.Subject.FullBytes, RawIssuer: t.Issuer.FullBytes,
-		RawSubjectPublicKeyInfo: t.SPKI.FullBytes, Version: t.Version + 1, SerialNumber: t.Serial, Signature: r.Signature.RightAlign()}
+	c := &x509.Certificate{Raw: der, RawTBSCertificate: t.Raw, RawSubject: t.Subject.FullBytes,
+		RawIssuer:               t.Issuer.FullBytes,
+		RawSubjectPublicKeyInfo: t.SPKI.FullBytes, Version: t.Version + 1, SerialNumber: t.Serial,
+		Signature: r.Signature.RightAlign()}
 	fillName(t.Subject.FullBytes, &c.Subject)
 	fillName(t.Issuer.FullBytes, &c.Issuer)
 	if pub, err := x509.ParsePKIXPublicKey(c.RawSubjectPublicKeyInfo); err == nil {

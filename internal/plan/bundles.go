@@ -97,7 +97,8 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 		case there && (e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular):
 			out.finding = out.finding.and(blocked(e.Node))
 		default:
-			add = append(add, File{Name: name, Mode: publicMode, Data: pki.EncodeCertificate(x.Raw), Reason: TrustAdded})
+			add = append(add, File{Name: name, Mode: publicMode, Data: pki.EncodeCertificate(x.Raw),
+				Reason: TrustAdded})
 		}
 		wanted[name] = false
 	}
@@ -162,7 +163,8 @@ func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding
 		}
 		if s.Passed > 0 {
 			told.report(Problem{Reason: TrustPassed, Severity: Notice, Path: s.Path,
-				Text: "trust: mailcertd skips " + counted(s.Passed, "certificate") + ": DER, or a form that mailcertd or OpenSSL cannot read"})
+				Text: "trust: mailcertd skips " + counted(s.Passed, "certificate") +
+					": DER, or a form that mailcertd or OpenSSL cannot read"})
 		}
 		if age := a.now.Sub(s.Changed); !a.wish.Once && age >= 0 && age < trustSettles {
 			sure = false

@@ -127,7 +127,8 @@ func finishStaged(p *pair) (out outcome) {
 
 // unstage deletes a new key that lies ready.
 func unstage(p *pair) Action {
-	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile, Text: toDelete.With("a staged key that is not needed")}
+	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile,
+		Text: toDelete.With("a staged key that is not needed")}
 }
 
 // stagedUnread says that there is a staged key and that it could not be read: it

@@ -43,7 +43,8 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	}
 	if c.Leaf == nil {
 		if !remote {
-			return t, errors.New("contains no host certificate; to trust a CA, name its file in trust: in mailcertd.yaml")
+			return t,
+				errors.New("contains no host certificate; to trust a CA, name its file in trust: in mailcertd.yaml")
 		}
 		return t, nil
 	}
@@ -53,8 +54,10 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	wrong, notes := objections(c, obs, name, now, t.Pair == certdir.Host && cfg.Client.Kind == config.ClientSame)
 	t.Notes = notes
 	if t.Pair != certdir.Host {
-		t.Notes = append(t.Notes, fmt.Sprintf("the certificate becomes the second pair, %s, because its key is %s and the key in %s is %s",
-			t.Pair.CertFile, pki.TypeOf(c.Leaf.PublicKey), certdir.Host.KeyFile, pki.TypeOf(obs.Certs.Key.Key.Public)))
+		t.Notes = append(t.Notes,
+			fmt.Sprintf("the certificate becomes the second pair, %s, because its key is %s and the key in %s is %s",
+				t.Pair.CertFile, pki.TypeOf(c.Leaf.PublicKey), certdir.Host.KeyFile,
+				pki.TypeOf(obs.Certs.Key.Key.Public)))
 	}
 	if len(wrong) > 0 && !force {
 		return t, fmt.Errorf("%w (to install it anyway, use --force)", errors.Join(wrong...))
@@ -97,7 +100,8 @@ func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
 	}
 	pub := c.Leaf.PublicKey
 	for _, p := range []certdir.Pair{certdir.Host, certdir.HostECDSA} {
-		if pki.SamePublicKey(pub, obs.Certs.Pair(p).Key.Key.Public) || pki.SamePublicKey(pub, obs.StagedOf(p).Key.Public) {
+		if pki.SamePublicKey(pub, obs.Certs.Pair(p).Key.Key.Public) ||
+			pki.SamePublicKey(pub, obs.StagedOf(p).Key.Public) {
 			return p
 		}
 	}

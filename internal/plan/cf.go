@@ -53,11 +53,14 @@ var tlsOptions = []tlsOption{
 	{"ServerKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ServerKey }, Error,
 		"the key must be the one of the certificate", ""},
 	{"CACertFile", certdir.CAName, single(func(cf mta.CF) string { return cf.CACert }), Warning,
-		"sendmail trusts the CAs in that file, not those that mailcertd maintains", "sendmail offers no STARTTLS without it"},
+		"sendmail trusts the CAs in that file, not those that mailcertd maintains",
+		"sendmail offers no STARTTLS without it"},
 	{"CACertPath", "", single(func(cf mta.CF) string { return cf.CACertPath }), Warning,
-		"sendmail looks for CAs there, not at the hash links that mailcertd maintains", "sendmail offers no STARTTLS without it"},
+		"sendmail looks for CAs there, not at the hash links that mailcertd maintains",
+		"sendmail offers no STARTTLS without it"},
 	{"ClientCertFile", certdir.CertName, func(cf mta.CF) []string { return cf.ClientCert }, Warning,
-		"sendmail presents that certificate to other hosts", "sendmail presents no certificate to other hosts (verify=NO in their logs)"},
+		"sendmail presents that certificate to other hosts",
+		"sendmail presents no certificate to other hosts (verify=NO in their logs)"},
 	{"ClientKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ClientKey }, Warning,
 		"the key must be the one of the client certificate",
 		"sendmail presents no certificate to other hosts (verify=NO in their logs)"},
@@ -132,7 +135,8 @@ func cfProblems(a *assessment) (found finding) {
 	case len(cf.ServerCert) == 0 || len(cf.ServerKey) == 0:
 		found.report(Problem{Reason: CFNoTLS, Severity: Error, Path: cf.Path,
 			Text: "names no TLS files, so sendmail offers no STARTTLS, whatever is in " + a.obs.Certs.Path,
-			Hint: "add confSERVER_CERT, confSERVER_KEY, confCACERT and confCACERT_PATH to the host's .mc file (see freebsd.mc), then run `make -C /etc/mail install restart`"})
+			Hint: "add confSERVER_CERT, confSERVER_KEY, confCACERT and confCACERT_PATH to the host's .mc file (see " +
+				"freebsd.mc), then run `make -C /etc/mail install restart`"})
 	default:
 		others, hint := cfOthers(cf, a.obs.Certs, a.cfg)
 		_, worst := joined(others)
@@ -180,7 +184,8 @@ func submission(a *assessment) (found finding) {
 	dir := a.obs.Certs.Path
 	found.report(Problem{Reason: SubmitNoCA, Severity: Notice, Path: cf.Path,
 		Text: "names no CA: every mail from a local program logs verify=FAIL, and is still delivered",
-		Hint: fmt.Sprintf("add define(`confCACERT', `%s') and define(`confCACERT_PATH', `%s') to the host's .submit.mc file, then run `make -C /etc/mail install`",
+		Hint: fmt.Sprintf("add define(`confCACERT', `%s') and define(`confCACERT_PATH', `%s') to the host's "+
+			".submit.mc file, then run `make -C /etc/mail install`",
 			filepath.Join(dir, certdir.CAName), dir)})
 	return found
 }

@@ -14,8 +14,10 @@ import (
 // what follows from it; one that leads here by another name is none.
 func TestCFOptions(t *testing.T) {
 	const d = "/etc/mail/certs"
-	whole := map[string]string{"ServerCertFile": d + "/host.cert", "ServerKeyFile": d + "/host.key", "ClientCertFile": d + "/host.cert",
-		"ClientKeyFile": d + "/host.key", "CACertFile": d + "/cacert.pem", "CACertPath": d, "DHParameters": d + "/dh.param"}
+	whole := map[string]string{"ServerCertFile": d + "/host.cert", "ServerKeyFile": d + "/host.key",
+		"ClientCertFile": d + "/host.cert",
+		"ClientKeyFile":  d + "/host.key", "CACertFile": d + "/cacert.pem", "CACertPath": d,
+		"DHParameters": d + "/dh.param"}
 	for _, c := range []struct {
 		name     string
 		change   map[string]string
@@ -24,19 +26,27 @@ func TestCFOptions(t *testing.T) {
 		says     []string // nil: nothing is told
 	}{
 		{name: "all ours"},
-		{name: "other spellings", change: map[string]string{"CACertPath": d + "/", "ServerCertFile": "/etc/mail/../mail/certs/host.cert", "ServerKeyFile": "/data/certs/host.key"}},
+		{name: "other spellings", change: map[string]string{"CACertPath": d + "/",
+			"ServerCertFile": "/etc/mail/../mail/certs/host.cert", "ServerKeyFile": "/data/certs/host.key"}},
 		{name: "through links", change: map[string]string{"CACertPath": "/x/certs", "CACertFile": "/x/ca"},
 			resolved: map[string]string{"/x/certs": "/data/certs", "/x/ca": "/data/certs/cacert.pem"}},
-		{name: "the certificate", change: map[string]string{"ServerCertFile": "/etc/ssl/c.pem"}, severity: Error, says: []string{"ServerCertFile is /etc/ssl/c.pem, not " + d + "/host.cert"}},
-		{name: "the key", change: map[string]string{"ServerKeyFile": "/etc/ssl/k.pem"}, severity: Error, says: []string{"ServerKeyFile is /etc/ssl/k.pem"}},
-		{name: "the CAs", change: map[string]string{"CACertFile": "/usr/local/share/certs/ca-root-nss.crt", "CACertPath": "/etc/ssl/certs"}, severity: Warning,
+		{name: "the certificate", change: map[string]string{"ServerCertFile": "/etc/ssl/c.pem"}, severity: Error,
+			says: []string{"ServerCertFile is /etc/ssl/c.pem, not " + d + "/host.cert"}},
+		{name: "the key", change: map[string]string{"ServerKeyFile": "/etc/ssl/k.pem"}, severity: Error,
+			says: []string{"ServerKeyFile is /etc/ssl/k.pem"}},
+		{name: "the CAs", change: map[string]string{"CACertFile": "/usr/local/share/certs/ca-root-nss.crt",
+			"CACertPath": "/etc/ssl/certs"}, severity: Warning,
 			says: []string{"CACertFile is /usr/local", "CACertPath is /etc/ssl/certs"}},
-		{name: "no CAs", change: map[string]string{"CACertFile": "", "CACertPath": ""}, severity: Error, says: []string{"there is no CACertFile", "there is no CACertPath"}},
-		{name: "the client's pair", change: map[string]string{"ClientCertFile": "/c", "ClientKeyFile": "/k"}, severity: Warning, says: []string{"ClientCertFile is /c", "ClientKeyFile is /k"}},
-		{name: "no client's pair", change: map[string]string{"ClientCertFile": "", "ClientKeyFile": ""}, severity: Notice, says: []string{"verify=NO"}},
+		{name: "no CAs", change: map[string]string{"CACertFile": "", "CACertPath": ""}, severity: Error,
+			says: []string{"there is no CACertFile", "there is no CACertPath"}},
+		{name: "the client's pair", change: map[string]string{"ClientCertFile": "/c", "ClientKeyFile": "/k"},
+			severity: Warning, says: []string{"ClientCertFile is /c", "ClientKeyFile is /k"}},
+		{name: "no client's pair", change: map[string]string{"ClientCertFile": "", "ClientKeyFile": ""},
+			severity: Notice, says: []string{"verify=NO"}},
 		{name: "no DH parameters", change: map[string]string{"DHParameters": ""}},
 		{name: "sendmail's own DH group", change: map[string]string{"DHParameters": "2048"}},
-		{name: "other DH parameters", change: map[string]string{"DHParameters": "/etc/dh"}, severity: Warning, says: []string{"DHParameters is /etc/dh"}},
+		{name: "other DH parameters", change: map[string]string{"DHParameters": "/etc/dh"}, severity: Warning,
+			says: []string{"DHParameters is /etc/dh"}},
 	} {
 		var text strings.Builder
 		for name, value := range whole {
@@ -47,7 +57,8 @@ func TestCFOptions(t *testing.T) {
 		}
 		cf := mta.ParseCF([]byte(text.String()))
 		cf.Path, cf.Resolved = "/etc/mail/sendmail.cf", c.resolved
-		a := &assessment{obs: Observed{CF: cf, Certs: certdir.Dir{Path: d, Node: durable.Node{Resolved: "/data/certs"}}}, cfg: config.Default("")}
+		a := &assessment{obs: Observed{CF: cf,
+			Certs: certdir.Dir{Path: d, Node: durable.Node{Resolved: "/data/certs"}}}, cfg: config.Default("")}
 		p := cfProblems(a)
 		if len(c.says) == 0 {
 			if len(p.problems) != 0 {
@@ -71,7 +82,8 @@ func TestCFOptions(t *testing.T) {
 func TestRunningCF(t *testing.T) {
 	const d = "/etc/mail/certs"
 	var ours strings.Builder
-	for _, o := range []string{"ServerCertFile=/host.cert", "ServerKeyFile=/host.key", "ClientCertFile=/host.cert", "ClientKeyFile=/host.key", "CACertFile=/cacert.pem", "CACertPath="} {
+	for _, o := range []string{"ServerCertFile=/host.cert", "ServerKeyFile=/host.key", "ClientCertFile=/host.cert",
+		"ClientKeyFile=/host.key", "CACertFile=/cacert.pem", "CACertPath="} {
 		ours.WriteString("O " + strings.Replace(o, "=", "="+d, 1) + "\n")
 	}
 	for name, c := range map[string]struct {
@@ -79,15 +91,18 @@ func TestRunningCF(t *testing.T) {
 		argv        []string
 		says        string
 	}{
-		"the same":           {ours.String(), ours.String(), nil, ""},
-		"another leaf by -O": {ours.String(), ours.String(), []string{"sendmail", "-OServerCertFile=/x.cert"}, "ServerCertFile is /x.cert"},
-		"another cf":         {ours.String(), strings.ReplaceAll(ours.String(), d, "/x"), nil, "CACertFile is /x/cacert.pem"},
-		"none at all":        {ours.String(), "V10\n", nil, "names no TLS files"},
-		"told already":       {strings.ReplaceAll(ours.String(), d, "/x"), strings.ReplaceAll(ours.String(), d, "/x"), nil, ""},
-		"another port":       {ours.String(), ours.String(), []string{"sendmail", "-ODaemonPortOptions=Port=26"}, ""},
+		"the same": {ours.String(), ours.String(), nil, ""},
+		"another leaf by -O": {ours.String(), ours.String(), []string{"sendmail", "-OServerCertFile=/x.cert"},
+			"ServerCertFile is /x.cert"},
+		"another cf":  {ours.String(), strings.ReplaceAll(ours.String(), d, "/x"), nil, "CACertFile is /x/cacert.pem"},
+		"none at all": {ours.String(), "V10\n", nil, "names no TLS files"},
+		"told already": {strings.ReplaceAll(ours.String(), d, "/x"),
+			strings.ReplaceAll(ours.String(), d, "/x"), nil, ""},
+		"another port": {ours.String(), ours.String(), []string{"sendmail", "-ODaemonPortOptions=Port=26"}, ""},
 	} {
 		running := mta.ParseCF([]byte(c.running), c.argv...)
-		p := runningCF(&assessment{obs: Observed{CF: mta.ParseCF([]byte(c.cf)), RunningCF: &running, Certs: certdir.Dir{Path: d}}})
+		p := runningCF(
+			&assessment{obs: Observed{CF: mta.ParseCF([]byte(c.cf)), RunningCF: &running, Certs: certdir.Dir{Path: d}}})
 		if (len(p.problems) == 1) != (c.says != "") || c.says != "" && !strings.Contains(p.problems[0].Text, c.says) {
 			t.Errorf("%s: %+v", name, p.problems)
 		}
@@ -111,7 +126,8 @@ func TestSubmission(t *testing.T) {
 			obs.Submit = &s
 		}
 		p := submission(&assessment{obs: obs})
-		told := len(p.problems) == 1 && p.problems[0].Severity == Notice && strings.Contains(p.problems[0].Hint, "define(`confCACERT', `"+d+"/cacert.pem')") &&
+		told := len(p.problems) == 1 && p.problems[0].Severity == Notice &&
+			strings.Contains(p.problems[0].Hint, "define(`confCACERT', `"+d+"/cacert.pem')") &&
 			strings.Contains(p.problems[0].Hint, "define(`confCACERT_PATH', `"+d+"')")
 		if told != c.told {
 			t.Errorf("%q %q: %+v", c.cf, c.submit, p.problems)

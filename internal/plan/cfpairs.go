@@ -28,7 +28,8 @@ func optionsFor(cfg config.Config) []tlsOption {
 	}
 	if cfg.CRL.Install {
 		out = append(out, tlsOption{"CRLFile", certdir.CRLName,
-			single(func(cf mta.CF) string { return cf.CRL }), Warning, "sendmail does not read the CRL that mailcertd maintains", ""})
+			single(func(cf mta.CF) string { return cf.CRL }), Warning,
+			"sendmail does not read the CRL that mailcertd maintains", ""})
 	}
 	return out
 }
@@ -55,7 +56,8 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 	if cfg.Key.Second != "" && !namesPair(cf, d, second) {
 		if names(cf.ServerCert, certdir.CertName) { // else another problem tells that sendmail reads none of ours
 			texts = append(texts,
-				fmt.Sprintf("ServerCertFile and ServerKeyFile do not name %s and %s behind a comma: sendmail does not serve them as the second pair",
+				fmt.Sprintf("ServerCertFile and ServerKeyFile do not name %s and %s behind a comma: sendmail does "+
+					"not serve them as the second pair",
 					filepath.Join(d.Path, second.CertFile), filepath.Join(d.Path, second.KeyFile)))
 		}
 		define("confSERVER_CERT", certdir.CertName, second.CertFile)
@@ -65,7 +67,8 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 	case config.ClientNone:
 		if len(cf.ClientCert) > 0 {
 			texts = append(texts,
-				fmt.Sprintf("ClientCertFile is %s, and client in mailcertd.yaml is none: sendmail presents that certificate to other hosts",
+				fmt.Sprintf("ClientCertFile is %s, and client in mailcertd.yaml is none: sendmail presents that "+
+					"certificate to other hosts",
 					cf.ClientCert[0]))
 		}
 	case config.ClientOwn:

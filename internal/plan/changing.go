@@ -55,7 +55,8 @@ func leaveAlone(until time.Time, nodes ...durable.Node) (found finding) {
 	for _, n := range nodes {
 		// The text has no time in it: the log tells a text once, and a copy may be written to every moment.
 		found.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
-			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until it has not changed for a minute",
+			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until " +
+				"it has not changed for a minute",
 			Hint: "that is until " + n.Changed.Add(rests).UTC().Format("15:04:05 UTC") +
 				" by now; finish the copy, or run `mailcertd ensure` to replace it now"})
 		found.alone = append(found.alone, n.Path)

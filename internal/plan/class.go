@@ -147,7 +147,8 @@ func dueNow(a *assessment, sofar finding) finding {
 			text += fmt.Sprintf("; %d attempts since %s", f.Count, day(f.First))
 		}
 		told.report(Problem{Reason: StepFailed, Severity: sev, Path: act.Path, Text: text,
-			Hint: "correct the cause of the error; mailcertd tries again " + again(f.Next, a.now) + ", or with `mailcertd ensure`"})
+			Hint: "correct the cause of the error; mailcertd tries again " + again(f.Next, a.now) +
+				", or with `mailcertd ensure`"})
 		told.lookAt(f.Next, "a failed step is tried again")
 	}
 	return out.and(told)

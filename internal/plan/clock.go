@@ -188,7 +188,8 @@ func clockProblems(a *assessment) (found finding) {
 		pr.Reason, pr.Text = ClockImplaus, says+", before this program was built ("+day(j.seen)+")"
 	case clockLate:
 		pr.Reason, pr.Text = ClockImplaus, says+", past the CA's end ("+day(j.seen)+")"
-		pr.Hint = "set the clock; if it is right, the CA has expired: run `mailcertd renew --trust-clock` to make its next generation"
+		pr.Hint = "set the clock; if it is right, the CA has expired: run `mailcertd renew --trust-clock` to make " +
+			"its next generation"
 		if a.remote() || !a.hasKey() {
 			pr.Hint = "set the clock; if it is right, the CA has expired: run `mailcertd renew --trust-clock`"
 		}
@@ -207,7 +208,8 @@ func clockProblems(a *assessment) (found finding) {
 	found.lookAt(a.now.Add(clockStep), clockLooked)
 	if a.clock == clockBehind || a.clock == clockAhead {
 		pr.Text += " until the clock is believed"
-		pr.Hint = "if the clock is wrong, set it; if it is right, do nothing: mailcertd believes it after another " + span(j.wait) +
+		pr.Hint = "if the clock is wrong, set it; if it is right, do nothing: mailcertd believes it after another " +
+			span(j.wait) +
 			", or now, with `mailcertd renew --trust-clock`"
 		found.lookAt(a.now.Add(min(clockStep, max(clockNoted, j.wait/6))), clockLooked)
 	}

@@ -70,7 +70,9 @@ func await(p *pair, wanted []need) (out outcome) {
 	}
 	told := p.matches // such as a pair with a weak key: whole, and of no use
 	for _, pr := range complaints(p, wanted, false) {
-		pr.Hint = fmt.Sprintf("issuer is none: copy a key and the certificate for it to %s and %s; until then nothing is changed", p.is.KeyFile, p.is.CertFile)
+		pr.Hint = fmt.Sprintf(
+			"issuer is none: copy a key and the certificate for it to %s and %s; until then nothing is changed",
+			p.is.KeyFile, p.is.CertFile)
 		told = told || pr.Reason == Mismatch
 		if waiting && !p.matches {
 			pr.Severity = Warning

@@ -58,12 +58,14 @@ func stateProblems(a *assessment) (found finding) {
 	} else if err := a.obs.StateErr; err != nil && !l.Unread {
 		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: a.cfg.State.Dir,
 			Text: "mailcertd can remember nothing: " + err.Error(),
-			Hint: "certificates are made and renewed all the same; mount it writable, or make room, so that mailcertd knows after a restart what it has done"})
+			Hint: "certificates are made and renewed all the same; mount it writable, or make room, so that " +
+				"mailcertd knows after a restart what it has done"})
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
 		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Mended: true,
 			Text: fmt.Sprintf("mode is %04o, want 0700: there are keys in it", n.Mode.Perm())})
-		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode, Text: toChange.With("the mode of " + n.Path + " to 0700")})
+		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode,
+			Text: toChange.With("the mode of " + n.Path + " to 0700")})
 	}
 	return found
 }
@@ -126,7 +128,8 @@ func modes(a *assessment) (found finding) {
 		if c.Fatal {
 			sev = Error
 		}
-		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail would report: " + c.Text, Mended: mended}
+		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail would report: " + c.Text,
+			Mended: mended}
 		switch mend.Kind {
 		case mta.MendMode:
 			pr.Hint = fmt.Sprintf("chmod %04o %s", mend.Mode.Perm(), mend.Path)
@@ -136,7 +139,8 @@ func modes(a *assessment) (found finding) {
 			}
 			if mended {
 				found.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode,
-					Text: toChange.With(fmt.Sprintf("the mode of %s to %04o (%s)", mend.Path, mend.Mode.Perm(), c.Text))})
+					Text: toChange.With(fmt.Sprintf("the mode of %s to %04o (%s)", mend.Path,
+						mend.Mode.Perm(), c.Text))})
 			}
 		case mta.MendOwner:
 			pr.Hint = "chown 0:0 " + mend.Path

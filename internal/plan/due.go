@@ -58,7 +58,8 @@ type ServedAt struct {
 func NeedsPerson(f DueFacts, days int, now time.Time) []DueRow {
 	within := time.Duration(days) * 24 * time.Hour
 	var rows []DueRow
-	for _, of := range []func(DueFacts, time.Duration, time.Time) []DueRow{hostDue, pairsDue, sendmailDue, caDue, issuedDue} {
+	type section = func(DueFacts, time.Duration, time.Time) []DueRow
+	for _, of := range []section{hostDue, pairsDue, sendmailDue, caDue, issuedDue} {
 		rows = append(rows, of(f, within, now)...)
 	}
 	rows = append(rows, problemsDue(f, rows)...)
@@ -93,7 +94,8 @@ func problemsDue(f DueFacts, told []DueRow) (rows []DueRow) {
 		if pr.Hint != "" {
 			text += "; hint: " + pr.Hint
 		}
-		rows = append(rows, DueRow{Severity: pr.Severity, What: string(pr.Reason), Name: cmp.Or(pr.Path, f.Plan.Facts.Name),
+		rows = append(rows, DueRow{Severity: pr.Severity, What: string(pr.Reason),
+			Name: cmp.Or(pr.Path, f.Plan.Facts.Name),
 			Text: text})
 	}
 	return rows
@@ -127,7 +129,8 @@ func hostDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	case f.Config.Issuer.Kind == config.IssuerNone:
 		row.Text = "mailcertd does not renew it (issuer is none): get the next one and run `mailcertd install FILE`"
 	case !own:
-		row.Text = "issued by another CA, so mailcertd does not renew it: to replace it, run `mailcertd install FILE` or `mailcertd renew --force`"
+		row.Text = "issued by another CA, so mailcertd does not renew it: to replace it, run " +
+			"`mailcertd install FILE` or `mailcertd renew --force`"
 	case now.Before(p.Facts.Due):
 		return rows
 	default:
@@ -144,7 +147,8 @@ func hostDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 	for _, p := range f.Plan.Facts.Pairs {
 		leaf := f.Observed.Certs.Pair(p.Pair).Cert.File.Certs
-		if p.Pair == certdir.Host || len(leaf) == 0 || !p.Wanted && !p.Named || !EndsWithin(leaf[0].NotBefore, leaf[0].NotAfter, within, now) {
+		if p.Pair == certdir.Host || len(leaf) == 0 || !p.Wanted && !p.Named ||
+			!EndsWithin(leaf[0].NotBefore, leaf[0].NotAfter, within, now) {
 			continue
 		}
 		end, text := leaf[0].NotAfter.UTC(), ""
@@ -155,7 +159,8 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 		}
 		switch {
 		case !p.Owner.mine():
-			text = "issued by another CA, so mailcertd does not renew it: replace " + p.Pair.CertFile + " and " + p.Pair.KeyFile + ", or move them away"
+			text = "issued by another CA, so mailcertd does not renew it: replace " + p.Pair.CertFile + " and " +
+				p.Pair.KeyFile + ", or move them away"
 		case issuer == config.IssuerNone:
 			text = "mailcertd does not renew it (issuer is none)"
 		case now.Before(due):
@@ -163,7 +168,8 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 		default:
 			text = "its renewal has been due since " + due.Local().Format("2006-01-02") + lastFailure(f)
 		}
-		row := DueRow{Severity: Warning, What: p.Pair.Name, Name: cmp.Or(f.Plan.Facts.Name, p.Pair.CertFile), Ends: &end, Text: text}
+		row := DueRow{Severity: Warning, What: p.Pair.Name, Name: cmp.Or(f.Plan.Facts.Name, p.Pair.CertFile),
+			Ends: &end, Text: text}
 		if now.After(end) {
 			row.Severity, row.Text = Error, "expired; "+text
 		}
@@ -210,7 +216,8 @@ func sendmailDue(f DueFacts, _ time.Duration, now time.Time) []DueRow {
 		case !s.STARTTLS:
 			say("sendmail", s.Addr, "does not offer STARTTLS: "+NotOffered(f.Observed, f.Plan.Facts))
 		case !s.OnDisk:
-			say("sendmail", s.Addr, "serves serial "+s.Serial+", which is not the certificate on disk: run `service sendmail restart`")
+			say("sendmail", s.Addr, "serves serial "+s.Serial+
+				", which is not the certificate on disk: run `service sendmail restart`")
 		}
 	}
 	pending := f.Plan.State.Notify
@@ -245,7 +252,8 @@ func caDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 			"its next generation is not in force yet: see `mailcertd ca show` for the members that it waits for"))
 	case ends || now.After(next) && !o.HasNext():
 		rows = append(rows, ending("CA", o.Dir.Path, c.NotAfter, now,
-			"its next generation has been due since "+next.Local().Format("2006-01-02")+": run `mailcertd ca rollover`"))
+			"its next generation has been due since "+next.Local().Format("2006-01-02")+
+				": run `mailcertd ca rollover`"))
 	}
 	crl := o.CRL
 	if (crl.Wanted() || f.Config.CRL.Install) && !crl.Ends().IsZero() && now.After(crl.Due()) {
@@ -275,7 +283,8 @@ func issuedDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	for _, l := range f.Issued {
 		byHand, unused := "`mailcertd sign` or `mailcertd issue --replace`", ""
 		if l.OtherPair { // issue --replace would revoke that of the other pair
-			byHand, unused = "`mailcertd sign`", "; if the host no longer uses a key of this type, run `mailcertd revoke "+l.Serial+"`"
+			byHand, unused = "`mailcertd sign`",
+				"; if the host no longer uses a key of this type, run `mailcertd revoke "+l.Serial+"`"
 		}
 		if l.Status == "revoked" || len(l.Names) == 0 || strings.EqualFold(l.Names[0], f.Plan.Facts.Name) {
 			continue
@@ -287,7 +296,8 @@ func issuedDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 			continue
 		case !l.Renewal.IsZero():
 			rows = append(rows, ending("issued", l.Names[0], l.Expires, now,
-				"serial "+l.Serial+": this member has not asked for the next one, due since "+l.Renewal.Local().Format("2006-01-02")+unused))
+				"serial "+l.Serial+": this member has not asked for the next one, due since "+
+					l.Renewal.Local().Format("2006-01-02")+unused))
 		default:
 			rows = append(rows, ending("issued", l.Names[0], l.Expires, now,
 				"serial "+l.Serial+", carried by hand: make the next one with "+byHand+unused))

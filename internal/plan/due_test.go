@@ -24,8 +24,9 @@ func TestDue(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
 	cert := func(from, to int) *x509.Certificate {
-		return &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"}, NotBefore: day(from),
-			NotAfter: day(to)}
+		return &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "CA"},
+			NotBefore: day(from),
+			NotAfter:  day(to)}
 	}
 	var never time.Time
 	issued := func(serial, status, name string, ends int, renewal time.Time) IssuedRow {
@@ -37,7 +38,8 @@ func TestDue(t *testing.T) {
 		want   []string // severity, what and name
 	}{
 		{"all is well", func(*DueFacts) {}, nil},
-		{"what was issued could not be read", func(f *DueFacts) { f.Observed.CA.Dir.Path, f.Unread = "/ca", syscall.EIO },
+		{"what was issued could not be read",
+			func(f *DueFacts) { f.Observed.CA.Dir.Path, f.Unread = "/ca", syscall.EIO },
 			[]string{"error issued /ca"}},
 		{"ends soon, to be renewed in time", func(f *DueFacts) {
 			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-3, 3)}
@@ -78,7 +80,8 @@ func TestDue(t *testing.T) {
 		{"the second pair is in time, the renewal of the client's has failed", func(f *DueFacts) {
 			f.Observed.Certs.Second.Cert.File.Certs = []*x509.Certificate{cert(-300, 200)}
 			f.Observed.Certs.Client.Cert.File.Certs = []*x509.Certificate{cert(-300, 20)}
-			f.Plan.Facts.Pairs = []PairFacts{{Pair: certdir.Host}, {Pair: certdir.HostECDSA, Wanted: true, Owner: Ours}, {Pair: certdir.Client, Named: true, Owner: Ours}}
+			f.Plan.Facts.Pairs = []PairFacts{{Pair: certdir.Host}, {Pair: certdir.HostECDSA, Wanted: true, Owner: Ours},
+				{Pair: certdir.Client, Named: true, Owner: Ours}}
 		}, []string{"warning client a.example"}},
 		{"the second pair is foreign", func(f *DueFacts) {
 			f.Observed.Certs.Second.Cert.File.Certs = []*x509.Certificate{cert(-300, 20)}
@@ -94,7 +97,8 @@ func TestDue(t *testing.T) {
 		}, nil},
 		{"a young CA that lives for thirty days", func(f *DueFacts) { f.Observed.CA.Current.Cert = cert(-1, 29) }, nil},
 		{"issued: fresh for six days, and a day left of six", func(f *DueFacts) {
-			f.Issued = []IssuedRow{issued("02", "valid", "b.example", 6, never), issued("03", "valid", "c.example", 1, never)}
+			f.Issued = []IssuedRow{issued("02", "valid", "b.example", 6, never),
+				issued("03", "valid", "c.example", 1, never)}
 			f.Issued[0].Begins, f.Issued[1].Begins = now, day(-5)
 		}, []string{"warning issued c.example"}},
 		{"issuer none, ours by its digest", func(f *DueFacts) {
@@ -104,7 +108,9 @@ func TestDue(t *testing.T) {
 		{"not offered", func(f *DueFacts) { f.Plan.Facts.Offered = false }, []string{"error host a.example"}},
 		{"not offered, and sendmail.cf names other files",
 			func(f *DueFacts) { f.Plan.Facts.Offered, f.Plan.Facts.NamesOurs = false, false }, nil},
-		{"pickup under way", func(f *DueFacts) { f.Plan.State.Pickup = &state.Pickup{Since: now.Add(-time.Minute)} }, nil},
+		{"pickup under way", func(f *DueFacts) {
+			f.Plan.State.Pickup = &state.Pickup{Since: now.Add(-time.Minute)}
+		}, nil},
 		{"pickup failed", func(f *DueFacts) {
 			f.Plan.State.Pickup = &state.Pickup{Since: now.Add(-time.Minute), Attempts: 1}
 		}, []string{"error sendmail pickup"}},
@@ -122,7 +128,8 @@ func TestDue(t *testing.T) {
 		}, []string{"error sendmail x"}},
 		{"one of two addresses", func(f *DueFacts) {
 			f.Observed.MTA.Status = mta.OK
-			f.Served = []ServedAt{{Addr: "x", Error: "refused", Refused: true}, {Addr: "y", STARTTLS: true, OnDisk: true}}
+			f.Served = []ServedAt{{Addr: "x", Error: "refused", Refused: true},
+				{Addr: "y", STARTTLS: true, OnDisk: true}}
 		}, nil},
 		{"no STARTTLS, another certificate, no answer", func(f *DueFacts) {
 			f.Served = []ServedAt{{Addr: "x"}, {Addr: "y", STARTTLS: true}, {Addr: "z", Error: "timeout"}}
@@ -135,7 +142,8 @@ func TestDue(t *testing.T) {
 		{"CA ends, next one not in force", func(f *DueFacts) {
 			f.Observed.CA.Current.Cert, f.Observed.CA.Next.Cert = cert(-3640, 10), cert(0, 3650)
 		}, []string{"warning CA /etc/mail/CA"}},
-		{"CA ended", func(f *DueFacts) { f.Observed.CA.Current.Cert = cert(-3650, -1) }, []string{"error CA /etc/mail/CA"}},
+		{"CA ended", func(f *DueFacts) { f.Observed.CA.Current.Cert = cert(-3650, -1) },
+			[]string{"error CA /etc/mail/CA"}},
 		{"CA elsewhere ends", func(f *DueFacts) {
 			f.Config.Issuer.Kind, f.Observed.Accepted = config.IssuerSSH, []*x509.Certificate{cert(-3640, 10)}
 		}, []string{"warning CA "}},
@@ -154,7 +162,8 @@ func TestDue(t *testing.T) {
 				issued("03", "expired", "c.example", -31, never)}
 		}, []string{"error issued b.example"}},
 		{"issued: enrolled, in time and late", func(f *DueFacts) {
-			f.Issued = []IssuedRow{issued("02", "valid", "b.example", 2, day(1)), issued("03", "valid", "c.example", 2, day(-1))}
+			f.Issued = []IssuedRow{issued("02", "valid", "b.example", 2, day(1)),
+				issued("03", "valid", "c.example", 2, day(-1))}
 		}, []string{"warning issued c.example"}},
 		{"an error that nothing mends, and ones that do not count", func(f *DueFacts) {
 			f.Plan.Problems = []Problem{{Reason: CAMissing, Severity: Error, Path: "/etc/mail/CA"},
@@ -208,7 +217,8 @@ func crl(from, to time.Time) []ca.RevocationList {
 func TestIssuedOfAnotherPair(t *testing.T) {
 	now := time.Date(2026, 11, 30, 0, 0, 0, 0, time.UTC)
 	row := func(renewal time.Time) IssuedRow {
-		return IssuedRow{ca.Listed{Serial: "0A", Status: "valid", Names: []string{"b.example"}, Expires: now.AddDate(0, 0, 10), OtherPair: true}, renewal}
+		return IssuedRow{ca.Listed{Serial: "0A", Status: "valid", Names: []string{"b.example"},
+			Expires: now.AddDate(0, 0, 10), OtherPair: true}, renewal}
 	}
 	rows := issuedDue(DueFacts{Issued: []IssuedRow{row(time.Time{}), row(now.AddDate(0, 0, -5))}}, 30*24*time.Hour, now)
 	if len(rows) != 2 {

@@ -34,7 +34,8 @@ func foreign(p *pair) (found finding) {
 		}
 		return found
 	}
-	why := "issued by another CA (" + pki.Readable(p.leaf.RawIssuer) + "): mailcertd keeps it as it is and does not renew it"
+	why := "issued by another CA (" + pki.Readable(p.leaf.RawIssuer) +
+		"): mailcertd keeps it as it is and does not renew it"
 	hint := "to replace it by one of our own CA, run `mailcertd renew --force`, which keeps a backup"
 	if p.cfg.Issuer.Kind == config.IssuerNone {
 		hint = "to replace it, run `mailcertd install FILE`, which keeps a backup"
@@ -54,7 +55,8 @@ func foreign(p *pair) (found finding) {
 	switch server, client := purposes(p.leaf); {
 	case !server && p.is.Server():
 		found.report(Problem{Reason: WrongPurpose, Severity: Warning, Path: certPath(p),
-			Text: "is not for servers (its extendedKeyUsage lacks serverAuth): hosts that send mail to this one log verify=FAIL"})
+			Text: "is not for servers (its extendedKeyUsage lacks serverAuth): hosts that send mail to this one log " +
+				"verify=FAIL"})
 	case !client && p.shown():
 		pr := notForClients(certPath(p))
 		if p.is == certdir.Client { // which is configured already
@@ -91,13 +93,15 @@ func strength(p *pair) (found finding) {
 				", which mailcertd does not know: an OpenSSL that does not know it either says \"" + pki.WeakDigest +
 				"\", and sendmail offers no STARTTLS then; it is kept",
 			Hint: "see whether `openssl x509 -noout -text -in " + certPath(p) +
-				"` has a name for its signature algorithm; where it has none, ask the CA for a certificate that is signed with SHA-256"})
+				"` has a name for its signature algorithm; " +
+				"where it has none, ask the CA for a certificate that is signed with SHA-256"})
 	}
 	switch (pki.Libssl{Level: 2}).Refuses(p.leaf) {
 	case pki.WeakKey:
 		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: keyPath(p),
 			Text: "the key is " + string(pki.TypeOf(p.leaf.PublicKey)) +
-				": OpenSSL loads it at its security level 1; at level 2 (Debian's; OpenSSL's own from 3.2) it does not: sendmail would offer no STARTTLS, and peers log verify=FAIL",
+				": OpenSSL loads it at its security level 1; at level 2 (Debian's; OpenSSL's own from 3.2) it does " +
+				"not: sendmail would offer no STARTTLS, and peers log verify=FAIL",
 			Hint: "get a certificate for a stronger key"})
 	case pki.WeakDigest:
 		found.report(Problem{Reason: CertWeak, Severity: Warning, Path: certPath(p),
@@ -111,7 +115,8 @@ func strength(p *pair) (found finding) {
 // blocked reports a directory or a special file under a name that mailcertd needs for a file.
 func blocked(n durable.Node) (found finding) {
 	if n.Err != nil && !errors.Is(n.Err, durable.ErrNotRegular) {
-		found.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path, Text: "cannot be read: " + n.Err.Error(),
+		found.report(Problem{Reason: Unreadable, Severity: Error, Path: n.Path,
+			Text: "cannot be read: " + n.Err.Error(),
 			Hint: readHint(n.Err)})
 		return found
 	}
@@ -160,14 +165,16 @@ func expiry(p *pair, sofar finding) (found finding) {
 	reason := ForeignExpiring
 	if p.owner.mine() {
 		reason = Expiring
-		if !p.isDue(p.leaf) { // one that is due and cannot be renewed has times of its own: a failure's, or those of its end
+		// one that is due and cannot be renewed has times of its own: a failure's, or those of its end
+		if !p.isDue(p.leaf) {
 			found.lookAt(RenewalDue(p.leaf, p.name, p.cfg.Validity.RenewBefore), "renewal is due")
 			return found
 		}
 	}
 	left := p.leaf.NotAfter.Sub(p.at)
 	if left <= 0 {
-		found.report(Problem{Reason: reason, Severity: Error, Path: certPath(p), Text: "expired on " + day(p.leaf.NotAfter)})
+		found.report(Problem{Reason: reason, Severity: Error, Path: certPath(p),
+			Text: "expired on " + day(p.leaf.NotAfter)})
 		return found
 	}
 	found.lookAt(p.leaf.NotAfter, "the certificate expires")
@@ -190,7 +197,8 @@ func expiry(p *pair, sofar finding) (found finding) {
 	}
 	days := int((before + aDay - 1) / aDay)
 	if daily && days > 1 {
-		found.lookAt(p.leaf.NotAfter.Add(-time.Duration(days-1)*aDay), "the next warning before the certificate expires")
+		found.lookAt(p.leaf.NotAfter.Add(-time.Duration(days-1)*aDay),
+			"the next warning before the certificate expires")
 	}
 	sev := Warning
 	if grave(p.leaf, left) {

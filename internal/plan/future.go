@@ -104,11 +104,13 @@ func early(a *assessment) (found finding, anew bool) {
 	own := later
 	if now {
 		own = own || o.Made && pki.SelfSigned(o.Current.Cert)
-		pr.Severity, pr.Text = Error, "the CA's certificate begins on "+day(begins)+": until then every peer refuses what it has signed"
+		pr.Severity, pr.Text = Error, "the CA's certificate begins on "+day(begins)+
+			": until then every peer refuses what it has signed"
 	}
 	switch {
 	case !own:
-		pr.Hint = "the CA was made by hand with a wrong clock: run `mailcertd ca rollover --now` to replace it by one that is valid now"
+		pr.Hint = "the CA was made by hand with a wrong clock: run `mailcertd ca rollover --now` to replace it by " +
+			"one that is valid now"
 	case !a.hasKey():
 		pr.Hint = "run `mailcertd renew`, which asks for the passphrase of its key"
 	default:

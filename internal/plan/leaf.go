@@ -66,7 +66,8 @@ var needs = []need{
 	{reason: CertWeak, severity: Error, broken: true, path: certPath,
 		applies: func(p *pair) bool { return p.refusal() == pki.WeakDigest },
 		text: func(p *pair) string {
-			return "is signed with " + signature(p.leaf) + ": sendmail's OpenSSL does not load it (" + pki.WeakDigest + ")"
+			return "is signed with " + signature(p.leaf) + ": sendmail's OpenSSL does not load it (" +
+				pki.WeakDigest + ")"
 		}},
 	{reason: CertMissing, severity: Error, broken: true, path: certPath,
 		applies: func(p *pair) bool { return !p.certFile.Node.Exists && p.certFile.Node.Err == nil },
@@ -93,7 +94,8 @@ var needs = []need{
 		hint: func(p *pair) string {
 			switch {
 			case p.cfg.Issuer.Kind == config.IssuerNone:
-				return "send the output of `mailcertd request` to the CA, then run `mailcertd install FILE` with its answer"
+				return "send the output of `mailcertd request` to the CA, then run `mailcertd install FILE` with its " +
+					"answer"
 			case p.remote():
 				return "" // request says who is asked, and how to ask now
 			}
@@ -116,7 +118,8 @@ var needs = []need{
 		}},
 	{reason: IssuerGone, severity: Error, path: certPath,
 		applies: func(p *pair) bool {
-			return p.owner == Ours && (p.hasCA || p.remote() && len(p.obs.Accepted) > 0) && !p.partial() && !p.issuedHere(p.leaf)
+			return p.owner == Ours && (p.hasCA || p.remote() && len(p.obs.Accepted) > 0) && !p.partial() &&
+				!p.issuedHere(p.leaf)
 		},
 		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
 	{reason: WrongName, severity: Error, path: certPath,

@@ -62,7 +62,8 @@ func leftovers(a *assessment, before finding) (found finding) {
 				Text: "an interrupted write left it"})
 			found.do(act)
 		case UnmadeCA:
-			if slices.ContainsFunc(before.actions, func(act Action) bool { return act.Kind == InitCA }) { // which takes it up
+			// which takes it up
+			if slices.ContainsFunc(before.actions, func(act Action) bool { return act.Kind == InitCA }) {
 				continue
 			}
 			act.Text = toRemove.With(l.Path + ", in which a CA was not finished")
@@ -88,7 +89,8 @@ func leftovers(a *assessment, before finding) (found finding) {
 		case DamagedBackup:
 			if l.Err == nil && nothingNew(a, l.Parts) {
 				act.Reason = BackupDamaged
-				act.Text = toRemove.With(l.Path + ", an unfinished backup of files that are mailcertd's own or still exist in " +
+				act.Text = toRemove.With(l.Path +
+					", an unfinished backup of files that are mailcertd's own or still exist in " +
 					a.cfg.Certs.Dir)
 				found.do(act)
 				continue
@@ -100,7 +102,8 @@ func leftovers(a *assessment, before finding) (found finding) {
 				text += "; it holds " + names(l.Parts)
 			}
 			found.report(Problem{Reason: BackupDamaged, Severity: Warning, Path: l.Path, Text: text,
-				Hint: "copy what you want to keep, then remove it; mailcertd does not, because it may contain a file that exists nowhere else"})
+				Hint: "copy what you want to keep, then remove it; mailcertd does not, because it may contain a file " +
+					"that exists nowhere else"})
 		}
 	}
 	return found

@@ -45,7 +45,8 @@ func member(a *assessment) (found finding) {
 			sev = Error
 		}
 		found.report(Problem{Reason: IssuerAway, Severity: sev, Path: a.cfg.Path,
-			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%d attempts): %s", a.cfg.Issuer.SSH.Target,
+			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%d attempts): %s",
+				a.cfg.Issuer.SSH.Target,
 				day(f.First), f.Count, f.Error),
 			Hint: "the present files stay in use; mailcertd asks again " + day(f.Next)})
 	}
@@ -66,8 +67,11 @@ func member(a *assessment) (found finding) {
 	accepted, refused := issuer.Accept(a.obs.Accepted, a.obs.Reply)
 	for _, c := range refused {
 		found.report(Problem{Reason: CARefused, Severity: Error, Path: a.cfg.State.Dir,
-			Text: fmt.Sprintf("the CA host presents a CA certificate that no CA trusted here has signed: %s, SHA-256 %s", pki.Readable(c.RawSubject), pki.Fingerprint(c)),
-			Hint: "compare the SHA-256 with `mailcertd ca show` there; if it is the same, carry that certificate here and run `mailcertd install FILE`"})
+			Text: fmt.Sprintf(
+				"the CA host presents a CA certificate that no CA trusted here has signed: %s, SHA-256 %s",
+				pki.Readable(c.RawSubject), pki.Fingerprint(c)),
+			Hint: "compare the SHA-256 with `mailcertd ca show` there; if it is the same, carry that certificate " +
+				"here and run `mailcertd install FILE`"})
 	}
 	if len(accepted) > 0 && !sameCerts(accepted, a.obs.Accepted) {
 		names := []string{}
@@ -160,7 +164,8 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 		pub = p.staged.Public
 	}
 	l := p.sent()
-	if l == nil || p.doing(sofar, AcceptCA) || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
+	if l == nil || p.doing(sofar, AcceptCA) || !pki.SamePublicKey(l.PublicKey, pub) ||
+		pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
 		return found, false
 	}
 	why, hint := p.unusable(l)
@@ -177,7 +182,8 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	}
 	found.rejected = why
 	found.report(Problem{Reason: IssuerAway, Severity: sev, Path: p.cfg.Path, Hint: hint,
-		Text: fmt.Sprintf("the CA at %s sent a certificate that this host cannot use: %s; mailcertd asks again at %s", p.cfg.Issuer.SSH.Target, why, day(again))})
+		Text: fmt.Sprintf("the CA at %s sent a certificate that this host cannot use: %s; mailcertd asks again at %s",
+			p.cfg.Issuer.SSH.Target, why, day(again))})
 	found.lookAt(again, "ask the CA again")
 	return found, true
 }
@@ -188,7 +194,8 @@ func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	switch {
 	case !p.issuedHere(c):
 		return "this host does not trust its CA",
-			"compare with `mailcertd ca show` there; if that CA is right, carry its certificate here and run `mailcertd install FILE`"
+			"compare with `mailcertd ca show` there; if that CA is right, carry its certificate here and run " +
+				"`mailcertd install FILE`"
 	case !pki.HasSAN(c) || !p.covers(c):
 		return "it is for " + strings.Join(CertNames(c), ", ") + ", wanted is " + strings.Join(p.names, ", "),
 			"see host.name and host.altnames, and `mailcertd ca show` there"

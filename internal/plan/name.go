@@ -79,8 +79,10 @@ func nameProblems(a *assessment) (found finding) {
 	if seen := nameSeen(a); seen.Name != "" && !a.host.nameSettled() {
 		found.lookAt(seen.Since.Add(nameSettles), "host name has lasted a day")
 		found.report(Problem{Reason: NameChanged, Severity: Warning, Path: certPath(a.host),
-			Text: "the host name is " + a.name + " now, the certificate is for " + strings.Join(CertNames(a.host.leaf), ", "),
-			Hint: "mailcertd issues the certificate again when the name has lasted for a day; to do it now, run `mailcertd renew`"})
+			Text: "the host name is " + a.name + " now, the certificate is for " +
+				strings.Join(CertNames(a.host.leaf), ", "),
+			Hint: "mailcertd issues the certificate again when the name has lasted for a day; to do it now, run " +
+				"`mailcertd renew`"})
 	}
 	return found
 }

@@ -18,7 +18,8 @@ import (
 func objections(p Carried, obs Observed, name string, now time.Time, client bool) (wrong []error, notes []string) {
 	c := p.Leaf
 	if name == "" || c.VerifyHostname(name) != nil && !strings.EqualFold(c.Subject.CommonName, name) {
-		wrong = append(wrong, fmt.Errorf("is for %s, and this host is called %q", strings.Join(CertNames(c), ", "), name))
+		wrong = append(wrong, fmt.Errorf("is for %s, and this host is called %q",
+			strings.Join(CertNames(c), ", "), name))
 	} else if c.VerifyHostname(name) != nil {
 		notes = append(notes, "the certificate has its name only in the CN, and no subjectAltName")
 	}
@@ -37,10 +38,15 @@ func objections(p Carried, obs Observed, name string, now time.Time, client bool
 		wrong = append(wrong, errors.New("is not for servers (extendedKeyUsage lacks serverAuth)"))
 	}
 	if client && !uses(x509.ExtKeyUsageClientAuth) {
-		notes = append(notes, "the certificate is not for clients (extendedKeyUsage lacks clientAuth): hosts that receive mail from this one will log verify=FAIL")
+		notes = append(notes,
+			"the certificate is not for clients (extendedKeyUsage lacks clientAuth): hosts that receive mail from "+
+				"this one will log verify=FAIL")
 	}
 	if why := (pki.Libssl{Level: 2}).Refuses(c); why != "" {
-		wrong = append(wrong, fmt.Errorf("is too weak for OpenSSL's security level 2 (%s): a sendmail that is linked with OpenSSL 3.2 or later offers no STARTTLS with it", why))
+		wrong = append(wrong,
+			fmt.Errorf(
+				"is too weak for OpenSSL's security level 2 (%s): a sendmail that is linked with OpenSSL 3.2 or "+
+					"later offers no STARTTLS with it", why))
 	}
 	known := slices.Concat(p.Middle, p.Roots, obs.Certs.CA.File.Certs, obs.Accepted)
 	for _, t := range obs.Certs.Trust {
@@ -54,17 +60,21 @@ func objections(p Carried, obs Observed, name string, now time.Time, client bool
 		return wrong, notes
 	}
 	if !slices.ContainsFunc(known, func(k *x509.Certificate) bool { return pki.IssuedBy(c, k) }) {
-		wrong = append(wrong, fmt.Errorf("was issued by %q, which is neither in the file nor known on this host: add the chain to the file",
-			pki.Readable(c.RawIssuer)))
+		wrong = append(wrong,
+			fmt.Errorf("was issued by %q, which is neither in the file nor known on this host: add the chain to "+
+				"the file",
+				pki.Readable(c.RawIssuer)))
 		return wrong, notes
 	}
 	if ended := endedAbove(c, known, now, 0); ended != nil {
 		wrong = append(wrong, fmt.Errorf("its issuer %q expired on %s", pki.Readable(ended.RawSubject),
 			ended.NotAfter.UTC().Format("2006-01-02")))
-	} else if why := mta.Objection(obs.CF.Handshakes(obs.Accept.Libssl), slices.Concat([]*x509.Certificate{c}, p.Middle),
+	} else if why := mta.Objection(obs.CF.Handshakes(obs.Accept.Libssl),
+		slices.Concat([]*x509.Certificate{c}, p.Middle),
 		known, now); why != "" {
-		wrong = append(wrong, fmt.Errorf("does not verify with the CA certificates that this host knows: OpenSSL reports %q",
-			why))
+		wrong = append(wrong,
+			fmt.Errorf("does not verify with the CA certificates that this host knows: OpenSSL reports %q",
+				why))
 	}
 	return wrong, notes
 }

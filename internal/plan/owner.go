@@ -58,7 +58,8 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 // serial 01, openssl's comment, and no key of that CA anywhere. The last
 // condition tells it from a CA that a person made with the same openssl.cnf.
 func (p *pair) fromStanza(c *x509.Certificate) bool {
-	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 || !hasComment(c) {
+	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 ||
+		!hasComment(c) {
 		return false
 	}
 	for _, ca := range p.obs.Certs.CA.File.Certs {
@@ -139,7 +140,9 @@ func (a *assessment) bundle() []*x509.Certificate {
 	if !a.remote() {
 		return ca.Bundle(a.obs.CA, a.at)
 	}
-	return slices.DeleteFunc(slices.Clone(a.obs.Accepted), func(c *x509.Certificate) bool { return a.at.After(c.NotAfter) })
+	return slices.DeleteFunc(slices.Clone(a.obs.Accepted), func(c *x509.Certificate) bool {
+		return a.at.After(c.NotAfter)
+	})
 }
 
 // partial says that a generation could not be read: what none of the others issued may be of that one.

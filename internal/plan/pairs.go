@@ -150,7 +150,9 @@ func (p *pair) used() bool {
 	if p.obs.RunningCF != nil {
 		cfs = append(cfs, *p.obs.RunningCF)
 	}
-	return slices.ContainsFunc(cfs, func(cf mta.CF) bool { return cf.Node.Err != nil || mentions(cf, p.obs.Certs, p.is) })
+	return slices.ContainsFunc(cfs, func(cf mta.CF) bool {
+		return cf.Node.Err != nil || mentions(cf, p.obs.Certs, p.is)
+	})
 }
 
 // read says that the running sendmail may go on using the pair although its sendmail.cf names it no more: it has read
@@ -185,8 +187,10 @@ func others(a *assessment, sofar finding) (out outcome) {
 		default:
 			if !p.wanted {
 				out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
-					Text: "is not configured any more, and sendmail.cf still names it: it is kept and renewed until then",
-					Hint: "take it out of the host's .mc file, then make -C /etc/mail install restart: the pair is removed then"})
+					Text: "is not configured any more, and sendmail.cf still names it: it is kept and renewed " +
+						"until then",
+					Hint: "take it out of the host's .mc file, then make -C /etc/mail install restart: the pair is " +
+						"removed then"})
 			}
 			o := pairSection(p, with)
 			if with.ask != nil { // one question at a time
@@ -219,10 +223,12 @@ func unwanted(p *pair) (out outcome) {
 	}
 	certOurs := p.owner.mine() || p.fileIsOurs(p.certFile.Digest)
 	keyOurs := p.keyIsOurs()
-	if p.certFile.Node.Exists && !certOurs || p.keyFile.Node.Exists && !keyOurs || p.keyFile.Node.Kind == durable.Link ||
+	if p.certFile.Node.Exists && !certOurs || p.keyFile.Node.Exists && !keyOurs ||
+		p.keyFile.Node.Kind == durable.Link ||
 		p.certFile.Node.Kind == durable.Link {
 		out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
-			Text: "mailcertd did not make it, and mailcertd.yaml asks for no such pair: it is left alone, and nobody renews it",
+			Text: "mailcertd did not make it, and mailcertd.yaml asks for no such pair: it is left alone, and nobody " +
+				"renews it",
 			Hint: "key.second and client in mailcertd.yaml ask for a second pair and for one of the client's"})
 		return out
 	}
@@ -246,7 +252,8 @@ func unwanted(p *pair) (out outcome) {
 		}
 	}
 	out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p), Mended: true,
-		Text: "is not configured any more, and sendmail.cf does not name it: mailcertd removes the pair, with a backup"})
+		Text: "is not configured any more, and sendmail.cf does not name it: mailcertd removes the pair, with a " +
+			"backup"})
 	return out
 }
 

@@ -38,7 +38,8 @@ func TestSecondPairHoldsHUP(t *testing.T) {
 		{"without its certificate", []Fact{Lost("host-ecdsa.cert")}, false},
 		{"without its key", []Fact{Lost("host-ecdsa.key")}, false},
 	} {
-		w := Host(append([]Fact{WantsSecond(), Names(certdir.HostECDSA), Lies(certdir.HostECDSA, "rsa-2048")}, c.facts...)...)
+		w := Host(append([]Fact{WantsSecond(), Names(certdir.HostECDSA), Lies(certdir.HostECDSA, "rsa-2048")},
+			c.facts...)...)
 		p := w.Plan()
 		if p.Facts.Works != c.works {
 			t.Errorf("%s: worth a HUP: %v", c.what, p.Facts.Works)
@@ -97,7 +98,8 @@ func TestHintsOfOtherPairs(t *testing.T) {
 	} {
 		told := 0
 		for _, p := range w.Plan().Problems {
-			if !strings.HasSuffix(p.Path, "/"+name+".cert") || p.Reason != plan.ForeignKept && p.Reason != plan.WrongPurpose {
+			if !strings.HasSuffix(p.Path, "/"+name+".cert") || p.Reason != plan.ForeignKept &&
+				p.Reason != plan.WrongPurpose {
 				continue
 			}
 			told++

@@ -100,7 +100,8 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 	}
 	if out.Pickup == nil && a.works() {
 		if e := a.host.certFile; e.File.Behind != nil {
-			if until, now := a.writtenNow(e.Node); now { // the first certificate has come, and the rest of the copy has not
+			// the first certificate has come, and the rest of the copy has not
+			if until, now := a.writtenNow(e.Node); now {
 				return found.and(leaveAlone(until, e.Node)), out
 			}
 		}
@@ -132,7 +133,8 @@ func settle(a *assessment, d state.Pickup) (left *state.Pickup, done state.Deliv
 
 // newlyPending is the pickup that becomes pending where none was, and the set that sendmail was last seen to use.
 func newlyPending(a *assessment) (*state.Pickup, state.Delivered) {
-	set, leaf, done, inst := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.Delivered, Instance(a.obs.MTA)
+	set, leaf, done, inst := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.Delivered,
+		Instance(a.obs.MTA)
 	changed := LastChange(a.obs.Certs)
 	switch {
 	case !MayRun(a.obs.MTA):
@@ -191,7 +193,8 @@ func notified(a *assessment, sofar finding) (pending map[string]*state.NotifyPen
 		line := strings.Join(argv, " ")
 		last, known := before[line]
 		switch d := pending[line]; {
-		case d != nil && d.Set != set && d.Attempts == 0 && last == set: // it was noted for a change that a crash kept out
+		// it was noted for a change that a crash kept out
+		case d != nil && d.Set != set && d.Attempts == 0 && last == set:
 			delete(pending, line)
 		case d != nil && d.Set != set: // it has changed again meanwhile
 			nd := *d
@@ -259,7 +262,8 @@ func pending(a *assessment, d state.Pickup) (found finding) {
 	if proving { // what failed before is no news while the next attempt is under way
 		text += "; it was told, and mailcertd waits until it serves them"
 	} else if d.Unseen {
-		text = "sendmail was started after the change, but mailcertd cannot see which certificate it serves: " + d.LastError
+		text = "sendmail was started after the change, but mailcertd cannot see which certificate it serves: " +
+			d.LastError
 	} else if d.Attempts > 0 {
 		sev = Error
 		text += fmt.Sprintf("; %s, the last: %s", counted(d.Attempts, "attempt"), d.LastError)
@@ -320,7 +324,8 @@ func refused(a *assessment, sofar finding) (found finding) {
 }
 
 // featureHint is what hides STARTTLS from a client by its address.
-const featureHint = "if others are offered it, sendmail's access map hides it from this host (an entry such as Srv_Features:127.0.0.1 with S) or rejects it (Connect:127.0.0.1)"
+const featureHint = "if others are offered it, sendmail's access map hides it from this host (an entry such as " +
+	"Srv_Features:127.0.0.1 with S) or rejects it (Connect:127.0.0.1)"
 
 // NotOffered says why a sendmail that listens may offer no STARTTLS, as far as it is
 // known from here.

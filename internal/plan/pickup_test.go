@@ -29,21 +29,31 @@ func TestSettled(t *testing.T) {
 		pickup state.Pickup
 		want   bool
 	}{
-		"restarted by hand, before any HUP":   {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old}, true},
-		"by a relative path":                  {inst(8, at(time.Minute)), mta.RelativeArgv0, state.Pickup{Instance: old}, true},
-		"the same as before":                  {old, mta.OK, state.Pickup{Instance: old}, false},
-		"the same, though it looks younger":   {inst(7, at(time.Minute)), mta.OK, state.Pickup{Instance: inst(7, at(time.Minute))}, false},
-		"another, older than the change":      {inst(8, at(-time.Second)), mta.OK, state.Pickup{Instance: old}, false},
-		"started with the change":             {inst(8, changed), mta.OK, state.Pickup{Instance: old}, false},
-		"none":                                {state.Instance{}, mta.NotRunning, state.Pickup{Instance: old}, false},
-		"somebody else has that pid":          {inst(8, at(time.Minute)), mta.OtherProcess, state.Pickup{Instance: old}, false},
-		"after a HUP, nobody waits yet":       {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(old)}, false},
-		"after a HUP, somebody waits":         {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(old), Proving: now.Add(time.Minute)}, false},
-		"after a HUP, whoever waited is gone": {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(old), Proving: now.Add(-time.Second)}, true},
-		"the clock was set back meanwhile":    {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(old), Proving: now.Add(2 * mta.Patience)}, true},
-		"it failed to be proven":              {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(old), Attempts: 1, Failed: InstanceID(inst(8, time.Time{}))}, false},
-		"another one came after the failure":  {inst(9, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(old), Attempts: 1, Failed: InstanceID(inst(8, time.Time{}))}, true},
-		"it was told itself":                  {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old, HUPs: told(inst(8, at(time.Minute))), Attempts: 1}, false},
+		"restarted by hand, before any HUP": {inst(8, at(time.Minute)), mta.OK, state.Pickup{Instance: old}, true},
+		"by a relative path": {inst(8, at(time.Minute)), mta.RelativeArgv0,
+			state.Pickup{Instance: old}, true},
+		"the same as before": {old, mta.OK, state.Pickup{Instance: old}, false},
+		"the same, though it looks younger": {inst(7, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: inst(7, at(time.Minute))}, false},
+		"another, older than the change": {inst(8, at(-time.Second)), mta.OK, state.Pickup{Instance: old}, false},
+		"started with the change":        {inst(8, changed), mta.OK, state.Pickup{Instance: old}, false},
+		"none":                           {state.Instance{}, mta.NotRunning, state.Pickup{Instance: old}, false},
+		"somebody else has that pid": {inst(8, at(time.Minute)), mta.OtherProcess,
+			state.Pickup{Instance: old}, false},
+		"after a HUP, nobody waits yet": {inst(8, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(old)}, false},
+		"after a HUP, somebody waits": {inst(8, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(old), Proving: now.Add(time.Minute)}, false},
+		"after a HUP, whoever waited is gone": {inst(8, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(old), Proving: now.Add(-time.Second)}, true},
+		"the clock was set back meanwhile": {inst(8, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(old), Proving: now.Add(2 * mta.Patience)}, true},
+		"it failed to be proven": {inst(8, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(old), Attempts: 1, Failed: InstanceID(inst(8, time.Time{}))}, false},
+		"another one came after the failure": {inst(9, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(old), Attempts: 1, Failed: InstanceID(inst(8, time.Time{}))}, true},
+		"it was told itself": {inst(8, at(time.Minute)), mta.OK,
+			state.Pickup{Instance: old, HUPs: told(inst(8, at(time.Minute))), Attempts: 1}, false},
 	} {
 		a := &assessment{now: now}
 		a.obs.Certs = certdir.Dir{}
@@ -71,14 +81,18 @@ func TestStopped(t *testing.T) {
 		pending bool
 		how     string
 	}{
-		"stopped before any HUP":             {mta.NotRunning, time.Time{}, &state.Pickup{}, state.Delivered{}, false, NoneRunning},
-		"stopped after attempts that failed": {mta.NotRunning, time.Time{}, &state.Pickup{Attempts: 3}, state.Delivered{}, false, NoneRunning},
-		"a queue runner alone":               {mta.NoListener, changed, &state.Pickup{}, state.Delivered{}, false, NoneRunning},
-		"not running after its HUP":          {mta.NotRunning, time.Time{}, &state.Pickup{HUPs: told}, state.Delivered{}, true, ""},
-		"it cannot be told":                  {mta.BadPidFile, time.Time{}, &state.Pickup{}, state.Delivered{}, true, ""},
-		"started since":                      {mta.OK, now, nil, none, false, StartedLater},
-		"started with the change":            {mta.OK, changed.Add(-StartTells), nil, none, false, StartedLater},
-		"started before, and seen late":      {mta.OK, changed.Add(-StartTells - time.Second), nil, none, true, NoneRunning},
+		"stopped before any HUP": {mta.NotRunning, time.Time{}, &state.Pickup{}, state.Delivered{}, false,
+			NoneRunning},
+		"stopped after attempts that failed": {mta.NotRunning, time.Time{}, &state.Pickup{Attempts: 3},
+			state.Delivered{}, false, NoneRunning},
+		"a queue runner alone": {mta.NoListener, changed, &state.Pickup{}, state.Delivered{}, false,
+			NoneRunning},
+		"not running after its HUP": {mta.NotRunning, time.Time{}, &state.Pickup{HUPs: told},
+			state.Delivered{}, true, ""},
+		"it cannot be told":             {mta.BadPidFile, time.Time{}, &state.Pickup{}, state.Delivered{}, true, ""},
+		"started since":                 {mta.OK, now, nil, none, false, StartedLater},
+		"started with the change":       {mta.OK, changed.Add(-StartTells), nil, none, false, StartedLater},
+		"started before, and seen late": {mta.OK, changed.Add(-StartTells - time.Second), nil, none, true, NoneRunning},
 	} {
 		a := &assessment{now: now}
 		a.obs.CF = mta.ParseCF([]byte("O ServerCertFile=" + dir + "/host.cert\n"))
@@ -111,11 +125,16 @@ func TestPickupPending(t *testing.T) {
 		says   string
 		next   time.Duration
 	}{
-		"just now": {state.Pickup{}, Warning, "has not picked up", time.Minute}, // the process that changed the files tells sendmail at once
-		"unseen":   {state.Pickup{Attempts: 3, Unseen: true, LastError: "x: no route to host", Next: now.Add(time.Hour)}, Warning, "cannot see which certificate it serves: x: no route to host", time.Hour},
-		"failed":   {state.Pickup{Attempts: 3, LastError: "it serves serial 7", Next: now.Add(time.Hour)}, Error, "3 attempts, the last: it serves serial 7", time.Hour},
-		"proving":  {state.Pickup{Proving: now.Add(time.Minute)}, Warning, "waits until it serves them", provingEvery},
-		"again":    {state.Pickup{Attempts: 3, LastError: "it serves serial 7", Proving: now.Add(time.Minute)}, Warning, "waits until it serves them", provingEvery},
+		// the process that changed the files tells sendmail at once
+		"just now": {state.Pickup{}, Warning, "has not picked up", time.Minute},
+		"unseen": {state.Pickup{Attempts: 3, Unseen: true, LastError: "x: no route to host",
+			Next: now.Add(time.Hour)}, Warning,
+			"cannot see which certificate it serves: x: no route to host", time.Hour},
+		"failed": {state.Pickup{Attempts: 3, LastError: "it serves serial 7", Next: now.Add(time.Hour)}, Error,
+			"3 attempts, the last: it serves serial 7", time.Hour},
+		"proving": {state.Pickup{Proving: now.Add(time.Minute)}, Warning, "waits until it serves them", provingEvery},
+		"again": {state.Pickup{Attempts: 3, LastError: "it serves serial 7", Proving: now.Add(time.Minute)}, Warning,
+			"waits until it serves them", provingEvery},
 	} {
 		a := &assessment{now: now}
 		a.host = &pair{assessment: a}

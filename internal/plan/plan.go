@@ -194,12 +194,13 @@ type Facts struct {
 	Offered   bool      // sendmail would offer STARTTLS with these files
 	Works     bool      // Offered, and key and certificate are a pair: worth a HUP
 	Verdict   mta.Verdict
-	NamesOurs bool        // sendmail.cf names our files
-	Set       string      // digest of what sendmail reads at start
-	LeafID    string      // SHA-256 of the installed leaf's DER, hex; "" for none
-	Renewed   string      // the same, of what a renewal replaces: the installed leaf, or the one that comes back in its place; "" for none
-	Pairs     []PairFacts // of every pair that is wanted or there, the host's own first
-	KeyID     string      // SHA-256 of the installed key's SubjectPublicKeyInfo, hex; "" for none
+	NamesOurs bool   // sendmail.cf names our files
+	Set       string // digest of what sendmail reads at start
+	LeafID    string // SHA-256 of the installed leaf's DER, hex; "" for none
+	// the same, of what a renewal replaces: the installed leaf, or the one that comes back in its place; "" for none
+	Renewed string
+	Pairs   []PairFacts // of every pair that is wanted or there, the host's own first
+	KeyID   string      // SHA-256 of the installed key's SubjectPublicKeyInfo, hex; "" for none
 }
 
 // Empty says that nothing is to be done now.
@@ -272,7 +273,9 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 // something is in the way, sendmail misses the file that it keeps away.
 func once(problems []Problem) []Problem {
 	said := func(pr Problem, by ...Reason) bool {
-		return slices.ContainsFunc(problems, func(o Problem) bool { return o.Path == pr.Path && slices.Contains(by, o.Reason) })
+		return slices.ContainsFunc(problems, func(o Problem) bool {
+			return o.Path == pr.Path && slices.Contains(by, o.Reason)
+		})
 	}
 	return slices.DeleteFunc(slices.Clone(problems), func(pr Problem) bool {
 		switch pr.Reason {
@@ -289,10 +292,12 @@ func once(problems []Problem) []Problem {
 
 // plan is the decision: what was found, in order, and what is to be remembered.
 func (a *assessment) plan(found finding, st state.State) Plan {
-	p := Plan{Actions: found.actions, Problems: once(found.problems), Ask: found.ask, Rejected: found.rejected, State: st,
+	p := Plan{Actions: found.actions, Problems: once(found.problems), Ask: found.ask,
+		Rejected: found.rejected, State: st,
 		Next: found.next, NextWhat: found.nextWhat, At: a.at, Backdate: a.backdate(), Facts: facts(a)}
 	if a.clock != clockFine && !p.Next.IsZero() && p.Next.Before(a.now) {
-		p.Next, p.NextWhat = a.now.Add(clockNoted), clockLooked // what is due by this clock alone waits until it is believed
+		// what is due by this clock alone waits until it is believed
+		p.Next, p.NextWhat = a.now.Add(clockNoted), clockLooked
 	}
 	sort.SliceStable(p.Actions, func(i, j int) bool { return p.Actions[i].order() < p.Actions[j].order() })
 	sort.SliceStable(p.Problems, func(i, j int) bool { return p.Problems[i].Severity > p.Problems[j].Severity })

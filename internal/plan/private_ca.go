@@ -27,7 +27,8 @@ func ObtainFailureOf(p certdir.Pair) string {
 // canSign says that the local CA exists, is open and still valid.
 func canSign(a *assessment) bool {
 	o := a.obs.CA
-	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Err == nil && o.Status == ca.Complete && o.Current.Cert != nil &&
+	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Err == nil && o.Status == ca.Complete &&
+		o.Current.Cert != nil &&
 		a.hasKey() && a.at.Before(o.Current.Cert.NotAfter)
 }
 
@@ -54,7 +55,8 @@ func misfit(a *assessment) string {
 	case a.name == "":
 		return ""
 	case strings.EqualFold(a.cfg.CA.Subject.CommonName, a.name):
-		return "ca.subject.common_name is the name of this host, " + a.name + ": the CA and a host must not have the same name"
+		return "ca.subject.common_name is the name of this host, " + a.name +
+			": the CA and a host must not have the same name"
 	case !pki.Permitted(a.cfg.CA.PermittedDomains, a.name):
 		return "ca.permitted_domains does not include this host, " + a.name + ", so it could not get a certificate"
 	}
@@ -71,7 +73,8 @@ func obtainable(p *pair, sofar finding) (can bool, found finding) {
 	if failed && (p.now.Before(f.Next) && !p.wish.Once || p.obs.FailedNow[ObtainFailureOf(p.is)]) {
 		found.lookAt(f.Next, "ask the issuer again")
 		found.report(Problem{Reason: NoIssuer, Severity: Error, Path: p.cfg.CA.Dir,
-			Text: fmt.Sprintf("no certificate could be issued, %s since %s; the last error: %s", counted(f.Count, "attempt"), day(f.First), f.Error)})
+			Text: fmt.Sprintf("no certificate could be issued, %s since %s; the last error: %s",
+				counted(f.Count, "attempt"), day(f.First), f.Error)})
 		return false, found
 	}
 	if p.hasCA {
@@ -135,9 +138,11 @@ func privateCA(a *assessment) (found finding) {
 	case ca.Unfinished:
 		found = found.and(makeCA(a))
 	case ca.Damaged:
-		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Mended: a.doing(found, ReconcileCA),
-			Text: "the CA cannot sign as it is",
-			Hint: "`mailcertd check` shows the cause as [ca-fault]: restore lost files from your own backups, and convert DER files to PEM with openssl; nothing is signed until then"})
+		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir,
+			Mended: a.doing(found, ReconcileCA),
+			Text:   "the CA cannot sign as it is",
+			Hint: "`mailcertd check` shows the cause as [ca-fault]: restore lost files from your own backups, and " +
+				"convert DER files to PEM with openssl; nothing is signed until then"})
 	case ca.Complete:
 		found = found.and(generation(a)).and(lists(a)).and(requests(a))
 	}
@@ -170,7 +175,8 @@ func faults(a *assessment) (found finding) {
 		case f.Want+f.Got != "":
 			text += ": " + f.Want + f.Got
 		}
-		found.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Hint: f.Hint, Mended: f.Mendable})
+		found.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Hint: f.Hint,
+			Mended: f.Mendable})
 	}
 	if mendable > 0 {
 		found.do(Action{Kind: ReconcileCA, Reason: CAFault, Path: a.cfg.CA.Dir,

@@ -6,14 +6,15 @@ type Reason string
 
 // Reasons that concern the host's certificate and key.
 const (
-	CertMissing     Reason = "cert-missing"     // there is no host.cert
-	CertUnusable    Reason = "cert-unusable"    // host.cert is empty, truncated, DER or garbage
-	CertUnreadable  Reason = "cert-unreadable"  // well-formed, but of a form that mailcertd cannot judge; left alone
-	KeyMissing      Reason = "key-missing"      // there is no host.key
-	KeyUnusable     Reason = "key-unusable"     // host.key is empty, truncated, DER, garbage or encrypted
-	KeyUnreadable   Reason = "key-unreadable"   // well-formed, but of a form that mailcertd cannot judge; left alone
-	KeyWeak         Reason = "key-weak"         // a key that OpenSSL refuses at security level 1 or 2
-	CertWeak        Reason = "cert-weak"        // a certificate signed with a digest that OpenSSL refuses at level 1 or 2
+	CertMissing    Reason = "cert-missing"    // there is no host.cert
+	CertUnusable   Reason = "cert-unusable"   // host.cert is empty, truncated, DER or garbage
+	CertUnreadable Reason = "cert-unreadable" // well-formed, but of a form that mailcertd cannot judge; left alone
+	KeyMissing     Reason = "key-missing"     // there is no host.key
+	KeyUnusable    Reason = "key-unusable"    // host.key is empty, truncated, DER, garbage or encrypted
+	KeyUnreadable  Reason = "key-unreadable"  // well-formed, but of a form that mailcertd cannot judge; left alone
+	KeyWeak        Reason = "key-weak"        // a key that OpenSSL refuses at security level 1 or 2
+	// a certificate signed with a digest that OpenSSL refuses at level 1 or 2
+	CertWeak        Reason = "cert-weak"
 	ChainBroken     Reason = "chain-broken"     // what follows the first certificate of host.cert cannot be read
 	KeyHasCert      Reason = "key-has-cert"     // our host.key has a certificate inside
 	KeyRotation     Reason = "key-rotation"     // the key is older than key.rotate_after
@@ -75,9 +76,10 @@ const (
 
 // Reasons that concern the CA, the clock, the host name and sendmail.
 const (
-	CAMake          Reason = "ca-make"           // there is no CA yet
-	CAUnfinished    Reason = "ca-unfinished"     // the first boot was interrupted
-	CAMissing       Reason = "ca-missing"        // there was a CA and it is gone: an unmounted file system must not breed a new one
+	CAMake       Reason = "ca-make"       // there is no CA yet
+	CAUnfinished Reason = "ca-unfinished" // the first boot was interrupted
+	// there was a CA and it is gone: an unmounted file system must not breed a new one
+	CAMissing       Reason = "ca-missing"
 	CADamaged       Reason = "ca-damaged"        // the CA directory cannot be used as it is
 	CALocked        Reason = "ca-locked"         // the CA key has a passphrase
 	CAFault         Reason = "ca-fault"          // the openssl database needs reconciling
@@ -118,6 +120,7 @@ const (
 	ArchivePrune    Reason = "archive-prune"     // more generations of our own than state.keep
 	OldKeyDelete    Reason = "old-key-delete"    // a week after the pickup of its successor
 	LeftOver        Reason = "left-over"         // what an interrupted write left under its temporary name
-	KeptAside       Reason = "kept-aside"        // a copy NAME.bad-TIME of a file that could not be read, or was repaired
-	BackupDamaged   Reason = "backup-damaged"    // a backup without a manifest that can be read
+	// a copy NAME.bad-TIME of a file that could not be read, or was repaired
+	KeptAside     Reason = "kept-aside"
+	BackupDamaged Reason = "backup-damaged" // a backup without a manifest that can be read
 )

@@ -22,7 +22,8 @@ func requests(a *assessment) (found finding) {
 			return found
 		}
 		found.report(Problem{Reason: InboxDue, Severity: Warning, Path: a.cfg.CA.Inbox, Mended: true, Text: text})
-		found.do(Action{Kind: MakeInbox, Reason: InboxDue, Path: a.cfg.CA.Inbox, Text: toCreate.With("the inbox for members")})
+		found.do(Action{Kind: MakeInbox, Reason: InboxDue, Path: a.cfg.CA.Inbox,
+			Text: toCreate.With("the inbox for members")})
 		return found
 	}
 	if box.Unread != nil {
@@ -31,7 +32,8 @@ func requests(a *assessment) (found finding) {
 	}
 	if box.Crowded {
 		found.report(Problem{Reason: InboxDue, Severity: Error, Path: a.cfg.CA.Inbox,
-			Text: "contains so many files that members may get no answer: somebody uses the account " + a.cfg.CA.Account +
+			Text: "contains so many files that members may get no answer: somebody uses the account " +
+				a.cfg.CA.Account +
 				" for more than the forced command",
 			Hint: "empty " + a.cfg.CA.Inbox + "/in, and check that account's authorized_keys and shell"})
 	}

@@ -121,7 +121,8 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 		serves := !refuseAll(has, a.at) && a.at.Before(firstGone(has))
 		if a.remote() { // else said by lists
 			out.report(Problem{Reason: CRLStale, Severity: Warning, Path: path,
-				Text: "the CA's CRL begins on " + day(early) + ": it is installed for sendmail then, because before that sendmail would refuse every certificate",
+				Text: "the CA's CRL begins on " + day(early) +
+					": it is installed for sendmail then, because before that sendmail would refuse every certificate",
 				Hint: "the clocks of the two hosts differ: set the one that is wrong"})
 		}
 		out.lookAt(early, "the CRL begins")
@@ -140,16 +141,19 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 		out.change = dropCRL(a, ours)
 		return out
 	case string(have.Node.Data) != string(want):
-		out.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Mended: true, Text: "is not the CA's present CRL"})
-		out.change.Files = append(out.change.Files, File{Name: certdir.CRLName, Mode: publicMode, Data: want, Reason: CRLDue})
+		out.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Mended: true,
+			Text: "is not the CA's present CRL"})
+		out.change.Files = append(out.change.Files,
+			File{Name: certdir.CRLName, Mode: publicMode, Data: want, Reason: CRLDue})
 		out.lookAt(gone, "the CRL expires soon")
 	default:
 		out.lookAt(gone, "the CRL expires soon")
 	}
 	for _, l := range certdir.CRLLinks(a.obs.Certs.CRLLinks, a.trustSet()) {
 		if l.Target != "" {
-			out.report(Problem{Reason: LinkMissing, Severity: Notice, Path: a.obs.Certs.Path + "/" + l.Name, Mended: true,
-				Text: "is missing: sendmail finds the lists of other CA generations by it"})
+			out.report(Problem{Reason: LinkMissing, Severity: Notice, Path: a.obs.Certs.Path + "/" + l.Name,
+				Mended: true,
+				Text:   "is missing: sendmail finds the lists of other CA generations by it"})
 		}
 		out.change.Links = append(out.change.Links, l)
 	}

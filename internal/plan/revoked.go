@@ -32,7 +32,8 @@ func (p *pair) isRevoked() *revoked {
 	if !p.remote() {
 		// Its generation may be gone, as the last of that one's certificates; its row is not.
 		e, row := p.obs.CA.ServingRows[ca.FormatSerial(p.leaf.SerialNumber)]
-		if !row || e.Status != ca.Revoked || e.Serial.Cmp(p.leaf.SerialNumber) != 0 || !e.Expires.Equal(p.leaf.NotAfter) {
+		if !row || e.Status != ca.Revoked || e.Serial.Cmp(p.leaf.SerialNumber) != 0 ||
+			!e.Expires.Equal(p.leaf.NotAfter) {
 			return nil
 		}
 		return &revoked{e.Revoked, e.Reason, lost(ca.Reasons()[e.Reason])}

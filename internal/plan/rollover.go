@@ -33,8 +33,9 @@ func generation(a *assessment) (found finding) {
 		return found
 	}
 	if a.at.After(c.NotAfter) {
-		found.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path, Mended: a.hasKey() && a.clock == clockFine,
-			Text: "the CA expired on " + day(c.NotAfter)})
+		found.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path,
+			Mended: a.hasKey() && a.clock == clockFine,
+			Text:   "the CA expired on " + day(c.NotAfter)})
 	}
 	if weak(c.PublicKey) {
 		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: o.Key.Path, Text: "the CA's key is " +
@@ -75,8 +76,10 @@ func promote(a *assessment) (found finding) {
 	deadline := PromoteDeadline(o.Current.Cert.NotAfter, a.cfg.Validity.Days)
 	if len(silent) > 0 {
 		found.report(Problem{Reason: CASilent, Severity: Warning, Path: o.Dir.Path,
-			Text: "these members have not asked for 30 days, so the next generation does not wait for them: " + strings.Join(silent, ", "),
-			Hint: "they log verify=FAIL until they ask again; remove a member that no longer exists with `mailcertd ca forget NAME`"})
+			Text: "these members have not asked for 30 days, so the next generation does not wait for them: " +
+				strings.Join(silent, ", "),
+			Hint: "they log verify=FAIL until they ask again; remove a member that no longer exists with " +
+				"`mailcertd ca forget NAME`"})
 	}
 	switch late := !a.at.Before(deadline); {
 	case a.clock != clockFine:
@@ -88,7 +91,8 @@ func promote(a *assessment) (found finding) {
 	case len(waiting) == 0 || late || a.wish.Promote:
 		text := "the CA's next generation into force"
 		if len(waiting) > 0 {
-			text += "; these members do not trust it yet, and log verify=FAIL until they ask again, within a day: " + strings.Join(waiting, ", ")
+			text += "; these members do not trust it yet, and log verify=FAIL until they ask again, within a day: " +
+				strings.Join(waiting, ", ")
 		}
 		found.do(Action{Kind: PromoteCA, Reason: CAGeneration, Path: a.cfg.CA.Dir, Text: toPut.With(text)})
 	default:

@@ -28,7 +28,8 @@ func TestSentences(t *testing.T) {
 			if !strings.HasSuffix(first, "ing") || strings.TrimSpace(object) == "" {
 				t.Errorf("%s: %q tells of what goes on", row, doing)
 			}
-			for form, text := range map[string]string{"would " + base: one.Would(), "could not " + base: one.CouldNot()} {
+			for form, text := range map[string]string{"would " + base: one.Would(),
+				"could not " + base: one.CouldNot()} {
 				if text != form {
 					t.Errorf("%s: %q, want %q", row, text, form)
 				}

@@ -23,10 +23,11 @@ const (
 // outcome is a finding about the certs directory, with its part in the transaction.
 type outcome struct {
 	finding
-	change   Change
-	mismatch map[string]state.Seen // since when a pair has been none, as it is to be remembered, by its name; else as it was
-	obtained []string              // what was issued last serves: failures of these names are forgotten
-	rests    bool                  // cacert.pem is being written: no link is judged by what it holds now
+	change Change
+	// since when a pair has been none, as it is to be remembered, by its name; else as it was
+	mismatch map[string]state.Seen
+	obtained []string // what was issued last serves: failures of these names are forgotten
+	rests    bool     // cacert.pem is being written: no link is judged by what it holds now
 }
 
 // and is both, one behind the other.

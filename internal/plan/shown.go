@@ -44,5 +44,6 @@ func notForClients(path string) Problem {
 	return Problem{Reason: WrongPurpose, Severity: Notice, Path: path,
 		Text: "is for servers alone (its extendedKeyUsage has no clientAuth), and sendmail shows it as a client: " +
 			"hosts that get mail from this one log verify=FAIL about it",
-		Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in the .mc file; see `mailcertd help wrong-purpose`"}
+		Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in the .mc " +
+			"file; see `mailcertd help wrong-purpose`"}
 }

@@ -35,7 +35,8 @@ func TestSigningTime(t *testing.T) {
 		obs := Observed{Build: at(-300), State: state.State{HighWater: now}}
 		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: at(-100), NotAfter: at(900)}}
 		s := SigningTime(config.Default(""), obs, at(c.clock))
-		if begins, ends := s.At.Add(-s.Backdate), s.At.AddDate(0, 0, 90); !begins.Equal(at(c.begins).Add(-time.Hour)) || !ends.Equal(at(c.ends)) {
+		if begins, ends := s.At.Add(-s.Backdate), s.At.AddDate(0, 0, 90); !begins.Equal(at(c.begins).Add(-time.Hour)) ||
+			!ends.Equal(at(c.ends)) {
 			t.Errorf("%s: from %s to %s", c.name, begins, ends)
 		}
 		if s.Doubt == nil != (c.doubt == "") || s.Doubt != nil && s.Doubt.Reason != c.doubt {
@@ -52,12 +53,15 @@ func TestNextLookByADoubtedClock(t *testing.T) {
 		days int
 		says string
 	}{
-		{-15000, "before this program was built"}, {-40, "has seen 2026-06-01"}, {40, "40 days after mailcertd last saw it: "},
-		{300, "300 days after mailcertd last saw it; by this clock the certificate expired on 2027-02-01 12:00 UTC: "}, {4000, "past the CA's end"},
+		{-15000, "before this program was built"}, {-40, "has seen 2026-06-01"},
+		{40, "40 days after mailcertd last saw it: "},
+		{300, "300 days after mailcertd last saw it; by this clock the certificate expired on 2027-02-01 12:00 UTC: "},
+		{4000, "past the CA's end"},
 	} {
 		at := now.AddDate(0, 0, c.days)
 		obs := Observed{Build: now.AddDate(0, 0, -300), State: state.State{HighWater: now}}
-		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: now.AddDate(0, 0, -100), NotAfter: now.AddDate(0, 0, 900)}}
+		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: now.AddDate(0, 0, -100),
+			NotAfter: now.AddDate(0, 0, 900)}}
 		a := &assessment{cfg: config.Default(""), obs: obs, now: at}
 		a.host = a.pairOf(certdir.Host)
 		a.pairs = []*pair{a.host}

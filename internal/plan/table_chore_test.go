@@ -101,12 +101,14 @@ var choreRows = []row{
 		"",
 		"",
 		"59s: a temporary file can be removed", ""},
-	{"the folder of a CA that was not finished", Host(Leftover(plan.Leftover{Kind: plan.UnmadeCA, Path: CADir + "-"}, 0)),
+	{"the folder of a CA that was not finished",
+		Host(Leftover(plan.Leftover{Kind: plan.UnmadeCA, Path: CADir + "-"}, 0)),
 		"clear left-over",
 		"warning left-over+",
 		"141.1 days: renewal is due", ""},
-	{"the folder of a CA that was not finished, and is made now", Host(NoCA(), Wish(func(w *plan.Wish) { w.MakeCA = true }),
-		Leftover(plan.Leftover{Kind: plan.UnmadeCA, Path: CADir + "-"}, 0)),
+	{"the folder of a CA that was not finished, and is made now",
+		Host(NoCA(), Wish(func(w *plan.Wish) { w.MakeCA = true }),
+			Leftover(plan.Leftover{Kind: plan.UnmadeCA, Path: CADir + "-"}, 0)),
 		"make-ca ca-make",
 		"",
 		"141.1 days: renewal is due", ""},
@@ -130,7 +132,9 @@ var choreRows = []row{
 		"",
 		"141.1 days: renewal is due", ""},
 	{"a damaged backup with a file of a person in it", Host(
-		DamagedBackup(func(l *plan.Leftover) { l.Parts = []durable.Archived{{Name: "host.key", Size: 9, SHA256: "77"}} })),
+		DamagedBackup(func(l *plan.Leftover) {
+			l.Parts = []durable.Archived{{Name: "host.key", Size: 9, SHA256: "77"}}
+		})),
 		"",
 		"warning backup-damaged",
 		"141.1 days: renewal is due", ""},

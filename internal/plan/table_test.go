@@ -31,7 +31,8 @@ type row struct {
 }
 
 // rows are all of them.
-var rows = slices.Concat(hostRows, askedRows, setRows, trustRows, caRows, memberRows, clockRows, sendmailRows, choreRows, pairRows)
+var rows = slices.Concat(hostRows, askedRows, setRows, trustRows, caRows, memberRows, clockRows, sendmailRows,
+	choreRows, pairRows)
 
 func TestTable(t *testing.T) {
 	dump := os.Getenv("MAILCERTD_ROWS") // a file: what is decided is written there, to be read and taken over
@@ -51,7 +52,8 @@ func TestTable(t *testing.T) {
 		got[r.name] = []string{done(p), said(p), ahead(p, r.given.Now), noted(t, r.given.Seen.State, p.State)}
 		for i, want := range []string{r.do, r.says, r.next, r.notes} {
 			if dump == "" && got[r.name][i] != want {
-				t.Errorf("%s: %s\n got %s\nwant %s", r.name, [...]string{"actions", "problems", "next look", "state"}[i],
+				t.Errorf("%s: %s\n got %s\nwant %s", r.name,
+					[...]string{"actions", "problems", "next look", "state"}[i],
 					got[r.name][i], want)
 			}
 		}

@@ -30,15 +30,18 @@ func TestTelling(t *testing.T) {
 		nothing, leaf, another, noTLS, notYet plan.Step // after a look at what it serves
 	}{
 		{"the one that ran before", old, nil, false, plan.Tell, none, none, none, none, none},
-		{"another one, older than the change", inst(2, -time.Minute), nil, false, plan.Tell, none, none, none, none, none},
-		{"somebody has restarted it", inst(2, time.Minute), nil, false, plan.SettledBySelf, none, none, none, none, none},
+		{"another one, older than the change", inst(2, -time.Minute), nil, false, plan.Tell, none, none,
+			none, none, none},
+		{"somebody has restarted it", inst(2, time.Minute), nil, false, plan.SettledBySelf, none, none,
+			none, none, none},
 		{"it came back by its HUP", inst(2, time.Minute), hup(old, time.Minute, true), false,
 			plan.ProveBack, plan.Believe, plan.Believe, plan.Believe, plan.Believe, plan.Believe},
 		{"it came back by an earlier HUP, before the change", inst(2, -time.Minute), hup(old, 2*time.Hour, true), false,
 			plan.ProveBack, plan.Believe, plan.Tell, plan.Tell, plan.Tell, plan.Believe},
 		{"it came back with the change", inst(2, -time.Second), hup(old, time.Hour, true), false,
 			plan.ProveBack, plan.Believe, plan.Believe, plan.Tell, plan.Believe, plan.Believe},
-		{"we told it a moment ago", old, hup(old, time.Second, true), true, plan.AwaitNext, none, none, none, none, none},
+		{"we told it a moment ago", old, hup(old, time.Second, true), true, plan.AwaitNext, none, none,
+			none, none, none},
 		{"we told it, and it does not restart", old, hup(old, 2*time.Minute, true), true,
 			plan.Prove, plan.InVain, plan.InVain, plan.InVain, plan.InVain, plan.Later},
 		{"somebody of us told it a moment ago", old, hup(old, time.Second, true), false,
@@ -89,38 +92,47 @@ func TestAbsence(t *testing.T) {
 		first           plan.AbsentStep
 		some, few, long plan.AbsentStep // a program listens; nobody, for a second and for a minute
 	}{
-		{"none runs, and none was told", mta.NotRunning, nil, time.Hour, false, false, false, plan.NobodyRuns, none, none,
+		{"none runs, and none was told", mta.NotRunning, nil, time.Hour, false, false, false,
+			plan.NobodyRuns, none, none,
 			none},
-		{"a queue runner alone", mta.NoListener, nil, time.Hour, false, false, false, plan.NobodyRuns, none, none, none},
+		{"a queue runner alone", mta.NoListener, nil, time.Hour, false, false, false, plan.NobodyRuns,
+			none, none, none},
 		{"the pid file makes no sense", mta.BadPidFile, nil, time.Hour, false, false, false,
 			plan.AskWhoListens, plan.AskWhoServes, plan.NobodyListens, plan.NobodyListens},
 		{"gone by our HUP", mta.NotRunning, &hup{time.Second, true, false, 0}, time.Hour, false, false, false,
 			plan.AskWhoListens, plan.AskWhoServes, plan.WaitForSilence, plan.StartAgain},
-		{"gone by our HUP, for ensure", mta.NotRunning, &hup{time.Second, true, false, 0}, time.Hour, false, true, false,
+		{"gone by our HUP, for ensure", mta.NotRunning, &hup{time.Second, true, false, 0}, time.Hour,
+			false, true, false,
 			plan.AskWhoListens, plan.AskWhoServes, plan.WaitForSilence, plan.WaitForSilence},
-		{"gone by our HUP, and being started", mta.NotRunning, &hup{time.Minute, true, false, 1}, time.Hour, false, false,
+		{"gone by our HUP, and being started", mta.NotRunning, &hup{time.Minute, true, false, 1}, time.Hour,
+			false, false,
 			true,
 			plan.AskWhoListens, plan.AskWhoServes, plan.WaitForStart, plan.WaitForStart},
-		{"gone by our HUP, and the first start was in vain", mta.NotRunning, &hup{time.Hour, true, false, 1}, 2 * time.Hour,
+		{"gone by our HUP, and the first start was in vain", mta.NotRunning, &hup{time.Hour, true, false, 1},
+			2 * time.Hour,
 			false, false, false,
 			plan.AskWhoListens, plan.NobodyRuns, plan.StartAgain, plan.StartAgain},
-		{"gone by our HUP, and who is there cannot be asked", mta.BadPidFile, &hup{time.Second, true, false, 0}, time.Hour,
+		{"gone by our HUP, and who is there cannot be asked", mta.BadPidFile,
+			&hup{time.Second, true, false, 0}, time.Hour,
 			true, false, false,
 			plan.CannotTell, none, none, none},
 		{"it had come back", mta.NotRunning, &hup{time.Minute, true, true, 0}, time.Hour, false, false, false,
 			plan.NobodyRuns, none, none, none},
-		{"it was started, and had come back", mta.NotRunning, &hup{time.Hour, true, true, 1}, 2 * time.Hour, false, false,
+		{"it was started, and had come back", mta.NotRunning, &hup{time.Hour, true, true, 1}, 2 * time.Hour,
+			false, false,
 			false,
 			plan.NobodyRuns, none, none, none},
 		{"told long ago", mta.NotRunning, &hup{time.Hour, true, false, 0}, 2 * time.Hour, false, false, false,
 			plan.NobodyRuns, none, none, none},
 		{"told before the boot", mta.NotRunning, &hup{time.Minute, true, false, 0}, time.Second, false, false, false,
 			plan.NobodyRuns, none, none, none},
-		{"the HUP was noted and not sent", mta.NotRunning, &hup{time.Second, false, false, 0}, time.Hour, false, false, false,
+		{"the HUP was noted and not sent", mta.NotRunning, &hup{time.Second, false, false, 0}, time.Hour, false,
+			false, false,
 			plan.NobodyRuns, none, none, none},
 	} {
-		a := plan.Absence{Status: c.status, Askable: !c.deaf, Brief: c.brief, Starting: c.starting, Boot: now.Add(-c.up),
-			Now: now}
+		a := plan.Absence{Status: c.status, Askable: !c.deaf, Brief: c.brief, Starting: c.starting,
+			Boot: now.Add(-c.up),
+			Now:  now}
 		if h := c.hup; h != nil {
 			a.Pickup.HUPs = []state.HUP{{At: now.Add(-h.age), Sent: h.sent, Back: h.back}}
 			a.Pickup.Started = make([]time.Time, h.started)
@@ -146,12 +158,15 @@ func TestAbsenceOfTheLiving(t *testing.T) {
 		want   plan.AbsentStep
 	}{
 		{"it lives, and was not told", nil, true, false, plan.CannotTell},
-		{"it lives, and was told a moment ago", []state.HUP{{At: now.Add(-time.Second), Sent: true}}, true, false, plan.WaitToKnow},
-		{"it lives, and was told long ago", []state.HUP{{At: now.Add(-time.Hour), Sent: true}}, true, false, plan.CannotTell},
+		{"it lives, and was told a moment ago", []state.HUP{{At: now.Add(-time.Second), Sent: true}}, true, false,
+			plan.WaitToKnow},
+		{"it lives, and was told long ago", []state.HUP{{At: now.Add(-time.Hour), Sent: true}}, true, false,
+			plan.CannotTell},
 		{"it lives, and nobody listens", nil, true, true, plan.NobodyListens},
 		{"it is dead, and another listens", nil, false, false, plan.AskWhoServes},
 	} {
-		a := plan.Absence{Status: mta.BadPidFile, Askable: true, Boot: now.Add(-2 * time.Hour), Now: now, Alive: c.alive}
+		a := plan.Absence{Status: mta.BadPidFile, Askable: true, Boot: now.Add(-2 * time.Hour), Now: now,
+			Alive: c.alive}
 		a.Pickup.HUPs = c.hups
 		if got := a.After(c.nobody, 0); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"mailcertd/internal/certdir"
-	"mailcertd/internal/dh"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
@@ -33,7 +32,9 @@ func trust(a *assessment, set outcome) (out outcome) {
 	}
 	if e.File.Passed > 0 {
 		out.report(Problem{Reason: TrustPassed, Severity: Warning, Path: e.Node.Path,
-			Text: fmt.Sprintf("contains %s that mailcertd cannot read (%v): the file is kept as it is, without a hash link for what cannot be read", counted(e.File.Passed, "certificate"), e.File.Err)})
+			Text: fmt.Sprintf(
+				"contains %s that mailcertd cannot read (%v): the file is kept as it is, without a hash link for "+
+					"what cannot be read", counted(e.File.Passed, "certificate"), e.File.Err)})
 	}
 	out = out.and(bundleFile(a, set))
 	if f := out.change.file(certdir.CAName); f != nil {
@@ -75,7 +76,8 @@ func trust(a *assessment, set outcome) (out outcome) {
 		if l.Target != "" && !linkExists(a.obs.Certs.Links, l.Name) {
 			r, text = LinkMissing, "is missing, and sendmail finds a CA in this directory only by its hash link"
 		}
-		out.report(Problem{Reason: r, Severity: Warning, Path: a.obs.Certs.Path + "/" + l.Name, Text: text, Mended: true})
+		out.report(Problem{Reason: r, Severity: Warning, Path: a.obs.Certs.Path + "/" + l.Name, Text: text,
+			Mended: true})
 	}
 	return out
 }
@@ -126,11 +128,13 @@ func reportEnds(a *assessment) (found finding) {
 		case n.Err != nil || n.Kind == durable.Link || !n.Exists || n.IsRegular:
 		case n.Waits:
 			found.report(Problem{Reason: InTheWay, Severity: Error, Path: n.Path,
-				Text: "is a FIFO or a device with the name of a CA's hash link: sendmail opens it when it looks for a peer's CA, and may wait for ever",
+				Text: "is a FIFO or a device with the name of a CA's hash link: sendmail opens it when it looks for " +
+					"a peer's CA, and may wait for ever",
 				Hint: waitsHint})
 		default:
 			found.report(Problem{Reason: InTheWay, Severity: Warning, Path: n.Path,
-				Text: "has the name of a hash link, and OpenSSL's search may end there: it may not find CAs whose link has a higher number",
+				Text: "has the name of a hash link, and OpenSSL's search may end there: it may not find CAs whose " +
+					"link has a higher number",
 				Hint: "move it away; mailcertd does not delete it"})
 		}
 	}
@@ -140,7 +144,8 @@ func reportEnds(a *assessment) (found finding) {
 	}
 	for _, path := range a.obs.Certs.CRLWaits {
 		found.report(Problem{Reason: InTheWay, Severity: sev, Path: path,
-			Text: "points to a FIFO or a device and has the name of a CRL's hash link: sendmail may wait for ever when it looks for revoked certificates",
+			Text: "points to a FIFO or a device and has the name of a CRL's hash link: sendmail may wait for ever " +
+				"when it looks for revoked certificates",
 			Hint: waitsHint})
 	}
 	return found
@@ -182,7 +187,8 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: missing(e.Node)})
 	case !loads && !unjudged:
 		reason = CAFileUnusable
-		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: e.File.Err.Error()})
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended,
+			Text: e.File.Err.Error()})
 	}
 	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !containsAll(a, want)) {
 		if being, now := bundleWritten(a); now {
@@ -266,7 +272,9 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 
 // issuedOther says that the CA issued a leaf of ours of another pair than the host's own.
 func (a *assessment) issuedOther(issuer *x509.Certificate) bool {
-	return slices.ContainsFunc(a.pairs[1:], func(p *pair) bool { return p.owner == Ours && issuedUnder(p.leaf, issuer) })
+	return slices.ContainsFunc(a.pairs[1:], func(p *pair) bool {
+		return p.owner == Ours && issuedUnder(p.leaf, issuer)
+	})
 }
 
 func containsAll(a *assessment, want []*x509.Certificate) bool {
@@ -299,7 +307,8 @@ func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) 
 	beside := a.host.keptForeign() &&
 		slices.ContainsFunc(a.pairs[1:], func(p *pair) bool { return p.wanted && !p.keptForeign() })
 	alone := e.Node.Kind == durable.Link || unjudged
-	if !alone && !beside || c.file(certdir.CAName) != nil || a.host.keptForeign() && !beside || len(final) == 0 && !unjudged {
+	if !alone && !beside || c.file(certdir.CAName) != nil || a.host.keptForeign() && !beside ||
+		len(final) == 0 && !unjudged {
 		return out
 	}
 	want := a.trustSet()
@@ -314,7 +323,8 @@ func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) 
 	}
 	text := "cacert.pem is a link to " + e.Node.Target + ", which does not contain our CA: our CA gets a separate file"
 	if beside {
-		text = "cacert.pem belongs to the bought certificate and lacks our CA, which has issued another pair of this host: it gets a file of its own"
+		text = "cacert.pem belongs to the bought certificate and lacks our CA, which has issued another pair of this " +
+			"host: it gets a file of its own"
 	} else if e.Node.Kind != durable.Link {
 		text = "mailcertd cannot read a part of cacert.pem, which does not contain our CA: our CA gets a separate file"
 	}
@@ -322,74 +332,4 @@ func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) 
 		Mended: true, Text: text})
 	out.change.Files = []File{{Name: ownTrustFile, Mode: publicMode, Data: data, Reason: TrustMissing}}
 	return out
-}
-
-// parameters decides about dh.param.
-func parameters(a *assessment) (out outcome) {
-	e := a.obs.Certs.DH
-	if e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular {
-		return outcome{finding: blocked(e.Node)}
-	}
-	group := dhGroup(a)
-	have, err := dh.Read(e.Node.Data)
-	var reason Reason
-	sev, text := Warning, ""
-	switch {
-	case !e.Node.Exists:
-		reason, text = DHMissing, missing(e.Node)
-	case err != nil:
-		reason, text = DHUnusable, err.Error()
-	case a.cfg.DH == keepDH && group == "":
-		// whatever loads stays
-	case have.Name != "" && group != "" && have.Name != group && e.Node.Kind == durable.File:
-		reason, sev, text = DHGroup, Notice, "holds "+have.Name+", configured is "+group
-	case have.Name == "" && have.P.BitLen() < 2048:
-		out.report(Problem{Reason: DHWeak, Severity: Warning, Path: e.Node.Path,
-			Text: "contains parameters of less than 2048 bits that mailcertd did not make, and keeps",
-			Hint: "to get an RFC 7919 group instead, remove the file and run `mailcertd ensure`"})
-	}
-	if reason == "" {
-		return out
-	}
-	if until, now := a.writtenNow(e.Node); now && reason == DHUnusable {
-		out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text})
-		return out.and(outcome{finding: leaveAlone(until, e.Node)})
-	}
-	if group == "" {
-		group = defaultGroup
-	}
-	params, err := dh.Group(group)
-	if err != nil {
-		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Text: err.Error()})
-		return out
-	}
-	out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text, Mended: true})
-	out.change.Files = []File{{Name: certdir.DHName, Mode: publicMode, Data: params.PEM(), Reason: reason}}
-	return out
-}
-
-const (
-	keepDH       = "keep"
-	defaultGroup = "ffdhe3072" // RFC 7919
-)
-
-// dhGroup is the group that dh.param should hold, "" for whatever is there. A
-// choice made with `mailcertd dhparam` holds until the configuration changes.
-func dhGroup(a *assessment) string {
-	if a.wish.Group != "" {
-		return a.wish.Group
-	}
-	if ch := a.obs.State.DH; ch.Group != "" && ch.Config == a.cfg.DH {
-		return ch.Group
-	}
-	if a.cfg.DH == keepDH {
-		return ""
-	}
-	return a.cfg.DH
-}
-
-// dhIsOurs: a published group can be had again at any time, so no work of a person is lost.
-func dhIsOurs(a *assessment) bool {
-	have, err := dh.Read(a.obs.Certs.DH.Node.Data)
-	return err == nil && have.Name != ""
 }

@@ -109,7 +109,9 @@ func (a *assessment) apart(c Change) Change {
 		return c
 	}
 	for _, p := range []*pair{a.host, s} {
-		c.Files = slices.DeleteFunc(c.Files, func(f File) bool { return f.Name == p.is.KeyFile || f.Name == p.is.CertFile })
+		c.Files = slices.DeleteFunc(c.Files, func(f File) bool {
+			return f.Name == p.is.KeyFile || f.Name == p.is.CertFile
+		})
 		c.Archive = slices.DeleteFunc(c.Archive,
 			func(f Archived) bool { return f.Name == p.is.KeyFile || f.Name == p.is.CertFile })
 	}

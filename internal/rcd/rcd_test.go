@@ -70,13 +70,16 @@ func expect[T any](t *testing.T, c <-chan T, what string) T {
 // look asks for wakes; a signal ends a look under way.
 func TestLoop(t *testing.T) {
 	now := time.Unix(1e9, 0)
-	f := &fake{events: make(chan watch.Event), looks: make(chan string, 10), finish: make(chan struct{}), next: now.Add(5 * time.Minute)}
+	f := &fake{events: make(chan watch.Event), looks: make(chan string, 10), finish: make(chan struct{}),
+		next: now.Add(5 * time.Minute)}
 	signals, waits, wake := make(chan os.Signal), make(chan time.Duration, 10), make(chan time.Time)
 	var log bytes.Buffer
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Run(context.Background(), Options{Keeper: f, Reload: f.Reload, Watch: f, Signals: signals, Now: func() time.Time { return now },
-			After: func(d time.Duration) <-chan time.Time { waits <- d; return wake }, Log: hclog.New(&hclog.LoggerOptions{Output: &log})})
+		ended <- Run(context.Background(), Options{Keeper: f, Reload: f.Reload, Watch: f, Signals: signals,
+			Now:   func() time.Time { return now },
+			After: func(d time.Duration) <-chan time.Time { waits <- d; return wake },
+			Log:   hclog.New(&hclog.LoggerOptions{Output: &log})})
 	}()
 	if why := expect(t, f.looks, "the first look"); why != "start" {
 		t.Error(why)
@@ -116,7 +119,8 @@ func TestLoop(t *testing.T) {
 	if f.most != 1 {
 		t.Errorf("%d looks at once", f.most)
 	}
-	if !strings.Contains(log.String(), "the configuration was not read: the old one stays in force") || !strings.Contains(log.String(), "stopped") {
+	if !strings.Contains(log.String(), "the configuration was not read: the old one stays in force") ||
+		!strings.Contains(log.String(), "stopped") {
 		t.Error(log.String())
 	}
 }
@@ -147,14 +151,16 @@ func TestSyslog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	c := syslogd(t, path)
 	var stderr bytes.Buffer
-	log := NewLogger(LogOptions{Level: "debug", Target: "auto", Facility: "mail", Stderr: &stderr, Sockets: []string{path}})
+	log := NewLogger(LogOptions{Level: "debug", Target: "auto", Facility: "mail", Stderr: &stderr,
+		Sockets: []string{path}})
 	for _, x := range []struct {
 		say    func(string, ...any)
 		prefix string
 	}{{log.Error, "<19>mailcertd["}, {log.Warn, "<20>"}, {log.Info, "<22>"}, {log.Debug, "<23>"}} {
 		x.say("installed", "serial", "0A", "detail", "two\nlines\x1b[31m", "path", "/a b")
 		got := line(t, c)
-		if !strings.HasPrefix(got, x.prefix) || !strings.Contains(got, "]: installed") || !strings.Contains(got, "serial=0A") || !strings.Contains(got, `path="/a b"`) {
+		if !strings.HasPrefix(got, x.prefix) || !strings.Contains(got, "]: installed") ||
+			!strings.Contains(got, "serial=0A") || !strings.Contains(got, `path="/a b"`) {
 			t.Errorf("%q", got)
 		}
 		if strings.ContainsAny(got, "\n\x1b\t") || strings.Contains(got, "[INFO]") {
@@ -175,7 +181,8 @@ func TestSyslog(t *testing.T) {
 	_ = os.Remove(path)
 	log.Info("one")
 	log.Info("two")
-	if s := stderr.String(); strings.Count(s, "cannot connect to syslogd") != 1 || !strings.Contains(s, "one") || !strings.Contains(s, "two") {
+	if s := stderr.String(); strings.Count(s, "cannot connect to syslogd") != 1 || !strings.Contains(s, "one") ||
+		!strings.Contains(s, "two") {
 		t.Errorf("%q", s)
 	}
 	log.Error(strings.Repeat("long ", 2000)) // bounded, no error
@@ -185,7 +192,8 @@ func TestStderr(t *testing.T) {
 	var b bytes.Buffer
 	for target, terminal := range map[string]bool{"stderr": false, "auto": true} {
 		b.Reset()
-		log := NewLogger(LogOptions{Level: "warn", Target: target, Facility: "mail", Stderr: &b, Terminal: terminal, Sockets: []string{"/nowhere"}})
+		log := NewLogger(LogOptions{Level: "warn", Target: target, Facility: "mail", Stderr: &b, Terminal: terminal,
+			Sockets: []string{"/nowhere"}})
 		log.Info("quiet")
 		log.Warn("loud", "key", "value")
 		if s := b.String(); strings.Contains(s, "quiet") || !strings.Contains(s, "[WARN]  mailcertd: loud: key=value") {

@@ -24,7 +24,8 @@ func TestStuckSyslog(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		log := NewLogger(LogOptions{Level: "info", Target: "syslog", Facility: "mail", Stderr: &out, Sockets: []string{path}})
+		log := NewLogger(LogOptions{Level: "info", Target: "syslog", Facility: "mail", Stderr: &out,
+			Sockets: []string{path}})
 		for range 2000 {
 			log.Info("line")
 			if out.Len() > 0 {

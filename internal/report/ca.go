@@ -18,19 +18,20 @@ type CA struct {
 	Status      string       `json:"status"`          // absent, unfinished, complete, damaged
 	Error       string       `json:"error,omitempty"` // why it cannot be read; the rest is empty then
 	Generations []Generation `json:"generations"`
-	NextSerial  string       `json:"next_serial,omitempty"` // hex: what openssl ca takes next where it counts; mailcertd draws
-	Valid       int          `json:"valid"`                 // certificates by status in index.txt
-	Revoked     int          `json:"revoked"`
-	Expired     int          `json:"expired"`
-	NextDue     *time.Time   `json:"next_generation_due,omitempty"`
-	Faults      []string     `json:"faults"`
-	Hosts       []Member     `json:"hosts"`   // the enrolled ones
-	Waiting     []string     `json:"waiting"` // hosts that hold up the next generation
-	Silent      []string     `json:"silent"`  // hosts that are skipped: not heard of for 30 days
-	Deadline    *time.Time   `json:"next_generation_deadline,omitempty"`
-	CRLEnds     *time.Time   `json:"crl_ends,omitempty"`
-	Issuer      string       `json:"access_issuer,omitempty"`  // the key for an access map
-	Subject     string       `json:"access_subject,omitempty"` // of this host's certificate
+	// hex: what openssl ca takes next where it counts; mailcertd draws
+	NextSerial string     `json:"next_serial,omitempty"`
+	Valid      int        `json:"valid"` // certificates by status in index.txt
+	Revoked    int        `json:"revoked"`
+	Expired    int        `json:"expired"`
+	NextDue    *time.Time `json:"next_generation_due,omitempty"`
+	Faults     []string   `json:"faults"`
+	Hosts      []Member   `json:"hosts"`   // the enrolled ones
+	Waiting    []string   `json:"waiting"` // hosts that hold up the next generation
+	Silent     []string   `json:"silent"`  // hosts that are skipped: not heard of for 30 days
+	Deadline   *time.Time `json:"next_generation_deadline,omitempty"`
+	CRLEnds    *time.Time `json:"crl_ends,omitempty"`
+	Issuer     string     `json:"access_issuer,omitempty"`  // the key for an access map
+	Subject    string     `json:"access_subject,omitempty"` // of this host's certificate
 }
 
 type Member struct {
@@ -62,7 +63,8 @@ func NewCA(cfg config.Config, o ca.Observed, now time.Time) CA {
 
 // newCA is NewCA, with the first most valid certificates by their end: one pass over the CA's database finds both.
 func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.Listed) {
-	rep := CA{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []Generation{}, Faults: []string{}, Hosts: []Member{}}
+	rep := CA{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []Generation{}, Faults: []string{},
+		Hosts: []Member{}}
 	if err := o.Unread(); err != nil {
 		rep.Error = err.Error()
 	}
@@ -88,7 +90,9 @@ func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.
 		if g.Cert == nil {
 			continue
 		}
-		d := Generation{Current: i == 0, Next: i == 1, SHA256: pki.Fingerprint(g.Cert), Subject: pki.OneLine(g.Cert.RawSubject), Text: pki.Readable(g.Cert.RawSubject), LastLeaf: moment(g.LastLeaf), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
+		d := Generation{Current: i == 0, Next: i == 1, SHA256: pki.Fingerprint(g.Cert),
+			Subject: pki.OneLine(g.Cert.RawSubject), Text: pki.Readable(g.Cert.RawSubject),
+			LastLeaf: moment(g.LastLeaf), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
 			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0), Encrypted: g.Locked}
 		if i == 0 {
 			due := plan.GenerationDue(g.Cert.NotBefore, g.Cert.NotAfter).UTC()

@@ -23,8 +23,10 @@ import (
 func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time) Status {
 	o, p := r.Observed, r.Plan
 	privateCA, next := newCA(cfg, o.CA, now, MostNextDue)
-	rep := Status{Version: 1, At: now.UTC().Truncate(time.Second), Program: program, Name: p.Facts.Name, Offered: p.Facts.Offered,
-		Certificate: describeCertificate(cfg, r, now), Pairs: []Pair{}, Trust: []string{}, Trusted: []Trusted{}, DH: describeDH(o),
+	rep := Status{Version: 1, At: now.UTC().Truncate(time.Second), Program: program, Name: p.Facts.Name,
+		Offered:     p.Facts.Offered,
+		Certificate: describeCertificate(cfg, r, now), Pairs: []Pair{}, Trust: []string{}, Trusted: []Trusted{},
+		DH:         describeDH(o),
 		IssuerKind: string(cfg.Issuer.Kind), CA: privateCA, CRL: describeCRL(r),
 		Sendmail: describeSendmail(r), Problems: NonNil(p.Problems), Deliveries: []Delivery{}}
 	for _, f := range p.Facts.Pairs {
@@ -49,19 +51,22 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 		}
 	}
 	if cfg.Issuer.Kind == config.IssuerSSH {
-		rep.Issuer = &OtherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(o.Accepted), Asked: moment(p.State.Member.Asked)}
+		rep.Issuer = &OtherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(o.Accepted),
+			Asked: moment(p.State.Member.Asked)}
 	}
 	if rep.Next = moment(p.Next); rep.Next != nil {
 		rep.NextWhat = p.NextWhat
 	}
 	if len(p.Actions) > 0 {
-		rep.Next, rep.NextWhat = moment(now.Truncate(time.Second)), "`mailcertd ensure` or the daemon does what has to be done"
+		rep.Next, rep.NextWhat = moment(now.Truncate(time.Second)),
+			"`mailcertd ensure` or the daemon does what has to be done"
 	}
 	if q := p.Ask; q != nil {
 		rep.Next, rep.NextWhat = moment(now.Truncate(time.Second)), q.Text.Base()
 	}
 	for _, d := range p.State.Deliveries {
-		rep.Deliveries = append(rep.Deliveries, Delivery{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})
+		rep.Deliveries = append(rep.Deliveries,
+			Delivery{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})
 	}
 	return rep
 }
@@ -117,11 +122,14 @@ func describeCertificate(cfg config.Config, r keeper.Result, now time.Time) *Cer
 }
 
 // certificate is about the first certificate of e, which is there.
-func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, owner plan.Owner, due, now time.Time) *Certificate {
+func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, owner plan.Owner, due,
+	now time.Time) *Certificate {
 	c := e.File.Certs[0]
 	from, carried := originOf(cfg, r, owner, c)
-	return &Certificate{Path: e.Node.Path, Owner: owner, Origin: from, Carried: moment(carried), Names: NonNil(plan.CertNames(c)),
-		Issuer: pki.OneLine(c.RawIssuer), IssuerText: pki.Readable(c.RawIssuer), Serial: ca.FormatSerial(c.SerialNumber),
+	return &Certificate{Path: e.Node.Path, Owner: owner, Origin: from, Carried: moment(carried),
+		Names:  NonNil(plan.CertNames(c)),
+		Issuer: pki.OneLine(c.RawIssuer), IssuerText: pki.Readable(c.RawIssuer),
+		Serial:    ca.FormatSerial(c.SerialNumber),
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: WholeDays(c.NotAfter, now),
 		Renewal: moment(due), SHA256: pki.Fingerprint(c)}
 }
@@ -178,7 +186,8 @@ func describeCRL(r keeper.Result) *CRL {
 
 func describeSendmail(r keeper.Result) Sendmail {
 	o, st := r.Observed, r.Plan.State
-	s := Sendmail{CF: o.CF.Path, CFMissing: o.CF.Missing, NamesOurs: r.Plan.Facts.NamesOurs, PID: o.MTA.PID, Status: o.MTA.Status.String()}
+	s := Sendmail{CF: o.CF.Path, CFMissing: o.CF.Missing, NamesOurs: r.Plan.Facts.NamesOurs, PID: o.MTA.PID,
+		Status: o.MTA.Status.String()}
 	if d := st.Pickup; d != nil {
 		s.PickupPending, s.PickupPendingSince, s.PickupPendingError = true, moment(d.Since), d.LastError
 	}
@@ -198,7 +207,8 @@ func NewServed(r keeper.Result, found []mta.Served) []Served {
 			line.Serial = ca.FormatSerial(s.Leaf.SerialNumber)
 		}
 		if s.Err == nil && unread != nil {
-			s.Err = fmt.Errorf("it serves serial %s; the certificate on disk cannot be read to compare: %w", line.Serial, unread)
+			s.Err = fmt.Errorf("it serves serial %s; the certificate on disk cannot be read to compare: %w",
+				line.Serial, unread)
 		}
 		if s.Err != nil {
 			line.Error = strings.TrimPrefix(plain(s.Err), s.Addr+": ") // which stands before it

@@ -119,10 +119,12 @@ type Listed struct {
 }
 
 func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed {
-	return Listed{Serial: l.Serial, Status: l.Status, Names: NonNil(l.Names), Expires: l.Expires, Days: WholeDays(l.Expires, now),
-		Revoked: moment(l.Revoked), Reason: l.Reason, Subject: l.Subject, Enrolled: len(l.Names) > 0 && ca.Find(o.Members, l.Names[0]) != nil,
-		Pair: here.pair(l),
-		Soon: !now.Before(plan.WarnFrom(l.Begins, l.Expires, Soon))}
+	return Listed{Serial: l.Serial, Status: l.Status, Names: NonNil(l.Names), Expires: l.Expires,
+		Days:    WholeDays(l.Expires, now),
+		Revoked: moment(l.Revoked), Reason: l.Reason, Subject: l.Subject,
+		Enrolled: len(l.Names) > 0 && ca.Find(o.Members, l.Names[0]) != nil,
+		Pair:     here.pair(l),
+		Soon:     !now.Before(plan.WarnFrom(l.Begins, l.Expires, Soon))}
 }
 
 // Installed are the certificates that are in the certs directory, by the names of their pairs.

@@ -13,11 +13,17 @@ import (
 func TestWriteList(t *testing.T) {
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	all := []Listed{
-		{Serial: "01", Status: "valid", Names: []string{"mail.example.org", "<&>"}, Expires: at, Days: 3, Subject: "/CN=mail.example.org"},
-		{Serial: "0A", Status: "revoked", Names: []string{}, Expires: at, Revoked: &at, Reason: "superseded", Enrolled: true},
-		{Serial: "0B", Status: "revoked", Names: []string{"a.example", "b.example"}, Expires: at, Days: -3, Revoked: &at, Reason: "superseded", Subject: "/CN=a.example", Enrolled: true, Pair: "host", Soon: true}, // every field, see below
-		{Serial: "0C", Status: "valid", Names: []string{"a.example"}, Expires: at.AddDate(-2026, 0, 0), Subject: "/O=\u00fc\\\x00\x7f\"/CN=a.example"},
-		{Serial: "0D", Status: "expired", Names: []string{"a"}, Expires: at.AddDate(7973, 0, 0), Subject: "/O=\xff\u2028", Enrolled: true},
+		{Serial: "01", Status: "valid", Names: []string{"mail.example.org", "<&>"}, Expires: at, Days: 3,
+			Subject: "/CN=mail.example.org"},
+		{Serial: "0A", Status: "revoked", Names: []string{}, Expires: at, Revoked: &at, Reason: "superseded",
+			Enrolled: true},
+		// every field, see below
+		{Serial: "0B", Status: "revoked", Names: []string{"a.example", "b.example"}, Expires: at, Days: -3,
+			Revoked: &at, Reason: "superseded", Subject: "/CN=a.example", Enrolled: true, Pair: "host", Soon: true},
+		{Serial: "0C", Status: "valid", Names: []string{"a.example"}, Expires: at.AddDate(-2026, 0, 0),
+			Subject: "/O=\u00fc\\\x00\x7f\"/CN=a.example"},
+		{Serial: "0D", Status: "expired", Names: []string{"a"}, Expires: at.AddDate(7973, 0, 0),
+			Subject: "/O=\xff\u2028", Enrolled: true},
 	}
 	for f := range reflect.ValueOf(all[2]).NumField() {
 		if reflect.ValueOf(all[2]).Field(f).IsZero() {
@@ -28,7 +34,8 @@ func TestWriteList(t *testing.T) {
 		want := bytes.Buffer{}
 		enc := json.NewEncoder(&want)
 		enc.SetIndent("", "  ")
-		if err := enc.Encode(List{Version: ListVersion, Dir: "/etc/\"mail\"/CA", Certificates: append([]Listed{}, all[:n]...)}); err != nil {
+		if err := enc.Encode(List{Version: ListVersion, Dir: "/etc/\"mail\"/CA",
+			Certificates: append([]Listed{}, all[:n]...)}); err != nil {
 			t.Fatal(err)
 		}
 		got := bytes.Buffer{}
@@ -45,7 +52,9 @@ func TestWriteList(t *testing.T) {
 		}
 	}
 	broken := errors.New("index.txt was changed")
-	if err := WriteList(&bytes.Buffer{}, "", func(func(Listed) error) error { return broken }); !errors.Is(err, broken) {
+	if err := WriteList(&bytes.Buffer{}, "", func(func(Listed) error) error {
+		return broken
+	}); !errors.Is(err, broken) {
 		t.Error(err)
 	}
 }

@@ -29,7 +29,8 @@ func TestPlain(t *testing.T) {
 
 // The name that a peer's certificate lacks is the one that was asked for.
 func TestPeerNamesWhatWasAsked(t *testing.T) {
-	r := NewPeer(mta.PeerReport{Chain: []*x509.Certificate{given.Host().Seen.Certs.Cert.File.Certs[0]}, NameErr: errors.New("x509: not valid for 192.0.2.7")},
+	r := NewPeer(mta.PeerReport{Chain: []*x509.Certificate{given.Host().Seen.Certs.Cert.File.Certs[0]},
+		NameErr: errors.New("x509: not valid for 192.0.2.7")},
 		mta.PeerOptions{Host: "dhcp.home.example"})
 	if want := "the certificate is for mail.home.example, not for dhcp.home.example"; r.NameError != want {
 		t.Errorf("%q, want %q", r.NameError, want)

@@ -24,12 +24,14 @@ var origins = time.Date(2026, 11, 23, 3, 4, 5, 0, time.UTC)
 // signed makes a certificate under a CA that is made with it; by itself without one.
 func signed(t *testing.T, name string, byItself bool) (leaf, privateCA *x509.Certificate) {
 	t.Helper()
-	create := func(subject string, isCA bool, parent *x509.Certificate, with *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	create := func(subject string, isCA bool, parent *x509.Certificate, with *ecdsa.PrivateKey) (*x509.Certificate,
+		*ecdsa.PrivateKey) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: subject}, NotBefore: origins, NotAfter: origins.AddDate(0, 0, 10), IsCA: isCA, BasicConstraintsValid: true}
+		c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: subject}, NotBefore: origins,
+			NotAfter: origins.AddDate(0, 0, 10), IsCA: isCA, BasicConstraintsValid: true}
 		if parent == nil {
 			parent, with = c, key
 		}
@@ -65,10 +67,18 @@ func TestOrigin(t *testing.T) {
 		cert  *x509.Certificate
 		want  Origin
 	}{
-		{"by the CA here", plan.Ours, config.IssuerLocal, func(r *keeper.Result) { r.Observed.CA.Current.Cert = privateCA }, leaf, FromHere},
-		{"by the one that waits", plan.Ours, config.IssuerLocal, func(r *keeper.Result) { r.Observed.CA.Next.Cert = privateCA }, leaf, FromHere},
-		{"by the CA of another host", plan.Ours, config.IssuerSSH, func(r *keeper.Result) { r.Observed.Accepted = []*x509.Certificate{privateCA} }, leaf, FromElsewhere},
-		{"its CA is not accepted", plan.Ours, config.IssuerSSH, func(r *keeper.Result) { r.Observed.CA.Current.Cert = privateCA }, leaf, FromMailcertd},
+		{"by the CA here", plan.Ours, config.IssuerLocal, func(r *keeper.Result) {
+			r.Observed.CA.Current.Cert = privateCA
+		}, leaf, FromHere},
+		{"by the one that waits", plan.Ours, config.IssuerLocal, func(r *keeper.Result) {
+			r.Observed.CA.Next.Cert = privateCA
+		}, leaf, FromHere},
+		{"by the CA of another host", plan.Ours, config.IssuerSSH, func(r *keeper.Result) {
+			r.Observed.Accepted = []*x509.Certificate{privateCA}
+		}, leaf, FromElsewhere},
+		{"its CA is not accepted", plan.Ours, config.IssuerSSH, func(r *keeper.Result) {
+			r.Observed.CA.Current.Cert = privateCA
+		}, leaf, FromMailcertd},
 		{"its CA is gone", plan.Ours, config.IssuerLocal, nil, leaf, FromMailcertd},
 		{"stop-gap", plan.Interim, config.IssuerSSH, nil, alone, FromStopGap},
 		{"of the base system", plan.Stanza, config.IssuerLocal, nil, leaf, FromBaseSystem},

@@ -17,8 +17,10 @@ func TestMetricsOfPairs(t *testing.T) {
 		return &Certificate{Path: "/c/" + file, Serial: serial, NotAfter: end, Renewal: &end}
 	}
 	host := one("host.cert", "1A")
-	r := Status{Certificate: host, Pairs: []Pair{{Name: "host", Certificate: host}, {Name: "host-ecdsa", Certificate: one("host-ecdsa.cert", "1B")}, {Name: "client"}},
-		Serves: []Served{{Addr: "127.0.0.1:25", Pair: "host", OnDisk: true}, {Addr: "127.0.0.1:25", Pair: "host-ecdsa"}}}
+	r := Status{Certificate: host, Pairs: []Pair{{Name: "host", Certificate: host},
+		{Name: "host-ecdsa", Certificate: one("host-ecdsa.cert", "1B")}, {Name: "client"}},
+		Serves: []Served{{Addr: "127.0.0.1:25", Pair: "host", OnDisk: true},
+			{Addr: "127.0.0.1:25", Pair: "host-ecdsa"}}}
 	var b strings.Builder
 	if err := WriteMetrics(&b, r); err != nil {
 		t.Fatal(err)
@@ -39,7 +41,8 @@ func TestMetricsOfPairs(t *testing.T) {
 // A row of the CA's database is known as an installed one by its serial number and its end.
 func TestInstalledHere(t *testing.T) {
 	end := time.Unix(1800000000, 0).UTC()
-	here := Installed{"host": {SerialNumber: big.NewInt(1), NotAfter: end}, "client": {SerialNumber: big.NewInt(2), NotAfter: end}}
+	here := Installed{"host": {SerialNumber: big.NewInt(1), NotAfter: end},
+		"client": {SerialNumber: big.NewInt(2), NotAfter: end}}
 	for _, c := range []struct {
 		serial string
 		end    time.Time

@@ -77,14 +77,16 @@ func NewPeer(r mta.PeerReport, o mta.PeerOptions) Peer {
 	rep.Certificate = describePeerCert(r.Chain[0])
 	rep.Named = r.NameErr == nil
 	if r.NameErr != nil {
-		rep.NameError = "the certificate is for " + cmp.Or(strings.Join(rep.Certificate.Names, ", "), "no host name") + ", not for " + o.Host
+		rep.NameError = "the certificate is for " + cmp.Or(strings.Join(rep.Certificate.Names, ", "), "no host name") +
+			", not for " + o.Host
 	}
 	return rep
 }
 
 func describePeerCert(c *x509.Certificate) *PeerCertificate {
-	return &PeerCertificate{Serial: ca.FormatSerial(c.SerialNumber), Subject: pki.OneLine(c.RawSubject), Issuer: pki.OneLine(c.RawIssuer),
-		Names: NonNil(plan.CertNames(c)), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
+	return &PeerCertificate{Serial: ca.FormatSerial(c.SerialNumber), Subject: pki.OneLine(c.RawSubject),
+		Issuer: pki.OneLine(c.RawIssuer),
+		Names:  NonNil(plan.CertNames(c)), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
 }
 
 // tlsName is SSL_get_version(3), which sendmail logs as version=.

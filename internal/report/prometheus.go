@@ -61,9 +61,11 @@ func (f *family) truth(v bool, labels ...string) {
 // is left out.
 func WriteMetrics(w io.Writer, r Status) error {
 	var m metrics
-	m.family("build_info", "The version of mailcertd and what it was built with.").add(1, "version", r.Program, "goversion", runtime.Version())
+	m.family("build_info", "The version of mailcertd and what it was built with.").add(1, "version", r.Program,
+		"goversion", runtime.Version())
 	m.family("status_timestamp_seconds", "When these metrics were made.").time(r.At)
-	m.family("starttls_offered", "Whether sendmail would offer STARTTLS with the files on disk, by its own rules.").truth(r.Offered)
+	m.family("starttls_offered",
+		"Whether sendmail would offer STARTTLS with the files on disk, by its own rules.").truth(r.Offered)
 	certificateMetrics(&m, r)
 	caMetrics(&m, r)
 	sendmailMetrics(&m, r)
@@ -102,12 +104,16 @@ func certificateMetrics(m *metrics, r Status) {
 			add(f, c)
 		}
 	}
-	each("certificate_info", "An installed certificate: where it comes from, and its issuer.", func(f *family, c *Certificate) {
-		f.add(1, append(which(c), "origin", string(c.Origin), "issuer", c.IssuerText, "sha256", c.SHA256)...)
-	})
-	each("certificate_not_before_timestamp_seconds", "When an installed certificate becomes valid.", func(f *family, c *Certificate) { f.time(c.NotBefore, which(c)...) })
-	each("certificate_not_after_timestamp_seconds", "When an installed certificate expires.", func(f *family, c *Certificate) { f.time(c.NotAfter, which(c)...) })
-	each("certificate_renewal_timestamp_seconds", "When mailcertd renews an installed certificate; missing if it does not.",
+	each("certificate_info", "An installed certificate: where it comes from, and its issuer.",
+		func(f *family, c *Certificate) {
+			f.add(1, append(which(c), "origin", string(c.Origin), "issuer", c.IssuerText, "sha256", c.SHA256)...)
+		})
+	each("certificate_not_before_timestamp_seconds", "When an installed certificate becomes valid.",
+		func(f *family, c *Certificate) { f.time(c.NotBefore, which(c)...) })
+	each("certificate_not_after_timestamp_seconds", "When an installed certificate expires.",
+		func(f *family, c *Certificate) { f.time(c.NotAfter, which(c)...) })
+	each("certificate_renewal_timestamp_seconds",
+		"When mailcertd renews an installed certificate; missing if it does not.",
 		func(f *family, c *Certificate) { f.time(*c.Renewal, which(c)...) })
 	if len(r.Trusted) > 0 {
 		f := m.family("trust_not_after_timestamp_seconds", "When a CA in cacert.pem expires.")
@@ -137,13 +143,17 @@ func caMetrics(m *metrics, r Status) {
 			f.time(at(g), "role", role, "subject", g.Text, "sha256", g.SHA256)
 		}
 	}
-	generations("ca_not_before_timestamp_seconds", "When a generation of the CA on this host becomes valid.", func(g Generation) time.Time { return g.NotBefore })
-	generations("ca_not_after_timestamp_seconds", "When a generation of the CA on this host expires.", func(g Generation) time.Time { return g.NotAfter })
+	generations("ca_not_before_timestamp_seconds", "When a generation of the CA on this host becomes valid.",
+		func(g Generation) time.Time { return g.NotBefore })
+	generations("ca_not_after_timestamp_seconds", "When a generation of the CA on this host expires.",
+		func(g Generation) time.Time { return g.NotAfter })
 	if r.CA.NextDue != nil {
-		m.family("ca_next_generation_due_timestamp_seconds", "When the next generation of the CA is due.").time(*r.CA.NextDue)
+		m.family("ca_next_generation_due_timestamp_seconds",
+			"When the next generation of the CA is due.").time(*r.CA.NextDue)
 	}
 	if c := r.CRL; c != nil {
-		m.family("crl_next_update_timestamp_seconds", "When the CRL that expires first expires.").time(c.NextUpdate, "file", c.Path)
+		m.family("crl_next_update_timestamp_seconds", "When the CRL that expires first expires.").time(c.NextUpdate,
+			"file", c.Path)
 		if c.Renewal != nil {
 			m.family("crl_renewal_timestamp_seconds", "When the next CRLs are made.").time(*c.Renewal)
 		}
@@ -154,18 +164,22 @@ func caMetrics(m *metrics, r Status) {
 		f.add(float64(is.Expired), "status", "expired")
 		f.add(float64(is.Revoked), "status", "revoked")
 		if len(is.NextDue) > 0 {
-			m.family("issued_next_not_after_timestamp_seconds", "When the next of the valid certificates that this CA issued expires.").time(is.NextDue[0].Expires)
+			m.family("issued_next_not_after_timestamp_seconds",
+				"When the next of the valid certificates that this CA issued expires.").time(is.NextDue[0].Expires)
 		}
 	}
 	if i := r.Issuer; i != nil && i.Asked != nil {
-		m.family("issuer_answer_timestamp_seconds", "When the CA host last answered.").time(*i.Asked, "target", i.Target)
+		m.family("issuer_answer_timestamp_seconds", "When the CA host last answered.").time(*i.Asked,
+			"target", i.Target)
 	}
 }
 
 func sendmailMetrics(m *metrics, r Status) {
-	m.family("pickup_pending", "Whether sendmail has not yet picked up the files on disk.").truth(r.Sendmail.PickupPending)
+	m.family("pickup_pending", "Whether sendmail has not yet picked up the files on disk.").truth(
+		r.Sendmail.PickupPending)
 	if len(r.Serves) > 0 {
-		f := m.family("serves_disk", "Whether sendmail was just seen to serve the certificate on disk; only with --probe.")
+		f := m.family("serves_disk",
+			"Whether sendmail was just seen to serve the certificate on disk; only with --probe.")
 		seen := map[string]bool{}
 		for _, s := range r.Serves {
 			labels := []string{"address", s.Addr}
@@ -180,7 +194,8 @@ func sendmailMetrics(m *metrics, r Status) {
 	}
 	if n := len(r.Deliveries); n > 0 {
 		d := r.Deliveries[n-1]
-		m.family("last_delivery_timestamp_seconds", "When sendmail was last told about new files, and with which result.").time(d.At, "result", d.Result)
+		m.family("last_delivery_timestamp_seconds",
+			"When sendmail was last told about new files, and with which result.").time(d.At, "result", d.Result)
 	}
 	if r.Next != nil {
 		m.family("next_step_timestamp_seconds", "When mailcertd takes the next step by itself.").time(*r.Next)

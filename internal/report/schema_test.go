@@ -166,7 +166,8 @@ func conformFields(t *testing.T, where string, goType reflect.Type, s *schema, f
 // adds a field must document it.
 func TestSchemasAreTheReports(t *testing.T) {
 	for file, report := range map[string]any{
-		"status.schema.json": Status{}, "check.schema.json": Check{}, "list.schema.json": List{}, "ca.schema.json": CA{},
+		"status.schema.json": Status{}, "check.schema.json": Check{}, "list.schema.json": List{},
+		"ca.schema.json":   CA{},
 		"peer.schema.json": Peer{}, "due.schema.json": Due{},
 	} {
 		s := readSchema(t, file)
@@ -208,7 +209,8 @@ func words(t *testing.T, dir, typeName string) []string {
 
 // The lists of words in the schemas are those of the program.
 func TestSchemasHaveTheWords(t *testing.T) {
-	status, check, privateCA := readSchema(t, "status.schema.json"), readSchema(t, "check.schema.json"), readSchema(t, "ca.schema.json")
+	status, check, privateCA := readSchema(t, "status.schema.json"), readSchema(t, "check.schema.json"),
+		readSchema(t, "ca.schema.json")
 	var statuses, severities []string
 	for s := ca.Absent; s <= ca.Damaged; s++ {
 		statuses = append(statuses, s.String())
@@ -222,7 +224,8 @@ func TestSchemasHaveTheWords(t *testing.T) {
 		"kind":     {words(t, "../../internal/plan", "Kind"), check.Defs["action"].Properties["kind"].Enum},
 		"severity": {severities, check.Defs["problem"].Properties["severity"].Enum},
 		"status":   {statuses, privateCA.Properties["status"].Enum},
-		"seen":     {[]string{plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven}, status.Defs["sendmail"].Properties["seen"].Enum},
+		"seen": {[]string{plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven},
+			status.Defs["sendmail"].Properties["seen"].Enum},
 	} {
 		slices.Sort(c.code)
 		slices.Sort(c.schema)

@@ -127,8 +127,11 @@ func TestEqual(t *testing.T) {
 			t.Errorf("%s makes no difference", f.Name)
 		}
 	}
-	empty := State{Ours: map[string]Ours{}, Notify: map[string]*NotifyPending{}, Failures: map[string]Failure{}, OldKeys: []OldKey{}, Deliveries: []Delivery{}}
-	if !empty.Equal(State{}) || !(State{Pickup: &Pickup{HUPs: []HUP{}, Started: []time.Time{}}}).Equal(State{Pickup: &Pickup{}}) || (State{Pickup: &Pickup{}}).Equal(State{}) {
+	empty := State{Ours: map[string]Ours{}, Notify: map[string]*NotifyPending{}, Failures: map[string]Failure{},
+		OldKeys: []OldKey{}, Deliveries: []Delivery{}}
+	if !empty.Equal(State{}) ||
+		!(State{Pickup: &Pickup{HUPs: []HUP{}, Started: []time.Time{}}}).Equal(State{Pickup: &Pickup{}}) ||
+		(State{Pickup: &Pickup{}}).Equal(State{}) {
 		t.Error("none and empty")
 	}
 }
@@ -169,19 +172,22 @@ func TestKeptAside(t *testing.T) {
 		aside  bool
 		failed bool
 	}{
-		"garbage":       {func(p string) error { return os.WriteFile(p, []byte("\x00\xff"), 0o600) }, true, false},
-		"two documents": {func(p string) error { return os.WriteFile(p, []byte(`{"version":1}{"version":1}`), 0o600) }, true, false},
-		"null":          {func(p string) error { return os.WriteFile(p, []byte("null"), 0o600) }, true, false},
-		"negative":      {func(p string) error { return os.WriteFile(p, []byte(`{"version":-1}`), 0o600) }, true, false},
-		"huge":          {func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Truncate(p, 1<<40)) }, true, false},
-		"a FIFO":        {func(p string) error { return syscall.Mkfifo(p, 0o600) }, true, false},
-		"a dead link":   {func(p string) error { return os.Symlink("gone", p) }, true, false},
-		"a loop":        {func(p string) error { return os.Symlink(FileName, p) }, true, false},
-		"a directory":   {func(p string) error { return os.Mkdir(p, 0o700) }, false, true},
+		"garbage": {func(p string) error { return os.WriteFile(p, []byte("\x00\xff"), 0o600) }, true, false},
+		"two documents": {func(p string) error { return os.WriteFile(p, []byte(`{"version":1}{"version":1}`), 0o600) },
+			true, false},
+		"null":     {func(p string) error { return os.WriteFile(p, []byte("null"), 0o600) }, true, false},
+		"negative": {func(p string) error { return os.WriteFile(p, []byte(`{"version":-1}`), 0o600) }, true, false},
+		"huge": {func(p string) error { return errors.Join(os.WriteFile(p, nil, 0o600), os.Truncate(p, 1<<40)) },
+			true, false},
+		"a FIFO":      {func(p string) error { return syscall.Mkfifo(p, 0o600) }, true, false},
+		"a dead link": {func(p string) error { return os.Symlink("gone", p) }, true, false},
+		"a loop":      {func(p string) error { return os.Symlink(FileName, p) }, true, false},
+		"a directory": {func(p string) error { return os.Mkdir(p, 0o700) }, false, true},
 		"a good link": {func(p string) error {
 			return errors.Join(os.WriteFile(p+".to", []byte(`{"version":1}`), 0o600), os.Symlink(FileName+".to", p))
 		}, false, false},
-		"unknown fields": {func(p string) error { return os.WriteFile(p, []byte(`{"version":1,"later":[1]}`), 0o600) }, false, false},
+		"unknown fields": {func(p string) error { return os.WriteFile(p, []byte(`{"version":1,"later":[1]}`), 0o600) },
+			false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -220,7 +226,8 @@ func TestKeptAside(t *testing.T) {
 				if err != nil || c.aside && len(aside) != i || !c.aside && len(aside) > 0 {
 					t.Fatalf("%v, %v", aside, err)
 				}
-				if c.aside && was.Kind == durable.File && was.Data != nil && string(durable.Read(aside[i-1], 100).Data) != string(was.Data) {
+				if c.aside && was.Kind == durable.File && was.Data != nil &&
+					string(durable.Read(aside[i-1], 100).Data) != string(was.Data) {
 					t.Errorf("%s holds something else", aside[i-1])
 				}
 				if to := durable.Read(path+".to", 100); to.Exists && string(to.Data) != `{"version":1}` {
@@ -284,7 +291,8 @@ func TestSaveInterrupted(t *testing.T) {
 					t.Fatalf("point %d: %v", n, err)
 				}
 				got, l := Load(dir)
-				if strings.Contains(first, "old") && got.CA != "old" && got.CA != "new" || got.CA != "" && l.Problem != nil {
+				if strings.Contains(first, "old") && got.CA != "old" && got.CA != "new" ||
+					got.CA != "" && l.Problem != nil {
 					t.Fatalf("%q, point %d: %+v, %v", first, n, got, l.Problem)
 				}
 				if err := Save(&durable.Disk{}, dir, State{CA: "new"}); err != nil {
@@ -320,7 +328,8 @@ func TestOursBound(t *testing.T) {
 		for i := range maxOurs + 50 {
 			d := fmt.Sprintf("%04d", i)
 			s.AddOurs(d, "key", now.Add(time.Duration(i)*step))
-			if o, ok := s.Ours[d]; !ok || len(s.Ours) > maxOurs || o.At.Location() != time.UTC || o.At.Nanosecond() != 0 || o.Kind != "key" {
+			if o, ok := s.Ours[d]; !ok || len(s.Ours) > maxOurs || o.At.Location() != time.UTC ||
+				o.At.Nanosecond() != 0 || o.Kind != "key" {
 				t.Fatalf("%s: %d of %d, %+v", name, i, len(s.Ours), o)
 			}
 		}

@@ -25,7 +25,8 @@ func Join(file, since State) State {
 	}
 	if d := out.Pickup; since.Pickup != nil {
 		out.Pickup = since.Pickup
-	} else if d != nil && since.Delivered.Set == d.Set && !since.Delivered.At.Before(d.Since) { // it was settled meanwhile
+		// it was settled meanwhile
+	} else if d != nil && since.Delivered.Set == d.Set && !since.Delivered.At.Before(d.Since) {
 		out.Pickup = nil
 	}
 	for line, set := range since.Notified {
@@ -69,7 +70,8 @@ func Join(file, since State) State {
 		out.Carried = since.Carried
 	}
 	for _, k := range since.OldKeys {
-		if i := slices.IndexFunc(out.OldKeys, func(o OldKey) bool { return o.Backup == k.Backup && o.Name == k.Name }); i < 0 {
+		if i := slices.IndexFunc(out.OldKeys,
+			func(o OldKey) bool { return o.Backup == k.Backup && o.Name == k.Name }); i < 0 {
 			out.OldKeys = append(out.OldKeys, k)
 		} else if out.OldKeys[i].After.IsZero() {
 			out.OldKeys[i].After = k.After

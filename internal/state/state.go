@@ -30,11 +30,12 @@ type State struct {
 	Ours      map[string]Ours           `json:"ours,omitempty"`
 	Delivered Delivered                 `json:"delivered"`
 	Pickup    *Pickup                   `json:"debt,omitempty"`
-	Notify    map[string]*NotifyPending `json:"notify,omitempty"`   // by command line
-	Notified  map[string]string         `json:"notified,omitempty"` // plan.SetID that a command was last told of, by command line
-	Failures  map[string]Failure        `json:"failures,omitempty"` // by what failed
-	Name      NameSeen                  `json:"name"`               // a changed system host name
-	Mismatch  Seen                      `json:"mismatch"`           // a pair that does not match
+	Notify    map[string]*NotifyPending `json:"notify,omitempty"` // by command line
+	// plan.SetID that a command was last told of, by command line
+	Notified map[string]string  `json:"notified,omitempty"`
+	Failures map[string]Failure `json:"failures,omitempty"` // by what failed
+	Name     NameSeen           `json:"name"`               // a changed system host name
+	Mismatch Seen               `json:"mismatch"`           // a pair that does not match
 	// Hold is the Leaf ID of a restored certificate that stays until it is due.
 	Hold string `json:"hold,omitempty"`
 	// Carried is the Leaf ID of what a person last installed with `mailcertd
@@ -272,7 +273,8 @@ func (s *State) AddOurs(digest, kind string, now time.Time, installed ...string)
 	for len(s.Ours) > maxOurs {
 		oldest := ""
 		for d, o := range s.Ours {
-			if d != digest && !slices.Contains(installed, d) && (oldest == "" || o.At.Before(s.Ours[oldest].At) || o.At.Equal(s.Ours[oldest].At) && d < oldest) {
+			if d != digest && !slices.Contains(installed, d) &&
+				(oldest == "" || o.At.Before(s.Ours[oldest].At) || o.At.Equal(s.Ours[oldest].At) && d < oldest) {
 				oldest = d
 			}
 		}

@@ -16,7 +16,8 @@ func TestRoundTrip(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
 	d := &durable.Disk{}
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	s := State{HighWater: now, CA: "ab", Pickup: &Pickup{Set: "x", HUPs: []HUP{{At: now, Sent: true}}}, Notify: map[string]*NotifyPending{"a b": {Set: "x"}}}
+	s := State{HighWater: now, CA: "ab", Pickup: &Pickup{Set: "x", HUPs: []HUP{{At: now, Sent: true}}},
+		Notify: map[string]*NotifyPending{"a b": {Set: "x"}}}
 	s.AddOurs("00", "key", now)
 	if err := Save(d, dir, s); err != nil {
 		t.Fatal(err)
@@ -44,7 +45,8 @@ func TestRoundTrip(t *testing.T) {
 
 // Garbage is kept beside it, a newer version is not touched.
 func TestDamaged(t *testing.T) {
-	for text, newer := range map[string]bool{"": false, "{": false, "hello": false, `{"version":0}`: false, `{"version":99}`: true, `{"version":1,"debt":7}`: false} {
+	for text, newer := range map[string]bool{"": false, "{": false, "hello": false, `{"version":0}`: false,
+		`{"version":99}`: true, `{"version":1,"debt":7}`: false} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, FileName)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -83,7 +85,8 @@ func TestBounds(t *testing.T) {
 	if !s.Ours["0999"].At.Equal(at) {
 		t.Error("the age of a known file changed")
 	}
-	for n, want := range map[int]time.Duration{0: time.Minute, 1: time.Minute, 2: 2 * time.Minute, 6: 32 * time.Minute, 7: time.Hour, 1000: time.Hour} {
+	for n, want := range map[int]time.Duration{0: time.Minute, 1: time.Minute, 2: 2 * time.Minute, 6: 32 * time.Minute,
+		7: time.Hour, 1000: time.Hour} {
 		if got := Backoff(n); got != want {
 			t.Errorf("Backoff(%d) = %s, want %s", n, got, want)
 		}

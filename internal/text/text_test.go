@@ -15,7 +15,8 @@ func TestClip(t *testing.T) {
 
 func TestOneLine(t *testing.T) {
 	for s, want := range map[string]string{
-		" a\nb\x1b[2J\xffc ": "a b [2J c", "東京": "東京", strings.Repeat("x", 20): strings.Repeat("x", 20), strings.Repeat("x", 21): strings.Repeat("x", 17) + "...",
+		" a\nb\x1b[2J\xffc ": "a b [2J c", "東京": "東京", strings.Repeat("x", 20): strings.Repeat("x", 20),
+		strings.Repeat("x", 21): strings.Repeat("x", 17) + "...",
 	} {
 		if got := OneLine(s, 20); got != want {
 			t.Errorf("%q: %q, want %q", s, got, want)

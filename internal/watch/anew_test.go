@@ -52,7 +52,8 @@ func TestWatchComesBack(t *testing.T) {
 	t.Cleanup(func() { newWatcher = fsnotify.NewWatcher })
 	dir := t.TempDir()
 	told := make(chan error, 9)
-	w, err := New(Options{Dirs: []string{dir}, Sweep: time.Hour, Settle: 20 * time.Millisecond, Told: func(err error) { told <- err }})
+	w, err := New(Options{Dirs: []string{dir}, Sweep: time.Hour, Settle: 20 * time.Millisecond,
+		Told: func(err error) { told <- err }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,8 @@ func TestSwept(t *testing.T) {
 	top := t.TempDir()
 	at := func(name string) string { return filepath.Join(top, name) }
 	put := func(name, text string) error { return os.WriteFile(at(name), []byte(text), 0o644) }
-	for _, err := range []error{os.Mkdir(at("dir"), 0o755), put("file", "a"), put("behind", "a"), put("dir/a.pem", "a"), os.Symlink("../behind", at("dir/l"))} {
+	for _, err := range []error{os.Mkdir(at("dir"), 0o755), put("file", "a"), put("behind", "a"), put("dir/a.pem", "a"),
+		os.Symlink("../behind", at("dir/l"))} {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -229,7 +229,8 @@ func TestBurst(t *testing.T) {
 // A step of the wall clock is noticed at the next sweep.
 func TestClockStep(t *testing.T) {
 	var offset atomic.Int64
-	w := start(t, Options{Dirs: []string{t.TempDir()}, Sweep: 30 * time.Millisecond, SweepOnly: true, Wall: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
+	w := start(t, Options{Dirs: []string{t.TempDir()}, Sweep: 30 * time.Millisecond, SweepOnly: true,
+		Wall: func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }})
 	w.quiet()
 	offset.Store(int64(time.Hour))
 	if e := w.expect(t, "clock step"); e.Why != "clock stepped" {

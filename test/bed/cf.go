@@ -58,7 +58,8 @@ func baseCF(more string) (string, error) {
 	}
 	defer os.RemoveAll(dir)
 	in := filepath.Join(dir, "sendmail.mc")
-	if err := os.WriteFile(in, []byte(strings.Replace(mc, "MAILER(local)", more+"MAILER(local)", 1)), 0o600); err != nil {
+	if err := os.WriteFile(in, []byte(strings.Replace(mc, "MAILER(local)", more+"MAILER(local)", 1)),
+		0o600); err != nil {
 		return "", err
 	}
 	var errs bytes.Buffer

@@ -19,8 +19,9 @@ import (
 // same Crowd gives the same rows, but for the times, which end at Now.
 type Crowd struct {
 	Rows    int
-	Revoked int       // of them, one in so many is revoked; 0: none
-	Names   int       // hosts; with fewer than Rows each has several certificates, as after renewals; 0: as many as Rows
+	Revoked int // of them, one in so many is revoked; 0: none
+	// hosts; with fewer than Rows each has several certificates, as after renewals; 0: as many as Rows
+	Names   int
 	Counted bool      // the serials are counted, as an adopted CA has them, and not drawn at random
 	Files   bool      // newcerts has each certificate
 	Now     time.Time // when the last one was issued
@@ -53,7 +54,8 @@ func (c Crowd) Fill(dir string) error {
 			status, begins = "E", begins.AddDate(-1, -2, 0)
 		}
 		name, ends := fmt.Sprintf("h%06d.lan", i%max(1, min(c.Rows, or(c.Names, c.Rows)))), begins.AddDate(0, 13, 0)
-		fmt.Fprintf(out, "%s\t%s\t%s\t%s\tunknown\t/CN=%s\n", status, ends.Format("060102150405Z"), revoked, hex(serial), name)
+		fmt.Fprintf(out, "%s\t%s\t%s\t%s\tunknown\t/CN=%s\n", status, ends.Format("060102150405Z"), revoked,
+			hex(serial), name)
 		if c.Files {
 			if err := issue(serial, name, begins, ends); err != nil {
 				return err
@@ -86,12 +88,14 @@ func issuer(dir string) (issue func(serial uint64, name string, begins, ends tim
 	}
 	key, err := x509.ParsePKCS8PrivateKey(keyDER)
 	return func(serial uint64, name string, begins, ends time.Time) error {
-		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: new(big.Int).SetUint64(serial), Subject: pkix.Name{CommonName: name},
-			DNSNames: []string{name}, NotBefore: begins, NotAfter: ends}, ca, ca.PublicKey, key)
+		der, err := x509.CreateCertificate(rand.Reader,
+			&x509.Certificate{SerialNumber: new(big.Int).SetUint64(serial), Subject: pkix.Name{CommonName: name},
+				DNSNames: []string{name}, NotBefore: begins, NotAfter: ends}, ca, ca.PublicKey, key)
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(dir, "newcerts", hex(serial)+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
+		return os.WriteFile(filepath.Join(dir, "newcerts", hex(serial)+".pem"),
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644)
 	}, err
 }
 

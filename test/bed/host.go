@@ -116,7 +116,8 @@ func (h *Host) files(t testing.TB, cf string) {
 			t.Fatal(err)
 		}
 	}
-	for _, d := range []string{"etc-mail", "run", "var/spool/mqueue", "var/spool/clientmqueue", "var/mail", "var/db", "var/tmp", "olddev"} {
+	for _, d := range []string{"etc-mail", "run", "var/spool/mqueue", "var/spool/clientmqueue", "var/mail", "var/db",
+		"var/tmp", "olddev"} {
 		if err := os.MkdirAll(filepath.Join(h.dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -135,8 +136,10 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("loadavg", "0.00 0.00 0.00 1/100 100\n") // sendmail queues and refuses mail on a busy machine
 	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
 	put("passwd", extend("/etc/passwd",
-		"smmta:x:2003:2003::/nonexistent:/bin/sh", "smmsp:x:2004:2004::/nonexistent:/bin/sh", "sshd:x:2005:65534::/run/sshd:/bin/sh",
-		"alice:x:2001:2001:Alice:/nonexistent:/bin/sh", Account+":x:2002:2002:requests:/var/db/"+Account+"-home:/bin/sh"))
+		"smmta:x:2003:2003::/nonexistent:/bin/sh", "smmsp:x:2004:2004::/nonexistent:/bin/sh",
+		"sshd:x:2005:65534::/run/sshd:/bin/sh",
+		"alice:x:2001:2001:Alice:/nonexistent:/bin/sh",
+		Account+":x:2002:2002:requests:/var/db/"+Account+"-home:/bin/sh"))
 	put("group", extend("/etc/group", "smmta:x:2003:", "smmsp:x:2004:"))
 	put("etc-mail/service.switch", "hosts files\naliases files\n")
 	put("etc-mail/local-host-names", h.Name+"\n")
@@ -193,7 +196,8 @@ func (h *Host) start(t testing.TB) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	h.holder = exec.Command("unshare", "-m", "-u", "-n", "-p", "--fork", "--kill-child", "--propagation", "private", "bash", "-c", setup, "_", h.dir, h.Name)
+	h.holder = exec.Command("unshare", "-m", "-u", "-n", "-p", "--fork", "--kill-child", "--propagation", "private",
+		"bash", "-c", setup, "_", h.dir, h.Name)
 	h.holder.Stdout, h.holder.Stderr = out, out
 	h.holder.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := h.holder.Start(); err != nil {
@@ -267,8 +271,8 @@ func Wait(t testing.TB, what string, ok func() error) {
 	t.Fatalf("waited %s for %s: %v", Patience, what, err)
 }
 
-// EnsureServes runs `ensure` until sendmail serves what is on the disk: ensure itself waits only a moment for a sendmail
-// that was told, and on a busy machine that takes longer.
+// EnsureServes runs `ensure` until sendmail serves what is on the disk: ensure itself waits only a moment for a
+// sendmail that was told, and on a busy machine that takes longer.
 func (h *Host) EnsureServes(t testing.TB, mailcertd ...string) {
 	t.Helper()
 	Wait(t, "sendmail to serve the certificate on disk", func() error {
@@ -293,7 +297,8 @@ func (h *Host) Start(t testing.TB, args ...string) {
 
 func (h *Host) listening(addr string) error {
 	host, port, _ := net.SplitHostPort(addr)
-	if out, code := h.Run("bash", "-c", "exec 3<>/dev/tcp/"+host+"/"+port+" && read -t 5 l <&3 && printf 'QUIT\r\n' >&3 && cat <&3"); code != 0 {
+	if out, code := h.Run("bash", "-c", "exec 3<>/dev/tcp/"+host+"/"+port+
+		" && read -t 5 l <&3 && printf 'QUIT\r\n' >&3 && cat <&3"); code != 0 {
 		return errors.New(strings.TrimSpace(out))
 	}
 	return nil
@@ -336,14 +341,16 @@ while read -t 5 l <&3; do echo "$l"; case $l in "250 "*) break;; esac; done; pri
 
 // Serial is the serial number that a client sees at addr, "" when it sees none.
 func (h *Host) Serial(addr string) string {
-	out, _ := h.Run("bash", "-c", "echo QUIT | timeout 10 openssl s_client -starttls smtp -connect "+addr+" -name probe.example.test 2>/dev/null | openssl x509 -noout -serial 2>/dev/null")
+	out, _ := h.Run("bash", "-c", "echo QUIT | timeout 10 openssl s_client -starttls smtp -connect "+addr+
+		" -name probe.example.test 2>/dev/null | openssl x509 -noout -serial 2>/dev/null")
 	return strings.TrimPrefix(strings.TrimSpace(out), "serial=")
 }
 
 // OnDisk is the serial number in host.cert, "" when there is none.
 func (h *Host) OnDisk(t testing.TB) string {
 	t.Helper()
-	out, err := exec.Command("openssl", "x509", "-noout", "-serial", "-in", h.Path("/etc/mail/certs/host.cert")).Output()
+	out, err := exec.Command("openssl", "x509", "-noout", "-serial", "-in",
+		h.Path("/etc/mail/certs/host.cert")).Output()
 	if err != nil {
 		return ""
 	}
@@ -354,7 +361,8 @@ func (h *Host) OnDisk(t testing.TB) string {
 func Connect(t testing.TB, a, b *Host) {
 	t.Helper()
 	veth := fmt.Sprintf("v%d", os.Getpid()%100000)
-	if out, err := exec.Command("ip", "link", "add", veth+"a", "netns", a.init, "type", "veth", "peer", "name", veth+"b", "netns", b.init).CombinedOutput(); err != nil {
+	if out, err := exec.Command("ip", "link", "add", veth+"a", "netns", a.init, "type", "veth", "peer", "name",
+		veth+"b", "netns", b.init).CombinedOutput(); err != nil {
 		t.Fatalf("ip link: %v: %s", err, out)
 	}
 	for h, dev := range map[*Host]string{a: veth + "a", b: veth + "b"} {

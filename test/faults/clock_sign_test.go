@@ -13,13 +13,18 @@ import (
 // that revoke makes does not make sendmail refuse everybody then.
 func TestSignedByAWrongClock(t *testing.T) {
 	p := build(t)
-	for name, wrong := range map[string]time.Duration{"1970": -time.Since(time.Unix(0, 0)), "40 days ahead": 40 * aDay, "400 days ahead": 400 * aDay} {
+	for name, wrong := range map[string]time.Duration{"1970": -time.Since(time.Unix(0, 0)), "40 days ahead": 40 * aDay,
+		"400 days ahead": 400 * aDay} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			root := p.start(t, scenario{name: name, conf: "crl: {install: true, days: 2}", before: "$m ensure; $m issue old.example.test --yes -o old.pem"})
-			begun, parcel, crl := time.Now(), filepath.Join(root, "new.pem"), filepath.Join(root, "etc/mail/certs/crl.pem")
-			for _, args := range [][]string{{"issue", "new.example.test", "--yes", "-o", parcel}, {"revoke", "old.example.test"}} {
-				if e := p.run(p.armed, root, "MAILCERTD_CLOCK="+wrong.String(), args...); e.code != 0 && args[0] == "issue" {
+			root := p.start(t, scenario{name: name, conf: "crl: {install: true, days: 2}",
+				before: "$m ensure; $m issue old.example.test --yes -o old.pem"})
+			begun, parcel, crl := time.Now(), filepath.Join(root, "new.pem"),
+				filepath.Join(root, "etc/mail/certs/crl.pem")
+			for _, args := range [][]string{{"issue", "new.example.test", "--yes", "-o", parcel},
+				{"revoke", "old.example.test"}} {
+				if e := p.run(p.armed, root, "MAILCERTD_CLOCK="+wrong.String(), args...); e.code != 0 &&
+					args[0] == "issue" {
 					t.Fatalf("%v: %s", args, e)
 				}
 			}
@@ -34,8 +39,10 @@ func TestSignedByAWrongClock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if begun.Before(list.ThisUpdate) || begun.After(list.NextUpdate) || len(list.RevokedCertificateEntries) != 1 {
-				t.Errorf("revoke: a CRL of %s until %s with %d entries", list.ThisUpdate, list.NextUpdate, len(list.RevokedCertificateEntries))
+			if begun.Before(list.ThisUpdate) || begun.After(list.NextUpdate) ||
+				len(list.RevokedCertificateEntries) != 1 {
+				t.Errorf("revoke: a CRL of %s until %s with %d entries", list.ThisUpdate, list.NextUpdate,
+					len(list.RevokedCertificateEntries))
 			}
 			if e := p.run(p.plain, root, "X=", "ensure"); e.code != 0 {
 				t.Errorf("ensure with the right clock: %s", e)

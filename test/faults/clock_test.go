@@ -28,7 +28,8 @@ var clocks = []struct {
 	{"in 1970", "$m ensure", -time.Since(time.Unix(0, 0)), []string{"ensure", "renew"}, true},
 	{"host.cert lost, 40 days ahead", "$m ensure; rm etc/mail/certs/host.cert", 40 * aDay, []string{"ensure"}, false},
 	{"all lost, two years ahead", "$m ensure; rm -r etc/mail/certs/host.*", 730 * aDay, []string{"ensure"}, false},
-	{"all lost, in 1970", "$m ensure; rm -r etc/mail/certs/host.*", -time.Since(time.Unix(0, 0)), []string{"ensure"}, false},
+	{"all lost, in 1970", "$m ensure; rm -r etc/mail/certs/host.*", -time.Since(time.Unix(0, 0)),
+		[]string{"ensure"}, false},
 }
 
 const aDay = 24 * time.Hour
@@ -60,7 +61,8 @@ func TestLeapingClock(t *testing.T) {
 					t.Errorf("%s by that clock: %v", verb, err)
 				}
 				for name := range was.files {
-					if c.same && filepath.Dir(name) == "etc/mail/certs" && !bytes.Equal(was.files[name], now.files[name]) {
+					if c.same && filepath.Dir(name) == "etc/mail/certs" &&
+						!bytes.Equal(was.files[name], now.files[name]) {
 						t.Errorf("%s by that clock: %s is another", verb, name)
 					}
 				}

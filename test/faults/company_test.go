@@ -42,7 +42,9 @@ func TestCompany(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(4, uint64(i)))
 			for n := range *turns {
 				name := fmt.Sprintf("h%d-%d", i, n)
-				args := [][]string{{"ensure"}, {"renew"}, {"check"}, {"issue", "--yes", name + ".example.test", "-o", filepath.Join(root, "got", name+".pem")}}[(i+rnd.IntN(2))%4]
+				args := [][]string{{"ensure"}, {"renew"}, {"check"},
+					{"issue", "--yes", name + ".example.test", "-o",
+						filepath.Join(root, "got", name+".pem")}}[(i+rnd.IntN(2))%4]
 				e := p.run(p.plain, root, "X=", args...)
 				if e.hung || e.code < 0 || strings.Contains(e.err, "goroutine ") {
 					t.Errorf("%s: %s", args, e)

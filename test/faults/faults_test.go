@@ -33,7 +33,8 @@ type fault struct {
 
 func (f fault) kills() bool { return f.errno == "" }
 
-var errnoText = map[string]string{"ENOSPC": "no space left", "EIO": "input/output error", "EROFS": "read-only file system",
+var errnoText = map[string]string{"ENOSPC": "no space left", "EIO": "input/output error",
+	"EROFS":  "read-only file system",
 	"EMFILE": "too many open files", "EACCES": "permission denied", "EDQUOT": "disk quota exceeded"}
 
 // faults are all of them; those that no read gives are for changes alone.
@@ -47,7 +48,8 @@ func faults() []fault {
 		for _, errno := range []string{"ENOSPC", "EIO", "EROFS", "EMFILE", "EACCES", "EDQUOT"} {
 			for _, last := range []string{"once", "lasting"} {
 				if kind == "change" || !strings.Contains("ENOSPC EROFS EDQUOT", errno) {
-					all = append(all, fault{name: kind + " " + errno + " " + last, set: "MAILCERTD_FAULT=" + kind + " %d " + errno + " " + last,
+					all = append(all, fault{name: kind + " " + errno + " " + last,
+						set:   "MAILCERTD_FAULT=" + kind + " %d " + errno + " " + last,
 						reads: kind == "read", errno: errno, lasting: last == "lasting"})
 				}
 			}
@@ -104,7 +106,8 @@ func TestFaults(t *testing.T) {
 				for _, n := range tried {
 					ok, err := p.try(t, s, f, n, start, was)
 					if err != nil {
-						t.Errorf("%s: %s: %s\n%s", s.name, fmt.Sprintf(f.set, n), ops[n-1], rootless.ReplaceAllString(err.Error(), ""))
+						t.Errorf("%s: %s: %s\n%s", s.name, fmt.Sprintf(f.set, n), ops[n-1],
+							rootless.ReplaceAllString(err.Error(), ""))
 					}
 					if ok {
 						met++

@@ -167,7 +167,8 @@ func (s scenario) during(start, now look, e ended, f fault) error {
 		say("it hung")
 	case strings.Contains(e.err, "goroutine ") || strings.Contains(e.err, "panic:"):
 		say("it panicked")
-	case f.errno != "" && e.code != 0 && !s.stuck && !strings.Contains(strings.ToLower(strings.Join(strings.Fields(e.err+e.out), " ")), errnoText[f.errno]):
+	case f.errno != "" && e.code != 0 && !s.stuck &&
+		!strings.Contains(strings.ToLower(strings.Join(strings.Fields(e.err+e.out), " ")), errnoText[f.errno]):
 		say("it does not say %q", errnoText[f.errno])
 	}
 	for _, o := range now.open {

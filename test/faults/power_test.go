@@ -262,7 +262,8 @@ func TestPowerLoss(t *testing.T) {
 					if at > 0 {
 						last = ops[at-1].Op + " " + ops[at-1].Path
 					}
-					t.Errorf("after operation %d of %d, %s:\n%s", at, len(ops), last, rootless.ReplaceAllString(err.Error(), ""))
+					t.Errorf("after operation %d of %d, %s:\n%s", at, len(ops), last,
+						rootless.ReplaceAllString(err.Error(), ""))
 				}
 			}
 			t.Logf("%d operations", len(ops))
@@ -303,7 +304,8 @@ func record(path string) (ops []operation, err error) {
 }
 
 // lose lets the power go after these operations, and judges.
-func (p programs) lose(t *testing.T, s scenario, start, recorded string, was look, ops []operation, first ended, all bool, rnd *rand.Rand) error {
+func (p programs) lose(t *testing.T, s scenario, start, recorded string, was look, ops []operation, first ended,
+	all bool, rnd *rand.Rand) error {
 	d, err := load(start)
 	if err != nil {
 		t.Fatal(err)

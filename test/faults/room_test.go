@@ -20,8 +20,12 @@ var rooms = []struct {
 }{
 	{"full", "size=1m", fill, "ENOSPC"},
 	{"out of inodes", "nr_inodes=400", links, "ENOSPC"},
-	{"read-only", "size=2m", func(at, _ string) error { return syscall.Mount("", at, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "") }, "EROFS"},
-	{"certs read-only", "size=2m", func(_, root string) error { return bind(filepath.Join(root, "etc/mail/certs")) }, "EROFS"},
+	{"read-only", "size=2m", func(at, _ string) error {
+		return syscall.Mount("", at, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, "")
+	}, "EROFS"},
+	{"certs read-only", "size=2m", func(_, root string) error {
+		return bind(filepath.Join(root, "etc/mail/certs"))
+	}, "EROFS"},
 }
 
 func fill(at, _ string) error {
@@ -48,7 +52,8 @@ func links(at, _ string) error {
 	for os.Symlink("x", filepath.Join(at, "fill", fmt.Sprint(n))) == nil {
 		n++
 	}
-	return errors.Join(os.Remove(filepath.Join(at, "fill", fmt.Sprint(n-1))), os.Remove(filepath.Join(at, "fill", fmt.Sprint(n-2))))
+	return errors.Join(os.Remove(filepath.Join(at, "fill", fmt.Sprint(n-1))),
+		os.Remove(filepath.Join(at, "fill", fmt.Sprint(n-2))))
 }
 
 func bind(dir string) error {

@@ -65,8 +65,9 @@ func (p programs) start(t testing.TB, s scenario) (root string) {
 	t.Helper()
 	root = place(t)
 	for name, text := range map[string]string{
-		"usr/local/etc/mailcertd.yaml": "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nlog: {target: stderr}\n" + s.conf + "\n",
-		"etc/mail/certs/note.txt":      note,
+		"usr/local/etc/mailcertd.yaml": "host: {name: mail.example.test}\nkey: {type: ecdsa-p256}\nlog: {target: " +
+			"stderr}\n" + s.conf + "\n",
+		"etc/mail/certs/note.txt": note,
 	} {
 		name = filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {

@@ -37,7 +37,8 @@ func TestFailedVerbSaysSo(t *testing.T) {
 						continue
 					}
 					words := strings.Fields(c.fault)
-					f := fault{name: c.fault, set: "MAILCERTD_FAULT=change %d " + c.fault, errno: words[0], lasting: words[1] == "lasting"}
+					f := fault{name: c.fault, set: "MAILCERTD_FAULT=change %d " + c.fault, errno: words[0],
+						lasting: words[1] == "lasting"}
 					root := place(t)
 					clone(t, start, root)
 					if e := p.do(s, p.armed, root, fmt.Sprintf(f.set, i+1)); e.code != 1 {

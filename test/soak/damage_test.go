@@ -20,7 +20,8 @@ func (h *host) setFile(dice *rand.Rand) string {
 
 // caFile is a file of the CA that can be made again: not its key and certificate.
 func (h *host) caFile(dice *rand.Rand) string {
-	name := one(dice, []string{"serial", "index.txt", "index.txt.attr", "crlnumber", "crl.pem", "openssl.cnf", "newcerts"})
+	name := one(dice, []string{"serial", "index.txt", "index.txt.attr", "crlnumber", "crl.pem",
+		"openssl.cnf", "newcerts"})
 	path := filepath.Join(h.Path(caDir), name)
 	if name == "newcerts" {
 		if all, _ := filepath.Glob(path + "/*.pem"); len(all) > 0 {
@@ -36,8 +37,10 @@ func rubbish(dice *rand.Rand) string {
 	for i := range noise {
 		noise[i] = byte(dice.Uint32())
 	}
-	return one(dice, []string{"", "\n", string(noise), "<html>\n<body>404</body>\n", "-----BEGIN CERTIFICATE-----\nMIIB\n",
-		"-----BEGIN CERTIFICATE-----\nMIIBsjCCAVmgAwIBAgI=\n-----END CERTIFICATE-----\n", "-----BEGIN PRIVATE KEY-----\n", strings.Repeat("\x00", 4096)})
+	return one(dice, []string{"", "\n", string(noise), "<html>\n<body>404</body>\n",
+		"-----BEGIN CERTIFICATE-----\nMIIB\n",
+		"-----BEGIN CERTIFICATE-----\nMIIBsjCCAVmgAwIBAgI=\n-----END CERTIFICATE-----\n",
+		"-----BEGIN PRIVATE KEY-----\n", strings.Repeat("\x00", 4096)})
 }
 
 func truncate(path string, dice *rand.Rand) (string, error) {

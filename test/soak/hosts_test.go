@@ -45,7 +45,8 @@ sendmail: {start_command: [/usr/sbin/sendmail, -L, sm-mta, -bd, -q15s]}
 func (s *soak) hosts() {
 	t, names := s.t, []string{bed.Names["10.99.0.1"], bed.Names["10.99.0.2"]}
 	verified := "@FEATURE(`access_db', `hash /etc/mail/access')"
-	s.a = &host{Host: bed.NewSmallHost(t, names[0], "10.99.0.1", "32m", verified), s: s, short: "a", yaml: "key: {type: ecdsa-p256}\n" + common}
+	s.a = &host{Host: bed.NewSmallHost(t, names[0], "10.99.0.1", "32m", verified), s: s, short: "a",
+		yaml: "key: {type: ecdsa-p256}\n" + common}
 	s.b = &host{Host: bed.NewSmallHost(t, names[1], "10.99.0.2", "32m", verified), s: s, short: "b", yaml: `issuer:
   ssh: {target: mailcertd@10.99.0.1, identity: /etc/mail/ssh/id, known_hosts: /etc/mail/ssh/known_hosts}
 ` + common}
@@ -95,7 +96,8 @@ func (h *host) put(path, text string) {
 func (h *host) mailcertd(args ...string) (out string, code int) {
 	begin := time.Now()
 	out, code = h.Run(append([]string{"timeout", "-k", "5", "240", h.m, "--config", conf}, args...)...)
-	h.s.note("%s: mailcertd %s: status %d after %s\n%s", h.short, strings.Join(args, " "), code, time.Since(begin).Round(time.Millisecond), indent(out))
+	h.s.note("%s: mailcertd %s: status %d after %s\n%s", h.short, strings.Join(args, " "), code,
+		time.Since(begin).Round(time.Millisecond), indent(out))
 	switch {
 	case strings.Contains(out, "panic:") || strings.Contains(out, "goroutine "):
 		h.s.violated("%s: mailcertd %s panics:\n%s", h.short, strings.Join(args, " "), out)

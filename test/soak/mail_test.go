@@ -35,7 +35,8 @@ type post struct {
 
 // exchange sends from each host to the other until the post is stopped.
 func (s *soak) exchange() *post {
-	p := &post{sent: map[string]time.Time{}, arrived: map[string]int{}, quit: make(chan struct{}), offsets: map[*host]int64{}}
+	p := &post{sent: map[string]time.Time{}, arrived: map[string]int{}, quit: make(chan struct{}),
+		offsets: map[*host]int64{}}
 	for _, pair := range [][2]*host{{s.a, s.b}, {s.b, s.a}} {
 		p.going.Go(func() {
 			for n := 1; ; n++ {

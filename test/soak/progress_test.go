@@ -22,7 +22,8 @@ func (s *soak) progress(p *post) (end func()) {
 				return
 			case <-time.After(30 * time.Second):
 				sent, arrived, _ := p.counted()
-				fmt.Printf("%9s left  sent %d, arrived %d  storms %d  a %s  b %s\n", max(0, s.left()).Round(time.Second), sent, arrived, s.storms, s.a.d.now(), s.b.d.now())
+				fmt.Printf("%9s left  sent %d, arrived %d  storms %d  a %s  b %s\n",
+					max(0, s.left()).Round(time.Second), sent, arrived, s.storms, s.a.d.now(), s.b.d.now())
 			}
 		}
 	}()
@@ -53,16 +54,19 @@ func (s *soak) table(p *post) {
 	row("the longest on its way", "%s", p.longest.Round(100*time.Millisecond))
 	row("storms", "%d; right again by the daemons alone %d, by `ensure` %d", s.storms, s.alone, s.ensured)
 	row("slowest alone", "%s", s.slowest.Round(time.Second))
-	row("while nothing happened", "%d lines of log in %s at most, %.1f%% of a processor", s.loudest, s.window(), 100*s.busiest)
+	row("while nothing happened", "%d lines of log in %s at most, %.1f%% of a processor", s.loudest, s.window(),
+		100*s.busiest)
 	for _, h := range []*host{s.a, s.b} {
-		row("HUPs, "+h.short, "%d of mailcertd, %d of a person; sendmail started again by mailcertd %d times", h.hungup(), h.hups,
+		row("HUPs, "+h.short, "%d of mailcertd, %d of a person; sendmail started again by mailcertd %d times",
+			h.hungup(), h.hups,
 			strings.Count(h.Log(), "starting it again"))
 		early, late := h.held(1), h.held(3)
 		if h.d.runs > 0 {
 			row("daemon, "+h.short, "%d runs", h.d.runs)
 		}
 		if h.steady && early != nil && late != nil {
-			row("  second, last quarter", "%d, %d kB; %d, %d kB of heap; %d, %d descriptors; %d, %d goroutines", early.rss, late.rss,
+			row("  second, last quarter", "%d, %d kB; %d, %d kB of heap; %d, %d descriptors; %d, %d goroutines",
+				early.rss, late.rss,
 				early.heap>>10, late.heap>>10, early.fds, late.fds, early.goroutine, late.goroutine)
 		}
 	}

@@ -32,7 +32,8 @@ func (h *host) right() error {
 // byHand is what only a person can do, as the manual and the messages say: after `ca rollover` the members renew, and a
 // member that has lost its key gets another certificate when the first is revoked.
 func (s *soak) byHand() {
-	if out, _ := s.b.Run(s.b.m, "--config", conf, "check"); s.rolled || s.lostKey(strings.Join(strings.Fields(out), " ")) {
+	if out, _ := s.b.Run(s.b.m, "--config", conf, "check"); s.rolled ||
+		s.lostKey(strings.Join(strings.Fields(out), " ")) {
 		err := s.until(ensurePatience, 5*time.Second, func() error {
 			out, code := s.b.mailcertd("renew")
 			if s.lostKey(out) {
@@ -65,7 +66,8 @@ func (s *soak) lostKey(out string) bool {
 	case strings.Contains(out, "certificates within a day"):
 		path := s.a.Path(caDir + "/members.json")
 		if b, err := os.ReadFile(path); err == nil {
-			s.a.put(caDir+"/members.json", regexp.MustCompile(`"signed": *\[[^\]]*\]`).ReplaceAllString(string(b), `"signed": []`))
+			s.a.put(caDir+"/members.json", regexp.MustCompile(`"signed": *\[[^\]]*\]`).ReplaceAllString(string(b),
+				`"signed": []`))
 		}
 	default:
 		return false
@@ -155,7 +157,8 @@ func (s *soak) quiet() {
 		case hupLine.MatchString(text):
 			s.violated("%s: a HUP while nothing happened:\n%s", h.short, strings.Join(lines, "\n"))
 		case len(lines) > 4:
-			s.violated("%s: %d lines in the log while nothing happened for %s:\n%s", h.short, len(lines), s.window(), strings.Join(lines, "\n"))
+			s.violated("%s: %d lines in the log while nothing happened for %s:\n%s", h.short, len(lines), s.window(),
+				strings.Join(lines, "\n"))
 		case share > 0.25:
 			s.violated("%s: the daemon used %.0f%% of a processor while nothing happened", h.short, 100*share)
 		}

@@ -34,7 +34,8 @@ func (s *soak) storm() {
 		name := h.short + ": " + x.name
 		busy := false
 		for _, p := range open { // not twice at once, and none without its daemon
-			busy = busy || p.name == name || strings.HasPrefix(p.name, h.short+": ") && (strings.Contains(p.name, "mailcertd") || strings.Contains(p.name, "CA is away"))
+			busy = busy || p.name == name || strings.HasPrefix(p.name, h.short+": ") &&
+				(strings.Contains(p.name, "mailcertd") || strings.Contains(p.name, "CA is away"))
 		}
 		if busy || h.d.proc == nil {
 			s.pause(100 * time.Millisecond)

@@ -55,12 +55,15 @@ var troubles = []trouble{
 		path := h.setFile(dice)
 		return path, os.Remove(path)
 	})},
-	{"truncate a file", 5, "ab", once(func(h *host, dice *rand.Rand) (string, error) { return truncate(h.setFile(dice), dice) })},
+	{"truncate a file", 5, "ab", once(func(h *host, dice *rand.Rand) (string, error) {
+		return truncate(h.setFile(dice), dice)
+	})},
 	{"rubbish in a file", 5, "ab", once(func(h *host, dice *rand.Rand) (string, error) {
 		return overwrite(h.setFile(dice), rubbish(dice))
 	})},
 	{"modes", 8, "ab", once(func(h *host, dice *rand.Rand) (string, error) {
-		path := one(dice, []string{h.setFile(dice), h.setFile(dice), h.Path(certs), h.Path(caDir), h.Path(state), h.caFile(dice)})
+		path := one(dice, []string{h.setFile(dice), h.setFile(dice), h.Path(certs), h.Path(caDir), h.Path(state),
+			h.caFile(dice)})
 		mode := one(dice, []os.FileMode{0, 0o600, 0o644, 0o666, 0o700, 0o777})
 		return fmt.Sprintf("%s %o", path, mode), os.Chmod(path, mode)
 	})},
@@ -91,11 +94,16 @@ var troubles = []trouble{
 	}},
 	{"an editor", 5, "ab", once(func(h *host, dice *rand.Rand) (string, error) { return rewrite(h.setFile(dice)) })},
 	{"a stray file", 3, "ab", once(func(h *host, dice *rand.Rand) (string, error) {
-		path := filepath.Join(h.Path(one(dice, []string{certs, state})), one(dice, []string{"README", ".host.cert.swp", "host.cert~", "old"}))
+		path := filepath.Join(h.Path(one(dice, []string{certs, state})),
+			one(dice, []string{"README", ".host.cert.swp", "host.cert~", "old"}))
 		return path, os.WriteFile(path, []byte(rubbish(dice)), 0o644)
 	})},
-	{"rm -rf certs", 2, "ab", once(func(h *host, dice *rand.Rand) (string, error) { return certs, os.RemoveAll(h.Path(certs)) })},
-	{"rm -rf state", 2, "ab", once(func(h *host, dice *rand.Rand) (string, error) { return state, os.RemoveAll(h.Path(state)) })},
+	{"rm -rf certs", 2, "ab", once(func(h *host, dice *rand.Rand) (string, error) {
+		return certs, os.RemoveAll(h.Path(certs))
+	})},
+	{"rm -rf state", 2, "ab", once(func(h *host, dice *rand.Rand) (string, error) {
+		return state, os.RemoveAll(h.Path(state))
+	})},
 	{"remove a file of the CA", 4, "a", once(func(h *host, dice *rand.Rand) (string, error) {
 		path := h.caFile(dice)
 		return path, os.Remove(path)
@@ -195,7 +203,8 @@ var troubles = []trouble{
 		before, _ := os.ReadFile(h.Path(conf))
 		h.put(conf, "certs: [\n")
 		h.d.signal("HUP")
-		return func() { h.put(conf, string(before)); h.d.signal("HUP") }, within(dice, 100*time.Millisecond, 3*time.Second)
+		return func() { h.put(conf, string(before)); h.d.signal("HUP") },
+			within(dice, 100*time.Millisecond, 3*time.Second)
 	}},
 	{"kill -9 mailcertd", 8, "ab", func(h *host, dice *rand.Rand) (func(), time.Duration) {
 		return h.endDaemon("KILL", within(dice, 0, 3*time.Second))
@@ -258,7 +267,8 @@ func (h *host) rollover(args ...string) (func(), time.Duration) {
 
 // signal sends a signal to a process as seen from here.
 func signal(pid int, name string) {
-	no := map[string]syscall.Signal{"USR1": syscall.SIGUSR1, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL, "TERM": syscall.SIGTERM, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
+	no := map[string]syscall.Signal{"USR1": syscall.SIGUSR1, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
+		"TERM": syscall.SIGTERM, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 	_ = syscall.Kill(pid, no[name])
 }
 

@@ -111,7 +111,8 @@ func (h *host) flat() error {
 		{"goroutines", early.goroutine, late.goroutine, early.goroutine + 3},
 	} {
 		if x.late > x.most {
-			return fmt.Errorf("%s: the daemon grows: %d %s in the second quarter, %d in the last", h.short, x.early, x.what, x.late)
+			return fmt.Errorf("%s: the daemon grows: %d %s in the second quarter, %d in the last", h.short, x.early,
+				x.what, x.late)
 		}
 	}
 	return nil
@@ -192,8 +193,10 @@ func (h *host) serials() error {
 
 // database: openssl works on the CA, and every certificate is of one of its generations.
 func (h *host) database() error {
-	for _, c := range []string{"openssl ca -config openssl.cnf -updatedb", "openssl ca -config openssl.cnf -gencrl -out crl.pem",
-		"cat cacert.pem gen-*/cacert.pem > /run/all.pem 2>/dev/null; openssl crl -in crl.pem -noout -CAfile /run/all.pem",
+	for _, c := range []string{"openssl ca -config openssl.cnf -updatedb",
+		"openssl ca -config openssl.cnf -gencrl -out crl.pem",
+		"cat cacert.pem gen-*/cacert.pem > /run/all.pem 2>/dev/null; openssl crl -in crl.pem -noout -CAfile " +
+			"/run/all.pem",
 		"for f in newcerts/*.pem; do openssl verify -CAfile /run/all.pem $f || exit 1; done"} {
 		if out, code := h.Run("sh", "-c", "cd "+caDir+" && { "+c+"\n}"); code != 0 {
 			return fmt.Errorf("%s: status %d\n%s", c, code, out)

@@ -59,7 +59,8 @@ func main() {
 		r.failed++
 	}
 	if *numbers != "" {
-		if err := os.WriteFile(*numbers, fmt.Appendf(nil, "%d %d %d\n", r.passed, r.failed, r.skipped), 0o644); err != nil {
+		if err := os.WriteFile(*numbers, fmt.Appendf(nil, "%d %d %d\n", r.passed, r.failed, r.skipped),
+			0o644); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(2)
 		}

@@ -70,7 +70,8 @@ func (r *report) follow(in io.Reader) error {
 			if r.stall > 0 && now.Sub(last) > r.stall && !ended {
 				ended = true
 				r.clear()
-				fmt.Fprintf(r.to, "FAIL  nothing has happened for %s; the run is ended. These tests were running:\n", r.stall)
+				fmt.Fprintf(r.to, "FAIL  nothing has happened for %s; the run is ended. These tests were running:\n",
+					r.stall)
 				for _, name := range r.names() {
 					fmt.Fprintf(r.to, "      %s, for %s\n", name, now.Sub(r.open[name].since).Round(time.Second))
 				}
@@ -169,7 +170,8 @@ func (r *report) show(now time.Time) {
 		}
 	}
 	if longest != "" {
-		text := fmt.Sprintf("%d passed, %d failed; %s, %s", r.passed, r.failed, longest, now.Sub(r.open[longest].since).Round(time.Second))
+		text := fmt.Sprintf("%d passed, %d failed; %s, %s", r.passed, r.failed, longest,
+			now.Sub(r.open[longest].since).Round(time.Second))
 		fmt.Fprintf(os.Stderr, "\r\033[K%s", text[:min(len(text), 110)])
 	}
 }

@@ -48,7 +48,8 @@ func TestTally(t *testing.T) {
 	}
 	for path, text := range map[string]string{
 		dir + "/go.mod": "module fates\n\ngo 1.26\n", dir + "/fates_test.go": fates,
-		other + "/go.mod": "module other\n\ngo 1.26\n", other + "/other_test.go": "package other\n\nimport \"testing\"\n\nfunc TestToo(t *testing.T) {}\n",
+		other + "/go.mod":        "module other\n\ngo 1.26\n",
+		other + "/other_test.go": "package other\n\nimport \"testing\"\n\nfunc TestToo(t *testing.T) {}\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -60,14 +61,17 @@ func TestTally(t *testing.T) {
 		numbers string
 		says    []string
 	}{
-		{"none", "60s", "2 2 3", []string{"FAIL  fates TestFails", "one is not two", "skip  fates TestSkips: there is no moon"}},
-		{"hang", "10s", "", []string{"nothing has happened for 10s", "fates TestHangs, for ", "it waits for a reader", "fates_test.go:18"}},
+		{"none", "60s", "2 2 3", []string{"FAIL  fates TestFails", "one is not two",
+			"skip  fates TestSkips: there is no moon"}},
+		{"hang", "10s", "", []string{"nothing has happened for 10s", "fates TestHangs, for ", "it waits for a reader",
+			"fates_test.go:18"}},
 		{"panic", "60s", "", []string{"FAIL  fates TestPanics", "just before", "out of the blue"}},
 	} {
 		t.Run(c.fate, func(t *testing.T) {
 			t.Parallel()
 			numbers := filepath.Join(t.TempDir(), "numbers")
-			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "-C", dir, "-count=1", ".", "+", "-C", other, "-count=1", ".")
+			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "-C", dir, "-count=1", ".", "+",
+				"-C", other, "-count=1", ".")
 			cmd.Env = append(os.Environ(), "FATE="+c.fate)
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out

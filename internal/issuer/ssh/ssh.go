@@ -32,7 +32,8 @@ const DefaultPatience = 2 * time.Minute
 func (s Host) arguments() []string {
 	args := []string{"-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=15",
 		"-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=2", "-o", "ClearAllForwardings=yes",
-		"-o", "ForwardAgent=no", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "UpdateHostKeys=no", "-o", "LogLevel=ERROR"}
+		"-o", "ForwardAgent=no", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-o", "UpdateHostKeys=no", "-o",
+		"LogLevel=ERROR"}
 	if s.Identity != "" {
 		args = append(args, "-o", "IdentitiesOnly=yes", "-i", s.Identity)
 	}
@@ -66,7 +67,8 @@ func (s Host) send(ctx context.Context, request []byte) ([]byte, error) {
 	if program == "" {
 		program = "ssh"
 	}
-	out, err := command.Command{Argv: append([]string{program}, s.arguments()...), Stdin: request, Patience: patience, Keep: issuer.MaxReply}.Run(ctx)
+	out, err := command.Command{Argv: append([]string{program}, s.arguments()...), Stdin: request, Patience: patience,
+		Keep: issuer.MaxReply}.Run(ctx)
 	because := ""
 	if said := text.OneLine(string(out.Err[:min(len(out.Err), 4<<10)]), issuer.MaxReason); said != "" {
 		because = ": " + said

@@ -44,7 +44,8 @@ func TestSSHPatience(t *testing.T) {
 			s := Host{Target: "ca.example.test", Program: program(t, script), Patience: patience}
 			began := time.Now()
 			_, err := s.send(context.Background(), []byte(strings.Repeat("x", issuer.MaxRequest)))
-			if err == nil || !strings.Contains(err.Error(), "ca.example.test did not answer within 1s") || what == "with words" && !strings.Contains(err.Error(), ": the disk is full") {
+			if err == nil || !strings.Contains(err.Error(), "ca.example.test did not answer within 1s") ||
+				what == "with words" && !strings.Contains(err.Error(), ": the disk is full") {
 				t.Errorf("%v", err)
 			}
 			if took := time.Since(began); took < patience || took > patience+8*time.Second {
@@ -112,7 +113,8 @@ func TestSSHFails(t *testing.T) {
 		"no such program there": {`exec /nonexistent/ssh`, "not found"},
 	} {
 		_, err := Host{Target: "ca", Program: program(t, script(c.script))}.send(context.Background(), []byte("x"))
-		if err == nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 2*issuer.MaxReason || strings.ContainsAny(err.Error(), "\n\x1b") {
+		if err == nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 2*issuer.MaxReason ||
+			strings.ContainsAny(err.Error(), "\n\x1b") {
 			t.Errorf("%s: %.300v", what, err)
 		}
 	}

@@ -141,7 +141,8 @@ func SendmailStarted(ago time.Duration) Fact {
 func PickupPending(change ...func(*state.Pickup)) Fact {
 	return later(func(h *host) {
 		i := plan.Instance(h.Seen.MTA)
-		d := &state.Pickup{Set: plan.SetID(h.Seen.Certs), Leaf: h.Seen.State.Delivered.Leaf, Since: h.Now.Add(-time.Hour),
+		d := &state.Pickup{Set: plan.SetID(h.Seen.Certs), Leaf: h.Seen.State.Delivered.Leaf,
+			Since:    h.Now.Add(-time.Hour),
 			Instance: i, WasUp: true}
 		for _, f := range change {
 			f(d)

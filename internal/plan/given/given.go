@@ -74,8 +74,9 @@ func Host(facts ...Fact) World {
 	h.Now = Now
 	h.Wish.Once = false
 	h.cas["ca"] = rootOf("ca", subject, Now.Add(-400*Day), Now.Add(3250*Day))
-	h.leaf = leaf{key: "host", names: []string{Name}, begins: Now.Add(-100 * Day), ends: Now.Add(265 * Day), issuer: "ca",
-		usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	h.leaf = leaf{key: "host", names: []string{Name}, begins: Now.Add(-100 * Day), ends: Now.Add(265 * Day),
+		issuer: "ca",
+		usage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	for _, f := range facts {
 		f(h)
 	}
@@ -120,8 +121,10 @@ func (h *host) observe() {
 	d.CRL.Node = durable.Node{Path: filepath.Join(Certs, certdir.CRLName)}
 	for _, p := range certdir.Pairs()[1:] {
 		*d.Pair(p) = certdir.PairEntry{
-			Key:  certdir.KeyEntry{Node: durable.Node{Path: filepath.Join(Certs, p.KeyFile)}, Key: pki.KeyFile{Err: fs.ErrNotExist}},
-			Cert: certdir.CertEntry{Node: durable.Node{Path: filepath.Join(Certs, p.CertFile)}, File: pki.CertFile{Err: fs.ErrNotExist}},
+			Key: certdir.KeyEntry{Node: durable.Node{Path: filepath.Join(Certs, p.KeyFile)},
+				Key: pki.KeyFile{Err: fs.ErrNotExist}},
+			Cert: certdir.CertEntry{Node: durable.Node{Path: filepath.Join(Certs, p.CertFile)},
+				File: pki.CertFile{Err: fs.ErrNotExist}},
 		}
 	}
 	if h.noPair {
@@ -251,7 +254,8 @@ func (h *host) link() {
 	for _, l := range certdir.Links(nil, want) {
 		hash := must(pki.SubjectHash(want[l.Target][0].RawSubject))
 		for _, c := range want[l.Target] {
-			if got := must(pki.SubjectHash(c.RawSubject)); strings.HasPrefix(l.Name, pki.HashName(c.RawSubject, 0)[:8]) {
+			if got := must(pki.SubjectHash(c.RawSubject)); strings.HasPrefix(l.Name,
+				pki.HashName(c.RawSubject, 0)[:8]) {
 				hash = got
 			}
 		}
@@ -307,7 +311,8 @@ func cf(dir string, more ...string) mta.CF {
 	}
 	c := mta.ParseCF([]byte(strings.Join(append(lines, more...), "\n") + "\n"))
 	c.Path = "/etc/mail/sendmail.cf"
-	c.Node = durable.Node{Path: c.Path, Kind: durable.File, Resolved: c.Path, Exists: true, IsRegular: true, Mode: 0o644,
+	c.Node = durable.Node{Path: c.Path, Kind: durable.File, Resolved: c.Path, Exists: true,
+		IsRegular: true, Mode: 0o644,
 		Size: 60000, Changed: Now.Add(-300 * Day), Nlink: 1}
 	return c
 }

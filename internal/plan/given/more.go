@@ -66,7 +66,8 @@ func ForceRekey() Fact {
 // Rollover asks for the CA's next generation.
 func Rollover() Fact {
 	return later(func(h *host) {
-		h.World.Wish.Rollover, h.World.Wish.RolloverFrom, h.World.Wish.Once = true, pki.Fingerprint(h.Seen.CA.Current.Cert),
+		h.World.Wish.Rollover, h.World.Wish.RolloverFrom, h.World.Wish.Once = true,
+			pki.Fingerprint(h.Seen.CA.Current.Cert),
 			true
 	})
 }
@@ -82,7 +83,9 @@ func UnknownSignature() Fact {
 		c := *o.Certs.Cert.File.Certs[0]
 		c.SignatureAlgorithm = x509.UnknownSignatureAlgorithm
 		c.Raw = must(asn1.Marshal(struct{ TBS, Algorithm asn1.RawValue }{asn1.RawValue{FullBytes: c.RawTBSCertificate},
-			asn1.RawValue{FullBytes: must(asn1.Marshal(struct{ OID asn1.ObjectIdentifier }{asn1.ObjectIdentifier{1, 2, 3,
+			asn1.RawValue{FullBytes: must(asn1.Marshal(struct {
+				OID asn1.ObjectIdentifier
+			}{asn1.ObjectIdentifier{1, 2, 3,
 				4}}))}}))
 		o.Certs.Cert.File.Certs = []*x509.Certificate{&c}
 	})
@@ -108,7 +111,8 @@ func FromOther() Fact {
 // OlderUnreadable is an older generation of which not all can be read.
 func OlderUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
-		o.CA.Older[0].Cert, o.CA.Older[0].Err = nil, &fs.PathError{Op: "open", Path: o.CA.Older[0].Dir, Err: syscall.EIO}
+		o.CA.Older[0].Cert, o.CA.Older[0].Err = nil,
+			&fs.PathError{Op: "open", Path: o.CA.Older[0].Dir, Err: syscall.EIO}
 	})
 }
 
@@ -198,7 +202,8 @@ func NotifyRuns(left time.Duration) Fact {
 // CarriedAgo is a certificate that a person installed with `mailcertd install`, so long ago.
 func CarriedAgo(d time.Duration) Fact {
 	return later(func(h *host) {
-		h.Seen.State.Carried = state.Seen{Digest: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]), Since: h.Now.Add(-d)}
+		h.Seen.State.Carried = state.Seen{Digest: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]),
+			Since: h.Now.Add(-d)}
 	})
 }
 

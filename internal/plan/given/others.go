@@ -98,7 +98,8 @@ func StagedFor(p certdir.Pair, key string) Fact {
 // Ours has the leaf be of the CA on this host, beside a bought one.
 func Ours() Fact {
 	return func(h *host) {
-		h.leaf.issuer, h.leaf.usage = h.current, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+		h.leaf.issuer, h.leaf.usage = h.current,
+			[]x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 		if h.Seen.State.Ours == nil {
 			h.Seen.State.Ours = map[string]state.Ours{}
 		}

@@ -72,7 +72,8 @@ func SHA1() Fact { return func(h *host) { h.leaf.sha1 = true } }
 func Bought() Fact {
 	return func(h *host) {
 		if h.cas["bought"] == nil {
-			h.cas["bought"] = rootOf("bought", subjectOf("Example Trust Services", "Example Server CA 3"), h.Now.Add(-900*Day),
+			h.cas["bought"] = rootOf("bought", subjectOf("Example Trust Services", "Example Server CA 3"),
+				h.Now.Add(-900*Day),
 				h.Now.Add(2000*Day))
 		}
 		h.leaf.issuer, h.cacert = "bought", []string{"bought"}
@@ -135,8 +136,8 @@ func (h *host) gone(n *durable.Node, err *error) {
 	case &d.CA.Node:
 		d.CA = certdir.CertEntry{Node: *n, File: pki.CertFile{Err: *err}}
 		for i := range d.Links { // all lead to it
-			d.Links[i].Node.Exists, d.Links[i].Node.IsRegular, d.Links[i].Loads, d.Links[i].Right, d.Links[i].Certs = false,
-				false, false, false, nil
+			l := &d.Links[i]
+			l.Node.Exists, l.Node.IsRegular, l.Loads, l.Right, l.Certs = false, false, false, false, nil
 		}
 	case &d.DH.Node:
 		d.DH = certdir.DHEntry{Node: *n}
@@ -225,7 +226,8 @@ func InTheWay(name string) Fact {
 		case certdir.DHName:
 			d.DH = certdir.DHEntry{Node: dir}
 		case certdir.TrustDir:
-			d.TrustNode = durable.Node{Path: dir.Path, Kind: durable.File, Resolved: dir.Path, Exists: true, IsRegular: true}
+			d.TrustNode = durable.Node{Path: dir.Path, Kind: durable.File, Resolved: dir.Path, Exists: true,
+				IsRegular: true}
 		}
 	})
 }
@@ -267,8 +269,9 @@ func StagedUnreadable() Fact {
 func Issued(key string, age time.Duration, change ...Fact) Fact {
 	return later(func(h *host) {
 		kept, ll := h.leaf, h.leaf
-		h.leaf = leaf{key: key, names: ll.names, begins: h.Now.Add(-age), ends: h.Now.Add(365*Day - age), issuer: h.current,
-			usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+		h.leaf = leaf{key: key, names: ll.names, begins: h.Now.Add(-age), ends: h.Now.Add(365*Day - age),
+			issuer: h.current,
+			usage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 		if h.current == "" {
 			h.leaf.issuer = ll.issuer
 		}
