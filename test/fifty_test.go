@@ -36,7 +36,7 @@ func TestFiftyMembers(t *testing.T) {
 		write(t, a.Path("/etc/mail/key.pub"), pub+"\n", 0o644)
 		out := a.Must(t, m, memberConf, "ca", "enrol", name(i), "--from", "10.99.0.2", "--key", "/etc/mail/key.pub")
 		fmt.Fprintln(&lines, regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out))
-		b.Run(m, "--root", root(i), "ensure") // a stop-gap: the answer is to come
+		b.Run(m, "--root", root(i), "ensure") // an interim certificate: the answer is to come
 	}
 	write(t, a.Path("/etc/mail/ssh/authorized_keys"), lines.String(), 0o644)
 	log := a.Daemon(t, m, memberConf, "run")

@@ -88,7 +88,7 @@ func TestNotedAndNeverSent(t *testing.T) {
 		if err == nil {
 			err = json.Unmarshal(b, &st)
 		}
-		pickup, ok := st["debt"].(map[string]any)
+		pickup, ok := st["pickup"].(map[string]any)
 		if err != nil || !ok {
 			return fmt.Errorf("%v: %s", err, b)
 		}

@@ -122,14 +122,14 @@ func TestMembers(t *testing.T) {
 	t.Parallel()
 	o := newOwner(t)
 	a, b := o.a, o.b
-	// First start, the CA's daemon not yet running: a stop-gap serves.
-	if out, code := b.Run(o.m, memberConf, "ensure"); code != 1 || !strings.Contains(out, "temporary self-signed") {
+	// First start, the CA's daemon not yet running: an interim certificate serves.
+	if out, code := b.Run(o.m, memberConf, "ensure"); code != 1 || !strings.Contains(out, "interim self-signed") {
 		t.Fatalf("ensure without the CA: %d\n%s", code, out)
 	}
 	a.Start(t)
 	b.Start(t)
 	if !b.Offers(t) {
-		t.Fatal("the stop-gap is not offered")
+		t.Fatal("the interim certificate is not offered")
 	}
 	interim := b.OnDisk(t)
 	o.daemons(t)

@@ -158,7 +158,7 @@ func TestPairs(t *testing.T) {
 	}
 	namesPairs(t, a)
 	namesPairs(t, b)
-	b.Run(o.m, memberConf, "ensure") // stop-gaps: the CA host's daemon does not run yet
+	b.Run(o.m, memberConf, "ensure") // interim certificates: the CA host's daemon does not run yet
 	a.Start(t)
 	b.Start(t)
 	o.daemons(t)

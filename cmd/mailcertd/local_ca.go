@@ -56,7 +56,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 		return nil, fmt.Errorf("%s: there is no CA on this host: create one with `mailcertd ca init`", cfg.CA.Dir)
 	case o.Status != ca.Complete:
 		for _, f := range o.Faults {
-			if !f.Mendable && f.Got != "" {
+			if !f.Repairable && f.Got != "" {
 				return nil, fmt.Errorf("%s: the CA is %s: %s: %s: %s", cfg.CA.Dir, o.Status, filepath.Base(f.Path),
 					f.Kind, f.Got)
 			}

@@ -107,7 +107,7 @@ func (a *app) printDone(r keeper.Result) {
 // printProblems lists problems for a log, a line each, worst first; what the plan itself repairs is left out.
 func (c *console) printProblems(w io.Writer, p plan.Plan) {
 	for _, pr := range p.Problems {
-		if pr.Mended {
+		if pr.Repairable {
 			continue
 		}
 		fmt.Fprintf(w, "%s: %s\n", pr.Severity, page.Clean(page.ProblemText(pr)))

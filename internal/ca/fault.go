@@ -50,19 +50,19 @@ const (
 
 // Fault is one thing that is wrong.
 type Fault struct {
-	Kind      FaultKind
-	Path      string
-	Want, Got string
-	Mendable  bool // Reconcile repairs it; else a person must
+	Kind       FaultKind
+	Path       string
+	Want, Got  string
+	Repairable bool // Reconcile repairs it; else a person must
 	// Hint is what a person can do; "": the manual says it.
 	Hint string
 	// Since is when the file was last written; for FaultLeftover alone. A young one may still be in use.
 	Since time.Time
 }
 
-func (o *Observed) fault(kind FaultKind, name string, mendable bool, want, got string) {
+func (o *Observed) fault(kind FaultKind, name string, repairable bool, want, got string) {
 	o.Faults = append(o.Faults, Fault{Kind: kind, Path: filepath.Join(o.Dir.Path, name), Want: want, Got: got,
-		Mendable: mendable})
+		Repairable: repairable})
 }
 
 func (o *Observed) faults() {
@@ -190,7 +190,7 @@ func (o *Observed) oddRows() {
 			o.fault(FaultIndexRow, where, false, "",
 				fmt.Sprintf("and %d rows after it have the same fault", len(o.db.odd)-i-1))
 			return
-		case e.Err == errCut && o.cutMendable():
+		case e.Err == errCut && o.cutRepairable():
 			o.fault(FaultIndexTorn, where, true, "", e.Err.Error()+"; the CRL names the certificate")
 		case e.Err == errCut:
 			o.fault(FaultIndexTorn, where, false, "", e.Err.Error()+", and no CRL names the certificate")

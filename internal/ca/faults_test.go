@@ -11,9 +11,9 @@ import (
 
 func TestFaults(t *testing.T) {
 	for _, c := range []struct {
-		kind   FaultKind
-		damage func(dir string) error
-		mended bool
+		kind     FaultKind
+		damage   func(dir string) error
+		repaired bool
 	}{
 		{FaultOrphan, func(d string) error { return os.WriteFile(filepath.Join(d, indexName), nil, 0o644) }, true},
 		{FaultIndexMissing, func(d string) error { return os.Remove(filepath.Join(d, indexName)) }, true},
@@ -78,10 +78,10 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			after := Observe(o.Dir, Filter{Name: o.Host})
-			if has(after.Faults, c.kind) == c.mended {
+			if has(after.Faults, c.kind) == c.repaired {
 				t.Errorf("after Reconcile: %v", after.Faults)
 			}
-			if c.mended {
+			if c.repaired {
 				if len(after.index()) != 2 || after.Serial.Int64() != 3 {
 					t.Errorf("%d rows, serial %v", len(after.index()), after.Serial)
 				}

@@ -112,8 +112,8 @@ func (o *Observed) older(dir string) error {
 // next finds the generation in next/. One whose certificate is in force
 // already is what an interrupted Promote left.
 func (o *Observed) next(dir string) (faults []Fault) {
-	told := func(mendable bool, kind FaultKind, got string) []Fault {
-		return []Fault{{Kind: kind, Path: filepath.Join(dir, nextName), Mendable: mendable, Got: got}}
+	told := func(repairable bool, kind FaultKind, got string) []Fault {
+		return []Fault{{Kind: kind, Path: filepath.Join(dir, nextName), Repairable: repairable, Got: got}}
 	}
 	path := filepath.Join(dir, nextName)
 	if n := durable.Look(path); n.Unread() {

@@ -12,7 +12,7 @@ func (o *Observed) rewrites() bool {
 	for _, f := range o.Faults {
 		switch f.Kind {
 		case FaultOrphan, FaultIndexMissing, FaultIndexBlank, FaultIndexTorn, FaultIndexOpen, FaultUnrevoked:
-			if f.Mendable {
+			if f.Repairable {
 				return true
 			}
 		}

@@ -16,7 +16,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Reconcile repairs every mendable fault and returns those that it found. It is monotone: no row is ever deleted, none
+// Reconcile repairs every fault that is Repairable and returns those it found. It is monotone: no row is deleted, none
 // is changed but that of who is in a CRL, which is revoked, and the serial only rises. serving are the certificates
 // that this host has installed, a nil for none: where a generation issued one and the database lacks it, as after an
 // `openssl ca` that wrote its own old copy back, it is put back.
@@ -40,7 +40,7 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving ...*
 		}
 	}
 	for _, f := range found {
-		if f.Kind == FaultMode && f.Mendable {
+		if f.Kind == FaultMode && f.Repairable {
 			mode := fs.FileMode(keyMode)
 			if filepath.Clean(f.Path) == filepath.Clean(dir) {
 				mode = dirMode
@@ -192,7 +192,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	if seen := o.db.node; have.Kind != seen.Kind || have.Exists != seen.Exists || have.Exists && !same(have, seen) {
 		return fmt.Errorf("%s: %w", path, errMoved)
 	}
-	torn := o.db.torn || o.cutMendable()
+	torn := o.db.torn || o.cutRepairable()
 	var rows []Entry
 	for _, or := range o.orphans() {
 		if or.err == nil {

@@ -56,9 +56,9 @@ func (o *Observed) orphans() []stray {
 	return out
 }
 
-// cutMendable says that the cut-off revocation at the end of index.txt is that of
+// cutRepairable says that the cut-off revocation at the end of index.txt is that of
 // the one certificate that has no row: a CRL has it.
-func (o *Observed) cutMendable() bool {
+func (o *Observed) cutRepairable() bool {
 	last := len(o.db.odd) - 1
 	if last < 0 || o.db.odd[last].Err != errCut {
 		return false

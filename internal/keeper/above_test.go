@@ -36,7 +36,7 @@ func TestParentsAreToldAndLeftAlone(t *testing.T) {
 		}
 		told := false
 		for _, p := range r.Plan.Problems {
-			if p.Reason == plan.ModeRefused && p.Path == above && strings.Contains(p.Hint, hint) && !p.Mended {
+			if p.Reason == plan.ModeRefused && p.Path == above && strings.Contains(p.Hint, hint) && !p.Repairable {
 				told = true
 			}
 		}

@@ -164,7 +164,7 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		return k.obtain(ctx, obs, st, act, p)
 	case plan.Install:
 		return k.install(ctx, obs, st, act, p)
-	case plan.PruneArchive:
+	case plan.PruneBackup:
 		return durable.OpenArchive(disk, k.archiveDir()).Remove(act.ID)
 	case plan.DeleteOldKey:
 		if err := durable.OpenArchive(disk, k.archiveDir()).DropItem(act.ID, act.Path); err != nil {

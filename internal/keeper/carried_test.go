@@ -229,9 +229,9 @@ func TestInstallBesideOurCA(t *testing.T) {
 	s.holds("two days later", s.settle(plan.Wish{}), b.leaf)
 }
 
-// The temporary certificate of a host that waits for its certificate goes when that comes, out of cacert.pem and with
+// The interim certificate of a host that waits for its certificate goes when that comes, out of cacert.pem and with
 // its link.
-func TestInstallEndsStopGap(t *testing.T) {
+func TestInstallEndsInterim(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Interim {
 		t.Fatalf("before: %s", r.Plan.Facts.Owner)
@@ -241,7 +241,7 @@ func TestInstallEndsStopGap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.holds("the end of a stop-gap", r, p.leaf)
+	s.holds("the end of an interim certificate", r, p.leaf)
 	if cas := pki.ReadCertFile(s.read(s.certs("cacert.pem"))).Certs; len(cas) != 1 || !cas[0].Equal(p.root.cert) {
 		t.Errorf("cacert.pem holds %d certificates", len(cas))
 	}

@@ -25,7 +25,7 @@ func TestClasses(t *testing.T) {
 		plan.Obtain:  plan.Essential,
 		plan.Install: plan.Essential, plan.ReconcileCA: plan.Chore, plan.NextCA: plan.Chore, plan.PromoteCA: plan.Chore,
 		plan.PruneCA: plan.Chore, plan.WriteCRL: plan.Chore, plan.MakeInbox: plan.Chore, plan.Answer: plan.Chore,
-		plan.Unstage: plan.Chore, plan.PruneArchive: plan.Chore, plan.DeleteOldKey: plan.Chore, plan.Clear: plan.Chore,
+		plan.Unstage: plan.Chore, plan.PruneBackup: plan.Chore, plan.DeleteOldKey: plan.Chore, plan.Clear: plan.Chore,
 	} {
 		if got := (plan.Action{Kind: kind}).Class(); got != want {
 			t.Errorf("%s is %s", kind, got)

@@ -42,40 +42,40 @@ func severity(r Result, why plan.Reason) plan.Severity {
 }
 
 // With issuer none, nothing of a person's is replaced or archived because it is no pair yet: not at once, not after ten
-// minutes, not by a verb. A temporary certificate is made only where it takes nobody's place.
+// minutes, not by a verb. An interim certificate is made only where it takes nobody's place.
 func TestDeliveryLeftAlone(t *testing.T) {
 	base := newSite(t, "issuer: none")
 	f, other := makeForeign(t, base.now), makeForeign(t, base.now)
 	half := func(b []byte) []byte { return b[:len(b)/2] }
-	// The temporary certificate that was there before stands for I.
+	// The interim certificate that was there before stands for I.
 	for name, c := range map[string]struct {
-		// I: the temporary certificate's, F: bought, O: of another purchase, h: half of the bought one, 0: empty,
+		// I: the interim certificate's, F: bought, O: of another purchase, h: half of the bought one, 0: empty,
 		// -: missing
 		key, cert string
-		stopgap   bool   // made after all
+		interim   bool   // made after all
 		waits     bool   // the daemon gives ten minutes first
 		stays     string // what is left of the bought ones in any case
 	}{
-		"key first":                        {"F", "I", false, true, "k"},
-		"certificate first":                {"I", "F", false, true, "c"},
-		"half a key":                       {"h", "I", false, true, "k"},
-		"half a certificate":               {"I", "h", false, true, "c"},
-		"key, half a certificate":          {"F", "h", false, true, "kc"},
-		"certificate, half a key":          {"h", "F", false, true, "kc"},
-		"half and half":                    {"h", "h", false, true, "kc"},
-		"of two purchases":                 {"O", "F", false, true, "kc"},
-		"certificate alone":                {"-", "F", false, true, "c"},
-		"certificate, empty key":           {"0", "F", false, true, "c"},
-		"half a key alone":                 {"h", "-", false, true, "k"},
-		"half a certificate alone":         {"-", "h", false, true, "c"},
-		"half a key, empty certificate":    {"h", "0", false, true, "k"},
-		"key alone":                        {"F", "-", true, true, "k"},
-		"key, empty certificate":           {"F", "0", true, true, "k"},
-		"nothing":                          {"-", "-", true, false, ""},
-		"empty files":                      {"0", "0", true, false, ""},
-		"the stop-gap without its key":     {"-", "I", true, false, ""},
-		"the stop-gap's key alone":         {"I", "-", true, false, ""},
-		"the stop-gap's key, empty certif": {"I", "0", true, false, ""},
+		"key first":                                   {"F", "I", false, true, "k"},
+		"certificate first":                           {"I", "F", false, true, "c"},
+		"half a key":                                  {"h", "I", false, true, "k"},
+		"half a certificate":                          {"I", "h", false, true, "c"},
+		"key, half a certificate":                     {"F", "h", false, true, "kc"},
+		"certificate, half a key":                     {"h", "F", false, true, "kc"},
+		"half and half":                               {"h", "h", false, true, "kc"},
+		"of two purchases":                            {"O", "F", false, true, "kc"},
+		"certificate alone":                           {"-", "F", false, true, "c"},
+		"certificate, empty key":                      {"0", "F", false, true, "c"},
+		"half a key alone":                            {"h", "-", false, true, "k"},
+		"half a certificate alone":                    {"-", "h", false, true, "c"},
+		"half a key, empty certificate":               {"h", "0", false, true, "k"},
+		"key alone":                                   {"F", "-", true, true, "k"},
+		"key, empty certificate":                      {"F", "0", true, true, "k"},
+		"nothing":                                     {"-", "-", true, false, ""},
+		"empty files":                                 {"0", "0", true, false, ""},
+		"the interim certificate without its key":     {"-", "I", true, false, ""},
+		"the interim certificate's key alone":         {"I", "-", true, false, ""},
+		"the interim certificate's key, empty certif": {"I", "0", true, false, ""},
 	} {
 		for _, once := range []bool{false, true} {
 			t.Run(name+map[bool]string{true: ", a verb"}[once], func(t *testing.T) {
@@ -105,13 +105,13 @@ func TestDeliveryLeftAlone(t *testing.T) {
 					return bytes.Equal(key, s.content("host.key")) && bytes.Equal(cert, s.content("host.cert"))
 				}
 				r := look()
-				if waits := c.waits && !(once && c.stopgap); waits != same() {
+				if waits := c.waits && !(once && c.interim); waits != same() {
 					t.Errorf("left alone at first: %v", same())
 				} else if waits {
 					if want := start.Add(10 * time.Minute); !r.Plan.Next.Equal(want) {
 						t.Errorf("looks again at %v", r.Plan.Next)
 					}
-					if severity(r, plan.Mismatch) == plan.Error && !c.stopgap {
+					if severity(r, plan.Mismatch) == plan.Error && !c.interim {
 						t.Error("an error at once")
 					}
 					s.now = start.Add(9 * time.Minute)
@@ -121,9 +121,9 @@ func TestDeliveryLeftAlone(t *testing.T) {
 				}
 				s.now = start.Add(10 * time.Minute)
 				r = look()
-				if c.stopgap {
+				if c.interim {
 					if r.Plan.Facts.Owner != plan.Interim || !r.Plan.Facts.Offered {
-						t.Errorf("no stop-gap: %s", reasons(r))
+						t.Errorf("no interim certificate: %s", reasons(r))
 					}
 					return
 				}
@@ -145,19 +145,19 @@ func TestDeliveryLeftAlone(t *testing.T) {
 	}
 }
 
-// What was nobody's purchase is no delivery: the stanza's throw-away certificate, and a temporary certificate that no
+// What was nobody's purchase is no delivery: the stanza's throw-away certificate, and an interim certificate that no
 // state remembers.
 func TestDeliveryOfNothing(t *testing.T) {
 	needOpenssl(t)
 	for name, c := range map[string]struct {
 		before func(s *site) error
-		yields bool // to a temporary certificate
+		yields bool // to an interim certificate
 	}{
 		"the stanza's without its key": {func(s *site) error { return os.Remove(s.certs("host.key")) }, true},
 		"a key over the stanza's": {func(s *site) error {
 			return os.WriteFile(s.certs("host.key"), makeForeign(t, s.now).key, 0o600)
 		}, false},
-		"the halves of two stop-gaps": {func(s *site) error {
+		"the halves of two interim certificates": {func(s *site) error {
 			s.lie(nil, nil)
 			s.settle(plan.Wish{})
 			key := s.content("host.key")
@@ -166,7 +166,7 @@ func TestDeliveryOfNothing(t *testing.T) {
 			s.lie(key, s.content("host.cert"))
 			return nil
 		}, true},
-		"a stop-gap without its key": {func(s *site) error {
+		"an interim certificate without its key": {func(s *site) error {
 			s.lie(nil, nil)
 			s.settle(plan.Wish{})
 			_ = os.RemoveAll(s.cfg.State.Dir)
@@ -184,7 +184,7 @@ func TestDeliveryOfNothing(t *testing.T) {
 		}
 		cert := s.content("host.cert")
 		if s.settle(plan.Wish{}); bytes.Equal(cert, s.content("host.cert")) == c.yields {
-			t.Errorf("%s: a stop-gap: %v", name, !c.yields)
+			t.Errorf("%s: an interim certificate: %v", name, !c.yields)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// selfSigned makes the temporary certificate of a pair: for the host's names, signed by its own key, marked in its
+// selfSigned makes the interim certificate of a pair: for the host's names, signed by its own key, marked in its
 // subject. It serves where no CA can sign.
 func (k *Keeper) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([]byte, error) {
 	n := durable.Read(k.Path(pair.KeyFile), certdir.MaxFile)

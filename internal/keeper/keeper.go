@@ -323,7 +323,7 @@ func (k *Keeper) log(l Level, msg string, kv ...any) { k.o.Log(Event{Level: l, M
 func (k *Keeper) tell(p plan.Plan) {
 	seen := map[string]bool{}
 	for _, pr := range p.Problems {
-		if pr.Mended || pr.Reason == plan.StepFailed { // the attempt itself was told
+		if pr.Repairable || pr.Reason == plan.StepFailed { // the attempt itself was told
 			continue
 		}
 		id := string(pr.Reason) + "\x00" + pr.Path + "\x00" + pr.Text // one path may have two of a reason

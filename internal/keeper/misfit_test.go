@@ -10,7 +10,7 @@ import (
 )
 
 // A configuration by which the CA could do nothing for its own host makes none: with host.name it is refused, with the
-// system's name a temporary certificate serves and the CA is made when it has been corrected.
+// system's name an interim certificate serves and the CA is made when it has been corrected.
 func TestMisfit(t *testing.T) {
 	for what, yaml := range map[string]string{
 		"common_name":       "ca: {subject: {common_name: " + strings.ToUpper(name) + "}}",
@@ -31,7 +31,7 @@ func TestMisfit(t *testing.T) {
 			}
 			if o := s.leaf().Subject.Organization; len(o) != 1 || o[0] != plan.InterimOrganization ||
 				!r.Plan.Facts.Offered {
-				t.Errorf("no stop-gap: %v", o)
+				t.Errorf("no interim certificate: %v", o)
 			}
 			s.cfg.CA = newSite(t, "").cfg.CA
 			s.cfg.CA.Dir = s.root + "/etc/mail/CA"

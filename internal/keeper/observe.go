@@ -91,7 +91,7 @@ func touchedBy(actions []plan.Action) (parts part) {
 			plan.ReconcileCA,
 			plan.MakeInbox, plan.Answer, plan.AcceptCA:
 			parts |= issuerPart
-		case plan.PruneArchive, plan.DeleteOldKey:
+		case plan.PruneBackup, plan.DeleteOldKey:
 			parts |= statePart
 		case plan.Install: // the CA is asked about the certificate that is served
 			parts |= certsPart | statePart | issuerPart

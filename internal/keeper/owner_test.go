@@ -254,7 +254,7 @@ func TestInTheWay(t *testing.T) {
 	}
 }
 
-// A locked CA: what works stays; what does not is bridged by a temporary certificate, which goes when the CA can sign
+// A locked CA: what works stays; what does not is bridged by an interim certificate, which goes when the CA can sign
 // again.
 func TestLockedCA(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {

@@ -92,7 +92,7 @@ func TestOwnRevokedAndLocked(t *testing.T) {
 	}
 	before := s.read(s.certs("host.cert"))
 	r := s.settle(plan.Wish{})
-	if p := problem(r.Plan, plan.LeafRevoked); p == nil || p.Mended || p.Severity != plan.Error {
+	if p := problem(r.Plan, plan.LeafRevoked); p == nil || p.Repairable || p.Severity != plan.Error {
 		t.Errorf("%+v", p)
 	}
 	if !bytes.Equal(before, s.read(s.certs("host.cert"))) {
@@ -105,7 +105,7 @@ func TestOwnRevokedAndLocked(t *testing.T) {
 }
 
 // What the CA signs and nobody can use is not signed again in the same run, and then at growing distances; meanwhile a
-// temporary certificate serves.
+// interim certificate serves.
 func TestSignedForNothing(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -131,7 +131,7 @@ func TestSignedForNothing(t *testing.T) {
 		t.Errorf("%d certificates were signed, want 1", n-1)
 	}
 	if o := s.leaf().Subject.Organization; len(o) != 1 || o[0] != plan.InterimOrganization {
-		t.Errorf("no stop-gap, but %v", o)
+		t.Errorf("no interim certificate, but %v", o)
 	}
 	var last time.Duration
 	for range 4 {

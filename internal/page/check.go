@@ -47,7 +47,7 @@ func ProblemText(pr plan.Problem) string {
 // problemRow is a problem with what to do about it, in the two columns of status.
 func problemRow(pr plan.Problem, p *Page) {
 	p.inked(severityInk(pr.Severity), noInk, pr.Severity.String(), "%s", p.local(ProblemText(pr)))
-	if pr.Mended {
+	if pr.Repairable {
 		p.row("", "`mailcertd ensure` repairs it")
 	} else if pr.Hint != "" {
 		p.row("", "hint: %s", p.local(pr.Hint))
@@ -62,7 +62,7 @@ func Check(rep report.Check, p *Page) {
 	}
 	for _, pr := range rep.Problems {
 		p.hanging(severityInk(pr.Severity), pr.Severity.String()+": ", "  ", p.local(ProblemText(pr)))
-		if pr.Hint != "" && !pr.Mended {
+		if pr.Hint != "" && !pr.Repairable {
 			p.hanging(noInk, "  hint: ", "  ", p.local(pr.Hint))
 		}
 	}

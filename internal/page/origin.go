@@ -16,8 +16,8 @@ func originWords(o report.Origin, target string, carried *time.Time, p *Page) st
 		return "issued by the CA on " + hostOf(target)
 	case report.FromMailcertd:
 		return "made by mailcertd, with a CA that no longer exists"
-	case report.FromStopGap:
-		return "temporary, self-signed by mailcertd until an issuer can sign"
+	case report.FromInterim:
+		return "interim, self-signed by mailcertd until an issuer can sign"
 	case report.FromBaseSystem:
 		return "made by the base system (rc.d/sendmail)"
 	case report.FromPerson:

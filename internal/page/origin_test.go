@@ -16,7 +16,7 @@ func TestOriginWords(t *testing.T) {
 		{report.FromHere, "issued by the CA on this host"},
 		{report.FromElsewhere, "issued by the CA on krb5.example"},
 		{report.FromMailcertd, "made by mailcertd, with a CA that no longer exists"},
-		{report.FromStopGap, "temporary, self-signed by mailcertd until an issuer can sign"},
+		{report.FromInterim, "interim, self-signed by mailcertd until an issuer can sign"},
 		{report.FromBaseSystem, "made by the base system (rc.d/sendmail)"},
 		{report.FromPerson, "installed by hand on 2026-03-03"},
 		{report.FromAnotherCA, "issued by another CA"},

@@ -51,7 +51,7 @@ func Status(r report.Status, p *Page) {
 
 // mood is the one line that people look for.
 func mood(problems []plan.Problem) (ink, string) {
-	waits := slices.ContainsFunc(problems, func(pr plan.Problem) bool { return pr.Mended })
+	waits := slices.ContainsFunc(problems, func(pr plan.Problem) bool { return pr.Repairable })
 	switch worst := worstOf(problems); {
 	case worst == plan.Error:
 		return red, tally(problems) + ", see below"

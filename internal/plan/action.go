@@ -28,7 +28,7 @@ const (
 	StageKey     Kind = "stage-key"      // make a new host key, durably, beside the old one
 	Obtain       Kind = "obtain"         // ask the issuer for a certificate; then look again
 	Install      Kind = "install"        // the transaction: files and links change together
-	PruneArchive Kind = "prune-archive"  // drop backups of our own
+	PruneBackup  Kind = "prune-backup"   // drop backups of our own
 	DeleteOldKey Kind = "delete-old-key" // delete a replaced key of our own
 	PromoteCA    Kind = "promote-ca"     // put the waiting generation in force
 	WriteCRL     Kind = "write-crl"      // make the CA's revocation lists again
@@ -50,7 +50,7 @@ type Action struct {
 	Pair    certdir.Pair `json:"-"`
 	Request *Request     `json:"-"`
 	Change  *Change      `json:"-"`
-	ID      string       `json:"-"` // PruneArchive, DeleteOldKey, Clear: the generation
+	ID      string       `json:"-"` // PruneBackup, DeleteOldKey, Clear: the backup
 	// Parts are what Clear removes with a generation that has no manifest.
 	Parts []durable.Archived `json:"-"`
 	// Extra marks an Install of what sendmail can do without: files in trust/ and their links, and the CRL.
@@ -93,7 +93,7 @@ const (
 	FromData     Source = iota // Install.Data
 	FromStaging                // staged already (a new key)
 	FromStripped               // the installed key without the certificates in it
-	FromSelf                   // a temporary self-signed certificate over the key
+	FromSelf                   // an interim self-signed certificate over the key
 	FromCarried                // the key that a person carried here
 )
 

@@ -120,11 +120,11 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 	out.change.Files, out.change.Remove = add, surplus
 	dir := a.obs.Certs.Path + "/" + certdir.TrustDir
 	if len(add) > 0 {
-		out.report(Problem{Reason: TrustAdded, Severity: Warning, Path: dir, Mended: true,
+		out.report(Problem{Reason: TrustAdded, Severity: Warning, Path: dir, Repairable: true,
 			Text: "lacks " + counted(len(add), "CA") + " of the trust setting"})
 	}
 	if len(surplus) > 0 {
-		out.report(Problem{Reason: TrustRemoved, Severity: Warning, Path: dir, Mended: true,
+		out.report(Problem{Reason: TrustRemoved, Severity: Warning, Path: dir, Repairable: true,
 			Text: "contains " + counted(len(surplus), "CA") + " that trust no longer names"})
 	}
 	return out

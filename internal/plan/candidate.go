@@ -115,7 +115,7 @@ func finishStaged(p *pair) (out outcome) {
 	}
 	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !p.stagedTwin() {
 		if is := p.candidate(staged, AskedKey); is != nil {
-			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Mended: true,
+			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Repairable: true,
 				Text: "a renewal with a new key was interrupted after its certificate was issued"})
 			out.change = leafChange(p, is, true, Unfinished)
 			return out

@@ -146,7 +146,7 @@ func carriedTrust(obs Observed, c Carried) *File {
 		return &File{Name: certdir.TrustDir + "/installed.pem", Mode: publicMode, Data: encodeAll(want)}
 	}
 	others := slices.DeleteFunc(slices.Clone(have.File.Certs),
-		func(c *x509.Certificate) bool { // the temporary certificate is no longer needed
+		func(c *x509.Certificate) bool { // the interim certificate is no longer needed
 			return slices.Contains(c.Subject.Organization, InterimOrganization)
 		})
 	return &File{Name: certdir.CAName, Mode: publicMode, Data: encodeAll(join(want, others))}

@@ -46,7 +46,7 @@ var classes = []struct {
 	{MakeInbox, Chore},
 	{Answer, Chore},
 	{Unstage, Chore},
-	{PruneArchive, Chore},
+	{PruneBackup, Chore},
 	{DeleteOldKey, Chore},
 	{Clear, Chore},
 }
@@ -127,7 +127,7 @@ func dueNow(a *assessment, sofar finding) finding {
 	for _, act := range sofar.actions {
 		f, rests := a.resting(act)
 		if !rests && act.Kind == Obtain && act.Request.Staged && keyless[act.Pair] {
-			out.problems = out.unmended(func(pr Problem) bool { return pr.Path == act.Path })
+			out.problems = out.unrepaired(func(pr Problem) bool { return pr.Path == act.Path })
 			continue // the key's own failure is told, and the certificate waits for it
 		}
 		keyless[act.Pair] = keyless[act.Pair] || rests && act.Kind == StageKey
@@ -135,7 +135,7 @@ func dueNow(a *assessment, sofar finding) finding {
 			out.actions = append(out.actions, act)
 			continue
 		}
-		out.problems = out.unmended(func(pr Problem) bool {
+		out.problems = out.unrepaired(func(pr Problem) bool {
 			return pr.Reason == act.Reason && (act.Path == "" || strings.HasPrefix(pr.Path, act.Path))
 		})
 		sev := Warning

@@ -246,7 +246,7 @@ func latest(times ...time.Time) (out time.Time) {
 	return out
 }
 
-// maySign says that a certificate may be signed now: always over a set that does not work or a temporary certificate,
+// maySign says that a certificate may be signed now: always over a set that does not work or an interim certificate,
 // which no peer trusts, else only by a clock that can be believed.
 func (a *assessment) maySign() bool {
 	return a.clock == clockFine || !a.works() || a.host.owner == Interim

@@ -35,7 +35,7 @@ func (p *pair) certHolding() holding {
 }
 
 // delivering says that, with issuer none, a person's key or certificate is there and is no whole pair yet: nobody but
-// its owner can complete it, so nothing is put in its place. A temporary certificate is made only where it replaces
+// its owner can complete it, so nothing is put in its place. An interim certificate is made only where it replaces
 // nothing of theirs: for a host.cert that is missing or empty, and for a host.key that is, unless their certificate
 // waits for it.
 func (p *pair) delivering() bool {

@@ -34,7 +34,7 @@ func recovery(a *assessment) (found finding, unfinished bool) {
 	if pend.Journal {
 		text = toFinish.With("an interrupted change")
 	}
-	found.report(Problem{Reason: Unfinished, Severity: Warning, Path: a.obs.Certs.Path, Mended: true,
+	found.report(Problem{Reason: Unfinished, Severity: Warning, Path: a.obs.Certs.Path, Repairable: true,
 		Text: "an earlier change was interrupted"})
 	found.do(Action{Kind: Recover, Reason: Unfinished, Path: a.obs.Certs.Path, Text: text})
 	return found, true
@@ -62,7 +62,7 @@ func stateProblems(a *assessment) (found finding) {
 				"mailcertd knows after a restart what it has done"})
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
-		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Mended: true,
+		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Repairable: true,
 			Text: fmt.Sprintf("mode is %04o, want 0700: there are keys in it", n.Mode.Perm())})
 		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode,
 			Text: toChange.With("the mode of " + n.Path + " to 0700")})
@@ -105,7 +105,7 @@ func directories(a *assessment) (found finding) {
 			Hint: "move it away; mailcertd does not delete it"})
 	case !n.Exists:
 		found.report(Problem{Reason: DirMissing, Severity: Error, Path: d.Path, Text: "the directory is missing",
-			Mended: true})
+			Repairable: true})
 		found.do(Action{Kind: MakeDir, Reason: DirMissing, Path: d.Path, Mode: dirMode, Text: toCreate.With(d.Path)})
 	}
 	return found
@@ -123,13 +123,13 @@ func modes(a *assessment) (found finding) {
 			continue
 		}
 		mend := c.Mend
-		mended := mayMend(a, mend.Path) && (mend.Kind != mta.MendOwner || a.obs.Root)
+		repairable := mayMend(a, mend.Path) && (mend.Kind != mta.MendOwner || a.obs.Root)
 		sev := Warning
 		if c.Fatal {
 			sev = Error
 		}
 		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail would report: " + c.Text,
-			Mended: mended}
+			Repairable: repairable}
 		switch mend.Kind {
 		case mta.MendMode:
 			pr.Hint = fmt.Sprintf("chmod %04o %s", mend.Mode.Perm(), mend.Path)
@@ -137,14 +137,14 @@ func modes(a *assessment) (found finding) {
 				func(n durable.Node) bool { return n.Resolved == mend.Path }); above {
 				pr.Hint = aboveHint(mend)
 			}
-			if mended {
+			if repairable {
 				found.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode,
 					Text: toChange.With(fmt.Sprintf("the mode of %s to %04o (%s)", mend.Path,
 						mend.Mode.Perm(), c.Text))})
 			}
 		case mta.MendOwner:
 			pr.Hint = "chown 0:0 " + mend.Path
-			if mended {
+			if repairable {
 				found.do(Action{Kind: Chown, Reason: ModeRefused, Path: mend.Path,
 					Text: toChange.With("the owner of " + mend.Path + " to 0:0 (" + c.Text + ")")})
 			}
@@ -210,7 +210,7 @@ func housekeeping(a *assessment, sofar finding, settled bool) (found finding, ke
 	}
 	if keep := a.cfg.State.Keep; len(own) > keep {
 		for _, g := range own[keep:] { // newest first
-			found.do(Action{Kind: PruneArchive, Reason: ArchivePrune, ID: g.ID, Text: toRemove.With("backup " + g.ID)})
+			found.do(Action{Kind: PruneBackup, Reason: BackupPrune, ID: g.ID, Text: toRemove.With("backup " + g.ID)})
 		}
 	}
 	keys = oldKeys(slices.Clone(a.obs.State.OldKeys), own)

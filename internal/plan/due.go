@@ -83,7 +83,7 @@ var toldAs = map[Reason]string{Refused: "host", Expired: "host", Expiring: "host
 // told long before a certificate ends.
 func problemsDue(f DueFacts, told []DueRow) (rows []DueRow) {
 	for _, pr := range f.Plan.Problems {
-		if pr.Severity != Error || pr.Mended {
+		if pr.Severity != Error || pr.Repairable {
 			continue
 		}
 		if what, ok := toldAs[pr.Reason]; ok && (what == "" ||

@@ -168,7 +168,7 @@ func TestDue(t *testing.T) {
 		{"an error that nothing mends, and ones that do not count", func(f *DueFacts) {
 			f.Plan.Problems = []Problem{{Reason: CAMissing, Severity: Error, Path: "/etc/mail/CA"},
 				{Reason: CFMissing, Severity: Warning},
-				{Reason: LinkMissing, Severity: Error, Mended: true}, {Reason: NotifyPending, Severity: Error},
+				{Reason: LinkMissing, Severity: Error, Repairable: true}, {Reason: NotifyPending, Severity: Error},
 				{Reason: PickupPending, Severity: Error}}
 		}, []string{"error ca-missing /etc/mail/CA"}},
 		{"an error that a row tells", func(f *DueFacts) {

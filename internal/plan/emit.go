@@ -67,7 +67,7 @@ func (c Change) file(name string) *File {
 	return nil
 }
 
-// bridges says that the pair gets a temporary certificate.
+// bridges says that the pair gets an interim certificate.
 func (c Change) bridges(p certdir.Pair) bool {
 	f := c.file(p.CertFile)
 	return f != nil && f.Source == FromSelf

@@ -38,7 +38,7 @@ func (f *finding) lookAt(t time.Time, what string) {
 // and is both: what f has found, and behind it what g has. Nothing of f that g leaves alone is repaired.
 func (f finding) and(g finding) finding {
 	out := finding{
-		actions: slices.Concat(f.actions, g.actions), problems: f.unmended(func(pr Problem) bool {
+		actions: slices.Concat(f.actions, g.actions), problems: f.unrepaired(func(pr Problem) bool {
 			return slices.Contains(g.alone, pr.Path)
 		}),
 		next: f.next, nextWhat: f.nextWhat, ask: f.ask, rejected: f.rejected, alone: slices.Concat(f.alone, g.alone),
@@ -54,12 +54,12 @@ func (f finding) and(g finding) finding {
 	return out
 }
 
-// unmended are the problems, of which those that match are not repaired.
-func (f finding) unmended(match func(Problem) bool) []Problem {
+// unrepaired are the problems, of which those that match are not repaired.
+func (f finding) unrepaired(match func(Problem) bool) []Problem {
 	out := slices.Clone(f.problems)
 	for i := range out {
 		if match(out[i]) {
-			out[i].Mended = false
+			out[i].Repairable = false
 		}
 	}
 	return out

@@ -114,10 +114,10 @@ func early(a *assessment) (found finding, anew bool) {
 	case !a.hasKey():
 		pr.Hint = "run `mailcertd renew`, which asks for the passphrase of its key"
 	default:
-		pr.Mended = true
+		pr.Repairable = true
 		found.do(Action{Kind: RedateCA, Reason: CAEarly, Path: a.cfg.CA.Dir,
 			Text: toMake.With("the CA's certificate again with the same key, valid from now")})
 	}
 	found.report(pr)
-	return found, pr.Mended
+	return found, pr.Repairable
 }

@@ -90,7 +90,7 @@ var needs = []need{
 		}},
 	{reason: InterimSet, severity: Error, path: certPath,
 		applies: func(p *pair) bool { return p.owner == Interim },
-		text:    func(*pair) string { return "it is a temporary self-signed certificate, and peers log verify=FAIL" },
+		text:    func(*pair) string { return "it is an interim self-signed certificate, and peers log verify=FAIL" },
 		hint: func(p *pair) string {
 			switch {
 			case p.cfg.Issuer.Kind == config.IssuerNone:

@@ -58,7 +58,7 @@ func leftovers(a *assessment, before finding) (found finding) {
 				continue
 			}
 			act.Text = toRemove.With(l.Path + ", which an interrupted write left")
-			found.report(Problem{Reason: LeftOver, Severity: Warning, Path: l.Path, Mended: true,
+			found.report(Problem{Reason: LeftOver, Severity: Warning, Path: l.Path, Repairable: true,
 				Text: "an interrupted write left it"})
 			found.do(act)
 		case UnmadeCA:
@@ -67,7 +67,7 @@ func leftovers(a *assessment, before finding) (found finding) {
 				continue
 			}
 			act.Text = toRemove.With(l.Path + ", in which a CA was not finished")
-			found.report(Problem{Reason: LeftOver, Severity: Warning, Path: l.Path, Mended: true,
+			found.report(Problem{Reason: LeftOver, Severity: Warning, Path: l.Path, Repairable: true,
 				Text: "an interrupted first start left it: the CA in it was not finished, and has signed nothing"})
 			found.do(act)
 		case StateAside:

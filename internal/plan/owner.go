@@ -18,7 +18,7 @@ type Owner string
 const (
 	Nobody  Owner = "nobody"  // nothing readable there
 	Ours    Owner = "ours"    // chains to a generation in the CA directory, or its digest is in the state
-	Interim Owner = "interim" // our temporary self-signed certificate
+	Interim Owner = "interim" // self-signed by us until an issuer can sign
 	Stanza  Owner = "stanza"  // made by the base system's rc.d/sendmail
 	Foreign Owner = "foreign" // bought, or of another CA
 )
@@ -26,7 +26,7 @@ const (
 // mine says that mailcertd renews it without being told to.
 func (o Owner) mine() bool { return o == Ours || o == Interim }
 
-// InterimOrganization is in the subject of a temporary certificate, so that it is known again without any state.
+// InterimOrganization is in the subject of an interim certificate, so that it is known again without any state.
 const InterimOrganization = "mailcertd interim"
 
 // stanzaComment is what the base stanza's openssl.cnf puts into nsComment.

@@ -162,7 +162,7 @@ func (p *pair) read() bool {
 	return MayRun(p.obs.MTA) && !inst.Started.After(p.cf().Node.Changed)
 }
 
-// bridged says that a temporary certificate is better than no certificate: where sendmail would offer no STARTTLS
+// bridged says that an interim certificate is better than no certificate: where sendmail would offer no STARTTLS
 // without one. A client without one goes on delivering.
 func (p *pair) bridged() bool {
 	return p.is == certdir.Host || p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)
@@ -251,7 +251,7 @@ func unwanted(p *pair) (out outcome) {
 			out.change.Archive = append(out.change.Archive, Archived{Name: f.name, Secret: f.secret})
 		}
 	}
-	out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p), Mended: true,
+	out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p), Repairable: true,
 		Text: "is not configured any more, and sendmail.cf does not name it: mailcertd removes the pair, with a " +
 			"backup"})
 	return out

@@ -45,7 +45,7 @@ func parameters(a *assessment) (out outcome) {
 		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Text: err.Error()})
 		return out
 	}
-	out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text, Mended: true})
+	out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text, Repairable: true})
 	out.change.Files = []File{{Name: certdir.DHName, Mode: publicMode, Data: params.PEM(), Reason: reason}}
 	return out
 }

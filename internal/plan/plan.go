@@ -210,7 +210,7 @@ func (p Plan) Empty() bool { return len(p.Actions) == 0 }
 func (p Plan) Worst() Severity {
 	worst := Notice
 	for _, pr := range p.Problems {
-		if !pr.Mended && pr.Severity > worst {
+		if !pr.Repairable && pr.Severity > worst {
 			worst = pr.Severity
 		}
 	}

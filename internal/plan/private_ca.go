@@ -93,7 +93,7 @@ func makeCA(a *assessment) (found finding) {
 	r, text := CAMake, toCreate.With("the private CA in "+a.cfg.CA.Dir)
 	if a.obs.CA.Status == ca.Unfinished {
 		r, text = CAUnfinished, toFinish.With("creating the private CA in "+a.cfg.CA.Dir)
-		found.report(Problem{Reason: r, Severity: Warning, Path: a.cfg.CA.Dir, Mended: true,
+		found.report(Problem{Reason: r, Severity: Warning, Path: a.cfg.CA.Dir, Repairable: true,
 			Text: "the creation of the CA was interrupted, and there is a CA key without a certificate"})
 	}
 	found.do(Action{Kind: InitCA, Reason: r, Path: a.cfg.CA.Dir, Text: text})
@@ -139,8 +139,8 @@ func privateCA(a *assessment) (found finding) {
 		found = found.and(makeCA(a))
 	case ca.Damaged:
 		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir,
-			Mended: a.doing(found, ReconcileCA),
-			Text:   "the CA cannot sign as it is",
+			Repairable: a.doing(found, ReconcileCA),
+			Text:       "the CA cannot sign as it is",
 			Hint: "`mailcertd check` shows the cause as [ca-fault]: restore lost files from your own backups, and " +
 				"convert DER files to PEM with openssl; nothing is signed until then"})
 	case ca.Complete:
@@ -154,7 +154,7 @@ const leftoverSettles = time.Minute
 
 // faults turns what is wrong with the database into one action.
 func faults(a *assessment) (found finding) {
-	mendable := 0
+	repairable := 0
 	for _, f := range a.obs.CA.Faults {
 		sev := Warning
 		if settles := f.Since.Add(leftoverSettles); f.Kind == ca.FaultLeftover && a.now.Before(settles) &&
@@ -162,8 +162,8 @@ func faults(a *assessment) (found finding) {
 			found.lookAt(settles, "a temporary file in the CA directory can be removed")
 			continue
 		}
-		if f.Mendable {
-			mendable++
+		if f.Repairable {
+			repairable++
 		}
 		if f.Kind == ca.FaultTaken {
 			sev = Error // what serves cannot be revoked
@@ -176,11 +176,11 @@ func faults(a *assessment) (found finding) {
 			text += ": " + f.Want + f.Got
 		}
 		found.report(Problem{Reason: CAFault, Severity: sev, Path: f.Path, Text: text, Hint: f.Hint,
-			Mended: f.Mendable})
+			Repairable: f.Repairable})
 	}
-	if mendable > 0 {
+	if repairable > 0 {
 		found.do(Action{Kind: ReconcileCA, Reason: CAFault, Path: a.cfg.CA.Dir,
-			Text: toRepair.With(counted(mendable, "fault") + " of the CA's database")})
+			Text: toRepair.With(counted(repairable, "fault") + " of the CA's database")})
 	}
 	return found
 }

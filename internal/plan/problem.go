@@ -19,12 +19,12 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 
 // Problem is one thing that is not as it should be.
 type Problem struct {
-	Reason   Reason   `json:"reason"`
-	Severity Severity `json:"severity"`
-	Path     string   `json:"path,omitempty"` // the file concerned
-	Text     string   `json:"text"`           // what is wrong, with want and got
-	Hint     string   `json:"hint,omitempty"` // what a person can do
-	Mended   bool     `json:"mended"`         // an action of the same plan repairs it
+	Reason     Reason   `json:"reason"`
+	Severity   Severity `json:"severity"`
+	Path       string   `json:"path,omitempty"` // the file concerned
+	Text       string   `json:"text"`           // what is wrong, with want and got
+	Hint       string   `json:"hint,omitempty"` // what a person can do
+	Repairable bool     `json:"repairable"`     // an action of the same plan repairs it
 }
 
 // counted is a number with its noun: 1 day, 2 days.

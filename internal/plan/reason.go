@@ -29,7 +29,7 @@ const (
 	WrongPurpose    Reason = "wrong-purpose"    // host.cert lacks serverAuth or clientAuth
 	IssuerGone      Reason = "issuer-gone"      // host.cert is ours, and no CA that is there issued it
 	StanzaSet       Reason = "stanza-set"       // made by the base system's rc.d/sendmail
-	InterimSet      Reason = "interim-set"      // our own temporary self-signed certificate, and a CA can sign again
+	InterimSet      Reason = "interim-set"      // our own self-signed certificate, until an issuer signs one
 	Due             Reason = "renewal-due"      // a third of the lifetime is left
 	Asked           Reason = "asked"            // a person ran `renew`
 	AskedKey        Reason = "asked-new-key"    // a person ran `renew --rekey`
@@ -117,7 +117,7 @@ const (
 	SendmailUnsafe  Reason = "sendmail-unsafe"   // sendmail runs, but a HUP would end it or hit something else
 	Refused         Reason = "sendmail-refuses"  // sendmail would not offer STARTTLS with what is there
 	NotifyPending   Reason = "notify-pending"    // a command of `notify` has not succeeded yet
-	ArchivePrune    Reason = "archive-prune"     // more generations of our own than state.keep
+	BackupPrune     Reason = "backup-prune"      // more backups of our own sets than state.keep
 	OldKeyDelete    Reason = "old-key-delete"    // a week after the pickup of its successor
 	LeftOver        Reason = "left-over"         // what an interrupted write left under its temporary name
 	// a copy NAME.bad-TIME of a file that could not be read, or was repaired

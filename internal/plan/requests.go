@@ -21,7 +21,7 @@ func requests(a *assessment) (found finding) {
 				Hint: "run the command that `mailcertd ca enrol` prints, which makes it"})
 			return found
 		}
-		found.report(Problem{Reason: InboxDue, Severity: Warning, Path: a.cfg.CA.Inbox, Mended: true, Text: text})
+		found.report(Problem{Reason: InboxDue, Severity: Warning, Path: a.cfg.CA.Inbox, Repairable: true, Text: text})
 		found.do(Action{Kind: MakeInbox, Reason: InboxDue, Path: a.cfg.CA.Inbox,
 			Text: toCreate.With("the inbox for members")})
 		return found

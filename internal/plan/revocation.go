@@ -74,7 +74,7 @@ func lists(a *assessment) (found finding) {
 		can, act.Signing = true, &s
 	}
 	if can {
-		found.report(Problem{Reason: CRLDue, Severity: Notice, Path: a.cfg.CA.Dir, Mended: true, Text: text})
+		found.report(Problem{Reason: CRLDue, Severity: Notice, Path: a.cfg.CA.Dir, Repairable: true, Text: text})
 		found.do(act)
 		return found
 	}
@@ -135,13 +135,13 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 			out.change = dropCRL(a, false)
 			return out
 		}
-		out.report(Problem{Reason: CRLStale, Severity: Error, Path: path, Mended: ours,
+		out.report(Problem{Reason: CRLStale, Severity: Error, Path: path, Repairable: ours,
 			Text: "the CRL cannot be renewed, and sendmail would refuse every certificate when it expires",
 			Hint: "without a CRL, sendmail accepts revoked certificates again; find out why the CA cannot sign"})
 		out.change = dropCRL(a, ours)
 		return out
 	case string(have.Node.Data) != string(want):
-		out.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Mended: true,
+		out.report(Problem{Reason: CRLDue, Severity: Notice, Path: path, Repairable: true,
 			Text: "is not the CA's present CRL"})
 		out.change.Files = append(out.change.Files,
 			File{Name: certdir.CRLName, Mode: publicMode, Data: want, Reason: CRLDue})
@@ -152,8 +152,8 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 	for _, l := range certdir.CRLLinks(a.obs.Certs.CRLLinks, a.trustSet()) {
 		if l.Target != "" {
 			out.report(Problem{Reason: LinkMissing, Severity: Notice, Path: a.obs.Certs.Path + "/" + l.Name,
-				Mended: true,
-				Text:   "is missing: sendmail finds the lists of other CA generations by it"})
+				Repairable: true,
+				Text:       "is missing: sendmail finds the lists of other CA generations by it"})
 		}
 		out.change.Links = append(out.change.Links, l)
 	}

@@ -34,8 +34,8 @@ func generation(a *assessment) (found finding) {
 	}
 	if a.at.After(c.NotAfter) {
 		found.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path,
-			Mended: a.hasKey() && a.clock == clockFine,
-			Text:   "the CA expired on " + day(c.NotAfter)})
+			Repairable: a.hasKey() && a.clock == clockFine,
+			Text:       "the CA expired on " + day(c.NotAfter)})
 	}
 	if weak(c.PublicKey) {
 		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: o.Key.Path, Text: "the CA's key is " +
@@ -61,7 +61,7 @@ func generation(a *assessment) (found finding) {
 	if asked {
 		text = "somebody asked for the next generation"
 	}
-	found.report(Problem{Reason: CAGeneration, Severity: Warning, Path: o.Dir.Path, Mended: canMake, Text: text})
+	found.report(Problem{Reason: CAGeneration, Severity: Warning, Path: o.Dir.Path, Repairable: canMake, Text: text})
 	if canMake {
 		found.do(Action{Kind: NextCA, Reason: CAGeneration, Path: a.cfg.CA.Dir,
 			Text: toMake.With("the CA's next generation: same subject, new key, cross-signed by the present one")})

@@ -106,7 +106,7 @@ func renewal(p *pair, sofar finding) outcome {
 		return await(p, wanted)
 	}
 	first, newKey := wanted[0], slices.ContainsFunc(wanted, func(n need) bool { return n.key })
-	mended := outcome{finding: finding{problems: complaints(p, wanted, true)}}
+	repaired := outcome{finding: finding{problems: complaints(p, wanted, true)}}
 	left := outcome{finding: finding{problems: complaints(p, wanted, false)}}
 	if being, now := pairWritten(p); now && first.broken {
 		return left.and(outcome{finding: being})
@@ -114,14 +114,14 @@ func renewal(p *pair, sofar finding) outcome {
 	if !p.maySign() {
 		if first.reason == NotYetValid && p.olderServes() {
 			if is := p.candidate(p.key, NotYetValid); is != nil {
-				return mended.and(outcome{change: leafChange(p, is, false, NotYetValid)})
+				return repaired.and(outcome{change: leafChange(p, is, false, NotYetValid)})
 			}
 		}
 		return left // the clock's own problem says why
 	}
 	if first.broken {
 		waits, since := p.waitsForPair()
-		mended.unmatched(p.is.Name, since)
+		repaired.unmatched(p.is.Name, since)
 		left.unmatched(p.is.Name, since)
 		if waits {
 			left.lookAt(since.Since.Add(pairSettles), "key and certificate still do not match")
@@ -142,7 +142,7 @@ func renewal(p *pair, sofar finding) outcome {
 		pub = p.staged.Public
 	}
 	if is := p.candidate(pub, first.reason); is != nil {
-		return mended.and(outcome{change: leafChange(p, is, newKey, first.reason)})
+		return repaired.and(outcome{change: leafChange(p, is, newKey, first.reason)})
 	}
 	if p.remote() {
 		return request(p, left, sofar, first, newKey)
@@ -150,7 +150,7 @@ func renewal(p *pair, sofar finding) outcome {
 	can, found := obtainable(p, sofar)
 	if !can {
 		if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
-			return mended.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
+			return repaired.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
 		}
 		return left.and(outcome{finding: found})
 	}
@@ -161,7 +161,7 @@ func renewal(p *pair, sofar finding) outcome {
 		Text: toIssue.With(fmt.Sprintf("a certificate for %s (%s: %s)", strings.Join(p.names, ", "),
 			baseName(first.path(p)), first.text(p))),
 		Request: p.asks(newKey)})
-	return mended.and(outcome{finding: found})
+	return repaired.and(outcome{finding: found})
 }
 
 // asks is the certificate that is wanted, over the staged key or the installed one.
@@ -170,11 +170,11 @@ func (p *pair) asks(staged bool) *Request {
 }
 
 // complaints are the problems that the needs of a pair are.
-func complaints(p *pair, wanted []need, mended bool) []Problem {
+func complaints(p *pair, wanted []need, repaired bool) []Problem {
 	var f finding
 	for _, n := range wanted {
-		pr := Problem{Reason: n.reason, Severity: n.severity, Path: n.path(p), Text: n.text(p), Mended: mended}
-		if n.hint != nil && !mended {
+		pr := Problem{Reason: n.reason, Severity: n.severity, Path: n.path(p), Text: n.text(p), Repairable: repaired}
+		if n.hint != nil && !repaired {
 			pr.Hint = n.hint(p)
 		}
 		f.report(pr)
@@ -226,7 +226,7 @@ func interim(p *pair, newKey bool, why Reason) outcome {
 	out.change.Files = append(out.change.Files, File{Name: p.is.CertFile, Mode: publicMode, Source: FromSelf,
 		Reason: why})
 	out.report(Problem{Reason: NoIssuer, Severity: Error, Path: certPath(p),
-		Text: "no certificate can be issued now, so a temporary self-signed one is installed",
+		Text: "no certificate can be issued now, so an interim self-signed one is installed",
 		Hint: "the other problems say why; until they are solved, peers log verify=FAIL"})
 	return out
 }
@@ -250,7 +250,7 @@ func strip(p *pair, c Change) (out outcome) {
 	if k.Key.Certs == 0 || !p.keyIsOurs() || k.Node.Kind != durable.File || c.file(p.is.KeyFile) != nil {
 		return out
 	}
-	out.report(Problem{Reason: KeyHasCert, Severity: Warning, Path: k.Node.Path, Mended: true,
+	out.report(Problem{Reason: KeyHasCert, Severity: Warning, Path: k.Node.Path, Repairable: true,
 		Text: "contains " + counted(k.Key.Certs, "certificate") + " in addition to the key"})
 	out.change.Files = []File{{Name: p.is.KeyFile, Mode: keyMode, Source: FromStripped, Reason: KeyHasCert}}
 	return out

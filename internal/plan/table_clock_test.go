@@ -114,7 +114,7 @@ var clockRows = []row{
 		"",
 		"",
 		"141.1 days: renewal is due", "old_keys"},
-	{"a stop-gap, and the clock runs behind", Host(Interim(), ClockIs(-7*Day)),
+	{"an interim certificate, and the clock runs behind", Host(Interim(), ClockIs(-7*Day)),
 		"obtain interim-set",
 		"error clock-behind, error interim-set+",
 		"1h0m0s: whether the clock can be believed", "clock"},

@@ -121,7 +121,7 @@ func done(p plan.Plan) string {
 			if a.Signing != nil {
 				text.WriteString(", by both clocks")
 			}
-		case plan.PruneArchive, plan.DeleteOldKey, plan.Clear:
+		case plan.PruneBackup, plan.DeleteOldKey, plan.Clear:
 			text.WriteString(strings.TrimRight(" "+a.ID, " "))
 		}
 		out = append(out, text.String())
@@ -146,7 +146,7 @@ func said(p plan.Plan) string {
 	var out []string
 	for _, pr := range p.Problems {
 		text := pr.Severity.String() + " " + string(pr.Reason)
-		if pr.Mended {
+		if pr.Repairable {
 			text += "+"
 		}
 		out = append(out, text)

@@ -77,7 +77,7 @@ func trust(a *assessment, set outcome) (out outcome) {
 			r, text = LinkMissing, "is missing, and sendmail finds a CA in this directory only by its hash link"
 		}
 		out.report(Problem{Reason: r, Severity: Warning, Path: a.obs.Certs.Path + "/" + l.Name, Text: text,
-			Mended: true})
+			Repairable: true})
 	}
 	return out
 }
@@ -179,15 +179,16 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 	p := a.host
 	kept, delivering, interim := p.keptForeign() || p.held(), p.delivering(), set.change.bridges(certdir.Host)
 	want := a.trustSet()
-	mended := !delivering && (len(want) > 0 || interim || p.leaf != nil || a.doing(set.finding, Obtain))
+	repairable := !delivering && (len(want) > 0 || interim || p.leaf != nil || a.doing(set.finding, Obtain))
 	reason := Reason("")
 	switch {
 	case !e.Node.Exists:
 		reason = CAFileMissing
-		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended, Text: missing(e.Node)})
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Repairable: repairable,
+			Text: missing(e.Node)})
 	case !loads && !unjudged:
 		reason = CAFileUnusable
-		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: mended,
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Repairable: repairable,
 			Text: e.File.Err.Error()})
 	}
 	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !containsAll(a, want)) {
@@ -238,7 +239,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		} else if g := a.currentCA(); g != nil && contains(e.File.Certs, g) {
 			text = "lacks a generation of the CA that this host should trust"
 		}
-		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Mended: true, Text: text})
+		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Repairable: true, Text: text})
 	}
 	return put(File{Data: encodeAll(append(want, extra...))})
 }
@@ -329,7 +330,7 @@ func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) 
 		text = "mailcertd cannot read a part of cacert.pem, which does not contain our CA: our CA gets a separate file"
 	}
 	out.report(Problem{Reason: TrustMissing, Severity: Warning, Path: a.obs.Certs.Path + "/" + ownTrustFile,
-		Mended: true, Text: text})
+		Repairable: true, Text: text})
 	out.change.Files = []File{{Name: ownTrustFile, Mode: publicMode, Data: data, Reason: TrustMissing}}
 	return out
 }

@@ -20,7 +20,7 @@ const (
 	FromHere       Origin = "issued-here"       // by the CA on this host
 	FromElsewhere  Origin = "issued-elsewhere"  // by the CA on the host of issuer.ssh
 	FromMailcertd  Origin = "made-by-mailcertd" // ours, and no CA that is there issued it
-	FromStopGap    Origin = "stop-gap"          // self-signed by mailcertd until a CA answers
+	FromInterim    Origin = "interim"           // self-signed by mailcertd until a CA answers
 	FromBaseSystem Origin = "base-system"       // by the base system's rc.d/sendmail
 	FromPerson     Origin = "installed-by-hand" // with mailcertd install, or restore
 	FromAnotherCA  Origin = "another-ca"        // bought, or of a CA that mailcertd does not know
@@ -42,7 +42,7 @@ func originOf(cfg config.Config, r keeper.Result, owner plan.Owner, c *x509.Cert
 		}
 		return FromHere, time.Time{}
 	case plan.Interim:
-		return FromStopGap, time.Time{}
+		return FromInterim, time.Time{}
 	case plan.Stanza:
 		return FromBaseSystem, time.Time{}
 	}

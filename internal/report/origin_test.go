@@ -80,7 +80,7 @@ func TestOrigin(t *testing.T) {
 			r.Observed.CA.Current.Cert = privateCA
 		}, leaf, FromMailcertd},
 		{"its CA is gone", plan.Ours, config.IssuerLocal, nil, leaf, FromMailcertd},
-		{"stop-gap", plan.Interim, config.IssuerSSH, nil, alone, FromStopGap},
+		{"interim", plan.Interim, config.IssuerSSH, nil, alone, FromInterim},
 		{"of the base system", plan.Stanza, config.IssuerLocal, nil, leaf, FromBaseSystem},
 		{"installed", plan.Foreign, config.IssuerNone, func(r *keeper.Result) {
 			r.Plan.State.Carried = state.Seen{Digest: pki.Fingerprint(leaf), Since: carried}

@@ -46,8 +46,8 @@ func Load(dir string) (State, Loaded) {
 		l.Unread = n.Unread()
 		return State{}, l
 	}
-	var s State
-	if err := json.Unmarshal(n.Data, &s); err != nil {
+	s, err := decode(n.Data)
+	if err != nil {
 		l.Problem = fmt.Errorf("%s: %w", l.Path, err)
 		return State{}, l
 	}
@@ -65,6 +65,34 @@ func Load(dir string) (State, Loaded) {
 		}
 	}
 	return s.Clone(), l
+}
+
+// decode reads the content of state.json, with the keys that versions up to 0.1.0 wrote: a pickup that is pending, and
+// the old keys that are to be deleted, must not be forgotten when mailcertd is updated. An older version that reads the
+// new keys forgets both: it asks sendmail once more what it serves, and keeps these old keys.
+func decode(data []byte) (State, error) {
+	var s State
+	if err := json.Unmarshal(data, &s); err != nil {
+		return State{}, err
+	}
+	var older struct {
+		Debt    *Pickup `json:"debt"`
+		OldKeys []struct {
+			Generation string `json:"generation"`
+		} `json:"old_keys"`
+	}
+	if err := json.Unmarshal(data, &older); err != nil {
+		return State{}, err
+	}
+	if s.Pickup == nil {
+		s.Pickup = older.Debt
+	}
+	for i, k := range older.OldKeys {
+		if s.OldKeys[i].Backup == "" {
+			s.OldKeys[i].Backup = k.Generation
+		}
+	}
+	return s, nil
 }
 
 // Save writes the state durably, 0600 in a directory of 0700. Without a difference to what is there nothing is written.

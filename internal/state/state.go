@@ -29,7 +29,7 @@ type State struct {
 	// Ours are the files that mailcertd wrote, by the hex SHA-256 of their content.
 	Ours      map[string]Ours           `json:"ours,omitempty"`
 	Delivered Delivered                 `json:"delivered"`
-	Pickup    *Pickup                   `json:"debt,omitempty"`
+	Pickup    *Pickup                   `json:"pickup,omitempty"`
 	Notify    map[string]*NotifyPending `json:"notify,omitempty"` // by command line
 	// plan.SetID that a command was last told of, by command line
 	Notified map[string]string  `json:"notified,omitempty"`
@@ -79,7 +79,7 @@ type Delivered struct {
 	Addr     string    `json:"addr,omitempty"`     // where it was seen
 }
 
-// Pickup is a set that a running sendmail has not yet picked up. Its key in the file stays, for older versions.
+// Pickup is a set that a running sendmail has not yet picked up.
 type Pickup struct {
 	Set       string      `json:"set"`
 	Leaf      string      `json:"leaf"`
@@ -163,7 +163,7 @@ type Seen struct {
 
 // OldKey is a replaced key of our own in the archive.
 type OldKey struct {
-	Backup string    `json:"generation"`
+	Backup string    `json:"backup"`
 	Name   string    `json:"name"`
 	After  time.Time `json:"after"` // deleted from then on; zero until its successor is in use
 }

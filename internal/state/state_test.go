@@ -43,10 +43,46 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// The state that version 0.1.0 wrote loses nothing: a pickup that is pending, and the old keys that are to be deleted.
+func TestOlderKeys(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, FileName)
+	if err := os.WriteFile(path, []byte(`{"version": 1,
+  "debt": {"set": "s", "leaf": "l", "since": "2026-06-01T12:00:00Z", "instance": {"pid": 7, "pid_file": "/p"},
+    "hups": [{"instance": {"pid": 7}, "at": "2026-06-01T12:00:01Z", "sent": true}], "attempts": 2, "was_up": true},
+  "old_keys": [{"generation": "20260601T115959Z", "name": "host.key", "after": "2026-06-08T12:00:00Z"}]}`),
+		0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, l := Load(dir)
+	if l.Problem != nil {
+		t.Fatal(l.Problem)
+	}
+	if s.Pickup == nil || s.Pickup.Set != "s" || s.Pickup.Attempts != 2 || len(s.Pickup.HUPs) != 1 ||
+		!s.Pickup.HUPs[0].Sent || s.Pickup.Instance.PID != 7 || !s.Pickup.WasUp {
+		t.Errorf("pickup %+v", s.Pickup)
+	}
+	if len(s.OldKeys) != 1 || s.OldKeys[0].Backup != "20260601T115959Z" || s.OldKeys[0].Name != "host.key" {
+		t.Errorf("old keys %+v", s.OldKeys)
+	}
+	if err := Save(&durable.Disk{}, dir, s); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	for _, old := range []string{`"debt"`, `"generation"`} {
+		if err != nil || strings.Contains(string(data), old) {
+			t.Errorf("%v: %s is still written:\n%s", err, old, data)
+		}
+	}
+	if again, l := Load(dir); l.Problem != nil || !again.Equal(s) {
+		t.Errorf("%+v became %+v, %v", s, again, l.Problem)
+	}
+}
+
 // Garbage is kept beside it, a newer version is not touched.
 func TestDamaged(t *testing.T) {
 	for text, newer := range map[string]bool{"": false, "{": false, "hello": false, `{"version":0}`: false,
-		`{"version":99}`: true, `{"version":1,"debt":7}`: false} {
+		`{"version":99}`: true, `{"version":1,"debt":7}`: false, `{"version":1,"pickup":7}`: false} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, FileName)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -95,6 +131,7 @@ func TestBounds(t *testing.T) {
 
 // What loads can be saved and is the same again.
 func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"version":1,"pickup":{"set":"a"},"debt":{"set":"b"},"old_keys":[{"generation":"x"},null]}`))
 	f.Add([]byte(`{"version":1,"ours":{"x":{"kind":"key"}},"debt":{"set":"a","hups":[{}]},"notify":{"a":null}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		dir := t.TempDir()

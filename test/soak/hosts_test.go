@@ -72,7 +72,7 @@ func (s *soak) hosts() {
 	s.a.put("/etc/mail/b.pub", pub+"\n")
 	out := s.a.Must(t, s.a.m, "--config", conf, "ca", "enrol", names[1], "--from", s.b.IP, "--key", "/etc/mail/b.pub")
 	s.a.put("/etc/mail/ssh/authorized_keys", regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out)+"\n")
-	s.b.Run(s.b.m, "--config", conf, "ensure") // a stop-gap
+	s.b.Run(s.b.m, "--config", conf, "ensure") // an interim certificate
 	for i, h := range []*host{s.a, s.b} {
 		h.Start(t, mtaArgs...)
 		h.d = newDaemon(h, s.seed+uint64(i))

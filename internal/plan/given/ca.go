@@ -78,10 +78,11 @@ func CAUnreadable() Fact {
 }
 
 // CAFault is something wrong with the CA's database.
-func CAFault(kind ca.FaultKind, mendable bool) Fact {
+func CAFault(kind ca.FaultKind, repairable bool) Fact {
 	return later(func(h *host) {
-		h.Seen.CA.Faults = append(h.Seen.CA.Faults, ca.Fault{Kind: kind, Path: CADir + "/index.txt", Mendable: mendable,
-			Since: h.Now.Add(-time.Hour)})
+		h.Seen.CA.Faults = append(h.Seen.CA.Faults, ca.Fault{Kind: kind, Path: CADir + "/index.txt",
+			Repairable: repairable,
+			Since:      h.Now.Add(-time.Hour)})
 	})
 }
 
@@ -89,7 +90,7 @@ func CAFault(kind ca.FaultKind, mendable bool) Fact {
 func CALeftover(age time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.CA.Faults = append(h.Seen.CA.Faults, ca.Fault{Kind: ca.FaultLeftover, Path: CADir + "/index.txt.tmp",
-			Mendable: true, Since: h.Now.Add(-age)})
+			Repairable: true, Since: h.Now.Add(-age)})
 	})
 }
 

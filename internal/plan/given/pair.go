@@ -104,7 +104,7 @@ func Stanza() Fact {
 	}
 }
 
-// Interim is mailcertd's own temporary self-signed certificate.
+// Interim is mailcertd's own interim, self-signed certificate.
 func Interim() Fact {
 	return func(h *host) {
 		h.leaf.issuer, h.leaf.interim = "", true
