@@ -55,23 +55,23 @@ type Action struct {
 	Parts []durable.Archived `json:"-"`
 	// Extra marks an Install of what sendmail can do without: files in trust/ and their links, and the CRL.
 	Extra bool `json:"-"`
-	// Hold is why Answer signs nothing now; "": it signs.
+	// Hold is why Answer signs nothing now; "" lets it sign.
 	Hold string `json:"-"`
-	// Signing is how WriteCRL signs by a clock that is doubted; nil: by Plan.At.
+	// Signing holds the times by which WriteCRL signs while the clock is doubted; nil: it signs by Plan.At.
 	Signing *Signing `json:"-"`
-	// Certs are what AcceptCA accepts, the one in force first.
+	// Certs are the CA certificates that AcceptCA accepts, the one that issues now first.
 	Certs []*x509.Certificate `json:"-"`
 }
 
-// Ask is a question for the CA on another host. It is put without the lock,
-// and its answer is an arrival like any file.
+// Ask is a request to the CA on another host. It is sent without the lock, because the answer may take long; the answer
+// is stored as a file and found at the next look.
 type Ask struct {
 	Reason Reason
 	Text   Sentence
-	// Request is the certificate that is wanted; nil: the trust set alone.
+	// Request describes the wanted certificate; nil asks for the trust set alone.
 	Request *Request
 	Renew   *big.Int // the serial that it is to replace; nil: none
-	// Holds are the serials of the certificates of that CA which the host's other pairs have.
+	// Holds are the serials of the certificates that this CA issued for the host's other pairs.
 	Holds  []*big.Int
 	Trusts []string // pki.Fingerprint of each CA certificate in cacert.pem
 }
@@ -90,11 +90,11 @@ type Source int
 
 // The sources.
 const (
-	FromData     Source = iota // Install.Data
-	FromStaging                // staged already (a new key)
+	FromData     Source = iota // Install.Data holds the content
+	FromStaging                // a new key that was staged before
 	FromStripped               // the installed key without the certificates in it
 	FromSelf                   // an interim self-signed certificate over the key
-	FromCarried                // the key that a person carried here
+	FromCarried                // the key that a person brought in a file
 )
 
 // File is one file of a transaction.
@@ -112,14 +112,14 @@ type Change struct {
 	Links   []certdir.LinkChange
 	Drop    []string // files of ours that go, such as a stale CRL
 	Archive []Archived
-	// Remove are files in trust/ that hold exactly the certificate after which
-	// they are called, see OwnTrust. They go after their links.
+	// Remove lists files in trust/ that hold exactly the certificate that their name states, see OwnTrust. They are
+	// removed after their links, so that no link dangles.
 	Remove []string
-	// Interim is the name for which FromSelf signs itself.
+	// Interim is what the interim certificate of FromSelf is made for.
 	Interim *Request
-	// Extra is true when sendmail can do without all of it.
+	// Extra is true when sendmail can offer STARTTLS without any of these files, so that a failure is a chore's.
 	Extra bool
-	// Pickup is false when sendmail reads nothing of it at start (links alone).
+	// Pickup is false when sendmail needs no restart to use the change, as with hash links alone.
 	Pickup bool
 }
 

@@ -11,16 +11,17 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// MemberRequest is what a request in the inbox of the CA host comes to before anything is signed.
+// MemberRequest is a member's request as the CA host judged it, before anything is signed.
 type MemberRequest struct {
-	Member  *ca.Member     // who asks; nil: nobody who is enrolled, or nothing that can be read
-	Request issuer.Request // what it says
-	Sign    *ca.Ask        // what is to be signed first; nil: nothing
-	Refused error          // why it gets nothing, ever
-	Failed  error          // why it gets nothing now
+	Member  *ca.Member     // who asks; nil: the sender is not enrolled, or the request cannot be read
+	Request issuer.Request // the request as it was read
+	Sign    *ca.Ask        // the certificate to sign; nil: none
+	Refused error          // why this request is refused for good
+	Failed  error          // why this request fails now and may succeed later
 }
 
-// Receive reads a request. hold is why nothing is signed now; "": it is.
+// Receive reads and judges a request. hold is why nothing may be signed now, "" when signing is allowed; days is the
+// life of the certificate.
 func Receive(o ca.Observed, sub inbox.Submission, hold string, days int) (a MemberRequest) {
 	m := ca.Find(o.Members, sub.Name)
 	switch {
@@ -52,7 +53,7 @@ func Receive(o ca.Observed, sub inbox.Submission, hold string, days int) (a Memb
 	return a
 }
 
-// Tried is the same after signing has come to that; nil: it was signed.
+// Tried notes how signing ended; err nil means that the certificate was signed.
 func (a MemberRequest) Tried(err error) MemberRequest {
 	if errors.Is(err, ca.ErrRefused) || errors.Is(err, pki.ErrRequest) {
 		a.Refused = err
@@ -62,13 +63,13 @@ func (a MemberRequest) Tried(err error) MemberRequest {
 	return a
 }
 
-// errHold is why nothing is signed now, for members too.
+// errHold is the reason why nothing is signed now, in words that a member may read too.
 type errHold string
 
 func (e errHold) Error() string { return string(e) }
 
-// Answer is what the member gets: with what was signed for it, if anything, all that it is to trust. again says that it
-// had that certificate before. err is why it gets nothing, for the log of this host.
+// Answer builds the reply to the member: the signed certificate, if any, and the whole trust set. again says that the
+// member had that certificate before. err, for the log of this host, says why no certificate is sent.
 func (a MemberRequest) Answer(o ca.Observed, signed *x509.Certificate, again bool, at time.Time) (r issuer.Reply,
 	err error) {
 	switch {
@@ -76,7 +77,7 @@ func (a MemberRequest) Answer(o ca.Observed, signed *x509.Certificate, again boo
 		return issuer.Reply{Status: issuer.Refused, Reason: ca.Refusal(a.Refused.Error())}, a.Refused
 	case a.Failed != nil:
 		return issuer.Reply{Status: issuer.Failed, Reason: outward(a.Failed)}, a.Failed
-	case o.Partial(): // the host would drop a generation that lives
+	case o.Partial(): // the member would drop the generation that could not be read
 		err = errors.New("a generation of the CA could not be read")
 		return issuer.Reply{Status: issuer.Failed, Reason: outward(err)}, err
 	}
@@ -95,7 +96,7 @@ func (a MemberRequest) Answer(o ca.Observed, signed *x509.Certificate, again boo
 	return r, nil
 }
 
-// outward is what a member may know of a failure here.
+// outward reduces err to what a member may know about a failure on this host.
 func outward(err error) string {
 	var hold errHold
 	switch {
@@ -109,7 +110,7 @@ func outward(err error) string {
 	return "the CA cannot sign now; see the log of the CA host"
 }
 
-// crosses are the certificates by which one generation vouches for the next.
+// crosses returns the cross certificates, with which one generation signs the next.
 func crosses(o ca.Observed) []*x509.Certificate {
 	var out []*x509.Certificate
 	for _, g := range append([]ca.Generation{o.Next}, o.Older...) {

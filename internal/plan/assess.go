@@ -18,7 +18,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// assessment is what every section rests on, worked out once.
+// assessment holds the facts that every section uses, worked out once a look.
 type assessment struct {
 	cfg  config.Config
 	obs  Observed
@@ -27,21 +27,22 @@ type assessment struct {
 
 	host  *pair   // host.key and host.cert
 	pairs []*pair // all of certdir.Pairs
-	// hostIssuer is cfg.Issuer as it was configured: in client, cfg.Issuer is that of the client's pair.
+	// hostIssuer is the configured issuer of the host's pair; the assessment in client has the client's issuer in
+	// cfg.Issuer.
 	hostIssuer config.Issuer
-	client     *assessment // the same with the client's issuer; nil where the host's own pair has the same one
-	verdict    mta.Verdict // sendmail's rules over what is there
+	client     *assessment // the same facts with the client's issuer; nil where both pairs have one issuer
+	verdict    mta.Verdict // what sendmail's rules say about the installed files
 
 	judged  judgement
 	clock   clock
-	at      time.Time // now, as far as it is believed: certificates are judged by it, and timers by now
-	name    string    // what is to be certified; "" when unusable
+	at      time.Time // the believed time: certificates are judged by it, timers by now
+	name    string    // the name to certify; "" when unusable
 	fromCfg bool      // the name was configured, not taken from the system
 	names   []string
 	hasCA   bool // a CA that can sign now
 }
 
-// pair is a key and its certificate as they are there, and what is known of them.
+// pair is a private key and its certificate as they are installed, and what is known about them.
 type pair struct {
 	*assessment
 	is        certdir.Pair
@@ -49,7 +50,7 @@ type pair struct {
 	keyFile   certdir.KeyEntry
 	certFile  certdir.CertEntry
 	staged    pki.KeyFile // a new key that lies ready; Public nil when there is none
-	stagedErr error       // why that could not be read
+	stagedErr error       // why the staged key could not be read
 
 	leaf    *x509.Certificate // the installed certificate; nil when none can be read
 	key     crypto.PublicKey  // of the installed key; nil when none can be used
@@ -97,16 +98,16 @@ func (a *assessment) pairOf(is certdir.Pair) *pair {
 	return p
 }
 
-// pair is one of certdir.Pairs.
+// pair returns the facts about one of certdir.Pairs.
 func (a *assessment) pair(is certdir.Pair) *pair {
 	return a.pairs[slices.IndexFunc(a.pairs, func(p *pair) bool { return p.is == is })]
 }
 
-// offered says that sendmail would offer STARTTLS with what is there, as far as that depends on the set.
+// offered reports whether sendmail would offer STARTTLS with the installed files.
 func (a *assessment) offered() bool { return a.verdict.Sound }
 
-// Files turns a certs directory into what mta.Judge takes. A CACertFile that cf
-// names elsewhere, beside host.cert, takes the place of cacert.pem.
+// Files turns a certs directory into the input of mta.Judge. Where cf names another CACertFile beside host.cert, that
+// file takes the place of cacert.pem.
 func Files(cf mta.CF, d certdir.Dir, acc Acceptance) mta.Files {
 	f := mta.Files{Root: acc.Root, OwnersOK: acc.OwnersOK, Libssl: acc.Libssl, Now: acc.Now}
 	above := append([]durable.Node{d.Node}, d.Parents...)
@@ -127,7 +128,7 @@ func Files(cf mta.CF, d certdir.Dir, acc Acceptance) mta.Files {
 	return f
 }
 
-// otherPair is a pair that cf names beside the first server pair, with what d has of it; nil for none.
+// otherPair is the pair that cf names beside the first server pair, with its files from d; nil when cf names none.
 func otherPair(named mta.Pair, cf mta.CF, d certdir.Dir, view func(string, durable.Node) mta.View) *mta.Pair {
 	if named.Cert.Path == "" && named.Key.Path == "" {
 		return nil
@@ -152,8 +153,8 @@ func judgeDH(data []byte) (bits int, err error) {
 	return p.P.BitLen(), nil
 }
 
-// SetID names what sendmail reads at start: certificate, key, CA file, DH
-// parameters and, where they are there, the CRL and a second pair.
+// SetID is a digest over what sendmail reads at start: certificate, key, CA file, DH parameters and, where they exist,
+// the CRL and a second pair.
 func SetID(d certdir.Dir) string {
 	h := sha256.New()
 	for _, sum := range [][32]byte{d.Cert.Digest, d.Key.Digest, d.CA.Digest, d.DH.Digest} {
@@ -164,7 +165,7 @@ func SetID(d certdir.Dir) string {
 	}
 	for _, p := range certdir.Pairs() {
 		if e := d.Pair(p); p != certdir.Host && p.Server() && e.Exists() {
-			h.Write([]byte(p.Name)) // no CRL has the digest of a certificate, but a reader should not have to know that
+			h.Write([]byte(p.Name)) // separates the files in the digest
 			h.Write(e.Cert.Digest[:])
 			h.Write(e.Key.Digest[:])
 		}
@@ -172,7 +173,7 @@ func SetID(d certdir.Dir) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Lying are the names, as of FileID, of what is in the certs directory and may be ours.
+// Lying are the FileIDs of the files in the certs directory that may be ours.
 func Lying(d certdir.Dir) []string {
 	var out []string
 	for _, f := range certdir.Files() {
@@ -183,7 +184,7 @@ func Lying(d certdir.Dir) []string {
 	return out
 }
 
-// FileID names the content of a file: its SHA-256 in hex.
+// FileID is a file's SHA-256 in hex; the state names files by it.
 func FileID(sum [32]byte) string { return hex.EncodeToString(sum[:]) }
 
 func facts(a *assessment) Facts {
@@ -212,7 +213,7 @@ func facts(a *assessment) Facts {
 	return f
 }
 
-// issuedUnder says that c carries a signature of the CA's key.
+// issuedUnder reports whether the key of ca signed c.
 func issuedUnder(c, ca *x509.Certificate) bool {
 	return pki.IssuedBy(c, ca)
 }

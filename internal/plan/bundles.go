@@ -15,9 +15,9 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// TrustSource is one entry of `trust:` and what was found there.
+// TrustSource is one entry of `trust:` and what was read there.
 type TrustSource struct {
-	Name string // as it is configured: a path, or the word system
+	Name string // as configured: a path, or the word system
 	certdir.Bundle
 }
 
@@ -25,20 +25,18 @@ const (
 	// maxTrust bounds how many CAs get a file of their own. The largest public
 	// bundles hold about 150.
 	maxTrust = 2000
-	// trustSettles is how long a bundle must have rested before the daemon takes
-	// a CA away because of it: certctl(8) empties /etc/ssl/certs and fills it
-	// again, one link at a time.
+	// trustSettles is how long a bundle must have been unchanged before the daemon removes a CA because of it:
+	// certctl(8) empties /etc/ssl/certs and fills it again, one link at a time.
 	trustSettles = 5 * time.Second
 )
 
-// TrustFile is the file of a CA in trust/: called after the SHA-256 of its DER.
+// TrustFile is the name of a CA's file in trust/, formed from the SHA-256 of its DER.
 func TrustFile(c *x509.Certificate) string {
 	return certdir.TrustDir + "/ca-" + pki.Fingerprint(c)[:32] + ".pem"
 }
 
-// OwnTrust says that a file in trust/ is one that mailcertd made: it is called
-// after the one certificate that it holds, and holds nothing else. That needs
-// no memory, so it is true on any host and after any loss of the state.
+// OwnTrust reports whether mailcertd made a file in trust/: its name states the one certificate that it holds. This
+// needs no state, so it is right on any host and after any loss of the state.
 func OwnTrust(e certdir.CertEntry) bool {
 	if e.Node.Kind != durable.File || e.File.Err != nil || len(e.File.Certs) != 1 {
 		return false
@@ -51,10 +49,9 @@ func entryName(e certdir.CertEntry) string {
 	return certdir.TrustDir + "/" + baseName(e.Node.Path)
 }
 
-// bundles gives every CA of `trust:`, and every intermediate of a kept
-// certificate, a file in trust/, and takes away those that nobody wants any
-// more. final is what cacert.pem will hold. Nothing is taken away as long as it
-// is not sure what is wanted.
+// bundles gives every CA of `trust:` and every intermediate of a kept certificate a file in trust/, and removes the
+// files that are no longer wanted. final is what cacert.pem will hold. While a source cannot be read in full, nothing
+// is removed.
 func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 	cas, sure, told := configured(a)
 	out.finding = told
@@ -64,7 +61,7 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 		}
 		cas = append(cas, p.intermediates(final)...)
 		if !p.pairReadable() {
-			sure = false // intermediates may be on their way
+			sure = false // somebody may be copying the intermediates
 		}
 	}
 	wanted := map[string]bool{}
@@ -91,9 +88,9 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 		name := TrustFile(x)
 		e, there := have[name]
 		switch {
-		case !wanted[name]: // named twice
+		case !wanted[name]: // two sources name the same CA
 			continue
-		case there && e.File.Err == nil && contains(e.File.Certs, x): // ours, or a person's with the same in it
+		case there && e.File.Err == nil && contains(e.File.Certs, x): // the file already holds this CA
 		case there && (e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular):
 			out.finding = out.finding.and(blocked(e.Node))
 		default:
@@ -130,9 +127,8 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 	return out
 }
 
-// configured are the CAs of `trust:`. sure is false when something of it cannot
-// be read, holds nothing or is just being written: a package that is being
-// upgraded takes no trust away.
+// configured returns the CAs of `trust:`. sure is false when a source cannot be read, is empty or was changed a moment
+// ago, so that the upgrade of a package removes no trust.
 func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding) {
 	sure = true
 	for _, s := range a.obs.Trust {
@@ -174,8 +170,8 @@ func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding
 	return cas, sure, told
 }
 
-// intermediates are the CA certificates behind the leaf of a kept foreign
-// certificate: sendmail loads the leaf alone, so they must be found by hash.
+// intermediates are the CA certificates behind the leaf of a kept foreign certificate: sendmail loads the leaf alone,
+// so OpenSSL must find them by their hash links.
 func (p *pair) intermediates(final []*x509.Certificate) []*x509.Certificate {
 	if !p.keptForeign() || p.leaf == nil {
 		return nil
@@ -185,11 +181,10 @@ func (p *pair) intermediates(final []*x509.Certificate) []*x509.Certificate {
 	})
 }
 
-// pairReadable says that certificate and key are whole and belong together:
-// nobody is in the middle of copying them.
+// pairReadable reports whether certificate and key are complete and match, so that nobody is still copying them.
 func (p *pair) pairReadable() bool { return p.matches && p.certFile.File.Behind == nil }
 
-// trustBlocked says that nothing can be put into trust/.
+// trustBlocked reports, with the problem, that no file can be written into trust/.
 func trustBlocked(a *assessment) (told finding, is bool) {
 	n := a.obs.Certs.TrustNode
 	switch {
@@ -208,8 +203,8 @@ func trustBlocked(a *assessment) (told finding, is bool) {
 	return told, true
 }
 
-// toldAsCA says that a link comes or goes together with its file in trust/,
-// which is told in one line for all of them.
+// toldAsCA reports whether a link changes together with its file in trust/: one item of the sentence counts all of
+// those.
 func toldAsCA(a *assessment, c Change, l certdir.LinkChange) bool {
 	if l.Target != "" {
 		f := c.file(l.Target)
@@ -219,7 +214,7 @@ func toldAsCA(a *assessment, c Change, l certdir.LinkChange) bool {
 	return i >= 0 && slices.Contains(c.Remove, strings.TrimPrefix(a.obs.Certs.Links[i].Node.Target, "./"))
 }
 
-// countCAs tells of the CAs that come into trust/ and of those that go, each in one item or none.
+// countCAs counts the CAs that the change adds to trust/ and removes from it; an empty result for none.
 func countCAs(c Change) (added, dropped []string) {
 	n := 0
 	for _, f := range c.Files {

@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// candidate is a certificate in newcerts that serves: for this key and these
-// names, valid, not revoked, and worth installing for that reason.
+// candidate looks in newcerts for a certificate for this key and these names that is valid, not revoked and better than
+// the installed one in what why complains about; nil when there is none.
 func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 	if pub == nil || p.name == "" {
 		return nil
@@ -30,12 +30,12 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		installedBefore := p.installedBefore(FileID(digest(pki.EncodeCertificate(c.Raw))))
 		switch why {
 		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, CertWeak, Mismatch:
-			// what was there before is as good as new
+			// Any matching certificate repairs this, also one that was installed before.
 		case Asked, AskedKey, AskedForce:
 			if installedBefore || p.owner.mine() && p.issuedEarlier(c, p.leaf) || p.isDue(c) {
 				continue
 			}
-		case NotYetValid: // an older one, also one that is due, before none
+		case NotYetValid: // an older one serves too; a due one only where no new one can be signed
 			if p.olderServes() && p.now.Before(c.NotBefore) || p.isDue(c) && p.maySign() && p.hasCA {
 				continue
 			}
@@ -53,14 +53,14 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 	return nil
 }
 
-// installedBefore says that a certificate was installed at some time, by the digest of its file.
+// installedBefore reports whether a certificate with this FileID was ever installed, as far as the state says.
 func (a *assessment) installedBefore(id string) bool {
 	o, known := a.obs.State.Ours[id]
 	return known && (!o.Pending || slices.Contains(Lying(a.obs.Certs), id))
 }
 
-// issuedEarlier says that c was issued before leaf: by their rows in the CA's database where both have one. Their
-// beginnings say less: none lies before the CA's own.
+// issuedEarlier reports whether c was issued before leaf: by their rows in the CA's database where both have one.
+// notBefore decides otherwise; it says less, because the CA's own notBefore is its lower bound.
 func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
 	line := func(x *x509.Certificate) (int, bool) {
 		for _, is := range a.obs.CA.Issued {
@@ -78,7 +78,7 @@ func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
 	return c.NotBefore.Before(leaf.NotBefore)
 }
 
-// living says that c was issued by a generation of the CA that is still valid.
+// living reports whether the generation that issued c is still valid.
 func (a *assessment) living(c *x509.Certificate) bool {
 	for _, g := range a.generations() {
 		if issuedUnder(c, g) {
@@ -88,7 +88,7 @@ func (a *assessment) living(c *x509.Certificate) bool {
 	return false
 }
 
-// leafChange puts a certificate in force, over the staged key or the one that is there.
+// leafChange installs a certificate, over the staged key or the installed one.
 func leafChange(p *pair, is *ca.Issued, staged bool, why Reason) (c Change) {
 	if staged {
 		c.Files = append(c.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging, Reason: why})
@@ -98,9 +98,8 @@ func leafChange(p *pair, is *ca.Issued, staged bool, why Reason) (c Change) {
 	return c
 }
 
-// finishStaged deals with a staged key that no present need explains: with a
-// certificate of its own it is a renewal that a crash cut short, and is
-// completed; without one it is deleted.
+// finishStaged handles a staged key that no present need explains. If a certificate for it exists, a crash interrupted
+// a renewal, which is completed; otherwise the key is deleted.
 func finishStaged(p *pair) (out outcome) {
 	if !slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
 		return out
@@ -125,15 +124,14 @@ func finishStaged(p *pair) (out outcome) {
 	return out
 }
 
-// unstage deletes a new key that lies ready.
+// unstage deletes a staged key.
 func unstage(p *pair) Action {
 	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile,
 		Text: toDelete.With("a staged key that is not needed")}
 }
 
-// stagedUnread says that there is a staged key and that it could not be read: it
-// may be the only copy of a key that a certificate was issued for, so that it is
-// neither replaced nor deleted.
+// stagedUnread reports a staged key that cannot be read. It may be the only copy of a key for which a certificate was
+// issued, so it is neither replaced nor deleted.
 func stagedUnread(p *pair) (found finding, is bool) {
 	if p.stagedErr == nil {
 		return found, false

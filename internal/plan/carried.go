@@ -15,24 +15,24 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Carried is what a person brought here in a file, without its secrets.
+// Carried is the content of a file that a person brought to this host, without its secrets.
 type Carried struct {
-	Key    crypto.PublicKey  // of the key in it; nil: it has none
-	Leaf   *x509.Certificate // nil: CA certificates alone
+	Key    crypto.PublicKey  // public half of the key in the file; nil: the file has no key
+	Leaf   *x509.Certificate // nil: the file has CA certificates alone
 	Middle []*x509.Certificate
 	Roots  []*x509.Certificate
 }
 
-// Taking is what becomes of it.
+// Taking is the decision about a Carried.
 type Taking struct {
-	Pair   certdir.Pair        // the pair that it becomes; the zero value for CA certificates alone
-	Change Change              // of the certs directory; without files: it is what is there
-	Accept []*x509.Certificate // of the CA on another host, all that are trusted from now on; nil: nothing new
+	Pair   certdir.Pair        // the pair to install; the zero value for CA certificates alone
+	Change Change              // what changes in the certs directory; without files: all of it is installed already
+	Accept []*x509.Certificate // the certificates of the CA on another host to trust from now on; nil: no change
 	Notes  []string            // for the person
 }
 
-// Take decides about what a person carried here: the pair, or, with the CA on another host, CA certificates alone,
-// which are right then. force overrules what speaks against the certificate itself.
+// Take decides how a carried file is installed: as a pair or, where the CA is on another host, as CA certificates
+// alone. force overrules objections to the certificate itself. The error says why the file is not installed.
 func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time) (Taking, error) {
 	var t Taking
 	remote := cfg.Issuer.Kind == config.IssuerSSH
@@ -92,8 +92,8 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	return t, nil
 }
 
-// becomes is the server pair that c becomes: the one that has its key, else the one for a key of its kind. Two keys of
-// one kind would be refused.
+// becomes returns the server pair for c: the one that has its key, else the one of its key type. OpenSSL serves one
+// certificate of each type, so two keys of one type must not be installed.
 func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
 	if cfg.Key.Second == "" {
 		return certdir.Host
@@ -112,7 +112,7 @@ func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
 	return certdir.HostECDSA
 }
 
-// CopiesFor are the copies of everything that these files replace.
+// CopiesFor lists the backups to make of what these files replace.
 func CopiesFor(obs Observed, files []File) (out []Archived) {
 	for _, f := range files {
 		of, _ := certdir.FileOf(f.Name)
@@ -127,8 +127,8 @@ func CopiesFor(obs Observed, files []File) (out []Archived) {
 	return out
 }
 
-// carriedTrust is where the CA certificates go: in front of those in cacert.pem; into a file of trust/ where cacert.pem
-// is a person's link. nil: they are trusted already.
+// carriedTrust adds the carried CA certificates in front of those in cacert.pem, or in a file of trust/ where
+// cacert.pem is a person's link. nil: all of them are trusted already.
 func carriedTrust(obs Observed, c Carried) *File {
 	have := obs.Certs.CA
 	all := slices.Clone(have.File.Certs)
@@ -137,7 +137,7 @@ func carriedTrust(obs Observed, c Carried) *File {
 	}
 	want := c.Roots
 	if len(want) == 0 && (have.File.Err != nil || len(have.File.Certs) == 0) {
-		want = c.Middle // sendmail needs a CACertFile that loads
+		want = c.Middle // sendmail offers no STARTTLS without a CACertFile that it can load
 	}
 	if !slices.ContainsFunc(want, func(w *x509.Certificate) bool { return !slices.ContainsFunc(all, w.Equal) }) {
 		return nil
@@ -152,7 +152,7 @@ func carriedTrust(obs Observed, c Carried) *File {
 	return &File{Name: certdir.CAName, Mode: publicMode, Data: encodeAll(join(want, others))}
 }
 
-// join is first and then the others that are not in it.
+// join appends to first those of others that are not in it yet.
 func join(first, others []*x509.Certificate) []*x509.Certificate {
 	out := slices.Clone(first)
 	for _, c := range others {

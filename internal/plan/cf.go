@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/mta"
 )
 
-// leadsTo says that a path in cf leads to a file of the certs directory, by its
-// own name or through links; file "" is the directory itself.
+// leadsTo reports whether a path in cf names a file of the certs directory, directly or through links; file "" is the
+// directory itself.
 func leadsTo(cf mta.CF, named string, d certdir.Dir, file string) bool {
 	clean, real := filepath.Clean(named), cf.Resolved[named]
 	if clean == filepath.Join(d.Path, file) {
@@ -29,11 +29,11 @@ func leadsTo(cf mta.CF, named string, d certdir.Dir, file string) bool {
 // tlsOption is one option of sendmail.cf that names a file of the set.
 type tlsOption struct {
 	name     string
-	file     string // where ours is, "" for the certs directory
+	file     string // our file for it, "" for the certs directory
 	values   func(mta.CF) []string
 	severity Severity
-	means    string // what follows when it names something else
-	lacking  string // what follows when it names nothing, "" if nothing is
+	means    string // the effect when it names another file
+	lacking  string // the effect when it is not set, "" if there is none
 }
 
 func single(get func(mta.CF) string) func(mta.CF) []string {
@@ -45,8 +45,8 @@ func single(get func(mta.CF) string) func(mta.CF) []string {
 	}
 }
 
-// tlsOptions are those options in the order in which they are told. That there
-// is no ServerCertFile or no ServerKeyFile at all is CFNoTLS.
+// tlsOptions are those options in the order in which they are reported. CFNoTLS covers a cf without ServerCertFile or
+// ServerKeyFile.
 var tlsOptions = []tlsOption{
 	{"ServerCertFile", certdir.CertName, func(cf mta.CF) []string { return cf.ServerCert }, Error,
 		"sendmail serves that certificate", ""},
@@ -68,28 +68,28 @@ var tlsOptions = []tlsOption{
 		"dh.param is not used", ""},
 }
 
-// otherOption is an option of cf that does not name what is kept here, and what follows from that.
+// otherOption is an option of cf that does not name our file, and the effect of that.
 type otherOption struct {
 	severity Severity
 	text     string
 }
 
-// cfOthers are those options. hint says how to correct them.
+// cfOthers lists those options. hint says how to correct them.
 func cfOthers(cf mta.CF, d certdir.Dir, cfg config.Config) (others []otherOption, hint string) {
 	say := func(s Severity, text string) { others = append(others, otherOption{s, text}) }
 	for _, o := range optionsFor(cfg) {
 		named := o.values(cf)
 		ours := false
-		for _, v := range named { // a second pair may lie anywhere
+		for _, v := range named { // the second pair may be in any directory
 			ours = ours || leadsTo(cf, v, d, o.file)
 		}
 		switch {
 		case ours:
 		case len(named) > 0 && o.name == "DHParameters" &&
-			!strings.HasPrefix(named[0], "/"): // a group that sendmail has itself
+			!strings.HasPrefix(named[0], "/"): // the name of a group that sendmail has built in
 		case len(named) > 0:
 			say(o.severity, o.name+" is "+named[0]+", not "+filepath.Join(d.Path, o.file)+": "+o.means)
-		case o.lacking == "" || o.name == "ClientKeyFile" && len(cf.ClientCert) == 0: // the certificate says it
+		case o.lacking == "" || o.name == "ClientKeyFile" && len(cf.ClientCert) == 0: // said with the cert
 		case strings.HasPrefix(o.name, "Client"):
 			say(Notice, "there is no "+o.name+": "+o.lacking)
 		default:
@@ -112,7 +112,7 @@ func cfOthers(cf mta.CF, d certdir.Dir, cfg config.Config) (others []otherOption
 	return others, hint
 }
 
-// joined are the texts in one, and how bad the worst is.
+// joined puts the texts into one and returns the highest severity.
 func joined(others []otherOption) (text string, worst Severity) {
 	var texts []string
 	for _, o := range others {
@@ -140,7 +140,7 @@ func cfProblems(a *assessment) (found finding) {
 	default:
 		others, hint := cfOthers(cf, a.obs.Certs, a.cfg)
 		_, worst := joined(others)
-		for _, o := range others { // the first of the worst, which is shown first, says how to correct them all
+		for _, o := range others { // the first of the worst is shown first and has the hint for all
 			pr := Problem{Reason: CFOther, Severity: o.severity, Path: cf.Path, Text: o.text}
 			if o.severity == worst {
 				pr.Hint, hint = hint, ""
@@ -151,8 +151,8 @@ func cfProblems(a *assessment) (found finding) {
 	return found
 }
 
-// runningCF reports a sendmail that was started with another cf, or with other
-// options, than one that is started now would be, where that makes a difference.
+// runningCF reports a sendmail that runs with another cf or other options than a new start would use, where the
+// difference matters.
 func runningCF(a *assessment) (found finding) {
 	running := a.obs.RunningCF
 	if running == nil || a.obs.CF.Missing {
@@ -174,8 +174,7 @@ func runningCF(a *assessment) (found finding) {
 	return found
 }
 
-// submission tells once that local mail is handed in without a CA to check
-// sendmail by.
+// submission reports a submit.cf without a CA: local mail is then handed in without verifying sendmail's certificate.
 func submission(a *assessment) (found finding) {
 	cf := a.obs.Submit
 	if cf == nil || cf.CACert != "" || cf.CACertPath != "" || !a.cfNamesOurs() {

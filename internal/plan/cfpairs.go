@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/mta"
 )
 
-// optionsFor are the options of sendmail.cf that this configuration has a file for. The client's are those of the pair
-// that it asks for, and left out where it asks for none.
+// optionsFor returns the options of sendmail.cf for which this configuration has a file. The client's options are those
+// of the configured client pair; they are left out where none is configured.
 func optionsFor(cfg config.Config) []tlsOption {
 	var out []tlsOption
 	for _, o := range tlsOptions {
@@ -34,9 +34,8 @@ func optionsFor(cfg config.Config) []tlsOption {
 	return out
 }
 
-// cfPairs says where cf and the configuration do not agree about the second server pair and about a client that is to
-// show no certificate. lines are what the .mc file should say about the pairs, where it does not say so yet; none where
-// the configuration asks for neither.
+// cfPairs says where cf and the configuration disagree about the second server pair or about a client that is to show
+// no certificate. lines are the missing lines for the .mc file; none where the configuration asks for neither.
 func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string) {
 	names := func(list []string, file string) bool {
 		for _, v := range list {
@@ -54,7 +53,7 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 	}
 	second := certdir.HostECDSA
 	if cfg.Key.Second != "" && !namesPair(cf, d, second) {
-		if names(cf.ServerCert, certdir.CertName) { // else another problem tells that sendmail reads none of ours
+		if names(cf.ServerCert, certdir.CertName) { // if it names no file of ours, another problem says so
 			texts = append(texts,
 				fmt.Sprintf("ServerCertFile and ServerKeyFile do not name %s and %s behind a comma: sendmail does "+
 					"not serve them as the second pair",
@@ -80,8 +79,8 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 	return texts, lines
 }
 
-// mcHint says what to write into the .mc file. sendmail offers no STARTTLS while a file that it names is missing, so
-// that the files come first.
+// mcHint says which lines belong into the .mc file. The files must be installed first, because sendmail offers no
+// STARTTLS while a named file is missing.
 func mcHint(lines []string) string {
 	if len(lines) == 0 {
 		return "correct the .mc file, or mailcertd.yaml"

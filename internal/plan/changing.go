@@ -7,13 +7,13 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// rests is how long a file that a person may be writing must have been left alone before the daemon replaces it: scp
-// and a slow terminal write a certificate in pieces, and what is renamed over a half-written file loses all of it.
+// rests is how long a file that a person may be writing must have been unchanged before the daemon replaces it: scp and
+// a slow terminal write a certificate in pieces, and a rename over a half-written file would lose all of it.
 const rests = time.Minute
 
-// writtenNow says that one of the files changed less than a minute ago, and until when the daemon leaves them alone. A
-// verb does not wait: nobody comes back in a minute. A change that is in the future by more than a minute, as after a
-// step of the clock, says nothing.
+// writtenNow reports whether one of the files changed less than a minute ago, and until when the daemon waits. A verb
+// does not wait, because it runs once. A change time more than a minute in the future, as after a step of the clock, is
+// ignored.
 func (a *assessment) writtenNow(nodes ...durable.Node) (until time.Time, now bool) {
 	if a.wish.Once {
 		return time.Time{}, false
@@ -29,8 +29,8 @@ func (a *assessment) writtenNow(nodes ...durable.Node) (until time.Time, now boo
 	return until, now
 }
 
-// pairWritten says that host.key or host.cert is empty, unusable or no match of the other, and was written less than a
-// minute ago: a person may be in the middle of copying it. A file that is missing is not waited for.
+// pairWritten reports that host.key or host.cert is empty, unusable or does not match the other, and was written less
+// than a minute ago: a person may still be copying it. A missing file is not waited for.
 func pairWritten(p *pair) (found finding, now bool) {
 	var nodes []durable.Node
 	if p.keyUnusable() {
@@ -49,11 +49,11 @@ func pairWritten(p *pair) (found finding, now bool) {
 	return found, now
 }
 
-// leaveAlone tells that files are left as they are for now, and looks again when they have rested.
+// leaveAlone reports files that are left unchanged for now, and sets the next look to the end of the wait.
 func leaveAlone(until time.Time, nodes ...durable.Node) (found finding) {
 	found.lookAt(until, "a file is no longer being written")
 	for _, n := range nodes {
-		// The text has no time in it: the log tells a text once, and a copy may be written to every moment.
+		// The text holds no time: the log prints each text once, and a copy may change the file every moment.
 		found.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
 			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until " +
 				"it has not changed for a minute",
@@ -64,12 +64,12 @@ func leaveAlone(until time.Time, nodes ...durable.Node) (found finding) {
 	return found
 }
 
-// bundleWritten says that cacert.pem is a person's and was written less than a minute ago. Also a bundle that loads may
-// be the first part of a longer one.
+// bundleWritten reports that cacert.pem is a person's and was written less than a minute ago. Even a bundle that loads
+// may be the first part of a longer one.
 func bundleWritten(a *assessment) (found finding, now bool) {
 	e := a.obs.Certs.CA
 	if a.fileIsOurs(e.Digest) || e.Node.Kind == durable.Link && e.File.Err == nil {
-		return found, false // nothing is put in the place of a link to a bundle that loads
+		return found, false // a link to a bundle that loads is kept
 	}
 	until, now := a.writtenNow(e.Node)
 	if now {
@@ -78,8 +78,8 @@ func bundleWritten(a *assessment) (found finding, now bool) {
 	return found, now
 }
 
-// Replaced is a file of a transaction as it was seen; false for files in trust/. It is looked at again right before
-// the commit: what was copied to the archive and judged must be what is replaced.
+// Replaced returns a file of a transaction as it was seen; false for files in trust/. It is compared again right before
+// the commit: the file that is replaced must be the one that was judged and copied to the archive.
 func (d Observed) Replaced(name string) (durable.Node, bool) {
 	_, ofSet := certdir.FileOf(name)
 	n, _ := d.Certs.File(name)

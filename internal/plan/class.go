@@ -11,11 +11,11 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Class is what a failure of an action may hold up.
+// Class says whether a failed action may delay others.
 type Class int
 
-// The classes. Essential actions bring back, renew and deliver what sendmail serves; their failure stops what needs
-// them. All else is a chore, done after them, whose failure stops nothing.
+// The classes: essential actions bring back, renew and deliver what sendmail serves, and
+// their failure stops what needs them. Chores come after them, and their failure stops nothing.
 const (
 	Chore Class = iota
 	Essential
@@ -23,7 +23,7 @@ const (
 
 func (c Class) String() string { return [...]string{"chore", "essential"}[c] }
 
-// classes is the class of each kind of action, and the order in which a plan has them.
+// classes lists the kinds of actions in the order of a plan, each with its class.
 var classes = []struct {
 	kind  Kind
 	class Class
@@ -38,7 +38,7 @@ var classes = []struct {
 	{StageKey, Essential},
 	{Obtain, Essential},
 	{Install, Essential},
-	{ReconcileCA, Chore}, // whatever signs repairs what it needs by itself
+	{ReconcileCA, Chore}, // each step that signs repairs what it needs
 	{NextCA, Chore},
 	{PromoteCA, Chore},
 	{PruneCA, Chore},
@@ -54,7 +54,7 @@ var classes = []struct {
 // Class is the class of the action.
 func (a Action) Class() Class {
 	if a.Extra || a.Reason == ModeLoose {
-		return Chore // such as files in trust/, or the mode of a directory that sendmail does not read
+		return Chore // for example files in trust/, or the mode of a directory that sendmail does not read
 	}
 	for _, c := range classes {
 		if c.kind == a.Kind {
@@ -64,7 +64,7 @@ func (a Action) Class() Class {
 	return Chore
 }
 
-// order is the place of the action in a plan: essential ones first.
+// order is the position of the action in a plan: essential ones come first.
 func (a Action) order() int {
 	place := len(classes)
 	for i, c := range classes {
@@ -78,7 +78,7 @@ func (a Action) order() int {
 	return place
 }
 
-// Needs says that the action cannot be done when one of that kind has just failed.
+// Needs reports whether the action depends on one of the failed kind.
 func (a Action) Needs(failed Kind) bool {
 	switch failed {
 	case MakeDir, InitCA, AcceptCA, StageKey, Obtain:
@@ -107,8 +107,8 @@ func (a Action) FailureKey() string {
 	return key
 }
 
-// resting gives the failure because of which an action is left out of this plan. A person who runs a verb does not
-// wait for the end of a backoff, but what failed in this very run is not tried twice.
+// resting returns the failure whose backoff keeps an action out of this plan. A verb does not wait for the backoff of
+// an earlier run, but does not retry what failed in its own run.
 func (a *assessment) resting(act Action) (state.Failure, bool) {
 	key := act.FailureKey()
 	f, failed := a.obs.State.Failures[key]
@@ -118,17 +118,17 @@ func (a *assessment) resting(act Action) (state.Failure, bool) {
 	return f, failed && act.Kind != Obtain && !a.wish.Once && a.now.Before(f.Next)
 }
 
-// dueNow parts the actions of a plan from those that failed and are not due again, and tells of these.
+// dueNow removes the actions whose backoff has not ended, and reports them as failed steps.
 func dueNow(a *assessment, sofar finding) finding {
 	var told finding
 	out := sofar
 	out.actions = nil
-	keyless := map[certdir.Pair]bool{} // their new key could not be staged
+	keyless := map[certdir.Pair]bool{} // pairs whose new key could not be staged
 	for _, act := range sofar.actions {
 		f, rests := a.resting(act)
 		if !rests && act.Kind == Obtain && act.Request.Staged && keyless[act.Pair] {
 			out.problems = out.unrepaired(func(pr Problem) bool { return pr.Path == act.Path })
-			continue // the key's own failure is told, and the certificate waits for it
+			continue // the failed key is reported; its certificate waits
 		}
 		keyless[act.Pair] = keyless[act.Pair] || rests && act.Kind == StageKey
 		if !rests {
@@ -154,8 +154,8 @@ func dueNow(a *assessment, sofar finding) finding {
 	return out.and(told)
 }
 
-// failures are those that count on: of what is to be done still, and of what is no action. What is not to be done any
-// more has not failed either.
+// failures keeps the failures that still matter: those of planned actions, and those that belong to no action. When an
+// action is no longer needed, its failure is forgotten.
 func failures(before map[string]state.Failure, actions []Action) map[string]state.Failure {
 	out := maps.Clone(before)
 	maps.DeleteFunc(out, func(key string, _ state.Failure) bool {

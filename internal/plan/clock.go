@@ -10,56 +10,56 @@ import (
 	"mailcertd/internal/state"
 )
 
-// clock is what may be believed of the wall clock (promise: a wrong clock
-// never signs over a working set, and never moves the mark).
+// clock is the verdict on the system's clock. A wrong clock never signs over a working set and never moves
+// the mark.
 type clock int
 
 const (
 	clockFine   clock = iota
-	clockBehind       // earlier than what was already seen
-	clockAhead        // so much later that it must last before it is believed
+	clockBehind       // earlier than a time already seen
+	clockAhead        // far later than a time already seen; believed after a while
 	clockEarly        // before this program was built
 	clockLate         // past the CA's end
 )
 
 const (
-	// clockSlack is how far the clock may step back without being called wrong:
-	// ntpd steps after boot, and a leaf's notBefore lies an hour back anyway.
+	// clockSlack is how far the clock may go back and still be believed: ntpd steps it after boot, and notBefore is an
+	// hour back anyway.
 	clockSlack = time.Hour
-	// markEvery is how often the high-water mark moves at most.
+	// markEvery is the shortest time between two moves of the high-water mark.
 	markEvery = 24 * time.Hour
-	// clockLeap is how far beyond the mark a clock is believed at once: two days,
-	// so that a host that is looked at once a day is never doubted, and some hours.
+	// clockLeap is how far beyond the mark a clock is believed at once: two days, so that a host with one look a day is
+	// never doubted, and two hours of slack.
 	clockLeap = 50 * time.Hour
-	// clockLasts is how long a clock must have run on before a doubt is given up,
-	// and clockLastsOver the same where by that clock the certificate is not valid.
+	// clockLasts is how long a doubted clock must have run on before it is believed; clockLastsOver is the same where
+	// the certificate is not valid by that clock.
 	clockLasts     = 24 * time.Hour
 	clockLastsOver = time.Hour
-	// clockNoted is how often it is noted that a doubted clock runs on, and
-	// clockStep how much of the time between two looks counts: a host that sleeps
-	// shows nothing. More than clockGap between two looks is another leap.
+	// clockNoted is how often the state notes that a doubted clock runs on. Of the time between two looks at most
+	// clockStep counts, because a sleeping host shows nothing. More than clockGap between two looks starts the doubt
+	// again.
 	clockNoted = 10 * time.Minute
 	clockStep  = time.Hour
 	clockGap   = 26 * time.Hour
-	// clockFresh is how long the first mark of a host may be lowered: a clock that
-	// was wrong at the first boot is set right by ntpd soon after.
+	// clockFresh is how long a host's first mark may still be lowered: ntpd corrects a wrong clock soon after the first
+	// boot.
 	clockFresh = time.Hour
-	// clockQuiet is up to which distance a doubted clock is merely a notice: a host
-	// that was off for some weeks.
+	// clockQuiet is the distance up to which a doubted clock is only a notice: the host may have been off for some
+	// weeks.
 	clockQuiet = 30 * 24 * time.Hour
 )
 
-// clockLooked is why there is a next look while the clock is not believed.
+// clockLooked names the purpose of the next look while the clock is doubted.
 const clockLooked = "whether the clock can be believed"
 
-// judgement is what may be believed of the clock, and what is remembered of that.
+// judgement is the verdict on the clock, and what the state remembers of it.
 type judgement struct {
 	clock clock
-	at    time.Time // the time that decisions about certificates go by
-	mark  time.Time // the high-water mark from now on
+	at    time.Time // the believed time, by which certificates are judged
+	mark  time.Time // the new high-water mark
 	doubt state.Clock
-	seen  time.Time     // what the clock is compared with
-	wait  time.Duration // how long it must still last; with clockBehind and clockAhead
+	seen  time.Time     // the time that the clock was compared with
+	wait  time.Duration // how long the clock must still run on; for clockBehind and clockAhead
 }
 
 func judgeClock(a *assessment) judgement {
@@ -84,7 +84,7 @@ func judgeClock(a *assessment) judgement {
 	}
 	fresh := st.Clock.Doubt == doubtNew
 	seen := st.HighWater
-	if seen.IsZero() || fresh { // all that is older than the first mark still counts
+	if seen.IsZero() || fresh { // the first mark may be wrong; the CA's notBefore still counts
 		seen = time.Time{}
 		if current != nil && (!fresh || current.NotBefore.Before(st.Clock.Since.Add(-2*clockSlack))) {
 			seen = current.NotBefore
@@ -95,7 +95,7 @@ func judgeClock(a *assessment) judgement {
 		return doubted(a, clockBehind, seen)
 	case !st.HighWater.IsZero() && a.now.After(st.HighWater.Add(clockLeap)):
 		return doubted(a, clockAhead, st.HighWater)
-	case st.HighWater.IsZero(), fresh && a.now.Before(st.HighWater.Add(-clockSlack)): // the first one, or it was wrong
+	case st.HighWater.IsZero(), fresh && a.now.Before(st.HighWater.Add(-clockSlack)): // sets or corrects it
 		fine.mark, fine.doubt = now, state.Clock{Doubt: doubtNew, Since: now, Seen: now}
 	case fresh && now.Sub(st.Clock.Since) < clockFresh:
 		fine.doubt = st.Clock
@@ -105,15 +105,14 @@ func judgeClock(a *assessment) judgement {
 	return fine
 }
 
-// The words of state.Clock.Doubt.
+// The values of state.Clock.Doubt.
 const (
 	doubtNew    = "new"
 	doubtAhead  = "ahead"
 	doubtBehind = "behind"
 )
 
-// doubted counts how long a clock has run on that is far from what was seen. When
-// that is long enough, it is believed.
+// doubted counts how long a clock that is far from the seen time has run on, and believes it when that is long enough.
 func doubted(a *assessment, kind clock, seen time.Time) judgement {
 	now := a.now.UTC().Truncate(time.Second)
 	word, need := doubtAhead, clockLasts
@@ -138,17 +137,16 @@ func doubted(a *assessment, kind clock, seen time.Time) judgement {
 	return judgement{clock: kind, at: seen, mark: a.obs.State.HighWater, doubt: d, seen: seen, wait: need - lasted}
 }
 
-// Signing is by which time something is signed that a person asks for.
+// Signing holds the times for something that a person asks to have signed.
 type Signing struct {
-	At       time.Time     // it ends so many days after
-	Backdate time.Duration // and begins so long before
-	Doubt    *Problem      // what is wrong with the clock; nil: nothing
+	At       time.Time     // notAfter is the configured days after it
+	Backdate time.Duration // notBefore is this long before At
+	Doubt    *Problem      // why the clock is doubted; nil: it is believed
 }
 
-// SigningTime is how a person's `issue`, `sign` and `revoke` sign, who do not wait
-// until a doubted clock is believed: what they sign is valid by that clock and by
-// the one that was seen before. No time is both before the build and any good, and
-// a CA that has ended signs nothing.
+// SigningTime returns the times for a person's `issue`, `sign` and `revoke`, which do not wait until a doubted clock is
+// believed. The result is valid by the doubted clock and by the time seen before. For a clock before the build no such
+// time exists, and an expired CA signs nothing.
 func SigningTime(cfg config.Config, obs Observed, now time.Time) Signing {
 	a := assess(cfg, obs, Wish{}, now)
 	s := signing(a)
@@ -158,7 +156,7 @@ func SigningTime(cfg config.Config, obs Observed, now time.Time) Signing {
 	return s
 }
 
-// signing is how to sign what is valid by both clocks.
+// signing returns the times that make a signature valid by the clock and by the seen time.
 func signing(a *assessment) Signing {
 	s := Signing{At: a.at, Backdate: a.backdate()}
 	switch a.clock {
@@ -170,8 +168,8 @@ func signing(a *assessment) Signing {
 	return s
 }
 
-// lasted says that a doubted clock has run on for so long that what does not work by it is repaired, in a way that
-// works by both.
+// lasted reports whether a doubted clock has run on so long that what is invalid by it is repaired, with validity by
+// both times.
 func lasted(a *assessment) bool {
 	return (a.clock == clockAhead || a.clock == clockBehind) &&
 		time.Duration(a.judged.doubt.Lasted)*time.Second >= clockLastsOver
@@ -217,8 +215,8 @@ func clockProblems(a *assessment) (found finding) {
 	return found
 }
 
-// graveness is how bad a clock is that is so far ahead: an error where it holds
-// something up, nothing much after some days off.
+// graveness is the severity of a clock that is far ahead: an error where it stops a renewal, a notice after some days
+// off.
 func graveness(a *assessment, gap time.Duration) Severity {
 	over := a.host.leaf != nil && a.host.owner.mine() && a.now.After(a.host.leaf.NotAfter)
 	if over || a.wish.Renew || a.wish.Rekey || a.wish.Rollover || len(a.obs.Inbox.Pending) > 0 && !a.remote() {
@@ -246,16 +244,16 @@ func latest(times ...time.Time) (out time.Time) {
 	return out
 }
 
-// maySign says that a certificate may be signed now: always over a set that does not work or an interim certificate,
-// which no peer trusts, else only by a clock that can be believed.
+// maySign reports whether a certificate may be signed now: always over a set that does not work or a interim
+// certificate, which no peer trusts; otherwise only by a believed clock.
 func (a *assessment) maySign() bool {
 	return a.clock == clockFine || !a.works() || a.host.owner == Interim
 }
 
-// works says that sendmail has something to serve: the rules accept the set.
+// works reports whether sendmail can offer STARTTLS with the installed set.
 func (a *assessment) works() bool { return a.host.matches && a.offered() && !a.breaks() }
 
-// breaks says that a second pair costs STARTTLS: it is missing or unsafe, or of the same key family as the first.
+// breaks reports whether the second pair stops STARTTLS: a file is missing or unsafe, or both keys are of one type.
 func (a *assessment) breaks() bool {
 	return slices.ContainsFunc(a.verdict.Complaints, func(c mta.Complaint) bool {
 		return c.Fatal && !c.Beyond &&
@@ -263,8 +261,8 @@ func (a *assessment) breaks() bool {
 	})
 }
 
-// backdate is how far a certificate begins before Plan.At: an hour, and by a clock
-// that runs behind so far that it is valid by that one too.
+// backdate is how long notBefore is before Plan.At: an hour, and more by a clock that is behind, so that the
+// certificate is valid by that clock too.
 func (a *assessment) backdate() time.Duration {
 	if a.clock == clockBehind {
 		return a.at.Sub(a.now) + clockSlack
@@ -272,8 +270,7 @@ func (a *assessment) backdate() time.Duration {
 	return clockSlack
 }
 
-// written is a day before which no clock can be right, where it is not known when
-// the program was built.
+// written is a lower bound for any right clock, used where the build time is unknown.
 var written = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func built(a *assessment) time.Time {

@@ -7,13 +7,13 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// holding is whose content a file of the pair has.
+// holding says who made the content of a pair's file.
 type holding int
 
 const (
 	lacking holding = iota // missing, empty, or a dangling link
-	own                    // made by us; a certificate also by the base system's stanza
-	theirs                 // anything else, a half-written file included
+	own                    // made by us, or a certificate of the base system's stanza
+	theirs                 // anything else, also a half-written file
 )
 
 func holds(n durable.Node, ours bool) holding {
@@ -34,10 +34,10 @@ func (p *pair) certHolding() holding {
 	return holds(p.certFile.Node, p.owner.mine() || p.owner == Stanza)
 }
 
-// delivering says that, with issuer none, a person's key or certificate is there and is no whole pair yet: nobody but
-// its owner can complete it, so nothing is put in its place. An interim certificate is made only where it replaces
-// nothing of theirs: for a host.cert that is missing or empty, and for a host.key that is, unless their certificate
-// waits for it.
+// delivering reports that, with `issuer: none`, a person's key or certificate is installed without its counterpart.
+// Only its owner can complete the pair, so nothing of theirs is replaced. An interim certificate is made only where it
+// replaces nothing of theirs: for a missing or empty host.cert, and for a missing or empty host.key unless their
+// certificate waits for it.
 func (p *pair) delivering() bool {
 	if p.cfg.Issuer.Kind != config.IssuerNone || p.keptForeign() || p.held() {
 		return false
@@ -58,8 +58,7 @@ func (p *pair) delivering() bool {
 	return true
 }
 
-// await gives the owner ten minutes from the last change, then calls what is there an error, and leaves it alone in any
-// case.
+// await gives the owner ten minutes from the last change and then reports an error. It changes no file in either case.
 func await(p *pair, wanted []need) (out outcome) {
 	since := p.unmatched()
 	out.unmatched(p.is.Name, since)
@@ -68,7 +67,7 @@ func await(p *pair, wanted []need) (out outcome) {
 	if waiting {
 		out.lookAt(until, "key and certificate still do not match")
 	}
-	told := p.matches // such as a pair with a weak key: whole, and of no use
+	told := p.matches // for example a matching pair with a weak key
 	for _, pr := range complaints(p, wanted, false) {
 		pr.Hint = fmt.Sprintf(
 			"issuer is none: copy a key and the certificate for it to %s and %s; until then nothing is changed",

@@ -15,8 +15,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// recovery asks for an unfinished change to be rolled forward, or for what it
-// left behind to be cleared away, before anything else is decided.
+// recovery rolls an unfinished change forward, or removes what it left, before any other decision.
 func recovery(a *assessment) (found finding, unfinished bool) {
 	pend := a.obs.Pending
 	left := slices.DeleteFunc(slices.Clone(pend.Staged), func(n string) bool {
@@ -70,7 +69,7 @@ func stateProblems(a *assessment) (found finding) {
 	return found
 }
 
-// aside is what becomes of a state file that cannot be used.
+// aside says where a damaged state file was moved.
 func aside(l state.Loaded) string {
 	switch {
 	case errors.Is(l.Problem, state.ErrNewer):
@@ -81,7 +80,7 @@ func aside(l state.Loaded) string {
 	return "what it remembered is forgotten; the file is renamed and kept"
 }
 
-// certsBlocked says that nothing can be put into the certs directory.
+// certsBlocked reports whether the certs directory cannot take files.
 func certsBlocked(a *assessment) bool {
 	n := a.obs.Certs.Node
 	return n.Err != nil || n.Exists && !n.IsDir || n.Kind == durable.Link && !n.Exists
@@ -111,15 +110,14 @@ func directories(a *assessment) (found finding) {
 	return found
 }
 
-// modes repairs what sendmail would refuse and a chmod or chown can put right: in the certs directory and on the
-// directory itself. Nothing is changed through a link that leaves the certs directory, and nothing above it: those are
-// told.
+// modes repairs modes and owners that sendmail would refuse, of the certs directory and in it. Nothing is changed
+// through a link that leaves the certs directory, and nothing above it; those are reported.
 func modes(a *assessment) (found finding) {
 	for _, c := range a.verdict.Complaints {
 		if c.Mend.Kind == mta.MendNone {
 			continue
 		}
-		if a.cf().Node.Err != nil { // what it allows is not known; cfProblems tells why
+		if a.cf().Node.Err != nil { // DontBlameSendmail is unknown; cfProblems says why
 			continue
 		}
 		mend := c.Mend
@@ -162,17 +160,16 @@ func mayMend(a *assessment, path string) bool {
 	return path == base || filepath.Dir(path) == base
 }
 
-// aboveHint is for a directory that holds the certs directory: it belongs to
-// others, so a person decides.
+// aboveHint is for a parent of the certs directory: it belongs to others, so a person decides.
 func aboveHint(m mta.Mend) string {
-	if m.Mode&fs.ModeSticky != 0 { // such as /tmp, which must stay open
+	if m.Mode&fs.ModeSticky != 0 { // for example /tmp, which must stay writable
 		return m.Path + " is open to everybody on purpose: set certs.dir to a directory that root alone can change"
 	}
 	return "mailcertd does not change this directory: run `chmod go-w` for " + m.Path
 }
 
-// oldKeys are the copies of replaced keys of our own, by what is remembered and by what the archive holds: one of which
-// a crash or a lost state file has left no memory must not be there for ever.
+// oldKeys returns the copies of replaced keys of our own, from the state and from the archive: after a crash or a lost
+// state file such a copy must still be deleted some day.
 func oldKeys(known []state.OldKey, own []durable.Backup) []state.OldKey {
 	for _, g := range own {
 		for _, f := range g.Files {
@@ -187,11 +184,10 @@ func oldKeys(known []state.OldKey, own []durable.Backup) []state.OldKey {
 	return known
 }
 
-// oldKeyKept is how long a replaced key of our own stays after its successor
-// is in use.
+// oldKeyKept is how long a replaced key of our own stays after sendmail uses its successor.
 const oldKeyKept = 7 * 24 * time.Hour
 
-// housekeeping drops what has been kept for long enough. settled says that no pickup is pending.
+// housekeeping prunes backups and deletes old keys whose time is over. settled says that no pickup is pending.
 func housekeeping(a *assessment, sofar finding, settled bool) (found finding, keys []state.OldKey) {
 	if err := a.obs.ArchiveErr; err != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
@@ -217,7 +213,7 @@ func housekeeping(a *assessment, sofar finding, settled bool) (found finding, ke
 	inUse := a.works() && settled && !a.doing(sofar, Install, Obtain)
 	for i, k := range keys {
 		switch {
-		case k.After.IsZero() && inUse: // its successor is in use from now on
+		case k.After.IsZero() && inUse: // the week begins when the successor is in use
 			keys[i].After = a.stamp().Add(oldKeyKept)
 		case k.After.IsZero():
 		case !a.at.Before(k.After) && a.clock == clockFine:

@@ -14,12 +14,11 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// pickupGrace is how long a sendmail that was told of new files may take over
-// them: until then nothing failed, somebody has just looked in between.
+// pickupGrace is how long sendmail may take to serve new files before `--due` reports it; a look in between is no
+// failure.
 const pickupGrace = 5 * time.Minute
 
-// DueRow is one thing that needs a person. Nothing that mailcertd does by
-// itself, and in time, makes a row.
+// DueRow is one thing that needs a person. What mailcertd does by itself, and in time, makes no row.
 type DueRow struct {
 	Severity Severity   `json:"severity"`
 	What     string     `json:"what"` // host, issued, CA, CRL, sendmail, notify, or a reason
@@ -28,33 +27,33 @@ type DueRow struct {
 	Text     string     `json:"text"`
 }
 
-// DueFacts is what NeedsPerson decides on.
+// DueFacts is the input of NeedsPerson.
 type DueFacts struct {
 	Config   config.Config
 	Observed Observed
 	Plan     Plan
-	Issued   []IssuedRow // what ends soon, or ended lately, and was not replaced
-	Unread   error       // why Issued is not all
+	Issued   []IssuedRow // certificates that end soon, or ended lately, without a successor
+	Unread   error       // why Issued is incomplete; nil: it is complete
 	Served   []ServedAt
 }
 
 // IssuedRow is a row of the CA's database.
 type IssuedRow struct {
 	ca.Listed
-	Renewal time.Time // when its host asks for the next one; zero: it does not
+	Renewal time.Time // when its host asks for the next one; zero: it never does
 }
 
-// ServedAt is what a listener was seen to serve.
+// ServedAt is the certificate that a listener served.
 type ServedAt struct {
 	Addr     string
-	Refused  bool   // nobody listens
-	Error    string // why it could not be asked
+	Refused  bool   // no program listens
+	Error    string // why the listener could not be asked
 	STARTTLS bool
 	Serial   string
-	OnDisk   bool // it is the certificate that is on the disk
+	OnDisk   bool // the served certificate is the one on disk
 }
 
-// NeedsPerson decides what needs a person: errors first, then what ends within days.
+// NeedsPerson lists what needs a person: errors first, then what ends within days.
 func NeedsPerson(f DueFacts, days int, now time.Time) []DueRow {
 	within := time.Duration(days) * 24 * time.Hour
 	var rows []DueRow
@@ -74,13 +73,12 @@ func NeedsPerson(f DueFacts, days int, now time.Time) []DueRow {
 	return sorted
 }
 
-// toldAs are the problems that other rows tell in their own way, or hold
-// back for a while because they may settle by themselves.
+// toldAs are the problems that other rows report, or delay because they may settle by themselves.
 var toldAs = map[Reason]string{Refused: "host", Expired: "host", Expiring: "host", ForeignExpiring: "host",
 	CAEnded: "CA", CRLStale: "CRL", PickupPending: "", NotifyPending: ""}
 
-// problemsDue is about what `check` calls an error and no action repairs, as far as no other row says it. A lost CA is
-// told long before a certificate ends.
+// problemsDue makes rows of the errors of `check` that no action repairs and no other row reports. A lost CA is
+// reported long before a certificate ends.
 func problemsDue(f DueFacts, told []DueRow) (rows []DueRow) {
 	for _, pr := range f.Plan.Problems {
 		if pr.Severity != Error || pr.Repairable {
@@ -143,7 +141,7 @@ func hostDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	return append(rows, row)
 }
 
-// pairsDue is about the certificates of the pairs beside the host's own, as far as somebody uses them.
+// pairsDue is about the certificates of the other pairs that sendmail uses.
 func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 	for _, p := range f.Plan.Facts.Pairs {
 		leaf := f.Observed.Certs.Pair(p.Pair).Cert.File.Certs
@@ -178,7 +176,7 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 	return rows
 }
 
-// lastFailure is why a certificate could not be had, as far as it is known.
+// lastFailure is why the last request for a certificate failed, "" when that is unknown.
 func lastFailure(f DueFacts) string {
 	if l, failed := f.Plan.State.Failures[ObtainFailure]; failed {
 		return ": " + l.Error
@@ -204,7 +202,7 @@ func sendmailDue(f DueFacts, _ time.Duration, now time.Time) []DueRow {
 		}
 		say("sendmail", "pickup", text)
 	}
-	answered := !Running(f.Observed.MTA) // where none runs, nobody is missed
+	answered := !Running(f.Observed.MTA) // without a running sendmail no answer is expected
 	for _, s := range f.Served {
 		answered = answered || !s.Refused
 	}
@@ -272,8 +270,8 @@ func ending(what, name string, end, now time.Time, text string) DueRow {
 	return r
 }
 
-// issuedDue is about what this host's CA issued for others, and has not replaced.
-// What ended longer ago than people look ahead is given up.
+// issuedDue is about certificates that this host's CA issued for others without a successor. A certificate that ended
+// longer ago than the days looked ahead makes no row.
 func issuedDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	var rows []DueRow
 	if f.Unread != nil {
@@ -282,7 +280,7 @@ func issuedDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	}
 	for _, l := range f.Issued {
 		byHand, unused := "`mailcertd sign` or `mailcertd issue --replace`", ""
-		if l.OtherPair { // issue --replace would revoke that of the other pair
+		if l.OtherPair { // issue --replace would revoke the certificate of the other pair
 			byHand, unused = "`mailcertd sign`",
 				"; if the host no longer uses a key of this type, run `mailcertd revoke "+l.Serial+"`"
 		}

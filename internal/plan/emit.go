@@ -10,7 +10,7 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// and is both changes in one.
+// and joins two changes into one.
 func (c Change) and(d Change) Change {
 	c.Files, c.Links = slices.Concat(c.Files, d.Files), slices.Concat(c.Links, d.Links)
 	c.Drop, c.Remove = slices.Concat(c.Drop, d.Drop), slices.Concat(c.Remove, d.Remove)
@@ -21,8 +21,8 @@ func (c Change) and(d Change) Change {
 	return c
 }
 
-// split parts what sendmail needs to offer STARTTLS from what it can do without: the files in trust/ with their links,
-// and the CRL. A failure of the second must not hold up the first.
+// split separates what sendmail needs to offer STARTTLS from the rest: the files in trust/ with their links, and the
+// CRL. A failure of the rest must not delay the first.
 func (c Change) split() (core, extra Change) {
 	core, extra = Change{Interim: c.Interim}, Change{Remove: c.Remove, Extra: true}
 	for _, name := range c.Drop {
@@ -67,19 +67,19 @@ func (c Change) file(name string) *File {
 	return nil
 }
 
-// bridges says that the pair gets an interim certificate.
+// bridges reports whether the pair gets an interim certificate.
 func (c Change) bridges(p certdir.Pair) bool {
 	f := c.file(p.CertFile)
 	return f != nil && f.Source == FromSelf
 }
 
-// StagesKey says that the new key of the pair is the staged one.
+// StagesKey reports whether the change installs the pair's staged key.
 func (c Change) StagesKey(p certdir.Pair) bool {
 	f := c.file(p.KeyFile)
 	return f != nil && f.Source == FromStaging
 }
 
-// emit turns a change into an action, with the copies that must be made first; any is false when nothing changes.
+// emit turns a change into an action with the backups to make first; any is false for an empty change.
 func emit(a *assessment, c Change) (act Action, any bool) {
 	if len(c.Files) == 0 && len(c.Links) == 0 && len(c.Remove)+len(c.Drop) == 0 {
 		return act, false
@@ -87,7 +87,7 @@ func emit(a *assessment, c Change) (act Action, any bool) {
 	var installed, removed []string
 	for _, f := range c.Files {
 		if of, ofSet := certdir.FileOf(f.Name); ofSet && of.ReadAtStart() {
-			c.Pickup = true // hash links and what they lead to are read at each verification
+			c.Pickup = true // OpenSSL looks hash links up at each verification
 		}
 		if f.Reason != TrustAdded {
 			installed = append(installed, f.Name)
@@ -142,10 +142,10 @@ func reasonOf(c Change) Reason {
 	return LinkMissing
 }
 
-// archived is the copy to be made before f replaces what is there.
+// archived is the backup to make before f replaces what is installed.
 func archived(a *assessment, f File) (c Archived, needed bool) {
 	n, _ := a.obs.Replaced(f.Name)
-	if !worthKeeping(n) || f.Source == FromStripped { // the key itself does not change then
+	if !worthKeeping(n) || f.Source == FromStripped { // stripping does not change the key itself
 		return c, false
 	}
 	link := n.Kind == durable.Link
@@ -157,7 +157,7 @@ func archived(a *assessment, f File) (c Archived, needed bool) {
 		c.Foreign = !a.pair(of.Pair).owner.mine() || link
 	case certdir.KindCA:
 		c.Foreign = !bundleIsOurs(a) || link
-	case certdir.KindCRL: // one of ours can be had again
+	case certdir.KindCRL: // the CA makes it again at any time
 		c.Foreign = true
 		return c, !a.fileIsOurs(a.obs.Certs.CRL.Digest)
 	case certdir.KindDH:
@@ -167,12 +167,12 @@ func archived(a *assessment, f File) (c Archived, needed bool) {
 	return c, true
 }
 
-// worthKeeping: an empty file holds nothing that could be lost.
+// worthKeeping reports whether a file has content; an empty one needs no backup.
 func worthKeeping(n durable.Node) bool {
 	return n.Kind == durable.Link || n.Exists && n.Size > 0
 }
 
-// bundleIsOurs says that cacert.pem holds nothing but our own generations.
+// bundleIsOurs reports whether cacert.pem holds our own generations alone.
 func bundleIsOurs(a *assessment) bool {
 	e := a.obs.Certs.CA
 	if a.fileIsOurs(e.Digest) {
