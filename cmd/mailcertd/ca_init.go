@@ -53,7 +53,7 @@ func (a *app) initEncrypted(ctx context.Context) error {
 		fmt.Fprintf(a.out, "would create the private CA in %s, with a passphrase for its key\n", cfg.CA.Dir)
 		return nil
 	}
-	secret, err := k.ConfiguredPassphrase()
+	secret, err := k.CA.ConfiguredPassphrase()
 	if err != nil {
 		return fmt.Errorf("ca.passphrase_file: %s %w", cfg.CA.PassphraseFile, err)
 	}
@@ -62,7 +62,7 @@ func (a *app) initEncrypted(ctx context.Context) error {
 			return err
 		}
 	}
-	k.SetPassphrase(secret)
+	k.CA.SetPassphrase(secret)
 	res, err := k.Settle(ctx, plan.Wish{Once: true, MakeCA: true})
 	a.printDone(res)
 	if err != nil {

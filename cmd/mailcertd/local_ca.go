@@ -46,7 +46,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 	if n == toRule || n == toSee {
 		obs = k.Check(ctx, plan.Wish{}).Observed
 	} else {
-		obs = k.ObserveCA(asking...)
+		obs = k.CA.Observe(asking...)
 	}
 	o := obs.CA
 	switch unread := o.Unread(); {
@@ -70,7 +70,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 			return nil, err
 		}
 	}
-	out.opts = k.CAOptions(obs)
+	out.opts = k.CA.Options(obs)
 	if n == toSign || n == toRule {
 		s := plan.SigningTime(cfg, obs, out.at)
 		if s.Doubt != nil && n == toSign { // how long it is doubted depends on what is there
@@ -92,7 +92,7 @@ func (c *console) unlock(k *keeper.Keeper, o plan.Observed) error {
 	if o.CA.Status != ca.Complete || !o.CA.KeyInfo.Encrypted || o.Passphrase.Ready {
 		return nil
 	}
-	secret, err := c.askUntil("Passphrase of "+o.CA.Key.Path, k.Unlocks)
+	secret, err := c.askUntil("Passphrase of "+o.CA.Key.Path, k.CA.Unlocks)
 	if errors.Is(err, errNoTerminal) {
 		hint := "set ca.passphrase_file, or run this on a terminal"
 		if o.Passphrase.Problem != "" {
@@ -103,6 +103,6 @@ func (c *console) unlock(k *keeper.Keeper, o plan.Observed) error {
 	} else if err != nil {
 		return err
 	}
-	k.SetPassphrase(secret)
+	k.CA.SetPassphrase(secret)
 	return nil
 }

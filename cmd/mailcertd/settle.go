@@ -30,7 +30,7 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 		return verdict(r.Plan)
 	}
 	if a.renewing && cfg.Issuer.Kind == config.IssuerLocal { // a person waits
-		if err := a.unlock(k, k.ObserveCA()); err != nil {
+		if err := a.unlock(k, k.CA.Observe()); err != nil {
 			return err
 		}
 	}

@@ -11,27 +11,36 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/inbox"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
 
+// applier carries out what was planned, under the lock that the caller holds.
+type applier struct {
+	*base
+	run        *run
+	state      *stateFile
+	candidates *candidates
+	ca         *PrivateCA
+	installer  *installer
+}
+
 // apply executes a plan in its order, essential actions first. What fails is noted with a backoff of its own and told
 // once; what needs it is skipped, and all else goes on. It returns what was done, and the errors of essential actions.
-func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
+func (ap *applier) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
 	st := p.State
 	var essential []error
 	var failed []plan.Kind
 	for _, act := range p.Actions {
 		if err := ctx.Err(); err != nil {
-			k.remember(obs.State, st)
+			ap.state.remember(obs.State, st)
 			return done, err
 		}
 		if slices.ContainsFunc(failed, act.Needs) {
 			continue
 		}
-		err := k.act(ctx, obs, &st, act, p)
+		err := ap.act(ctx, obs, &st, act, p)
 		if errors.Is(err, errUseless) { // it is noted and told, and the next round makes do without
 			continue
 		}
@@ -41,7 +50,7 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 			}
 			done = append(done, act)
 			if act.Kind != plan.Install { // a transaction tells its own
-				k.log(Info, act.Text.Did(), "reason", string(act.Reason))
+				ap.log(Info, act.Text.Did(), "reason", string(act.Reason))
 			}
 			if act.Kind == plan.Recover {
 				break // everything else was decided on half a set
@@ -49,13 +58,13 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 			continue
 		}
 		if ctx.Err() != nil { // it was told to stop, and did not fail
-			k.remember(obs.State, st)
+			ap.state.remember(obs.State, st)
 			return done, ctx.Err()
 		}
 		// it did not fail: what was decided on is there no more
-		if errors.Is(err, errChanged) && k.changed < maxChanged {
-			k.changed++
-			k.log(Info, "checking again before anything is changed", "reason", string(act.Reason), "why", err.Error())
+		if errors.Is(err, errChanged) && ap.run.changed < maxChanged {
+			ap.run.changed++
+			ap.log(Info, "checking again before anything is changed", "reason", string(act.Reason), "why", err.Error())
 			break
 		}
 		level := Warn
@@ -64,17 +73,17 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 			essential = append(essential, fmt.Errorf("%s: %w", act.Text.CouldNot(), err))
 		}
 		if act.Kind != plan.Obtain { // which notes its own
-			fail(&st, act.FailureKey(), err, k.o.Now())
+			fail(&st, act.FailureKey(), err, ap.o.Now())
 		}
-		k.failedNow[act.FailureKey()] = true
-		k.log(level, act.Text.CouldNot(), "reason", string(act.Reason), "error", err.Error(),
+		ap.run.failed[act.FailureKey()] = true
+		ap.log(level, act.Text.CouldNot(), "reason", string(act.Reason), "error", err.Error(),
 			"next", st.Failures[act.FailureKey()].Next.Format(time.RFC3339))
 		failed = append(failed, act.Kind)
 		if errors.Is(err, durable.ErrCommitted) { // the next round finishes it, and nothing is decided before that
 			break
 		}
 	}
-	k.holdBack(obs.State, st)
+	ap.state.holdBack(obs.State, st)
 	return done, errors.Join(essential...)
 }
 
@@ -82,76 +91,43 @@ func (k *Keeper) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (don
 const maxChanged = 3
 
 // recover finishes an interrupted change, or clears away what it left, and tells what cannot be finished.
-func (k *Keeper) recover(set *durable.Set) error {
+func (ap *applier) recover(set *durable.Set) error {
 	r, err := set.Recover(certdir.KeyFiles()...)
 	if r.Dropped {
-		k.log(Warn,
+		ap.log(Warn,
 			"the journal of an interrupted change was damaged, so it was removed; mailcertd completes the set from "+
 				"the present files",
-			"reason", string(plan.Unfinished), "path", k.cfg.Certs.Dir)
+			"reason", string(plan.Unfinished), "path", ap.cfg.Certs.Dir)
 	}
 	if r.Abandoned {
-		k.log(Warn,
+		ap.log(Warn,
 			"somebody changed the files of an interrupted change, so the rest of it is dropped; mailcertd completes "+
 				"the set from the present files",
-			"reason", string(plan.Unfinished), "path", k.cfg.Certs.Dir)
+			"reason", string(plan.Unfinished), "path", ap.cfg.Certs.Dir)
 	}
 	return err
 }
 
-func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
-	disk, set := k.o.Disk, durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
+func (ap *applier) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
+	disk, set := ap.o.Disk, durable.OpenSet(ap.o.Disk, ap.cfg.Certs.Dir)
 	switch act.Kind {
 	case plan.Recover:
-		return k.recover(set)
+		return ap.recover(set)
 	case plan.MakeDir:
 		return disk.MkdirAll(act.Path, act.Mode)
 	case plan.Chmod:
 		return disk.Chmod(act.Path, act.Mode)
 	case plan.Chown:
 		return disk.ChownRoot(act.Path)
-	case plan.ReconcileCA:
-		_, err := ca.Reconcile(ctx, disk, k.cfg.CA.Dir, leaves(obs)...)
-		return err
-	case plan.InitCA:
-		defer k.working(act.Text.Doing(), 0)()
-		o := k.caOptions(obs)
-		o.Unfinished = obs.CA.Status == ca.Unfinished // one that was seen and has gone is not made again
-		c, err := ca.Init(ctx, disk, o, k.o.Rand, p.At)
-		if err == nil {
-			st.CA = pki.KeyFingerprint(c.PublicKey)
-		}
-		return err
-	case plan.RedateCA:
-		return ca.Redate(ctx, disk, k.caOptions(obs), k.o.Rand, p.At)
-	case plan.NextCA:
-		defer k.working(act.Text.Doing(), 0)()
-		_, err := ca.StartNext(ctx, disk, k.caOptions(obs), k.o.Rand, p.At)
-		return err
-	case plan.PromoteCA:
-		c, err := ca.Promote(ctx, disk, k.caOptions(obs))
-		if err == nil {
-			st.CA = pki.KeyFingerprint(c.PublicKey)
-		}
-		return err
-	case plan.PruneCA:
-		return ca.Prune(ctx, disk, k.cfg.CA.Dir, p.At)
-	case plan.WriteCRL:
-		o, at := k.caOptions(obs), p.At
-		if s := act.Signing; s != nil {
-			o.Backdate, at = s.Backdate, s.At
-		}
-		return ca.WriteCRL(ctx, disk, o, k.o.Rand, at)
-	case plan.MakeInbox:
-		return inbox.Make(disk, k.cfg.CA.Inbox, obs.Account.GID)
-	case plan.Answer:
-		return k.answerMembers(ctx, obs, act.Hold, p.At)
+	case plan.ReconcileCA, plan.InitCA, plan.RedateCA, plan.NextCA, plan.PromoteCA, plan.PruneCA, plan.WriteCRL,
+		plan.MakeInbox, plan.Answer:
+		return ap.ca.act(ctx, obs, st, act, p.At)
 	case plan.AcceptCA:
-		return k.accept(act.Certs)
+		return ap.candidates.accept(act.Certs)
 	case plan.Unstage:
 		return set.Unstage(act.Path)
 	case plan.StageKey:
-		key, err := k.newKey(ctx, act.KeyType)
+		key, err := ap.newKey(ctx, act.KeyType)
 		if err != nil {
 			return err
 		}
@@ -161,13 +137,13 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		}
 		return set.Stage(act.Pair.KeyFile, data, 0o600)
 	case plan.Obtain:
-		return k.obtain(ctx, obs, st, act, p)
+		return ap.obtain(ctx, obs, st, act, p)
 	case plan.Install:
-		return k.install(ctx, obs, st, act, p)
+		return ap.installer.install(obs, st, act, p.At)
 	case plan.PruneBackup:
-		return durable.OpenArchive(disk, k.archiveDir()).Remove(act.ID)
+		return durable.OpenArchive(disk, ap.archiveDir()).Remove(act.ID)
 	case plan.DeleteOldKey:
-		if err := durable.OpenArchive(disk, k.archiveDir()).DropItem(act.ID, act.Path); err != nil {
+		if err := durable.OpenArchive(disk, ap.archiveDir()).DropItem(act.ID, act.Path); err != nil {
 			return err
 		}
 		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool {
@@ -175,7 +151,7 @@ func (k *Keeper) act(ctx context.Context, obs plan.Observed, st *state.State, ac
 		})
 		return nil
 	case plan.Clear:
-		return k.clear(ctx, act)
+		return ap.clear(ctx, act)
 	}
 	return fmt.Errorf("no such action: %s", act.Kind)
 }
@@ -185,10 +161,10 @@ var errUseless = errors.New("the certificate that was just issued cannot be used
 
 // obtain asks the issuer. The local CA's answer is in newcerts when this returns: the next look finds it there, as it
 // would after a crash.
-func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
+func (ap *applier) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
 	pub, failure := obs.Certs.Pair(act.Pair).Key.Key.Public, act.FailureKey()
 	if act.Request.Staged {
-		n := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(act.Pair.KeyFile)
+		n := durable.OpenSet(ap.o.Disk, ap.cfg.Certs.Dir).Staged(act.Pair.KeyFile)
 		if n.Err != nil {
 			return fmt.Errorf("the staged key: %w", n.Err)
 		}
@@ -198,34 +174,34 @@ func (k *Keeper) obtain(ctx context.Context, obs plan.Observed, st *state.State,
 		}
 		pub = staged.Public
 	}
-	if k.obtained[act.Pair.Name] { // it would go on for ever, or at every look
+	if ap.run.obtained[act.Pair.Name] { // it would go on for ever, or at every look
 		err := fmt.Errorf("the certificate that was just issued cannot be used: mailcertd %s again", act.Text.Would())
 		if obs.CA.IssuedErr != nil {
 			err = fmt.Errorf("the certificate that was just issued cannot be read: %w", obs.CA.IssuedErr)
 		}
-		fail(st, failure, err, k.o.Now())
-		k.failedNow[failure] = true
-		k.log(Fail, "a signed certificate could not be used", "reason", string(plan.NoIssuer), "error", err.Error())
+		fail(st, failure, err, ap.o.Now())
+		ap.run.failed[failure] = true
+		ap.log(Fail, "a signed certificate could not be used", "reason", string(plan.NoIssuer), "error", err.Error())
 		return errUseless
 	}
-	c, err := ca.Issue(ctx, k.o.Disk, k.caOptions(obs), ca.Request{
+	c, err := ca.Issue(ctx, ap.o.Disk, ap.ca.Options(obs), ca.Request{
 		Public: pub, Name: act.Request.Name, AltNames: act.Request.AltNames,
 		Days: act.Request.Days, Backdate: p.Backdate,
-	}, k.o.Rand, p.At)
+	}, ap.o.Rand, p.At)
 	if err != nil {
-		fail(st, failure, err, k.o.Now())
+		fail(st, failure, err, ap.o.Now())
 		return err
 	}
-	k.obtained[act.Pair.Name] = true // whether it serves, the next round says
+	ap.run.obtained[act.Pair.Name] = true // whether it serves, the next round says
 	if st.CA == "" {
-		st.CA = pki.KeyFingerprint(k.issuerKey(obs))
+		st.CA = pki.KeyFingerprint(issuerKey(obs))
 	}
-	k.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends",
+	ap.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends",
 		c.NotAfter.UTC().Format(time.RFC3339))
 	return nil
 }
 
-func (k *Keeper) issuerKey(obs plan.Observed) any {
+func issuerKey(obs plan.Observed) any {
 	if c := obs.CA.Current.Cert; c != nil {
 		return c.PublicKey
 	}
@@ -267,19 +243,4 @@ func fail(st *state.State, what string, err error, now time.Time) {
 		st.Failures = map[string]state.Failure{}
 	}
 	st.Failures[what] = f
-}
-
-// CAOptions are what the CA of this host needs to know, its passphrase included.
-func (k *Keeper) CAOptions(obs plan.Observed) ca.Options { return k.caOptions(obs) }
-
-func (k *Keeper) caOptions(obs plan.Observed) ca.Options {
-	name, _ := plan.HostName(k.cfg, obs.Host)
-	s := k.cfg.CA.Subject
-	return ca.Options{
-		Dir: k.cfg.CA.Dir, Key: k.cfg.CA.Key, Days: k.cfg.CA.Days, Host: name,
-		Subject: ca.Subject{Country: s.Country, State: s.State, Locality: s.Locality, Organization: s.Organization,
-			OrganizationalUnit: s.OrganizationalUnit, CommonName: s.CommonName},
-		PermittedDomains: k.cfg.CA.PermittedDomains, CRLDays: k.cfg.CRL.Days,
-		Passphrase: k.secret(obs), Memory: &k.database,
-	}
 }

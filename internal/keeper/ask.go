@@ -2,14 +2,12 @@ package keeper
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
 
 	"mailcertd/internal/certdir"
-	"mailcertd/internal/durable"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/issuer/ssh"
 	"mailcertd/internal/pki"
@@ -24,8 +22,16 @@ type answer struct {
 	err   error
 }
 
-// Wake says that something arrived: look again.
-func (k *Keeper) Wake() <-chan struct{} { return k.wake }
+// asker asks the issuer on another host, beside the loop, and takes in what it answers.
+type asker struct {
+	*base
+	state      *stateFile
+	candidates *candidates
+	// asking says that a question is out; its answer comes through answers. The loop alone reads and writes it.
+	asking  bool
+	answers chan answer
+	wake    chan<- struct{} // tells the loop to look again
+}
 
 // question is all that asking needs: it shares nothing with the Keeper, and may
 // be put while that goes on.
@@ -36,24 +42,24 @@ type question struct {
 }
 
 // issuer is whom the configuration names.
-func (k *Keeper) issuer() issuer.Issuer {
-	if k.o.Issuer != nil {
-		return k.o.Issuer
+func (as *asker) issuer() issuer.Issuer {
+	if as.o.Issuer != nil {
+		return as.o.Issuer
 	}
-	s := plan.CAHost(k.cfg).SSH
+	s := plan.CAHost(as.cfg).SSH
 	return ssh.Host{Target: s.Target, Identity: s.Identity, KnownHosts: s.KnownHosts}
 }
 
 // question prepares what is asked: a request is signed with the key that it is for.
-func (k *Keeper) question(ask plan.Ask) (question, error) {
-	q := question{ask: ask, to: k.issuer(), request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds,
+func (as *asker) question(ask plan.Ask) (question, error) {
+	q := question{ask: ask, to: as.issuer(), request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds,
 		Trusts: ask.Trusts}}
 	if r := ask.Request; r != nil {
-		key, err := k.pairKey(r.Pair, r.Staged)
+		key, err := as.pairKey(r.Pair, r.Staged)
 		if err != nil {
 			return q, err
 		}
-		if q.request.CSR, err = pki.CreateRequest(key, r.Name, r.AltNames, k.o.Rand); err != nil {
+		if q.request.CSR, err = pki.CreateRequest(key, r.Name, r.AltNames, as.o.Rand); err != nil {
 			return q, err
 		}
 	}
@@ -67,84 +73,69 @@ func (q question) put(ctx context.Context) answer {
 }
 
 // askLater puts the question while the loop goes on.
-func (k *Keeper) askLater(ctx context.Context, ask plan.Ask) {
-	q, err := k.question(ask)
+func (as *asker) askLater(ctx context.Context, ask plan.Ask) {
+	q, err := as.question(ask)
 	if err != nil {
-		_ = k.take(ctx, answer{ask: ask, err: err}) // which notes it
+		_ = as.take(ctx, answer{ask: ask, err: err}) // which notes it
 		return
 	}
-	k.noteRequest(ctx, ask)
-	k.asking = true
-	k.log(Info, ask.Text.Doing(), "reason", string(ask.Reason))
+	as.noteRequest(ctx, ask)
+	as.asking = true
+	as.log(Info, ask.Text.Doing(), "reason", string(ask.Reason))
 	go func() {
-		done := k.working(ask.Text.Doing(), ssh.DefaultPatience)
+		done := as.working(ask.Text.Doing(), ssh.DefaultPatience)
 		a := q.put(ctx)
 		done()
-		k.answers <- a
+		as.answers <- a
 		select {
-		case k.wake <- struct{}{}:
+		case as.wake <- struct{}{}:
 		default:
 		}
 	}()
 }
 
 // arrivals takes in the answer to a question, if there is one.
-func (k *Keeper) arrivals(ctx context.Context) {
+func (as *asker) arrivals(ctx context.Context) {
 	select {
-	case a := <-k.answers:
-		k.asking = false
+	case a := <-as.answers:
+		as.asking = false
 		if ctx.Err() == nil {
-			_ = k.take(ctx, a)
+			_ = as.take(ctx, a)
 		}
 	default:
 	}
 }
 
 // noteRequest notes that a staged key waits for its certificate.
-func (k *Keeper) noteRequest(ctx context.Context, ask plan.Ask) {
+func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 	if ask.Request == nil || !ask.Request.Staged {
 		return
 	}
-	key, err := k.pairKey(ask.Request.Pair, true)
+	key, err := as.pairKey(ask.Request.Pair, true)
 	if err != nil {
 		return
 	}
-	k.change(ctx, func(s *state.State) { plan.RequestOut(s, ask.Request.Pair, key.Public(), k.o.Now(), 0) })
-}
-
-// change changes the state under the lock. Its error is reported by the next look,
-// too.
-func (k *Keeper) change(ctx context.Context, f func(*state.State)) error {
-	lock, err := k.lock(ctx)
-	if err != nil {
-		k.log(Warn, "the state cannot be written", "error", err.Error())
-		return err
-	}
-	defer lock.Unlock()
-	before, _ := k.loadState()
-	after := before.Clone()
-	f(&after)
-	return k.remember(before, after)
+	as.state.change(ctx, func(s *state.State) { plan.RequestOut(s, ask.Request.Pair, key.Public(), as.o.Now(), 0) })
 }
 
 // take notes an answer or a failure, and gives the failure. What to do with it is
 // decided by the next look.
-func (k *Keeper) take(ctx context.Context, a answer) error {
-	now, pair := k.o.Now(), certdir.Host
+func (as *asker) take(ctx context.Context, a answer) error {
+	now, pair := as.o.Now(), certdir.Host
 	if r := a.ask.Request; r != nil {
 		pair = r.Pair
 	}
 	failure := plan.ObtainFailureOf(pair)
 	if a.err == nil {
 		if pair != certdir.Host { // its certificate has a file of its own; what came with it is news for all pairs
-			memory := k.replies[pair.Name]
-			k.keep(replyOf(pair), a.reply.Encode(), &memory)
-			k.replies[pair.Name] = memory
+			memory := as.candidates.replies[pair.Name]
+			as.candidates.keep(replyOf(pair), a.reply.Encode(), &memory)
+			as.candidates.replies[pair.Name] = memory
 			a.reply.Leaf, a.reply.Status = nil, issuer.Trust
 		}
 		if a.reply.Leaf == nil { // a certificate that has not been installed yet is not forgotten
 			var obs plan.Observed
-			k.observeAnswer(&obs)
+			as.candidates.observeAnswer(&obs)
 			var pe *fs.PathError
 			if errors.As(obs.ReplyErr, &pe) {
 				a.err = fmt.Errorf("its answer is ignored, because the previous one cannot be read: %w", obs.ReplyErr)
@@ -154,13 +145,13 @@ func (k *Keeper) take(ctx context.Context, a answer) error {
 			}
 		}
 		if a.err == nil {
-			k.keep(replyName, a.reply.Encode(), &k.reply)
+			as.candidates.keep(replyName, a.reply.Encode(), &as.candidates.reply)
 		}
 	}
-	k.change(ctx, func(s *state.State) {
+	as.state.change(ctx, func(s *state.State) {
 		if a.err != nil {
 			fail(s, failure, a.err, now)
-			k.log(Fail, "the CA gave no usable answer", "reason", string(plan.IssuerAway), "error", a.err.Error(),
+			as.log(Fail, "the CA gave no usable answer", "reason", string(plan.IssuerAway), "error", a.err.Error(),
 				"next", s.Failures[failure].Next.Format(time.RFC3339))
 			return
 		}
@@ -170,77 +161,32 @@ func (k *Keeper) take(ctx context.Context, a answer) error {
 	return a.err
 }
 
-// errNoKey says that a file was read and contains no usable key.
-var errNoKey = errors.New("contains no usable key")
-
-// pairKey is the installed private key of a pair, or the staged one.
-func (k *Keeper) pairKey(p certdir.Pair, staged bool) (crypto.Signer, error) {
-	n := durable.Read(k.Path(p.KeyFile), certdir.MaxFile)
-	if staged {
-		n = durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(p.KeyFile)
-	}
-	switch {
-	case n.Err != nil:
-		return nil, n.Err
-	case !n.Exists:
-		return nil, fmt.Errorf("%s: there is no key", n.Path)
-	}
-	signer, err := pki.ParseKey(n.Data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", n.Path, errNoKey, err)
-	}
-	return signer, nil
-}
-
-// Renew is Settle for a person who waits: where the CA is on another host, it
-// is asked now, and the answer installed.
-func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
-	r, err := k.Settle(ctx, wish)
-	asked := map[certdir.Pair]bool{}
-	for {
-		q := r.Plan.Ask
-		if err == nil && q == nil && len(asked) > 0 { // after a pickup r is planned without the wish
-			q = k.Check(ctx, wish).Plan.Ask
-		}
-		if err != nil || q == nil || q.Request == nil {
-			return r, err
-		}
-		if asked[q.Request.Pair] { // one answer for each pair is enough
-			err = fmt.Errorf("the CA at %s sent a certificate that this host cannot use", plan.CAHost(k.cfg).SSH.Target)
-			if r.Plan.Rejected != "" {
-				err = fmt.Errorf("%w: %s", err, r.Plan.Rejected)
-			}
-			return r, err
-		}
-		asked[q.Request.Pair] = true
-		done := k.working(q.Text.Doing(), ssh.DefaultPatience)
-		err = k.AskNow(ctx, *q)
-		done()
-		if err != nil {
-			return r, err
-		}
-		before, begun := r, k.o.Now()
-		r, err = k.Settle(ctx, wish)
-		if r.Plan.Facts.Set != before.Plan.Facts.Set {
-			k.pickup.SeenByDaemon(&r.View, begun)
-		}
-		r.Done, r.Changed = append(before.Done, r.Done...), before.Changed || r.Changed
-	}
-}
-
-// AskNow puts a question and notes the answer.
-func (k *Keeper) AskNow(ctx context.Context, ask plan.Ask) error {
-	q, err := k.question(ask)
+// askNow puts a question and notes the answer.
+func (as *asker) askNow(ctx context.Context, ask plan.Ask) error {
+	q, err := as.question(ask)
 	if err != nil {
 		return err
 	}
-	k.noteRequest(ctx, ask)
+	as.noteRequest(ctx, ask)
 	a := q.put(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := k.take(ctx, a); err != nil {
-		return fmt.Errorf("the CA at %s: %w", plan.CAHost(k.cfg).SSH.Target, err)
+	if err := as.take(ctx, a); err != nil {
+		return fmt.Errorf("the CA at %s: %w", plan.CAHost(as.cfg).SSH.Target, err)
 	}
 	return nil
+}
+
+// close waits for the question that is out, and says whether its answer came before late.
+func (as *asker) close(late <-chan time.Time) bool {
+	if !as.asking {
+		return true
+	}
+	select {
+	case <-as.answers:
+		return true
+	case <-late:
+		return false
+	}
 }

@@ -39,11 +39,11 @@ func TrustPaths(cfg config.Config) []string {
 }
 
 // sources reads what `trust:` names.
-func (k *Keeper) sources(files *certdir.Reader) []plan.TrustSource {
+func (ob *observer) sources(files *certdir.Reader) []plan.TrustSource {
 	var out []plan.TrustSource
-	for _, name := range k.cfg.Trust {
+	for _, name := range ob.cfg.Trust {
 		s := plan.TrustSource{Name: name}
-		for _, path := range trustPlaces(k.cfg, name) {
+		for _, path := range trustPlaces(ob.cfg, name) {
 			s.Bundle = files.Bundle(path)
 			if !errors.Is(s.Err, fs.ErrNotExist) {
 				break
@@ -56,10 +56,10 @@ func (k *Keeper) sources(files *certdir.Reader) []plan.TrustSource {
 
 // stillOwn leaves out what is no longer exactly the certificate after which it
 // is called: somebody has written to it since it was looked at.
-func (k *Keeper) stillOwn(names []string) []string {
+func (in *installer) stillOwn(names []string) []string {
 	var out []string
 	for _, name := range names {
-		e := certdir.ReadCert(filepath.Join(k.cfg.Certs.Dir, name))
+		e := certdir.ReadCert(filepath.Join(in.cfg.Certs.Dir, name))
 		if e.Node.Kind == durable.Missing || plan.OwnTrust(e) {
 			out = append(out, name)
 		}

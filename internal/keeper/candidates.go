@@ -40,16 +40,14 @@ func candidateNames() []string {
 
 // candidates are what the CA host answered, in the state directory.
 type candidates struct {
-	disk     *durable.Disk
-	stateDir string
-	tell     func(l Level, msg string, kv ...any)
+	*base
 	// reply and accepted are kept here where they could not be written.
 	reply, accepted []byte
 	replies         map[string][]byte // by the names of the other pairs
 }
 
-func (c *candidates) candidate(name string) string {
-	return filepath.Join(c.stateDir, candidatesDir, name)
+func (c *candidates) path(name string) string {
+	return filepath.Join(c.cfg.State.Dir, candidatesDir, name)
 }
 
 // observeAnswer reads what the CA on the other host answered.
@@ -58,7 +56,7 @@ func (c *candidates) observeAnswer(obs *plan.Observed) {
 		if kept != nil {
 			return kept, nil
 		}
-		n := durable.Read(c.candidate(name), issuer.MaxReply)
+		n := durable.Read(c.path(name), issuer.MaxReply)
 		return n.Data, n.Err
 	}
 	data, err := read(acceptedName, c.accepted)
@@ -69,7 +67,7 @@ func (c *candidates) observeAnswer(obs *plan.Observed) {
 	if len(data) > 0 {
 		f := pki.ReadCertFile(data)
 		if obs.Accepted = f.Certs; f.Err != nil {
-			obs.ReplyErr = fmt.Errorf("%s: %w", c.candidate(acceptedName), f.Err)
+			obs.ReplyErr = fmt.Errorf("%s: %w", c.path(acceptedName), f.Err)
 		}
 	}
 	if data, err = read(replyName, c.reply); err != nil {
@@ -78,7 +76,7 @@ func (c *candidates) observeAnswer(obs *plan.Observed) {
 	if len(data) > 0 {
 		r, err := issuer.ParseReply(data)
 		if err != nil {
-			obs.ReplyErr = fmt.Errorf("%s: %w", c.candidate(replyName), err)
+			obs.ReplyErr = fmt.Errorf("%s: %w", c.path(replyName), err)
 			return
 		}
 		obs.Reply = r
@@ -94,7 +92,7 @@ func (c *candidates) observeOthers(obs *plan.Observed) {
 		}
 		data := c.replies[p.Name]
 		if data == nil {
-			n := durable.Read(c.candidate(replyOf(p)), issuer.MaxReply)
+			n := durable.Read(c.path(replyOf(p)), issuer.MaxReply)
 			if data = n.Data; n.Unread() {
 				obs.ReplyErr = n.Err
 			}
@@ -104,7 +102,7 @@ func (c *candidates) observeOthers(obs *plan.Observed) {
 		}
 		r, err := issuer.ParseReply(data)
 		if err != nil {
-			obs.ReplyErr = fmt.Errorf("%s: %w", c.candidate(replyOf(p)), err)
+			obs.ReplyErr = fmt.Errorf("%s: %w", c.path(replyOf(p)), err)
 			continue
 		}
 		if obs.OtherReplies == nil {
@@ -116,15 +114,15 @@ func (c *candidates) observeOthers(obs *plan.Observed) {
 
 // keep writes a file of candidates/; where that fails it is kept in memory.
 func (c *candidates) keep(name string, data []byte, memory *[]byte) {
-	err := c.disk.MkdirAll(c.stateDir, 0o700)
+	err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700)
 	if err == nil {
-		err = c.disk.Mkdir(filepath.Dir(c.candidate(name)), 0o700)
+		err = c.o.Disk.Mkdir(filepath.Dir(c.path(name)), 0o700)
 	}
 	if err == nil {
-		err = c.disk.Replace(c.candidate(name), data, 0o600)
+		err = c.o.Disk.Replace(c.path(name), data, 0o600)
 	}
 	if *memory = nil; err != nil {
-		c.tell(Warn, "an answer of the CA could not be written, and is lost when this process ends", "reason",
+		c.log(Warn, "an answer of the CA could not be written, and is lost when this process ends", "reason",
 			string(plan.StateUnwritable), "error", err.Error())
 		*memory = data
 	}
@@ -133,8 +131,8 @@ func (c *candidates) keep(name string, data []byte, memory *[]byte) {
 // accept accepts CA certificates of the other host.
 func (c *candidates) accept(certs []*x509.Certificate) error {
 	var data []byte
-	for _, c := range certs {
-		data = append(data, pki.EncodeCertificate(c.Raw)...)
+	for _, one := range certs {
+		data = append(data, pki.EncodeCertificate(one.Raw)...)
 	}
 	c.keep(acceptedName, data, &c.accepted)
 	return nil

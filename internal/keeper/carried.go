@@ -24,7 +24,7 @@ const carriedLasts = 30 * 24 * time.Hour
 // Request is a certificate request for this host in PEM: over its key, or over
 // a new one that waits in the staging area.
 func (k *Keeper) Request(ctx context.Context, rekey bool) ([]byte, error) {
-	obs := k.observe(ctx)
+	obs := k.observer.observe(ctx)
 	name, _ := plan.HostName(k.cfg, obs.Host)
 	if name == "" {
 		return nil, errors.New("the host name cannot be certified: set host.name, or the host name")
@@ -65,10 +65,10 @@ func (k *Keeper) stageKey(ctx context.Context) error {
 			return err
 		}
 	}
-	before, _ := k.loadState()
+	before, _ := k.state.loadState()
 	after := before.Clone()
 	plan.RequestOut(&after, certdir.Host, key.Public(), k.o.Now(), carriedLasts)
-	if err := k.remember(before, after); err != nil { // else the next ensure deletes the unused key
+	if err := k.state.remember(before, after); err != nil { // else the next ensure deletes the unused key
 		return fmt.Errorf("no request was made, because its key cannot be stored: %w", err)
 	}
 	return nil
@@ -102,8 +102,8 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 		unlock = lock.Unlock
 	}
 	begun := k.o.Now()
-	obs := k.observe(ctx)
-	notes, err := k.installParcel(ctx, obs, p, in)
+	obs := k.observer.observe(ctx)
+	notes, err := k.installParcel(obs, p, in)
 	if p.DER {
 		notes = append([]string{"the file contains a certificate in DER, which is read like PEM"}, notes...)
 	}
@@ -133,7 +133,7 @@ func installedLeaf(obs plan.Observed) string {
 	return ""
 }
 
-func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel.Parcel, in Incoming) ([]string, error) {
+func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) ([]string, error) {
 	if err := unseen(obs); err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel.
 		return t.Notes, err
 	}
 	if t.Accept != nil {
-		if err := k.accept(t.Accept); err != nil {
+		if err := k.candidates.accept(t.Accept); err != nil {
 			return t.Notes, err
 		}
 	}
@@ -163,10 +163,10 @@ func (k *Keeper) installParcel(ctx context.Context, obs plan.Observed, p parcel.
 		st.Carried = state.Seen{Digest: pki.Fingerprint(p.Leaf), Since: k.o.Now().UTC().Truncate(time.Second)}
 	}
 	if len(t.Change.Files) == 0 { // it is what is here
-		k.remember(obs.State, st)
+		k.state.remember(obs.State, st)
 		return t.Notes, nil
 	}
-	err = k.install(ctx, obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir,
-		Text: plan.ToInstall.With("the given certificate"), Change: &t.Change}, plan.Plan{At: k.o.Now()})
+	err = k.installer.install(obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir,
+		Text: plan.ToInstall.With("the given certificate"), Change: &t.Change}, k.o.Now())
 	return t.Notes, err
 }

@@ -137,14 +137,14 @@ func converges(t testing.TB, f foreign, seed uint64) {
 	s := newSite(t, "")
 	kept := wreck(t, s, f, seed)
 	ctx := context.Background()
-	before := s.observe(ctx)
+	before := s.observer.observe(ctx)
 	bought := before.Certs.Cert.File.Err == nil && len(before.Certs.Cert.File.Certs) > 0 &&
 		bytes.Equal(pki.EncodeCertificate(before.Certs.Cert.File.Certs[0].Raw), f.cert) &&
 		pki.KeyFingerprint(before.Certs.Key.Key.Public) == pki.KeyFingerprint(before.Certs.Cert.File.Certs[0].PublicKey)
 	rounds := 0
-	s.obtained = map[string]bool{} // a run of its own begins here
+	s.run.obtained = map[string]bool{} // a run of its own begins here
 	for ; ; rounds++ {
-		obs := s.observe(ctx)
+		obs := s.observer.observe(ctx)
 		p := plan.Make(s.cfg, obs, plan.Wish{Once: true}, s.now)
 		if p.Empty() {
 			break
@@ -152,7 +152,7 @@ func converges(t testing.TB, f foreign, seed uint64) {
 		if rounds == 5 {
 			t.Fatalf("seed %d: still not done: %s\n%v", seed, p.Actions[0].Text.Base(), s.log)
 		}
-		if _, err := s.apply(ctx, obs, p); err != nil {
+		if _, err := s.applier.apply(ctx, obs, p); err != nil {
 			t.Logf("seed %d: %v", seed, err) // such as a directory in the way: reported
 			break
 		}

@@ -1,7 +1,6 @@
 package keeper
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -19,20 +18,27 @@ import (
 	"mailcertd/internal/state"
 )
 
-// install carries out one transaction, in the durable order: archive copies,
-// staging, sendmail's rules over what is staged, the note that a pickup is pending, the commit.
-func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
+// installer replaces files of the certs directory, all of a set or none.
+type installer struct {
+	*base
+	state *stateFile
+}
+
+// install carries out one transaction, in the order in which a crash does no harm: backups, staging, sendmail's rules
+// over what is staged, the note that a pickup is pending, the commit. at is the time that is believed; an interim
+// certificate begins by it.
+func (in *installer) install(obs plan.Observed, st *state.State, act plan.Action, at time.Time) error {
 	c := act.Change
-	now := k.o.Now()
-	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
-	files, err := k.contents(obs, c, p.At)
+	now := in.o.Now()
+	set := durable.OpenSet(in.o.Disk, in.cfg.Certs.Dir)
+	files, err := in.contents(c, at)
 	if err != nil {
 		return err
 	}
-	if err := k.archive(obs, st, c, string(act.Reason), now); err != nil {
+	if err := in.archive(obs, st, c, string(act.Reason), now); err != nil {
 		return err
 	}
-	after, err := k.stage(set, obs, files)
+	after, err := in.stage(set, obs, files)
 	if err != nil {
 		return err
 	}
@@ -46,28 +52,28 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 			}
 		}
 	}
-	if err := k.acceptable(obs, after); err != nil {
+	if err := in.acceptable(obs, after); err != nil {
 		unstage()
 		return err
 	}
 	was := st.Clone()
 	undo := func() { // nothing was changed, so no pickup is pending
 		unstage()
-		k.remember(*st, was)
+		in.state.remember(*st, was)
 		*st = was
 	}
 	for _, f := range files {
 		note(st, f, plan.Lying(obs.Certs), now)
 	}
 	if c.Pickup {
-		k.notePickup(obs, st, after, now)
+		in.notePickup(obs, st, after, now)
 	}
-	k.remember(obs.State, *st) // durably; where there is no state directory the daemon's memory has to do
+	in.state.remember(obs.State, *st) // durably; where there is no state directory the daemon's memory has to do
 	todo := steps(files, c.Links)
-	for _, name := range append(k.stillOwn(c.Remove), c.Drop...) { // after their links
+	for _, name := range append(in.stillOwn(c.Remove), c.Drop...) { // after their links
 		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
 	}
-	if err := k.unchanged(obs, files); err != nil {
+	if err := in.unchanged(obs, files); err != nil {
 		undo()
 		return err
 	}
@@ -80,7 +86,7 @@ func (k *Keeper) install(ctx context.Context, obs plan.Observed, st *state.State
 	if err != nil { // the next look finishes it
 		msg = act.Text.Doing()
 	}
-	k.log(Info, msg, k.describe(act, files)...)
+	in.log(Info, msg, in.describe(act, files)...)
 	return err
 }
 
@@ -89,13 +95,13 @@ var errChanged = errors.New("another program is writing it, so nothing was chang
 
 // unchanged looks again at what is about to be replaced: it must be what was copied and judged. A mode that was set
 // meanwhile, by this plan too, is no change of it.
-func (k *Keeper) unchanged(obs plan.Observed, files []staged) error {
+func (in *installer) unchanged(obs plan.Observed, files []staged) error {
 	for _, f := range files {
 		was, known := obs.Replaced(f.Name)
 		if !known {
 			continue
 		}
-		is := durable.Look(filepath.Join(k.cfg.Certs.Dir, f.Name))
+		is := durable.Look(filepath.Join(in.cfg.Certs.Dir, f.Name))
 		if is.Err != nil {
 			return is.Err
 		}
@@ -114,10 +120,10 @@ type staged struct {
 }
 
 // contents works out what each file will hold.
-func (k *Keeper) contents(obs plan.Observed, c *plan.Change, at time.Time) ([]staged, error) {
+func (in *installer) contents(c *plan.Change, at time.Time) ([]staged, error) {
 	var out []staged
 	self := map[certdir.Pair][]byte{}
-	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
+	set := durable.OpenSet(in.o.Disk, in.cfg.Certs.Dir)
 	for _, f := range c.Files {
 		s := staged{File: f, data: f.Data}
 		switch f.Source {
@@ -130,7 +136,7 @@ func (k *Keeper) contents(obs plan.Observed, c *plan.Change, at time.Time) ([]st
 			out = append(out, s)
 			continue
 		case plan.FromStripped:
-			n := durable.Read(filepath.Join(k.cfg.Certs.Dir, f.Name), certdir.MaxFile)
+			n := durable.Read(filepath.Join(in.cfg.Certs.Dir, f.Name), certdir.MaxFile)
 			if n.Err != nil {
 				return nil, n.Err
 			}
@@ -145,7 +151,7 @@ func (k *Keeper) contents(obs plan.Observed, c *plan.Change, at time.Time) ([]st
 			}
 			if self[pair] == nil {
 				var err error
-				if self[pair], err = k.selfSigned(c, pair, at); err != nil {
+				if self[pair], err = in.selfSigned(c, pair, at); err != nil {
 					return nil, err
 				}
 			}
@@ -158,13 +164,13 @@ func (k *Keeper) contents(obs plan.Observed, c *plan.Change, at time.Time) ([]st
 }
 
 // archive copies what is replaced or removed, before anything is touched.
-func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, reason string, now time.Time) error {
+func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change, reason string, now time.Time) error {
 	if len(c.Archive) == 0 {
 		return nil
 	}
 	var foreign, own []durable.Item
 	for _, a := range c.Archive {
-		path := filepath.Join(k.cfg.Certs.Dir, a.Name)
+		path := filepath.Join(in.cfg.Certs.Dir, a.Name)
 		n := durable.Look(path)
 		if n.Err != nil && n.Kind != durable.Link { // of a link its text is copied
 			return fmt.Errorf("nothing was changed, because no backup could be made: %w", n.Err)
@@ -198,21 +204,21 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 			own = append(own, it)
 		}
 	}
-	_ = k.o.Disk.MkdirAll(k.cfg.State.Dir, 0o700) // else the archive makes it, open to others; Add tells of an error
-	ar := durable.OpenArchive(k.o.Disk, k.archiveDir())
+	_ = in.o.Disk.MkdirAll(in.cfg.State.Dir, 0o700) // else the archive makes it, open to others; Add tells of an error
+	ar := durable.OpenArchive(in.o.Disk, in.archiveDir())
 	for _, items := range [][]durable.Item{foreign, own} {
 		if len(items) == 0 {
 			continue
 		}
 		id, err := ar.Add(now, reason, items)
 		if err != nil && !items[0].Foreign { // newcerts has our certificates, and a key of ours is not lost but old
-			k.log(Warn, "no backup of what is replaced", "reason", string(plan.StateUnwritable), "error", err.Error())
+			in.log(Warn, "no backup of what is replaced", "reason", string(plan.StateUnwritable), "error", err.Error())
 			continue
 		}
 		if err != nil {
 			return fmt.Errorf("nothing was changed, because no backup could be made: %w", err)
 		}
-		k.log(Info, "archived", "backup", id, "reason", reason, "foreign", items[0].Foreign)
+		in.log(Info, "archived", "backup", id, "reason", reason, "foreign", items[0].Foreign)
 		for _, it := range items {
 			if it.Secret && !it.Foreign {
 				st.OldKeys = append(st.OldKeys, state.OldKey{Backup: id, Name: it.Name})
@@ -224,7 +230,7 @@ func (k *Keeper) archive(obs plan.Observed, st *state.State, c *plan.Change, rea
 
 // stage puts the files into the staging area and returns the certs directory
 // as it will be.
-func (k *Keeper) stage(set *durable.Set, obs plan.Observed, files []staged) (certdir.Dir, error) {
+func (in *installer) stage(set *durable.Set, obs plan.Observed, files []staged) (certdir.Dir, error) {
 	after := obs.Certs
 	for _, f := range files {
 		if f.Source != plan.FromStaging {
@@ -248,7 +254,7 @@ var ErrRefused = errors.New("sendmail would refuse the new set, so it was not in
 // acceptable runs sendmail's rules over the candidate. What is refused already
 // and not by the candidate's doing does not speak against it, and neither do
 // the directories that hold it: no file in them would be accepted.
-func (k *Keeper) acceptable(obs plan.Observed, after certdir.Dir) error {
+func (in *installer) acceptable(obs plan.Observed, after certdir.Dir) error {
 	before := mta.Judge(obs.CF, plan.Files(obs.CF, obs.Certs, obs.Accept))
 	then := mta.Judge(obs.CF, plan.Files(obs.CF, after, obs.Accept))
 	for _, c := range then.Complaints {
@@ -267,9 +273,9 @@ func (k *Keeper) acceptable(obs plan.Observed, after certdir.Dir) error {
 }
 
 // notePickup notes, before the first file changes, that a running sendmail has to pick up the set.
-func (k *Keeper) notePickup(obs plan.Observed, st *state.State, after certdir.Dir, now time.Time) {
+func (in *installer) notePickup(obs plan.Observed, st *state.State, after certdir.Dir, now time.Time) {
 	set := plan.SetID(after)
-	for _, argv := range k.cfg.Notify { // whoever else reads the files, sendmail or not
+	for _, argv := range in.cfg.Notify { // whoever else reads the files, sendmail or not
 		pickup.OweNotify(st, argv, set)
 	}
 	if !plan.NamesOurs(obs.UsedCF(), obs.Certs) || !plan.MayRun(obs.MTA) {
@@ -345,7 +351,7 @@ func steps(files []staged, links []certdir.LinkChange) []durable.Step {
 	return out
 }
 
-func (k *Keeper) describe(act plan.Action, files []staged) []any {
+func (in *installer) describe(act plan.Action, files []staged) []any {
 	kv := []any{"reason", string(act.Reason)}
 	for _, f := range files {
 		if kindOf(f) != certdir.KindCert {

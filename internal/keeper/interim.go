@@ -16,10 +16,10 @@ import (
 
 // selfSigned makes the interim certificate of a pair: for the host's names, signed by its own key, marked in its
 // subject. It serves where no CA can sign.
-func (k *Keeper) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([]byte, error) {
-	n := durable.Read(k.Path(pair.KeyFile), certdir.MaxFile)
+func (in *installer) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([]byte, error) {
+	n := durable.Read(in.Path(pair.KeyFile), certdir.MaxFile)
 	if c.StagesKey(pair) {
-		n = durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir).Staged(pair.KeyFile)
+		n = durable.OpenSet(in.o.Disk, in.cfg.Certs.Dir).Staged(pair.KeyFile)
 	}
 	if n.Err != nil {
 		return nil, n.Err
@@ -28,7 +28,7 @@ func (k *Keeper) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([
 	if err != nil {
 		return nil, err
 	}
-	serial, err := rand.Int(k.o.Rand, new(big.Int).Lsh(big.NewInt(1), 127))
+	serial, err := rand.Int(in.o.Rand, new(big.Int).Lsh(big.NewInt(1), 127))
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (k *Keeper) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([
 			t.DNSNames = append(t.DNSNames, n)
 		}
 	}
-	der, err := x509.CreateCertificate(k.o.Rand, t, t, key.Public(), key)
+	der, err := x509.CreateCertificate(in.o.Rand, t, t, key.Public(), key)
 	if err != nil {
 		return nil, err
 	}

@@ -8,97 +8,32 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
 	"time"
 
-	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/issuer"
-	"mailcertd/internal/mta"
 	"mailcertd/internal/pickup"
 	"mailcertd/internal/plan"
 )
 
-// Options is what a Keeper needs from outside. Config, Disk, Now and Host are
-// required.
-type Options struct {
-	Config config.Config
-	Disk   *durable.Disk
-	Now    func() time.Time
-	Rand   io.Reader // nil: crypto/rand
-	// Host says what the system and rc.conf call this host.
-	Host func(context.Context) plan.Host
-	// Build is when this program was built; zero: unknown.
-	Build time.Time
-	// UID is the effective user ID; 0 means that owners can be set and that
-	// sendmail is taken to run as root.
-	UID uint32
-	// Log takes one line per decision; nil: nothing is told.
-	Log func(Event)
-	// Issuer is asked for certificates where the CA is on another host; nil: over ssh, as configured.
-	Issuer issuer.Issuer
-	// NotifyFor bounds each command of `notify`; zero: a minute. One that takes
-	// longer is tried again later.
-	NotifyFor time.Duration
-	// Brief is what `ensure` is, which runs before sendmail does: it starts none, and
-	// waits only a moment for one that it told.
-	Brief bool
-	// Progress tells a terminal of work that may take long, until done is called.
-	// atMost is its limit; zero: none is known. nil: nothing is told.
-	Progress func(what string, atMost time.Duration) (done func())
-}
-
-// Level is how loud an event is.
-type Level = slog.Level
-
-// The levels, as log levels.
-const (
-	Debug = slog.LevelDebug
-	Info  = slog.LevelInfo
-	Warn  = slog.LevelWarn
-	Fail  = slog.LevelError
-)
-
-// Event is one decision or result, for the log. KV are key and value in turn;
-// no value is ever a secret.
-type Event struct {
-	Level Level
-	Msg   string
-	KV    []any
-}
-
-// Keeper keeps one host's files. It is not safe for concurrent use: one loop
-// owns it.
+// Keeper keeps one host's files. It is not safe for concurrent use: one loop owns it and its parts.
 type Keeper struct {
-	o   Options
-	cfg config.Config
-	// rc is how rc.conf has sendmail run, as of the last look.
-	rc mta.RC
-	stateFile
-	// failedNow are the failure keys of the actions that failed in this run.
-	failedNow map[string]bool
-	// changed is how often somebody wrote a file in this run while it was about to be replaced.
-	changed int
-	// obtained are the pairs, by name, for which a certificate was signed in this run.
-	obtained map[string]bool
-	// database remembers the CA's.
-	database ca.Memory
-	// passphrase was given by a person; nil: there is only the configured file.
-	passphrase []byte
-	unlocked   unlocked
-	candidates
-	// asking says that a question is out; its answer comes through answers.
-	asking  bool
-	answers chan answer
-	wake    chan struct{}
-	// pickup tells sendmail, and the commands of notify.
+	*base
+	// CA is the private CA of this host.
+	CA *PrivateCA
+
+	run        *run
+	state      *stateFile
+	candidates *candidates
+	observer   *observer
+	installer  *installer
+	applier    *applier
+	asker      *asker
+	// pickup tells sendmail and runs the commands of `notify`.
 	pickup *pickup.Teller
-	// told remembers which problems are in the log, by reason, path and text.
+	wake   chan struct{}
+	// told has the problems that are in the log already, by reason, path and text.
 	told map[string]bool
-	// testOnlyStillEvery stands for stillEvery; zero: that.
-	testOnlyStillEvery time.Duration
 }
 
 // New makes a Keeper. It looks at nothing yet.
@@ -115,23 +50,30 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
-	k := &Keeper{o: o, cfg: o.Config, told: map[string]bool{}, failedNow: map[string]bool{},
-		obtained: map[string]bool{},
-		answers:  make(chan answer, 1), wake: make(chan struct{}, 1)}
-	k.use(k.cfg)
+	b := &base{o: o, cfg: o.Config}
+	k := &Keeper{base: b, CA: &PrivateCA{base: b}, run: newRun(), state: &stateFile{base: b},
+		candidates: &candidates{base: b, replies: map[string][]byte{}}, told: map[string]bool{},
+		wake: make(chan struct{}, 1)}
+	k.observer = &observer{base: b, run: k.run, state: k.state, candidates: k.candidates, ca: k.CA}
+	k.installer = &installer{base: b, state: k.state}
+	k.applier = &applier{base: b, run: k.run, state: k.state, candidates: k.candidates, ca: k.CA,
+		installer: k.installer}
+	k.asker = &asker{base: b, state: k.state, candidates: k.candidates, answers: make(chan answer, 1), wake: k.wake}
 	k.pickup = pickup.New(k.pickupOptions(), k.pickupSettings())
 	return k
 }
 
-// use puts a configuration in force for the parts of a Keeper.
-func (k *Keeper) use(cfg config.Config) {
-	k.cfg = cfg
-	k.stateFile.disk, k.stateFile.dir, k.stateFile.log = k.o.Disk, cfg.State.Dir, k.log
-	k.candidates.disk, k.candidates.stateDir, k.candidates.tell = k.o.Disk, cfg.State.Dir, k.log
-	if k.replies == nil {
-		k.replies = map[string][]byte{}
-	}
+// run is what one run of Settle has come to know and the next one has to forget.
+type run struct {
+	failed   map[string]bool // the failure keys of the actions that failed
+	obtained map[string]bool // the pairs, by name, for which the private CA has signed a certificate
+	changed  int             // how often somebody wrote a file that was about to be replaced
 }
+
+func newRun() *run { return &run{failed: map[string]bool{}, obtained: map[string]bool{}} }
+
+// Wake says that something arrived: look again.
+func (k *Keeper) Wake() <-chan struct{} { return k.wake }
 
 // Config is the configuration in force.
 func (k *Keeper) Config() config.Config { return k.cfg }
@@ -145,7 +87,7 @@ type Result struct {
 
 // Check observes and plans, and changes nothing.
 func (k *Keeper) Check(ctx context.Context, wish plan.Wish) Result {
-	obs := k.observe(ctx)
+	obs := k.observer.observe(ctx)
 	return Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
 }
 
@@ -153,18 +95,14 @@ func (k *Keeper) Check(ctx context.Context, wish plan.Wish) Result {
 // plan that is still not empty then is a fault that is reported.
 const maxRounds = 8
 
-// lockPatience is how long a verb waits for another mailcertd. A proof may
-// take over a minute: with an unqualified host name sendmail sleeps 60 s.
-const lockPatience = 3 * time.Minute
-
 // endPatience is how long a verb that is interrupted waits for its commands to end.
 const endPatience = 1500 * time.Millisecond
 
 // Settle makes everything complete, fulfils the wish and tells sendmail, whatever fails on the way. It returns the
 // errors of essential steps; Result.Plan then says what is left, and what failed beside it.
 func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
-	k.failedNow, k.obtained, k.changed = map[string]bool{}, map[string]bool{}, 0
-	defer func() { k.failedNow = map[string]bool{} }() // the next run is another one
+	*k.run = *newRun()
+	defer func() { k.run.failed = map[string]bool{} }() // a Check after this run reports only what the state remembers
 	lock, err := k.tryLock()
 	r := k.Check(ctx, wish)
 	pending := r.Plan.State.Pickup != nil || len(r.Plan.State.Notify) > 0
@@ -187,7 +125,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 			k.Close(endPatience)
 		}
 	}()
-	defer k.writeHeldBack()
+	defer k.state.writeHeldBack()
 	var failed error
 	for round := 0; ; round++ {
 		if err := ctx.Err(); err != nil {
@@ -201,7 +139,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 				r.Plan.Actions[0].Text.Would()))
 			break
 		}
-		acted, err := k.apply(ctx, r.Observed, r.Plan)
+		acted, err := k.applier.apply(ctx, r.Observed, r.Plan)
 		r.Done = append(r.Done, acted...)
 		r.Changed = r.Changed || len(acted) > 0
 		if cerr := ctx.Err(); cerr != nil {
@@ -210,7 +148,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		failed = errors.Join(failed, err)
 		k.again(ctx, &r, wish, touchedBy(r.Plan.Actions))
 	}
-	k.remember(r.Observed.State, r.Plan.State)
+	k.state.remember(r.Observed.State, r.Plan.State)
 	k.pickup.Notify(ctx, &r.View, wish.Once)
 	failed = errors.Join(failed, k.pickup.Tell(ctx, &r.View, wish.Once, &lock))
 	if wish.Once {
@@ -225,7 +163,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 
 // again reads these parts again and plans again; what was done so far stays in r.
 func (k *Keeper) again(ctx context.Context, r *Result, wish plan.Wish, parts part) {
-	k.observeParts(ctx, &r.Observed, parts)
+	k.observer.observeParts(ctx, &r.Observed, parts)
 	r.Plan = plan.Make(k.cfg, r.Observed, wish, k.o.Now())
 }
 
@@ -234,53 +172,9 @@ func (k *Keeper) hasWork(p plan.Plan, obs plan.Observed) bool {
 	return !p.Empty() || !p.State.Equal(obs.State) || k.pickup.Due(p.State) || k.pickup.NotifyDue(p.State)
 }
 
-// tryLock takes the kernel's lock on the certs directory, which is made first
-// when it is missing: it is the first thing that any plan would make. nil and
-// durable.ErrLocked: another mailcertd has it.
-func (k *Keeper) tryLock() (*durable.Locked, error) {
-	dir := k.cfg.Certs.Dir
-	if n := durable.Look(dir); n.Kind == durable.Missing && n.Err == nil {
-		if err := k.o.Disk.MakeDirs(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("cannot make the certs directory: %w", err)
-		}
-		_ = k.o.Disk.MakeDirs(k.cfg.State.Dir, 0o700) // where it cannot be made, who writes the state says so
-	}
-	return durable.TryLock(dir)
-}
-
-// lock is tryLock for who waits.
-func (k *Keeper) lock(ctx context.Context) (*durable.Locked, error) {
-	l, err := k.tryLock()
-	if err == nil || !errors.Is(err, durable.ErrLocked) {
-		return l, err
-	}
-	dir := k.cfg.Certs.Dir
-	defer k.working("waiting until another mailcertd has finished with "+dir, lockPatience)()
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
-	defer cancel()
-	return durable.Lock(ctx, dir)
-}
-
-// LockDaemon takes the lock that makes a second daemon refuse to start: on the
-// state directory, else on the CA's newcerts, for as long as the process
-// lives. With neither there is no lock, and nil is returned.
-func (k *Keeper) LockDaemon() (*durable.Locked, error) {
-	dir := k.cfg.State.Dir
-	if err := k.o.Disk.MkdirAll(dir, 0o700); err != nil {
-		dir = k.cfg.CA.Dir + "/newcerts"
-		switch n := durable.Look(dir); {
-		case n.Err != nil: // whether another daemon runs is not known
-			return nil, errors.Join(err, n.Err)
-		case !n.IsDir:
-			return nil, nil
-		}
-	}
-	return durable.TryLock(dir)
-}
-
 // Configure puts another configuration in force.
 func (k *Keeper) Configure(cfg config.Config) {
-	k.use(cfg)
+	k.cfg = cfg
 	k.pickup.Configure(k.pickupSettings())
 	k.log(Info, "configuration read", "file", cfg.Path)
 }
@@ -289,7 +183,7 @@ func (k *Keeper) Configure(cfg config.Config) {
 // latest. The zero time means that nothing is due.
 func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
-	k.arrivals(ctx)
+	k.asker.arrivals(ctx)
 	k.pickup.NoteNotified(ctx)
 	r, err := k.Settle(ctx, plan.Wish{})
 	next := r.Plan.Next
@@ -303,8 +197,8 @@ func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	if d := r.Plan.State.Pickup; d != nil {
 		next = soonest(next, d.Next)
 	}
-	if q := r.Plan.Ask; q != nil && !k.asking {
-		k.askLater(ctx, *q)
+	if q := r.Plan.Ask; q != nil && !k.asker.asking {
+		k.asker.askLater(ctx, *q)
 	}
 	return next, nil
 }
@@ -315,8 +209,6 @@ func soonest(a, b time.Time) time.Time {
 	}
 	return a
 }
-
-func (k *Keeper) log(l Level, msg string, kv ...any) { k.o.Log(Event{Level: l, Msg: msg, KV: kv}) }
 
 // tell logs each problem once: when it first shows, when its text changes, and
 // when it is gone.

@@ -18,7 +18,7 @@ import (
 // observeLeftovers looks for what is in the state directory, the archive and the CA directory and is used by nobody:
 // temporary files of writes that were interrupted, copies of what could not be read, backups that are not whole. The
 // rooms of the CA and of the inbox see their own temporary files.
-func (k *Keeper) observeLeftovers(obs *plan.Observed) {
+func (ob *observer) observeLeftovers(obs *plan.Observed) {
 	in := func(dir string, see func(name string, n durable.Node)) {
 		names, err := durable.Names(dir, 0)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -37,7 +37,7 @@ func (k *Keeper) observeLeftovers(obs *plan.Observed) {
 		}
 	}
 	add := func(l plan.Leftover) { obs.Leftovers = append(obs.Leftovers, l) }
-	in(k.cfg.State.Dir, func(name string, n durable.Node) {
+	in(ob.cfg.State.Dir, func(name string, n durable.Node) {
 		switch base, temporary := durable.TempOf(name); {
 		case temporary && base == state.FileName: // who holds the lock is the only one that writes it
 			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path})
@@ -45,31 +45,31 @@ func (k *Keeper) observeLeftovers(obs *plan.Observed) {
 			add(plan.Leftover{Kind: plan.StateAside, Path: n.Path, Since: n.Changed})
 		}
 	})
-	in(filepath.Join(k.cfg.State.Dir, candidatesDir), func(name string, n durable.Node) {
+	in(filepath.Join(ob.cfg.State.Dir, candidatesDir), func(name string, n durable.Node) {
 		if base, _ := durable.TempOf(name); slices.Contains(candidateNames(), base) {
 			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path, Since: n.Changed})
 		}
 	})
-	if plan.Obtains(k.cfg, config.IssuerLocal) && obs.CA.Err == nil {
-		in(k.cfg.CA.Dir, func(name string, n durable.Node) {
+	if plan.Obtains(ob.cfg, config.IssuerLocal) && obs.CA.Err == nil {
+		in(ob.cfg.CA.Dir, func(name string, n durable.Node) {
 			if ca.Aside(name) {
 				add(plan.Leftover{Kind: plan.DatabaseAside, Path: n.Path, Since: n.Changed})
 			}
 		})
 	}
-	if n := durable.Look(ca.Beside(k.cfg.CA.Dir)); n.Kind == durable.Directory {
+	if n := durable.Look(ca.Beside(ob.cfg.CA.Dir)); n.Kind == durable.Directory {
 		add(plan.Leftover{Kind: plan.UnmadeCA, Path: n.Path})
 	} else if n.Kind == durable.Unknown {
 		obs.LeftoversErr = errors.Join(obs.LeftoversErr, n.Err)
 	}
-	archive := durable.OpenArchive(k.o.Disk, k.archiveDir())
+	archive := durable.OpenArchive(ob.o.Disk, ob.archiveDir())
 	cut, err := archive.Unfinished()
 	obs.LeftoversErr = errors.Join(obs.LeftoversErr, err)
 	for _, id := range cut {
 		add(plan.Leftover{Kind: plan.Unwritten, Path: archive.UnfinishedPath(id), ID: id})
 	}
 	for _, g := range obs.Archive {
-		dir := filepath.Join(k.archiveDir(), g.ID)
+		dir := filepath.Join(ob.archiveDir(), g.ID)
 		if g.Damaged {
 			parts, err := archive.Content(g.ID)
 			add(plan.Leftover{Kind: plan.DamagedBackup, Path: dir, ID: g.ID, Parts: parts, Err: err})
@@ -84,18 +84,18 @@ func (k *Keeper) observeLeftovers(obs *plan.Observed) {
 }
 
 // clear removes what is left over.
-func (k *Keeper) clear(ctx context.Context, act plan.Action) error {
-	archive := durable.OpenArchive(k.o.Disk, k.archiveDir())
+func (ap *applier) clear(ctx context.Context, act plan.Action) error {
+	archive := durable.OpenArchive(ap.o.Disk, ap.archiveDir())
 	switch {
 	case act.ID != "" && act.Reason == plan.BackupDamaged:
 		return archive.RemoveDamaged(act.ID, act.Parts)
 	case act.ID != "":
 		return archive.RemoveUnfinished(act.ID)
-	case act.Path == ca.Beside(k.cfg.CA.Dir):
-		return ca.RemoveBeside(ctx, k.o.Disk, k.cfg.CA.Dir)
+	case act.Path == ca.Beside(ap.cfg.CA.Dir):
+		return ca.RemoveBeside(ctx, ap.o.Disk, ap.cfg.CA.Dir)
 	}
-	if err := k.o.Disk.Remove(act.Path); err != nil {
+	if err := ap.o.Disk.Remove(act.Path); err != nil {
 		return err
 	}
-	return k.o.Disk.SyncDir(filepath.Dir(act.Path))
+	return ap.o.Disk.SyncDir(filepath.Dir(act.Path))
 }

@@ -38,10 +38,11 @@ func TestLeftovers(t *testing.T) {
 	}{
 		"half a state file": {path: func(s *site) string { return s.cfg.State.Dir + "/.state.json.mailcertd" },
 			data: "{", goes: true},
-		"half an answer, young": {path: func(s *site) string { return s.candidate(".reply.pem.mailcertd") }, data: "x"},
-		"half an answer": {path: func(s *site) string { return s.candidate(".reply.pem.mailcertd") }, data: "x",
+		"half an answer, young": {path: func(s *site) string { return s.candidates.path(".reply.pem.mailcertd") },
+			data: "x"},
+		"half an answer": {path: func(s *site) string { return s.candidates.path(".reply.pem.mailcertd") }, data: "x",
 			age: 2 * time.Minute, goes: true},
-		"half of the CAs": {path: func(s *site) string { return s.candidate(".ca.pem.mailcertd") }, data: "x",
+		"half of the CAs": {path: func(s *site) string { return s.candidates.path(".ca.pem.mailcertd") }, data: "x",
 			age: 2 * time.Minute, goes: true},
 		"somebody's": {path: func(s *site) string { return s.cfg.State.Dir + "/.note.mailcertd" }, data: "x",
 			age: time.Hour},
@@ -215,7 +216,6 @@ func TestNothingLeftOfAKilledRenewal(t *testing.T) {
 		}
 		again := New(s.o)
 		again.o.Disk = &durable.Disk{}
-		again.use(again.cfg)
 		s.Keeper = again
 		s.now = s.now.Add(2 * time.Minute)
 		s.settle(plan.Wish{})

@@ -16,13 +16,13 @@ import (
 // answerMembers answers every request in the inbox. What can be refused is
 // refused without opening the CA; what has to wait is told so, and the member
 // asks again.
-func (k *Keeper) answerMembers(ctx context.Context, obs plan.Observed, hold string, at time.Time) error {
-	dir := k.cfg.CA.Inbox
+func (pc *PrivateCA) answerMembers(ctx context.Context, obs plan.Observed, hold string, at time.Time) error {
+	dir := pc.cfg.CA.Inbox
 	var failed error
 	for _, path := range obs.Inbox.Stale {
-		failed = errors.Join(failed, k.o.Disk.Remove(path))
+		failed = errors.Join(failed, pc.o.Disk.Remove(path))
 	}
-	c := &answering{k: k, ctx: ctx, obs: obs, hold: hold, at: at, heard: map[string]ca.Heard{}}
+	c := &answering{pc: pc, ctx: ctx, obs: obs, hold: hold, at: at, heard: map[string]ca.Heard{}}
 	defer c.close()
 	var replies []issuer.Reply
 	for _, sub := range obs.Inbox.Pending {
@@ -33,15 +33,15 @@ func (k *Keeper) answerMembers(ctx context.Context, obs plan.Observed, hold stri
 		if c.session != nil {
 			err = c.session.Hear(c.heard)
 		} else {
-			err = ca.Hear(ctx, k.o.Disk, k.cfg.CA.Dir, c.heard)
+			err = ca.Hear(ctx, pc.o.Disk, pc.cfg.CA.Dir, c.heard)
 		}
 		if err != nil {
-			k.log(Warn, "what members reported cannot be written", "error", err.Error())
+			pc.log(Warn, "what members reported cannot be written", "error", err.Error())
 		}
 	}
 	c.close()
 	for i, sub := range obs.Inbox.Pending {
-		if err := inbox.Answer(k.o.Disk, dir, sub.ID, replies[i].Encode()); err != nil {
+		if err := inbox.Answer(pc.o.Disk, dir, sub.ID, replies[i].Encode()); err != nil {
 			failed = errors.Join(failed, err)
 		}
 	}
@@ -51,7 +51,7 @@ func (k *Keeper) answerMembers(ctx context.Context, obs plan.Observed, hold stri
 // answering is where members are served: the CA is opened for the first of them
 // that wants something signed.
 type answering struct {
-	k       *Keeper
+	pc      *PrivateCA
 	ctx     context.Context
 	obs     plan.Observed
 	hold    string    // why nothing is signed now
@@ -76,13 +76,13 @@ func (c *answering) observed() ca.Observed {
 
 // reply works out the answer for one request, and signs what it asks for.
 func (c *answering) reply(sub inbox.Submission) issuer.Reply {
-	k := c.k
-	asked := plan.Receive(c.observed(), sub, c.hold, k.cfg.Validity.Days)
+	pc := c.pc
+	asked := plan.Receive(c.observed(), sub, c.hold, pc.cfg.Validity.Days)
 	var cert *x509.Certificate
 	var again bool
 	if m := asked.Member; m != nil {
 		h := c.heard[m.Name]
-		h.At, h.Trusts = k.o.Now(), asked.Request.Trusts
+		h.At, h.Trusts = pc.o.Now(), asked.Request.Trusts
 		if asked.Sign != nil {
 			asked.Sign.Signed = h.Signed
 			var err error
@@ -100,16 +100,16 @@ func (c *answering) reply(sub inbox.Submission) issuer.Reply {
 		if again {
 			status = issuer.Again
 		}
-		k.log(Info, "certificate for a member", "host", asked.Member.Name, "status", status, "serial", serial(cert),
+		pc.log(Info, "certificate for a member", "host", asked.Member.Name, "status", status, "serial", serial(cert),
 			"ends", cert.NotAfter.UTC().Format(time.RFC3339))
 	}
 	switch r.Status {
 	case issuer.Refused:
-		k.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host",
+		pc.log(Warn, "request refused", "reason", string(plan.InboxRequest), "host",
 			fmt.Sprintf("%.80q", sub.Name), "error",
 			r.Reason)
 	case issuer.Failed:
-		k.log(Fail, "request failed", "reason", string(plan.InboxRequest), "host", asked.Member.Name,
+		pc.log(Fail, "request failed", "reason", string(plan.InboxRequest), "host", asked.Member.Name,
 			"error", err.Error())
 	}
 	return r
@@ -117,9 +117,9 @@ func (c *answering) reply(sub inbox.Submission) issuer.Reply {
 
 func (c *answering) sign(ask ca.Ask) (_ *x509.Certificate, again bool, err error) {
 	if c.session == nil {
-		if c.session, err = ca.Open(c.ctx, c.k.o.Disk, c.k.caOptions(c.obs)); err != nil {
+		if c.session, err = ca.Open(c.ctx, c.pc.o.Disk, c.pc.Options(c.obs)); err != nil {
 			return nil, false, err
 		}
 	}
-	return c.session.Sign(ask, c.k.o.Rand, c.at)
+	return c.session.Sign(ask, c.pc.o.Rand, c.at)
 }

@@ -106,7 +106,7 @@ func (f *family) look(m *site) {
 		if _, err := m.Look(context.Background(), "time"); err != nil {
 			f.t.Fatalf("%v\n%s", err, strings.Join(m.log, "\n"))
 		}
-		if !m.asking {
+		if !m.asker.asking {
 			return
 		}
 		<-m.Wake()
@@ -286,7 +286,7 @@ func TestMemberCRL(t *testing.T) {
 	if _, err := os.Stat(a.certs("crl.pem")); err == nil {
 		t.Error("a CRL from nowhere")
 	}
-	s, err := ca.Open(context.Background(), f.ca.o.Disk, f.ca.caOptions(f.ca.observe(context.Background())))
+	s, err := ca.Open(context.Background(), f.ca.o.Disk, f.ca.CA.Options(f.ca.observer.observe(context.Background())))
 	if err != nil {
 		t.Fatal(err)
 	}

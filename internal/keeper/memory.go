@@ -1,9 +1,9 @@
 package keeper
 
 import (
+	"context"
 	"fmt"
 
-	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
@@ -11,9 +11,7 @@ import (
 // stateFile is what is remembered: the file in the state directory, and what replaces it where it cannot be read or
 // written.
 type stateFile struct {
-	disk *durable.Disk
-	dir  string
-	log  func(l Level, msg string, kv ...any)
+	*base
 	// memory is the state where it could not be written; nil: the disk has it.
 	memory *state.State
 	// heldBack is the state of a run that goes on, see holdBack; nil: all of it is written.
@@ -30,7 +28,7 @@ type stateFile struct {
 // file could not be written. A file that could not be read for once is read again
 // at the next look, and what came in between is put on top of it.
 func (f *stateFile) loadState() (state.State, state.Loaded) {
-	s, l := state.Load(f.dir)
+	s, l := state.Load(f.cfg.State.Dir)
 	f.unread, f.unreadErr = l.Unread, l.Problem
 	switch {
 	case f.heldBack != nil:
@@ -78,7 +76,7 @@ func (f *stateFile) remember(before, after state.State) error {
 		f.memory = &m
 		return fmt.Errorf("the state file cannot be read now: %w", f.unreadErr)
 	}
-	if err := state.Save(f.disk, f.dir, after); err != nil {
+	if err := state.Save(f.o.Disk, f.cfg.State.Dir, after); err != nil {
 		if f.memory == nil {
 			f.log(Warn, "the state file cannot be written, and what it should remember is lost when this process ends",
 				"reason", string(plan.StateUnwritable), "error", err.Error())
@@ -89,4 +87,19 @@ func (f *stateFile) remember(before, after state.State) error {
 	}
 	f.memory, f.stateErr = nil, nil
 	return nil
+}
+
+// change changes the state under the lock. Its error is reported by the next look,
+// too.
+func (f *stateFile) change(ctx context.Context, edit func(*state.State)) error {
+	lock, err := f.lock(ctx)
+	if err != nil {
+		f.log(Warn, "the state cannot be written", "error", err.Error())
+		return err
+	}
+	defer lock.Unlock()
+	before, _ := f.loadState()
+	after := before.Clone()
+	edit(&after)
+	return f.remember(before, after)
 }

@@ -113,7 +113,7 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 			c.wait(2)
 			s.Close(10 * time.Second)
 			s.look()
-			if st, _ := s.loadState(); len(st.Notify) != 0 || c.started() != 2 ||
+			if st, _ := s.state.loadState(); len(st.Notify) != 0 || c.started() != 2 ||
 				st.Notified[strings.Join(s.cfg.Notify[0], " ")] == "" {
 				t.Errorf("pending %+v, told %v, %d runs", st.Notify, st.Notified, c.started())
 			}
@@ -146,7 +146,7 @@ func TestNotifyAfterACrash(t *testing.T) {
 	s := newSite(t, c.yaml)
 	s.settle(plan.Wish{})
 	line := strings.Join(s.cfg.Notify[0], " ")
-	s.change(t.Context(), func(st *state.State) {
+	s.state.change(t.Context(), func(st *state.State) {
 		pickup.OweNotify(st, s.cfg.Notify[0], st.Notified[line])
 		st.Notify[line].Running = s.now.Add(time.Minute)
 	})
@@ -160,11 +160,11 @@ func TestNotifyAfterACrash(t *testing.T) {
 	c.wait(2)
 	other.Close(10 * time.Second)
 	other.look()
-	if st, _ := other.loadState(); len(st.Notify) != 0 || c.started() != 2 {
+	if st, _ := other.state.loadState(); len(st.Notify) != 0 || c.started() != 2 {
 		t.Errorf("pending %+v, %d runs", st.Notify, c.started())
 	}
 	// A clock that was set back does not make it endless.
-	s.change(t.Context(), func(st *state.State) {
+	s.state.change(t.Context(), func(st *state.State) {
 		pickup.OweNotify(st, s.cfg.Notify[0], st.Notified[line])
 		st.Notify[line].Running = s.now.Add(time.Hour)
 	})

@@ -11,46 +11,53 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/inbox"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
-// archiveDir is where replaced files go: the state directory, or, where there
-// is none, the certs directory's own staging area.
-func (k *Keeper) archiveDir() string { return filepath.Join(k.cfg.State.Dir, archiveDir) }
-
-const archiveDir = "archive"
+// observer reads what a decision rests on: the disk, the private CA, sendmail, and what is remembered.
+type observer struct {
+	*base
+	run        *run
+	state      *stateFile
+	candidates *candidates
+	ca         *PrivateCA
+	// rc is how rc.conf has sendmail run, as of the last full look.
+	rc mta.RC
+}
 
 // observe reads everything that a decision may rest on. It changes nothing and
 // decides nothing.
-func (k *Keeper) observe(ctx context.Context) plan.Observed {
-	obs := plan.Observed{Build: k.o.Build, Root: k.o.UID == 0, Host: k.o.Host(ctx)}
-	k.rc = obs.Host.Sendmail
-	k.observeParts(ctx, &obs, everything)
+func (ob *observer) observe(ctx context.Context) plan.Observed {
+	obs := plan.Observed{Build: ob.o.Build, Root: ob.o.UID == 0, Host: ob.o.Host(ctx)}
+	ob.rc = obs.Host.Sendmail
+	ob.observeParts(ctx, &obs, everything)
 	return obs
 }
 
 // observeParts reads these parts again; the others stay what they are.
-func (k *Keeper) observeParts(ctx context.Context, obs *plan.Observed, parts part) {
-	obs.FailedNow = k.failedNow
+func (ob *observer) observeParts(ctx context.Context, obs *plan.Observed, parts part) {
+	obs.FailedNow = ob.run.failed
 	if parts&certsPart != 0 {
-		k.observeCerts(obs)
+		ob.observeCerts(obs)
 	}
 	if parts&statePart != 0 {
-		k.observeState(obs)
+		ob.observeState(obs)
 	}
 	if parts&issuerPart != 0 {
-		name, _ := plan.HostName(k.cfg, obs.Host)
-		obs.CA = k.database.Observe(k.cfg.CA.Dir, ca.Filter{Name: name, Serving: leaves(*obs)})
-		k.observeCA(obs)
+		name, _ := plan.HostName(ob.cfg, obs.Host)
+		obs.CA = ob.ca.database.Observe(ob.cfg.CA.Dir, ca.Filter{Name: name, Serving: leaves(*obs)})
+		ob.observeCA(obs)
 	}
 	if parts&(statePart|issuerPart) != 0 {
 		obs.Leftovers, obs.LeftoversErr = nil, nil
-		k.observeLeftovers(obs)
+		ob.observeLeftovers(obs)
 	}
 	if parts&sendmailPart != 0 {
-		obs.CF = k.readCF()
+		obs.CF = ob.readCF()
 		if submit := mta.ReadCF(filepath.Join(filepath.Dir(obs.CF.Path), "submit.cf")); submit.Node.Exists &&
 			submit.Node.Err == nil {
 			obs.Submit = &submit
@@ -59,13 +66,13 @@ func (k *Keeper) observeParts(ctx context.Context, obs *plan.Observed, parts par
 		}
 	}
 	if parts&sendmailPart != 0 || !obs.MTA.Same() { // a sendmail that was started meanwhile is told too
-		k.observeSendmail(ctx, obs)
-		obs.Accept = k.acceptance(*obs) // whom it runs as and trusts, its sendmail.cf says
+		ob.observeSendmail(ctx, obs)
+		obs.Accept = ob.acceptance(*obs) // whom it runs as and trusts, its sendmail.cf says
 	}
-	obs.Accept.Now = k.o.Now()
-	if k.cfg.Root != "" && parts&certsPart != 0 && !plan.NamesOurs(obs.CF, obs.Certs) {
+	obs.Accept.Now = ob.o.Now()
+	if ob.cfg.Root != "" && parts&certsPart != 0 && !plan.NamesOurs(obs.CF, obs.Certs) {
 		// Below --root, what is above it is not part of the system looked at.
-		obs.Certs.Parents = below(obs.Certs.Parents, k.cfg.Root)
+		obs.Certs.Parents = below(obs.Certs.Parents, ob.cfg.Root)
 	}
 }
 
@@ -102,11 +109,11 @@ func touchedBy(actions []plan.Action) (parts part) {
 	return parts | statePart
 }
 
-func (k *Keeper) observeCerts(obs *plan.Observed) {
+func (ob *observer) observeCerts(obs *plan.Observed) {
 	var files certdir.Reader
-	obs.Certs = files.Observe(k.cfg.Certs.Dir)
-	obs.Trust = k.sources(&files)
-	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
+	obs.Certs = files.Observe(ob.cfg.Certs.Dir)
+	obs.Trust = ob.sources(&files)
+	set := durable.OpenSet(ob.o.Disk, ob.cfg.Certs.Dir)
 	pending, err := set.Pending()
 	if err == nil {
 		err = pending.Err // nobody knows whether a change is committed: nothing is touched
@@ -132,100 +139,47 @@ func (k *Keeper) observeCerts(obs *plan.Observed) {
 	}
 }
 
-func (k *Keeper) observeState(obs *plan.Observed) {
-	obs.StateDir = durable.Look(k.cfg.State.Dir)
-	obs.State, obs.Loaded = k.loadState()
-	if obs.StateErr = k.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
-		obs.StateErr = durable.Writable(k.cfg.State.Dir)
+func (ob *observer) observeState(obs *plan.Observed) {
+	obs.StateDir = durable.Look(ob.cfg.State.Dir)
+	obs.State, obs.Loaded = ob.state.loadState()
+	if obs.StateErr = ob.state.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
+		obs.StateErr = durable.Writable(ob.cfg.State.Dir)
 	}
-	obs.Archive, obs.ArchiveErr = durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
+	obs.Archive, obs.ArchiveErr = durable.OpenArchive(ob.o.Disk, ob.archiveDir()).List()
 }
 
-// observeSendmail identifies the process that the pid file names. Below --root
-// without a sendmail.cf there is nothing to identify.
-func (k *Keeper) observeSendmail(ctx context.Context, obs *plan.Observed) {
-	obs.RunningCF = nil
-	if obs.CF.Missing && k.cfg.Root != "" {
+// observeCA looks at what belongs to a CA for more than this host: passphrase,
+// inbox, account; and, with the CA elsewhere, at what it answered.
+func (ob *observer) observeCA(obs *plan.Observed) {
+	obs.Passphrase, obs.Inbox, obs.Account = plan.Passphrase{}, inbox.Box{}, plan.Account{GID: -1}
+	obs.Reply, obs.ReplyErr, obs.OtherReplies, obs.Accepted, obs.AcceptedErr = issuer.Reply{}, nil, nil, nil, nil
+	if plan.Obtains(ob.cfg, config.IssuerSSH) {
+		ob.candidates.observeAnswer(obs)
+	}
+	if !plan.Obtains(ob.cfg, config.IssuerLocal) {
 		return
 	}
-	obs.MTA = mta.Identify(ctx, k.identifyOptions(obs.CF))
-	// A stale pid file, or one of somebody else, names no cf that anybody reads.
-	if cf := obs.MTA.CF; obs.MTA.Status.Serving() && cf != "" &&
-		(cf != obs.CF.Path || !mta.SameOptions(obs.MTA.Argv, k.rc.Argv())) {
-		running := mta.ReadCF(cf, obs.MTA.Argv...)
-		obs.RunningCF = &running
-	}
-}
-
-// readCF reads the sendmail.cf that a sendmail that is started now would read,
-// with the options that it would be started with. What mailcertd.yaml says comes
-// before rc.conf, and rc.conf before the defaults.
-func (k *Keeper) readCF() mta.CF {
-	path, argv := k.cfg.Sendmail.CF, k.rc.Argv()
-	if named := mta.ConfigFile(argv); named != "" && path == config.Default(k.cfg.Root).Sendmail.CF {
-		path = named
-	}
-	return mta.ReadCF(path, argv...)
-}
-
-func (k *Keeper) identifyOptions(cf mta.CF) mta.IdentifyOptions {
-	o := mta.IdentifyOptions{PidFile: k.cfg.Sendmail.PidFile, Program: k.program(), Procname: k.rc.Procname,
-		DefaultCF: k.cfg.Sendmail.CF}
-	if o.PidFile == "" {
-		// sendmail writes the one of its cf. rc.d/sendmail looks at its own, which has a default in
-		// /etc/defaults/rc.conf: another value was set by somebody.
-		if o.PidFile, o.Also = cf.PidFile, k.rc.PidFile; o.Also != "" && o.Also != mta.DefaultPidFile {
-			o.PidFile, o.Also = o.Also, o.PidFile
+	ob.ca.observePassphrase(obs)
+	members := len(obs.CA.Members) > 0
+	if members || durable.Look(ob.cfg.CA.Inbox).IsDir {
+		if members && ob.cfg.Root == "" {
+			obs.Account = account(ob.cfg.CA.Account)
 		}
+		obs.Inbox = inbox.Look(ob.cfg.CA.Inbox, obs.Account.GID, ob.o.Now())
 	}
-	return o
 }
 
-// program is the sendmail that is configured: it alone is ever run.
-func (k *Keeper) program() string {
-	if p := k.cfg.Sendmail.Program; p != config.Default("").Sendmail.Program || k.rc.Program == "" {
-		return p
-	}
-	return k.rc.Program
-}
-
-// acceptance says who may own the files: root, and whom sendmail.cf trusts or
-// runs as. An unprivileged mailcertd serves an unprivileged sendmail.
-func (k *Keeper) acceptance(obs plan.Observed) plan.Acceptance {
-	acc := plan.Acceptance{Root: k.o.UID == 0, OwnersOK: []uint32{0}, Libssl: systemLibssl(mta.OpenSSLConf),
-		Now: k.o.Now()}
-	if k.o.UID != 0 {
-		acc.OwnersOK = append(acc.OwnersOK, k.o.UID)
-	}
-	cf := obs.UsedCF()
-	for _, name := range []string{cf.RunAsUser, cf.TrustedUser} {
-		if uid, ok := lookupUID(name); ok && !slices.Contains(acc.OwnersOK, uid) {
-			acc.OwnersOK = append(acc.OwnersOK, uid)
-		}
-	}
-	return acc
-}
-
-// lookupUID takes a name, a number, or "user:group" as RunAsUser allows.
-func lookupUID(name string) (uint32, bool) {
-	for i, r := range name {
-		if r == ':' || r == '.' {
-			name = name[:i]
-			break
-		}
-	}
-	if name == "" {
-		return 0, false
-	}
-	if n, err := strconv.ParseUint(name, 10, 32); err == nil {
-		return uint32(n), true
-	}
+func account(name string) plan.Account {
+	a := plan.Account{Name: name, GID: -1}
 	u, err := user.Lookup(name)
 	if err != nil {
-		return 0, false
+		a.Missing = true
+		return a
 	}
-	n, err := strconv.ParseUint(u.Uid, 10, 32)
-	return uint32(n), err == nil
+	if gid, err := strconv.Atoi(u.Gid); err == nil {
+		a.GID = gid
+	}
+	return a
 }
 
 func below(parents []durable.Node, root string) []durable.Node {

@@ -21,22 +21,24 @@ func (k *Keeper) pickupOptions() pickup.Options {
 	return pickup.Options{
 		Now: k.o.Now, Log: k.log, Working: k.working, NotifyFor: k.o.NotifyFor, Brief: k.o.Brief, Wake: k.wake,
 		Look: func(ctx context.Context) (plan.Observed, plan.Plan) {
-			obs := k.observe(ctx)
+			obs := k.observer.observe(ctx)
 			return obs, plan.Make(k.cfg, obs, plan.Wish{}, k.o.Now())
 		},
 		LookAtSendmail: func(ctx context.Context, seen plan.Observed) (plan.Observed, plan.Plan) {
-			k.observeParts(ctx, &seen, statePart|sendmailPart)
+			k.observer.observeParts(ctx, &seen, statePart|sendmailPart)
 			return seen, plan.Make(k.cfg, seen, plan.Wish{}, k.o.Now())
 		},
-		Identify: func(ctx context.Context) mta.Identity { return mta.Identify(ctx, k.identifyOptions(k.readCF())) },
-		Program:  k.program,
-		Lock:     k.lock,
+		Identify: func(ctx context.Context) mta.Identity {
+			return mta.Identify(ctx, k.observer.identifyOptions(k.observer.readCF()))
+		},
+		Program: k.observer.program,
+		Lock:    k.lock,
 		State: func() state.State {
-			s, _ := k.loadState()
+			s, _ := k.state.loadState()
 			return s
 		},
-		Remember: k.remember,
-		Change:   k.change,
+		Remember: k.state.remember,
+		Change:   k.state.change,
 	}
 }
 
@@ -50,12 +52,7 @@ func (k *Keeper) Serves(ctx context.Context, r Result) []mta.Served {
 func (k *Keeper) Close(patience time.Duration) {
 	late := time.NewTimer(patience)
 	defer late.Stop()
-	if k.asking {
-		select {
-		case <-k.answers:
-		case <-late.C:
-			return
-		}
+	if k.asker.close(late.C) {
+		k.pickup.Close(late.C)
 	}
-	k.pickup.Close(late.C)
 }

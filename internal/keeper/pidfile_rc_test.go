@@ -63,8 +63,8 @@ func TestPidFiles(t *testing.T) {
 		if c.yaml != "" {
 			c.first = s.cfg.Sendmail.PidFile // below the root
 		}
-		s.rc.PidFile = c.rc
-		if o := s.identifyOptions(mta.CF{PidFile: c.cf}); o.PidFile != c.first || o.Also != c.also {
+		s.observer.rc.PidFile = c.rc
+		if o := s.observer.identifyOptions(mta.CF{PidFile: c.cf}); o.PidFile != c.first || o.Also != c.also {
 			t.Errorf("%+v: %q, also %q", c, o.PidFile, o.Also)
 		}
 	}

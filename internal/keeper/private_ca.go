@@ -6,14 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os/user"
-	"strconv"
 
 	"mailcertd/internal/ca"
-	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/inbox"
-	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -29,63 +24,40 @@ type unlocked struct {
 	err  error
 }
 
-// SetPassphrase gives the CA key's passphrase, which a person typed.
-func (k *Keeper) SetPassphrase(secret []byte) { k.passphrase = bytes.Clone(secret) }
-
-// Unlocks says whether secret opens the CA's key; pki.ErrPassphrase: no.
-func (k *Keeper) Unlocks(secret []byte) error { return ca.Unlocks(k.cfg.CA.Dir, secret) }
-
-// observeCA looks at what belongs to a CA for more than this host: passphrase,
-// inbox, account; and, with the CA elsewhere, at what it answered.
-func (k *Keeper) observeCA(obs *plan.Observed) {
-	obs.Passphrase, obs.Inbox, obs.Account = plan.Passphrase{}, inbox.Box{}, plan.Account{GID: -1}
-	obs.Reply, obs.ReplyErr, obs.OtherReplies, obs.Accepted, obs.AcceptedErr = issuer.Reply{}, nil, nil, nil, nil
-	if plan.Obtains(k.cfg, config.IssuerSSH) {
-		k.observeAnswer(obs)
-	}
-	if !plan.Obtains(k.cfg, config.IssuerLocal) {
-		return
-	}
-	k.observePassphrase(obs)
-	members := len(obs.CA.Members) > 0
-	if members || durable.Look(k.cfg.CA.Inbox).IsDir {
-		if members && k.cfg.Root == "" {
-			obs.Account = account(k.cfg.CA.Account)
-		}
-		obs.Inbox = inbox.Look(k.cfg.CA.Inbox, obs.Account.GID, k.o.Now())
-	}
+// PrivateCA is the CA of this host: its directory, its database, and the passphrase of its key. Like the Keeper that it
+// belongs to it is not safe for concurrent use.
+type PrivateCA struct {
+	*base
+	// database keeps the answers of index.txt as long as that file is the same.
+	database ca.Memory
+	// passphrase was given by a person; nil: there is only the configured file.
+	passphrase []byte
+	unlocked   unlocked
 }
 
-// ObserveCA looks at this host's CA alone: what signing and listing need,
+// SetPassphrase gives the CA key's passphrase, which a person typed.
+func (pc *PrivateCA) SetPassphrase(secret []byte) { pc.passphrase = bytes.Clone(secret) }
+
+// Unlocks says whether secret opens the CA's key; pki.ErrPassphrase: no.
+func (pc *PrivateCA) Unlocks(secret []byte) error { return ca.Unlocks(pc.cfg.CA.Dir, secret) }
+
+// Observe looks at this host's CA alone: what signing and listing need,
 // and soon over. asking are the hosts for which something will be signed.
-func (k *Keeper) ObserveCA(asking ...string) plan.Observed {
-	obs := plan.Observed{CA: k.database.Observe(k.cfg.CA.Dir, ca.Filter{Asking: asking})}
-	k.observePassphrase(&obs)
-	obs.State, obs.Loaded = state.Load(k.cfg.State.Dir)
-	obs.Build = k.o.Build
+func (pc *PrivateCA) Observe(asking ...string) plan.Observed {
+	obs := plan.Observed{CA: pc.database.Observe(pc.cfg.CA.Dir, ca.Filter{Asking: asking})}
+	pc.observePassphrase(&obs)
+	obs.State, obs.Loaded = state.Load(pc.cfg.State.Dir)
+	obs.Build = pc.o.Build
 	return obs
 }
 
-func account(name string) plan.Account {
-	a := plan.Account{Name: name, GID: -1}
-	u, err := user.Lookup(name)
-	if err != nil {
-		a.Missing = true
-		return a
-	}
-	if gid, err := strconv.Atoi(u.Gid); err == nil {
-		a.GID = gid
-	}
-	return a
-}
-
-func (k *Keeper) observePassphrase(obs *plan.Observed) {
+func (pc *PrivateCA) observePassphrase(obs *plan.Observed) {
 	p := &obs.Passphrase
-	p.Path = k.cfg.CA.PassphraseFile
-	if !obs.CA.KeyInfo.Encrypted || k.passphrase == nil && p.Path == "" {
+	p.Path = pc.cfg.CA.PassphraseFile
+	if !obs.CA.KeyInfo.Encrypted || pc.passphrase == nil && p.Path == "" {
 		return
 	}
-	secret, err := k.readSecret()
+	secret, err := pc.readSecret()
 	if err != nil {
 		p.Problem = err.Error()
 		return
@@ -94,10 +66,10 @@ func (k *Keeper) observePassphrase(obs *plan.Observed) {
 	fmt.Fprintf(h, "%d %d %d %d\n", obs.CA.Key.Dev, obs.CA.Key.Ino, obs.CA.Key.Changed.UnixNano(), len(secret))
 	h.Write(secret)
 	what := [32]byte(h.Sum(nil))
-	if k.unlocked.what != what {
-		k.unlocked = unlocked{what, ca.Unlocks(k.cfg.CA.Dir, secret)}
+	if pc.unlocked.what != what {
+		pc.unlocked = unlocked{what, ca.Unlocks(pc.cfg.CA.Dir, secret)}
 	}
-	if err := k.unlocked.err; errors.Is(err, pki.ErrPassphrase) {
+	if err := pc.unlocked.err; errors.Is(err, pki.ErrPassphrase) {
 		p.Problem = "the passphrase in it does not open " + obs.CA.Key.Path + ": correct its first line"
 		return
 	} else if err != nil {
@@ -109,14 +81,14 @@ func (k *Keeper) observePassphrase(obs *plan.Observed) {
 
 // secret is the passphrase for the CA's key; nil where the key has none, or
 // none is known.
-func (k *Keeper) secret(obs plan.Observed) []byte {
-	if k.passphrase != nil && (obs.CA.Status == ca.Absent || obs.CA.KeyInfo.Encrypted) {
-		return k.passphrase
+func (pc *PrivateCA) secret(obs plan.Observed) []byte {
+	if pc.passphrase != nil && (obs.CA.Status == ca.Absent || obs.CA.KeyInfo.Encrypted) {
+		return pc.passphrase
 	}
 	if !obs.CA.KeyInfo.Encrypted || !obs.Passphrase.Ready {
 		return nil
 	}
-	secret, err := k.readSecret()
+	secret, err := pc.readSecret()
 	if err != nil {
 		return nil
 	}
@@ -124,19 +96,19 @@ func (k *Keeper) secret(obs plan.Observed) []byte {
 }
 
 // ConfiguredPassphrase is what ca.passphrase_file says; nil when none is configured.
-func (k *Keeper) ConfiguredPassphrase() ([]byte, error) {
-	if k.cfg.CA.PassphraseFile == "" {
+func (pc *PrivateCA) ConfiguredPassphrase() ([]byte, error) {
+	if pc.cfg.CA.PassphraseFile == "" {
 		return nil, nil
 	}
-	return k.readSecret()
+	return pc.readSecret()
 }
 
 // readSecret is what a person typed, else the first line of ca.passphrase_file.
-func (k *Keeper) readSecret() ([]byte, error) {
-	if k.passphrase != nil {
-		return k.passphrase, nil
+func (pc *PrivateCA) readSecret() ([]byte, error) {
+	if pc.passphrase != nil {
+		return pc.passphrase, nil
 	}
-	path := k.cfg.CA.PassphraseFile
+	path := pc.cfg.CA.PassphraseFile
 	n := durable.Read(path, maxSecret)
 	switch {
 	case n.Err != nil:
@@ -146,7 +118,7 @@ func (k *Keeper) readSecret() ([]byte, error) {
 	case n.Mode.Perm()&0o077 != 0:
 		return nil, fmt.Errorf("is refused: its mode is %04o, and others must not be able to read it (chmod 0600 %s)",
 			n.Mode.Perm(), path)
-	case n.UID != 0 && n.UID != k.o.UID:
+	case n.UID != 0 && n.UID != pc.o.UID:
 		return nil, fmt.Errorf("is refused: it belongs to the user %d, not to root", n.UID)
 	}
 	line, _, _ := bytes.Cut(n.Data, []byte("\n"))
@@ -155,4 +127,17 @@ func (k *Keeper) readSecret() ([]byte, error) {
 		return nil, errors.New("its first line is empty")
 	}
 	return line, nil
+}
+
+// Options are what the operations of package ca need to know, the passphrase included.
+func (pc *PrivateCA) Options(obs plan.Observed) ca.Options {
+	name, _ := plan.HostName(pc.cfg, obs.Host)
+	s := pc.cfg.CA.Subject
+	return ca.Options{
+		Dir: pc.cfg.CA.Dir, Key: pc.cfg.CA.Key, Days: pc.cfg.CA.Days, Host: name,
+		Subject: ca.Subject{Country: s.Country, State: s.State, Locality: s.Locality, Organization: s.Organization,
+			OrganizationalUnit: s.OrganizationalUnit, CommonName: s.CommonName},
+		PermittedDomains: pc.cfg.CA.PermittedDomains, CRLDays: pc.cfg.CRL.Days,
+		Passphrase: pc.secret(obs), Memory: &pc.database,
+	}
 }

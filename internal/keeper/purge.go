@@ -20,7 +20,7 @@ import (
 // PurgeList says what Purge would remove and what it would leave. What
 // mailcertd did not make stays, and so do the copies of it.
 func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
-	obs := k.observe(ctx)
+	obs := k.observer.observe(ctx)
 	if obs.Loaded.Unread { // whose things are would be a guess
 		return nil, fmt.Errorf("nothing was removed: %w", obs.Loaded.Problem)
 	}
@@ -183,6 +183,6 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 		k.cfg.State.Dir} {
 		_ = os.Remove(dir)
 	}
-	k.memory = nil
+	k.state.memory = nil
 	return settle(k.o.Disk, touched)
 }

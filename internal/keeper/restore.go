@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 
 	"mailcertd/internal/certdir"
@@ -32,8 +31,8 @@ func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
 		return Result{}, err
 	}
 	begun := k.o.Now()
-	obs := k.observe(ctx)
-	err = k.restore(ctx, obs, id)
+	obs := k.observer.observe(ctx)
+	err = k.restore(obs, id)
 	lock.Unlock()
 	if err != nil {
 		return Result{View: pickup.View{Observed: obs}}, err
@@ -45,7 +44,7 @@ func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
 	return r, err
 }
 
-func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) error {
+func (k *Keeper) restore(obs plan.Observed, id string) error {
 	if err := unseen(obs); err != nil {
 		return err
 	}
@@ -117,8 +116,8 @@ func (k *Keeper) restore(ctx context.Context, obs plan.Observed, id string) erro
 		st.SetPair(p.Name, held)
 	}
 	c.Archive = append(c.Archive, plan.CopiesFor(obs, c.Files)...)
-	return k.install(ctx, obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir,
-		Text: plan.ToRestore.With("backup " + id), Change: c}, plan.Plan{At: k.o.Now()})
+	return k.installer.install(obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir,
+		Text: plan.ToRestore.With("backup " + id), Change: c}, k.o.Now())
 }
 
 func holdsCert(g durable.Backup) bool {
@@ -170,7 +169,7 @@ func setNodes(d certdir.Dir) []durable.Node {
 // configuration says another. What cannot be remembered is an error: the next
 // ensure would take it away again.
 func (k *Keeper) ChooseGroup(ctx context.Context, group string) error {
-	if err := k.change(ctx, func(s *state.State) {
+	if err := k.state.change(ctx, func(s *state.State) {
 		s.DH = state.DHChoice{Group: group, Config: k.cfg.DH}
 	}); err != nil {
 		return fmt.Errorf(
@@ -179,6 +178,3 @@ func (k *Keeper) ChooseGroup(ctx context.Context, group string) error {
 	}
 	return nil
 }
-
-// Path is the path of a file in the certs directory.
-func (k *Keeper) Path(name string) string { return filepath.Join(k.cfg.Certs.Dir, name) }

@@ -98,7 +98,7 @@ func TestOwnRevokedAndLocked(t *testing.T) {
 	if !bytes.Equal(before, s.read(s.certs("host.cert"))) {
 		t.Error("it was replaced")
 	}
-	s.SetPassphrase(secret)
+	s.CA.SetPassphrase(secret)
 	if r := s.settle(plan.Wish{}); s.complete(r) != "" {
 		t.Error(s.complete(r))
 	}

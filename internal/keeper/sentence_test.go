@@ -95,8 +95,8 @@ func TestUselessCertificateIsNotIssuedAgain(t *testing.T) {
 	s.settle(plan.Wish{})
 	r := s.Check(context.Background(), plan.Wish{Once: true, Renew: true, From: pki.Fingerprint(s.leaf())})
 	said := s.listen()
-	s.obtained[r.Plan.Actions[0].Pair.Name] = true
-	done, err := s.apply(context.Background(), r.Observed, r.Plan)
+	s.run.obtained[r.Plan.Actions[0].Pair.Name] = true
+	done, err := s.applier.apply(context.Background(), r.Observed, r.Plan)
 	if err != nil || len(done) != 0 {
 		t.Errorf("%v, %+v", err, done)
 	}

@@ -48,7 +48,7 @@ func TestUndoneChangeNeedsNoPickup(t *testing.T) {
 				t.Errorf("noted: %+v", st.Notify)
 			}
 			// What was signed serves at the next look; before it nothing is to be told.
-			obs := s.observe(context.Background())
+			obs := s.observer.observe(context.Background())
 			obs.CA.Issued = nil
 			if p := plan.Make(s.cfg, obs, plan.Wish{}, s.now); p.Empty() && len(p.State.Notify) > 0 {
 				t.Errorf("still pending: %+v", p.State.Notify)
@@ -65,7 +65,7 @@ func TestUndoneChangeNeedsNoPickup(t *testing.T) {
 func TestPickupOfALostChange(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	obs := s.observe(context.Background())
+	obs := s.observer.observe(context.Background())
 	obs.CF.Missing, obs.CF.ServerCert = false, []string{s.certs("host.cert")}
 	id := mta.Identity{Status: mta.OK, PID: 7, Instance: mta.Instance{PID: 7, PIDFile: "p", PIDFileID: "1"}}
 	obs.MTA = id

@@ -38,8 +38,8 @@ func TestInstallDryRunMakesNothing(t *testing.T) {
 func TestUnreadGenerationStaysTrusted(t *testing.T) { // not parallel: the seam for reads is one
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	if _, err := ca.NextGeneration(context.Background(), &durable.Disk{}, s.caOptions(s.observe(context.Background())),
-		rand.Reader, s.now); err != nil {
+	o := s.CA.Options(s.observer.observe(context.Background()))
+	if _, err := ca.NextGeneration(context.Background(), &durable.Disk{}, o, rand.Reader, s.now); err != nil {
 		t.Fatal(err)
 	}
 	s.settle(plan.Wish{})
@@ -67,7 +67,7 @@ func TestUnreadAcceptance(t *testing.T) { // not parallel: the seam for reads is
 	m := f.members["a.example.org"]
 	f.look(m)
 	f.everybody("at first")
-	want, key := m.read(m.candidate(acceptedName)), m.leaf()
+	want, key := m.read(m.candidates.path(acceptedName)), m.leaf()
 	other := bundle(caCert(t, "Other", false))
 	undo := durable.TestOnlyBeforeRead(func(op, path string) error {
 		if op == "open" && strings.HasSuffix(path, candidatesDir+"/"+acceptedName) {
@@ -85,7 +85,7 @@ func TestUnreadAcceptance(t *testing.T) { // not parallel: the seam for reads is
 	if !errors.Is(ierr, syscall.EIO) {
 		t.Errorf("installed: %v", ierr)
 	}
-	if got := m.read(m.candidate(acceptedName)); !bytes.Equal(got, want) || !m.leaf().Equal(key) {
+	if got := m.read(m.candidates.path(acceptedName)); !bytes.Equal(got, want) || !m.leaf().Equal(key) {
 		t.Errorf("accepted is now\n%s", got)
 	}
 }

@@ -1,11 +1,7 @@
 package keeper
 
 import (
-	"context"
-	"crypto"
 	"time"
-
-	"mailcertd/internal/pki"
 )
 
 // stillEvery is how often the log says that long work still goes on.
@@ -13,9 +9,9 @@ const stillEvery = time.Minute
 
 // working tells of work that may take long, until done is called: a terminal at
 // once, the log once a minute. atMost is its limit; zero: nobody knows.
-func (k *Keeper) working(what string, atMost time.Duration) (done func()) {
-	shown := k.o.Progress(what, atMost)
-	every := k.testOnlyStillEvery
+func (b *base) working(what string, atMost time.Duration) (done func()) {
+	shown := b.o.Progress(what, atMost)
+	every := b.testOnlyStillEvery
 	if every == 0 {
 		every = stillEvery
 	}
@@ -33,7 +29,7 @@ func (k *Keeper) working(what string, atMost time.Duration) (done func()) {
 				if atMost > 0 {
 					kv = append(kv, "at_most", atMost.String())
 				}
-				k.log(Info, "still running: "+what, kv...)
+				b.log(Info, "still running: "+what, kv...)
 			}
 		}
 	}()
@@ -42,12 +38,4 @@ func (k *Keeper) working(what string, atMost time.Duration) (done func()) {
 		<-ended
 		shown()
 	}
-}
-
-// newKey makes a private key. RSA takes seconds, on an old machine minutes: the
-// search for its primes has no length that could be foretold, and SIGTERM does
-// not wait for it.
-func (k *Keeper) newKey(ctx context.Context, t pki.KeyType) (crypto.Signer, error) {
-	defer k.working("making a new "+string(t)+" key", 0)()
-	return pki.GenerateKeyContext(ctx, t, k.o.Rand)
 }

@@ -192,7 +192,7 @@ func TestInstallDER(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = csr
-	d := s.observe(t.Context())
+	d := s.observer.observe(t.Context())
 	c, err := ca.Issue(t.Context(), &durable.Disk{}, o, ca.Request{Public: d.Staged.Public, Name: name, Days: 90},
 		rand.Reader, s.now)
 	if err != nil {

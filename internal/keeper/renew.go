@@ -1,0 +1,46 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/issuer/ssh"
+	"mailcertd/internal/plan"
+)
+
+// Renew is Settle for a person who waits: where the CA is on another host, it
+// is asked now, and the answer installed.
+func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
+	r, err := k.Settle(ctx, wish)
+	asked := map[certdir.Pair]bool{}
+	for {
+		q := r.Plan.Ask
+		if err == nil && q == nil && len(asked) > 0 { // after a pickup r is planned without the wish
+			q = k.Check(ctx, wish).Plan.Ask
+		}
+		if err != nil || q == nil || q.Request == nil {
+			return r, err
+		}
+		if asked[q.Request.Pair] { // one answer for each pair is enough
+			err = fmt.Errorf("the CA at %s sent a certificate that this host cannot use", plan.CAHost(k.cfg).SSH.Target)
+			if r.Plan.Rejected != "" {
+				err = fmt.Errorf("%w: %s", err, r.Plan.Rejected)
+			}
+			return r, err
+		}
+		asked[q.Request.Pair] = true
+		done := k.working(q.Text.Doing(), ssh.DefaultPatience)
+		err = k.asker.askNow(ctx, *q)
+		done()
+		if err != nil {
+			return r, err
+		}
+		before, begun := r, k.o.Now()
+		r, err = k.Settle(ctx, wish)
+		if r.Plan.Facts.Set != before.Plan.Facts.Set {
+			k.pickup.SeenByDaemon(&r.View, begun)
+		}
+		r.Done, r.Changed = append(before.Done, r.Done...), before.Changed || r.Changed
+	}
+}
