@@ -244,7 +244,7 @@ func latest(times ...time.Time) (out time.Time) {
 	return out
 }
 
-// maySign reports whether a certificate may be signed now: always over a set that does not work or a interim
+// maySign reports whether a certificate may be signed now: always over a set that does not work or an interim
 // certificate, which no peer trusts; otherwise only by a believed clock.
 func (a *assessment) maySign() bool {
 	return a.clock == clockFine || !a.works() || a.host.owner == Interim

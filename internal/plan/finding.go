@@ -6,28 +6,28 @@ import (
 	"time"
 )
 
-// finding is what a section of the decision has found: what is to be done, what is wrong, and when to look again. A
-// section returns its own; Make puts them together.
+// finding is what one section of the decision has found: actions, problems and the time of the next look. Each section
+// returns its own, and Make joins them.
 type finding struct {
-	actions  []Action // also those that rest because their last attempt failed, see assessment.resting
+	actions  []Action // also those whose backoff has not ended, see assessment.resting
 	problems []Problem
 	next     time.Time // zero: nothing is due
 	nextWhat string
 	ask      *Ask
 	rejected string   // see Plan.Rejected
-	alone    []string // paths of what is left alone for now, so that no action of the plan repairs it
+	alone    []string // paths that are left alone for now: no action of the plan repairs them
 }
 
 // do adds an action.
 func (f *finding) do(act Action) { f.actions = append(f.actions, act) }
 
-// report adds a problem. Its path is said before its text, and not again in it.
+// report adds a problem. The path is printed before the text, so it is cut from the text.
 func (f *finding) report(pr Problem) {
 	pr.Text = strings.TrimPrefix(pr.Text, pr.Path+": ")
 	f.problems = append(f.problems, pr)
 }
 
-// lookAt moves the time of the next look forward to t.
+// lookAt makes the next look no later than t.
 func (f *finding) lookAt(t time.Time, what string) {
 	if t.IsZero() || (!f.next.IsZero() && !t.Before(f.next)) {
 		return
@@ -35,7 +35,7 @@ func (f *finding) lookAt(t time.Time, what string) {
 	f.next, f.nextWhat = t, what
 }
 
-// and is both: what f has found, and behind it what g has. Nothing of f that g leaves alone is repaired.
+// and joins two findings, those of f first. What g leaves alone counts as not repaired in f too.
 func (f finding) and(g finding) finding {
 	out := finding{
 		actions: slices.Concat(f.actions, g.actions), problems: f.unrepaired(func(pr Problem) bool {
@@ -54,7 +54,7 @@ func (f finding) and(g finding) finding {
 	return out
 }
 
-// unrepaired are the problems, of which those that match are not repaired.
+// unrepaired returns the problems; those that match are marked as not repaired.
 func (f finding) unrepaired(match func(Problem) bool) []Problem {
 	out := slices.Clone(f.problems)
 	for i := range out {
@@ -65,12 +65,12 @@ func (f finding) unrepaired(match func(Problem) bool) []Problem {
 	return out
 }
 
-// wants says that an action of this kind was found, whether or not it rests.
+// wants reports whether there is an action of this kind, resting or not.
 func (f finding) wants(kind Kind) bool {
 	return slices.ContainsFunc(f.actions, func(act Action) bool { return act.Kind == kind && !act.Extra })
 }
 
-// doing says that the plan does something of these kinds now: it was found, and does not rest.
+// doing reports whether the plan performs an action of these kinds now, so that it is found and does not rest.
 func (a *assessment) doing(f finding, kinds ...Kind) bool {
 	return slices.ContainsFunc(f.actions, func(act Action) bool {
 		if !slices.Contains(kinds, act.Kind) || act.Extra {

@@ -15,7 +15,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// foreign says what is known of a set that is not ours to replace.
+// foreign reports on an installed pair that mailcertd must not replace.
 func foreign(p *pair) (found finding) {
 	if p.unjudged() {
 		for _, e := range []struct {
@@ -39,13 +39,13 @@ func foreign(p *pair) (found finding) {
 	hint := "to replace it by one of our own CA, run `mailcertd renew --force`, which keeps a backup"
 	if p.cfg.Issuer.Kind == config.IssuerNone {
 		hint = "to replace it, run `mailcertd install FILE`, which keeps a backup"
-	} else if p.is != certdir.Host { // --force is for all pairs, a bought host.cert included
+	} else if p.is != certdir.Host { // --force replaces all pairs, also a bought host.cert
 		hint = "to replace it alone by one of our own CA, move " + p.is.KeyFile + " and " + p.is.CertFile +
 			" away, then run `mailcertd ensure`; `mailcertd renew --force` replaces every certificate of another CA"
 	}
 	sev := Notice
 	if p.wish.Renew && !p.wish.Force && p.wishOpen() {
-		sev = Error // somebody asked, and it is not done
+		sev = Error // a person asked for a renewal that is not done
 	}
 	found.report(Problem{Reason: ForeignKept, Severity: sev, Path: certPath(p), Text: why, Hint: hint})
 	if p.name != "" && !p.covers(p.leaf) && p.leaf.VerifyHostname(p.name) != nil {
@@ -59,7 +59,7 @@ func foreign(p *pair) (found finding) {
 				"verify=FAIL"})
 	case !client && p.shown():
 		pr := notForClients(certPath(p))
-		if p.is == certdir.Client { // which is configured already
+		if p.is == certdir.Client { // the configuration has a client pair already
 			pr.Hint = hint
 		}
 		found.report(pr)
@@ -84,8 +84,7 @@ func foreign(p *pair) (found finding) {
 	return found
 }
 
-// strength says that a kept certificate is too weak for security level 2,
-// or of a digest that newer releases refuse.
+// strength reports a kept certificate that is too weak for security level 2, or whose digest newer releases refuse.
 func strength(p *pair) (found finding) {
 	if !pki.SignatureKnown(p.leaf) && !pki.SelfSigned(p.leaf) {
 		found.report(Problem{Reason: CertUnreadable, Severity: Warning, Path: certPath(p),
@@ -130,7 +129,7 @@ func blocked(n durable.Node) (found finding) {
 	return found
 }
 
-// readHint is what a person can do about a file that cannot be read; "": the error says it.
+// readHint is what a person can do about a file that cannot be read; "" where the error says it already.
 func readHint(err error) string {
 	var no syscall.Errno
 	switch {
@@ -146,9 +145,8 @@ func readHint(err error) string {
 	return ""
 }
 
-// expiry reports certificates that end, at the configured days but not before
-// the last quarter of their life, daily from the last of these on, and sets the
-// time of the next such look.
+// expiries reports certificates that end soon: on the configured days, but not before the last quarter of their life,
+// and daily after the last of these days. It sets the time of the next report.
 func expiries(a *assessment, sofar finding) (found finding) {
 	for _, p := range a.pairs {
 		if p.wanted || p.used() {
@@ -165,7 +163,7 @@ func expiry(p *pair, sofar finding) (found finding) {
 	reason := ForeignExpiring
 	if p.owner.mine() {
 		reason = Expiring
-		// one that is due and cannot be renewed has times of its own: a failure's, or those of its end
+		// A certificate that is due and cannot be renewed is looked at when its failure or its end says so.
 		if !p.isDue(p.leaf) {
 			found.lookAt(RenewalDue(p.leaf, p.name, p.cfg.Validity.RenewBefore), "renewal is due")
 			return found
@@ -179,7 +177,7 @@ func expiry(p *pair, sofar finding) (found finding) {
 	}
 	found.lookAt(p.leaf.NotAfter, "the certificate expires")
 	const aDay = 24 * time.Hour
-	var before time.Duration // of the last warning that is past
+	var before time.Duration // the number of days of the last warning that was due
 	daily := false
 	for i, d := range p.cfg.Validity.WarnDays { // descending
 		at := WarnFrom(p.leaf.NotBefore, p.leaf.NotAfter, time.Duration(d)*aDay)
@@ -192,7 +190,7 @@ func expiry(p *pair, sofar finding) (found finding) {
 	if before == 0 {
 		return found
 	}
-	if daily { // nobody is told again later
+	if daily { // no configured day is left
 		before = left
 	}
 	days := int((before + aDay - 1) / aDay)

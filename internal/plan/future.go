@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// withinReach brings times that a wrong clock has put into the future back within
-// the longest wait that there is, so that nothing rests until then.
+// withinReach limits times in the state that a wrong clock put into the future to the longest backoff, so that nothing
+// waits for ever.
 func withinReach(s state.State, now time.Time) state.State {
 	s = s.Clone()
 	stamp := now.UTC().Truncate(time.Second)
@@ -49,8 +49,8 @@ func withinReach(s state.State, now time.Time) state.State {
 	return s
 }
 
-// ages does the same for what is deleted or replaced by its age, where the clock
-// is believed: by one that runs behind it would go too soon.
+// ages does the same for what is deleted or replaced by its age. It needs a believed clock: by one that runs behind,
+// those would be deleted too soon.
 func ages(a *assessment, keys []state.OldKey, ours map[string]state.Ours) ([]state.OldKey, map[string]state.Ours) {
 	if a.clock != clockFine {
 		return keys, ours
@@ -70,9 +70,9 @@ func ages(a *assessment, keys []state.OldKey, ours map[string]state.Ours) ([]sta
 	return keys, ours
 }
 
-// tooEarly says that c is not valid yet and that a better one can be had. By a
-// clock that runs behind the CA's own beginning, none can: c is as good as any. So
-// is what has begun by a clock that is ahead, which may be right.
+// tooEarly reports whether c is not valid yet and a better certificate can be had. While the clock is before the CA's
+// own notBefore, none can. A certificate that is valid by a clock that is ahead counts as valid, because that clock may
+// be right.
 func (a *assessment) tooEarly(c *x509.Certificate) bool {
 	if !a.at.Before(c.NotBefore) || a.clock == clockAhead && !a.now.Before(c.NotBefore) {
 		return false
@@ -81,17 +81,17 @@ func (a *assessment) tooEarly(c *x509.Certificate) bool {
 	return g == nil || !a.at.Before(g.NotBefore) || c.NotBefore.After(g.NotBefore)
 }
 
-// olderServes says that the clock may have been set right, after it ran ahead and
-// was believed: by it the installed certificate is not valid yet. An older one
-// that is valid by both needs no signature.
+// olderServes reports that the installed certificate is not valid yet by a clock that runs behind: the clock may have
+// run ahead for a while, was believed and is now right. An older certificate that is valid by both needs no new
+// signature.
 func (p *pair) olderServes() bool {
 	return p.clock == clockBehind && p.leaf != nil && p.now.Before(p.leaf.NotBefore)
 }
 
-// early deals with a CA that begins in the future: every peer refuses what it signed. One that mailcertd made is made
-// again over its key, so that all that it signed stays valid and hosts which trust it go on trusting it. A generation
-// that waits is always mailcertd's. True: a certificate is made again, and nothing else is decided about generations
-// before.
+// early handles a CA certificate that begins in the future: every peer refuses what it signed. One that mailcertd made
+// is made again over its key, so that its leaves stay valid and hosts that trust it still do. A waiting generation is
+// always mailcertd's. anew true: a CA certificate is made again, and no other decision about generations comes before
+// that.
 func early(a *assessment) (found finding, anew bool) {
 	o := a.obs.CA
 	begins, next := beginning(o.Current.Cert), beginning(o.Next.Cert)

@@ -13,30 +13,28 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// minimumRSA is the shortest RSA key of our own: OpenSSL takes it at security
-// level 2 (SSL_CTX_set_security_level(3)), in bits.
+// minimumRSA is the shortest RSA key that mailcertd makes, in bits: OpenSSL requires it at security level 2, see
+// SSL_CTX_set_security_level(3).
 const minimumRSA = 2048
 
-// need is one state of host.key and host.cert that asks for another
-// certificate. The table is read from the top; the first row that applies
-// gives the reason, every row that applies is reported.
+// need is one state of host.key and host.cert that requires another certificate. The first row that applies gives the
+// reason of the action; every row that applies is reported.
 type need struct {
 	reason   Reason
 	severity Severity
 	key      bool // the key must be another one too
-	// broken says that sendmail cannot use the set as it is; a working set is
-	// replaced only by a clock that can be believed.
+	// broken says that sendmail cannot use the pair as it is. A pair that works is replaced only by a believed clock.
 	broken  bool
 	path    func(*pair) string
 	applies func(*pair) bool
 	text    func(*pair) string
-	hint    func(*pair) string // what a person can do where no action repairs it; nil if nothing can be done
+	hint    func(*pair) string // what a person can do where no action repairs it; nil: nothing
 }
 
 func certPath(p *pair) string { return p.certFile.Node.Path }
 func keyPath(p *pair) string  { return p.keyFile.Node.Path }
 
-// needs are those that the pair has now.
+// needs returns the rows that apply to the pair now.
 func (p *pair) needs() (out []need) {
 	for _, n := range needs {
 		if n.applies(p) {
@@ -49,7 +47,7 @@ func (p *pair) needs() (out []need) {
 	return out
 }
 
-// needs is every case in which a certificate is issued or taken from newcerts.
+// needs lists every case in which a certificate is issued or taken from newcerts, the most important first.
 var needs = []need{
 	{reason: KeyMissing, severity: Error, key: true, broken: true, path: keyPath,
 		applies: func(p *pair) bool { return !p.keyFile.Node.Exists && p.keyFile.Node.Err == nil },
@@ -97,7 +95,7 @@ var needs = []need{
 				return "send the output of `mailcertd request` to the CA, then run `mailcertd install FILE` with its " +
 					"answer"
 			case p.remote():
-				return "" // request says who is asked, and how to ask now
+				return "" // request says which CA host is asked, and how to ask it now
 			}
 			return "mailcertd replaces it as soon as its issuer can sign"
 		}},
@@ -168,8 +166,8 @@ func missing(n durable.Node) string {
 	return "is missing"
 }
 
-// keyUnusable: there is a host.key, and nothing can be made of it. What is
-// merely of an unknown form is not called unusable.
+// keyUnusable reports a host.key from which OpenSSL cannot load a key. A key of a form that Go does not know is not
+// unusable.
 func (p *pair) keyUnusable() bool {
 	e := p.keyFile
 	return e.Node.IsRegular && e.Node.Err == nil && e.Key.Err != nil && !errors.Is(e.Key.Err, pki.ErrUnsupported)
@@ -180,7 +178,7 @@ func (p *pair) certUnusable() bool {
 	return e.Node.IsRegular && e.Node.Err == nil && e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported)
 }
 
-// refusal is why sendmail's OpenSSL does not load the certificate, "" when it does.
+// refusal is why sendmail's OpenSSL does not load the certificate; "": it loads it.
 func (p *pair) refusal() string {
 	if p.leaf == nil {
 		return ""
@@ -188,8 +186,8 @@ func (p *pair) refusal() string {
 	return p.obs.Accept.Libssl.Refuses(p.leaf)
 }
 
-// keyTooWeak: a key of another CA's certificate is, when OpenSSL does not load the
-// pair; of our own keys more is asked.
+// keyTooWeak reports a key that must be replaced: with another CA's certificate one that OpenSSL does not load; one of
+// our own also below minimumRSA.
 func (p *pair) keyTooWeak() bool {
 	if p.owner == Foreign && p.matches {
 		return p.refusal() == pki.WeakKey
@@ -202,15 +200,15 @@ func weak(pub crypto.PublicKey) bool {
 	return ok && k.N.BitLen() < minimumRSA
 }
 
-// fitsPurpose says that c is for what the pair is configured to do: to be served, to be shown by sendmail as a client,
-// or both.
+// fitsPurpose reports whether the extended key usage of c allows what the pair is configured for: serving, acting as a
+// client, or both.
 func (p *pair) fitsPurpose(c *x509.Certificate) bool {
 	server, client := purposes(c)
 	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame
 	return (server || !p.is.Server()) && (client || !asClient)
 }
 
-// purposes: no extended key usage at all allows everything (RFC 5280 4.2.1.12).
+// purposes reads the extended key usage; without one everything is allowed (RFC 5280, 4.2.1.12).
 func purposes(c *x509.Certificate) (server, client bool) {
 	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 {
 		return true, true
@@ -222,8 +220,7 @@ func purposes(c *x509.Certificate) (server, client bool) {
 	return server, client
 }
 
-// rotates says that a key of ours has reached the configured age. Its age is
-// known from the state alone.
+// rotates reports whether our key has reached key.rotate_after. The age of a key is known from the state alone.
 func (p *pair) rotates() bool {
 	if p.cfg.Key.RotateAfter <= 0 || p.key == nil {
 		return false
@@ -232,7 +229,7 @@ func (p *pair) rotates() bool {
 	return known && p.at.Sub(o.At) >= p.cfg.Key.RotateAfter
 }
 
-// wishOpen says that the certificate a person wanted replaced is still there.
+// wishOpen reports whether the certificate that a person wants replaced is still installed.
 func (p *pair) wishOpen() bool {
 	from, asked := p.replaced()
 	return (p.wish.Renew || p.wish.Rekey) && asked && pki.Fingerprint(p.leaf) == from.Leaf
@@ -243,7 +240,7 @@ func (p *pair) rekeyOpen() bool {
 	return asked && pki.KeyFingerprint(p.key) == from.Key
 }
 
-// replaced is what the wish wants replaced of this pair; false: nothing.
+// replaced returns what the wish replaces of this pair; false: nothing.
 func (p *pair) replaced() (Replaced, bool) {
 	if p.is == certdir.Host {
 		return Replaced{Leaf: p.wish.From, Key: p.wish.FromKey}, true
@@ -252,37 +249,37 @@ func (p *pair) replaced() (Replaced, bool) {
 	return from, asked
 }
 
-// keptForeign says that the installed pair is somebody else's and stays: it
-// works, or only its expiry, its names or its modes are wrong.
+// keptForeign reports whether the installed pair is somebody else's and stays: it works, or only its expiry, names or
+// modes are wrong.
 func (p *pair) keptForeign() bool {
 	if p.unjudged() {
 		return true
 	}
-	// What cannot be issued now replaces nothing: the CA certificate that belongs to the pair stays with it.
+	// The pair and its CA certificate stay while no new certificate can be issued.
 	replaced := p.wish.Force && p.wishOpen() && !p.obs.FailedNow[ObtainFailureOf(p.is)]
 	return p.owner == Foreign && p.matches && p.refusal() == "" && !replaced
 }
 
-// held says that a person restored this very certificate: it stays until its renewal.
+// held reports whether a person restored this certificate: it stays until its renewal.
 func (p *pair) held() bool {
 	hold := p.remembered().Hold
 	return p.leaf != nil && hold != "" && hold == pki.Fingerprint(p.leaf) &&
 		p.matches && p.refusal() == "" && !p.isDue(p.leaf) && !p.wishOpen() && p.revoked == nil
 }
 
-// unjudged says that key or certificate are well-formed, but of a kind that
-// mailcertd cannot read: they may well work, so they are left alone.
+// unjudged reports a key or a certificate that is well-formed, but of a kind that mailcertd cannot read. It may work,
+// so it is left alone.
 func (p *pair) unjudged() bool {
 	k, c := p.keyFile, p.certFile
 	if p.leaf != nil && p.leaf.PublicKey == nil && k.Node.Exists && !p.keyUnusable() {
-		return !(p.wish.Force && p.wishOpen()) // its kind is one that OpenSSL may know
+		return !(p.wish.Force && p.wishOpen()) // OpenSSL may know this kind
 	}
 	return errors.Is(k.Key.Err, pki.ErrUnsupported) && c.Node.Exists ||
 		errors.Is(c.File.Err, pki.ErrUnsupported) && k.Node.Exists
 }
 
-// unreadable is the node among key and certificate that is in the way of any decision: a directory, a special file, or
-// something we may not read.
+// unreadable returns the key or certificate file that prevents a decision: a directory, a special file, or a file that
+// the system does not let us read.
 func (p *pair) unreadable() (durable.Node, bool) {
 	for _, n := range []durable.Node{p.keyFile.Node, p.certFile.Node} {
 		if n.Err != nil || n.Exists && !n.IsRegular {
@@ -292,7 +289,7 @@ func (p *pair) unreadable() (durable.Node, bool) {
 	return durable.Node{}, false
 }
 
-// ending says that the installed certificate is due, over or not for this name.
+// ending reports whether the installed certificate is due, expired or not for this name.
 func (p *pair) ending() bool {
 	return p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf)
 }

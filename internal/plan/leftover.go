@@ -10,40 +10,39 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// LeftoverKind is what kind of thing is in a directory of ours that nobody uses.
+// LeftoverKind is the kind of an unused file or folder in a directory of ours.
 type LeftoverKind int
 
 // The kinds.
 const (
-	// Unwritten is a file or a backup under the temporary name that it has until it is whole.
+	// Unwritten is a file or a backup that was not written to its end and has its temporary name.
 	Unwritten LeftoverKind = iota
-	// StateAside is a state file that could not be read.
+	// StateAside is the copy of a state file that could not be read.
 	StateAside
-	// DatabaseAside is what a file of the CA's openssl database held before it was repaired.
+	// DatabaseAside is the copy of a file of the CA's openssl database from before its repair.
 	DatabaseAside
 	// DamagedBackup is a backup without a manifest that can be read.
 	DamagedBackup
-	// UnmadeCA is the folder beside the CA's place in which a new one was being made.
+	// UnmadeCA is the folder in which a new CA was being made, beside the CA's place.
 	UnmadeCA
 )
 
-// Leftover is something in a directory of ours that nobody uses.
+// Leftover is an unused file or folder in a directory of ours.
 type Leftover struct {
 	Kind LeftoverKind
 	Path string
-	ID   string // of a backup, whole or not; "" for a file
-	// Since is when it last changed, its ctime. Zero for what only the holder of the lock writes.
+	ID   string // of a backup, complete or not; "" for a file
+	// Since is its ctime. Zero for what only the holder of the lock writes.
 	Since time.Time
 	Parts []durable.Archived // DamagedBackup: what is in it
-	Err   error              // DamagedBackup: why that is not known
+	Err   error              // DamagedBackup: why its content is unknown
 }
 
-// asideKept is how long a state file that could not be read stays, for whoever wants to know what happened.
+// asideKept is how long the copy of an unreadable state file is kept for a person to look at.
 const asideKept = 30 * 24 * time.Hour
 
-// leftovers decides about what crashes and damage have left, by one rule: what is of mailcertd alone and was never
-// finished, or lies elsewhere too, is removed; what may hold a person's only copy is told, and stays until a person
-// has removed it.
+// leftovers decides about what crashes and damage have left. It removes what mailcertd made and never finished, or what
+// also exists elsewhere; it reports what may be a person's only copy, and keeps it until a person removes it.
 func leftovers(a *assessment, before finding) (found finding) {
 	if err := a.obs.LeftoversErr; err != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
@@ -62,7 +61,7 @@ func leftovers(a *assessment, before finding) (found finding) {
 				Text: "an interrupted write left it"})
 			found.do(act)
 		case UnmadeCA:
-			// which takes it up
+			// InitCA continues in this folder.
 			if slices.ContainsFunc(before.actions, func(act Action) bool { return act.Kind == InitCA }) {
 				continue
 			}
@@ -109,7 +108,7 @@ func leftovers(a *assessment, before finding) (found finding) {
 	return found
 }
 
-// nothingNew says that each of these is empty, of mailcertd, or is in the certs directory too.
+// nothingNew reports whether each part is empty, made by mailcertd, or also in the certs directory.
 func nothingNew(a *assessment, parts []durable.Archived) bool {
 	lying := map[string]bool{}
 	for _, sum := range Lying(a.obs.Certs) {
@@ -141,7 +140,7 @@ func names(parts []durable.Archived) string {
 	return strings.Join(out, ", ")
 }
 
-// beforeAside is the file that a copy NAME.bad-TIME was made of.
+// beforeAside is the path of the file from which the copy NAME.bad-TIME was made.
 func beforeAside(path string) string {
 	base, _, _ := strings.Cut(filepath.Base(path), ".bad-")
 	return filepath.Join(filepath.Dir(path), base)

@@ -19,22 +19,21 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Times of asking the CA on another host.
+// How often, and how long, a member asks the CA on another host.
 const (
 	// askEvery is how often a member asks for the trust set.
 	askEvery = 24 * time.Hour
-	// askOften is how soon it asks again at the earliest, where a CRL ends soon.
+	// askOften is the shortest time between two questions, used where a CRL ends soon.
 	askOften = time.Hour
-	// crlSettles is how long the CA gets to make its next CRL.
+	// crlSettles is how long the CA gets to make its next CRL before it is asked for it.
 	crlSettles = 5 * time.Minute
-	// mostTrusts is how many CA certificates are told; the CA's own come first.
+	// mostTrusts is how many CA certificates a request lists, the CA's own first.
 	mostTrusts = 32
 	// requestLasts is how long a staged key waits for the answer to its request.
 	requestLasts = 15 * time.Minute
 )
 
-// member decides about what the CA on another host answered: which of its
-// generations are accepted.
+// member decides which generations in the last answer of the CA on another host are accepted.
 func member(a *assessment) (found finding) {
 	if !a.remote() {
 		return found
@@ -84,8 +83,8 @@ func member(a *assessment) (found finding) {
 	return found
 }
 
-// learnedAsOurs is the file of the installed certificate where the CA on the other host has issued it and nobody noted
-// that: it stays ours when the CA that issued it is no more.
+// learnedAsOurs returns the FileID of the installed certificate if the CA on the other host issued it and the state
+// does not list it yet. The entry keeps it ours after that CA is gone.
 func learnedAsOurs(p *pair) (id string, learned bool) {
 	id = FileID(p.certFile.Digest)
 	return id, p.remote() && p.leaf != nil && p.issuedHere(p.leaf) && !p.fileIsOurs(p.certFile.Digest)
@@ -95,7 +94,7 @@ func sameCerts(a, b []*x509.Certificate) bool {
 	return slices.EqualFunc(a, b, func(x, y *x509.Certificate) bool { return bytes.Equal(x.Raw, y.Raw) })
 }
 
-// sent is the certificate that the CA on the other host has sent for the pair last; nil: none.
+// sent is the last certificate for the pair from the CA on the other host; nil: none.
 func (p *pair) sent() *x509.Certificate {
 	if p.is == certdir.Host {
 		return p.obs.Reply.Leaf
@@ -103,8 +102,8 @@ func (p *pair) sent() *x509.Certificate {
 	return p.obs.OtherReplies[p.is.Name].Leaf
 }
 
-// arrived are the certificates that could serve this host: those in newcerts,
-// or what the CA on the other host sent.
+// arrived lists the certificates that could be installed: those in newcerts, or the one that the CA on the other host
+// sent.
 func (p *pair) arrived() []ca.Issued {
 	if !p.remote() {
 		if p.obs.CA.Status != ca.Complete {
@@ -119,8 +118,8 @@ func (p *pair) arrived() []ca.Issued {
 	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
 }
 
-// request asks the CA on the other host for what the pair needs. Where there is nothing to serve, a self-signed pair
-// bridges the time, and the next look asks over its key. out is what is wrong with the pair.
+// request asks the CA on the other host for the certificate that the pair needs. Where sendmail has nothing to serve,
+// an interim pair is installed first, and the next look asks over its key. out holds the problems of the pair.
 func request(p *pair, out outcome, sofar finding, first need, newKey bool) outcome {
 	for i := range out.problems {
 		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
@@ -130,7 +129,7 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
 		return out.and(interim(p, newKey, first.reason))
 	}
-	if p.name == "" || p.partial() { // whose answer could be believed is not known
+	if p.name == "" || p.partial() { // without a name or all generations no answer can be checked
 		return out
 	}
 	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
@@ -139,7 +138,7 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 	}
 	if newKey && p.staged.Public == nil {
 		out.do(stageKey(p, first.reason))
-		return out // it is asked for when it is there
+		return out // the interim pair is installed first
 	}
 	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
 		return out
@@ -155,9 +154,8 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 	return out
 }
 
-// rejected says that the answer which has just come has a certificate for that
-// key which cannot serve here. The next one would be no better, so that it is
-// asked for an hour later, or when the one that is there begins.
+// rejected reports a new answer whose certificate for that key cannot be used here. The next answer would be the same,
+// so the next request waits an hour, or until the certificate begins.
 func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	pub := p.key
 	if newKey {
@@ -188,8 +186,8 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	return found, true
 }
 
-// unusable is why a certificate of the CA on the other host cannot serve here,
-// and what a person can do; "": it can.
+// unusable is why a certificate of the CA on another host cannot be used here, and what a person can do; "": it can be
+// used.
 func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	switch {
 	case !p.issuedHere(c):
@@ -218,11 +216,11 @@ func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	return "", ""
 }
 
-// replaces is the serial of the installed certificate, when it is one of that CA: the CA then knows that another one is
-// wanted.
+// replaces is the serial of the installed certificate if that CA issued it: the request names it so that the CA allows
+// a second certificate for this host.
 //
-// An older CA host knows of one certificate at a time, and refuses a request over another key unless it names the
-// newest of this host's: so does one over a new key.
+// An older CA host knows one certificate for each member and refuses a request over another key unless it names the
+// newest one, so a request over a new key names that.
 func (p *pair) replaces(newKey bool) *big.Int {
 	own := p.leaf != nil && p.issuedHere(p.leaf)
 	if own && !newKey {
@@ -240,8 +238,8 @@ func (p *pair) replaces(newKey bool) *big.Int {
 	return newest.SerialNumber
 }
 
-// holds are the serials of the certificates of that CA that the other pairs have, and of one that has been sent for a
-// key that lies ready: it is installed together with this pair's.
+// holds are the serials of that CA's certificates that the other pairs have, and of one that was sent for a staged key
+// and will be installed with this pair's.
 func (p *pair) holds() []*big.Int {
 	var out []*big.Int
 	for _, q := range p.pairs {
@@ -258,7 +256,7 @@ func (p *pair) holds() []*big.Int {
 	return out
 }
 
-// waitsForAnswer says that a request over the staged key is under way, and until when.
+// waitsForAnswer reports whether a request over the staged key is under way, and until when its answer is waited for.
 func (p *pair) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out bool) {
 	m := p.remembered()
 	if staged == nil || m.Key == "" || m.Key != pki.KeyFingerprint(staged) {
@@ -267,8 +265,8 @@ func (p *pair) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out boo
 	return m.At, p.now.Before(m.At)
 }
 
-// RequestOut notes that a request over this staged key of a pair is out: the key is kept
-// for that long. Zero is a quarter of an hour.
+// RequestOut notes in the state that a request over this staged key is under way, so that the key is kept for lasts;
+// zero is a quarter of an hour.
 func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.Time, lasts time.Duration) {
 	if lasts <= 0 {
 		lasts = requestLasts
@@ -278,7 +276,7 @@ func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.
 	s.SetPair(of.Name, p)
 }
 
-// trusts are the CA certificates that sendmail trusts now, by fingerprint.
+// trusts are the fingerprints of the CA certificates that sendmail trusts now.
 func (a *assessment) trusts() []string {
 	var out []string
 	for _, c := range a.obs.Accepted {
@@ -289,7 +287,7 @@ func (a *assessment) trusts() []string {
 	return out
 }
 
-// trusted says that c is in cacert.pem or in a file of trust/.
+// trusted reports whether c is in cacert.pem or in a file of trust/.
 func (a *assessment) trusted(c *x509.Certificate) bool {
 	if contains(a.obs.Certs.CA.File.Certs, c) {
 		return true
@@ -297,15 +295,14 @@ func (a *assessment) trusted(c *x509.Certificate) bool {
 	return slices.ContainsFunc(a.obs.Certs.Trust, func(t certdir.CertEntry) bool { return contains(t.File.Certs, c) })
 }
 
-// TrustID names a trust set: the SHA-256 over its fingerprints.
+// TrustID is a digest of a trust set: the SHA-256 over its fingerprints.
 func TrustID(fingerprints []string) string {
 	sum := sha256.Sum256([]byte(strings.Join(fingerprints, " ")))
 	return hex.EncodeToString(sum[:])
 }
 
-// askDue is when the trust set is asked for again: a day after the last answer,
-// or sooner where sendmail has a CRL that lives so short that it would be over
-// before. The CA makes the next one with a third of its life left.
+// askDue is when the trust set is asked for again: a day after the last answer, or sooner where sendmail's CRL would
+// expire before that. The CA makes the next CRL when a third of its life is left.
 func askDue(a *assessment) time.Time {
 	asked := a.obs.State.Member.Asked
 	due := asked.Add(askEvery)
@@ -328,7 +325,8 @@ func askDue(a *assessment) time.Time {
 	return due
 }
 
-// askDaily asks for the trust set once a day, and tells the CA host when which CAs this host trusts has changed.
+// askDaily asks for the trust set once a day, and at once when this host trusts other CAs than it last told the CA
+// host.
 func askDaily(a *assessment, sofar finding) (found finding) {
 	if !a.remote() || a.partial() || sofar.ask != nil || a.doing(sofar, Install, AcceptCA) {
 		return found

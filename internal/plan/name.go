@@ -12,19 +12,18 @@ import (
 	"mailcertd/internal/state"
 )
 
-// nameSettles is how long a changed system host name must last before it is
-// certified without anyone's asking.
+// nameSettles is how long a changed system host name must last before a certificate for it is issued unasked.
 const nameSettles = 24 * time.Hour
 
-// HostName is the name to certify and whether a person configured it (in mailcertd.yaml or as rc.conf's
-// sendmail_cert_cn). "" when it is unusable.
+// HostName returns the name to certify and whether a person configured it, in mailcertd.yaml or as rc.conf's
+// sendmail_cert_cn; "" when the name is unusable.
 func HostName(cfg config.Config, h Host) (name string, configured bool) {
 	switch {
 	case cfg.Host.Name != "":
 		name, configured = cfg.Host.Name, true
 	case h.RC != "":
 		name, configured = h.RC, true
-	case h.RCErr != nil && UsableName(h.Certified): // it may set another one than the system's
+	case h.RCErr != nil && UsableName(h.Certified): // rc.conf may set another name than the system's
 		name = h.Certified
 	default:
 		name = h.System
@@ -36,11 +35,11 @@ func HostName(cfg config.Config, h Host) (name string, configured bool) {
 	return name, configured
 }
 
-// UsableName says that a certificate for name makes sense: not empty, not
-// localhost, and made of host name characters (RFC 1123, at most 253 octets).
+// UsableName reports whether name can be certified: not empty, not localhost, and made of host name characters (RFC
+// 1123, at most 253 octets).
 func UsableName(name string) bool { return NameError(name) == nil }
 
-// NameError is why a certificate for name makes no sense; nil: it does.
+// NameError is why name cannot be certified; nil: it can.
 func NameError(name string) error {
 	why := pki.HostNameFault(name)
 	if why == "" && name != strings.ToLower(name) {
@@ -87,7 +86,7 @@ func nameProblems(a *assessment) (found finding) {
 	return found
 }
 
-// nameSeen is the system's name and since when it was seen, where it is another than the certificate's.
+// nameSeen is a system name that differs from the certificate's, and since when it has been seen.
 func nameSeen(a *assessment) state.NameSeen {
 	p := a.host
 	switch {
@@ -99,8 +98,8 @@ func nameSeen(a *assessment) state.NameSeen {
 	return a.obs.State.Name
 }
 
-// nameSettled says that the wanted names may replace others: configured ones at once, the system's after a day or when
-// a person asked.
+// nameSettled reports whether the wanted names may replace those of the certificate: configured names at once, the
+// system's after a day or when a person asked.
 func (p *pair) nameSettled() bool {
 	if p.namesConfigured() || p.wish.Renew || p.wish.Rekey {
 		return true
@@ -109,14 +108,14 @@ func (p *pair) nameSettled() bool {
 	return seen.Name == p.name && !seen.Since.IsZero() && p.now.Sub(seen.Since) >= nameSettles
 }
 
-// namesConfigured says that what the certificate lacks, or has too much, was configured: the name, or the other names
-// beside one that it is for.
+// namesConfigured reports whether the names in which certificate and wish differ come from the configuration: the host
+// name, or further names of a certificate that has the right host name.
 func (p *pair) namesConfigured() bool {
 	return p.fromCfg || p.leaf != nil && slices.Contains(CertNames(p.leaf), pki.CanonicalName(p.name))
 }
 
-// covers says that c is for exactly the wanted names. One without a SAN is
-// judged by its CN: certificates made by hand have none.
+// covers reports whether c has exactly the wanted names. Without a SAN its CN counts, because many certificates made by
+// hand have none.
 func (a *assessment) covers(c *x509.Certificate) bool {
 	if !pki.HasSAN(c) {
 		return strings.EqualFold(c.Subject.CommonName, a.name)
@@ -130,8 +129,7 @@ func (a *assessment) covers(c *x509.Certificate) bool {
 	return slices.Equal(slices.Compact(want), slices.Compact(got))
 }
 
-// CertNames are the names that a certificate is for; a name with nothing in it
-// where it has none.
+// CertNames returns the names in a certificate; one empty name where it has none.
 func CertNames(c *x509.Certificate) []string {
 	if names := pki.CertNames(c); len(names) > 0 {
 		return names

@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// objections says what speaks against the certificate: problems that --force
-// overrules, and notes. client says that sendmail is to show it as a client too.
+// objections lists what is wrong with the certificate and can be overruled with --force, and notes. client says that
+// sendmail is to use it as a client too.
 func objections(p Carried, obs Observed, name string, now time.Time, client bool) (wrong []error, notes []string) {
 	c := p.Leaf
 	if name == "" || c.VerifyHostname(name) != nil && !strings.EqualFold(c.Subject.CommonName, name) {
@@ -79,8 +79,7 @@ func objections(p Carried, obs Observed, name string, now time.Time, client bool
 	return wrong, notes
 }
 
-// endedAbove is an issuer that has expired, where every way up from c leads
-// through one; nil when there is a way without.
+// endedAbove returns an expired issuer where every chain from c goes through one; nil where a chain without one exists.
 func endedAbove(c *x509.Certificate, known []*x509.Certificate, now time.Time, depth int) *x509.Certificate {
 	if depth > 10 || pki.SelfSigned(c) {
 		return nil

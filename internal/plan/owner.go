@@ -11,7 +11,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Owner is whose certificate is installed. It decides what may be replaced.
+// Owner says who made the installed certificate. It decides what may be replaced.
 type Owner string
 
 // The owners.
@@ -23,10 +23,10 @@ const (
 	Foreign Owner = "foreign" // bought, or of another CA
 )
 
-// mine says that mailcertd renews it without being told to.
+// mine reports whether mailcertd renews it unasked.
 func (o Owner) mine() bool { return o == Ours || o == Interim }
 
-// InterimOrganization is in the subject of an interim certificate, so that it is known again without any state.
+// InterimOrganization is in the subject of an interim certificate, which is recognized by it without the state.
 const InterimOrganization = "mailcertd interim"
 
 // stanzaComment is what the base stanza's openssl.cnf puts into nsComment.
@@ -46,7 +46,7 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 		return Interim
 	}
 	if o, known := p.obs.State.Ours[FileID(p.certFile.Digest)]; known && o.Kind == "cert" {
-		return Ours // a bought leaf that replaces its CA in cacert.pem is known as another kind
+		return Ours // a bought leaf whose CA in cacert.pem changes is recognized elsewhere
 	}
 	if p.fromStanza(c) {
 		return Stanza
@@ -54,9 +54,8 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 	return Foreign
 }
 
-// fromStanza recognizes what rc.d/sendmail makes: CA and leaf share one DN,
-// serial 01, openssl's comment, and no key of that CA anywhere. The last
-// condition tells it from a CA that a person made with the same openssl.cnf.
+// fromStanza reports whether rc.d/sendmail made c: CA and leaf share one DN, serial 01, openssl's comment, and no key
+// of that CA exists. The last condition excludes a CA that a person made with the same openssl.cnf.
 func (p *pair) fromStanza(c *x509.Certificate) bool {
 	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 ||
 		!hasComment(c) {
@@ -70,7 +69,7 @@ func (p *pair) fromStanza(c *x509.Certificate) bool {
 			return false
 		}
 	}
-	return !p.obs.CA.KeyInfo.Encrypted // an encrypted CA key may be the one: then it is a person's CA
+	return !p.obs.CA.KeyInfo.Encrypted // an encrypted CA key may belong to it: then it is a person's CA
 }
 
 func hasComment(c *x509.Certificate) bool {
@@ -82,8 +81,8 @@ func hasComment(c *x509.Certificate) bool {
 	return false
 }
 
-// generations are the CA certificates in the CA directory, the current first;
-// with the CA on another host those of it that are accepted here.
+// generations are the CA certificates in the CA directory, the current one first; with the CA on another host, its
+// accepted certificates.
 func (a *assessment) generations() []*x509.Certificate {
 	out := a.issuing()
 	if b := a.beside(); b != nil {
@@ -92,7 +91,7 @@ func (a *assessment) generations() []*x509.Certificate {
 	return out
 }
 
-// issuing are the generations of the one issuer.
+// issuing are the generations of this assessment's issuer alone.
 func (a *assessment) issuing() []*x509.Certificate {
 	if a.remote() {
 		return slices.Clone(a.obs.Accepted)
@@ -112,10 +111,10 @@ func (a *assessment) issuing() []*x509.Certificate {
 	return out
 }
 
-// remote says that the CA is on another host.
+// remote reports whether the CA is on another host.
 func (a *assessment) remote() bool { return a.cfg.Issuer.Kind == config.IssuerSSH }
 
-// currentCA is the generation that issues now; nil when none is known.
+// currentCA is the generation that signs now; nil when none is known.
 func (a *assessment) currentCA() *x509.Certificate {
 	if !a.remote() {
 		return a.obs.CA.Current.Cert
@@ -126,7 +125,7 @@ func (a *assessment) currentCA() *x509.Certificate {
 	return nil
 }
 
-// trustSet are the CA certificates that cacert.pem must hold, the one in force first.
+// trustSet are the CA certificates that cacert.pem must hold, the current one first.
 func (a *assessment) trustSet() []*x509.Certificate {
 	out := a.bundle()
 	if b := a.beside(); b != nil {
@@ -135,7 +134,7 @@ func (a *assessment) trustSet() []*x509.Certificate {
 	return out
 }
 
-// bundle are those of the one issuer.
+// bundle is the part of trustSet that this assessment's issuer needs.
 func (a *assessment) bundle() []*x509.Certificate {
 	if !a.remote() {
 		return ca.Bundle(a.obs.CA, a.at)
@@ -145,7 +144,7 @@ func (a *assessment) bundle() []*x509.Certificate {
 	})
 }
 
-// partial says that a generation could not be read: what none of the others issued may be of that one.
+// partial reports that a generation could not be read, so that a certificate of unknown origin may be from it.
 func (a *assessment) partial() bool {
 	if a.remote() {
 		return a.obs.AcceptedErr != nil
@@ -153,12 +152,12 @@ func (a *assessment) partial() bool {
 	return a.obs.CA.Partial()
 }
 
-// issuedHere says that a generation in the CA directory issued c.
+// issuedHere reports whether a generation in the CA directory issued c.
 func (a *assessment) issuedHere(c *x509.Certificate) bool {
 	return slices.ContainsFunc(a.generations(), func(g *x509.Certificate) bool { return issuedUnder(c, g) })
 }
 
-// keyIsOurs says that the installed key was made or certified by us.
+// keyIsOurs reports whether mailcertd made the installed key, or certified it.
 func (p *pair) keyIsOurs() bool {
 	if p.key == nil {
 		return false
@@ -177,7 +176,7 @@ func (p *pair) keyIsOurs() bool {
 	return false
 }
 
-// fileIsOurs says that a file's content is one that we wrote.
+// fileIsOurs reports whether mailcertd wrote a file with this content.
 func (a *assessment) fileIsOurs(sum [32]byte) bool {
 	_, known := a.obs.State.Ours[FileID(sum)]
 	return known

@@ -10,7 +10,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Wanted are the pairs that the configuration asks for, the host's own first.
+// Wanted returns the configured pairs, the host's own first.
 func Wanted(cfg config.Config) []certdir.Pair {
 	out := []certdir.Pair{certdir.Host}
 	if cfg.Key.Second != "" {
@@ -22,17 +22,17 @@ func Wanted(cfg config.Config) []certdir.Pair {
 	return out
 }
 
-// Replaced names what a wish wants replaced of one pair.
+// Replaced names the certificate and key of one pair that a wish replaces.
 type Replaced struct {
 	Leaf string // pki.Fingerprint, "" for none
 	Key  string // pki.KeyFingerprint, "" for none
 }
 
-// PairFacts is Facts of one pair.
+// PairFacts are the Facts of one pair.
 type PairFacts struct {
 	Pair   certdir.Pair
 	Wanted bool // the configuration asks for it
-	Named  bool // sendmail.cf names it in the place that is its own
+	Named  bool // sendmail.cf names it in the options for this pair
 	Owner  Owner
 	LeafID string
 	KeyID  string
@@ -40,7 +40,7 @@ type PairFacts struct {
 	Renewed string
 }
 
-// Replace is the wish w for other certificates of all pairs that there are.
+// Replace returns the wish w, extended to all installed pairs.
 func (f Facts) Replace(w Wish) Wish {
 	w.From, w.FromKey, w.Others = f.Renewed, f.KeyID, map[string]Replaced{}
 	for _, p := range f.Pairs {
@@ -51,7 +51,7 @@ func (f Facts) Replace(w Wish) Wish {
 	return w
 }
 
-// of is the assessment as the issuer of a pair sees it: that of the client's pair may be another one.
+// of returns the assessment with the issuer of a pair; the client's pair may have its own.
 func (a *assessment) of(p certdir.Pair) *assessment {
 	if p == certdir.Client && a.client != nil {
 		return a.client
@@ -59,7 +59,7 @@ func (a *assessment) of(p certdir.Pair) *assessment {
 	return a
 }
 
-// byClient is the assessment with the client's issuer; nil where it has none of its own.
+// byClient returns the assessment with the client's issuer; nil where both pairs have one issuer.
 func (a *assessment) byClient() *assessment {
 	if a.cfg.Client.Kind != config.ClientOwn || a.cfg.Client.Issuer.Kind == a.cfg.Issuer.Kind {
 		return nil
@@ -70,8 +70,8 @@ func (a *assessment) byClient() *assessment {
 	return &b
 }
 
-// beside is the assessment by the other issuer of this host, where one of the two is on another host; nil: there is
-// none.
+// beside returns the assessment with the host's other issuer, where one of the two is on another host; nil where there
+// is none.
 func (a *assessment) beside() *assessment {
 	if a.cfg.Client.Kind != config.ClientOwn || a.cfg.Client.Issuer.Kind == a.hostIssuer.Kind {
 		return nil
@@ -86,8 +86,8 @@ func (a *assessment) beside() *assessment {
 	return &b
 }
 
-// issuers are the assessments by which certificates are obtained: the host's, and the client's where it has an issuer
-// of its own.
+// issuers returns the assessments for obtaining certificates: the host's, and the client's where it has an issuer of
+// its own.
 func (a *assessment) issuers() []*assessment {
 	if a.client != nil {
 		return []*assessment{a, a.client}
@@ -95,12 +95,12 @@ func (a *assessment) issuers() []*assessment {
 	return []*assessment{a}
 }
 
-// Obtains says that certificates for this host come from an issuer of that kind.
+// Obtains reports whether an issuer of that kind is configured for a pair of this host.
 func Obtains(cfg config.Config, kind config.IssuerKind) bool {
 	return cfg.Issuer.Kind == kind || cfg.Client.Kind == config.ClientOwn && cfg.Client.Issuer.Kind == kind
 }
 
-// CAHost is the CA on another host that certificates for this one come from; the zero value for none.
+// CAHost is the configured CA on another host; the zero value for none.
 func CAHost(cfg config.Config) config.Issuer {
 	switch {
 	case cfg.Issuer.Kind == config.IssuerSSH:
@@ -111,8 +111,8 @@ func CAHost(cfg config.Config) config.Issuer {
 	return config.Issuer{}
 }
 
-// maySign says that a certificate may be signed for the pair now: always where what it has serves nobody, else only by
-// a clock that can be believed.
+// maySign reports whether a certificate may be signed for the pair now: always where the installed one is of no use,
+// otherwise only by a believed clock.
 func (p *pair) maySign() bool {
 	if p.is == certdir.Host {
 		return p.assessment.maySign()
@@ -120,11 +120,11 @@ func (p *pair) maySign() bool {
 	return p.clock == clockFine || !p.matches || p.owner == Interim
 }
 
-// namesPair says that cf names both files of a pair where they belong.
+// namesPair reports whether cf names both files of a pair in the options for it.
 func namesPair(cf mta.CF, d certdir.Dir, p certdir.Pair) bool {
 	at := func(names []string, n int, file string) bool { return n < len(names) && leadsTo(cf, names[n], d, file) }
 	switch p {
-	case certdir.HostECDSA: // sendmail loads both, in either order
+	case certdir.HostECDSA: // sendmail loads both pairs, in either order
 		return slices.ContainsFunc([]int{0, 1}, func(n int) bool {
 			return at(cf.ServerCert, n, p.CertFile) && at(cf.ServerKey, n, p.KeyFile) &&
 				(n == 1 || at(cf.ServerCert, 1, certdir.CertName))
@@ -135,7 +135,7 @@ func namesPair(cf mta.CF, d certdir.Dir, p certdir.Pair) bool {
 	return NamesOurs(cf, d)
 }
 
-// mentions says that cf names a file of the pair anywhere.
+// mentions reports whether any TLS option of cf names a file of the pair.
 func mentions(cf mta.CF, d certdir.Dir, p certdir.Pair) bool {
 	return slices.ContainsFunc(slices.Concat(cf.ServerCert, cf.ServerKey, cf.ClientCert, cf.ClientKey),
 		func(name string) bool {
@@ -143,8 +143,8 @@ func mentions(cf mta.CF, d certdir.Dir, p certdir.Pair) bool {
 		})
 }
 
-// used says that a sendmail.cf, the configured one or that of the running sendmail, names a file of the pair. One that
-// cannot be read may.
+// used reports whether a sendmail.cf, the configured one or that of the running sendmail, names a file of the pair. A
+// cf that cannot be read may name one.
 func (p *pair) used() bool {
 	cfs := []mta.CF{p.obs.CF}
 	if p.obs.RunningCF != nil {
@@ -155,20 +155,20 @@ func (p *pair) used() bool {
 	})
 }
 
-// read says that the running sendmail may go on using the pair although its sendmail.cf names it no more: it has read
-// that file when it started.
+// read reports whether the running sendmail may still use a pair that its sendmail.cf no longer names, because it read
+// cf when it started.
 func (p *pair) read() bool {
 	inst := Instance(p.obs.MTA)
 	return MayRun(p.obs.MTA) && !inst.Started.After(p.cf().Node.Changed)
 }
 
-// bridged says that an interim certificate is better than no certificate: where sendmail would offer no STARTTLS
-// without one. A client without one goes on delivering.
+// bridged reports whether an interim certificate is better than none: where sendmail would otherwise not offer
+// STARTTLS. A client delivers mail without one.
 func (p *pair) bridged() bool {
 	return p.is == certdir.Host || p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)
 }
 
-// others decides about the pairs beside the host's own.
+// others decides about all pairs except the host's own.
 func others(a *assessment, sofar finding) (out outcome) {
 	for _, p := range a.pairs[1:] {
 		with := sofar.and(out.finding)
@@ -193,7 +193,7 @@ func others(a *assessment, sofar finding) (out outcome) {
 						"removed then"})
 			}
 			o := pairSection(p, with)
-			if with.ask != nil { // one question at a time
+			if with.ask != nil { // the CA host is asked for one certificate at a time
 				o.ask = nil
 			}
 			out = out.and(o).and(strip(p, o.change))
@@ -202,19 +202,19 @@ func others(a *assessment, sofar finding) (out outcome) {
 	return out
 }
 
-// exists says that one of the two files is there.
+// exists reports whether a file of the pair is installed.
 func (p *pair) exists() bool {
 	return p.keyFile.Node.Kind != durable.Missing || p.certFile.Node.Kind != durable.Missing
 }
 
-// kept says that a pair which the configuration does not ask for is kept nevertheless: sendmail uses it, or a person
-// has restored it.
+// kept reports whether a pair that the configuration does not name is kept nevertheless: sendmail uses it, or a person
+// restored it.
 func (p *pair) kept() bool {
 	return p.owner.mine() && (p.used() || p.held())
 }
 
-// unwanted decides about a pair that nothing uses any more. What is ours goes, with a copy as of every other file that
-// is replaced; what is a person's stays.
+// unwanted decides about an unused pair. Our files are removed, with a backup as of every replaced file; a person's
+// files stay.
 func unwanted(p *pair) (out outcome) {
 	for _, n := range []durable.Node{p.keyFile.Node, p.certFile.Node} {
 		if n.Unread() || n.Exists && !n.IsRegular {
@@ -257,5 +257,5 @@ func unwanted(p *pair) (out outcome) {
 	return out
 }
 
-// remembered is what the state says of the pair.
+// remembered is the state of the pair.
 func (p *pair) remembered() state.Pair { return p.obs.State.Pair(p.is.Name) }

@@ -22,7 +22,7 @@ func parameters(a *assessment) (out outcome) {
 	case err != nil:
 		reason, text = DHUnusable, err.Error()
 	case a.cfg.DH == keepDH && group == "":
-		// whatever loads stays
+		// Parameters that load are kept.
 	case have.Name != "" && group != "" && have.Name != group && e.Node.Kind == durable.File:
 		reason, sev, text = DHGroup, Notice, "holds "+have.Name+", configured is "+group
 	case have.Name == "" && have.P.BitLen() < 2048:
@@ -55,8 +55,8 @@ const (
 	defaultGroup = "ffdhe3072" // RFC 7919
 )
 
-// dhGroup is the group that dh.param should hold, "" for whatever is there. A
-// choice made with `mailcertd dhparam` holds until the configuration changes.
+// dhGroup is the wanted group, "" to keep any. A choice made with `mailcertd dhparam` holds until the configuration
+// changes.
 func dhGroup(a *assessment) string {
 	if a.wish.Group != "" {
 		return a.wish.Group
@@ -70,7 +70,7 @@ func dhGroup(a *assessment) string {
 	return a.cfg.DH
 }
 
-// dhIsOurs: a published group can be had again at any time, so no work of a person is lost.
+// dhIsOurs reports whether dh.param is a published group, which can be written again at any time.
 func dhIsOurs(a *assessment) bool {
 	have, err := dh.Read(a.obs.Certs.DH.Node.Data)
 	return err == nil && have.Name != ""

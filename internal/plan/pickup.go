@@ -13,8 +13,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// UsedCF is the sendmail.cf that counts: the running sendmail's own, else the
-// configured one.
+// UsedCF is the sendmail.cf of the running sendmail, else the configured one.
 func (o Observed) UsedCF() mta.CF {
 	if o.RunningCF != nil {
 		return *o.RunningCF
@@ -24,14 +23,13 @@ func (o Observed) UsedCF() mta.CF {
 
 func (a *assessment) cf() mta.CF { return a.obs.UsedCF() }
 
-// cfNamesOurs says that sendmail reads our files at start. Paths in a
-// sendmail.cf are real: below --root nobody reads ours unless it names them so.
+// cfNamesOurs reports whether sendmail reads our files when it starts. Paths in a sendmail.cf are real paths and are
+// not moved by --root.
 func (a *assessment) cfNamesOurs() bool {
 	return NamesOurs(a.cf(), a.obs.Certs)
 }
 
-// NamesOurs says that cf names host.cert of this certs directory, by its own
-// path or through links.
+// NamesOurs reports whether cf names host.cert of this certs directory, directly or through links.
 func NamesOurs(cf mta.CF, d certdir.Dir) bool {
 	for _, name := range cf.ServerCert {
 		if leadsTo(cf, name, d, certdir.CertName) {
@@ -41,7 +39,7 @@ func NamesOurs(cf mta.CF, d certdir.Dir) bool {
 	return false
 }
 
-// LastChange is when what sendmail reads at start last changed on the disk.
+// LastChange is the latest change on disk of a file that sendmail reads when it starts.
 func LastChange(d certdir.Dir) time.Time {
 	var last time.Time
 	for _, f := range certdir.Files() {
@@ -52,7 +50,7 @@ func LastChange(d certdir.Dir) time.Time {
 	return last
 }
 
-// InstanceID names one run of sendmail: its pid and its pid file.
+// InstanceID identifies one run of sendmail by its pid and its pid file.
 func InstanceID(i state.Instance) string {
 	if i.PID == 0 {
 		return ""
@@ -60,17 +58,16 @@ func InstanceID(i state.Instance) string {
 	return fmt.Sprintf("%d@%s", i.PID, i.PIDFileID)
 }
 
-// Running says that a sendmail with a listener runs, whether or not it would
-// survive a HUP.
+// Running reports whether a sendmail with a listener runs, also one that a HUP would end.
 func Running(id mta.Identity) bool { return id.Status.Serving() }
 
-// MayRun says that a sendmail may be serving: one that is identified, or one that is not known, because the pid file or
-// the process in it makes no sense. Whether a program listens is then found out by asking.
+// MayRun reports whether a sendmail may be serving: it is identified, or the pid file or its process is not as
+// expected. A connection then shows whether a program listens.
 func MayRun(id mta.Identity) bool {
 	return id.Status != mta.NotRunning && id.Status != mta.NoListener
 }
 
-// handover is what is remembered of how sendmail and others got to know a set.
+// handover is what the state remembers of how sendmail, and the notify commands, came to use a set.
 type handover struct {
 	Pickup    *state.Pickup
 	Delivered state.Delivered
@@ -78,8 +75,7 @@ type handover struct {
 	Notified  map[string]string
 }
 
-// pickup decides whether a running sendmail has to read the files on the disk again. The package pickup sees to it that
-// it does.
+// pickup decides whether a running sendmail must read the files on disk again. The package pickup tells sendmail.
 func pickup(a *assessment, sofar finding) (found finding, out handover) {
 	out.Pickup, out.Delivered = a.obs.State.Pickup, a.obs.State.Delivered
 	out.Notify, out.Notified = notified(a, sofar)
@@ -90,7 +86,7 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 	}
 	found = found.and(sendmailProblems(a))
 	if a.doing(sofar, Install, Obtain, Chmod, Chown) {
-		return found, out // it changes in a moment; the next look decides
+		return found, out // the files are about to change; the next look decides
 	}
 	if out.Pickup != nil {
 		seen := false
@@ -100,7 +96,7 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 	}
 	if out.Pickup == nil && a.works() {
 		if e := a.host.certFile; e.File.Behind != nil {
-			// the first certificate has come, and the rest of the copy has not
+			// A person has copied one file and may still be copying the others.
 			if until, now := a.writtenNow(e.Node); now {
 				return found.and(leaveAlone(until, e.Node)), out
 			}
@@ -113,17 +109,17 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 	return found, out
 }
 
-// settle is what is left of a pending pickup, and what sendmail was last seen to use, by what runs now. seen says that
-// this settles it.
+// settle returns what remains of a pending pickup, and the set that sendmail was last seen to use. seen says that the
+// running sendmail shows the pickup to be complete.
 func settle(a *assessment, d state.Pickup) (left *state.Pickup, done state.Delivered, seen bool) {
 	set, leaf, done := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.Delivered
 	switch {
-	case len(d.HUPs) == 0 && !MayRun(a.obs.MTA): // a person stopped it
+	case len(d.HUPs) == 0 && !MayRun(a.obs.MTA): // a person stopped sendmail
 		return nil, state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}, true
 	case settled(a, &d):
 		return nil, state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater,
 			Instance: InstanceID(Instance(a.obs.MTA))}, true
-	case d.Set != set && len(d.HUPs) == 0 && delivered(a, set): // it was noted for a change that a crash kept out
+	case d.Set != set && len(d.HUPs) == 0 && delivered(a, set): // a crash prevented the change for which it was pending
 		return nil, done, false
 	case d.Set != set: // the files have changed since: the pickup of what is on the disk now is pending
 		d.Set, d.Leaf = set, leaf
@@ -131,7 +127,8 @@ func settle(a *assessment, d state.Pickup) (left *state.Pickup, done state.Deliv
 	return &d, done, false
 }
 
-// newlyPending is the pickup that becomes pending where none was, and the set that sendmail was last seen to use.
+// newlyPending starts a pickup where sendmail may not use the set on disk, and returns the set that it was last seen to
+// use.
 func newlyPending(a *assessment) (*state.Pickup, state.Delivered) {
 	set, leaf, done, inst := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.Delivered,
 		Instance(a.obs.MTA)
@@ -152,15 +149,15 @@ func newlyPending(a *assessment) (*state.Pickup, state.Delivered) {
 	return nil, done
 }
 
-// delivered says that the sendmail that runs now was seen to use this very set.
+// delivered reports whether the running sendmail was seen to use this set.
 func delivered(a *assessment, set string) bool {
 	done, id := a.obs.State.Delivered, InstanceID(Instance(a.obs.MTA))
 	return done.Set == set && id != "" && done.Instance == id
 }
 
-// settled says that the running instance itself shows that no pickup is pending: it
-// started after the last change, and is neither one that was told nor one that is
-// being proven or has failed that. sendmail reads the files when it starts.
+// settled reports whether the running instance shows by itself that no pickup is pending: it started after the last
+// change, and is not one that got a HUP, that is being proven or that failed its proof. sendmail reads the files when
+// it starts.
 func settled(a *assessment, d *state.Pickup) bool {
 	inst := Instance(a.obs.MTA)
 	id := InstanceID(inst)
@@ -173,12 +170,12 @@ func settled(a *assessment, d *state.Pickup) bool {
 			return false
 		}
 	}
-	left := d.Proving.Sub(a.now) // a clock that was set back must not make it endless
+	left := d.Proving.Sub(a.now) // a clock that was set back must not prolong the proof
 	return len(d.HUPs) == 0 || (d.Attempts > 0 || !d.Proving.IsZero()) && (left <= 0 || left > mta.Patience)
 }
 
-// notified are the configured commands that have to run, and the set that each was told of last: each is told of every
-// set, whoever made it. A set that is the first one known is recorded and nothing more: nobody knows that it is new.
+// notified returns the notify commands to run, and the last set that each was told of. Each command is told of every
+// set. The first set that mailcertd sees is noted without running the command, because it may be old.
 func notified(a *assessment, sofar finding) (pending map[string]*state.NotifyPending, told map[string]string) {
 	pending, told = maps.Clone(a.obs.State.Notify), a.obs.State.Notified
 	if !a.works() || a.doing(sofar, Install, Obtain) {
@@ -193,7 +190,7 @@ func notified(a *assessment, sofar finding) (pending map[string]*state.NotifyPen
 		line := strings.Join(argv, " ")
 		last, known := before[line]
 		switch d := pending[line]; {
-		// it was noted for a change that a crash kept out
+		// A crash prevented the change for which it was pending.
 		case d != nil && d.Set != set && d.Attempts == 0 && last == set:
 			delete(pending, line)
 		case d != nil && d.Set != set: // it has changed again meanwhile
@@ -217,7 +214,7 @@ func notified(a *assessment, sofar finding) (pending map[string]*state.NotifyPen
 func notifyProblems(a *assessment, pending map[string]*state.NotifyPending) (found finding) {
 	for _, line := range slices.Sorted(maps.Keys(pending)) {
 		d := pending[line]
-		if d.Runs(a.now) { // whoever has started it takes its outcome in, unless a crash ends that
+		if d.Runs(a.now) { // the process that started it notes the outcome, unless a crash ends that process
 			found.lookAt(d.Running, "an interrupted notify command is run again")
 		}
 		if d.Attempts == 0 {
@@ -231,8 +228,8 @@ func notifyProblems(a *assessment, pending map[string]*state.NotifyPending) (fou
 	return found
 }
 
-// StartTells is how much older than a change a start time must be to say that the process has not seen it: Linux
-// tells it in ticks since a boot that is known to the second, FreeBSD in seconds.
+// StartTells is by how much a process must be older than a change to be sure that it has not seen it: start times are
+// exact to the second on FreeBSD, and on Linux are counted from a boot time in seconds.
 const StartTells = 2 * time.Second
 
 // How a set came to be in use.
@@ -243,12 +240,12 @@ const (
 	Unproven     = "not-probed"    // restarted, and sendmail.probe is none
 )
 
-// Instance is the identified sendmail as it is remembered.
+// Instance converts the identified sendmail to the form that the state keeps.
 func Instance(id mta.Identity) state.Instance { return state.Instance(id.Instance) }
 
 func (a *assessment) stamp() time.Time { return a.now.UTC().Truncate(time.Second) }
 
-// brokenEvery is how often a pickup is looked at while the files are such that sendmail would refuse them.
+// brokenEvery is how often a pending pickup is looked at while sendmail would refuse the files on disk.
 const brokenEvery = time.Minute
 
 // provingEvery is how often a pickup is looked at while it is being proven.
@@ -259,7 +256,7 @@ func pending(a *assessment, d state.Pickup) (found finding) {
 	text := "sendmail (pid " + fmt.Sprint(d.Instance.PID) + ") has not picked up the files since " + day(d.Since)
 	sev := Warning
 	proving := d.Proving.After(a.now) && d.Proving.Sub(a.now) <= mta.Patience
-	if proving { // what failed before is no news while the next attempt is under way
+	if proving { // an earlier failure is not reported during the next attempt
 		text += "; it was told, and mailcertd waits until it serves them"
 	} else if d.Unseen {
 		text = "sendmail was started after the change, but mailcertd cannot see which certificate it serves: " +
@@ -274,18 +271,18 @@ func pending(a *assessment, d state.Pickup) (found finding) {
 	if next.IsZero() {
 		next = a.now
 	}
-	if !a.works() && next.Before(a.now.Add(brokenEvery)) { // no HUP is sent until it does
+	if !a.works() && next.Before(a.now.Add(brokenEvery)) { // no HUP is sent while the files do not work
 		next = a.now.Add(brokenEvery)
 	}
-	if proving { // whoever waits for it looks sooner
+	if proving { // the process that waits for the proof looks sooner
 		next = a.now.Add(provingEvery)
 	}
 	found.lookAt(next, "sendmail gets a SIGHUP or is asked what it serves")
 	return found
 }
 
-// sendmailProblems reports what is wrong with the running sendmail, and files that it would refuse although nothing
-// here repairs them.
+// sendmailProblems reports what is wrong with the running sendmail, and files that it would refuse and that no action
+// repairs.
 func sendmailProblems(a *assessment) (found finding) {
 	id := a.obs.MTA
 	switch {
@@ -302,7 +299,7 @@ func sendmailProblems(a *assessment) (found finding) {
 	return found
 }
 
-// refused reports what sendmail would refuse and no action of this plan repairs.
+// refused reports files that sendmail would refuse and that no action of this plan repairs.
 func refused(a *assessment, sofar finding) (found finding) {
 	if a.doing(sofar, Install, Obtain, Chmod, Chown) {
 		return found
@@ -323,12 +320,11 @@ func refused(a *assessment, sofar finding) (found finding) {
 	return found
 }
 
-// featureHint is what hides STARTTLS from a client by its address.
+// featureHint says how sendmail hides STARTTLS from a client by its address.
 const featureHint = "if others are offered it, sendmail's access map hides it from this host (an entry such as " +
 	"Srv_Features:127.0.0.1 with S) or rejects it (Connect:127.0.0.1)"
 
-// NotOffered says why a sendmail that listens may offer no STARTTLS, as far as it is
-// known from here.
+// NotOffered says why a listening sendmail may offer no STARTTLS, as far as this host's files show it.
 func NotOffered(obs Observed, f Facts) string {
 	changed := LastChange(obs.Certs)
 	if !refuses(f) && Running(obs.MTA) && !Instance(obs.MTA).Started.After(changed) {
@@ -337,7 +333,7 @@ func NotOffered(obs Observed, f Facts) string {
 	return NotOfferedAnew(f)
 }
 
-// NotOfferedAnew is the same of an instance that has read what is there now.
+// NotOfferedAnew says the same of an instance that has read the current files.
 func NotOfferedAnew(f Facts) string {
 	for _, c := range f.Verdict.Complaints {
 		if c.Fatal && refuses(f) {
@@ -347,5 +343,5 @@ func NotOfferedAnew(f Facts) string {
 	return featureHint + "; else its own log says why (STARTTLS=server)"
 }
 
-// refuses says that sendmail would not offer STARTTLS with the files that it is given.
+// refuses reports whether sendmail would offer no STARTTLS with its files.
 func refuses(f Facts) bool { return f.NamesOurs && !f.Offered }

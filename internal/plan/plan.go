@@ -1,7 +1,6 @@
-// Package plan decides. Make is a pure function from the configuration, what
-// was observed and the time to the ordered actions that make things right,
-// every problem there is, and the time to look again. It does no I/O, reads no
-// clock, draws no random numbers and logs nothing.
+// Package plan decides. Make is a pure function from the configuration, the observed values and the time to an ordered
+// list of actions, all problems, and the time of the next look. It does no I/O, reads no clock, draws no random numbers
+// and logs nothing.
 package plan
 
 import (
@@ -22,8 +21,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Wish is what a person asked for, beyond what is due by itself. A wish names
-// what it wants replaced, so that it is fulfilled by looking, not by counting.
+// Wish is what a person asked for with a verb. It names the certificate that it replaces, so that a look at the disk
+// shows whether it is fulfilled.
 type Wish struct {
 	Renew bool   // a new certificate, due or not
 	Rekey bool   // with a new key
@@ -31,9 +30,9 @@ type Wish struct {
 	From  string // Leaf ID of the certificate to be replaced, "" for none
 	// FromKey is the Key ID (pki.KeyFingerprint) of the key to be replaced, "" for none.
 	FromKey string
-	// Others is the same of the other pairs, by their names; one that is not in it is not to be replaced.
+	// Others are the same for the other pairs, by their names; a pair without an entry is not replaced.
 	Others map[string]Replaced
-	// TrustClock says that the clock is right, whatever was seen before.
+	// TrustClock says that the clock is right, whatever time was seen before.
 	TrustClock bool
 	// MakeCA asks for a CA although a foreign set makes none necessary (`ca init`).
 	MakeCA bool
@@ -45,56 +44,56 @@ type Wish struct {
 	Promote bool
 	// Group is the RFC 7919 group that a person chose for dh.param, "" for none.
 	Group string
-	// Once is set by verbs: nobody comes back in ten minutes, so a pair that does not match is repaired at once.
+	// Once is set by verbs, which run once: they repair a pair that does not match at once, and do not wait ten
+	// minutes.
 	Once bool
 }
 
 // Host is what the system and its rc.conf say of this host.
 type Host struct {
 	RC string // rc.conf's sendmail_cert_cn, "" when unset
-	// RCErr is why rc.conf could not be asked now: RC and Sendmail are what it said before.
+	// RCErr is why rc.conf could not be read now: RC and Sendmail then hold its earlier values.
 	RCErr error
-	// Certified is the name in host.cert, "" for none: it counts where RCErr is all that rc.conf has ever said.
+	// Certified is the name in host.cert, "" for none: it is used where rc.conf was never read successfully.
 	Certified string
-	// Sendmail is how rc.conf has sendmail run.
+	// Sendmail says how rc.conf starts sendmail.
 	Sendmail mta.RC
 	System   string // the system's host name
 }
 
-// Observed is all that was seen. It holds no secret.
+// Observed is everything that a look saw. It holds no secret.
 type Observed struct {
 	Certs   certdir.Dir
-	Pending durable.Pending // unfinished business in the certs directory
+	Pending durable.Pending // an unfinished change in the certs directory
 	Staged  pki.KeyFile     // a staged host.key; Public nil when there is none
-	// StagedErr is why a staged host.key could not be read; nil also when there is none.
+	// StagedErr is why a staged host.key could not be read; nil also where no key is staged.
 	StagedErr error
 	// OtherStaged are the staged keys of the other pairs, by the pairs' names.
 	OtherStaged map[string]StagedKey
 	CA          ca.Observed
 	State       state.State
 	Loaded      state.Loaded
-	// FailedNow are the failure keys of what failed in this run: it is not tried twice.
+	// FailedNow has the failure keys of this run; an action that failed is not retried in it.
 	FailedNow map[string]bool
 	Archive   []durable.Backup // newest first
 	// ArchiveErr is why the archive could not be listed; nil: Archive is all of it.
 	ArchiveErr error
-	// Leftovers are in directories of ours, and nobody uses them.
+	// Leftovers are unused files and folders in directories of ours.
 	Leftovers []Leftover
-	// LeftoversErr is why they could not all be looked for.
+	// LeftoversErr is why Leftovers may be incomplete; nil: it is complete.
 	LeftoversErr error
 	Trust        []TrustSource // what `trust:` names, in its order
 	// StateDir is the state directory itself.
 	StateDir durable.Node
-	// StateErr is why the state cannot be written; nil: it can, as far as is known.
+	// StateErr is why the state cannot be written; nil: it can be, as far as is known.
 	StateErr error
 	CF       mta.CF // the configured sendmail.cf
-	// RunningCF is the cf of the running sendmail, where its command line names
-	// another (-C); nil: the configured one.
+	// RunningCF is the cf that the running sendmail's command line names (-C); nil: it uses the configured one.
 	RunningCF *mta.CF
 	// Submit is submit.cf beside the sendmail.cf that counts; nil: there is none.
 	Submit *mta.CF
 	MTA    mta.Identity
-	Accept Acceptance // who judges: what the running system's sendmail would be
+	Accept Acceptance // what mta.Judge needs to know about the system's sendmail
 	Host   Host
 	Build  time.Time // when this program was built; zero: unknown
 	Root   bool      // the process may change owners
@@ -102,21 +101,21 @@ type Observed struct {
 	Passphrase Passphrase
 	Inbox      inbox.Box
 	Account    Account
-	// Reply is what the CA on another host answered last; Status "" is nothing.
+	// Reply is the last answer of the CA on another host; Status "" where there is none.
 	Reply    issuer.Reply
 	ReplyErr error // why the last answer cannot be read
-	// OtherReplies are the last answers with certificates for the other pairs, by the pairs' names.
+	// OtherReplies are the last answers with certificates for the other pairs, by their names.
 	OtherReplies map[string]issuer.Reply
 	// Accepted are the CA certificates of the other host that this one trusts.
 	Accepted []*x509.Certificate
-	// AcceptedErr is why they could not be read: which they are is not known then.
+	// AcceptedErr is why Accepted could not be read.
 	AcceptedErr error
 }
 
-// StagedKey is a new key that is beside the one in use.
+// StagedKey is a new key, stored beside the one in use.
 type StagedKey struct {
 	Key pki.KeyFile // Public nil when there is none
-	Err error       // why it could not be read; nil also when there is none
+	Err error       // why it could not be read; nil also where no key is staged
 }
 
 // StagedOf is the staged key of a pair.
@@ -139,12 +138,11 @@ func (o *Observed) SetStaged(p certdir.Pair, k StagedKey) {
 	o.OtherStaged[p.Name] = k
 }
 
-// Passphrase is what is known of the passphrase of the CA's key; never the
-// passphrase itself.
+// Passphrase says whether the passphrase of the CA's key is available. It never holds the passphrase.
 type Passphrase struct {
 	Path    string // ca.passphrase_file, or ""
 	Ready   bool   // it is there and opens the key
-	Problem string // why it is not used, "" when all is well or none is configured
+	Problem string // why it cannot be used; "" when it can or none is configured
 }
 
 // Account is the unprivileged user that members log in as.
@@ -158,9 +156,9 @@ type Account struct {
 type Acceptance struct {
 	Root     bool      // sendmail runs as root: directories are checked too
 	OwnersOK []uint32  // uids that may own the files: root, RunAsUser, TrustedUser
-	Now      time.Time // by which OpenSSL chooses among several issuers
-	// Libssl is the OpenSSL that sendmail is linked with. Its level is the lowest
-	// that is in use: what a higher one refuses is a warning.
+	Now      time.Time // OpenSSL prefers an issuer that is valid at this time
+	// Libssl is the OpenSSL that sendmail is linked with, with the lowest security level in use: what a higher level
+	// refuses is only a warning.
 	Libssl pki.Libssl
 }
 
@@ -168,45 +166,45 @@ type Acceptance struct {
 type Plan struct {
 	Actions  []Action
 	Problems []Problem // worst first
-	// State is what is to be remembered; written when it differs from what was observed.
+	// State is the new state; it is written when it differs from the observed one.
 	State state.State
-	// Ask is to be put to the CA on another host; nil: nothing.
+	// Ask is the request to send to the CA on another host; nil: none.
 	Ask *Ask
-	// Rejected is why the certificate that the CA on another host has just sent cannot serve; "": it can, or there is
-	// none.
+	// Rejected is why the certificate that the CA on another host has just sent cannot be used; "": it can be, or none
+	// was sent.
 	Rejected string
-	// Next is when to look again at the latest, and NextWhat why; zero: nothing is due.
+	// Next is the latest time of the next look, and NextWhat its purpose; zero: no look is due.
 	Next     time.Time
 	NextWhat string
-	// At is the time by which apply signs: now, as far as it is believed. A
-	// certificate begins Backdate before it.
+	// At is the believed time, by which apply signs. notBefore is Backdate before it.
 	At       time.Time
 	Backdate time.Duration
-	// Facts for `status`; they repeat no decision.
+	// Facts are for `status`. They come from the decision and are not decided again.
 	Facts Facts
 }
 
-// Facts is what the decision rests on, for reports.
+// Facts are the observations on which the decision is based, for reports.
 type Facts struct {
 	Name      string    // the host name that is to be certified, "" when unusable
 	Owner     Owner     // whose certificate is installed
-	Due       time.Time // when the installed certificate is renewed; zero: never by us
+	Due       time.Time // when the installed certificate is renewed; zero: mailcertd does not renew it
 	Offered   bool      // sendmail would offer STARTTLS with these files
-	Works     bool      // Offered, and key and certificate are a pair: worth a HUP
+	Works     bool      // Offered, and key and certificate match: sendmail may get a HUP
 	Verdict   mta.Verdict
 	NamesOurs bool   // sendmail.cf names our files
 	Set       string // digest of what sendmail reads at start
 	LeafID    string // SHA-256 of the installed leaf's DER, hex; "" for none
-	// the same, of what a renewal replaces: the installed leaf, or the one that comes back in its place; "" for none
+	// Renewed is the LeafID that a renewal replaces: the installed leaf, or the one that is restored in its place; ""
+	// for none.
 	Renewed string
 	Pairs   []PairFacts // of every pair that is wanted or there, the host's own first
 	KeyID   string      // SHA-256 of the installed key's SubjectPublicKeyInfo, hex; "" for none
 }
 
-// Empty says that nothing is to be done now.
+// Empty reports whether there is nothing to do now.
 func (p Plan) Empty() bool { return len(p.Actions) == 0 }
 
-// Worst is the highest severity of a problem that the plan does not repair, and Notice when there is none.
+// Worst is the highest severity among the problems that the plan does not repair; Notice when there is none.
 func (p Plan) Worst() Severity {
 	worst := Notice
 	for _, pr := range p.Problems {
@@ -217,11 +215,11 @@ func (p Plan) Worst() Severity {
 	return worst
 }
 
-// Make decides. Each section says what it finds and changes nothing; those that depend on what others found get it.
+// Make decides. Each section returns what it found and changes nothing; Make passes it on to the sections that need it.
 func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	obs.State = withinReach(obs.State, now)
 	a := assess(cfg, obs, wish, now)
-	if found, unfinished := recovery(a); unfinished { // it comes first and alone: half a set is nothing to decide on
+	if found, unfinished := recovery(a); unfinished { // an unfinished change comes alone: half a set cannot be judged
 		return a.plan(dueNow(a, found), obs.State.Clone())
 	}
 	found := stateProblems(a).
@@ -269,8 +267,8 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	return a.plan(dueNow(a, found), st)
 }
 
-// once leaves out what another problem says already. A certificate that has expired also expires soon and is due; where
-// something is in the way, sendmail misses the file that it keeps away.
+// once removes problems that another one explains. An expired certificate also expires soon and is due; where a
+// directory is in the way, sendmail also misses the file.
 func once(problems []Problem) []Problem {
 	said := func(pr Problem, by ...Reason) bool {
 		return slices.ContainsFunc(problems, func(o Problem) bool {
@@ -290,13 +288,13 @@ func once(problems []Problem) []Problem {
 	})
 }
 
-// plan is the decision: what was found, in order, and what is to be remembered.
+// plan completes the decision: the actions in order, the problems, and the new state.
 func (a *assessment) plan(found finding, st state.State) Plan {
 	p := Plan{Actions: found.actions, Problems: once(found.problems), Ask: found.ask,
 		Rejected: found.rejected, State: st,
 		Next: found.next, NextWhat: found.nextWhat, At: a.at, Backdate: a.backdate(), Facts: facts(a)}
 	if a.clock != clockFine && !p.Next.IsZero() && p.Next.Before(a.now) {
-		// what is due by this clock alone waits until it is believed
+		// What this clock alone calls due waits until the clock is believed.
 		p.Next, p.NextWhat = a.now.Add(clockNoted), clockLooked
 	}
 	sort.SliceStable(p.Actions, func(i, j int) bool { return p.Actions[i].order() < p.Actions[j].order() })

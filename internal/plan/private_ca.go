@@ -12,11 +12,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// ObtainFailure is the key of state.Failures under which failed requests to
-// the issuer are counted.
+// ObtainFailure is the key of state.Failures for failed requests to the issuer.
 const ObtainFailure = "obtain"
 
-// ObtainFailureOf is that key for a pair: the host's own is ObtainFailure.
+// ObtainFailureOf is that key for one pair; the host's own has ObtainFailure.
 func ObtainFailureOf(p certdir.Pair) string {
 	if p == certdir.Host || p == (certdir.Pair{}) {
 		return ObtainFailure
@@ -24,7 +23,7 @@ func ObtainFailureOf(p certdir.Pair) string {
 	return ObtainFailure + " " + p.Name
 }
 
-// canSign says that the local CA exists, is open and still valid.
+// canSign reports whether the local CA exists, is valid and its key can be used.
 func canSign(a *assessment) bool {
 	o := a.obs.CA
 	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Err == nil && o.Status == ca.Complete &&
@@ -32,11 +31,11 @@ func canSign(a *assessment) bool {
 		a.hasKey() && a.at.Before(o.Current.Cert.NotAfter)
 }
 
-// mayMakeCA says that a new CA may be made without a request: only where CA directory, state and any certificate of
-// ours are all absent.
+// mayMakeCA reports whether a new CA may be made unasked: only where CA directory, state and any certificate of ours
+// are all absent, because an unmounted file system must not lead to a second CA.
 func mayMakeCA(a *assessment) bool {
 	if a.cfg.Issuer.Kind != config.IssuerLocal || misfit(a) != "" || a.obs.CA.Err != nil {
-		return false // what could not be looked at is not absent
+		return false // a directory that could not be read may exist
 	}
 	switch a.obs.CA.Status {
 	case ca.Unfinished:
@@ -48,8 +47,7 @@ func mayMakeCA(a *assessment) bool {
 	return false
 }
 
-// misfit says why a CA by this configuration could do nothing for this host, ""
-// for one that could. With host.name in it, the configuration is refused itself.
+// misfit is why a CA with this configuration could not sign for this host; "" where it could.
 func misfit(a *assessment) string {
 	switch {
 	case a.name == "":
@@ -63,8 +61,8 @@ func misfit(a *assessment) string {
 	return ""
 }
 
-// obtainable says that a certificate can be asked for now. Where a CA must be
-// made first, that is found, unless it was before.
+// obtainable reports whether a certificate can be requested now. found has the action that makes the CA where it must
+// be made first and no earlier section has it.
 func obtainable(p *pair, sofar finding) (can bool, found finding) {
 	if p.name == "" {
 		return false, found
@@ -86,7 +84,7 @@ func obtainable(p *pair, sofar finding) (can bool, found finding) {
 	if !sofar.wants(InitCA) {
 		found = makeCA(p.assessment)
 	}
-	return p.doing(sofar.and(found), InitCA), found // it may have failed, and not be due again
+	return p.doing(sofar.and(found), InitCA), found // it may have failed and wait for its backoff
 }
 
 func makeCA(a *assessment) (found finding) {
@@ -100,7 +98,7 @@ func makeCA(a *assessment) (found finding) {
 	return found
 }
 
-// issuing decides about those who issue: the CA directory, and what the CA on another host has answered.
+// issuing decides about the issuers: the CA directory, and the last answer of the CA on another host.
 func issuing(a *assessment) (found finding) {
 	for _, b := range a.issuers() {
 		found = found.and(privateCA(b)).and(member(b))
@@ -149,10 +147,11 @@ func privateCA(a *assessment) (found finding) {
 	return found
 }
 
-// leftoverSettles is how old a temporary file must be: a younger one may be another mailcertd's that is at work.
+// leftoverSettles is the least age of a temporary file that is removed: a younger one may belong to a running
+// mailcertd.
 const leftoverSettles = time.Minute
 
-// faults turns what is wrong with the database into one action.
+// faults reports what is wrong with the CA's database, and plans one repair for all of it.
 func faults(a *assessment) (found finding) {
 	repairable := 0
 	for _, f := range a.obs.CA.Faults {
@@ -166,7 +165,7 @@ func faults(a *assessment) (found finding) {
 			repairable++
 		}
 		if f.Kind == ca.FaultTaken {
-			sev = Error // what serves cannot be revoked
+			sev = Error // without a row the certificate in use cannot be revoked
 		}
 		text := string(f.Kind)
 		switch {

@@ -2,14 +2,14 @@ package plan
 
 import "fmt"
 
-// Severity orders problems.
+// Severity orders problems by how soon a person must act.
 type Severity int
 
 // The severities. A plan with nothing above Warning exits 0.
 const (
-	Notice  Severity = iota // worth knowing
-	Warning                 // needs attention some day
-	Error                   // something is to be done, or failed
+	Notice  Severity = iota // for information
+	Warning                 // a person should act some day
+	Error                   // a person must act, or a step failed
 )
 
 func (s Severity) String() string { return [...]string{"notice", "warning", "error"}[s] }
@@ -23,11 +23,11 @@ type Problem struct {
 	Severity   Severity `json:"severity"`
 	Path       string   `json:"path,omitempty"` // the file concerned
 	Text       string   `json:"text"`           // what is wrong, with want and got
-	Hint       string   `json:"hint,omitempty"` // what a person can do
+	Hint       string   `json:"hint,omitempty"` // what a person can do; "": nothing
 	Repairable bool     `json:"repairable"`     // an action of the same plan repairs it
 }
 
-// counted is a number with its noun: 1 day, 2 days.
+// counted returns a number with its noun: 1 day, 2 days.
 func counted(n int, noun string) string {
 	if n != 1 {
 		noun += "s"
