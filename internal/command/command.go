@@ -1,6 +1,5 @@
-// Package command runs other programs: without a shell, for a bounded time, and
-// with a bounded memory of what they say. Every program that mailcertd runs is
-// run here.
+// Package command runs other programs without a shell, for a limited time, and keeps a limited part of their output.
+// mailcertd runs every program here.
 package command
 
 import (
@@ -26,31 +25,30 @@ type Command struct {
 	Argv  []string // the program, looked for in PATH, and its arguments; never a secret: ps(1) shows them
 	Stdin []byte   // nil: /dev/null
 	Env   []string // in addition to our own
-	// Patience bounds its time; zero: DefaultPatience. Then it gets SIGTERM, and
-	// a second later SIGKILL, with all that it started itself.
+	// Patience limits its run time; zero: DefaultPatience. After that, its process group gets SIGTERM, and SIGKILL a
+	// second later.
 	Patience time.Duration
-	// Keep bounds, in bytes, what is kept of each of its two outputs; zero:
-	// DefaultKeep. The rest is read and dropped: a program never waits for us.
+	// Keep limits, in bytes, the part of stdout and of stderr that is kept; zero: DefaultKeep. The rest is read and
+	// dropped, so that the program never blocks on a full pipe.
 	Keep int
-	// Session starts it in a session of its own: it has no terminal to ask at.
+	// Session starts it in a session of its own, so that it has no terminal to prompt at.
 	Session bool
 }
 
-// Said is what a program wrote.
+// Said is the output of a program.
 type Said struct {
-	Out, Err []byte // the first bytes of each
-	Cut      bool   // Out had more
+	Out, Err []byte // the first bytes of stdout and of stderr
+	Cut      bool   // Out is incomplete
 }
 
-// ErrTime says that a program did not end in its time.
+// ErrTime says that a program did not end within its Patience.
 var ErrTime = errors.New("did not finish in time")
 
-// killAfter is what a program gets between SIGTERM and SIGKILL.
+// killAfter is the time between SIGTERM and SIGKILL.
 const killAfter = time.Second
 
-// Run runs it and waits for its end. A status other than 0 is an error, an
-// *exec.ExitError within. A daemon that was left behind and keeps the pipes open
-// is none of our business.
+// Run runs the program and waits for its end. For an exit status other than 0 the error wraps an *exec.ExitError. Run
+// does not wait for a daemon that the program left behind, even one that keeps the pipes open.
 func (c Command) Run(ctx context.Context) (Said, error) {
 	if len(c.Argv) == 0 {
 		return Said{}, errors.New("no command")
@@ -71,7 +69,7 @@ func (c Command) Run(ctx context.Context) (Said, error) {
 	if len(c.Env) > 0 {
 		cmd.Env = append(os.Environ(), c.Env...)
 	}
-	// a terminal's Ctrl-C is ours to handle
+	// The signal of a terminal's Ctrl-C goes to mailcertd alone.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !c.Session, Setsid: c.Session}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
@@ -79,7 +77,7 @@ func (c Command) Run(ctx context.Context) (Said, error) {
 	cmd.Stdout, cmd.Stderr = out, said
 	err := cmd.Run()
 	if limited.Err() != nil && cmd.Process != nil {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // who is left has had its second
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // a second after SIGTERM, for what is left of the group
 	}
 	r := Said{Out: out.data, Err: said.data, Cut: out.cut}
 	switch {
@@ -95,7 +93,7 @@ func (c Command) Run(ctx context.Context) (Said, error) {
 	return r, nil
 }
 
-// Text is what was said on either output, shortened for a message.
+// Text is the output, stderr before stdout, in at most 400 bytes for a message.
 func (s Said) Text() string {
 	const most = 400
 	text := strings.TrimSpace(string(s.Err) + "\n" + string(s.Out))
@@ -108,7 +106,7 @@ func (s Said) FirstLine() string {
 	return line
 }
 
-// kept keeps the first bytes of what is written and drops the rest.
+// kept keeps the first bytes that are written to it and drops the rest.
 type kept struct {
 	data []byte
 	most int

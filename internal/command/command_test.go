@@ -13,8 +13,8 @@ func TestRun(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		command Command
-		out     string // begins so
-		length  int    // of what is kept
+		out     string // how the output begins
+		length  int    // of the kept output
 		err     error
 		exit    int
 	}{

@@ -1,5 +1,5 @@
-// Package config turns mailcertd.yaml into a validated Config. Every setting
-// has a default, and a missing file is fine. --root is applied here, once.
+// Package config turns mailcertd.yaml into a validated Config. Every setting has a default, and the file may be
+// missing. It alone applies --root.
 package config
 
 import (
@@ -9,10 +9,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Config is the effective configuration. All paths lie below Root already.
+// Config is the effective configuration. All its paths include Root.
 type Config struct {
-	Path    string // the file it came from, as the user named it
-	Missing bool   // there is no such file: these are the defaults
+	Path    string // the path of the file, as the user gave it
+	Missing bool   // the file does not exist, so all values are defaults
 	Root    string // --root, absolute; "" is /
 
 	Host struct {
@@ -51,7 +51,7 @@ type Config struct {
 	}
 	Sendmail struct {
 		CF           string
-		PidFile      string // "": from sendmail.cf
+		PidFile      string // "": from sendmail.cf (PidFile)
 		Program      string // not moved by Root
 		Probe        string // auto, none, or an address with or without port
 		StartCommand []string
@@ -64,23 +64,23 @@ type Config struct {
 	Log struct{ Level, Target, Facility string }
 }
 
-// IssuerKind is who gives this host its certificate.
+// IssuerKind says who signs the certificates of this host.
 type IssuerKind string
 
 // The issuers.
 const (
 	IssuerLocal IssuerKind = "local" // the CA on this host
-	IssuerNone  IssuerKind = "none"  // nobody: certificates are installed by hand
+	IssuerNone  IssuerKind = "none"  // no issuer: certificates are installed by hand
 	IssuerSSH   IssuerKind = "ssh"   // the CA on another host
 )
 
-// Issuer is who gives this host its certificate, and how to reach it.
+// Issuer says who signs the certificates of this host, and how to reach it.
 type Issuer struct {
 	Kind IssuerKind
 	SSH  struct{ Target, Identity, KnownHosts string }
 }
 
-// ClientKind is which certificate sendmail shows to the hosts that it delivers to.
+// ClientKind says which certificate sendmail shows as a client.
 type ClientKind string
 
 // The kinds of client pair.
@@ -93,15 +93,15 @@ const (
 // Client is the pair that sendmail shows as a client.
 type Client struct {
 	Kind   ClientKind
-	Issuer Issuer // of a pair of its own: local or ssh; zero for the other kinds
+	Issuer Issuer // for ClientOwn: local or ssh; zero for the other kinds
 }
 
-// Subject is what is in the subjects of CA and host beside the CN.
+// Subject holds what CA and host certificates have in their subjects beside the CN.
 type Subject struct {
 	Country, State, Locality, Organization, OrganizationalUnit, CommonName string
 }
 
-// The bounds of numbers, as the manual states them.
+// The limits of numbers, as the manual states them.
 const (
 	maxLeafDays = 3650
 	minCADays   = 30
@@ -111,7 +111,7 @@ const (
 	maxRotate   = 3650
 )
 
-// Default is the configuration without a file, below root.
+// Default is the configuration without a file; its paths are below root.
 func Default(root string) Config {
 	var c Config
 	c.Root = root
@@ -138,7 +138,7 @@ func Default(root string) Config {
 	return c
 }
 
-// below puts an absolute path below Root.
+// below adds Root to an absolute path.
 func (c *Config) below(path string) string {
 	if c.Root == "" {
 		return filepath.Clean(path)
@@ -146,7 +146,7 @@ func (c *Config) below(path string) string {
 	return filepath.Join(c.Root, path)
 }
 
-// shown takes Root off again.
+// shown removes Root from a path.
 func (c *Config) shown(path string) string {
 	if c.Root == "" || path == "" {
 		return path

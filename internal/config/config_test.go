@@ -13,8 +13,7 @@ import (
 
 const sample = "../../etc/mailcertd.yaml.sample"
 
-// The sample as installed gives the defaults, and so does each line of it that
-// somebody uncomments.
+// The installed sample gives the defaults, with each of its lines commented out or not.
 func TestSample(t *testing.T) {
 	data, err := os.ReadFile(sample)
 	if err != nil {
@@ -50,8 +49,7 @@ func TestSample(t *testing.T) {
 	}
 }
 
-// Each testdata/NAME.yaml gives exactly the errors of NAME.errors; without such
-// a file it must load.
+// Each testdata/NAME.yaml gives exactly the errors in NAME.errors; without such a file it must load.
 func TestFiles(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.yaml")
 	if len(files) < 10 {
@@ -132,7 +130,7 @@ func TestLoadMissing(t *testing.T) {
 	}
 }
 
-// What loads is printed as something that loads to the same.
+// A configuration that loads is printed as one that loads to the same values.
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.yaml")
 	for _, name := range append(files, sample) {

@@ -9,22 +9,21 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// written are the directories within those of the configuration that mailcertd
-// writes to: a link there must not lead out of Root either.
+// written lists the directories below the configured ones to which mailcertd writes: a link there must not leave Root
+// either.
 var written = map[string][]string{
 	"certs": {"", "trust", ".mailcertd"},
 	"ca":    {"newcerts", "private", "archive"},
 	"state": {"archive", "candidates", "lost"},
 }
 
-// made are the places that mailcertd makes where they are missing.
+// made lists the keys of directories that mailcertd makes if they are missing.
 var made = []string{"certs.dir", "ca.dir", "ca.inbox", "state.dir"}
 
-// Follow puts every path of the configuration where inside says that it leads.
-// It is for --root: inside follows links as a process in chroot(2) Root would,
-// and refuses those that lead out of it and to nothing. An error names the key. A
-// link to nothing at all stays as it is where mailcertd only reads, and where it
-// makes a directory of its own: whoever looks there sees it, and all else goes on.
+// Follow resolves every path of the configuration with inside. It serves --root: inside follows links as a process in
+// chroot(2) Root would, and refuses those that leave it or lead to nothing. An error names the key. A link to nothing
+// stays unresolved where mailcertd only reads or makes the directory itself: the later read or write reports it, and
+// the rest works.
 func (c *Config) Follow(inside func(path string) (string, error)) error {
 	type place struct {
 		key string

@@ -14,14 +14,14 @@ import (
 
 const manual = "../../man/mailcertd.yaml.5"
 
-// setting is one key as the parser itself knows it.
+// setting is one key as the parser describes it.
 type setting struct {
-	kind    string // what it takes, with its bounds
+	kind    string // the type of its value, with limits
 	value   string // its default, as YAML in one line
 	numbers string // "LOW to HIGH", "" where it takes no number
 }
 
-// complaints are the errors of Parse about key when it has this value.
+// complaints returns the errors of Parse for a key with this value.
 func complaints(t *testing.T, key, value string) (texts []string) {
 	t.Helper()
 	doc := value
@@ -53,8 +53,8 @@ var (
 	isName     = regexp.MustCompile(`has a part that|contains the character`)
 )
 
-// kindOfSetting asks the parser what it wants, with values that are wrong for
-// all or most: its answers are the one place that the manual is held against.
+// kindOfSetting derives the type of a setting from the parser's errors for wrong values, so that the manual is compared
+// with the parser itself.
 func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 	var all strings.Builder
 	for _, v := range []string{"{nonesuch: 1}", "[0]", "[-a]", "-/relative -", strings.Repeat("x ", 100)} {
@@ -92,7 +92,7 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 				m[1] += ", or " + word
 			}
 		}
-		// a word of the file stays as it is written there
+		// A word of the file is shown as it is written there.
 		if regexp.MustCompile(`^(auto|local|true)\b`).MatchString(m[1]) {
 			return m[1], ""
 		}
@@ -104,7 +104,7 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 	return "Text", ""
 }
 
-// settings are all keys that the parser takes, found by asking it.
+// settings returns all keys of the parser, from its errors.
 func settings(t *testing.T) map[string]setting {
 	t.Helper()
 	c := Default("")
@@ -130,11 +130,11 @@ func settings(t *testing.T) map[string]setting {
 	}
 	for _, key := range []string{"issuer.ssh.target", "client.issuer.ssh.target"} {
 		if slices.Contains(complaints(t, key, `""`), "is missing: it must be the CA host, as ssh(1) takes it") {
-			defaults[key] = "" // it has none
+			defaults[key] = "" // it has no default
 		}
 	}
 	if _, err := Parse([]byte("client: {}"), "c.yaml", ""); err != nil {
-		defaults["client.issuer"] = "" // nor has this
+		defaults["client.issuer"] = "" // it has no default either
 	}
 	all := map[string]setting{}
 	var walk func(key string)
@@ -196,8 +196,7 @@ func flatten(t *testing.T, data []byte) map[string]string {
 	return out
 }
 
-// The manual has every key once, with what it takes, its bounds and its
-// default, and no other key.
+// The manual has every key of the parser once, with its type, limits and default, and no other key.
 func TestManual(t *testing.T) {
 	data, err := os.ReadFile(manual)
 	if err != nil {
@@ -236,8 +235,7 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// Each display of the manual is a configuration; the first has every setting
-// with its default.
+// Each example in the manual is a valid configuration; the first has every setting with its default.
 func TestManualExamples(t *testing.T) {
 	data, err := os.ReadFile(manual)
 	if err != nil {
@@ -268,7 +266,7 @@ func complete(t *testing.T, what string, data []byte) {
 	t.Helper()
 	got, want := flatten(t, data), map[string]string{}
 	for key, s := range settings(t) {
-		if !strings.HasPrefix(key, "issuer.") && !strings.HasPrefix(key, "client.") { // it stands for one of these
+		if !strings.HasPrefix(key, "issuer.") && !strings.HasPrefix(key, "client.") { // alternatives to a word
 			want[key] = s.value
 		}
 	}
@@ -277,7 +275,7 @@ func complete(t *testing.T, what string, data []byte) {
 	}
 }
 
-// The sample has every key with its default, and states the bounds of numbers.
+// The sample has every key with its default and the limits of numbers.
 func TestSampleComplete(t *testing.T) {
 	data, err := os.ReadFile(sample)
 	if err != nil {
@@ -319,7 +317,7 @@ func TestSampleComplete(t *testing.T) {
 	}
 }
 
-// What either page calls a setting is one.
+// Each word that a manual page marks as a setting is one.
 func TestManualNames(t *testing.T) {
 	known, seen := map[string]bool{}, 0
 	for key := range settings(t) {

@@ -16,12 +16,12 @@ import (
 // maxFile bounds mailcertd.yaml, in bytes.
 const maxFile = 1 << 20
 
-// Error is one thing that is wrong in a configuration.
+// Error is one error in a configuration.
 type Error struct {
 	File string
 	Line int    // from 1; 0: the file as a whole
 	Key  string // dotted, "" for the file as a whole
-	Text string // what is wrong, with what was found and what is allowed
+	Text string // what is wrong, with the value found and the values allowed
 }
 
 func (e Error) Error() string {
@@ -35,7 +35,7 @@ func (e Error) Error() string {
 	return s + ": " + e.Text
 }
 
-// Errors is everything that is wrong, in the order of the lines.
+// Errors are all errors of a configuration, in the order of the lines.
 type Errors []Error
 
 func (e Errors) Error() string {
@@ -65,7 +65,7 @@ func Load(path, root string) (Config, error) {
 	return Parse(n.Data, path, root)
 }
 
-// Parse reads a configuration from memory; name is in its errors.
+// Parse reads a configuration from memory; errors show name as the file.
 func Parse(data []byte, name, root string) (Config, error) {
 	c := Default(root)
 	c.Path = name
@@ -78,7 +78,7 @@ func Parse(data []byte, name, root string) (Config, error) {
 	var doc yaml.Node
 	err := dec.Decode(&doc)
 	if errors.Is(err, io.EOF) {
-		return c, nil // empty, or comments alone
+		return c, nil // an empty file, or one with comments alone
 	}
 	if err != nil {
 		r.syntax(err)
@@ -101,7 +101,7 @@ func Parse(data []byte, name, root string) (Config, error) {
 	return c, nil
 }
 
-// reader walks the document and collects what is wrong.
+// reader walks the document and collects the errors.
 type reader struct {
 	file string
 	errs Errors
@@ -115,7 +115,7 @@ func (r *reader) fail(n *yaml.Node, key, format string, args ...any) {
 	r.errs = append(r.errs, Error{File: r.file, Line: line, Key: key, Text: fmt.Sprintf(format, args...)})
 }
 
-// syntax takes the line out of the library's own message.
+// syntax takes the line number out of the YAML library's message.
 func (r *reader) syntax(err error) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line := 0
@@ -133,8 +133,7 @@ type field struct {
 	read func(n *yaml.Node, key string)
 }
 
-// mapping reads n as a mapping with exactly these keys. A key without a value
-// keeps its default.
+// mapping reads n as a mapping with these keys and no others. A key without a value keeps its default.
 func (r *reader) mapping(n *yaml.Node, at string, fields []field) {
 	if n.Kind == yaml.AliasNode {
 		r.fail(n, at, "YAML aliases are not allowed")
@@ -215,7 +214,7 @@ func kindOf(n *yaml.Node) string {
 	return fmt.Sprintf("%q", n.Value)
 }
 
-// nearest is the key with the fewest changes to what was written, two at most.
+// nearest is the key with the smallest edit distance to word, two at most; it makes the hint of an error.
 func nearest(word string, fields []field) string {
 	best, at := "", 3
 	for _, f := range fields {
@@ -226,7 +225,7 @@ func nearest(word string, fields []field) string {
 	return best
 }
 
-// distance is Levenshtein's, over bytes; words longer than 64 are far from all.
+// distance is the Levenshtein distance in bytes; words longer than 64 count as far from all.
 func distance(a, b string) int {
 	if len(a) > 64 {
 		return len(a)

@@ -8,8 +8,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// systems are directories in which other programs have their files, hier(7).
-// ca.dir and state.dir are closed to all but root, so they must be none of these.
+// systems are directories of other programs, see hier(7). ca.dir and state.dir get mode 0700, so they must not be any
+// of these.
 var systems = []string{"/bin", "/boot", "/dev", "/etc", "/etc/mail", "/etc/ssl", "/home", "/lib", "/libexec", "/media",
 	"/mnt", "/opt", "/proc",
 	"/rescue", "/root", "/sbin", "/tmp", "/usr", "/usr/home", "/usr/local", "/usr/local/etc", "/usr/local/etc/ssl",
@@ -37,7 +37,7 @@ func (r *reader) places(n *yaml.Node, c *Config) {
 			c.shown(c.CA.Inbox))
 	}
 	if c.Certs.Dir == c.CA.Dir || c.Certs.Dir == c.State.Dir || c.CA.Dir == c.State.Dir {
-		for _, p := range []place{state, privateCA, certs} { // the one that the file sets is at fault
+		for _, p := range []place{state, privateCA, certs} { // the error goes to the one that the file sets
 			if at(n, p.section) != n || p.key == certs.key {
 				r.fail(at(n, p.section), p.key,
 					"%s: certs.dir, ca.dir and state.dir must be three different directories", c.shown(p.dir))
@@ -59,7 +59,7 @@ func (r *reader) places(n *yaml.Node, c *Config) {
 					"must not contain %s, because mailcertd closes it to all users but root", in.key)
 			}
 		}
-		// The names that mailcertd gives in the certs directory.
+		// These names are mailcertd's own in the certs directory.
 		for _, name := range []string{".mailcertd", "trust"} {
 			if within(p.dir, filepath.Join(c.Certs.Dir, name)) {
 				r.fail(at(n, p.section), p.key,
@@ -69,7 +69,7 @@ func (r *reader) places(n *yaml.Node, c *Config) {
 	}
 }
 
-// within says that path is dir or below it.
+// within reports whether path is dir or below it.
 func within(path, dir string) bool {
 	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -7,8 +7,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// YAML is the effective configuration in the form of a file that gives the
-// same Config again. Paths stand as they would without --root.
+// YAML returns the effective configuration as a file that loads to the same Config. Paths are without --root.
 func (c Config) YAML() []byte {
 	type kv = yaml.Node
 	str := func(s string) *kv {

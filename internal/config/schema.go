@@ -69,7 +69,7 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 	r.together(n, c)
 }
 
-// Facilities are those of syslog(3) that a program may choose.
+// Facilities are the syslog(3) facilities that a program may use.
 func Facilities() []string {
 	return []string{"mail", "daemon", "auth", "authpriv", "user", "security", "cron",
 		"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"}
@@ -116,7 +116,7 @@ func (r *reader) sendmail(n *yaml.Node, key string, c *Config) {
 	})
 }
 
-// issuer takes one of these words, or the CA host to ask over ssh.
+// issuer reads one of these words, or the CA host to ask over ssh.
 func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words ...IssuerKind) {
 	if n.Kind != yaml.MappingNode {
 		if k := IssuerKind(n.Value); slices.Contains(words, k) {
@@ -149,7 +149,7 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 	}}})
 }
 
-// client takes a word, or the issuer of a pair of its own.
+// client reads a word, or the issuer of a separate client pair.
 func (r *reader) client(n *yaml.Node, key string, c *Config) {
 	if n.Kind != yaml.MappingNode {
 		switch k := ClientKind(n.Value); {
@@ -187,7 +187,7 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 			return
 		}
 	}
-	_, number := strconv.Atoi(host) // a port alone is no host name
+	_, number := strconv.Atoi(host) // a host name must not be a port alone
 	if s != "auto" && s != "none" && net.ParseIP(trimBrackets(host)) == nil &&
 		(pki.HostNameFault(strings.TrimSuffix(host, ".")) != "" || number == nil) {
 		r.fail(n, key, "%q: must be auto, none, or an address such as 127.0.0.1, [::1]:587 or mail.example.org:25", s)
@@ -196,7 +196,7 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 	*to = s
 }
 
-// together checks what several settings must agree on.
+// together checks settings that depend on each other.
 func (r *reader) together(n *yaml.Node, c *Config) {
 	if c.Validity.Days > c.CA.Days {
 		r.fail(at(n, "validity", "ca"), "validity.days",
@@ -225,8 +225,8 @@ func (r *reader) together(n *yaml.Node, c *Config) {
 	r.places(n, c)
 }
 
-// at is the first of these keys that the document has, for its line. A dot leads into a section; the section
-// stands for a key that it lacks.
+// at returns the first of these keys in the document, for its line. A dot leads into a section; for a key that it lacks
+// the section itself is returned.
 func at(n *yaml.Node, keys ...string) *yaml.Node {
 	for _, k := range keys {
 		section, inner, dotted := strings.Cut(k, ".")

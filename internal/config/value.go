@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// text takes a scalar as it was written: numbers and words alike. It holds no
-// control character, because it ends in certificates, paths and command lines.
+// text reads a scalar as written, number or word. Control characters are refused, because the value ends up in
+// certificates, paths and command lines.
 func (r *reader) text(n *yaml.Node, key string, to *string) bool {
 	if n.Kind != yaml.ScalarNode {
 		r.fail(n, key, "is %s: must be one value", kindOf(n))
@@ -72,7 +72,7 @@ func (r *reader) keyType(n *yaml.Node, key string, to *pki.KeyType) bool {
 	return true
 }
 
-// secondType takes a key type, or none for no second pair.
+// secondType reads a key type, or none for no second pair.
 func (r *reader) secondType(n *yaml.Node, key string, to *pki.KeyType) {
 	words := []string{"none"}
 	for _, t := range pki.KeyTypes() {
@@ -84,7 +84,7 @@ func (r *reader) secondType(n *yaml.Node, key string, to *pki.KeyType) {
 	}
 }
 
-// daysOr takes a number of days, or the word for the default.
+// daysOr reads a number of days, or the word for the default.
 func (r *reader) daysOr(n *yaml.Node, key, word string, high int, to *time.Duration) {
 	if n.Kind == yaml.ScalarNode && n.Value == word {
 		*to = 0
@@ -164,7 +164,7 @@ func (r *reader) path(c *Config, to *string) func(*yaml.Node, string) {
 	}
 }
 
-// optionalPath also takes a word, or nothing, for none.
+// optionalPath reads a path; an empty value or the word means none.
 func (r *reader) optionalPath(c *Config, to *string, word string) func(*yaml.Node, string) {
 	return func(n *yaml.Node, key string) {
 		if n.Kind == yaml.ScalarNode && (n.Value == "" || n.Value == word) {
@@ -175,7 +175,7 @@ func (r *reader) optionalPath(c *Config, to *string, word string) func(*yaml.Nod
 	}
 }
 
-// account is a user name as pw(8) takes it.
+// account reads a user name in the form that pw(8) accepts.
 func (r *reader) account(n *yaml.Node, key string, to *string) {
 	var s string
 	if !r.text(n, key, &s) {
@@ -280,7 +280,7 @@ func (r *reader) domains(n *yaml.Node, key string, to *[]string) {
 	}
 }
 
-// subject bounds its parts as RFC 5280 appendix A.1 does, in characters.
+// subject limits the parts of a subject as RFC 5280, appendix A.1 does, in characters.
 func (r *reader) subject(n *yaml.Node, key string, s *Subject) {
 	part := func(name string, most int, to *string) field {
 		return field{name, func(n *yaml.Node, key string) {

@@ -1,5 +1,5 @@
-// Package inbox is the CA host's side of what its members ask: an unprivileged account puts requests into a directory
-// that it cannot list, and the daemon puts answers into another.
+// Package inbox is the mailbox between the CA host and its members: an unprivileged account puts requests into a
+// directory that it cannot list, and the daemon puts answers into another.
 package inbox
 
 import (
@@ -34,7 +34,7 @@ const (
 	answerSuffix    = ".ans"
 	inMode          = fs.ModeSticky | 0o730
 	outMode         = 0o750
-	reachable       = 0o055 // what DIR itself must allow: the account has to get through it
+	reachable       = 0o055 // DIR must let the account pass
 )
 
 // The largest request that is read, and the largest answer, in bytes. They are those of the messages in package
@@ -44,7 +44,7 @@ const (
 	MaxReply   = 1 << 20
 )
 
-// errUnmarked says that a file in in/ does not begin with a line that says who sent it, or is too long.
+// errUnmarked says that a file in in/ is too long or lacks the first line with its sender.
 var errUnmarked = errors.New("not a request that `mailcertd sign --submit` put there")
 
 // Times of the inbox.
@@ -56,38 +56,38 @@ const (
 	pollMost       = 250 * time.Millisecond
 )
 
-// maxPending bounds how many requests are read at a time.
+// maxPending is how many requests are read in one look.
 const maxPending = 200
 
-// maxNames bounds how many names of a directory are looked at.
+// maxNames is how many names of a directory are looked at.
 const maxNames = 100 * maxPending
 
 // Submission is one request in the inbox.
 type Submission struct {
 	ID   string
-	Name string // the member, from the forced command
-	Data []byte // what it sent
+	Name string // the member's name, from the forced command
+	Data []byte // the request
 	At   time.Time
 	Err  error // why it cannot be read
 }
 
-// Box is what was seen of the inbox.
+// Box is the content of the inbox at one look.
 type Box struct {
 	Exists  bool
 	Pending []Submission // oldest first
-	Stale   []string     // paths of what nobody waits for any more
-	// Fades is when the next of what is there will be Stale; zero: nothing will.
+	Stale   []string     // paths of files that no process waits for any more
+	// Fades is when the next file becomes Stale; zero: none will.
 	Fades time.Time
-	// Crowded says that in/ holds so much that requests may go unseen.
+	// Crowded says that in/ holds too many files, so that requests may be missed.
 	Crowded bool
-	// Loose says why its directories are not as they must be; "": they are.
+	// Loose is what is wrong with the directories' modes or owners; "": nothing.
 	Loose string
-	// Unread is why something in in/ or out/ could not be looked at; the rest is answered.
+	// Unread is why a file in in/ or out/ could not be looked at; the other requests are still answered.
 	Unread error
-	Err    error // why it could not be looked at as a whole
+	Err    error // why the inbox as a whole could not be read
 }
 
-// Make makes the directories of the inbox for that account.
+// Make creates the directories of the inbox for the group gid.
 func Make(disk *durable.Disk, dir string, gid int) error {
 	if err := disk.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -121,8 +121,8 @@ func Make(disk *durable.Disk, dir string, gid int) error {
 	return nil
 }
 
-// Look reads the inbox as the daemon. What is in in/ was put there by an account that is not trusted: links, FIFOs and
-// large files are not followed, waited for or read.
+// Look reads the inbox for the daemon. The account that writes in/ is not trusted: links are not followed, FIFOs are
+// not opened and large files are not read.
 func Look(dir string, gid int, now time.Time) Box {
 	var b Box
 	box := durable.Look(dir)
@@ -193,7 +193,7 @@ func Look(dir string, gid int, now time.Time) Box {
 	return b
 }
 
-// fades says that a file is older than age. Where it is not, Fades is at the latest when it will be.
+// fades reports whether a file is older than age. If it is not, Fades is set to when it will be.
 func (b *Box) fades(n durable.Node, age time.Duration, now time.Time) bool {
 	if now.Sub(n.Modified) > age {
 		return true
@@ -206,7 +206,7 @@ func (b *Box) fades(n durable.Node, age time.Duration, now time.Time) bool {
 
 func entries(dir string) ([]string, error) { return durable.NamesNoFollow(dir, maxNames) }
 
-// Owns says that an inbox has something of this name: a path relative to it.
+// Owns reports whether an inbox has a file or directory of this name, a path relative to it.
 func Owns(rel string, isDir bool) bool {
 	if isDir {
 		return rel == inName || rel == outName
@@ -222,7 +222,7 @@ func Owns(rel string, isDir bool) bool {
 	return false
 }
 
-// Made says that dir is an inbox of ours: in/ has the mode of one. An error: it is not known.
+// Made reports whether dir is an inbox that mailcertd made, by the mode of in/. An error means that this is unknown.
 func Made(dir string) (bool, error) {
 	box, in := durable.Look(dir), durable.Look(filepath.Join(dir, inName))
 	return in.Kind == durable.Directory && in.Mode == inMode && box.Kind == durable.Directory,
@@ -267,22 +267,21 @@ func readSubmission(path, id string) Submission {
 	return s
 }
 
-// Answer puts a reply into out/ and removes its request. The request goes
-// last: a crash in between answers it again, with the same certificate.
+// Answer puts a reply into out/ and then removes its request. After a crash in between the request is answered again,
+// with the same certificate.
 func Answer(disk *durable.Disk, dir, id string, reply []byte) error {
 	if !validID(id) {
 		return fmt.Errorf("%q is not a request", id)
 	}
-	// The directory keeps everybody but the account out; nothing in it is secret.
+	// The directory is closed to all but the account, and the reply holds no secret.
 	if err := disk.Replace(filepath.Join(dir, outName, id+answerSuffix), reply, 0o644); err != nil {
 		return err
 	}
 	return disk.Remove(filepath.Join(dir, inName, id+requestSuffix))
 }
 
-// Submit is the account's side, run by sshd as the forced command: it puts
-// what the member sends into the inbox under that name, waits a minute for the
-// daemon's answer and returns it.
+// Submit is the account's side, which sshd runs as the forced command: it puts the member's request into the inbox
+// under its name, waits a minute for the daemon's answer and returns it.
 func Submit(ctx context.Context, dir, name string, request io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(request, MaxRequest+1))
 	if err != nil {

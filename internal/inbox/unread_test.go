@@ -12,8 +12,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// A request that cannot be read is not cleared away as one that nobody waits for, and out/ that cannot be listed is
-// told. What can be read is answered all the same.
+// A request that cannot be read is not removed as stale, and an out/ that cannot be listed is reported. The readable
+// requests are still answered.
 func TestUnreadRequestStays(t *testing.T) {
 	dir := t.TempDir()
 	if err := Make(&durable.Disk{}, dir, os.Getegid()); err != nil {

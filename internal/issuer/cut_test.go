@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// A reply that breaks off anywhere is no reply, also between two of its parts:
-// a trust set without its older generations would be believed.
+// A reply that is cut off anywhere is refused, also between two parts: a trust set without its older generations must
+// not be believed.
 func TestReplyCut(t *testing.T) {
 	for i, r := range replies(t) {
 		text := r.Encode()
-		for n := range len(text) - 1 { // all but the last line feed is enough
+		for n := range len(text) - 1 { // only the last line feed may be missing
 			if got, err := ParseReply(text[:n]); !errors.Is(err, ErrMessage) {
 				t.Errorf("reply %d, %d of %d bytes: %v, %d CAs, %d CRLs", i, n, len(text), err, len(got.CAs),
 					len(got.CRLs))

@@ -11,18 +11,18 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Issuer is somebody else who is asked for a certificate.
+// Issuer signs certificates for this host.
 type Issuer interface {
-	// Ask puts a request and waits for the answer: the leaf that it asks for and the CA certificates to be trusted, or
-	// those alone where it asks for no leaf. A Refusal is the issuer's own no; any other error says that it could not
-	// be asked, or that its answer does not fit the request.
+	// Ask sends a request and waits for the answer: the leaf and the CA certificates to trust, or those alone where no
+	// leaf is requested. A Refusal is the issuer's own answer; any other error says that the issuer could not be asked,
+	// or that its answer does not fit the request.
 	Ask(ctx context.Context, r Request) (Reply, error)
 }
 
-// Refusal is an issuer's no.
+// Refusal is the answer of an issuer that does not sign.
 type Refusal struct {
 	Reason string
-	// Final says that asking again will not help. Else it may work later.
+	// Final says that the same request will be refused again; otherwise it may succeed later.
 	Final bool
 }
 
@@ -31,7 +31,7 @@ func (r Refusal) Error() string {
 		return "failed: " + r.Reason
 	}
 	reason := r.Reason
-	for { // an older CA host says the word itself
+	for { // an older CA host begins its reason with this word
 		rest, found := strings.CutPrefix(reason, "refused: ")
 		if !found {
 			return "refused: " + reason
@@ -40,10 +40,10 @@ func (r Refusal) Error() string {
 	}
 }
 
-// Channel carries the messages of this package to a CA host and back.
+// Channel carries a message of this package to a CA host and returns the answer.
 type Channel func(ctx context.Context, message []byte) ([]byte, error)
 
-// Ask sends a request and reads the reply, as Issuer has it.
+// Ask implements Issuer: it sends a request and reads the reply.
 func (c Channel) Ask(ctx context.Context, r Request) (Reply, error) {
 	data, err := c(ctx, r.Encode())
 	if err != nil {
@@ -56,8 +56,8 @@ func (c Channel) Ask(ctx context.Context, r Request) (Reply, error) {
 	return reply, r.Answered(reply)
 }
 
-// Answered checks that a reply answers the request: a certificate is for the key that asked, and of a CA that came with
-// it. A reply that refuses is a Refusal.
+// Answered checks that a reply fits the request: its certificate is for the requested key, and its CA came with it. It
+// returns a Refusal for a reply that refuses.
 func (r Request) Answered(by Reply) error {
 	switch by.Status {
 	case Refused:

@@ -1,5 +1,5 @@
-// Package issuer is asking somebody else for a certificate: the interface, the messages that a member and its CA host
-// exchange, and which CA certificates a member accepts. Ways to ask are in rooms of their own below it.
+// Package issuer obtains certificates from another host: the interface, the messages between a member and its CA host,
+// and which CA certificates a member accepts. Each transport is a package below it.
 package issuer
 
 import (
@@ -18,7 +18,7 @@ import (
 	"mailcertd/internal/text"
 )
 
-// Bounds of messages, in bytes and entries.
+// Limits of messages, in bytes and entries.
 const (
 	MaxRequest = 64 << 10
 	MaxReply   = 1 << 20
@@ -37,19 +37,18 @@ const (
 type Request struct {
 	// Renew is the serial that the member wants replaced; nil: none.
 	Renew *big.Int
-	// Holds are the serials of other certificates of this CA that the member goes on using, such as those of its second
-	// and its client pair. An older CA host does not know them.
+	// Holds are the serials of this CA's other certificates that the member still uses, such as those of its second and
+	// its client pair. An older CA host ignores them.
 	Holds []*big.Int
-	// Trusts are the CA certificates that it trusts now, by the hex SHA-256 of
-	// their DER.
+	// Trusts are the CA certificates that the member trusts now, as the hex SHA-256 of their DER.
 	Trusts []string
 	CSR    []byte // PEM, or nil
 }
 
-// ErrMessage says that a message is not of the form that is spoken here.
+// ErrMessage says that a message does not have the format of this package.
 var ErrMessage = errors.New("not a message of mailcertd")
 
-// Encode writes a request.
+// Encode returns the message.
 func (r Request) Encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, requestMark)
@@ -67,8 +66,8 @@ func (r Request) Encode() []byte {
 	return b.Bytes()
 }
 
-// ParseRequest reads a request. Text without the first line is a bare
-// certificate request, as `mailcertd request` prints it.
+// ParseRequest reads a request. Text without the first line is a plain certificate request, as `mailcertd request`
+// prints it.
 func ParseRequest(data []byte) (Request, error) {
 	if len(data) > MaxRequest {
 		return Request{}, fmt.Errorf("%w: more than %d bytes", ErrMessage, MaxRequest)
@@ -128,17 +127,17 @@ const (
 	Failed  = "failed"  // Reason says why; it may work later
 )
 
-// Reply is what the CA answers: headers, an empty line, and PEM.
+// Reply is the CA host's answer: headers, an empty line, and PEM.
 type Reply struct {
 	Status string
 	Reason string
 	Leaf   *x509.Certificate   // nil unless signed or again
-	CAs    []*x509.Certificate // the trust set: self-signed, the one in force first
-	Cross  []*x509.Certificate // generations signed by the one before them
+	CAs    []*x509.Certificate // the trust set: self-signed certificates, the current one first
+	Cross  []*x509.Certificate // generations, each signed by the one before it
 	CRLs   [][]byte            // DER
 }
 
-// Encode writes a reply.
+// Encode returns the message.
 func (r Reply) Encode() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\nstatus: %s\n", replyMark, r.Status)
@@ -154,15 +153,14 @@ func (r Reply) Encode() []byte {
 	for _, crl := range r.CRLs {
 		parts = append(parts, &pem.Block{Type: "X509 CRL", Bytes: crl})
 	}
-	fmt.Fprintf(&b, "parts: %d\n\n", len(parts)) // what breaks off between two of them is not whole
+	fmt.Fprintf(&b, "parts: %d\n\n", len(parts)) // shows a reader that the reply was cut off between two parts
 	for _, part := range parts {
 		_ = pem.Encode(&b, part)
 	}
 	return b.Bytes()
 }
 
-// ParseReply reads a reply and checks its form. Whether its certificates are
-// to be believed is decided by Accept and by the plan.
+// ParseReply reads a reply and checks its format. Accept and the plan decide which of its certificates are believed.
 func ParseReply(data []byte) (Reply, error) {
 	if len(data) > MaxReply {
 		return Reply{}, fmt.Errorf("%w: more than %d bytes", ErrMessage, MaxReply)
@@ -204,7 +202,7 @@ func ParseReply(data []byte) (Reply, error) {
 	return r, nil
 }
 
-// parts takes the PEM of a reply apart and counts it.
+// parts parses the PEM of a reply and counts its parts.
 func (r *Reply) parts(body []byte) (n int, err error) {
 	for ; ; n++ {
 		b, rest := pem.Decode(body)
@@ -245,7 +243,7 @@ func (r *Reply) parts(body []byte) (n int, err error) {
 
 type header struct{ key, value string }
 
-// split takes the first line, the headers and the rest apart.
+// split returns the headers and the rest; mark must be the first line.
 func split(data []byte, mark string) ([]header, []byte, error) {
 	line, rest, _ := bytes.Cut(data, []byte("\n"))
 	if strings.TrimRight(string(line), "\r") != mark {
@@ -271,17 +269,15 @@ func split(data []byte, mark string) ([]header, []byte, error) {
 	return nil, nil, fmt.Errorf("%w: too many headers", ErrMessage)
 }
 
-// Accept says which CA certificates of a reply a member accepts: those it
-// trusts already, also with another time over the same key, and those that one it trusts has signed under the same
-// subject and key (Cross), also over several generations, whether or not those
-// between are still offered. Without anything trusted all are accepted: the
-// first contact, over a connection whose host key is known. refused are the
-// others: they need a person.
+// Accept returns the CA certificates of a reply that a member accepts: those it trusts already, also with other dates
+// over the same key, and those that a trusted one has signed (Cross, with the same subject and key), also across
+// generations that are no longer offered. A member that trusts none accepts all: it is the first contact, over a
+// connection whose host key is known. The others are refused, and a person must decide.
 func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Certificate) {
 	if len(trusted) == 0 {
 		return slices.Clone(r.CAs), nil
 	}
-	vouching := slices.Clone(trusted) // and the crosses that one of these has signed
+	vouching := slices.Clone(trusted) // and the cross certificates that one of these signed
 	for again := true; again; {
 		again = false
 		for _, x := range r.Cross {
@@ -300,7 +296,7 @@ func Accept(trusted []*x509.Certificate, r Reply) (accepted, refused []*x509.Cer
 				bytes.Equal(x.RawSubjectPublicKeyInfo, c.RawSubjectPublicKeyInfo)
 		}
 		return slices.ContainsFunc(trusted, c.Equal) || slices.ContainsFunc(vouching[len(trusted):], like) ||
-			pki.SelfSigned(c) && slices.ContainsFunc(trusted, like) // the same key with another time
+			pki.SelfSigned(c) && slices.ContainsFunc(trusted, like) // the same key with other dates
 	}
 	for _, c := range r.CAs {
 		if in(c) {

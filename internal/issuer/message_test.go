@@ -20,7 +20,7 @@ import (
 
 var start = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// party is somebody with a key and a self-signed certificate.
+// party has a key and a self-signed certificate.
 type party struct {
 	key  crypto.Signer
 	cert *x509.Certificate
@@ -74,7 +74,7 @@ func list(t testing.TB, by *party) []byte {
 	return der
 }
 
-// replies are one of each kind, with all that may be in them.
+// replies returns one reply of each kind, with every optional part.
 func replies(t testing.TB) []Reply {
 	a, b := newParty(t, "Home CA"), newParty(t, "Home CA")
 	leaf := certificate(t, "mail.example.org", false, newParty(t, "x").key, b)
@@ -134,8 +134,7 @@ func TestMessagesThereAndBack(t *testing.T) {
 	}
 }
 
-// A reason is one printable line, however long and whatever is in it, and
-// stays what it is once it was sent.
+// A reason is sent as one printable line, whatever its length and content, and does not change on the way.
 func TestReason(t *testing.T) {
 	for _, reason := range []string{"two\nlines\r\nstatus: signed", "\x1b[31mred\x07", "\u009b31m", "a\u202eb",
 		"bad \xff utf-8", "  blanks  ", "\x01", strings.Repeat("x", 5000),
@@ -215,7 +214,7 @@ func FuzzParseRequest(f *testing.F) {
 			t.Fatalf("out of bounds: %d bytes, %d digests, %v", len(r.CSR), len(r.Trusts), r.Renew)
 		}
 		text := r.Encode()
-		if len(text) > MaxRequest { // the headers came on top of a bare request of nearly that size
+		if len(text) > MaxRequest { // the headers are added to a plain request of nearly that size
 			return
 		}
 		if again, err := ParseRequest(text); err != nil || !sameRequest(again, r) ||
@@ -241,7 +240,7 @@ func FuzzParseReply(f *testing.F) {
 			t.Fatalf("out of bounds: %d bytes, reason %q", len(data), r.Reason)
 		}
 		text := r.Encode()
-		if len(text) > MaxReply { // PEM with longer lines than ours
+		if len(text) > MaxReply { // PEM with longer lines than ours grows
 			return
 		}
 		if again, err := ParseReply(text); err != nil || !sameReply(again, r) || !bytes.Equal(again.Encode(), text) {

@@ -12,10 +12,9 @@ import (
 // legend explains bars, once for a page.
 const legend = "= past, | today, ^ renewal"
 
-// bar draws a life as [====|-----^---] in that many columns: what is past, today,
-// and when the next one is due (zero: never). In ASCII, because root's locale is
-// often C and not every console has the other characters. Before the beginning
-// nothing is past, after the end everything.
+// bar draws a life as [====|-----^---] in that many columns: the past, today, and the renewal (due zero: none). It is
+// ASCII, because root's locale is often C and not every console has other characters. Before from nothing is past,
+// after to everything is.
 func bar(from, to, due, now time.Time, columns int) string {
 	cells := max(columns-2, 1)
 	at := func(t time.Time) int {
@@ -46,8 +45,8 @@ func bar(from, to, due, now time.Time, columns int) string {
 	return "[" + string(b) + "]"
 }
 
-// life is a row with the bar of something that ends, and its dates below. due is
-// when the next one comes, said by verb ("renewed"); nil: never by mailcertd.
+// life is a row with the bar of a certificate or list and its dates below. due is when its successor comes and verb its
+// word ("renewed"); nil: mailcertd does not replace it.
 func (p *Page) life(label string, from, to time.Time, due *time.Time, verb string) {
 	p.bars = true
 	with := green
@@ -77,5 +76,5 @@ func (p *Page) life(label string, from, to time.Time, due *time.Time, verb strin
 	}
 }
 
-// leftColumns is room for what left says, and the gap before it.
+// leftColumns is the width of the remaining time, with the gap before it.
 const leftColumns = 24

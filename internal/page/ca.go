@@ -8,8 +8,7 @@ import (
 	"mailcertd/internal/report"
 )
 
-// CA draws the CA with its generations, and what concerns other hosts.
-// public says that this host trusts public CAs.
+// CA draws the CA with its generations and members. public says that this host trusts public CAs.
 func CA(rep report.CA, public bool, p *Page) {
 	with := noInk
 	if rep.Status == ca.Damaged.String() {
@@ -86,10 +85,10 @@ func generationRows(rep report.CA, g report.Generation, p *Page) {
 	p.row("  SHA-256", "%s", g.SHA256)
 }
 
-// generationDue is what comes next for a generation, nil if nothing comes, and its verb.
+// generationDue is the next step for a generation and its verb; nil: none.
 func generationDue(g report.Generation, rep report.CA, now time.Time) (due *time.Time, verb string) {
 	switch {
-	case g.Current && rep.Deadline != nil: // the next one is there
+	case g.Current && rep.Deadline != nil: // the next generation exists
 		return nil, ""
 	case g.Current:
 		return rep.NextDue, "next CA due"
@@ -104,8 +103,8 @@ func generationDue(g report.Generation, rep report.CA, now time.Time) (due *time
 	return due, verb
 }
 
-// accessRows are lines for sendmail's access map, in one piece each. sendmail asks for CERTSubject: only where
-// CERTIssuer: says SUBJECT.
+// accessRows are lines for sendmail's access map, each unbroken. sendmail looks CERTSubject: up only where CERTIssuer:
+// says SUBJECT.
 func accessRows(rep report.CA, public bool, p *Page) {
 	if rep.Issuer == "" {
 		return

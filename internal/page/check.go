@@ -8,12 +8,12 @@ import (
 	"mailcertd/internal/report"
 )
 
-// worstOf is the worst of what no action repairs, Notice if an action repairs everything.
+// worstOf is the highest severity among the problems that no action repairs; Notice if there is none.
 func worstOf(problems []plan.Problem) plan.Severity {
 	return plan.Plan{Problems: problems}.Worst()
 }
 
-// tally counts problems by how bad they are: 1 error, 2 warnings.
+// tally counts problems by severity: 1 error, 2 warnings.
 func tally(problems []plan.Problem) string {
 	count := map[plan.Severity]int{}
 	for _, pr := range problems {
@@ -35,7 +35,7 @@ func severityInk(s plan.Severity) ink {
 	return map[plan.Severity]ink{plan.Error: red, plan.Warning: yellow}[s]
 }
 
-// ProblemText is what is wrong, where, and its word.
+// ProblemText is the file, what is wrong with it, and the reason word.
 func ProblemText(pr plan.Problem) string {
 	where := ""
 	if pr.Path != "" {
@@ -44,7 +44,7 @@ func ProblemText(pr plan.Problem) string {
 	return fmt.Sprintf("%s%s  [%s]", where, pr.Text, pr.Reason)
 }
 
-// problemRow is a problem with what to do about it, in the two columns of status.
+// problemRow draws a problem with its hint, in the two columns of status.
 func problemRow(pr plan.Problem, p *Page) {
 	p.inked(severityInk(pr.Severity), noInk, pr.Severity.String(), "%s", p.local(ProblemText(pr)))
 	if pr.Repairable {
@@ -54,7 +54,7 @@ func problemRow(pr plan.Problem, p *Page) {
 	}
 }
 
-// Check draws problems and what ensure would do.
+// Check draws the problems and what ensure would do.
 func Check(rep report.Check, p *Page) {
 	if len(rep.Problems)+len(rep.Actions) == 0 {
 		p.hanging(green, "everything is in order", "", "")

@@ -23,7 +23,7 @@ func Due(rows []plan.DueRow, p *Page) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t\n", r.Severity, r.What, ends, left)
 		names = append(names, Clean(r.Name))
 	}
-	_ = t.Flush() // into memory
+	_ = t.Flush() // it cannot fail: it writes to memory
 	for i, line := range strings.Split(strings.TrimSuffix(head.String(), "\n"), "\n") {
 		with, below := noInk, ""
 		if i > 0 {
@@ -31,7 +31,7 @@ func Due(rows []plan.DueRow, p *Page) {
 		}
 		if columns(line)+columns(names[i]) <= p.Width {
 			line += names[i]
-		} else { // it gets lines of its own
+		} else { // a reason goes below the row
 			below = names[i] + ": " + below
 		}
 		first, rest, _ := strings.Cut(strings.TrimRight(line, " "), " ")
@@ -45,5 +45,5 @@ func Due(rows []plan.DueRow, p *Page) {
 	}
 }
 
-// dueIndent is where the reasons begin: below WHAT.
+// dueIndent is the column of the reasons, below WHAT.
 const dueIndent = 10

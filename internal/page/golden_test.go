@@ -27,7 +27,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.golden anew")
 
-// A zone that is none of Go's own, so that a page that took another shows.
+// This zone is not the test machine's, so that a page with the wrong zone fails.
 var (
 	tokyo = time.FixedZone("JST", 9*60*60)
 	today = given.Now
@@ -37,8 +37,8 @@ func days(n float64) time.Time     { return today.Add(time.Duration(n * float64(
 func daysPtr(n float64) *time.Time { t := days(n); return &t }
 func fill(s string, n int) string  { return strings.Repeat(s, n/len(s)+1)[:n] }
 
-// statusOf is the report on a host, as it is decided about it. What the CA has issued is in its database, which nobody
-// has here: n certificates.
+// statusOf is the report on a host as plan decides about it. The CA's database does not exist in tests: n is how many
+// certificates it would count.
 func statusOf(n int, facts ...given.Fact) report.Status {
 	w := given.Host(facts...)
 	r := report.NewStatus("1.0.0", w.Config, keeper.Result{View: pickup.View{Observed: w.Seen, Plan: w.Plan()}}, w.Now)
@@ -51,7 +51,7 @@ func statusOf(n int, facts ...given.Fact) report.Status {
 	return r
 }
 
-// served adds what was found by asking; what is on disk has its serial.
+// served adds the answers of listeners; the certificate on disk has its serial.
 func served(r report.Status, found ...report.Served) report.Status {
 	for i := range found {
 		if found[i].OnDisk {
@@ -62,13 +62,13 @@ func served(r report.Status, found ...report.Served) report.Status {
 	return r
 }
 
-// checkOf is what check says of a host.
+// checkOf is the check report of a host.
 func checkOf(facts ...given.Fact) report.Check {
 	p := given.Host(facts...).Plan()
 	return report.Check{Problems: p.Problems, Actions: p.Actions}
 }
 
-// showOf is what `ca show` says of a CA; what its database counts is made up.
+// showOf is the `ca show` report of a CA with invented counts from its database.
 func showOf(facts ...given.Fact) report.CA {
 	w := given.Host(facts...)
 	r := report.NewCA(w.Config, w.Seen.CA, w.Now)
@@ -79,7 +79,7 @@ func showOf(facts ...given.Fact) report.CA {
 	return r
 }
 
-// members are that many of them; of each three, one was never heard of.
+// members are n members; every third has never sent a request.
 func members(n int, trusts bool) (out []given.Fact) {
 	for i := range n {
 		heard := report.Day / 2
@@ -91,13 +91,13 @@ func members(n int, trusts bool) (out []given.Fact) {
 	return out
 }
 
-// rollover is a CA whose next generation waits, and whose older one still has living certificates.
+// rollover is a CA whose next generation waits and whose older one has unexpired certificates.
 func rollover(facts ...given.Fact) []given.Fact {
 	return append([]given.Fact{given.CALives(-2500*report.Day, 1150*report.Day), given.Older(50 * report.Day),
 		given.ExpiresIn(20 * report.Day), given.Next(true)}, facts...)
 }
 
-// inTrouble is a host on which much is wrong at once.
+// inTrouble is a host with many problems at once.
 func inTrouble() []given.Fact {
 	return []given.Fact{given.CF("O ServerCertFile=/etc/ssl/mail/server.crt",
 		"O ServerKeyFile=/etc/ssl/mail/server.key",
@@ -107,14 +107,14 @@ func inTrouble() []given.Fact {
 		given.Failed("do install "+given.Certs, 3, 5*time.Minute)}
 }
 
-// toldInVain is a sendmail that has not taken over the set.
+// toldInVain is a sendmail that got a HUP and still serves the old set.
 func toldInVain(d *state.Pickup) {
 	d.HUPs = []state.HUP{{Instance: d.Instance, At: today.Add(-time.Hour), Sent: true}}
 	d.Attempts, d.Next, d.LastError = 3, today.Add(time.Minute),
 		"127.0.0.1:25: connection refused\n[::1]:25: connection refused"
 }
 
-// oneOf is a certificate of the database.
+// oneOf is the row of one certificate in the database.
 func oneOf(i int) report.Listed {
 	l := report.Listed{Serial: fmt.Sprintf("%04X", i+2), Status: "valid",
 		Names: []string{fmt.Sprintf("host%d.home.example", i)}, Expires: days(float64(i) + 9.5), Days: i + 9,
@@ -140,7 +140,7 @@ func issuedList(n int, change func(*report.Listed)) report.List {
 	return rep
 }
 
-// peer is another host that is as it should be.
+// peer is another host without a problem.
 func peer(change func(*report.Peer)) report.Peer {
 	r := report.Peer{Version: 1, Peer: "dhcp.home.example:25", Address: "192.0.2.7:25", STARTTLS: true,
 		Verify: mta.VerifyOK, TLS: "TLSv1.3", Cipher: "TLS_AES_256_GCM_SHA384",
@@ -156,22 +156,20 @@ func peer(change func(*report.Peer)) report.Peer {
 	return r
 }
 
-// hostile is what somebody may put into a certificate: escapes, C1 controls,
-// bidirectional marks, broken UTF-8.
+// hostile is what an attacker may put into a certificate: escapes, C1 controls, bidirectional marks, broken UTF-8.
 const hostile = "O=\x1b]0;owned\x07\x1b[2J, CN=evil\u009b31m\u202egpj.exe\r\nok\xff\u200b"
 
-// drawn is a page of a report that is made once.
+// drawn draws a report that is made once and kept.
 func drawn[T any](draw func(T, *Page), of func() T) func(*Page) {
 	of = sync.OnceValue(of)
 	return func(p *Page) { draw(of(), p) }
 }
 
-// private and public are `ca show` on a host that trusts its own CA alone, and on one that trusts public ones as well.
+// private and public draw `ca show` on a host that trusts its own CA alone, and on one that also trusts public CAs.
 func private(r report.CA, p *Page) { CA(r, false, p) }
 func public(r report.CA, p *Page)  { CA(r, true, p) }
 
-// pages are all that people look at. What they show of a host is decided by plan about one that can be; the hostile
-// ones show what nobody would decide.
+// pages are all pages. plan decides what they show, about hosts that can exist; only the hostile ones are made by hand.
 var pages = map[string]func(*Page){
 	"fresh": drawn(Status, func() report.Status {
 		return statusOf(0, given.EmptyDisk(), given.NoCF(), given.Sendmail(mta.NotRunning))
@@ -322,11 +320,10 @@ func draw(name string, width int, colour bool) string {
 	return b.String()
 }
 
-// accessKey is in one piece, to be copied.
+// accessKey must stay on one line, so that a person can copy it.
 var accessKey = regexp.MustCompile(`^(access map)? +CERT(Issuer|Subject):`)
 
-// harmless fails for a line that is wider than it may be, and for anything in it
-// that is not to be printed.
+// harmless fails for a line that is too wide, and for unprintable characters.
 func harmless(t *testing.T, text string, width int) {
 	t.Helper()
 	for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
@@ -344,8 +341,8 @@ func harmless(t *testing.T, text string, width int) {
 	}
 }
 
-// Every page looks as it is stored, at 80 columns without colour; is never wider
-// than any screen that it gets; and colour changes nothing but the colour.
+// Every page equals its golden file, at 80 columns without colour. It is never wider than its screen, and colour
+// changes only the colour.
 func TestPages(t *testing.T) {
 	for name := range pages {
 		t.Run(name, func(t *testing.T) {
@@ -383,7 +380,7 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// No page is stored that nobody draws.
+// Every golden file belongs to a page.
 func TestGoldensAreDrawn(t *testing.T) {
 	files, _ := filepath.Glob("testdata/*.golden")
 	for _, f := range files {

@@ -8,12 +8,11 @@ import (
 	"mailcertd/internal/report"
 )
 
-// roomForNames is the least that the names of a certificate get beside its
-// serial number; where less is left they stand below it.
+// roomForNames is the least width of the names of a certificate beside its serial number; with less room they go below
+// it.
 const roomForNames = 24
 
-// List draws every certificate of the CA: nothing is left out but names
-// beyond the first lines of a certificate that has many.
+// List draws every certificate of the CA, and only shortens the names of one that has many.
 func List(rep report.List, p *Page) {
 	if len(rep.Certificates) == 0 {
 		p.hanging(noInk, "", "", fmt.Sprintf("the CA in %s has issued nothing yet", rep.Dir))
@@ -65,7 +64,7 @@ func List(rep report.List, p *Page) {
 	}
 }
 
-// beside is a line with a text in its last column.
+// beside draws a line with a text in its last column.
 func (p *Page) beside(line, text string, with ink) {
 	for i, l := range Wrap(text, p.Width-columns(line)) {
 		if i > 0 {
@@ -75,7 +74,7 @@ func (p *Page) beside(line, text string, with ink) {
 	}
 }
 
-// split is a line that may be too long, in pieces.
+// split draws a line in several pieces if it is too long.
 func (p *Page) split(line string, with ink) {
 	for i, l := range Wrap(line, p.Width-2) {
 		if i > 0 {

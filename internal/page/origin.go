@@ -7,7 +7,7 @@ import (
 	"mailcertd/internal/report"
 )
 
-// originWords is the origin for people; target is the host of issuer.ssh.
+// originWords describes the origin for people; target is the host of issuer.ssh.
 func originWords(o report.Origin, target string, carried *time.Time, p *Page) string {
 	switch o {
 	case report.FromHere:

@@ -6,7 +6,7 @@ import (
 	"mailcertd/internal/report"
 )
 
-// Every origin has its words.
+// Every origin has a description.
 func TestOriginWords(t *testing.T) {
 	p := &Page{Zone: tokyo, Now: today, Width: 80}
 	for _, c := range []struct {

@@ -15,17 +15,16 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Page is a text for people. Whatever is put into it, no line but a verbatim one
-// is wider than its width, and nothing but printable characters and its own colours gets out: the
-// subject of a certificate must not command a terminal. It is a pure value: the
-// clock, the time zone and the terminal come from outside.
+// Page is a text for people. Except for verbatim lines no line is wider than Width. Only printable characters and the
+// page's own colours are printed: the subject of a certificate must not command a terminal. A Page does no I/O; time,
+// zone and terminal are given to it.
 type Page struct {
 	Width  int // columns
 	Colour bool
 	Zone   *time.Location
 	Now    time.Time
 	lines  []string
-	bars   bool // there are some, to be explained
+	bars   bool // a bar was drawn, so the legend follows
 }
 
 // labelWidth is the column where the text of a row begins.
@@ -56,14 +55,14 @@ func (p *Page) Print(w io.Writer) error {
 	return err
 }
 
-// gap is an empty line between groups; never two, and none at the top.
+// gap adds an empty line between groups; never two, and none at the top.
 func (p *Page) gap() {
 	if n := len(p.lines); n > 0 && p.lines[n-1] != "" {
 		p.lines = append(p.lines, "")
 	}
 }
 
-// row is a label and a text beside it, in as many lines as it needs.
+// row adds a label and a text beside it, on as many lines as it needs.
 func (p *Page) row(label, format string, args ...any) { p.inked(noInk, noInk, label, format, args...) }
 
 func (p *Page) inked(ofLabel, ofText ink, label, format string, args ...any) {
@@ -72,7 +71,7 @@ func (p *Page) inked(ofLabel, ofText ink, label, format string, args ...any) {
 	}
 }
 
-// labelled is one line as it is, behind the label when it is the first.
+// labelled adds one unwrapped line, with the label before the first one.
 func (p *Page) labelled(of ink, label, line string, first bool) {
 	if !first {
 		label = ""
@@ -81,13 +80,12 @@ func (p *Page) labelled(of ink, label, line string, first bool) {
 	p.lines = append(p.lines, strings.TrimRight(p.paint(label, of)+gap+line, " "))
 }
 
-// verbatim is a text to be copied: harmless as all others, and in one line
-// however wide that is.
+// verbatim adds a text to be copied: cleaned as all others, but on one line of any width.
 func (p *Page) verbatim(label, text string) {
 	p.labelled(noInk, label, Clean(text), true)
 }
 
-// hanging is a text whose further lines are indented.
+// hanging adds a text whose further lines are indented.
 func (p *Page) hanging(first ink, head, indent, text string) {
 	for i, line := range Wrap(text, p.Width-max(len(head), len(indent))) {
 		if i == 0 {
@@ -98,12 +96,12 @@ func (p *Page) hanging(first ink, head, indent, text string) {
 	}
 }
 
-// utc is a time as plan writes it. It is compiled when it is used, so that commands without a page start without it.
+// utc matches a time as plan writes it. It is compiled at first use, so that commands without a page start faster.
 var utc = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC`)
 })
 
-// local is a text of plan with its times as the rest of the page has them.
+// local converts the times in a text of plan to the page's zone.
 func (p *Page) local(text string) string {
 	return utc().ReplaceAllStringFunc(text, func(s string) string {
 		t, err := time.Parse("2006-01-02 15:04 UTC", s)
@@ -114,13 +112,12 @@ func (p *Page) local(text string) string {
 	})
 }
 
-// day and minute are local.
+// day and minute print t in the page's zone.
 func (p *Page) day(t time.Time) string    { return t.In(p.Zone).Format("2006-01-02") }
 func (p *Page) minute(t time.Time) string { return t.In(p.Zone).Format("2006-01-02 15:04") }
 
-// Clean makes a text harmless: what a terminal would not print, or would print
-// over something else, is written as its code. The lines of an error that has
-// several are one.
+// Clean makes a text harmless: characters that a terminal would not print, or would print over others, become their
+// codes. The lines of an error with several are joined.
 func Clean(s string) string {
 	var b strings.Builder
 	for i, size := 0, 0; i < len(s); i += size {
@@ -133,7 +130,7 @@ func Clean(s string) string {
 			b.WriteString("; ")
 		case r == '\t' || unicode.Is(unicode.Zs, r):
 			b.WriteByte(' ')
-		case unicode.IsPrint(r) && !unicode.Is(unicode.Variation_Selector, r): // selectors change widths
+		case unicode.IsPrint(r) && !unicode.Is(unicode.Variation_Selector, r): // variation selectors change the width
 			b.WriteRune(r)
 		case r < 0x100:
 			fmt.Fprintf(&b, `\x%02X`, r)
@@ -144,7 +141,7 @@ func Clean(s string) string {
 	return b.String()
 }
 
-// CleanLines is clean for each line of a text that has several.
+// CleanLines cleans each line of a text with several.
 func CleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {
@@ -153,8 +150,7 @@ func CleanLines(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// columns is how many a clean text takes: two for East Asian wide characters
-// (UAX #11), none for what combines with the one before.
+// columns is the width of a clean text: two for East Asian wide characters (UAX #11), none for combining ones.
 func columns(s string) int {
 	n := 0
 	for _, r := range s {
@@ -177,8 +173,8 @@ func runeColumns(r rune) int {
 	return 1
 }
 
-// Wrap makes lines of at most that many columns. A word that is too long for a
-// line is broken. There is always a line.
+// Wrap breaks a text into lines of at most that many columns, and breaks words that are longer. It returns at least one
+// line.
 func Wrap(text string, most int) []string {
 	var lines []string
 	line, used := "", 0
@@ -204,8 +200,7 @@ func Wrap(text string, most int) []string {
 	return lines
 }
 
-// someNames is a list of names in few lines: the first one in any case, and how
-// many are left out.
+// someNames lists names on few lines: always the first one, and how many are left out.
 func someNames(names []string, most, lines int) string {
 	text, left := "", len(names)
 	for i, n := range names {

@@ -33,8 +33,7 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// Whatever is wrapped, no line is too wide, nothing is lost but blanks, and what
-// needs no second line gets none.
+// For any text: no line is too wide, only blanks are lost, and a text that fits stays on one line.
 func TestWrap(t *testing.T) {
 	letters := []rune("ab  c,./株\u0301é\x1b\u202e\n")
 	rnd := rand.New(rand.NewPCG(1, 2))

@@ -7,7 +7,7 @@ import (
 	"mailcertd/internal/report"
 )
 
-// Peer draws what another mail host showed, and what it makes of us.
+// Peer draws what another mail host showed, and how it would judge our certificate.
 func Peer(r report.Peer, p *Page) {
 	answered := ""
 	if r.Address != "" && r.Address != r.Peer {
@@ -57,7 +57,7 @@ func Peer(r report.Peer, p *Page) {
 	}
 }
 
-// ownRows say what is known of our side.
+// ownRows describe our own certificate.
 func ownRows(r report.Peer, p *Page) {
 	const asked = "the peer asked for our certificate and got "
 	switch {
@@ -83,5 +83,5 @@ func ownRows(r report.Peer, p *Page) {
 	}
 }
 
-// unseen is what a client cannot know.
+// unseen says what a client cannot know.
 const unseen = "the peer's result for our certificate is in the peer's own log (STARTTLS=server)"

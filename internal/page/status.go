@@ -17,11 +17,10 @@ import (
 const (
 	shownDeliveries = 3
 	shownTrust      = 5
-	nameLines       = 3 // of the names of one certificate
+	nameLines       = 3 // limits the names of one certificate
 )
 
-// Status draws the report. What is calm stands above, what is wrong below,
-// where the prompt is.
+// Status draws the report. The problems come last, next to the prompt.
 func Status(r report.Status, p *Page) {
 	mood, text := mood(r.Problems)
 	p.inked(noInk, bold, "host", "%s", cmp.Or(r.Name, "no usable name"))
@@ -49,7 +48,7 @@ func Status(r report.Status, p *Page) {
 	}
 }
 
-// mood is the one line that people look for.
+// mood is the summary line.
 func mood(problems []plan.Problem) (ink, string) {
 	waits := slices.ContainsFunc(problems, func(pr plan.Problem) bool { return pr.Repairable })
 	switch worst := worstOf(problems); {
@@ -86,7 +85,7 @@ func certificateRows(r report.Status, p *Page) {
 	}
 	p.row("key", "%s", cmp.Or(r.Key, "none"))
 	if r.TLSA != "" {
-		record, hash := lastWord(r.TLSA) // which has just room on a line of 80
+		record, hash := lastWord(r.TLSA) // the record alone fits on a line of 80
 		p.row("TLSA "+record, "%s", hash)
 	}
 	for _, q := range r.Pairs {
@@ -115,7 +114,7 @@ func certificateRows(r report.Status, p *Page) {
 	}
 }
 
-// pairRows are about a pair beside the host's own.
+// pairRows describe a pair other than the host's own.
 func pairRows(q report.Pair, p *Page) {
 	label, c := q.Name, q.Certificate
 	if c == nil {

@@ -7,8 +7,7 @@ import (
 	"mailcertd/internal/report"
 )
 
-// spell is a length of time in one unit, rounded down, the unit such that the
-// number says something.
+// spell is a length of time, rounded down, in the largest unit that gives a useful number.
 func spell(d time.Duration) string {
 	count := func(n int, unit string) string {
 		if n == 1 {
@@ -31,7 +30,7 @@ func spell(d time.Duration) string {
 	return count(int(d/(365*report.Day)), "year")
 }
 
-// relative is when something is, seen from now.
+// relative says when t is, seen from now.
 func relative(t, now time.Time) string {
 	switch d := t.Sub(now); {
 	case d <= -time.Minute:
@@ -43,7 +42,7 @@ func relative(t, now time.Time) string {
 	}
 }
 
-// left is what is left of a life.
+// left is the remaining part of a life.
 func left(from, to, now time.Time) string {
 	switch {
 	case !now.Before(to):

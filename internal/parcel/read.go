@@ -12,13 +12,12 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Passphrase asks for the passphrase of an encrypted key; nil: there is nobody
-// to ask.
+// Passphrase asks for the passphrase of an encrypted key; nil: no terminal to ask at.
 type Passphrase func(opens func([]byte) error) ([]byte, error)
 
-// Parcel is what a file that a person wants installed holds.
+// Parcel is the content of a file that a person wants to install.
 type Parcel struct {
-	Key    crypto.Signer // nil: it has none
+	Key    crypto.Signer // nil: the file has no key
 	KeyPEM []byte
 	DER    bool              // the file was a certificate in DER
 	Leaf   *x509.Certificate // nil: CA certificates alone
@@ -26,8 +25,7 @@ type Parcel struct {
 	Roots  []*x509.Certificate
 }
 
-// Read takes a file apart, whatever the order of its parts. path is what it is
-// called, for messages; "" when that is not known.
+// Read parses a file with its parts in any order. path is for messages; "" where it is unknown.
 func Read(data []byte, path string, passphrase Passphrase) (Parcel, error) {
 	var p Parcel
 	certs := pki.CertFile{}
@@ -74,7 +72,7 @@ func Read(data []byte, path string, passphrase Passphrase) (Parcel, error) {
 	return p, p.sort(certs.Certs)
 }
 
-// notTaken names the form of a file of which nothing can be installed.
+// notTaken names the format of a file that cannot be installed.
 func notTaken(data []byte, path string) error {
 	switch form := pki.FormOf(data, path); {
 	case form.Name == "":
@@ -86,7 +84,7 @@ func notTaken(data []byte, path string) error {
 	}
 }
 
-// sort tells the host's certificate from those of CAs.
+// sort separates the host's certificate from the CA certificates.
 func (p *Parcel) sort(certs []*x509.Certificate) error {
 	var leaves []*x509.Certificate
 	for _, c := range certs {

@@ -8,8 +8,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Whatever is in a file that is to be installed: what is taken as a certificate with its key is a pair, what is a CA's
-// is no host's, and the key goes on alone.
+// For any input: a key is taken only with a leaf, no certificate is both the leaf and a CA's, and the key to be
+// installed stands without a certificate.
 func FuzzRead(f *testing.F) {
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
 	if err != nil {

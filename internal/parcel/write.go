@@ -16,15 +16,14 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Unfinished is where a parcel lies until it is whole: beside its file, because
-// both must be on one file system. What a kill leaves there holds a key that may
-// have a certificate already: the same command takes it up.
+// Unfinished is the path of a parcel until it is complete, beside its file because a rename needs one file system.
+// After a kill it holds a key that may have a certificate already; the same command continues with it.
 func Unfinished(file string) string {
 	return filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".unfinished")
 }
 
-// Begin puts the key of a parcel where it lies until it is whole, durably. It
-// comes before its certificate is signed: one whose key is lost blocks its name.
+// Begin writes the key of a parcel durably to Unfinished(file), before its certificate is signed: a certificate whose
+// key is lost would block its name.
 func Begin(disk *durable.Disk, file string, key []byte) error {
 	if err := disk.Create(Unfinished(file), key, 0o600); err != nil {
 		return err
@@ -32,14 +31,13 @@ func Begin(disk *durable.Disk, file string, key []byte) error {
 	return disk.SyncDir(filepath.Dir(file))
 }
 
-// Finish adds the certificates to the key that Begin wrote, the leaf first, and
-// gives the file its name.
+// Finish appends the certificates to the key that Begin wrote, the leaf first, and renames the file to its final name.
 func Finish(disk *durable.Disk, file string, key []byte, certs []*x509.Certificate) error {
 	var text []byte
 	for _, c := range certs {
 		text = append(text, pki.EncodeCertificate(c.Raw)...)
 	}
-	// Behind the key, in the same file: a second one with a key in it would be left by a kill.
+	// The certificates go into the same file: after a kill, a copy would be a second file with the key.
 	if err := disk.Extend(Unfinished(file), int64(len(key)), text); err != nil {
 		return err
 	}
@@ -49,9 +47,9 @@ func Finish(disk *durable.Disk, file string, key []byte, certs []*x509.Certifica
 	return disk.SyncDir(filepath.Dir(file))
 }
 
-// TakeUp reads the key that an interrupted issue left for that file, and its text; nil: there is none. In a
-// directory that others may write to, the file must be one that only its owner
-// could have made, read or linked.
+// TakeUp reads the key that an interrupted issue left for that file, and its text; nil where there is none. The file
+// must be one that only its owner could have made, read or linked, because others may be able to write to the
+// directory.
 func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, error) {
 	path := Unfinished(file)
 	f, err := durable.OpenNoFollow(path)
@@ -62,7 +60,7 @@ func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, 
 		return nil, nil,
 			fmt.Errorf("%s: %s: an interrupted `mailcertd issue` does not leave such a file; move it away", path, why)
 	}
-	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) { // FreeBSD says the second of a symbolic link
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.EMLINK) { // for a symbolic link FreeBSD returns EMLINK
 		return bad("is a symbolic link")
 	}
 	if err != nil {
@@ -81,7 +79,7 @@ func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, 
 		return bad("belongs to another user")
 	case st.Mode().Perm()&0o077 != 0:
 		return bad(fmt.Sprintf("other users can read it (mode %04o)", st.Mode().Perm()))
-	case uint64(sys.Nlink) != 1: // as wide as the system has it
+	case uint64(sys.Nlink) != 1: // the type of Nlink differs between systems
 		return bad("has a second name (hard link)")
 	}
 	data, err := durable.ReadAll(f, 1<<20)
@@ -89,7 +87,7 @@ func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, 
 		return nil, nil, err
 	}
 	_, rest := pem.Decode(data)
-	text := data[:len(data)-len(rest)] // what follows it may be half a certificate
+	text := data[:len(data)-len(rest)] // the rest may be half a certificate
 	info := pki.ReadKeyFile(data)
 	switch {
 	case info.Encrypted:
@@ -108,7 +106,7 @@ func TakeUp(file string, secret func() ([]byte, error)) (crypto.Signer, []byte, 
 						"certificate if `mailcertd list` shows one, and start again", path, err)
 		}
 		return key, text, nil
-	// killed before the key was whole, and so before anything was signed
+	// The kill came before the key was complete, and so before a signature.
 	case !bytes.Contains(data, []byte("-----END ")):
 		return nil, nil, os.Remove(path)
 	}

@@ -8,19 +8,17 @@ import (
 	"mailcertd/internal/command"
 )
 
-// errand is a command that runs beside the loop and without the lock, for as long
-// as its patience and its context let it. It shares nothing with the Teller that
-// changes.
+// errand is a command that runs beside the loop and without the lock, until its patience or its context ends. It shares
+// no data with the Teller that changes.
 type errand struct {
-	of   string        // what it is for: a set, the identity of a file; "": its name says all
-	done chan struct{} // closed when said and err are there
-	said error         // what the command said, for a message; nil: nothing
+	of   string        // the set or the file that it was started for; "" where the name says that
+	done chan struct{} // closed when said may be read
+	said error         // why the command failed, for a message; nil: it succeeded
 	err  error
 }
 
-// errand is the one of that name: the one that is out, or the one that f begins
-// now. There are never two of one name. finished forgets it, when its outcome has
-// been taken in.
+// errand returns the running command of that name, or starts f as one: of each name at most one runs. finished removes
+// it after its outcome was noted.
 func (t *Teller) errand(ctx context.Context, name, of string, f func(context.Context) (said, err error)) *errand {
 	if e := t.errands[name]; e != nil {
 		return e
@@ -40,7 +38,7 @@ func (t *Teller) errand(ctx context.Context, name, of string, f func(context.Con
 
 func (t *Teller) finished(name string) { delete(t.errands, name) }
 
-// over says that it has ended: its outcome may be read.
+// over reports whether the command has ended, so that said may be read.
 func (e *errand) over() bool {
 	select {
 	case <-e.done:
@@ -50,7 +48,7 @@ func (e *errand) over() bool {
 	}
 }
 
-// wait gives its outcome, errWaiting when it is not there within d.
+// wait returns the outcome of the command, or errWaiting after d.
 func (e *errand) wait(ctx context.Context, d time.Duration) error {
 	late := time.NewTimer(d)
 	defer late.Stop()
@@ -64,8 +62,8 @@ func (e *errand) wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Close waits for the commands that are out, once their context is done, and until late at the longest: none of ours
-// must stay behind.
+// Close waits until the commands have ended, because none may outlive the daemon. Their context is done already; late
+// limits the wait.
 func (t *Teller) Close(late <-chan time.Time) {
 	for _, e := range t.errands {
 		select {
@@ -76,11 +74,10 @@ func (t *Teller) Close(late <-chan time.Time) {
 	}
 }
 
-// CommandPatience bounds a configured command.
+// CommandPatience is how long a configured command may run.
 const CommandPatience = time.Minute
 
-// run starts a configured command, for patience at most. output is what it
-// said, for a message; nil: nothing.
+// run runs a configured command for patience at most. output holds what it printed, for a message; nil: nothing.
 func run(ctx context.Context, argv []string, patience time.Duration) (output error, err error) {
 	said, err := command.Command{Argv: argv, Patience: patience}.Run(ctx)
 	if text := said.Text(); text != "" {

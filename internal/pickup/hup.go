@@ -18,12 +18,10 @@ import (
 )
 
 const (
-	// inlineFor is how long the lock is held for a sendmail that is to show itself.
-	// Most need a fraction of a second, some until their main loop turns, every 5 s;
-	// what takes longer is waited for without it.
+	// inlineFor is how long the lock is held for a sendmail that restarts. Most need a fraction of a second, some wait
+	// for their main loop, which turns every 5 s. The wait for a slower one goes on without the lock.
 	inlineFor = 6 * time.Second
-	// The process is looked at with growing distance, and so is the port: each
-	// look leaves a line in maillog.
+	// The waits between looks at the process and the port grow, because each look leaves a line in maillog.
 	pollFirst, pollMost   = 50 * time.Millisecond, 2 * time.Second
 	probeFirst, probeMost = 200 * time.Millisecond, 30 * time.Second
 	keptDeliveries        = 20
@@ -33,17 +31,16 @@ func (t *Teller) Due(st state.State) bool {
 	return st.Pickup != nil && !t.o.Now().Before(st.Pickup.Next)
 }
 
-// look observes and plans again; what was told so far stays in r.
+// look observes and plans again; r keeps what was told so far.
 func (t *Teller) look(ctx context.Context, r *View) { r.Observed, r.Plan = t.o.Look(ctx) }
 
-// lookAtSendmail is look for sendmail and the state alone: under the lock nobody else of ours changed a file.
+// lookAtSendmail observes sendmail and the state alone: while the lock is held, no other mailcertd changes a file.
 func (t *Teller) lookAtSendmail(ctx context.Context, r *View) {
 	r.Observed, r.Plan = t.o.LookAtSendmail(ctx, r.Observed)
 }
 
-// deliver takes the pending pickup one step further. The caller holds the lock. impatient
-// ignores the backoff: a person is waiting. errWaiting: the outcome is still to
-// come.
+// deliver takes the pending pickup one step further. The caller holds the lock. impatient ignores the backoff, because
+// a person waits. errWaiting: the outcome is not known yet.
 func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 	st := r.Plan.State
 	if st.Pickup == nil || !impatient && !t.Due(st) {
@@ -51,13 +48,13 @@ func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 	}
 	t.budget = inlineFor
 	p, err := t.settlePickup(ctx, r, &st)
-	if ctx.Err() != nil { // shutting down: the pickup stays pending as it is noted
+	if ctx.Err() != nil { // on shutdown the pickup stays pending in the state
 		t.o.Remember(r.Plan.State, st)
 		r.Plan.State = st
 		return ctx.Err()
 	}
 	now := t.o.Now().UTC().Truncate(time.Second)
-	if errors.Is(err, errHeld) { // what is wrong with the files is a problem of its own
+	if errors.Is(err, errHeld) { // the problems of the plan say what is wrong with the files
 		t.waits = 0
 		t.o.Remember(r.Observed.State, st)
 		return nil
@@ -82,7 +79,7 @@ func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 		id := plan.Instance(t.o.Identify(ctx))
 		_, signalled := plan.HUPOf(d, id)
 		d.Unseen = errors.Is(err, errUnseen) && len(d.HUPs) > 0 && !signalled
-		if unseen := (unseenError{}); d.Unseen && errors.As(err, &unseen) { // Unseen says the rest
+		if unseen := (unseenError{}); d.Unseen && errors.As(err, &unseen) { // Unseen says the rest already
 			d.LastError = unseen.error.Error()
 		}
 		if d.Failed = ""; len(d.HUPs) > 0 && !signalled {
@@ -123,10 +120,9 @@ func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 	return nil
 }
 
-// settlePickup brings the running sendmail to serve what is on the disk, or
-// finds that no pickup is pending any more. Each instance gets at most one HUP. It
-// may be called again at any point, also by another process: what was done is
-// noted in the state. errWaiting: call again later.
+// settlePickup makes the running sendmail serve the set on disk, or finds that no pickup is pending. Each instance gets
+// at most one HUP. Any process may call it again at any point, because the state notes each step. errWaiting: call
+// again later.
 func (t *Teller) settlePickup(ctx context.Context, r *View, st *state.State) (*Outcome, error) {
 	id := t.o.Identify(ctx)
 	if !plan.Running(id) {
@@ -183,7 +179,7 @@ func (t *Teller) settlePickup(ctx context.Context, r *View, st *state.State) (*O
 	return t.hangup(ctx, r, st, id)
 }
 
-// seen is what a proof has come to.
+// seen turns the result of a proof into what plan.Telling decides by.
 func seen(err error) plan.Seen {
 	switch {
 	case err == nil:
@@ -198,7 +194,7 @@ func seen(err error) plan.Seen {
 	return plan.SeenNothing
 }
 
-// touched says that what sendmail would read is not what was judged: somebody has written it since.
+// touched reports whether a file that sendmail reads has changed since it was judged.
 func (t *Teller) touched(r *View) bool {
 	return slices.ContainsFunc(certdir.Files(), func(f certdir.File) bool {
 		was, _ := r.Observed.Replaced(f.Name)
@@ -207,7 +203,7 @@ func (t *Teller) touched(r *View) bool {
 	})
 }
 
-// cameBack notes that another instance runs after the last HUP: if that is gone one day, a person stopped it.
+// cameBack notes that another instance runs after the last HUP. If that one is gone later, a person stopped it.
 func (t *Teller) cameBack(st *state.State) {
 	n := len(st.Pickup.HUPs) - 1
 	if n < 0 || st.Pickup.HUPs[n].Back {
@@ -221,7 +217,7 @@ func (t *Teller) cameBack(st *state.State) {
 	t.o.Remember(before, *st)
 }
 
-// proveBack proves a new instance. One that does not listen yet gets its time.
+// proveBack proves a new instance, and waits for one that does not listen yet.
 func (t *Teller) proveBack(ctx context.Context, r *View, st *state.State, id mta.Identity) (*Outcome, error) {
 	step := probeFirst
 	for until := t.o.Now().Add(t.budget); ; step = min(2*step, probeMost) {
@@ -244,9 +240,9 @@ func (t *Teller) proveBack(ctx context.Context, r *View, st *state.State, id mta
 	}
 }
 
-// sane says that a running sendmail would survive a restart: neither its cf nor its
-// program has changed since it started, or the program that is there now can read
-// that cf. To find out may take a minute and is done without the lock: errWaiting then.
+// sane reports, by a nil error, that the running sendmail would survive a restart: cf and program are unchanged since
+// it started, or the new program can read the cf. The check may take a minute and runs without the lock: errWaiting
+// until then.
 func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
 	n, now, started := durable.Look(id.CF), durable.Look(id.Program), plan.Instance(id).Started
 	sameCF, sameProgram := mta.UnchangedSince(n, started), !id.Replaced && mta.UnchangedSince(now, started)
@@ -256,7 +252,7 @@ func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
 	const name = "test sendmail.cf"
 	program, cf := t.o.Program(), id.CF
 	of := fmt.Sprintf("%s %s %s %s", program, cf, edition(n), edition(now))
-	if e := t.errands[name]; e != nil && e.of != of { // of another text: nobody asks any more
+	if e := t.errands[name]; e != nil && e.of != of { // the check was for an older cf or program
 		if !e.over() {
 			return errWaiting
 		}
@@ -283,12 +279,12 @@ func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
 	return nil
 }
 
-// edition names the very content that a file has.
+// edition identifies the content of a file.
 func edition(n durable.Node) string {
 	return fmt.Sprintf("%d:%d:%d:%d", n.Dev, n.Ino, n.Size, n.Changed.UnixNano())
 }
 
-// hangup notes the signal durably, sends it, and waits for the proof.
+// hangup notes the HUP durably, sends it, and waits for the proof.
 func (t *Teller) hangup(ctx context.Context, r *View, st *state.State, id mta.Identity) (*Outcome, error) {
 	before := st.Clone()
 	d := *st.Pickup
@@ -297,7 +293,7 @@ func (t *Teller) hangup(ctx context.Context, r *View, st *state.State, id mta.Id
 		At: t.o.Now().UTC().Truncate(time.Second)})
 	st.Pickup = &d
 	t.o.Remember(before, *st)
-	if err := mta.Hangup(ctx, id); err != nil { // certainly not sent: the note would cost this instance its one HUP
+	if err := mta.Hangup(ctx, id); err != nil { // it was not sent: with the note this instance would never get one
 		noted := st.Clone()
 		d.HUPs = slices.Clone(d.HUPs[:len(d.HUPs)-1])
 		t.o.Remember(noted, *st)
@@ -313,17 +309,17 @@ func (t *Teller) hangup(ctx context.Context, r *View, st *state.State, id mta.Id
 	return t.await(ctx, r, st, id)
 }
 
-// await waits for another instance than old that serves the leaf on disk, with
-// the lock no longer than the budget: errWaiting then.
+// await waits for another instance than old that serves the leaf on disk. It holds the lock no longer than the budget:
+// errWaiting after that.
 func (t *Teller) await(ctx context.Context, r *View, st *state.State, old mta.Identity) (*Outcome, error) {
 	step, since := pollFirst, time.Duration(0)
 	for {
-		if !old.Same() { // else Identify would say what it said
+		if !old.Same() { // Identify would return the process that is ending
 			switch id := t.o.Identify(ctx); {
 			case plan.Running(id) && !sameInstance(plan.Instance(id), plan.Instance(old)):
 				return t.settlePickup(ctx, r, st)
 			case !plan.Running(id) && !mta.Alive(old.PID):
-				// ensure, which starts none, waits for one that is between two lives.
+				// ensure starts no sendmail, but waits for one that is restarting.
 				if p, err := t.absent(ctx, r, st, id); !t.o.Brief || !errors.Is(err, errWaiting) || since >= t.budget {
 					return p, err
 				}

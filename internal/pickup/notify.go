@@ -13,14 +13,11 @@ import (
 	"mailcertd/internal/state"
 )
 
-// The commands of `notify` are run beside the loop and without the lock, each
-// for itself: one that hangs holds up neither the certificate, nor sendmail, nor
-// another command or verb. Which commands have to run is in the state before the files
-// change, and so does who runs it: after a crash it is run again when the time of
-// the one that was cut short is over.
+// The commands of `notify` run beside the loop and without the lock, each by itself: one that hangs delays neither the
+// certificate nor sendmail nor another command or verb. The state notes which commands must run before the files
+// change, and which are running: after a crash a command runs again when the time of the interrupted run is over.
 
-// OweNotify notes that a configured command is to be run for this set. One that
-// is under way for an older set is not joined by a second one.
+// OweNotify notes that a configured command must run for this set. A run for an older set that is under way ends first.
 func OweNotify(st *state.State, argv []string, set string) {
 	m := maps.Clone(st.Notify)
 	if m == nil {
@@ -47,10 +44,9 @@ func (t *Teller) NotifyDue(st state.State) bool {
 	return false
 }
 
-// Notify starts the configured commands that are pending, after it is noted
-// that they run. One that is configured no more is forgotten. impatient starts
-// those too that failed and are not due again: a person is waiting. The caller
-// holds the lock.
+// Notify starts the pending commands, after noting in the state that they run, and forgets those that are no longer
+// configured. impatient also starts failed ones whose backoff has not ended, because a person waits. The caller holds
+// the lock.
 func (t *Teller) Notify(ctx context.Context, r *View, impatient bool) {
 	before := r.Plan.State
 	if len(before.Notify) == 0 {
@@ -80,12 +76,10 @@ func (t *Teller) Notify(ctx context.Context, r *View, impatient bool) {
 	}
 }
 
-// killed is the second that a command gets to end, which package command bounds,
-// and a second for a busy machine.
+// killed is the second that package command gives a command to end, and one more for a busy machine.
 const killed = 2 * time.Second
 
-// AwaitNotified waits, without the lock, for the commands that this verb has
-// started, and notes what came of them.
+// AwaitNotified waits, without the lock, for the commands that this verb started, and notes their outcome.
 func (t *Teller) AwaitNotified(ctx context.Context, r *View, lock **durable.Locked) error {
 	if len(t.notified(false)) == 0 {
 		return nil
@@ -96,10 +90,10 @@ func (t *Teller) AwaitNotified(ctx context.Context, r *View, lock **durable.Lock
 	}
 	for line, e := range t.notified(false) {
 		done := t.o.Working("running a notify command: "+line, t.o.NotifyFor)
-		<-e.done // its patience bounds it, and ctx
+		<-e.done // ends with the command's patience or with ctx
 		done()
 	}
-	if ctx.Err() != nil { // shutting down is not a failure of the command: it is pending as before
+	if ctx.Err() != nil { // a shutdown is no failure of the command, which stays pending
 		return ctx.Err()
 	}
 	l, err := t.o.Lock(ctx)
@@ -115,14 +109,14 @@ func (t *Teller) AwaitNotified(ctx context.Context, r *View, lock **durable.Lock
 	return nil
 }
 
-// NoteNotified takes in what came of the commands that have ended, for the daemon.
+// NoteNotified notes the outcome of the commands that have ended; the daemon calls it.
 func (t *Teller) NoteNotified(ctx context.Context) {
 	if ctx.Err() == nil && len(t.notified(true)) > 0 {
 		t.o.Change(ctx, t.takeNotified)
 	}
 }
 
-// notified are the commands that are out, by their lines; over: that have ended.
+// notified returns the commands by their lines; over selects those that have ended.
 func (t *Teller) notified(over bool) map[string]*errand {
 	m := map[string]*errand{}
 	for name, e := range t.errands {
@@ -133,9 +127,8 @@ func (t *Teller) notified(over bool) map[string]*errand {
 	return m
 }
 
-// takeNotified notes what came of the commands that have ended. One that failed is
-// tried again with the backoff; where the set has changed meanwhile it needs a
-// run for the new one.
+// takeNotified notes the outcome of the commands that have ended. A failed one is tried again after a backoff; if the
+// set has changed meanwhile, the command must run for the new set.
 func (t *Teller) takeNotified(st *state.State) {
 	now := t.o.Now().UTC().Truncate(time.Second)
 	for line, e := range t.notified(true) {
@@ -148,7 +141,7 @@ func (t *Teller) takeNotified(st *state.State) {
 			st.Notified[line] = e.of
 		}
 		d := st.Notify[line]
-		if d == nil { // it is configured no more
+		if d == nil { // the command is no longer configured
 			continue
 		}
 		nd := *d

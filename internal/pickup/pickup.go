@@ -1,5 +1,5 @@
-// Package pickup is telling sendmail, and others, of new files: identify it, send a HUP, prove what it serves, run the
-// commands of `notify`, and start a sendmail again that is gone by the HUP.
+// Package pickup tells sendmail and other programs about new files: it identifies sendmail, sends a HUP, proves what
+// sendmail serves, runs the commands of `notify`, and starts a sendmail that did not survive the HUP.
 package pickup
 
 import (
@@ -13,45 +13,44 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Outcome is what became of telling sendmail.
+// Outcome is the result of telling sendmail.
 type Outcome struct {
 	Result string // plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven, or "pending"
 	Serial string // of the certificate that was seen, "" when none was
 	Addr   string // where it was seen
 	Detail string // for people: what happened
-	// Unidentified says that the certificate was seen, and not which process serves it: a sendmail that is identified
-	// later, and is older than the files, still has to get its HUP.
+	// Unidentified says that the certificate was seen and that the process which serves it is unknown. A sendmail that
+	// is identified later and is older than the files still gets its HUP.
 	Unidentified bool
 }
 
-// View is what was seen and planned last, and what became of telling sendmail since.
+// View is the last observation and plan, and the result of telling sendmail since.
 type View struct {
 	Observed plan.Observed
 	Plan     plan.Plan // what is left to do and to say
-	Pickup   *Outcome  // nil when sendmail had not to be told
+	Pickup   *Outcome  // nil when sendmail did not have to be told
 }
 
-// Settings are those of the configuration. They change when it is read again.
+// Settings come from the configuration and change when it is read again.
 type Settings struct {
-	CertsDir     string     // where the files lie
+	CertsDir     string     // where the files are
 	Probe        string     // auto, none, or an address
-	StartCommand []string   // starts a sendmail that is gone by its HUP; empty: nobody does
-	Notify       [][]string // the commands that are told of new files
+	StartCommand []string   // starts a sendmail that did not survive its HUP; empty: it is not started
+	Notify       [][]string // the commands to run after a change
 }
 
-// Options is what a Teller needs from outside. Who gives it observes, plans, and holds the lock and the state. All are
-// required.
+// Options connects a Teller to its owner, which observes, plans, and holds the lock and the state. All are required.
 type Options struct {
 	Now func() time.Time
-	// Log takes one line: key and value in turn, none of them ever a secret.
+	// Log writes one line: keys and values in turn, never a secret.
 	Log func(level slog.Level, msg string, kv ...any)
-	// Working tells of work that may take long, until done is called. atMost is its limit; zero: nobody knows.
+	// Working announces work that may take long, until done is called. atMost is its limit; zero: unknown.
 	Working func(what string, atMost time.Duration) (done func())
-	// NotifyFor bounds each command of `notify`.
+	// NotifyFor is how long each command of `notify` may run.
 	NotifyFor time.Duration
-	// Brief is what `ensure` is: it starts no sendmail, and waits only a moment for one that it told.
+	// Brief is set by `ensure`: it starts no sendmail, and waits only a moment for a sendmail that got a HUP.
 	Brief bool
-	// Wake gets a word when something has come to its end: look again. It has room for one.
+	// Wake receives a value when a command or a question has ended, so that the owner looks again. It has room for one.
 	Wake chan struct{}
 
 	Look func(context.Context) (plan.Observed, plan.Plan)
@@ -59,7 +58,7 @@ type Options struct {
 	LookAtSendmail func(ctx context.Context, seen plan.Observed) (plan.Observed, plan.Plan)
 
 	Identify func(context.Context) mta.Identity
-	// Program is the sendmail that is configured: it alone is ever run.
+	// Program is the configured sendmail; no other sendmail program is run.
 	Program func() string
 	Lock    func(context.Context) (*durable.Locked, error)
 	// State is what is remembered; Remember changes it under the lock that the caller holds, Change under one of its
@@ -69,11 +68,11 @@ type Options struct {
 	Change   func(context.Context, func(*state.State)) error
 }
 
-// Teller tells one sendmail. It is not safe for concurrent use: the loop that owns the files owns it too.
+// Teller tells one sendmail. It is not safe for concurrent use; the loop that owns the files owns it.
 type Teller struct {
 	o Options
 	s Settings
-	// errands are commands that are out, or whose outcome has not been taken in.
+	// errands are the running commands, and those whose outcome is not noted yet.
 	errands map[string]*errand
 	// What is known of the pending pickup: the question that is out,
 	// how long its answer may hold up a look, whom this process signalled
@@ -88,13 +87,13 @@ type Teller struct {
 	waits      time.Duration
 }
 
-// New makes a Teller. It tells nobody yet.
+// New returns a Teller. It does not tell sendmail yet.
 func New(o Options, s Settings) *Teller {
 	return &Teller{o: o, s: s, errands: map[string]*errand{}}
 }
 
-// Configure puts other settings in force.
+// Configure replaces the settings.
 func (t *Teller) Configure(s Settings) { t.s = s }
 
-// Waits is how long until the next look at a sendmail that was told; zero: none is waited for.
+// Waits is the time to the next look at a sendmail that got a HUP; zero: no such look is due.
 func (t *Teller) Waits() time.Duration { return t.waits }

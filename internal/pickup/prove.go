@@ -19,30 +19,30 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// What a proof that did not succeed came to.
+// Why a proof did not succeed.
 var (
-	errServesAnother = errors.New("sendmail does not serve the certificate on disk") // it answered, with another leaf
+	errServesAnother = errors.New("sendmail does not serve the certificate on disk") // it answered with another leaf
 	errNotOffered    = errors.New("STARTTLS is not offered")
 	errUnseen        = errors.New("mailcertd cannot see which certificate sendmail serves") // no verdict
 	errRefused       = errors.New("nobody listens")
-	// errHeld says that no HUP was sent, and that this was no attempt: the files on disk are such that it would cost
-	// STARTTLS.
+	// errHeld says that no HUP was sent, because sendmail would lose STARTTLS with the files on disk. It does not count
+	// as an attempt.
 	errHeld = errors.New("no HUP was sent, because sendmail would refuse the files on the disk")
-	// errWaiting says that the proof is not complete: the pickup is pending, and the next look goes on.
+	// errWaiting says that the proof is not complete: the pickup stays pending, and the next look continues it.
 	errWaiting = errors.New("sendmail was told; it was not yet seen to serve the new certificate")
 )
 
-// unseenError is errUnseen with what came in the way.
+// unseenError is errUnseen with its cause.
 type unseenError struct{ error }
 
 func (e unseenError) Error() string   { return errUnseen.Error() + ": " + e.error.Error() }
 func (e unseenError) Unwrap() []error { return []error{errUnseen, e.error} }
 
-// mostOwn bounds how many addresses of the host's own are asked.
+// mostOwn is how many of the host's own addresses are asked at most.
 const mostOwn = 4
 
-// endpoints is where the running sendmail is asked: nil with probe: none, and where
-// all its listeners are such that no certificate can be asked for.
+// endpoints are the addresses at which the running sendmail is asked; nil with `probe: none`, and where no listener can
+// be asked for a certificate.
 func (t *Teller) endpoints(r *View) []mta.Endpoint {
 	switch p := t.s.Probe; p {
 	case "none":
@@ -58,7 +58,7 @@ func (t *Teller) endpoints(r *View) []mta.Endpoint {
 	}
 }
 
-// otherAddrs are the host's own addresses that replace a loopback address which hides what is served.
+// otherAddrs are the host's own addresses, asked where the loopback address does not show the certificate.
 func otherAddrs(addr string) []string {
 	host, port, err := net.SplitHostPort(addr)
 	loop := net.ParseIP(host)
@@ -78,13 +78,12 @@ func otherAddrs(addr string) []string {
 	return out
 }
 
-// asker is what asking needs of the Teller: it may go on beside it.
+// asker holds what a question needs from the Teller, so that it can run beside it.
 type asker struct {
 	at   []mta.Endpoint
 	helo string
-	auto bool // nobody named an address: others of the host will do
-	// families are the key families of the certificates that sendmail has, one question for each; "" for one that takes
-	// any, where it has one pair.
+	auto bool // no address is configured, so the host's other addresses may be asked
+	// families are the key families to ask for, one question each; "" asks for any, where sendmail has one pair.
 	families []string
 }
 
@@ -97,8 +96,8 @@ func (t *Teller) asker(r *View) asker {
 	return asker{t.endpoints(r), helo, p == "auto" || p == "", families(r)}
 }
 
-// families are those of the two server pairs that sendmail.cf names, the first pair's first. A second pair that
-// sendmail leaves out, or that cannot be judged, is not asked for.
+// families are those of the server pairs that sendmail.cf names, the first pair's first. A second pair that sendmail
+// leaves out, or that cannot be judged, is not asked for.
 func families(r *View) []string {
 	files := plan.Files(r.Observed.UsedCF(), r.Observed.Certs, r.Observed.Accept)
 	if files.Second == nil {
@@ -116,14 +115,14 @@ func families(r *View) []string {
 		}
 		out = append(out, pki.TypeOf(f.Certs[0].PublicKey).Family())
 	}
-	if !slices.Contains(out, "rsa") || !slices.Contains(out, "ecdsa") { // no client asks for others alone
+	if !slices.Contains(out, "rsa") || !slices.Contains(out, "ecdsa") { // a client can ask for these two families only
 		return []string{""}
 	}
 	return out
 }
 
-// see asks at an endpoint and, where that shows no certificate although somebody
-// is there, at the host's own other addresses. The first true reason is kept.
+// see asks at an endpoint and, where a program listens and shows no certificate, at the host's other addresses. If
+// none of those shows one either, it returns the first answer.
 func (a asker) see(ctx context.Context, at mta.Endpoint, family string) mta.Served {
 	first := mta.ProbeFor(ctx, at, a.helo, family)
 	if first.Leaf != nil || first.Refused || first.Lacks || ctx.Err() != nil || !a.auto {
@@ -140,19 +139,17 @@ func (a asker) see(ctx context.Context, at mta.Endpoint, family string) mta.Serv
 	return first
 }
 
-// proof is one look at what sendmail serves, which may take minutes. It shares
-// nothing with the Teller that changes.
+// proof is one look at what sendmail serves, which may take minutes. It shares no data with the Teller that changes.
 type proof struct {
-	of   string // which instance and which set
+	of   string // instance and set that it is about
 	done chan struct{}
 	p    *Outcome
 	err  error
 	stop context.CancelFunc
 }
 
-// prove asks sendmail for its certificate and compares it with the disk. It
-// waits for the answer as long as t.budget says; then errWaiting comes, the
-// question stays out, and a later call for the same gets its answer.
+// prove asks sendmail for its certificate and compares it with the disk. It waits for t.budget and then returns
+// errWaiting; the question continues, and a later call for the same instance and set gets its answer.
 func (t *Teller) prove(ctx context.Context, r *View, id mta.Identity) (*Outcome, error) {
 	of := plan.InstanceID(plan.Instance(id)) + " " + plan.SetID(r.Observed.Certs)
 	if t.proof != nil && t.proof.of != of {
@@ -189,8 +186,7 @@ func (t *Teller) prove(ctx context.Context, r *View, id mta.Identity) (*Outcome,
 	return q.p, q.err
 }
 
-// prove is the proof itself. The first address that shows a certificate decides:
-// all are served by one daemon.
+// prove asks until an address shows a certificate. The first one decides, because one daemon serves them all.
 func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 	if len(a.at) == 0 {
 		why := "sendmail.probe is none"
@@ -251,7 +247,7 @@ func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 	return nil, fmt.Errorf("%w: %w", errRefused, refused)
 }
 
-// Serves looks at what sendmail serves, for a person who asked.
+// Serves returns what sendmail serves, for a person who asked.
 func (t *Teller) Serves(ctx context.Context, r View) []mta.Served {
 	var out []mta.Served
 	a := t.asker(&r)
@@ -262,7 +258,7 @@ func (t *Teller) Serves(ctx context.Context, r View) []mta.Served {
 			pctx, cancel := context.WithTimeout(ctx, mta.Patience)
 			out = append(out, a.see(pctx, at, family))
 			cancel()
-			if last := out[len(out)-1]; last.Leaf == nil && !last.Lacks { // what is not there is not asked for twice
+			if last := out[len(out)-1]; last.Leaf == nil && !last.Lacks { // it would not answer either
 				break
 			}
 		}
@@ -270,8 +266,8 @@ func (t *Teller) Serves(ctx context.Context, r View) []mta.Served {
 	return out
 }
 
-// OnDisk says that leaf is host.cert, or the other certificate of a pair that
-// sendmail.cf names beside it. It is not known where one of them could not be read: err.
+// OnDisk reports whether leaf is host.cert, or the certificate of a second pair that sendmail.cf names. err: a file
+// could not be read, so the answer is unknown.
 func OnDisk(r *View, leaf *x509.Certificate) (on bool, err error) {
 	if leaf == nil {
 		return false, nil
@@ -297,7 +293,7 @@ func OnDisk(r *View, leaf *x509.Certificate) (on bool, err error) {
 
 func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
 
-// diskSerial is the serial of the server certificate on the disk whose key is of this family; "" is the host's own.
+// diskSerial is the serial of the server certificate on disk with a key of this family; "" asks for the host's own.
 func diskSerial(r *View, family string) string {
 	f := plan.Files(r.Observed.UsedCF(), r.Observed.Certs, r.Observed.Accept)
 	pairs := []pki.CertFile{f.Cert.File}
@@ -312,8 +308,8 @@ func diskSerial(r *View, family string) string {
 	return "none"
 }
 
-// nobodyListens says that every address refuses connections. A silent one, one
-// that cannot be reached, and an error of our own say nothing about that.
+// nobodyListens reports whether every address refuses connections. A silent or unreachable address, and an error of our
+// own, do not show that.
 func (t *Teller) nobodyListens(ctx context.Context, r *View) bool {
 	for _, at := range t.endpoints(r) {
 		d := net.Dialer{Timeout: 5 * time.Second}

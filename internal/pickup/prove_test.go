@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Only ECONNREFUSED at every address means that nobody listens: silence, a
-// network that is away, and an end of our own patience mean nothing.
+// Only ECONNREFUSED at every address shows that no program listens. A timeout, an unreachable network and an end of our
+// own patience do not.
 func TestNobodyListens(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,7 +44,7 @@ func TestNobodyListens(t *testing.T) {
 	}
 }
 
-// Why STARTTLS is not offered is said as far as it is known.
+// The reason why STARTTLS is not offered is reported as far as it is known.
 func TestNotOffered(t *testing.T) {
 	now := time.Now()
 	for name, c := range map[string]struct {

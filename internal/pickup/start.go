@@ -14,7 +14,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// absent: no sendmail with a listener is identified. plan.Absence says what is done.
+// absent handles a sendmail of which no process with a listener is identified. plan.Absence decides.
 func (t *Teller) absent(ctx context.Context, r *View, st *state.State, id mta.Identity) (*Outcome, error) {
 	now := t.o.Now()
 	a := plan.Absence{Pickup: *st.Pickup, Status: id.Status, Askable: len(t.endpoints(r)) > 0, Brief: t.o.Brief,
@@ -62,15 +62,14 @@ func (t *Teller) absent(ctx context.Context, r *View, st *state.State, id mta.Id
 		return p, err
 	}
 	return nil, fmt.Errorf("a program listens, but mailcertd cannot find out which one (%s): %v", who,
-		err) // no sendmail that is known, so not errUnseen
+		err) // no sendmail is identified, so this is not errUnseen
 }
 
-// startErrand is the name under which start_command runs: once at a time.
+// startErrand is the errand name of start_command, so that it runs once at a time.
 const startErrand = "start sendmail"
 
-// startAgain begins the configured command, which is noted before, and gives
-// errWaiting: it runs without the lock. Whether it worked is judged by the probe of
-// the sendmail that then runs, not by its exit status.
+// startAgain notes the start in the state, starts the configured command without waiting, and returns errWaiting. The
+// probe of the new sendmail decides whether it worked, not the command's exit status.
 func (t *Teller) startAgain(ctx context.Context, st *state.State) error {
 	argv := t.s.StartCommand
 	t.o.Log(slog.LevelError, "sendmail was running before its HUP and is not running now: starting it again", "command",
@@ -82,7 +81,7 @@ func (t *Teller) startAgain(ctx context.Context, st *state.State) error {
 	before := st.Clone()
 	d := *st.Pickup
 	d.Started = append(slices.Clone(d.Started), t.o.Now().UTC().Truncate(time.Second))
-	d.Next = time.Time{} // none of this start has failed yet
+	d.Next = time.Time{} // this start has not failed yet
 	st.Pickup = &d
 	t.o.Remember(before, *st)
 	t.startEnded = time.Time{}
@@ -93,7 +92,7 @@ func (t *Teller) startAgain(ctx context.Context, st *state.State) error {
 	return errWaiting
 }
 
-// lastStart names the last start of sendmail for a pickup; "": it was not started.
+// lastStart identifies the last start of sendmail for a pickup; "": none.
 func lastStart(d *state.Pickup) string {
 	if n := len(d.Started); n > 0 {
 		return d.Started[n-1].Format(time.RFC3339)
@@ -101,15 +100,14 @@ func lastStart(d *state.Pickup) string {
 	return ""
 }
 
-// starting says that a start is under way, and no other is begun: our own
-// command, or that of another mailcertd, for less than the command's time and with
-// no outcome noted since.
+// starting reports whether a start is under way, so that no second one is begun: our own command, or another
+// mailcertd's that was noted within the command's time and has no outcome yet.
 func (t *Teller) starting(d *state.Pickup, now time.Time) bool {
 	if e := t.errands[startErrand]; e != nil {
 		if e.of == lastStart(d) || !e.over() {
 			return true
 		}
-		t.finished(startErrand) // of a pickup that was proven
+		t.finished(startErrand) // it belongs to an earlier pickup
 	}
 	n := len(d.Started)
 	if n == 0 || !d.Next.IsZero() {
@@ -119,8 +117,7 @@ func (t *Teller) starting(d *state.Pickup, now time.Time) bool {
 	return age >= 0 && age < CommandPatience+plan.GoneAfter
 }
 
-// started is what a start that is under way has come to while sendmail is still
-// gone: errWaiting as long as one may still appear.
+// started returns the result of a start while no sendmail runs: errWaiting as long as one may still appear.
 func (t *Teller) started(now time.Time) error {
 	e := t.errands[startErrand]
 	switch {

@@ -10,12 +10,10 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Tell goes on with the pending pickup, if its next attempt is due. A verb waits for the outcome;
-// where that takes longer it gives the lock back meanwhile: file repair goes
-// on. The daemon does not wait, and `ensure` only for a moment, and where a crash
-// left open whether a HUP was sent until that shows: the pickup is pending, and a later
-// look goes on with it. A second HUP is not sent to the same instance in any case,
-// because the first is noted.
+// Tell takes the pending pickup further, if its next attempt is due. A verb waits for the outcome, and releases the
+// lock during a long wait so that files can be repaired. The daemon does not wait; `ensure` waits for a moment, and
+// after a crash until it is clear whether a HUP was sent. Otherwise the pickup stays pending for a later look. The same
+// instance never gets a second HUP, because the first one is noted.
 func (t *Teller) Tell(ctx context.Context, r *View, verb bool, lock **durable.Locked) error {
 	begun := t.o.Now()
 	err := t.deliver(ctx, r, verb)
@@ -52,13 +50,13 @@ func (t *Teller) Tell(ctx context.Context, r *View, verb bool, lock **durable.Lo
 	return err
 }
 
-// unsent says that it does not show yet whether a HUP that is noted was sent.
+// unsent reports whether it is still unclear if a noted HUP was sent.
 func unsent(r *View, now time.Time) bool {
 	d := r.Plan.State.Pickup
 	return d != nil && plan.Telling{Pickup: *d, Instance: plan.Instance(r.Observed.MTA), Now: now}.Unsent()
 }
 
-// rest waits until something that is out has come to its end, and no longer than d.
+// rest waits until a running command or question has ended, d at most.
 func (t *Teller) rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -67,8 +65,8 @@ func (t *Teller) rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// SeenByDaemon fills in what a person waits for where the daemon had the lock in between, since then, and has brought
-// sendmail to serve the files on the disk: no pickup is pending then, and nothing would be logged about it.
+// SeenByDaemon sets the outcome for a verb's person where the daemon had the lock since then and made sendmail serve
+// the files on disk. No pickup is pending then, and the verb would print nothing about it.
 func (t *Teller) SeenByDaemon(r *View, since time.Time) {
 	d := r.Plan.State.Delivered
 	if r.Pickup != nil || r.Plan.State.Pickup != nil || d.Set != r.Plan.Facts.Set ||

@@ -8,7 +8,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// What the daemon saw since a verb began is told, and nothing else.
+// A verb reports what the daemon saw since the verb began, and nothing older.
 func TestSeenByDaemon(t *testing.T) {
 	now := time.Now()
 	at := now.UTC().Truncate(time.Second)

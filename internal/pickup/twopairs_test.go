@@ -16,7 +16,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Two pairs are proven when both are served, each to a client that takes its kind alone.
+// Two pairs are proven when both are served, each to a client that accepts only its key type.
 func TestTwoPairsProven(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		if os.Getenv("MAILCERTD_NOSKIP") != "" {
@@ -47,8 +47,8 @@ func TestTwoPairsProven(t *testing.T) {
 	r.Observed.CF, r.Observed.Certs = mta.ReadCF(file("sendmail.cf")), certdir.Observe(dir)
 	r.Plan.Facts.LeafID = pki.Fingerprint(r.Observed.Certs.Cert.File.Certs[0])
 	for name, c := range map[string]struct {
-		second string // what is served beside host
-		left   bool   // sendmail cannot load the second pair that is there
+		second string // the certificate that is served beside host
+		left   bool   // sendmail cannot load the second pair
 		want   string // in the outcome's detail, or in the error
 		err    error
 	}{
@@ -83,7 +83,7 @@ func TestTwoPairsProven(t *testing.T) {
 	}
 }
 
-// serve is a server of OpenSSL's that speaks TLS at once, and its address.
+// serve starts an OpenSSL server that speaks TLS at once, and returns its address.
 func serve(t *testing.T, args ...string) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")

@@ -90,8 +90,8 @@ func (p *pair) olderServes() bool {
 
 // early handles a CA certificate that begins in the future: every peer refuses what it signed. One that mailcertd made
 // is made again over its key, so that its leaves stay valid and hosts that trust it still do. A waiting generation is
-// always mailcertd's. anew true: a CA certificate is made again, and no other decision about generations comes before
-// that.
+// always mailcertd's. anew: a CA certificate is made again now, and
+// the caller decides nothing else about generations.
 func early(a *assessment) (found finding, anew bool) {
 	o := a.obs.CA
 	begins, next := beginning(o.Current.Cert), beginning(o.Next.Cert)

@@ -16,9 +16,9 @@ type CA struct {
 	Version     int          `json:"version"`
 	Dir         string       `json:"dir"`
 	Status      string       `json:"status"`          // absent, unfinished, complete, damaged
-	Error       string       `json:"error,omitempty"` // why it cannot be read; the rest is empty then
+	Error       string       `json:"error,omitempty"` // why the CA cannot be read; the other fields are empty then
 	Generations []Generation `json:"generations"`
-	// hex: what openssl ca takes next where it counts; mailcertd draws
+	// hex: the serial that `openssl ca` takes next where it counts; mailcertd draws its own at random
 	NextSerial string     `json:"next_serial,omitempty"`
 	Valid      int        `json:"valid"` // certificates by status in index.txt
 	Revoked    int        `json:"revoked"`
@@ -26,12 +26,12 @@ type CA struct {
 	NextDue    *time.Time `json:"next_generation_due,omitempty"`
 	Faults     []string   `json:"faults"`
 	Hosts      []Member   `json:"hosts"`   // the enrolled ones
-	Waiting    []string   `json:"waiting"` // hosts that hold up the next generation
-	Silent     []string   `json:"silent"`  // hosts that are skipped: not heard of for 30 days
+	Waiting    []string   `json:"waiting"` // hosts for which the next generation waits
+	Silent     []string   `json:"silent"`  // hosts without a request for 30 days, which are not waited for
 	Deadline   *time.Time `json:"next_generation_deadline,omitempty"`
 	CRLEnds    *time.Time `json:"crl_ends,omitempty"`
-	Issuer     string     `json:"access_issuer,omitempty"`  // the key for an access map
-	Subject    string     `json:"access_subject,omitempty"` // of this host's certificate
+	Issuer     string     `json:"access_issuer,omitempty"`  // the key for sendmail's access map
+	Subject    string     `json:"access_subject,omitempty"` // the same for this host's certificate
 }
 
 type Member struct {
@@ -42,10 +42,10 @@ type Member struct {
 
 type Generation struct {
 	Current   bool      `json:"current"`
-	Next      bool      `json:"next"` // waits to be put in force
+	Next      bool      `json:"next"` // waits to sign in place of the current one
 	SHA256    string    `json:"sha256"`
 	Subject   string    `json:"subject"`      // as in sendmail's CERTIssuer:
-	Text      string    `json:"subject_text"` // the same in characters
+	Text      string    `json:"subject_text"` // the same, readable
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
 	// LastLeaf is when the last certificate of an older generation ends.
@@ -61,7 +61,8 @@ func NewCA(cfg config.Config, o ca.Observed, now time.Time) CA {
 	return rep
 }
 
-// newCA is NewCA, with the first most valid certificates by their end: one pass over the CA's database finds both.
+// newCA is NewCA, and also returns the most valid certificates that end first: both come from one pass over the
+// database.
 func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.Listed) {
 	rep := CA{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []Generation{}, Faults: []string{},
 		Hosts: []Member{}}

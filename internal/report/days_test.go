@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// A day that has begun is none; one that is over is another.
+// Days left are rounded down, after the end too.
 func TestWholeDays(t *testing.T) {
 	today := time.Date(2026, 11, 23, 3, 4, 5, 0, time.UTC)
 	for _, c := range []struct{ hours, want int }{{25, 1}, {24, 1}, {23, 0}, {0, 0}, {-1, -1}, {-24, -1}, {-25, -2}} {

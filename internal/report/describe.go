@@ -18,8 +18,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// NewStatus puts what was observed and planned into the report. It asks nobody.
-// program is the version of mailcertd.
+// NewStatus makes the report of an observation and its plan. It asks no listener. program is the version of mailcertd.
 func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time) Status {
 	o, p := r.Observed, r.Plan
 	privateCA, next := newCA(cfg, o.CA, now, MostNextDue)
@@ -71,7 +70,7 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 	return rep
 }
 
-// moment is a time that may not be known; nil for zero.
+// moment returns a pointer to t, nil for the zero time.
 func moment(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -80,7 +79,7 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// describePair is about what is there under the names of a pair.
+// describePair describes the files of a pair.
 func describePair(cfg config.Config, r keeper.Result, f plan.PairFacts, sendmail Sendmail, now time.Time) Pair {
 	e := r.Observed.Certs.Pair(f.Pair)
 	p := Pair{Name: f.Pair.Name, Wanted: f.Wanted, Named: f.Named}
@@ -112,7 +111,7 @@ func describePair(cfg config.Config, r keeper.Result, f plan.PairFacts, sendmail
 	return p
 }
 
-// describeCertificate is about host.cert; nil when none can be read.
+// describeCertificate describes host.cert; nil when it cannot be read.
 func describeCertificate(cfg config.Config, r keeper.Result, now time.Time) *Certificate {
 	e, f := r.Observed.Certs.Cert, r.Plan.Facts
 	if len(e.File.Certs) == 0 {
@@ -121,7 +120,7 @@ func describeCertificate(cfg config.Config, r keeper.Result, now time.Time) *Cer
 	return certificate(cfg, r, e, f.Owner, f.Due, now)
 }
 
-// certificate is about the first certificate of e, which is there.
+// certificate describes the first certificate of e, which must exist.
 func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, owner plan.Owner, due,
 	now time.Time) *Certificate {
 	c := e.File.Certs[0]
@@ -151,7 +150,7 @@ func describeDH(o plan.Observed) string {
 	return fmt.Sprintf("%d bits", d.P.BitLen())
 }
 
-// describeCRL is about the CA's lists, or about the one that is in the certs directory where the CA is on another host.
+// describeCRL describes the CA's lists, or the one in the certs directory where the CA is on another host.
 func describeCRL(r keeper.Result) *CRL {
 	o := r.Observed
 	rep := CRL{Behind: o.CA.CRL.Behind, Installed: o.Certs.CRL.Node.Exists, Read: o.UsedCF().CRL != ""}
@@ -197,7 +196,7 @@ func describeSendmail(r keeper.Result) Sendmail {
 	return s
 }
 
-// NewServed is what was found by asking.
+// NewServed describes the answers of the listeners.
 func NewServed(r keeper.Result, found []mta.Served) []Served {
 	var out []Served
 	for _, s := range found {
@@ -211,14 +210,14 @@ func NewServed(r keeper.Result, found []mta.Served) []Served {
 				line.Serial, unread)
 		}
 		if s.Err != nil {
-			line.Error = strings.TrimPrefix(plain(s.Err), s.Addr+": ") // which stands before it
+			line.Error = strings.TrimPrefix(plain(s.Err), s.Addr+": ") // the address is printed before it
 		}
 		out = append(out, line)
 	}
 	return out
 }
 
-// pairOf is the server pair whose key is of that family, "" for none and where none was asked for.
+// pairOf is the server pair with a key of that family; "" for no such pair and where no family was asked for.
 func pairOf(d certdir.Dir, family string) string {
 	for _, p := range certdir.Pairs() {
 		cs := d.Pair(p).Cert.File.Certs

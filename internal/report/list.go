@@ -16,7 +16,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// WriteList writes a listReport without holding its certificates: there may be a million.
+// WriteList writes a List row by row, because it may have a million.
 func WriteList(to io.Writer, dir string, each func(take func(Listed) error) error) error {
 	w := bufio.NewWriterSize(to, 64<<10)
 	name, err := json.Marshal(dir)
@@ -26,7 +26,7 @@ func WriteList(to io.Writer, dir string, each func(take func(Listed) error) erro
 	fmt.Fprintf(w, "{\n  \"version\": %d,\n  \"dir\": %s,\n  \"certificates\": [", ListVersion, name)
 	before, after := "\n    ", "]\n}\n"
 	err = each(func(l Listed) error {
-		_, _ = w.WriteString(before) // Flush says whether it could be written
+		_, _ = w.WriteString(before) // Flush returns the error
 		b, err := l.appendJSON(w.AvailableBuffer())
 		if err != nil {
 			return err
@@ -42,8 +42,8 @@ func WriteList(to io.Writer, dir string, each func(take func(Listed) error) erro
 	return w.Flush()
 }
 
-// appendJSON appends what json.MarshalIndent makes of a row of the list. That takes more time for a million rows than
-// all else that the list needs, so that only rows with a character that JSON writes in another way are left to it.
+// appendJSON appends the row as json.MarshalIndent would write it. That function takes longer than the rest of the
+// list, so it is called only for rows with characters that JSON must escape.
 func (l Listed) appendJSON(b []byte) ([]byte, error) {
 	plain := isPlain(l.Serial) && isPlain(l.Status) && isPlain(l.Reason) && isPlain(l.Subject) && isPlain(l.Pair)
 	for _, name := range l.Names {
@@ -81,7 +81,7 @@ func (l Listed) appendJSON(b []byte) ([]byte, error) {
 	return append(b, "\n    }"...), nil
 }
 
-// isPlain says that a string is in JSON as it is.
+// isPlain reports whether JSON writes a string without escapes.
 func isPlain(s string) bool {
 	for _, c := range []byte(s) {
 		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
@@ -91,7 +91,7 @@ func isPlain(s string) bool {
 	return true
 }
 
-// ListVersion is that of listReport.
+// ListVersion is the version of List.
 const ListVersion = 1
 
 // List is `list --json`, version 1. Times are UTC, RFC 3339.
@@ -110,12 +110,12 @@ type Listed struct {
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
 	Subject string     `json:"subject"`
-	// Enrolled: its host asks for the next one by itself.
+	// Enrolled says that its host asks for the next certificate by itself.
 	Enrolled bool `json:"enrolled"`
-	// Pair is the pair of this host that it is installed as; "" for none.
+	// Pair is the pair of this host that uses it; "" for none.
 	Pair string `json:"pair,omitempty"`
 
-	Soon bool `json:"-"` // it ends soon, for how long it lives
+	Soon bool `json:"-"` // the end is near, compared with its life
 }
 
 func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed {
@@ -127,10 +127,10 @@ func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed
 		Soon:     !now.Before(plan.WarnFrom(l.Begins, l.Expires, Soon))}
 }
 
-// Installed are the certificates that are in the certs directory, by the names of their pairs.
+// Installed are the certificates in the certs directory, by the names of their pairs.
 type Installed map[string]*x509.Certificate
 
-// InstalledIn are those of a certs directory that was observed.
+// InstalledIn returns those of an observed certs directory.
 func InstalledIn(d certdir.Dir) Installed {
 	here := Installed{}
 	for _, p := range certdir.Pairs() {
@@ -141,7 +141,8 @@ func InstalledIn(d certdir.Dir) Installed {
 	return here
 }
 
-// ReadInstalled are those of the certs directory at path. What cannot be read is left out: nothing rests on it.
+// ReadInstalled reads those of the certs directory at path. Unreadable ones are left out: they only add a remark to the
+// list.
 func ReadInstalled(path string) Installed {
 	var d certdir.Dir
 	for _, p := range certdir.Pairs() {
@@ -150,7 +151,7 @@ func ReadInstalled(path string) Installed {
 	return InstalledIn(d)
 }
 
-// pair is the name of the pair whose certificate is the one of that row, "" for none.
+// pair is the name of the pair that uses the certificate of that row; "" for none.
 func (here Installed) pair(l ca.Listed) string {
 	for _, p := range certdir.Pairs() {
 		if c := here[p.Name]; c != nil && ca.FormatSerial(c.SerialNumber) == l.Serial && c.NotAfter.Equal(l.Expires) {
@@ -168,8 +169,8 @@ func WholeDays(end, now time.Time) int {
 	return int(d / (24 * time.Hour))
 }
 
-// Soon is when an end that nobody prepares for gets a colour.
+// Soon is how long before its end a certificate that is not renewed automatically is coloured.
 const Soon = 14 * 24 * time.Hour
 
-// Day is what people count in.
+// Day is the unit for people.
 const Day = 24 * time.Hour

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What is written piece by piece is what the whole report would be.
+// A list that is written row by row equals the report encoded as a whole.
 func TestWriteList(t *testing.T) {
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	all := []Listed{
@@ -17,7 +17,7 @@ func TestWriteList(t *testing.T) {
 			Subject: "/CN=mail.example.org"},
 		{Serial: "0A", Status: "revoked", Names: []string{}, Expires: at, Revoked: &at, Reason: "superseded",
 			Enrolled: true},
-		// every field, see below
+		// This row has every field.
 		{Serial: "0B", Status: "revoked", Names: []string{"a.example", "b.example"}, Expires: at, Days: -3,
 			Revoked: &at, Reason: "superseded", Subject: "/CN=a.example", Enrolled: true, Pair: "host", Soon: true},
 		{Serial: "0C", Status: "valid", Names: []string{"a.example"}, Expires: at.AddDate(-2026, 0, 0),

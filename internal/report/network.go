@@ -9,7 +9,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// plain is an error of the network without the words of Go's library: the address and the system's own reason.
+// plain returns a network error without the words of Go's library: the address and the system's reason.
 func plain(err error) string {
 	var op *net.OpError
 	if !errors.As(err, &op) {
@@ -26,8 +26,8 @@ func plain(err error) string {
 	return strings.Replace(err.Error(), op.Error(), text, 1)
 }
 
-// AddServed adds what was found by asking now. A listener that serves another certificate than the one on disk is a
-// warning, unless it is known that sendmail has not picked up the files.
+// AddServed adds the answers of the listeners. A listener with another certificate than the one on disk is a warning,
+// unless a pending pickup explains it.
 func (r *Status) AddServed(found []Served) {
 	r.Serves = found
 	for _, s := range found {

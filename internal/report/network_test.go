@@ -14,7 +14,7 @@ import (
 	"mailcertd/internal/plan/given"
 )
 
-// An error of the network is told with the address and the system's reason, without the words of Go's library.
+// A network error has the address and the system's reason, without the words of Go's library.
 func TestPlain(t *testing.T) {
 	refused := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 25},
 		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
@@ -27,7 +27,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// The name that a peer's certificate lacks is the one that was asked for.
+// The error names the requested host name, which the peer's certificate lacks.
 func TestPeerNamesWhatWasAsked(t *testing.T) {
 	r := NewPeer(mta.PeerReport{Chain: []*x509.Certificate{given.Host().Seen.Certs.Cert.File.Certs[0]},
 		NameErr: errors.New("x509: not valid for 192.0.2.7")},
@@ -37,7 +37,7 @@ func TestPeerNamesWhatWasAsked(t *testing.T) {
 	}
 }
 
-// A listener that serves another certificate than the one on disk is a warning, before every notice.
+// A listener with another certificate than the one on disk is a warning, sorted before every notice.
 func TestServedIsNotOnDisk(t *testing.T) {
 	other := Served{Addr: "127.0.0.1:25", Pair: "host-ecdsa", STARTTLS: true, Serial: "19"}
 	r := Status{Problems: []plan.Problem{{Severity: plan.Error}, {Severity: plan.Notice}}}
@@ -46,7 +46,7 @@ func TestServedIsNotOnDisk(t *testing.T) {
 		t.Errorf("%+v", r.Problems)
 	}
 	r = Status{Sendmail: Sendmail{PickupPending: true}}
-	if r.AddServed([]Served{other}); len(r.Problems) != 0 { // it is told already
+	if r.AddServed([]Served{other}); len(r.Problems) != 0 { // another problem reports it already
 		t.Errorf("%+v", r.Problems)
 	}
 }

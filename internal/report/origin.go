@@ -10,26 +10,25 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Origin is where the installed certificate comes from, as a person would say
-// it: plan.Owner says what may be replaced, and calls foreign what its owner
-// installed with our own verb. The words are stable.
+// Origin says where the installed certificate comes from, in a person's terms. plan.Owner differs: it says what may be
+// replaced, and calls a certificate foreign that its owner installed with `mailcertd install`. The words are stable.
 type Origin string
 
 // The origins.
 const (
 	FromHere       Origin = "issued-here"       // by the CA on this host
 	FromElsewhere  Origin = "issued-elsewhere"  // by the CA on the host of issuer.ssh
-	FromMailcertd  Origin = "made-by-mailcertd" // ours, and no CA that is there issued it
+	FromMailcertd  Origin = "made-by-mailcertd" // ours, but its CA is gone
 	FromInterim    Origin = "interim"           // self-signed by mailcertd until a CA answers
 	FromBaseSystem Origin = "base-system"       // by the base system's rc.d/sendmail
 	FromPerson     Origin = "installed-by-hand" // with mailcertd install, or restore
 	FromAnotherCA  Origin = "another-ca"        // bought, or of a CA that mailcertd does not know
 	FromItself     Origin = "self-signed"       // and not by mailcertd
-	FromUnknown    Origin = "unknown"           // what is there cannot be judged
+	FromUnknown    Origin = "unknown"           // the certificate cannot be judged
 )
 
-// originOf says where c, an installed certificate of that owner, comes from, and for
-// FromPerson when it was installed; zero: not known.
+// originOf returns the origin of c, an installed certificate of that owner, and for FromPerson when it was installed;
+// zero: unknown.
 func originOf(cfg config.Config, r keeper.Result, owner plan.Owner, c *x509.Certificate) (Origin, time.Time) {
 	id := pki.Fingerprint(c)
 	switch owner {
@@ -53,13 +52,13 @@ func originOf(cfg config.Config, r keeper.Result, owner plan.Owner, c *x509.Cert
 		return FromPerson, r.Plan.State.Carried.Since
 	case pki.SelfSigned(c):
 		return FromItself, time.Time{}
-	case r.Observed.CA.Err != nil: // it may be the one
+	case r.Observed.CA.Err != nil: // the unreadable CA may have issued it
 		return FromUnknown, time.Time{}
 	}
 	return FromAnotherCA, time.Time{}
 }
 
-// issuedByKnown says that a CA generation that is at hand issued c.
+// issuedByKnown reports whether a CA generation that could be read issued c.
 func issuedByKnown(cfg config.Config, r keeper.Result, c *x509.Certificate) bool {
 	known := r.Observed.Accepted
 	if cfg.Issuer.Kind != config.IssuerSSH {

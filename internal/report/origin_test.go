@@ -21,7 +21,7 @@ import (
 // origins is when these certificates are made.
 var origins = time.Date(2026, 11, 23, 3, 4, 5, 0, time.UTC)
 
-// signed makes a certificate under a CA that is made with it; by itself without one.
+// signed makes a certificate under a new CA, or self-signed.
 func signed(t *testing.T, name string, byItself bool) (leaf, privateCA *x509.Certificate) {
 	t.Helper()
 	create := func(subject string, isCA bool, parent *x509.Certificate, with *ecdsa.PrivateKey) (*x509.Certificate,
@@ -53,7 +53,7 @@ func signed(t *testing.T, name string, byItself bool) (leaf, privateCA *x509.Cer
 	return leaf, privateCA
 }
 
-// Every certificate comes from somewhere.
+// Every kind of certificate has its origin.
 func TestOrigin(t *testing.T) {
 	leaf, privateCA := signed(t, "mail.example", false)
 	alone, _ := signed(t, "mail.example", true)

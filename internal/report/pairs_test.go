@@ -10,7 +10,8 @@ import (
 	"mailcertd/internal/ca"
 )
 
-// The certificates of all pairs are samples of one family, the host's own once; what is served is told of each pair.
+// The certificates of all pairs are samples of one metric, the host's own once; the served certificate is reported for
+// each pair.
 func TestMetricsOfPairs(t *testing.T) {
 	end := time.Unix(1800000000, 0)
 	one := func(file, serial string) *Certificate {
@@ -38,7 +39,7 @@ func TestMetricsOfPairs(t *testing.T) {
 	}
 }
 
-// A row of the CA's database is known as an installed one by its serial number and its end.
+// A row of the CA's database is matched to an installed certificate by serial number and end.
 func TestInstalledHere(t *testing.T) {
 	end := time.Unix(1800000000, 0).UTC()
 	here := Installed{"host": {SerialNumber: big.NewInt(1), NotAfter: end},

@@ -16,23 +16,23 @@ import (
 // Peer is `check --peer --json`, version 1. Times are UTC, RFC 3339.
 type Peer struct {
 	Version     int              `json:"version"`
-	Peer        string           `json:"peer"`              // as it was asked for, with the port
-	Address     string           `json:"address,omitempty"` // that answered
-	STARTTLS    bool             `json:"starttls"`          // it was offered
+	Peer        string           `json:"peer"`              // as the user gave it, with the port
+	Address     string           `json:"address,omitempty"` // the address that answered
+	STARTTLS    bool             `json:"starttls"`          // the peer offered STARTTLS
 	Verify      mta.Verify       `json:"verify"`            // "" when the host did not answer as a mail host does
 	Reason      string           `json:"reason,omitempty"`  // verifymsg= of a FAIL
 	Error       string           `json:"error,omitempty"`
 	TLS         string           `json:"tls,omitempty"` // as sendmail writes it: TLSv1.3
 	Cipher      string           `json:"cipher,omitempty"`
 	Certificate *PeerCertificate `json:"certificate,omitempty"`
-	Named       bool             `json:"named"` // the certificate names the host; sendmail does not ask for it
+	Named       bool             `json:"named"` // the certificate names the host; sendmail does not require it
 	NameError   string           `json:"name_error,omitempty"`
 	Asked       bool             `json:"asked_for_ours"`
 	Presented   bool             `json:"presented_ours"`
-	ListsOurs   bool             `json:"lists_our_issuer"` // in the CAs that it said it accepts
+	ListsOurs   bool             `json:"lists_our_issuer"` // our issuer is in the list of CAs that the peer accepts
 	Refused     string           `json:"refused,omitempty"`
 	Own         Own              `json:"own"`
-	TrustUsed   bool             `json:"sendmail_names_these_files"` // sendmail.cf does
+	TrustUsed   bool             `json:"sendmail_names_these_files"` // sendmail.cf names these files
 	ByCF        bool             `json:"-"`                          // judged by the files that sendmail.cf names
 }
 
@@ -46,12 +46,12 @@ type PeerCertificate struct {
 	NotAfter  time.Time `json:"not_after"`
 }
 
-// Own is our own chain, as a client's, judged by what we trust.
+// Own is our own chain as a client's, judged by the CAs that this host trusts.
 type Own struct {
 	Serial  string     `json:"serial,omitempty"`
 	Verify  mta.Verify `json:"verify"` // "" for no certificate
 	Reason  string     `json:"reason,omitempty"`
-	Trouble string     `json:"trouble,omitempty"` // why it was not presented
+	Trouble string     `json:"trouble,omitempty"` // why it was not shown
 }
 
 func NewPeer(r mta.PeerReport, o mta.PeerOptions) Peer {

@@ -12,12 +12,11 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// metrics collects gauges in the text format of Prometheus, version 0.0.4: every
-// family with its HELP and TYPE, its samples together, no timestamps (the
-// textfile collector refuses them), times in seconds since 1970.
+// metrics collects gauges in Prometheus' text format, version 0.0.4: every family with its HELP and TYPE and its
+// samples together, without timestamps (the textfile collector refuses them). Times are seconds since 1970.
 type metrics struct{ b strings.Builder }
 
-// family begins one; the samples follow.
+// family begins a metric family; its samples follow.
 func (m *metrics) family(name, help string) *family {
 	fmt.Fprintf(&m.b, "# HELP mailcertd_%s %s\n# TYPE mailcertd_%s gauge\n", name, helpEscapes.Replace(help), name)
 	return &family{m, "mailcertd_" + name}
@@ -28,13 +27,13 @@ type family struct {
 	name string
 }
 
-// Escaping, as the format has it.
+// Escapes, as the format defines them.
 var (
 	helpEscapes  = strings.NewReplacer(`\`, `\\`, "\n", `\n`)
 	labelEscapes = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 )
 
-// add is a sample; labels are names and values in turn.
+// add adds a sample; labels are names and values in turn.
 func (f *family) add(value float64, labels ...string) {
 	var pairs []string
 	for i := 0; i+1 < len(labels); i += 2 {
@@ -57,8 +56,7 @@ func (f *family) truth(v bool, labels ...string) {
 	f.add(n, labels...)
 }
 
-// WriteMetrics prints the report for node_exporter. A family without a sample
-// is left out.
+// WriteMetrics prints the report for node_exporter, without families that have no sample.
 func WriteMetrics(w io.Writer, r Status) error {
 	var m metrics
 	m.family("build_info", "The version of mailcertd and what it was built with.").add(1, "version", r.Program,
@@ -119,7 +117,7 @@ func certificateMetrics(m *metrics, r Status) {
 		f := m.family("trust_not_after_timestamp_seconds", "When a CA in cacert.pem expires.")
 		seen := map[string]bool{}
 		for _, t := range r.Trusted {
-			if !seen[t.SHA256] { // the same twice in the file is one sample
+			if !seen[t.SHA256] { // a CA that is in the file twice is one sample
 				f.time(t.NotAfter, "subject", t.Text, "sha256", t.SHA256)
 			}
 			seen[t.SHA256] = true

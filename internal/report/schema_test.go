@@ -20,7 +20,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// schema is as much of a JSON Schema as ours use.
+// schema is the part of JSON Schema that our schemas use.
 type schema struct {
 	Ref         string             `json:"$ref"`
 	Defs        map[string]*schema `json:"$defs"`
@@ -74,8 +74,8 @@ func (s *schema) resolve(t *testing.T, file string) (*schema, string) {
 
 var marshalsText = reflect.TypeFor[interface{ MarshalText() ([]byte, error) }]()
 
-// conform compares a Go type with its schema: the same fields, those required
-// that are always there, the right types, and a description for each.
+// conform compares a Go type with its schema: the same fields, required if they are always present, of the right types,
+// each with a description.
 func conform(t *testing.T, where string, goType reflect.Type, s *schema, file string) {
 	t.Helper()
 	if s == nil {
@@ -136,7 +136,7 @@ func conformFields(t *testing.T, where string, goType reflect.Type, s *schema, f
 		prop, fieldType := s.Properties[name], f.Type
 		if fieldType.Kind() == reflect.Pointer {
 			fieldType = fieldType.Elem()
-			if !optional { // null is a value
+			if !optional { // null counts as a value
 				if prop == nil || len(prop.AnyOf) != 2 || prop.AnyOf[0].Type != "null" {
 					t.Errorf("%s.%s: may be null, want anyOf null and a type", where, name)
 					continue
@@ -162,8 +162,7 @@ func conformFields(t *testing.T, where string, goType reflect.Type, s *schema, f
 	}
 }
 
-// The schemas in docs/ and the reports of the program are the same: whoever
-// adds a field must document it.
+// The schemas in docs/ equal the program's reports, so a new field must be documented.
 func TestSchemasAreTheReports(t *testing.T) {
 	for file, report := range map[string]any{
 		"status.schema.json": Status{}, "check.schema.json": Check{}, "list.schema.json": List{},
@@ -207,7 +206,7 @@ func words(t *testing.T, dir, typeName string) []string {
 	return out
 }
 
-// The lists of words in the schemas are those of the program.
+// The word lists in the schemas equal the program's constants.
 func TestSchemasHaveTheWords(t *testing.T) {
 	status, check, privateCA := readSchema(t, "status.schema.json"), readSchema(t, "check.schema.json"),
 		readSchema(t, "ca.schema.json")

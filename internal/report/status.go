@@ -1,5 +1,5 @@
-// Package report has what status, check, list and `status --due` say, as values: the
-// JSON and the metrics come from here, and package page draws them for people.
+// Package report holds the values that status, check, list and `status --due` show: the JSON and the metrics are made
+// here, and package page draws them for people.
 package report
 
 import (
@@ -8,16 +8,15 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Status is what `status` knows: the one source of its text, its JSON
-// (version 1, docs/status.schema.json) and its metrics. Within a version fields
-// are added; one that is renamed, removed or means something else raises it.
-// Times are UTC, RFC 3339.
+// Status is the report of `status`: its text, its JSON (version 1, docs/status.schema.json) and its metrics are made
+// from it. Within a version fields may be added; the version rises when a field is renamed, removed or changes its
+// meaning. Times are UTC, RFC 3339.
 type Status struct {
 	Version     int            `json:"version"`
-	At          time.Time      `json:"at"`      // when it was made
+	At          time.Time      `json:"at"`      // the time of the report
 	Program     string         `json:"program"` // version of mailcertd
 	Name        string         `json:"name"`
-	Offered     bool           `json:"starttls_offered"` // by sendmail's rules, with what is there
+	Offered     bool           `json:"starttls_offered"` // by sendmail's rules, with the installed files
 	Certificate *Certificate   `json:"certificate"`      // of the host's own pair
 	Key         string         `json:"key,omitempty"`
 	TLSA        string         `json:"tlsa,omitempty"` // RFC 7672: 3 1 1 …
@@ -40,18 +39,18 @@ type Status struct {
 
 type OtherCA struct {
 	Target  string     `json:"target"`
-	Trusted int        `json:"trusted"`         // CA generations that are trusted here
-	Asked   *time.Time `json:"asked,omitempty"` // when it last answered
+	Trusted int        `json:"trusted"`         // accepted CA generations
+	Asked   *time.Time `json:"asked,omitempty"` // when the CA host last answered
 }
 
 type Certificate struct {
 	Path       string     `json:"path"`
 	Owner      plan.Owner `json:"owner"`
 	Origin     Origin     `json:"origin"`
-	Carried    *time.Time `json:"installed_by_hand,omitempty"` // when
+	Carried    *time.Time `json:"installed_by_hand,omitempty"` // when a person installed it
 	Names      []string   `json:"names"`
-	Issuer     string     `json:"issuer"`      // as X509_NAME_oneline(3) has it
-	IssuerText string     `json:"issuer_text"` // the same in characters
+	Issuer     string     `json:"issuer"`      // in the form of X509_NAME_oneline(3)
+	IssuerText string     `json:"issuer_text"` // the same, readable
 	Serial     string     `json:"serial"`
 	NotBefore  time.Time  `json:"not_before"`
 	NotAfter   time.Time  `json:"not_after"`
@@ -65,8 +64,8 @@ type Pair struct {
 	Name   string `json:"name"`              // host, host-ecdsa or client
 	Wanted bool   `json:"wanted"`            // the configuration asks for it
 	Named  bool   `json:"named_by_sendmail"` // sendmail.cf names both of its files in their place
-	// Seen is how a server pair came into use, as Sendmail.Seen; "" for one that sendmail.cf does not name, for the
-	// client's, which sendmail reads for each delivery, and for one that is not known to be in use.
+	// Seen is how a server pair came into use, as Sendmail.Seen; "" for a pair that sendmail.cf does not name, for the
+	// client's, which sendmail reads for each delivery, and where its use is unknown.
 	Seen        string       `json:"seen,omitempty"`
 	Key         string       `json:"key,omitempty"`
 	TLSA        string       `json:"tlsa,omitempty"` // of a server pair
@@ -82,24 +81,24 @@ type Trusted struct {
 	SHA256    string    `json:"sha256"`
 }
 
-// Issued is the database of this host's CA in short.
+// Issued summarizes the database of this host's CA.
 type Issued struct {
 	Valid   int      `json:"valid"`
 	Expired int      `json:"expired"`
 	Revoked int      `json:"revoked"`
-	NextDue []Listed `json:"next_due"` // valid ones by their end, MostNextDue at most
+	NextDue []Listed `json:"next_due"` // the valid ones that end first, MostNextDue at most
 }
 
-// MostNextDue is how many certificates status names.
+// MostNextDue is how many certificates status lists.
 const MostNextDue = 5
 
-// CRL is the revocation list that is stale first.
+// CRL is the revocation list that expires first.
 type CRL struct {
 	Path       string     `json:"path"`
 	ThisUpdate time.Time  `json:"this_update"`
 	NextUpdate time.Time  `json:"next_update"`
-	Renewal    *time.Time `json:"renewal,omitempty"` // when it is made again; not with the CA on another host
-	Behind     bool       `json:"behind"`            // it does not list a revoked certificate yet
+	Renewal    *time.Time `json:"renewal,omitempty"` // when it is made again; nil with the CA on another host
+	Behind     bool       `json:"behind"`            // it lacks a revoked certificate
 	Installed  bool       `json:"installed"`         // crl.pem is in the certs directory
 	Read       bool       `json:"read_by_sendmail"`  // sendmail.cf names one
 }

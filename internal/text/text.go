@@ -1,4 +1,4 @@
-// Package text makes what others say fit for a line: bounded, printable, and without lines of its own.
+// Package text makes the words of other programs and hosts fit into one line of a message: short and printable.
 package text
 
 import (
@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Clip is s, or the first octets of it and three dots where it has more than most.
+// Clip returns s, or its first octets and three dots where it is longer than most.
 func Clip(s string, most int) string {
 	if len(s) > most {
 		return strings.ToValidUTF8(s[:most], "") + "..."
@@ -16,7 +16,7 @@ func Clip(s string, most int) string {
 	return s
 }
 
-// OneLine is s on one line of at most that many octets, with blanks for what cannot be printed.
+// OneLine returns s on one line of at most that many octets, with blanks in place of unprintable characters.
 func OneLine(s string, most int) string {
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == utf8.RuneError {
@@ -30,7 +30,7 @@ func OneLine(s string, most int) string {
 	return s
 }
 
-// Escaped is s on one line, with its control characters as codes: nobody writes lines of their own into a log.
+// Escaped returns s on one line with its control characters as codes, so that it cannot add lines to a log.
 func Escaped(s string) string {
 	var b strings.Builder
 	for _, c := range s {

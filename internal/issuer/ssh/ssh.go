@@ -19,16 +19,14 @@ type Host struct {
 	Identity   string // private key file; "": ssh's own choice
 	KnownHosts string // "": ssh's own files
 	Program    string // "": ssh, found in PATH
-	// Patience bounds one question, the wait in the inbox of the CA included;
-	// zero: two minutes.
+	// Patience limits one question, with the wait in the CA host's inbox; zero: DefaultPatience.
 	Patience time.Duration
 }
 
-// DefaultPatience is longer than the wait in the inbox of the CA.
+// DefaultPatience is longer than the wait in the CA host's inbox.
 const DefaultPatience = 2 * time.Minute
 
-// arguments are those of ssh(1): nobody is asked anything, an unknown or
-// changed host key ends it, nothing is forwarded.
+// arguments are those of ssh(1): it asks no question, fails for an unknown or changed host key, and forwards nothing.
 func (s Host) arguments() []string {
 	args := []string{"-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=15",
 		"-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=2", "-o", "ClearAllForwardings=yes",
@@ -43,7 +41,7 @@ func (s Host) arguments() []string {
 	return append(args, "--", s.Target, "mailcertd")
 }
 
-// quote lets a path with blanks pass as one of ssh_config's list.
+// quote lets ssh_config(5) read a path with blanks as one word.
 func quote(path string) string {
 	if strings.ContainsAny(path, " \t") {
 		return `"` + path + `"`
@@ -51,13 +49,12 @@ func quote(path string) string {
 	return path
 }
 
-// Ask puts a request to the CA host and checks that the reply answers it. It takes no longer than Patience.
+// Ask sends a request to the CA host and checks that the reply fits it. It takes no longer than Patience.
 func (s Host) Ask(ctx context.Context, r issuer.Request) (issuer.Reply, error) {
 	return issuer.Channel(s.send).Ask(ctx, r)
 }
 
-// send sends a message and returns the answer, as it came. It takes no
-// longer than Patience; an error says what ssh said.
+// send sends a message and returns the answer unread. It takes no longer than Patience; an error has ssh's own message.
 func (s Host) send(ctx context.Context, request []byte) ([]byte, error) {
 	patience := s.Patience
 	if patience == 0 {
@@ -78,7 +75,7 @@ func (s Host) send(ctx context.Context, request []byte) ([]byte, error) {
 		return nil, ctx.Err()
 	case errors.Is(err, command.ErrTime):
 		return nil, fmt.Errorf("%s did not answer within %s%s", s.Target, patience, because)
-	case err != nil: // whatever came before that: nobody says that it is whole
+	case err != nil: // output before an error may be incomplete
 		return nil, fmt.Errorf("%s: %w%s", s.Target, err, because)
 	case out.Cut:
 		return nil, fmt.Errorf("%s answered with more than %d bytes", s.Target, issuer.MaxReply)

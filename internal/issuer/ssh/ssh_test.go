@@ -14,11 +14,11 @@ import (
 	"mailcertd/internal/issuer"
 )
 
-// program is a script in place of ssh(1); $0.pid is where it puts its pid.
+// program writes a script that replaces ssh(1); the script puts its pid into $0.pid.
 func program(t *testing.T, script string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "ssh")
-	syscall.ForkLock.RLock() // no child of another test has it open for writing: it could not be run then
+	syscall.ForkLock.RLock() // a child that inherits the open file would let exec fail with ETXTBSY
 	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 		t.Fatal(err)
@@ -26,8 +26,7 @@ func program(t *testing.T, script string) string {
 	return path
 }
 
-// A CA that is slow, drips or holds on ends within the patience, and nothing
-// of ssh stays behind.
+// A CA host that is slow, sends byte by byte or never ends is given up after Patience, and no process of ssh is left.
 func TestSSHPatience(t *testing.T) {
 	const patience = time.Second
 	for what, script := range map[string]string{
@@ -56,7 +55,7 @@ func TestSSHPatience(t *testing.T) {
 	}
 }
 
-// gone waits until the process of that file is no more.
+// gone waits until the process whose pid is in the file has ended.
 func gone(t *testing.T, path string) {
 	t.Helper()
 	var pid int
@@ -76,7 +75,7 @@ func gone(t *testing.T, path string) {
 	}
 }
 
-// The end of the asker ends ssh at once.
+// When the context is cancelled, ssh ends at once.
 func TestSSHCancelled(t *testing.T) {
 	s := Host{Target: "ca", Program: program(t, `echo $$ > $0.pid; exec sleep 1000`)}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -95,8 +94,7 @@ func TestSSHCancelled(t *testing.T) {
 	gone(t, s.Program+".pid")
 }
 
-// What ssh says when it fails is told; what came before that is no reply,
-// however whole it looks.
+// When ssh fails, its message is in the error. Output before the failure is no reply, even if it looks complete.
 func TestSSHFails(t *testing.T) {
 	reply := filepath.Join(t.TempDir(), "reply")
 	if err := os.WriteFile(reply, issuer.Reply{Status: issuer.Failed, Reason: "later"}.Encode(), 0o600); err != nil {
