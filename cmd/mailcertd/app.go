@@ -6,18 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/page"
-	"mailcertd/internal/rcd"
 )
 
 // The exit statuses, as the manual has them.
@@ -27,22 +23,20 @@ const (
 	exitUsage = 2 // wrong usage or configuration
 )
 
-// app is one run of the program: its flags and where it talks.
+// app is one run of the program: the options that were given, and where it reads and prints.
 type app struct {
 	console
+	globalFlags
 
-	configPath string
-	root       string
-	logLevel   string
-	dryRun     bool
-	renewing   bool // the verb is renew: it may wait for a person or another host
-	json       bool
-	brief      bool          // keeper.Options.Brief
-	daemon     bool          // it stays: what rc.conf says is asked again
-	notifyFor  time.Duration // for each command of notify:; zero: the keeper's choice
+	dryRun   bool // --dry-run
+	renewing bool // the verb is renew, which may wait for a person or another host
+	json     bool // --json
 
-	rootSet func() bool // --root was said: "" is no system then
-	disk    *durable.Disk
+	brief     bool          // see keeper.Options.Brief
+	daemon    bool          // the process stays, so rc.conf is asked again from time to time
+	notifyFor time.Duration // bounds each command of `notify`; zero: keeper's own bound
+
+	disk *durable.Disk
 }
 
 func newApp(in io.Reader, out, errw io.Writer) *app {
@@ -113,73 +107,15 @@ To try it without root, in your own directory: mailcertd --root ./demo ensure`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%s%s; see `%s --help`", flagError(err), nearestFlag(cmd, err), cmd.CommandPath())}
 	})
-	f := root.PersistentFlags()
-	a.rootSet = func() bool { return f.Changed("root") }
-	f.StringVar(&a.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
-	f.StringVar(&a.root, "root", "", "use `dir` as the root of every path, as make's DESTDIR does")
-	f.StringVar(&a.logLevel, "log-level", "",
-		"trace, debug, info, warn or error (default: log.level of the configuration)")
+	a.globalFlags.register(root.PersistentFlags())
 	root.AddCommand(a.ensureCommand(), a.runCommand(), a.renewCommand(), a.checkCommand(), a.statusCommand(),
-		a.configCommand(), a.caCommand(),
+		configCommand(a.out, &a.globalFlags), a.caCommand(),
 		a.issueCommand(), a.requestCommand(), a.signCommand(), a.installCommand(), a.listCommand(), a.revokeCommand(),
-		a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), a.versionCommand())
-	root.SetHelpCommand(a.helpCommand())
+		a.restoreCommand(), a.purgeCommand(), a.dhparamCommand(), versionCommand(a.out))
+	root.SetHelpCommand(helpCommand(&a.console))
 	completion(root)
 	foldUsage(root)
 	return root
-}
-
-func (a *app) dryRunFlag(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&a.dryRun, "dry-run", false, "show what would be done, and change nothing")
-	return cmd
-}
-
-func (a *app) jsonFlag(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
-	return cmd
-}
-
-// load reads the configuration, and does nothing else: every error in it ends with exit status 2.
-func (a *app) load() (config.Config, error) {
-	root := a.root
-	if a.root != "" || a.rootSet() {
-		abs, err := absolute(a.root)
-		if err != nil {
-			return config.Config{}, usageError{err}
-		}
-		root = abs
-	}
-	if a.logLevel != "" && hclog.LevelFromString(a.logLevel) == hclog.NoLevel {
-		return config.Config{},
-			usageError{fmt.Errorf("--log-level %q: must be trace, debug, info, warn or error", a.logLevel)}
-	}
-	path, given := a.configPath, a.configPath != ""
-	if !given {
-		path = root + defaultConfig
-	}
-	if root != "" && !given {
-		inside, err := durable.Inside(root, path)
-		if err != nil {
-			return config.Config{}, usageError{err}
-		}
-		path = inside
-	}
-	cfg, err := config.Load(path, root)
-	if err != nil {
-		return cfg, usageError{err}
-	}
-	if root != "" {
-		if err := cfg.Follow(func(p string) (string, error) { return durable.Inside(root, p) }); err != nil {
-			return cfg, usageError{err}
-		}
-	}
-	if given && cfg.Missing {
-		return cfg, usageError{fmt.Errorf("%s: no such file", path)}
-	}
-	if a.logLevel != "" {
-		cfg.Log.Level = a.logLevel
-	}
-	return cfg, nil
 }
 
 // keeper wires the core to this machine.
@@ -190,51 +126,4 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
 		Brief: a.brief,
 	})
-}
-
-func (c *console) terminal() bool {
-	f, ok := c.err.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// quiet logs what a verb for people does: warnings and failures only, unless a
-// log level was asked for. What was done is printed by the verb itself.
-func (a *app) quiet() func(keeper.Event) {
-	level := hclog.NoLevel
-	if a.logLevel != "" {
-		level = hclog.LevelFromString(a.logLevel)
-	}
-	if level == hclog.NoLevel {
-		return func(keeper.Event) {}
-	}
-	l := hclog.New(&hclog.LoggerOptions{Name: "mailcertd", Level: level, Output: a.err})
-	return logTo(l)
-}
-
-func logTo(l hclog.Logger) func(keeper.Event) {
-	return func(e keeper.Event) {
-		switch e.Level {
-		case keeper.Debug:
-			l.Debug(e.Msg, e.KV...)
-		case keeper.Info:
-			l.Info(e.Msg, e.KV...)
-		case keeper.Warn:
-			l.Warn(e.Msg, e.KV...)
-		default:
-			l.Error(e.Msg, e.KV...)
-		}
-	}
-}
-
-// sink is the log of the configuration: stderr in the foreground, syslog under rc.d.
-func (a *app) sink(cfg config.Config) hclog.Logger {
-	return rcd.NewLogger(rcd.LogOptions{Level: cfg.Log.Level, Target: cfg.Log.Target, Facility: cfg.Log.Facility,
-		Stderr: a.err, Terminal: a.terminal()})
-}
-
-func absolute(dir string) (string, error) {
-	if strings.TrimSpace(dir) == "" {
-		return "", errors.New("--root is empty: it must be a directory")
-	}
-	return absPath(dir)
 }

@@ -155,17 +155,17 @@ func (c *console) printEnrolment(r keeper.Result, e enrolment) error {
 
 // forcedCommand is what sshd runs for a host, in the user's home: with absolute
 // paths, and none that the shell or authorized_keys would read otherwise.
-func (a *app) forcedCommand(name string) (string, error) {
+func (g *globalFlags) forcedCommand(name string) (string, error) {
 	words := []string{executable()}
-	if a.configPath != "" {
-		path, err := absPath(a.configPath)
+	if g.configPath != "" {
+		path, err := absPath(g.configPath)
 		if err != nil {
 			return "", err
 		}
 		words = append(words, "--config", path)
 	}
-	if a.root != "" {
-		root, err := absPath(a.root)
+	if g.root != "" {
+		root, err := absPath(g.root)
 		if err != nil {
 			return "", err
 		}

@@ -13,7 +13,7 @@ import (
 
 func (a *app) caInitCommand() *cobra.Command {
 	var encrypt bool
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use: "init", Args: noArgs, Short: "create the CA, or adopt an existing one",
 		Long: `Creates the CA in ca.dir, or adopts one that was made there with openssl, and
 rewrites no file that needs no change. With --encrypt the new key gets a
@@ -30,7 +30,7 @@ host.`,
 			}
 			return a.showCA(cmd.Context())
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().BoolVar(&encrypt, "encrypt", false,
 		"protect the new key with a passphrase, typed twice (or read from ca.passphrase_file)")
 	return cmd
@@ -42,7 +42,7 @@ func (a *app) initEncrypted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k := a.keeper(cfg, a.quiet())
+	k := a.keeper(cfg, quiet(a.logLevel, a.err))
 	r := k.Check(ctx, plan.Wish{})
 	if s := r.Observed.CA.Status; s != ca.Absent {
 		return fmt.Errorf(
@@ -64,7 +64,7 @@ func (a *app) initEncrypted(ctx context.Context) error {
 	}
 	k.CA.SetPassphrase(secret)
 	res, err := k.Settle(ctx, plan.Wish{Once: true, MakeCA: true})
-	a.printDone(res)
+	a.printDone(res, false)
 	if err != nil {
 		return err
 	}

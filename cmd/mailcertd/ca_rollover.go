@@ -15,7 +15,7 @@ import (
 
 func (a *app) rolloverCommand() *cobra.Command {
 	var now bool
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use: "rollover", Args: noArgs, Short: "start the CA's next generation",
 		Long: `Makes the next generation of the CA: a new key with the same subject, signed by
 the present generation. Members receive it within a day, when they next ask. It
@@ -35,7 +35,7 @@ any time; "mailcertd ca show" shows the progress.`,
 				return nil
 			}
 			r, err := o.k.Settle(cmd.Context(), wish)
-			a.printDone(r)
+			a.printDone(r, false)
 			if err != nil {
 				return err
 			}
@@ -54,7 +54,7 @@ any time; "mailcertd ca show" shows the progress.`,
 			}
 			return a.showCA(cmd.Context())
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().BoolVar(&now, "now", false,
 		"put the next generation into force at once, even if some members do not trust it yet")
 	return cmd

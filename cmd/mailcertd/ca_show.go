@@ -14,10 +14,10 @@ import (
 )
 
 func (a *app) showCommand() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
+	return jsonFlag(&cobra.Command{
 		Use: "show", Args: noArgs, Short: "describe the CA, its generations and its members",
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.showCA(cmd.Context()) },
-	})
+	}, &a.json)
 }
 
 func (a *app) showCA(ctx context.Context) error {
@@ -25,7 +25,7 @@ func (a *app) showCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
+	r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(ctx, plan.Wish{})
 	now := wallClock()
 	rep := report.NewCA(cfg, r.Observed.CA, now)
 	if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {

@@ -32,7 +32,7 @@ func (a *app) unenrolCommand(revoke bool) *cobra.Command {
 			if !revoke {
 				return nil
 			}
-			return a.revokeAll(cmd.Context(), o, m.Name)
+			return o.revokeAll(cmd.Context(), m.Name)
 		},
 	}
 	if !revoke {

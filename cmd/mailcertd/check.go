@@ -12,7 +12,7 @@ import (
 
 func (a *app) checkCommand() *cobra.Command {
 	var peer string
-	cmd := a.jsonFlag(&cobra.Command{
+	cmd := jsonFlag(&cobra.Command{
 		Use: "check", Args: noArgs,
 		Short: "report everything that is wrong, and what ensure would do",
 		Long: `Reports problems and changes nothing. The exit status is 1 if there is an error,
@@ -32,7 +32,7 @@ line in the other host's log.`,
 			if err != nil {
 				return err
 			}
-			r := a.keeper(cfg, a.quiet()).Check(cmd.Context(), plan.Wish{Once: true})
+			r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(cmd.Context(), plan.Wish{Once: true})
 			rep := report.Check{Version: 1, Problems: report.NonNil(r.Plan.Problems),
 				Actions: report.NonNil(r.Plan.Actions)}
 			if a.json {
@@ -50,7 +50,7 @@ line in the other host's log.`,
 			}
 			return verdict(r.Plan)
 		},
-	})
+	}, &a.json)
 	cmd.Flags().StringVar(&peer, "peer", "", "show how sendmail would judge the certificate of `host[:port]`")
 	return cmd
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/dh"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/plan"
@@ -14,7 +16,7 @@ import (
 
 func (a *app) dhparamCommand() *cobra.Command {
 	var group string
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use: "dhparam", Args: noArgs,
 		Short: "show or choose the Diffie-Hellman parameters",
 		Long: `Without --group: shows what dh.param contains. With --group: installs this group
@@ -22,7 +24,12 @@ of RFC 7919 and keeps it until "dh" in mailcertd.yaml is changed. The groups are
 ` + strings.Join(dh.Names(), ", ") + `.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if group == "" {
-				return a.showDH(cmd.Context())
+				cfg, err := a.load()
+				if err != nil {
+					return err
+				}
+				r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(cmd.Context(), plan.Wish{})
+				return showDH(a.out, r.Observed.Certs.DH)
 			}
 			if _, err := dh.Group(group); err != nil {
 				return usageError{err}
@@ -34,23 +41,19 @@ of RFC 7919 and keeps it until "dh" in mailcertd.yaml is changed. The groups are
 				return plan.Wish{Group: group}, k.ChooseGroup(ctx, group)
 			})
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().StringVar(&group, "group", "", "the RFC 7919 `group` to install")
 	_ = cmd.RegisterFlagCompletionFunc("group", cobra.FixedCompletions(dh.Names(), cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-func (a *app) showDH(ctx context.Context) error {
-	cfg, err := a.load()
-	if err != nil {
-		return err
-	}
-	e := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{}).Observed.Certs.DH
+// showDH says what dh.param contains.
+func showDH(w io.Writer, e certdir.DHEntry) error {
 	switch {
 	case e.Node.Err != nil: // nobody knows what is there
 		return e.Node.Err
 	case !e.Node.Exists:
-		fmt.Fprintf(a.out, "%s: missing\n", e.Node.Path)
+		fmt.Fprintf(w, "%s: missing\n", e.Node.Path)
 		return errTodo
 	}
 	p, err := dh.Read(e.Node.Data)
@@ -61,6 +64,6 @@ func (a *app) showDH(ctx context.Context) error {
 	if name == "" {
 		name = "not an RFC 7919 group"
 	}
-	_, err = fmt.Fprintf(a.out, "%s: %s, %d bits, generator %s\n", e.Node.Path, name, p.P.BitLen(), p.G)
+	_, err = fmt.Fprintf(w, "%s: %s, %d bits, generator %s\n", e.Node.Path, name, p.P.BitLen(), p.G)
 	return err
 }

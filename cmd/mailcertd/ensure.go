@@ -15,7 +15,7 @@ import (
 const ensureNotifyFor = 3 * time.Second
 
 func (a *app) ensureCommand() *cobra.Command {
-	return a.dryRunFlag(&cobra.Command{
+	return dryRunFlag(&cobra.Command{
 		Use: "ensure", Args: noArgs,
 		Short: "complete everything, once",
 		Long: `Makes the key, the certificate, the CA file, the hash links, dh.param and, where
@@ -28,5 +28,5 @@ for the network or a terminal, and changes nothing when everything is in order.`
 				return plan.Wish{}, nil
 			})
 		},
-	})
+	}, &a.dryRun)
 }

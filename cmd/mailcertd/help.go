@@ -17,7 +17,7 @@ const (
 )
 
 // helpCommand explains verbs, as cobra's own does, and reasons.
-func (a *app) helpCommand() *cobra.Command {
+func helpCommand(c *console) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND | REASON]", Short: "explain a command, or a word in [brackets]",
 		Long: `Explains a command or a reason. A reason is the word in [brackets] at the end of
@@ -31,7 +31,7 @@ text.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "reasons" {
-				a.listReasons()
+				c.listReasons()
 				return nil
 			}
 			verb, left, err := cmd.Root().Find(args)
@@ -45,9 +45,9 @@ text.`,
 			if len(args) == 1 {
 				if r, found := man.Find(args[0]); found {
 					if isVerb { // request is both
-						fmt.Fprintln(a.out)
+						fmt.Fprintln(c.out)
 					}
-					_, err := fmt.Fprintf(a.out, "[%s]\n%s", r.Name, r.Text(a.width()))
+					_, err := fmt.Fprintf(c.out, "[%s]\n%s", r.Name, r.Text(c.width()))
 					return err
 				}
 			}

@@ -11,7 +11,7 @@ import (
 
 func (a *app) installCommand() *cobra.Command {
 	var force bool
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use: "install FILE", Args: oneArg("the file to install"),
 		Short: "install a certificate from a file, with or without its key",
 		Long: `FILE comes from "mailcertd issue" or "mailcertd sign", or is a bought
@@ -29,7 +29,7 @@ installs the new ones together, and waits until sendmail serves them.`,
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			k := a.keeper(cfg, a.quiet())
+			k := a.keeper(cfg, quiet(a.logLevel, a.err))
 			in := keeper.Incoming{Data: data, Path: args[0], Force: force, DryRun: a.dryRun}
 			in.Passphrase = func(opens func([]byte) error) ([]byte, error) {
 				return a.askUntil("Passphrase of the key in "+args[0], opens)
@@ -45,10 +45,10 @@ installs the new ones together, and waits until sendmail serves them.`,
 				fmt.Fprintf(a.out, "%s can be installed\n", args[0])
 				return nil
 			}
-			a.printDone(r)
+			a.printDone(r, false)
 			return verdict(r.Plan)
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().BoolVar(&force, "force", false, "install even if names, dates or chain are wrong")
 	return cmd
 }

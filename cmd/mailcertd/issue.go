@@ -77,7 +77,7 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 			if days < 1 || days > o.cfg.CA.Days {
 				return usageError{fmt.Errorf("--days %d: must be 1 to %d", days, o.cfg.CA.Days)}
 			}
-			all, err := a.parcels(o, args, alt, out, days, replace)
+			all, err := o.parcels(args, alt, out, days, replace)
 			if err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 				secret = sync.OnceValues(func() ([]byte, error) { return a.newPassphrase("the key in " + out) })
 			}
 			for i, p := range all {
-				if err := a.issue(cmd.Context(), o, p, kt, secret, yes); err != nil {
+				if err := o.issue(cmd.Context(), p, kt, secret, yes); err != nil {
 					if i > 0 {
 						fmt.Fprintf(a.err, "%s: %d parcels were made; the one for %s is the first that was not\n", out,
 							i, p.ask.Name)
@@ -125,7 +125,7 @@ type carried struct {
 }
 
 // parcels checks all that can be checked before anything is signed.
-func (a *app) parcels(o *localCA, names, alt []string, out string, days int, replace bool) ([]carried, error) {
+func (o *localCA) parcels(names, alt []string, out string, days int, replace bool) ([]carried, error) {
 	dir := out
 	if len(names) == 1 {
 		dir = filepath.Dir(out)
@@ -183,7 +183,7 @@ func (a *app) parcels(o *localCA, names, alt []string, out string, days int, rep
 }
 
 // issue makes one parcel.
-func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, secret func() ([]byte, error),
+func (o *localCA) issue(ctx context.Context, p carried, kt pki.KeyType, secret func() ([]byte, error),
 	yes bool) error {
 	key, text, err := parcel.TakeUp(p.file, secret)
 	if err != nil {
@@ -191,22 +191,22 @@ func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, 
 	}
 	fresh := key == nil
 	if fresh {
-		done := a.progress("making a "+string(kt)+" key for "+p.ask.Name, 0)
+		done := o.progress("making a "+string(kt)+" key for "+p.ask.Name, 0)
 		key, err = pki.GenerateKeyContext(ctx, kt, rand.Reader)
 		done()
 		if err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.err, "%s: an interrupted issue left this file; it is completed now\n", parcel.Unfinished(p.file))
+		fmt.Fprintf(o.err, "%s: an interrupted issue left this file; it is completed now\n", parcel.Unfinished(p.file))
 	}
 	p.ask.Public = key.Public()
 	d, err := ca.Preview(o.obs.CA, o.opts, p.ask, o.at)
 	if err != nil {
 		return err
 	}
-	a.showAsk(p.ask, d, o)
-	if err := a.consent(yes, "Sign the certificate?"); err != nil {
+	o.showAsk(p.ask, d)
+	if err := o.consent(yes, "Sign the certificate?"); err != nil {
 		return err
 	}
 	if fresh { // before it is signed: a certificate whose key is lost blocks its name
@@ -217,11 +217,11 @@ func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, 
 		if text, err = keyText(key, word); err != nil {
 			return err
 		}
-		if err := parcel.Begin(a.disk, p.file, text); err != nil {
+		if err := parcel.Begin(o.disk, p.file, text); err != nil {
 			return err
 		}
 	}
-	cert, bundle, err := a.sign(ctx, o, p.ask)
+	cert, bundle, err := o.sign(ctx, p.ask)
 	switch {
 	case errors.Is(err, ca.ErrMade):
 		return fmt.Errorf("%w; its key is kept in %s: run the same command again to complete it", err,
@@ -231,10 +231,10 @@ func (a *app) issue(ctx context.Context, o *localCA, p carried, kt pki.KeyType, 
 	case err != nil:
 		return err
 	}
-	if err := parcel.Finish(a.disk, p.file, text, append([]*x509.Certificate{cert}, bundle...)); err != nil {
+	if err := parcel.Finish(o.disk, p.file, text, append([]*x509.Certificate{cert}, bundle...)); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "%s: key and certificate %s for %s, until %s\n", p.file, ca.FormatSerial(cert.SerialNumber),
+	fmt.Fprintf(o.out, "%s: key and certificate %s for %s, until %s\n", p.file, ca.FormatSerial(cert.SerialNumber),
 		p.ask.Name, cert.NotAfter.Local().Format("2006-01-02"))
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func (a *app) listCommand() *cobra.Command {
-	return a.jsonFlag(&cobra.Command{
+	return jsonFlag(&cobra.Command{
 		Use: "list", Args: noArgs, Short: "list the certificates that this host's CA has issued, next due first",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := a.localCA(cmd.Context(), toLook)
@@ -43,5 +43,5 @@ func (a *app) listCommand() *cobra.Command {
 			page.List(rep, p)
 			return errors.Join(p.Print(a.out), unread)
 		},
-	})
+	}, &a.json)
 }

@@ -9,39 +9,45 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/page"
 	"mailcertd/internal/plan"
 )
 
-// localCA is the CA of this host, for the verbs that use it.
+// localCA is the CA of this host, as the verbs use it that a person signs and revokes with.
 type localCA struct {
+	*console
+	disk *durable.Disk
 	cfg  config.Config
 	k    *keeper.Keeper
-	obs  plan.Observed
-	opts ca.Options
-	at   time.Time // by which it signs
-	seen time.Time // by which something is still valid: what a doubted clock calls over may not be
+	obs  plan.Observed // what was seen when the verb began
+	opts ca.Options    // with the key's passphrase, where it has one
+	at   time.Time     // the time that signatures are made by
+	// seen is the time by which certificates count as expired. While the clock is doubted it may be earlier than at:
+	// a certificate that has expired by a wrong clock may still be valid.
+	seen time.Time
 }
 
-// What a verb needs of the CA.
+// need says how much a verb needs of the CA: looking at less is faster, and the passphrase is asked for only when the
+// key is used.
 type need int
 
 const (
-	toLook need = iota // the CA alone
-	toSee              // and everything else that is to be seen on this host
-	toSign             // the CA and its key
-	toRule             // all of that
+	toLook need = iota // the CA directory
+	toSee              // the CA directory, and everything else that is observed on this host
+	toSign             // the CA directory and the CA's key
+	toRule             // all of it: directory, key and the rest of this host
 )
 
-// localCA opens it: complete, its key at hand when it is needed. asking are the hosts for which something will be
-// signed.
+// localCA looks at the CA and returns an error unless the CA is complete. Where n needs the key it asks for its
+// passphrase. asking are the names of the hosts that something will be signed for.
 func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, error) {
 	cfg, err := a.load()
 	if err != nil {
 		return nil, err
 	}
-	k := a.keeper(cfg, a.quiet())
+	k := a.keeper(cfg, quiet(a.logLevel, a.err))
 	var obs plan.Observed
 	if n == toRule || n == toSee {
 		obs = k.Check(ctx, plan.Wish{}).Observed
@@ -63,7 +69,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 		}
 		return nil, fmt.Errorf("%s: the CA is %s: run `mailcertd check` to see why", cfg.CA.Dir, o.Status)
 	}
-	out := &localCA{cfg: cfg, k: k, obs: obs, at: wallClock()}
+	out := &localCA{console: &a.console, disk: a.disk, cfg: cfg, k: k, obs: obs, at: wallClock()}
 	out.seen = out.at
 	if n == toSign || n == toRule {
 		if err := a.unlock(k, obs); err != nil {

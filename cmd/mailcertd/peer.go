@@ -32,7 +32,7 @@ func (a *app) peer(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	r := a.keeper(cfg, a.quiet()).Check(ctx, plan.Wish{})
+	r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(ctx, plan.Wish{})
 	certs, byCF := clientFiles(r.Observed, cfg.Root)
 	trusted, err := certs.Trusted()
 	if err != nil {

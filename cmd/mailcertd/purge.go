@@ -21,7 +21,7 @@ import (
 
 func (a *app) purgeCommand() *cobra.Command {
 	var yes bool
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use: "purge", Args: noArgs,
 		Short: "remove everything that mailcertd made",
 		Long: `Removes the key, the certificate, the CA and the state that mailcertd made. It
@@ -35,7 +35,7 @@ script has made new files.`,
 			if err != nil {
 				return err
 			}
-			k := a.keeper(cfg, a.quiet())
+			k := a.keeper(cfg, quiet(a.logLevel, a.err))
 			if a.dryRun {
 				list, err := k.PurgeList(cmd.Context())
 				if err != nil {
@@ -55,7 +55,7 @@ script has made new files.`,
 			_, err = fmt.Fprintln(a.out, "removed")
 			return err
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask for confirmation")
 	return cmd
 }

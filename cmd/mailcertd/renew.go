@@ -12,7 +12,7 @@ import (
 
 func (a *app) renewCommand() *cobra.Command {
 	var rekey, force, trustClock bool
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use: "renew", Args: noArgs,
 		Short: "renew the host certificate now, whether it is due or not",
 		Long: `Issues a new certificate for the same key, installs it and waits until sendmail
@@ -30,7 +30,7 @@ serves it. TLSA 3 1 1 records stay valid, unless --rekey makes a new key.`,
 					nil
 			})
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().BoolVar(&rekey, "rekey", false, "make a new key as well (then update TLSA 3 1 1 records)")
 	cmd.Flags().BoolVar(&force, "force", false, "also replace a certificate that is not ours; a backup is kept")
 	cmd.Flags().BoolVar(&trustClock, "trust-clock", false,

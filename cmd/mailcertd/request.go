@@ -22,7 +22,7 @@ The key never leaves this host. In one line, if root may log in on the CA host:
 			if err != nil {
 				return err
 			}
-			k := a.keeper(cfg, a.quiet())
+			k := a.keeper(cfg, quiet(a.logLevel, a.err))
 			csr, err := k.Request(cmd.Context(), rekey)
 			if err != nil {
 				return err

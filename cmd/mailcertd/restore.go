@@ -12,7 +12,7 @@ import (
 
 func (a *app) restoreCommand() *cobra.Command {
 	var list bool
-	cmd := a.dryRunFlag(&cobra.Command{
+	cmd := dryRunFlag(&cobra.Command{
 		Use:   "restore [BACKUP]",
 		Short: "restore a backup",
 		Long: `Restores the newest backup, or the one named. It checks first whether sendmail
@@ -30,7 +30,7 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 			if err != nil {
 				return err
 			}
-			k := a.keeper(cfg, a.quiet())
+			k := a.keeper(cfg, quiet(a.logLevel, a.err))
 			gens, err := k.Archive()
 			if err != nil {
 				return err
@@ -73,11 +73,11 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 			if len(r.Done) == 0 && r.Pickup == nil { // else printDone would say that there was nothing to do
 				a.printProblems(a.err, r.Plan)
 			} else {
-				a.printDone(r)
+				a.printDone(r, false)
 			}
 			return verdict(r.Plan)
 		},
-	})
+	}, &a.dryRun)
 	cmd.Flags().BoolVar(&list, "list", false, "list the backups, newest first")
 	return cmd
 }

@@ -42,7 +42,7 @@ func (a *app) revokeCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.revoke(cmd.Context(), o, []string{ca.FormatSerial(serial)}, reason)
+			return o.revoke(cmd.Context(), []string{ca.FormatSerial(serial)}, reason)
 		},
 	}
 	cmd.Flags().StringVar(&reason, "reason", "",
@@ -52,7 +52,7 @@ func (a *app) revokeCommand() *cobra.Command {
 }
 
 // revokeAll revokes every valid certificate of a host.
-func (a *app) revokeAll(ctx context.Context, o *localCA, name string) error {
+func (o *localCA) revokeAll(ctx context.Context, name string) error {
 	var serials []string
 	err := ca.Each(o.obs.CA, o.seen, func(l ca.Listed) error {
 		if l.Status == "valid" && l.Unread != nil {
@@ -67,15 +67,15 @@ func (a *app) revokeAll(ctx context.Context, o *localCA, name string) error {
 		return err
 	}
 	if len(serials) == 0 {
-		fmt.Fprintf(a.out, "%s has no valid certificate, so nothing was revoked\n", name)
+		fmt.Fprintf(o.out, "%s has no valid certificate, so nothing was revoked\n", name)
 		return nil
 	}
-	return a.revoke(ctx, o, serials, "cessationOfOperation")
+	return o.revoke(ctx, serials, "cessationOfOperation")
 }
 
 // revoke marks certificates, makes the CRL again and says who reads it.
-func (a *app) revoke(ctx context.Context, o *localCA, serials []string, reason string) error {
-	s, err := ca.Open(ctx, a.disk, o.opts)
+func (o *localCA) revoke(ctx context.Context, serials []string, reason string) error {
+	s, err := ca.Open(ctx, o.disk, o.opts)
 	if err != nil {
 		return err
 	}
@@ -87,25 +87,25 @@ func (a *app) revoke(ctx context.Context, o *localCA, serials []string, reason s
 			return err
 		}
 		if err := s.Revoke(n, reason, now); errors.Is(err, ca.ErrRevoked) {
-			fmt.Fprintln(a.err, "warning:", err)
+			fmt.Fprintln(o.err, "warning:", err)
 			continue
 		} else if err != nil {
 			return err
 		}
-		fmt.Fprintf(a.out, "revoked %s\n", serial)
+		fmt.Fprintf(o.out, "revoked %s\n", serial)
 	}
 	if err := s.WriteCRL(rand.Reader, now); err != nil {
 		return fmt.Errorf("the certificate is revoked, but the new CRL could not be made (the daemon tries again): %w",
 			err)
 	}
 	s.Close()
-	fmt.Fprintf(a.out, "new CRL in %s\n", o.cfg.CA.Dir)
-	a.sayWhoReads(o)
+	fmt.Fprintf(o.out, "new CRL in %s\n", o.cfg.CA.Dir)
+	o.sayWhoReads()
 	// sendmail's copy, where there is one; this host's own certificate, if it was that
 	r, err := o.k.Settle(ctx, plan.Wish{Once: true})
 	undone := o.cfg.CRL.Install && !handedOn(o.cfg)
 	if len(r.Done) > 0 || undone {
-		a.printDone(r)
+		o.printDone(r, false)
 	}
 	if err == nil && undone {
 		return fmt.Errorf(
@@ -137,7 +137,7 @@ const maxCRL = 64 << 20
 
 // sayWhoReads says whether any sendmail.cf in sight reads a CRL at all: without
 // one a revoked certificate goes on being verify=OK.
-func (c *console) sayWhoReads(o *localCA) {
+func (o *localCA) sayWhoReads() {
 	cfs := []mta.CF{o.obs.CF}
 	if o.obs.RunningCF != nil {
 		cfs = append(cfs, *o.obs.RunningCF)
@@ -146,21 +146,21 @@ func (c *console) sayWhoReads(o *localCA) {
 	for _, cf := range cfs {
 		switch {
 		case cf.Missing:
-			fmt.Fprintf(c.out, "there is no %s\n", cf.Path)
+			fmt.Fprintf(o.out, "there is no %s\n", cf.Path)
 		case cf.CRL != "":
 			any = true
-			fmt.Fprintf(c.out, "%s reads the CRL %s\n", cf.Path, cf.CRL)
+			fmt.Fprintf(o.out, "%s reads the CRL %s\n", cf.Path, cf.CRL)
 		}
 	}
 	switch {
 	case !any:
-		fmt.Fprintln(c.out,
+		fmt.Fprintln(o.out,
 			"sendmail on this host reads no CRL, so it logs verify=OK for the certificate until it expires; to "+
 				"change that, set crl.install and confCRL")
 	case !o.cfg.CRL.Install:
-		fmt.Fprintln(c.out, "crl.install is false: mailcertd does not install the CRL there")
+		fmt.Fprintln(o.out, "crl.install is false: mailcertd does not install the CRL there")
 	}
-	fmt.Fprintln(c.out, "other hosts have their own sendmail.cf; members receive the CRL when they next ask")
+	fmt.Fprintln(o.out, "other hosts have their own sendmail.cf; members receive the CRL when they next ask")
 }
 
 func sorted(s []string) []string {

@@ -18,7 +18,7 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 	if err != nil {
 		return err
 	}
-	k := a.keeper(cfg, a.quiet())
+	k := a.keeper(cfg, quiet(a.logLevel, a.err))
 	w, err := wish(k, ctx)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 		act = k.Renew
 	}
 	r, err := act(ctx, w)
-	a.printDone(r)
+	a.printDone(r, a.renewing)
 	if err != nil {
 		return err
 	}
@@ -69,10 +69,11 @@ func (c *console) printPlan(r keeper.Result) {
 	c.printProblems(c.err, r.Plan)
 }
 
-// printDone says what was done, what came of telling sendmail, and what is left.
-func (a *app) printDone(r keeper.Result) {
+// printDone says what was done, what came of telling sendmail, and what is left. With renewing it also says that
+// sendmail does not run: who renews a certificate waits for sendmail to serve it, while `ensure` runs before sendmail.
+func (c *console) printDone(r keeper.Result, renewing bool) {
 	for _, act := range r.Done {
-		fmt.Fprintf(a.out, "%s  [%s]\n", page.Clean(act.Text.Did()), act.Reason)
+		fmt.Fprintf(c.out, "%s  [%s]\n", page.Clean(act.Text.Did()), act.Reason)
 	}
 	if p := r.Pickup; p != nil {
 		switch p.Result {
@@ -81,24 +82,24 @@ func (a *app) printDone(r keeper.Result) {
 			if p.Detail != "" {
 				note = " (" + p.Detail + ")"
 			}
-			fmt.Fprintf(a.out, "sendmail serves serial %s at %s%s\n", p.Serial, p.Addr, note)
+			fmt.Fprintf(c.out, "sendmail serves serial %s at %s%s\n", p.Serial, p.Addr, note)
 		default:
-			fmt.Fprintf(a.out, "sendmail: %s\n", page.Clean(p.Detail))
+			fmt.Fprintf(c.out, "sendmail: %s\n", page.Clean(p.Detail))
 		}
 	}
 	left := r.Plan
-	if !a.renewing { // ensure runs before sendmail, at every boot
+	if !renewing {
 		left.Problems = slices.DeleteFunc(slices.Clone(left.Problems),
 			func(p plan.Problem) bool { return p.Reason == plan.SendmailDown || p.Reason == plan.SubmitNoCA })
 	}
-	a.printProblems(a.err, left)
+	c.printProblems(c.err, left)
 	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) &&
 		r.Plan.Worst() < plan.Error && !stepFailed(r.Plan) {
-		fmt.Fprintln(a.out, "complete: nothing to do")
+		fmt.Fprintln(c.out, "complete: nothing to do")
 	}
 	if len(r.Done) > 0 {
 		if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
-			fmt.Fprintf(a.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name,
+			fmt.Fprintf(c.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name,
 				cs[0].NotAfter.Local().Format("2006-01-02"))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -37,7 +38,14 @@ third of its lifetime has begun.`,
 					return usageError{
 						errors.New("--submit reads the request from standard input, and takes no other options")}
 				}
-				return a.submit(cmd.Context(), submit)
+				if !plan.UsableName(submit) {
+					return usageError{fmt.Errorf("--submit %q: must be the name of a member", submit)}
+				}
+				cfg, err := a.load()
+				if err != nil {
+					return err
+				}
+				return submitFor(cmd.Context(), cfg.CA.Inbox, submit, a.in, a.out)
 			}
 			file := ""
 			if len(args) > 0 {
@@ -81,13 +89,13 @@ third of its lifetime has begun.`,
 			if err != nil {
 				return err
 			}
-			a.showAsk(ask, d, o)
+			o.showAsk(ask, d)
 			if d.Repeat == nil || len(d.Revoke) > 0 {
 				if err := a.consent(yes, "Sign the certificate?"); err != nil {
 					return err
 				}
 			}
-			cert, bundle, err := a.sign(cmd.Context(), o, ask)
+			cert, bundle, err := o.sign(cmd.Context(), ask)
 			if err != nil {
 				return err
 			}
@@ -109,27 +117,20 @@ third of its lifetime has begun.`,
 	return cmd
 }
 
-// submit is what sshd runs for a member, as an unprivileged user: the name comes from authorized_keys, never from the
-// host.
-func (a *app) submit(ctx context.Context, name string) error {
-	if !plan.UsableName(name) {
-		return usageError{fmt.Errorf("--submit %q: must be the name of a member", name)}
-	}
-	cfg, err := a.load()
+// submitFor hands a member's request to the daemon and waits for the answer. sshd runs it, as an unprivileged user: the
+// member's name comes from authorized_keys, never from the request.
+func submitFor(ctx context.Context, box, name string, in io.Reader, out io.Writer) error {
+	reply, err := inbox.Submit(ctx, box, name, in)
 	if err != nil {
 		return err
 	}
-	reply, err := inbox.Submit(ctx, cfg.CA.Inbox, name, a.in)
-	if err != nil {
-		return err
-	}
-	_, err = a.out.Write(reply)
+	_, err = out.Write(reply)
 	return err
 }
 
 // sign signs with a session of its own, and gives what goes with a certificate.
-func (a *app) sign(ctx context.Context, o *localCA, ask ca.Ask) (*x509.Certificate, []*x509.Certificate, error) {
-	s, err := ca.Open(ctx, a.disk, o.opts)
+func (o *localCA) sign(ctx context.Context, ask ca.Ask) (*x509.Certificate, []*x509.Certificate, error) {
+	s, err := ca.Open(ctx, o.disk, o.opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -139,8 +140,8 @@ func (a *app) sign(ctx context.Context, o *localCA, ask ca.Ask) (*x509.Certifica
 }
 
 // showAsk prints what is about to be signed, on standard error.
-func (c *console) showAsk(ask ca.Ask, d ca.Decision, o *localCA) {
-	w := c.err
+func (o *localCA) showAsk(ask ca.Ask, d ca.Decision) {
+	w := o.err
 	if d.Repeat != nil {
 		fmt.Fprintf(w, "Certificate %s for this key and these names is still valid, until %s, and is printed again.\n",
 			ca.FormatSerial(d.Repeat.SerialNumber), d.Repeat.NotAfter.Local().Format("2006-01-02"))

@@ -26,7 +26,7 @@ func (a *app) statusCommand() *cobra.Command {
 	var probe bool
 	var days int
 	format := formatText
-	cmd := a.jsonFlag(&cobra.Command{
+	cmd := jsonFlag(&cobra.Command{
 		Use: "status", Args: noArgs,
 		Short: "show the present state and the next steps",
 		Long: `Shows the installed certificate, its issuer, the days left, the next renewal,
@@ -43,7 +43,7 @@ and rename it, for example from cron(8), as root:
   mailcertd status --format prometheus > mailcertd.$$ &&
   mv mailcertd.$$ mailcertd.prom`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			format, err := a.statusFormat(cmd.Flags().Changed("format"), format)
+			format, err := statusFormat(a.json, cmd.Flags().Changed("format"), format)
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ and rename it, for example from cron(8), as root:
 			if err != nil {
 				return err
 			}
-			k := a.keeper(cfg, a.quiet())
+			k := a.keeper(cfg, quiet(a.logLevel, a.err))
 			r := k.Check(cmd.Context(), plan.Wish{})
 			if due {
 				a.json = format == formatJSON
@@ -78,7 +78,7 @@ and rename it, for example from cron(8), as root:
 			page.Status(rep, p)
 			return p.Print(a.out)
 		},
-	})
+	}, &a.json)
 	cmd.Flags().BoolVar(&probe, "probe", false, "ask sendmail now which certificate it serves")
 	cmd.Flags().IntVar(&days, "due", 0, "show only what needs a person within `days`; the exit status is 1 then")
 	cmd.Flags().StringVar(&format, "format", formatText, "print the report as `text`, json or prometheus")
@@ -88,16 +88,16 @@ and rename it, for example from cron(8), as root:
 }
 
 // statusFormat is the format that was asked for; --json is another word for json.
-func (a *app) statusFormat(given bool, format string) (string, error) {
+func statusFormat(json, given bool, format string) (string, error) {
 	switch format {
 	case formatText, formatJSON, formatPrometheus:
 	default:
 		return "", usageError{fmt.Errorf("--format %q: must be text, json or prometheus", format)}
 	}
-	if a.json && given && format != formatJSON {
+	if json && given && format != formatJSON {
 		return "", usageError{fmt.Errorf("--json and --format %s: use only one of them", format)}
 	}
-	if a.json {
+	if json {
 		format = formatJSON
 	}
 	return format, nil
