@@ -53,7 +53,7 @@ need test openssh-server /usr/sbin/sshd
 need test openssh-client ssh
 if [ "$(id -u)" = 0 ]; then # these find their own files only below /usr
 	need test git git
-	need test gcc gcc:cc
+	need test gcc cc
 	need test libc6-dev /usr/include/stdlib.h
 fi
 [ -n "$missing" ] || exec "$@"
@@ -101,9 +101,11 @@ fetch() {
 	cp -a "$parts/new/usr/." "$parts/root/usr/" || return 1
 	find "$parts/root" -type f -perm /6000 -exec chmod ug-s {} + # nobody else on the machine gets more rights by them
 	rm -rf "$parts/deb" "$parts/new" "$parts/lists" "$parts/cache" "$parts/apt.err"
-	if [ -e "$parts/root/usr/libexec/sendmail/sendmail" ]; then # what the package leaves to Debian's alternatives
+	# These names are links that Debian's alternatives make when a package is installed.
+	if [ -e "$parts/root/usr/libexec/sendmail/sendmail" ]; then
 		ln -sf /usr/libexec/sendmail/sendmail "$parts/root/usr/sbin/sendmail"
 	fi
+	if [ -e "$parts/root/usr/bin/gcc" ]; then ln -sf gcc "$parts/root/usr/bin/cc"; fi
 	echo "$missing" >"$parts/have"
 }
 

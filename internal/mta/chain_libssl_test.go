@@ -323,6 +323,9 @@ func libssl(t *testing.T, questions []string) []string {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
+		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings one
+			t.Fatal("there is no C compiler")
+		}
 		t.Skip("there is no C compiler")
 	}
 	judge := filepath.Join(t.TempDir(), "judge")

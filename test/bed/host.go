@@ -135,6 +135,7 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("resolv.conf", "")
 	put("loadavg", "0.00 0.00 0.00 1/100 100\n") // sendmail queues and refuses mail on a busy machine
 	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
+	put("services", "smtp 25/tcp\nimap2 143/tcp\nsmtps 465/tcp\nsubmission 587/tcp\n")
 	put("passwd", extend("/etc/passwd",
 		"smmta:x:2003:2003::/nonexistent:/bin/sh", "smmsp:x:2004:2004::/nonexistent:/bin/sh",
 		"sshd:x:2005:65534::/run/sshd:/bin/sh",
@@ -177,9 +178,10 @@ var Names = map[string]string{"10.99.0.1": "mail-a.example.test", "10.99.0.2": "
 
 const setup = `set -e
 d=$1; hostname "$2"
-[ -d /etc/mail ] || { mkdir -p $d/etc/mail; mount -t overlay overlay -o lowerdir=$d/etc:/etc /etc; }
+[ -d /etc/mail ] && [ -e /etc/services ] || { # a new machine lacks them
+	mkdir -p $d/etc/mail; : > $d/etc/services; mount -t overlay overlay -o lowerdir=$d/etc:/etc /etc; }
 mount --bind $d/etc-mail /etc/mail
-for f in hosts resolv.conf passwd group nsswitch.conf; do mount --bind $d/$f /etc/$f; done
+for f in hosts resolv.conf passwd group nsswitch.conf services; do mount --bind $d/$f /etc/$f; done
 mount --bind $d/run /run
 mount --bind $d/var /var
 mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev
