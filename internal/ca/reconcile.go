@@ -71,7 +71,7 @@ func put(disk *durable.Disk, path string, data []byte, mode fs.FileMode) error {
 // resolved is where a link leads to; what is not there yet is path itself. An error: it is not known, and a link would
 // be replaced.
 func resolved(path string) (string, error) {
-	switch n := durable.Look(path); {
+	switch n := durable.Look(path).Located(); {
 	case n.Err != nil:
 		return "", n.Err
 	case n.Resolved != "":

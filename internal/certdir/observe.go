@@ -107,13 +107,15 @@ func Observe(path string) Dir { return new(Reader).Observe(path) }
 // Observe is the function of that name, without a second look into files that
 // are known already.
 func (c *Reader) Observe(path string) Dir {
-	d := Dir{Path: path, Node: durable.Look(path)}
+	d := Dir{Path: path, Node: durable.Look(path).Located()}
 	if base := d.Node.Resolved; base != "" {
 		d.Parents = parents(base)
 	} else {
 		d.Parents = parents(path)
 	}
-	file := func(name string, limit int64) durable.Node { return durable.Read(filepath.Join(path, name), limit) }
+	file := func(name string, limit int64) durable.Node {
+		return durable.Read(filepath.Join(path, name), limit).Located()
+	}
 	for _, p := range Pairs() {
 		*d.Pair(p) = PairEntry{Key: readKey(file(p.KeyFile, MaxFile)), Cert: readLeaf(file(p.CertFile, MaxFile))}
 	}
@@ -178,7 +180,7 @@ func readWith(n durable.Node, as func([]byte) pki.CertFile) CertEntry {
 }
 
 // ReadCert reads one certificate file, whatever is known of it.
-func ReadCert(path string) CertEntry { return readCert(durable.Read(path, MaxFile)) }
+func ReadCert(path string) CertEntry { return readCert(durable.Read(path, MaxFile).Located()) }
 
 func sum(data []byte) [32]byte {
 	if data == nil {
@@ -189,7 +191,7 @@ func sum(data []byte) [32]byte {
 
 // entry is readCert for a file that may be known already.
 func (c *Reader) entry(path string) CertEntry {
-	n := durable.Look(path)
+	n := durable.Look(path).Located()
 	if n.Err != nil || !n.IsRegular {
 		return ReadCert(path)
 	}
@@ -226,7 +228,7 @@ func entries(dir string) ([]string, error) { return durable.Names(dir, maxEntrie
 func parents(path string) []durable.Node {
 	var out []durable.Node
 	for p := filepath.Dir(path); ; p = filepath.Dir(p) {
-		out = append(out, durable.Look(p))
+		out = append(out, durable.Look(p).Located())
 		if p == filepath.Dir(p) {
 			return out
 		}

@@ -59,17 +59,18 @@ func prime(bits uint, x int64) *big.Int {
 	return p.Sub(p, one)
 }
 
-// scaledE is floor(2^n * e), by the series of reciprocal factorials with 64
-// guard bits.
+// scaledE is floor(2^n * e), by the series of reciprocal factorials with 64 guard bits. The series is held as one
+// fraction, 1 + 1/1! + … + 1/k! = sum/factorial, so that there is one long division and not one for each term.
 func scaledE(n uint) *big.Int {
 	const guard = 64
-	term := new(big.Int).Lsh(big.NewInt(1), n+guard)
-	sum := new(big.Int)
-	for k := int64(1); term.Sign() > 0; k++ {
-		sum.Add(sum, term)
-		term.Div(term, big.NewInt(k))
+	one, by := big.NewInt(1), new(big.Int)
+	sum, factorial := big.NewInt(1), big.NewInt(1)
+	for k := int64(1); uint(factorial.BitLen()) <= n+guard; k++ {
+		by.SetInt64(k)
+		factorial.Mul(factorial, by)
+		sum.Mul(sum, by).Add(sum, one)
 	}
-	return sum.Rsh(sum, guard)
+	return sum.Quo(sum.Lsh(sum, n), factorial)
 }
 
 // nameOf recognizes a group of RFC 7919.

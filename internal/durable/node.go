@@ -36,8 +36,8 @@ type Node struct {
 	Path   string // the name that was looked at
 	Kind   Kind   // what the entry itself is
 	Target string // Link: the text of the link, else ""
-	// Resolved is the absolute path without any link in it, "" when nothing is
-	// there or it could not be found out; Err then says why.
+	// Resolved is the absolute path without any link in it, where Located was asked for it; "" when nothing is
+	// there or it could not be found out. Err then says why.
 	Resolved string
 
 	// What stat(2) says, through links; all zero when Exists is false.
@@ -84,7 +84,8 @@ func (n Node) SameContent(o Node) bool {
 		n.Modified.Equal(o.Modified)
 }
 
-// Look describes path without reading it.
+// Look describes path without reading it. Where it leads to is found out by Located alone, because that takes one
+// system call for each directory above it.
 func Look(path string) Node {
 	n := Node{Path: path}
 	li, err := lstat(path)
@@ -109,11 +110,23 @@ func Look(path string) Node {
 		}
 	}
 	n.describe(si)
-	if r, err := Resolve(path); err == nil {
+	if n.Waits {
+		n = n.Located()
+		n.Waits = n.Resolved != os.DevNull
+	}
+	return n
+}
+
+// Located is the Node with Resolved, asked of the disk now and never remembered: a directory above it may have become
+// a link since.
+func (n Node) Located() Node {
+	if !n.Exists {
+		return n
+	}
+	if r, err := Resolve(n.Path); err == nil {
 		n.Resolved = r
-		n.Waits = n.Waits && r != os.DevNull
 	} else if !absent(err) {
-		n.Err = err
+		n.Err, n.Data = err, nil
 	}
 	return n
 }

@@ -59,7 +59,7 @@ func TestNodeKinds(t *testing.T) {
 		"nul\x00":                {Unknown, "", false, "", syscall.EINVAL},
 		strings.Repeat("x", 300): {Unknown, "", false, "", syscall.ENAMETOOLONG},
 	} {
-		n := Read(p(name), 4)
+		n := Read(p(name), 4).Located()
 		want := c.resolved
 		if want != "" && !filepath.IsAbs(want) {
 			want = p(want)

@@ -35,7 +35,7 @@ func TestErrorIsNotMissing(t *testing.T) {
 					}
 					return nil
 				})
-				got := Read(path, 10)
+				got := Read(path, 10).Located()
 				undo()
 				if calls < n {
 					break

@@ -29,7 +29,7 @@ type Set struct {
 // OpenSet prepares a set for dir. A link at dir itself is followed once: the
 // set is the directory it leads to.
 func OpenSet(disk *Disk, dir string) *Set {
-	if r := Look(dir).Resolved; r != "" {
+	if r := Look(dir).Located().Resolved; r != "" {
 		dir = r
 	}
 	return &Set{disk: disk, dir: dir}

@@ -92,7 +92,7 @@ func Make(disk *durable.Disk, dir string, gid int) error {
 	if err := disk.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	switch n := durable.Look(dir); {
+	switch n := durable.Look(dir).Located(); {
 	case n.Err != nil:
 		return n.Err
 	case n.IsDir && n.Mode&reachable != reachable:

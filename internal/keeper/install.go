@@ -238,7 +238,7 @@ func (in *installer) stage(set *durable.Set, obs plan.Observed, files []staged) 
 				return after, err
 			}
 		}
-		n := set.Staged(f.Name)
+		n := set.Staged(f.Name).Located()
 		if n.Err != nil {
 			return after, n.Err
 		}

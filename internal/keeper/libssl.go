@@ -34,6 +34,9 @@ func included(path string, left *int) []byte {
 	if *left--; *left < 0 || n.Err != nil || !n.Exists {
 		return nil
 	}
+	if !bytes.Contains(n.Data, []byte(".include")) {
+		return n.Data
+	}
 	var out []byte
 	for _, line := range bytes.SplitAfter(n.Data, []byte("\n")) {
 		name, found := strings.CutPrefix(strings.TrimSpace(string(line)), ".include")

@@ -183,7 +183,7 @@ func account(name string) plan.Account {
 }
 
 func below(parents []durable.Node, root string) []durable.Node {
-	resolved := durable.Look(root).Resolved
+	resolved := durable.Look(root).Located().Resolved
 	for i, n := range parents {
 		if n.Resolved == resolved || n.Path == root {
 			return parents[:i]

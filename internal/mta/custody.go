@@ -18,7 +18,7 @@ import (
 // runs. In a directory with a sticky bit others cannot replace what is not theirs; a
 // link there is anybody's.
 func Custody(path string) (who, hint string) {
-	n := durable.Look(path)
+	n := durable.Look(path).Located()
 	if n.Err != nil {
 		return n.Err.Error(), "run as root"
 	}

@@ -119,14 +119,14 @@ func viewOf(path string, most int64) View {
 	if !strings.HasPrefix(path, "/") {
 		return v
 	}
-	v.Node = durable.Read(path, most)
+	v.Node = durable.Read(path, most).Located()
 	at := path
 	if v.Node.Resolved != "" {
 		at = v.Node.Resolved
 	}
 	for at != "/" && at != "." {
 		at = filepath.Dir(at)
-		v.Parents = append(v.Parents, durable.Look(at))
+		v.Parents = append(v.Parents, durable.Look(at).Located())
 	}
 	return v
 }
