@@ -26,8 +26,8 @@ func spent(b *testing.B, dir string, argv ...string) (clock, cpu time.Duration) 
 	return time.Since(start), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
-// BenchmarkMillion runs the verbs that read the CA's database in turn, with a new CA and with one of a million rows, and
-// on the same million `openssl ca`.
+// BenchmarkMillion runs the verbs that read the CA's database in turn, with a new CA and with one of a million rows,
+// and `openssl ca` on the same million.
 func BenchmarkMillion(b *testing.B) {
 	m := bed.Binary(b, "")
 	small, great := siteWith(b, "ecdsa-p256"), siteWith(b, "ecdsa-p256")
