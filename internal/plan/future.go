@@ -90,7 +90,7 @@ func (p *pair) olderServes() bool {
 
 // early handles a CA certificate that begins in the future: every peer refuses what it signed. One that mailcertd made
 // is made again over its key, so that its leaves stay valid and hosts that trust it still do. A waiting generation is
-// always mailcertd's. anew: a CA certificate is made again now, and
+// always mailcertd's. The result is true where a CA certificate is made again now, and
 // the caller decides nothing else about generations.
 func early(a *assessment) (found finding, anew bool) {
 	o := a.obs.CA

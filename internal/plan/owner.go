@@ -23,7 +23,7 @@ const (
 	Foreign Owner = "foreign" // bought, or of another CA
 )
 
-// mine reports whether mailcertd renews it unasked.
+// mine reports whether mailcertd renews it by itself.
 func (o Owner) mine() bool { return o == Ours || o == Interim }
 
 // InterimOrganization is in the subject of an interim certificate, which is recognized by it without the state.

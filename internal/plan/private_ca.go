@@ -31,7 +31,7 @@ func canSign(a *assessment) bool {
 		a.hasKey() && a.at.Before(o.Current.Cert.NotAfter)
 }
 
-// mayMakeCA reports whether a new CA may be made unasked: only where CA directory, state and any certificate of ours
+// mayMakeCA reports whether a new CA may be made by itself: only where CA directory, state and any certificate of ours
 // are all absent, because an unmounted file system must not lead to a second CA.
 func mayMakeCA(a *assessment) bool {
 	if a.cfg.Issuer.Kind != config.IssuerLocal || misfit(a) != "" || a.obs.CA.Err != nil {
