@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// nameSettles is how long a changed system host name must last before a certificate for it is issued without being asked for.
+// nameSettles is how long a changed system host name must last before a certificate for it is issued by itself.
 const nameSettles = 24 * time.Hour
 
 // HostName returns the name to certify and whether a person configured it, in mailcertd.yaml or as rc.conf's
