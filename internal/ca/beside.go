@@ -15,8 +15,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Beside is the folder in which a new CA is made before it is renamed to dir. After a crash it may be left; nothing was
-// signed with what is in it, and nobody has seen it.
+// Beside is the temporary directory in which a new CA is made before it is renamed to dir. A crash may leave it behind.
+// It is safe to remove: its key has signed nothing but its own certificate, which no host has received.
 func Beside(dir string) string {
 	return filepath.Join(filepath.Dir(dir), durable.TempName(filepath.Base(dir)))
 }
@@ -24,21 +24,22 @@ func Beside(dir string) string {
 // madeFiles are the files of a new CA.
 var madeFiles = []string{confName, keyName, serialName, indexName, attrName, crlNumName, certName}
 
-// emptied are the names that an interrupted make may have left in the folder beside.
+// emptied are the names that an interrupted makeBeside may have left in its temporary directory.
 var emptied = append(madeFiles, newCertsName)
 
-// What the small files of a new CA say: no more than that nothing was issued yet.
+// The contents of serial and crlnumber, and of index.txt.attr, in a CA that has issued nothing.
 const (
 	firstNumber = "01\n"
 	firstAttr   = "unique_subject = no\n"
 )
 
-// errBeside says that the folder beside cannot be used: the CA is made in its place.
+// errBeside says that the temporary directory cannot be used. Init then makes the CA in its final directory.
 var errBeside = errors.New("the CA cannot be made beside its place")
 
-// makeBeside makes a CA where nothing is at o.Dir: as a whole in a folder beside it, which is renamed to it when all of
-// it is durable. The order is: files, each synced, but for those that say nothing yet, which reconcile makes again
-// where a loss of power took what is in them; the folder; the rename; the directory above.
+// makeBeside makes a CA where nothing is at o.Dir. It writes all files into a temporary directory in the same parent
+// directory, and renames that when everything is durable, so that a crash never leaves half a CA at o.Dir. The order
+// is: the files, the directory, the rename, the parent directory. Files that only say "nothing was issued yet" are not
+// synced one by one: reconcile writes them again if a power failure lost their contents.
 func makeBeside(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
 	now time.Time) (cert *x509.Certificate, err error) {
 	if err := o.fits(); err != nil { // before anything is made
@@ -110,13 +111,13 @@ func makeBeside(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reade
 	return cert, disk.SyncDir(filepath.Dir(o.Dir))
 }
 
-// emptyBeside removes what an interrupted make has left. errBeside: there is something else too, or it cannot be
-// removed.
+// emptyBeside removes what an interrupted makeBeside has left. It returns errBeside where the directory has any other
+// file, or where a file cannot be removed.
 func emptyBeside(disk *durable.Disk, dir string) error {
 	names, err := durable.NamesNoFollow(dir, 0)
 	for _, name := range names {
 		if err == nil && !slices.Contains(emptied, name) {
-			err = fmt.Errorf("%s: nothing of mailcertd's", filepath.Join(dir, name))
+			err = fmt.Errorf("%s: mailcertd did not make this file; move it away", filepath.Join(dir, name))
 		}
 	}
 	for _, name := range names {
@@ -130,7 +131,8 @@ func emptyBeside(disk *durable.Disk, dir string) error {
 	return nil
 }
 
-// RemoveBeside removes what an interrupted make of the CA has left beside dir.
+// RemoveBeside removes the temporary directory that an interrupted makeBeside has left. It does nothing where there is
+// none.
 func RemoveBeside(ctx context.Context, disk *durable.Disk, dir string) error {
 	beside := Beside(dir)
 	l, err := lock(ctx, beside)

@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// conf is openssl.cnf for work by hand: cd there, then
-// `openssl ca -config openssl.cnf …`. Its first line begins with mark.
+// conf is the text of openssl.cnf, with which a person can run `openssl ca -config openssl.cnf …` in the CA directory.
+// Its first line begins with mark.
 func conf(o Options, mark string) []byte {
 	crlDays := o.CRLDays
 	if crlDays == 0 {
@@ -26,7 +26,7 @@ func confText(mark string, crlDays int) []byte {
 `+confBody, "SERIAL", randSerial, leafDays, crlDays)
 }
 
-// confBefore is what the first versions wrote, whose openssl counted serial numbers.
+// confBefore is the text that the first versions of mailcertd wrote: with it openssl counts serial numbers up.
 func confBefore(mark string, crlDays int) []byte {
 	return fmt.Appendf(nil, mark+`, and never changed by it again. For work by hand:
 `+confBody, "05", "", leafDays, crlDays)
@@ -35,16 +35,15 @@ func confBefore(mark string, crlDays int) []byte {
 // leafDays is default_days of openssl.cnf.
 const leafDays = 365
 
-// randSerial makes openssl 1.1.1 and later draw serial numbers: whoever waits at
-// its prompt cannot take the one that is given meanwhile. The serial file is not
-// read then, and stays as valid as it was.
+// randSerial makes openssl 1.1.1 and later draw serial numbers at random. With counted numbers, an `openssl ca` that
+// waits at its prompt would use a number that mailcertd may give to another certificate meanwhile. openssl then does
+// not read the serial file, so that the file stays valid.
 const randSerial = `# Drawn at random, as mailcertd does: whoever else signs at this time cannot take the same one.
 rand_serial      = yes
 `
 
-// newerConf is what openssl.cnf must say where it is, byte for byte, what an
-// earlier version wrote; nil: it stays as it is, because it is new, missing,
-// unreadable now, or a person's.
+// newerConf is the present text for an openssl.cnf that is, byte for byte, what an earlier version wrote. It is nil
+// where the file must stay as it is: it is current, missing or unreadable, or a person has changed it.
 func newerConf(dir string) []byte {
 	n := durable.Read(filepath.Join(dir, confName), maxFile)
 	m := confCRLDays().FindSubmatch(n.Data)

@@ -20,11 +20,11 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// CRL is what is known of the revocation lists, one for each generation that
-// has living certificates or waits to be put in force.
+// CRL holds the certificate revocation lists: one for each generation, also the next one, whose certificate may sign
+// CRLs.
 type CRL struct {
 	Lists []RevocationList
-	// Behind says that a revoked row is in no list yet, or that a generation has none while another has.
+	// Behind says that a revoked row is missing in a list, or that one generation has no list while another has one.
 	Behind bool
 }
 
@@ -33,13 +33,13 @@ type RevocationList struct {
 	N    int // the generation: 0 is the current one
 	Path string
 	List *x509.RevocationList // nil: missing or unreadable
-	// Fixed says that it cannot be made again: the generation's key is gone.
+	// Fixed says that no new list can be signed, because the key of the generation was removed.
 	Fixed bool
 	Raw   []byte // its DER
 	Err   error  // why the file could not be read: who is in it is not known
 }
 
-// Wanted says that a CRL must be kept: a certificate was revoked, or a CRL exists.
+// Wanted says whether CRLs must be kept: a certificate was revoked, or a CRL exists.
 func (c CRL) Wanted() bool {
 	for _, l := range c.Lists {
 		if l.List != nil {
@@ -49,8 +49,8 @@ func (c CRL) Wanted() bool {
 	return c.Behind
 }
 
-// Due is when the lists are made again at the latest: when a third of the life of the shortest is left. Zero: there is
-// none.
+// Due is when the lists must be made again: as soon as one of them has only a third of its life left. It is zero where
+// no list can be renewed.
 func (c CRL) Due() time.Time {
 	var due time.Time
 	for _, l := range c.Lists {
@@ -65,7 +65,7 @@ func (c CRL) Due() time.Time {
 	return due
 }
 
-// current says that the list has everybody who is revoked, has begun, and is not due.
+// current says that the list has every revoked certificate, is valid already, and is not due for renewal.
 func (l RevocationList) current(revoked []x509.RevocationListEntry, now time.Time) bool {
 	if l.List == nil || now.Before(l.List.ThisUpdate) || !now.Before(CRL{Lists: []RevocationList{l}}.Due()) {
 		return false
@@ -79,7 +79,7 @@ func (l RevocationList) current(revoked []x509.RevocationListEntry, now time.Tim
 	})
 }
 
-// Ends is when the first list is stale; zero: there is none.
+// Ends is the earliest nextUpdate of all lists; it is zero where there is no list.
 func (c CRL) Ends() time.Time {
 	var end time.Time
 	for _, l := range c.Lists {
@@ -109,7 +109,7 @@ func (o *Observed) readLists() CRL {
 	return c
 }
 
-// compare finds whether the lists have every revoked row of index.txt, which was asked about them.
+// compare sets Behind from what readDatabase found out: which lists lack a revoked row of index.txt.
 func (c *CRL) compare(db *database) {
 	bare := false // a generation that could have a list has none
 	for i, l := range c.Lists {
@@ -119,8 +119,8 @@ func (c *CRL) compare(db *database) {
 	c.Behind = c.Behind || bare && !c.Ends().IsZero()
 }
 
-// signers are the generations that have a list each. The one that waits to be
-// put in force has it in time for every host to know it by then.
+// signers are the generations that have a CRL each. The next generation has one before it is put in force, so that
+// every host has the list by then.
 func (o *Observed) signers() []Generation {
 	var out []Generation
 	for _, g := range append(append([]Generation{o.Current}, o.Older...), o.Next) {
@@ -131,16 +131,15 @@ func (o *Observed) signers() []Generation {
 	return out
 }
 
-// mayRevoke says that a list signed with this certificate's key is believed, RFC 5280 4.2.1.3: keyUsage has cRLSign, or
-// there is no keyUsage at all.
+// mayRevoke says whether verifiers accept a CRL that this certificate's key has signed (RFC 5280 4.2.1.3): keyUsage has
+// cRLSign, or there is no keyUsage.
 func mayRevoke(c *x509.Certificate) bool {
 	return c.KeyUsage == 0 || c.KeyUsage&x509.KeyUsageCRLSign != 0
 }
 
-// WriteCRL makes the lists of all generations whose key is there, version 2
-// with a number (RFC 5280 5.2.3), good for CRLDays days. Each list has every
-// revoked certificate: serial numbers are unique over the generations, which
-// share one name; so does `openssl ca -gencrl`.
+// WriteCRL signs a CRL for each generation whose key is present: version 2 with a CRL number (RFC 5280 5.2.3), valid
+// for CRLDays days. Each list has the revoked certificates of all generations, as with `openssl ca -gencrl`: the
+// generations share one issuer name, and no serial number occurs twice among them.
 func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	dir := s.o.Dir
 	var entries []x509.RevocationListEntry
@@ -149,7 +148,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if err := s.obs.CRL.err(); err != nil { // who was in it would be left out
+		if err := s.obs.CRL.err(); err != nil { // the new list would lack its entries
 			return fmt.Errorf("no new CRL is made, because the previous one cannot be read: %w", err)
 		}
 		if entries, err = s.obs.revocations(); err == nil {
@@ -166,13 +165,13 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	if least := s.obs.nextCRLNumber(); number == nil || number.Cmp(least) < 0 {
 		number = least
 	}
-	// All lists are made, and all that can be known to be in their way is known, before the number is taken.
+	// The number is written only when all lists are signed, so that a failure before this does not use one up.
 	lists := map[string][]byte{}
 	var failed []error
 	for _, g := range s.obs.signers() {
 		path := filepath.Join(g.Dir, crlName)
 		if !g.HasKey {
-			continue // its last list stays
+			continue // its last list stays, since nothing can sign a new one
 		}
 		if n := durable.Look(path); n.Err != nil || n.Kind == durable.Directory {
 			failed = append(failed, fmt.Errorf("%s: cannot be replaced: %w", path, orDirectory(n.Err)))
@@ -185,7 +184,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 		}
 		lists[path] = pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 	}
-	if len(failed) > 0 { // this is tried again and again: the lists that need nothing stay
+	if len(failed) > 0 { // the caller retries: do not write current lists each time
 		for _, l := range s.obs.CRL.Lists {
 			if l.current(entries, now) {
 				delete(lists, l.Path)
@@ -235,13 +234,13 @@ func (s *Session) list(g Generation, entries []x509.RevocationListEntry, number 
 	}, crlIssuer(g.Cert), key)
 }
 
-// The codes of two reasons that may be taken back, RFC 5280 5.3.1.
+// The reason codes of revocations that may be withdrawn, RFC 5280 5.3.1.
 const (
 	onHold  = 6
 	removed = 8
 )
 
-// err is why one of the lists could not be read; nil: all could.
+// err is why a list could not be read; it is nil where all were read.
 func (c CRL) err() error {
 	for _, l := range c.Lists {
 		if l.Err != nil {
@@ -251,7 +250,7 @@ func (c CRL) err() error {
 	return nil
 }
 
-// inLists is what the lists have, by serial.
+// inLists are the entries of all lists, by serial as FormatSerial writes it.
 func (c CRL) inLists() map[string]x509.RevocationListEntry {
 	out := map[string]x509.RevocationListEntry{}
 	for _, l := range c.Lists {
@@ -265,9 +264,9 @@ func (c CRL) inLists() map[string]x509.RevocationListEntry {
 	return out
 }
 
-// revocations are the entries of the next list: the revoked rows, and what was in a list before. A revocation is for
-// good, whatever became of index.txt; only one on hold is taken back, by its row. errMoved: index.txt is not what was
-// looked at.
+// revocations are the entries of the next list: the revoked rows, and the entries of the present lists. An entry stays
+// even if index.txt has lost its row, because a revocation is permanent; only a certificate on hold becomes valid
+// again, when its row says so. The error is errMoved where index.txt has changed since it was observed.
 func (o *Observed) revocations() ([]x509.RevocationListEntry, error) {
 	if testOnlyObserved != nil {
 		testOnlyObserved()
@@ -298,7 +297,8 @@ func (o *Observed) revocations() ([]x509.RevocationListEntry, error) {
 	return out, nil
 }
 
-// invalidity is the one extension of an entry beside its reason, which is kept.
+// invalidity returns the invalidityDate among the extensions of an entry. The next list keeps it; the reason code has a
+// field of its own.
 func invalidity(all []pkix.Extension) []pkix.Extension {
 	i := slices.IndexFunc(all, func(e pkix.Extension) bool { return e.Id.Equal(invalidityDate) })
 	if i < 0 {
@@ -310,10 +310,10 @@ func invalidity(all []pkix.Extension) []pkix.Extension {
 // invalidityDate is id-ce-invalidityDate, RFC 5280 5.3.2.
 var invalidityDate = asn1.ObjectIdentifier{2, 5, 29, 24}
 
-// listed is the row in a CRL. Beside the reasons of Reasons openssl writes
-// removeFromCRL, and with -crl_hold, -crl_compromise and -crl_CA_compromise a
-// word of its own with an argument: an instruction, which RFC 5280 has no more,
-// or the time of the compromise, which becomes the invalidity date (5.3.2).
+// listed is the row as an entry of a CRL. `openssl ca` writes words into index.txt that Reasons does not have:
+// removeFromCRL, and with -crl_hold, -crl_compromise and -crl_CA_compromise a word with an argument. The argument of a
+// hold is an instruction, which RFC 5280 no longer defines; that of a compromise is its time, which becomes the
+// invalidity date (5.3.2).
 func (e Entry) listed() x509.RevocationListEntry {
 	word, arg, _ := strings.Cut(e.Reason, ",")
 	code, known := Reasons()[word]
@@ -329,8 +329,8 @@ func (e Entry) listed() x509.RevocationListEntry {
 	return l
 }
 
-// crlIssuer lets a CA sign its list whose certificate says nothing of key
-// usage, or has no key identifier: made by hand, and openssl does the same.
+// crlIssuer is the certificate with which x509.CreateRevocationList signs. A CA that was made by hand may have no
+// keyUsage or no key identifier; openssl signs CRLs with it, but the Go library refuses to, so a copy gets both.
 func crlIssuer(c *x509.Certificate) *x509.Certificate {
 	if c.KeyUsage&x509.KeyUsageCRLSign != 0 && len(c.SubjectKeyId) > 0 {
 		return c
@@ -345,7 +345,7 @@ func crlIssuer(c *x509.Certificate) *x509.Certificate {
 	return &d
 }
 
-// nextCRLNumber is above every list that is there.
+// nextCRLNumber is one more than the highest number in the present lists; 1 where there is none.
 func (o *Observed) nextCRLNumber() *big.Int {
 	next := big.NewInt(1)
 	for _, l := range o.CRL.Lists {
@@ -356,7 +356,7 @@ func (o *Observed) nextCRLNumber() *big.Int {
 	return next
 }
 
-// WriteCRL makes the lists with a session of its own.
+// WriteCRL opens the CA, calls Session.WriteCRL and closes the CA.
 func WriteCRL(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) error {
 	s, err := Open(ctx, disk, o)
 	if err != nil {

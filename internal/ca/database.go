@@ -13,17 +13,18 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// question is what a pass over index.txt shall find, beside what every pass finds.
+// question says which rows a pass over index.txt looks for, beside the counts and faults that each pass finds.
 type question struct {
-	// names are hosts, in canonical form: their rows, and those that have no CN, are found; none: no row is.
+	// names are host names in canonical form. The pass finds their rows and all rows without a CN; with no names it
+	// finds neither.
 	names   []string
 	serials map[string]bool // their rows are found
-	// lists are who is in each CRL, by serial; whether a revoked row is missing there is found.
+	// lists are the serials in each CRL. The pass finds whether a list lacks a revoked row.
 	lists []map[string]bool
 }
 
-// database is what index.txt and the names in newcerts say, without the rows. The memory that it needs does not grow
-// with their number.
+// database is the result of a pass over index.txt and the names in newcerts. It does not hold the rows, so that its
+// memory does not grow with their number.
 type database struct {
 	asked    question
 	path     string
@@ -53,28 +54,27 @@ type database struct {
 	twice   []uint64
 }
 
-// unread is why index.txt could not be read; nil: it was read, or there is none. Without its rows no certificate in
-// newcerts is known to lack one.
+// unread is why index.txt could not be read; it is nil also where the file is missing. While it is not nil, nobody
+// knows whether a certificate in newcerts has a row.
 func (db *database) unread() error { return db.node.Err }
 
-// complete says that every certificate in newcerts has its row, and that every row can be read. Without index.txt no
-// row is known.
+// complete says that index.txt exists, that every row can be read, and that every certificate in newcerts has a row.
 func (db *database) complete() bool {
 	unread := slices.ContainsFunc(db.odd, func(e Entry) bool { return e.Err != nil })
 	return db.node.Exists && !db.torn && !db.lost && !unread && len(db.orphans) == 0
 }
 
-// open says that the last row lacks its line feed, and is whole otherwise. openssl ca leaves such a row out when it
-// writes the database again: a revoked certificate would then be taken for valid.
-// A row that was cut, so that it does not say whose it was, stays as it is: with a line feed it would look like any
-// other.
+// open says that the last row is whole but lacks its line feed. `openssl ca` drops such a row when it writes the
+// database again, and a revoked certificate would become valid. A row that was cut off and names no serial does not
+// count: with a line feed it would look like a complete row.
 func (db *database) open() bool {
 	cut := slices.ContainsFunc(db.odd, func(e Entry) bool { return e.Err == errCut })
 	return !db.whole && !db.torn && !cut
 }
 
-// still is nil while index.txt is what was read; else errMoved, or why that is not known. What a later pass has found
-// belongs to what the first one found only then: `openssl ca` knows no lock, and for a moment there is no index.txt.
+// still returns nil while index.txt is the file that was read, errMoved where it has changed, or the error of stat(2).
+// The results of a second pass may be combined with those of the first only while it is nil: `openssl ca` takes no
+// lock, and between its two renames there is no index.txt.
 func (db *database) still() error {
 	switch n := durable.Look(db.path); {
 	case n.Err != nil:
@@ -85,7 +85,8 @@ func (db *database) still() error {
 	return nil
 }
 
-// readDatabase reads index.txt once, and the names in newcerts. An error: newcerts could not be read.
+// readDatabase reads index.txt once, and the names in newcerts. It returns an error where newcerts cannot be read; why
+// index.txt cannot be read is in unread.
 func readDatabase(dir string, q question) (*database, error) {
 	db := &database{asked: q, path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true, plain: true,
 		found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
@@ -111,7 +112,7 @@ func readDatabase(dir string, q question) (*database, error) {
 	return db, nil
 }
 
-// block takes whole lines of index.txt.
+// block reads a block of whole lines of index.txt; only the last line of the file may lack its line feed.
 func (db *database) block(block []byte) bool {
 	var l line
 	for len(block) > 0 {
@@ -131,7 +132,7 @@ func (db *database) block(block []byte) bool {
 	return true
 }
 
-// take takes a row.
+// take adds a row to the results.
 func (db *database) take(l *line) {
 	db.rows++
 	db.plain = db.plain && l.odd == nil
@@ -158,7 +159,7 @@ func (db *database) sift() {
 	db.keys = db.keys[:0]
 }
 
-// unreadable takes a row that cannot be read.
+// unreadable notes the serial of a row that cannot be read, so that its certificate does not get a second row.
 func (db *database) unreadable(e *Entry) {
 	name := e.names()
 	if name == "" {
@@ -178,7 +179,7 @@ func (db *database) unreadable(e *Entry) {
 // answer notes the row if a question asked for it.
 func (db *database) answer(l *line) {
 	if len(db.asked.serials) > 0 && db.asked.serials[string(l.serial)] {
-		// of two, the one that is revoked
+		// If two rows have this serial, the revoked one counts.
 		if have, twice := db.found[string(l.serial)]; !twice || have.Status != Revoked {
 			db.found[string(l.serial)] = l.entry()
 		}
@@ -197,7 +198,7 @@ func (db *database) answer(l *line) {
 	}
 }
 
-// see keeps the highest serial that somebody counted up to.
+// see keeps the highest serial that was counted up, not drawn at random.
 func (db *database) see(l *line) {
 	if len(l.serial) <= 16 && l.key>>maxCounted == 0 && (!db.highest.IsUint64() || l.key > db.highest.Uint64()) {
 		db.highest.SetUint64(l.key)
@@ -210,7 +211,8 @@ func (db *database) seeNumber(n *big.Int) {
 	}
 }
 
-// row is the row of a serial that was asked for.
+// row returns the row of a serial that the question names. It panics for another serial, whose row was not looked for:
+// "not found" would be wrong.
 func (db *database) row(serial string) (Entry, bool) {
 	if !db.asked.serials[serial] {
 		panic("ca: nobody asked for the row of serial " + serial) // a fault of the program: its answer would be wrong
@@ -219,7 +221,7 @@ func (db *database) row(serial string) (Entry, bool) {
 	return e, known
 }
 
-// lookUp finds the rows of serials that nobody had asked for.
+// lookUp finds the rows of serials that the question did not name, in a pass of its own.
 func (db *database) lookUp(serials ...string) (map[string]Entry, error) {
 	other := &database{asked: question{serials: map[string]bool{}}, found: map[string]Entry{}}
 	var needles [][]byte
@@ -246,7 +248,7 @@ func (db *database) lookUp(serials ...string) (map[string]Entry, error) {
 	return other.found, n.Err
 }
 
-// doubles finds the rows whose serial is in another one too, among those that may be such.
+// doubles finds rows with the same serial. It looks only at the candidates that the sieve has found.
 func (db *database) doubles() {
 	if len(db.twice) == 0 {
 		return
@@ -296,7 +298,7 @@ func (db *database) doubles() {
 	slices.SortFunc(db.odd, func(a, b Entry) int { return a.Line - b.Line })
 }
 
-// strays finds the certificates in newcerts that no row speaks of.
+// strays finds the certificates in newcerts that have no row.
 func (db *database) strays(certs string) error {
 	if db.files64.allMarked() {
 		return nil
@@ -313,7 +315,7 @@ func (db *database) strays(certs string) error {
 	return err
 }
 
-// added takes a row that was just written at the end of index.txt, after its certificate.
+// added updates the results for a row that was just appended to index.txt, after its certificate was written.
 func (db *database) added(text []byte) {
 	var l line
 	db.lines++

@@ -11,11 +11,11 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Counts are the certificates of index.txt by what became of them.
+// Counts says how many certificates of index.txt are valid, expired and revoked.
 type Counts struct{ Valid, Expired, Revoked int }
 
-// Overview counts them, and gives the first most of the valid ones by their end, without those that a later one for the
-// same host has replaced. It takes one pass, and another one only where many were replaced.
+// Overview counts the certificates, and returns up to most valid ones, the earliest to expire first, without those that
+// a later certificate of the same host has replaced. It reads index.txt once, and again only where many were replaced.
 func Overview(o Observed, now time.Time, most int) (c Counts, next []Listed, err error) {
 	if o.db == nil {
 		return c, nil, o.Err
@@ -38,8 +38,8 @@ func Overview(o Observed, now time.Time, most int) (c Counts, next []Listed, err
 	return c, next, err
 }
 
-// Ending gives the certificates that end from one time to another, next due first: those that are not revoked, and that
-// no later one for the same host has replaced. It needs no more memory for many of them than for some.
+// Ending calls take for each certificate that expires from one time to another, the earliest first, without those that
+// are revoked or that a later certificate of the same host has replaced. Its memory does not grow with their number.
 func Ending(o Observed, now, from, to time.Time, take func(Listed)) error {
 	if o.db == nil {
 		return o.Err
@@ -55,7 +55,7 @@ func Ending(o Observed, now, from, to time.Time, take func(Listed)) error {
 	})
 }
 
-// ending gives those that are wanted to take, until it says false, and each row that can be read to each.
+// ending calls each for every readable row, and take for the rows that are wanted, until take returns false.
 func ending(o Observed, now time.Time, wanted func(*line) bool, each func(*line), take func(Listed) bool) error {
 	var after *Entry
 	nameless := &nameless{o: o, now: now}
@@ -112,7 +112,7 @@ func ending(o Observed, now time.Time, wanted func(*line) bool, each func(*line)
 	}
 }
 
-// only is last without the hosts whose rows are kept no more.
+// only is last without the hosts whose rows the selection no longer keeps.
 func (s *selection) only(last map[string]*successor) map[string]*successor {
 	out := map[string]*successor{}
 	for i := range s.rows {
@@ -123,7 +123,7 @@ func (s *selection) only(last map[string]*successor) map[string]*successor {
 	return out
 }
 
-// hostOf is by what the rows of one host are known: their CN in small letters. Nothing: there is none.
+// hostOf identifies the rows of one host: their CN in lower case. It is empty where there is no CN.
 func hostOf(subject []byte) []byte {
 	cn := commonName(subject)
 	for _, c := range cn {
@@ -134,8 +134,8 @@ func hostOf(subject []byte) []byte {
 	return cn
 }
 
-// lastRows is how many of the last rows of a host are kept. A host may have three pairs, and the successor of a
-// certificate is among these rows if no pair of the host was renewed much more often than the others.
+// lastRows is how many of the last rows of a host are kept. A host may have three pairs. The successor of a certificate
+// is among these rows unless one pair of the host is renewed much more often than the others.
 const lastRows = 8
 
 // successor is the last of some rows of a host that are not revoked, and the last that are valid.
@@ -164,8 +164,8 @@ func (s *successor) see(l *line, now time.Time) {
 	}
 }
 
-// replaces says that one of them came after e, for the same host and the same pair of it; other, that one came for
-// another pair of it. A valid certificate is not replaced by one that has expired.
+// replaces says that one of the rows is a later certificate of the same host and pair as e; other says that one is a
+// later certificate of another pair. An expired certificate does not replace a valid one.
 func (s *successor) replaces(o Observed, e *Entry, host string, now time.Time) (replaced, other bool) {
 	if s == nil {
 		return false, false
@@ -191,7 +191,7 @@ func (s *successor) replaces(o Observed, e *Entry, host string, now time.Time) (
 	return false, other
 }
 
-// holder says which pair of which host a certificate belongs to.
+// holder says to which host and pair a certificate belongs.
 type holder struct {
 	name   string // of the host
 	key    x509.PublicKeyAlgorithm
@@ -199,7 +199,7 @@ type holder struct {
 	known  bool // its file was read
 }
 
-// holderOf reads the file of a certificate. Where it is gone, its CN alone is known.
+// holderOf reads the certificate from newcerts. Where the file is gone, only the CN is known.
 func holderOf(o Observed, serial, cn string) *holder {
 	cs, err := readCerts(filepath.Join(o.Dir.Path, newCertsName, serial+".pem"))
 	if err != nil || len(cs) == 0 {
@@ -215,24 +215,25 @@ func holderOf(o Observed, serial, cn string) *holder {
 	return h
 }
 
-// pair says that both certificates of one host belong to one pair, as far as is known. A host has one pair of each key
-// type, and one to show as a client.
+// pair says that two certificates of one host belong to the same pair, as far as is known. A host has one pair for each
+// key type, and one for use as a client.
 func (h *holder) pair(other *holder) bool {
 	return !h.known || !other.known || h.key == other.key && h.server == other.server
 }
 
-// isHost says that a CN is the name of a host. One such as "Mail server" may be in the certificates of several: their
-// files say whose they are.
+// isHost says that a CN is a host name. Several hosts may have a CN such as "Mail server"; only the SAN in the
+// certificate file tells them apart.
 func isHost(cn string) bool {
 	return strings.Contains(cn, ".") && strings.Trim(cn, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
 }
 
-// firstName is the name of the host that a certificate is for, or its CN where its file is gone.
+// firstName is the first name in the SAN of a certificate, or its CN where the file is gone.
 func firstName(o Observed, serial, cn string) string {
 	return holderOf(o, serial, cn).name
 }
 
-// nameless finds the successor of a row without a CN: a name that is too long for one is in the certificate alone.
+// nameless finds the successor of a row without a CN. A host name of more than 64 octets is in the SAN of the
+// certificate alone.
 type nameless struct {
 	o    Observed
 	now  time.Time

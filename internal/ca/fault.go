@@ -14,10 +14,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// FaultKind is what is wrong with the CA directory.
+// FaultKind is a kind of damage in the CA directory.
 type FaultKind string
 
-// The faults, in the words that are told.
+// The kinds of faults. Status and check print these words.
 const (
 	FaultInterrupted  FaultKind = "an interrupted change of generation"
 	FaultOrphan       FaultKind = "a certificate without a row in index.txt"
@@ -48,7 +48,7 @@ const (
 	FaultMembers      FaultKind = "the list of members cannot be read"
 )
 
-// Fault is one thing that is wrong.
+// Fault is one defect of the CA directory.
 type Fault struct {
 	Kind       FaultKind
 	Path       string
@@ -162,7 +162,7 @@ func (o *Observed) faults() {
 	}
 }
 
-// unreadLater notes that index.txt was read once, and could not be read again.
+// unreadLater notes that a second pass over index.txt failed, although the first could read it.
 func (o *Observed) unreadLater(err error) {
 	if o.db.unread() == nil {
 		o.db.node.Err = err
@@ -170,7 +170,8 @@ func (o *Observed) unreadLater(err error) {
 	}
 }
 
-// sharing says that two valid rows have one subject, and openssl minds.
+// sharing says that two valid rows have the same subject, and index.txt.attr does not allow that: `openssl ca` then
+// fails.
 func (o *Observed) sharing() (bool, error) {
 	if saysNotUnique(o.Dir.Path) || o.db.unread() != nil {
 		return false, nil
@@ -178,10 +179,10 @@ func (o *Observed) sharing() (bool, error) {
 	return o.db.sharing()
 }
 
-// mostOddRows are told singly.
+// mostOddRows is how many defective rows are reported one by one; one line counts the rest.
 const mostOddRows = 100
 
-// oddRows tells of rows that cannot be read, and of those because of which openssl fails.
+// oddRows reports rows that cannot be read, and rows because of which openssl refuses index.txt.
 func (o *Observed) oddRows() {
 	for i, e := range o.db.odd {
 		where := fmt.Sprintf("%s:%d", indexName, e.Line)
@@ -202,8 +203,8 @@ func (o *Observed) oddRows() {
 	}
 }
 
-// reason says why a file of the CA cannot be used. nil: it is fine now, and was not
-// when it was read.
+// reason says why a file of the CA cannot be used. A nil error means that the file was unusable when it was read and is
+// usable by now.
 func reason(err error) string {
 	switch {
 	case err == nil:
@@ -214,7 +215,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// modes: nobody but the owner may look into the directory or read a key.
+// modes reports a CA directory, a key file or a list of members to which other users than the owner have access.
 func (o *Observed) modes() {
 	if m := o.Dir.Mode.Perm(); m&0o077 != 0 {
 		o.fault(FaultMode, "", true, "0700", fmt.Sprintf("%04o", m))
@@ -232,9 +233,10 @@ func (o *Observed) modes() {
 	}
 }
 
-// unrevoked finds who is in a CRL and is valid by index.txt: an old copy came back, or an `openssl ca` that waited at
-// its prompt wrote what it had read before the revocation. The next `openssl ca -gencrl` would take it back; a
-// revocation is for good (RFC 5280 5.3), so the row is revoked again. What was on hold may be valid again.
+// unrevoked finds certificates that are in a CRL but valid in index.txt: an old index.txt was restored, or an `openssl
+// ca` that waited at its prompt wrote the copy that it had read before the revocation. The next `openssl ca -gencrl`
+// would drop them from the CRL. A revocation is permanent (RFC 5280 5.3), so mailcertd revokes the row again; only a
+// certificate on hold may become valid again.
 func (o *Observed) unrevoked() (serials []string) {
 	listed := o.CRL.inLists()
 	for _, serial := range slices.Sorted(maps.Keys(listed)) {
@@ -248,7 +250,8 @@ func (o *Observed) unrevoked() (serials []string) {
 	return serials
 }
 
-// saysNotUnique reads index.txt.attr, which overrules openssl.cnf.
+// saysNotUnique says that index.txt.attr, which has precedence over openssl.cnf, allows two valid rows with one
+// subject. It also returns true where the file cannot be read, so that nothing is written over it.
 func saysNotUnique(dir string) bool {
 	n := durable.Read(filepath.Join(dir, attrName), maxFile)
 	if n.Err != nil {
@@ -263,8 +266,8 @@ func saysNotUnique(dir string) bool {
 	return false
 }
 
-// inTheWay tells of directories, dangling links and special files where openssl ca reads a file, and of what else than
-// a directory lies where one belongs. What is told as another fault is not told twice.
+// inTheWay reports directories, dangling links and special files in place of the files that `openssl ca` reads, and
+// other files in place of its directories. It leaves out what was reported as another fault.
 func (o *Observed) inTheWay() {
 	for _, name := range []string{newCertsName, nextName, confName, attrName, serialName, crlNumName, indexName,
 		certName, keyName} {

@@ -126,8 +126,8 @@ func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.R
 	return Promote(ctx, disk, o)
 }
 
-// dropNext removes next/, whose certificate is in force. The key goes first: it
-// would be taken up again without a certificate.
+// dropNext removes next/, whose certificate is in force now. It removes the key first: StartNext would use a key
+// without a certificate again.
 func dropNext(disk *durable.Disk, dir string) error {
 	if err := disk.RemoveDir(filepath.Join(dir, nextName), keyName, crlName, crossName, certName); err != nil {
 		return err
@@ -135,8 +135,8 @@ func dropNext(disk *durable.Disk, dir string) error {
 	return disk.SyncDir(dir)
 }
 
-// retire copies the generation in force to gen-N, certificate first: a folder
-// without one never holds the only copy of a key.
+// retire copies the generation in force to gen-N, the certificate first, so that a directory without a certificate
+// never holds the only copy of a key.
 func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificate) error {
 	n := 1
 	for _, g := range obs.Older {
@@ -171,8 +171,7 @@ func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificat
 	return disk.Replace(filepath.Join(to, crossName), pki.EncodeCertificate(cross.Raw), publicMode)
 }
 
-// change puts the new key, certificate and CRL in force together; without a CRL
-// the old one goes.
+// change replaces key, certificate and CRL together; without a new CRL it removes the old one.
 func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	set := durable.OpenSet(disk, dir)
 	sum := func(b []byte) string { s := sha256.Sum256(b); return hex.EncodeToString(s[:]) }
@@ -195,8 +194,8 @@ func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	return set.Commit(steps)
 }
 
-// Prune removes older generations that have no living certificate and are no bridge from one that has, their keys
-// first. Their rows in index.txt and files in newcerts stay.
+// Prune removes older generations that have no valid certificate left and are not the link from a still older one that
+// has, the keys first. Their rows in index.txt and files in newcerts stay.
 func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) error {
 	l, err := lock(ctx, dir)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// How often and how far apart a CA certificate that cannot be understood is read
-// again: it may be the half of one that a person is writing.
+// A CA certificate that cannot be parsed is read again, this often and this far apart: a person may be writing it.
 const (
 	settleTries = 5
 	settleWait  = 20 * time.Millisecond
@@ -38,7 +37,8 @@ func generation(dir string, n int) Generation {
 	return g
 }
 
-// read gives the first certificate of a file of the generation; nil where there is none, or where Err says why.
+// read returns the first certificate of a file of the generation. It returns nil where there is none, or where it sets
+// Err.
 func (g *Generation) read(name string) *x509.Certificate {
 	cs, err := readCerts(filepath.Join(g.Dir, name))
 	if err != nil && g.Err == nil {
@@ -50,7 +50,7 @@ func (g *Generation) read(name string) *x509.Certificate {
 	return cs[0]
 }
 
-// readKey looks whether a generation's key is there, and has a passphrase, and gives it.
+// readKey reads the key of a generation, and notes whether there is one and whether it has a passphrase.
 func (g *Generation) readKey() pki.KeyFile {
 	n := durable.Read(filepath.Join(g.Dir, keyName), maxFile)
 	if n.Unread() && g.Err == nil {
@@ -65,8 +65,8 @@ func (g *Generation) readKey() pki.KeyFile {
 	return key
 }
 
-// readCerts gives the certificates in a file: none where the file is missing or holds none. An error is the system's,
-// and says nothing about what the file holds.
+// readCerts returns the certificates in a file; none where the file is missing or has none. An error is the system's:
+// what the file holds is then not known.
 func readCerts(path string) ([]*x509.Certificate, error) {
 	n := durable.Read(path, maxFile)
 	switch {
@@ -78,8 +78,8 @@ func readCerts(path string) ([]*x509.Certificate, error) {
 	return pki.ReadCertFile(n.Data).Certs, nil
 }
 
-// older finds gen-N. One that holds the current certificate is a copy that an interrupted NextGeneration left. A folder
-// with nothing of a generation in it is not one, whatever else a person put there.
+// older finds the generations in gen-N. A directory with the current certificate is a copy that an interrupted
+// NextGeneration left. One that holds neither a certificate, a cross-signed certificate nor a key is not a generation.
 func (o *Observed) older(dir string) error {
 	names, err := durable.Names(dir, 0)
 	if err != nil {
@@ -109,8 +109,7 @@ func (o *Observed) older(dir string) error {
 	return nil
 }
 
-// next finds the generation in next/. One whose certificate is in force
-// already is what an interrupted Promote left.
+// next reads the generation in next/. Where its certificate is in force already, an interrupted Promote left it.
 func (o *Observed) next(dir string) (faults []Fault) {
 	told := func(repairable bool, kind FaultKind, got string) []Fault {
 		return []Fault{{Kind: kind, Path: filepath.Join(dir, nextName), Repairable: repairable, Got: got}}
@@ -140,8 +139,8 @@ func (o *Observed) next(dir string) (faults []Fault) {
 		o.unreadNext = true
 		return told(false, FaultNext, "")
 	}
-	// Put in force with another key, or none, the CA could sign nothing any more. One with a passphrase is taken as it
-	// is.
+	// Without its own key the CA could sign nothing once this generation is in force. A key with a passphrase cannot be
+	// compared with the certificate here, and is accepted.
 	switch {
 	case key.Encrypted:
 	case key.Err != nil:
