@@ -181,8 +181,8 @@ var pages = map[string]func(*Page){
 	"ca-500": drawn(Status, func() report.Status { return statusOf(500) }),
 	"pairs": drawn(Status, func() report.Status {
 		return served(statusOf(1, given.WantsSecond(), given.Names(certdir.HostECDSA),
-			given.Lies(certdir.HostECDSA, "rsa-2048"),
-			given.WantsClient(), given.Lies(certdir.Client, "client"), given.ShowsNothing()),
+			given.Has(certdir.HostECDSA, "rsa-2048"),
+			given.WantsClient(), given.Has(certdir.Client, "client"), given.ShowsNothing()),
 			report.Served{Addr: "127.0.0.1:25", Pair: "host", STARTTLS: true, OnDisk: true},
 			report.Served{Addr: "127.0.0.1:25", Pair: "host-ecdsa", STARTTLS: true, Serial: "19"})
 	}),

@@ -14,7 +14,7 @@ import (
 	. "mailcertd/internal/plan/given"
 )
 
-// What a member gets for its request, before and after something is signed for it.
+// The answers to a member's request, before and after a certificate was signed for it.
 func TestAnswer(t *testing.T) {
 	const name = "dhcp.home.example"
 	here := Host(Member(name, Day, true), CRL(Day, 29*Day))

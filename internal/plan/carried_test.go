@@ -9,14 +9,15 @@ import (
 	. "mailcertd/internal/plan/given"
 )
 
-// What becomes of what a person carries here: which files are installed, which CAs are accepted, what is said.
+// For each kind of file that a person installs with `mailcertd install`: the files that are installed, the CAs that are
+// accepted, and the notes or the error.
 func TestTake(t *testing.T) {
 	here, bought := Host(), Host(Bought())
 	leaf := func(w World) *x509.Certificate { return w.Seen.Certs.Cert.File.Certs[0] }
 	root := func(w World) []*x509.Certificate { return w.Seen.Certs.CA.File.Certs }
 	key := here.Seen.Certs.Key.Key.Public
 	other := Host(Key("stranger"))
-	two := Host(WantsSecond(), Lies(second, "rsa-2048"))
+	two := Host(WantsSecond(), Has(second, "rsa-2048"))
 	rsa, same := Host(Key("staged")), Host(Key("stranger"))
 	for _, c := range []struct {
 		name    string

@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/mta"
 )
 
-// Each TLS option of sendmail.cf that leads elsewhere, or nowhere, is told with
-// what follows from it; one that leads here by another name is none.
+// Each TLS option of sendmail.cf that names another file, or no file, is reported with its consequence. An option that
+// leads to our file by another path is not reported.
 func TestCFOptions(t *testing.T) {
 	const d = "/etc/mail/certs"
 	whole := map[string]string{"ServerCertFile": d + "/host.cert", "ServerKeyFile": d + "/host.key",
@@ -23,7 +23,7 @@ func TestCFOptions(t *testing.T) {
 		change   map[string]string
 		resolved map[string]string
 		severity Severity
-		says     []string // nil: nothing is told
+		says     []string // parts of the problems; nil for no problem
 	}{
 		{name: "all ours"},
 		{name: "other spellings", change: map[string]string{"CACertPath": d + "/",
@@ -78,7 +78,7 @@ func TestCFOptions(t *testing.T) {
 	}
 }
 
-// A sendmail that was started with another cf or with other options is told.
+// A sendmail that was started with another cf or with other options is reported.
 func TestRunningCF(t *testing.T) {
 	const d = "/etc/mail/certs"
 	var ours strings.Builder
@@ -109,7 +109,7 @@ func TestRunningCF(t *testing.T) {
 	}
 }
 
-// submit.cf without a CA is told, where sendmail serves what is kept here.
+// A submit.cf without a CA is reported where sendmail serves our set.
 func TestSubmission(t *testing.T) {
 	const d = "/etc/mail/certs"
 	ours := "O ServerCertFile=" + d + "/host.cert\n"

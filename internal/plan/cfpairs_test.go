@@ -10,7 +10,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// A sendmail.cf that does not name the pairs that the configuration asks for is told, with the lines for the .mc file.
+// A sendmail.cf that does not name the configured pairs is reported, with the lines for the .mc file.
 func TestCFPairs(t *testing.T) {
 	const d = "/etc/mail/certs"
 	second := func(c *config.Config) { c.Key.Second = pki.ECDSAP256 }
@@ -51,7 +51,7 @@ func TestCFPairs(t *testing.T) {
 			Warning, "ClientCertFile is", "write `client: {issuer: local}` into mailcertd.yaml"},
 		{"its key is not named", second, server("host.cert,"+d+"/host-ecdsa.cert", "host.key") + same, Warning,
 			"do not name", two},
-		// pair-unwanted tells of its files
+		// [pair-unwanted] reports its files
 		{"nobody asks for the second", func(*config.Config) {}, comma + same, 0, "", ""},
 		{"neither is named", second, server("/x.cert", "/x.key") + same, Error, "ServerCertFile is /x.cert", two},
 		{"a client pair", own, plain + client("client.cert", "client.key"), 0, "", ""},

@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Times that a wrong clock put into the future come back within reach, and those by
-// which something is deleted only when the clock is believed.
+// Noted times that a wrong clock has put far into the future are limited. Times by which something is deleted are
+// limited only while the clock is believed.
 func TestWithinReach(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	far, soon := now.AddDate(3, 0, 0), now.Add(time.Minute)
@@ -24,7 +24,7 @@ func TestWithinReach(t *testing.T) {
 			Member: state.Member{Asked: far}, OldKeys: []state.OldKey{{Backup: "g", After: far}},
 			Ours: map[string]state.Ours{"k": {Kind: "key", At: far}}}
 		if wrong {
-			build = now.AddDate(1, 0, 0) // the clock is before the build: nothing that it says is believed
+			build = now.AddDate(1, 0, 0) // a clock before the build is not believed
 		}
 		got := withinReach(st, now)
 		most := now.Add(state.BackoffCap)
@@ -52,8 +52,8 @@ func TestWithinReach(t *testing.T) {
 	}
 }
 
-// What is believed of a clock, by what was seen before. Times are hours from noon
-// of the first of June 2026; the CA begins at -1000 and ends at 9000.
+// The judgement of a clock by the times that mailcertd has seen before. Times are in hours from noon of 2026-06-01; the
+// CA is valid from -1000 to 9000.
 func TestJudgeClock(t *testing.T) {
 	base := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	at := func(hours float64) time.Time { return base.Add(time.Duration(hours * float64(time.Hour))) }
@@ -75,7 +75,7 @@ func TestJudgeClock(t *testing.T) {
 		leafEnds  float64 // the leaf begins at -900
 		trust     bool
 		want      clock
-		by        float64 // decisions go by it
+		by        float64 // the time by which plan decides
 		markAfter float64
 		after     state.Clock
 	}{

@@ -18,8 +18,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Each case changes a host on which all is well, and says which rows that makes
-// when somebody looks thirty days ahead.
+// Each case changes one thing about a host that needs nothing, and has the rows that `status --due 30` then shows.
 func TestDue(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
@@ -35,7 +34,7 @@ func TestDue(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		change func(*DueFacts)
-		want   []string // severity, what and name
+		want   []string // severity, kind and name of each row
 	}{
 		{"all is well", func(*DueFacts) {}, nil},
 		{"what was issued could not be read",

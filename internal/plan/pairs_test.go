@@ -11,18 +11,18 @@ import (
 	. "mailcertd/internal/plan/given"
 )
 
-// What sendmail reads when it starts has a name that changes with the second pair, and not with the client's, which
-// each delivering process reads.
+// SetID names the files that sendmail reads when it starts. It changes with the second pair, and not with the client
+// pair, which every process that delivers mail reads again.
 func TestSetOfPairs(t *testing.T) {
 	id := func(facts ...Fact) string { return plan.SetID(Host(facts...).Seen.Certs) }
 	one := id()
-	if one == id(Lies(certdir.HostECDSA, "rsa-2048")) {
+	if one == id(Has(certdir.HostECDSA, "rsa-2048")) {
 		t.Error("the second pair is left out")
 	}
-	if id(Lies(certdir.HostECDSA, "rsa-2048")) == id(Lies(certdir.HostECDSA, "rsa-2048", ExpiresIn(Day))) {
+	if id(Has(certdir.HostECDSA, "rsa-2048")) == id(Has(certdir.HostECDSA, "rsa-2048", ExpiresIn(Day))) {
 		t.Error("the second certificate is left out")
 	}
-	if one != id(Lies(certdir.Client, "client")) {
+	if one != id(Has(certdir.Client, "client")) {
 		t.Error("a client pair is no reason for a HUP")
 	}
 }
@@ -38,7 +38,7 @@ func TestSecondPairHoldsHUP(t *testing.T) {
 		{"without its certificate", []Fact{Lost("host-ecdsa.cert")}, false},
 		{"without its key", []Fact{Lost("host-ecdsa.key")}, false},
 	} {
-		w := Host(append([]Fact{WantsSecond(), Names(certdir.HostECDSA), Lies(certdir.HostECDSA, "rsa-2048")},
+		w := Host(append([]Fact{WantsSecond(), Names(certdir.HostECDSA), Has(certdir.HostECDSA, "rsa-2048")},
 			c.facts...)...)
 		p := w.Plan()
 		if p.Facts.Works != c.works {
@@ -54,9 +54,9 @@ func TestSecondPairHoldsHUP(t *testing.T) {
 	}
 }
 
-// A wish goes for the pairs that it names.
+// A wish changes only the pairs that it names.
 func TestReplace(t *testing.T) {
-	w := Host(WantsSecond(), Names(certdir.HostECDSA), Lies(certdir.HostECDSA, "rsa-2048"))
+	w := Host(WantsSecond(), Names(certdir.HostECDSA), Has(certdir.HostECDSA, "rsa-2048"))
 	facts := w.Plan().Facts
 	wish := facts.Replace(plan.Wish{Renew: true})
 	if wish.From != facts.LeafID || len(wish.Others) != 1 || wish.Others["host-ecdsa"].Leaf != facts.Pairs[1].LeafID ||
@@ -75,7 +75,7 @@ func TestReplace(t *testing.T) {
 	}
 }
 
-// A member asks for one pair at a time, and for the host's own first.
+// A member asks for one pair at a time, first for the host's own.
 func TestHostAsksFirst(t *testing.T) {
 	ask := Host(MemberOf("ca.home.example"), WantsSecond(), ExpiresIn(100*Day),
 		StagedFor(certdir.HostECDSA, "rsa-2048")).Plan().Ask
@@ -89,12 +89,12 @@ func TestHostAsksFirst(t *testing.T) {
 	}
 }
 
-// What can be done about a bought certificate of another pair leaves a bought host.cert alone.
+// The hint about a bought certificate of another pair must not lead to the replacement of a bought host.cert.
 func TestHintsOfOtherPairs(t *testing.T) {
 	servers := Usage(x509.ExtKeyUsageServerAuth)
 	for name, w := range map[string]World{
-		"client":     Host(WantsClient(), Names(client), Bought(), Lies(client, "client", Bought(), servers)),
-		"host-ecdsa": Host(WantsSecond(), Names(second), Bought(), Lies(second, "rsa-2048", Bought())),
+		"client":     Host(WantsClient(), Names(client), Bought(), Has(client, "client", Bought(), servers)),
+		"host-ecdsa": Host(WantsSecond(), Names(second), Bought(), Has(second, "rsa-2048", Bought())),
 	} {
 		told := 0
 		for _, p := range w.Plan().Problems {

@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// A pending pickup ends by what is seen: a sendmail that started after the change, and
-// whose start is nobody's answer to a HUP that is still to be proven.
+// A pending pickup ends when a sendmail runs that started after the change, unless that start follows a HUP whose
+// effect another process is still proving.
 func TestSettled(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	changed := now.Add(-time.Hour)
@@ -115,8 +115,8 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// What is not seen is a warning with its reason, and no fault of sendmail; an attempt
-// that failed is an error.
+// Where mailcertd cannot see the served certificate, that is a warning with the reason, and not a fault of sendmail. A
+// failed attempt is an error.
 func TestPickupPending(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
@@ -125,7 +125,7 @@ func TestPickupPending(t *testing.T) {
 		says   string
 		next   time.Duration
 	}{
-		// the process that changed the files tells sendmail at once
+		// no look is due before, because the process that changed the files sends the HUP at once
 		"just now": {state.Pickup{}, Warning, "has not picked up", time.Minute},
 		"unseen": {state.Pickup{Attempts: 3, Unseen: true, LastError: "x: no route to host",
 			Next: now.Add(time.Hour)}, Warning,

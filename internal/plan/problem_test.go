@@ -2,7 +2,7 @@ package plan
 
 import "testing"
 
-// An error that begins with the path of its problem does not make the message say it twice.
+// The message does not repeat the path of the problem when the error begins with that path.
 func TestProblemSaysItsPathOnce(t *testing.T) {
 	var f finding
 	f.report(Problem{Path: "/etc/mail/CA", Text: "/etc/mail/CA: is not a directory"})

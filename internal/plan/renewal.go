@@ -7,11 +7,9 @@ import (
 	"time"
 )
 
-// RenewalDue is when a certificate is renewed: when a third of its lifetime is left
-// (before = 0), or before the given time ahead of its end, and earlier by a
-// jitter of at most a thirtieth of the lifetime, never later. The jitter comes
-// from the host's name and the serial, so that it is the same at each look and
-// another on each host.
+// RenewalDue returns the time at which a certificate is renewed: that long before its end, or, for before = 0, when a
+// third of its lifetime is left. A jitter of at most a thirtieth of the lifetime makes it earlier, never later, so that
+// not all hosts ask on one day. The jitter depends on the host name and the serial, so it is the same at each look.
 func RenewalDue(c *x509.Certificate, host string, before time.Duration) time.Time {
 	life := c.NotAfter.Sub(c.NotBefore)
 	if life <= 0 {
@@ -21,7 +19,7 @@ func RenewalDue(c *x509.Certificate, host string, before time.Duration) time.Tim
 	if lead <= 0 {
 		lead = life / 3
 	}
-	// A lead as long as the life itself would renew for ever.
+	// With a lead as long as the lifetime, each new certificate would be due at once.
 	lead = min(lead, life*9/10)
 	var jitter time.Duration
 	if most := life / 30; most > 0 {
@@ -31,14 +29,13 @@ func RenewalDue(c *x509.Certificate, host string, before time.Duration) time.Tim
 	return c.NotAfter.Add(-lead - jitter)
 }
 
-// isDue says that the time to renew c has come.
+// isDue reports whether it is time to renew c.
 func (a *assessment) isDue(c *x509.Certificate) bool {
 	return !a.at.Before(RenewalDue(c, a.name, a.cfg.Validity.RenewBefore))
 }
 
-// gains says that a certificate issued now would last longer than c by a
-// tenth of its life: what the CA's own end cuts short must not be renewed over
-// and over.
+// gains reports whether a certificate issued now would end later than c by more than a tenth of c's lifetime. Where the
+// CA's own end limits both, a renewal gains nothing and would be due again at once.
 func (p *pair) gains(c *x509.Certificate) bool {
 	ends := p.at.Add(time.Duration(p.cfg.Validity.Days) * 24 * time.Hour)
 	if g := p.currentCA(); g != nil && p.owner != Interim && ends.After(g.NotAfter) {

@@ -1,6 +1,6 @@
 package plan
 
-// requests decides about those of members. Each gets an answer, if only a refusal.
+// requests decides about the requests of members on the CA host. Each request gets an answer, a refusal too.
 func requests(a *assessment) (found finding) {
 	members, box := a.obs.CA.Members, a.obs.Inbox
 	if len(members) == 0 && len(box.Pending) == 0 && len(box.Stale) == 0 && box.Fades.IsZero() && box.Unread == nil {

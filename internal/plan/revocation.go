@@ -14,19 +14,19 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// crlMargin is how long before its end a CRL that nobody renews is taken away
-// from sendmail, at the most: one that is over makes sendmail refuse everybody.
+// crlMargin is the longest time before its end at which a CRL that was not renewed is removed from the certs directory:
+// with an expired CRL, sendmail refuses the certificate of every peer.
 const crlMargin = 24 * time.Hour
 
-// crlGone is when a CRL is taken away from sendmail: a day before its end, or a
-// sixth of a shorter life. The next one is made with a third left, so that there
-// is as much time again to make it and to bring it here.
+// crlGone returns the time at which a CRL is removed from the certs directory: a day before its end, or a sixth of its
+// lifetime where that is shorter. The next CRL is made when a third of the lifetime is left, so that at least another
+// sixth remains to make it and to bring it here.
 func crlGone(l *x509.RevocationList) time.Time {
 	return l.NextUpdate.Add(-min(crlMargin, l.NextUpdate.Sub(l.ThisUpdate)/6))
 }
 
-// listsEarly is the latest beginning of the CA's lists, where one begins in the
-// future: whoever verifies takes it for wrong until then. Zero: none does.
+// listsEarly returns the latest thisUpdate of the CA's CRLs that is in the future; zero for none. Until then OpenSSL
+// treats such a CRL as an error.
 func listsEarly(a *assessment) (from time.Time) {
 	for _, l := range a.obs.CA.CRL.Lists {
 		if l.List != nil && a.at.Before(l.List.ThisUpdate) && l.List.ThisUpdate.After(from) {
@@ -36,15 +36,15 @@ func listsEarly(a *assessment) (from time.Time) {
 	return from
 }
 
-// lists decides about the CA's revocation lists: made when somebody was revoked or sendmail is to have one, and made
-// again when a third of their life is left.
+// lists decides about the CA's CRLs. They are made when a certificate was revoked or crl.install is true, and made
+// again when a third of their lifetime is left.
 func lists(a *assessment) (found finding) {
 	crl := a.obs.CA.CRL
 	if !crl.Wanted() && !a.cfg.CRL.Install {
 		return found
 	}
 	for _, l := range crl.Lists {
-		if l.Err != nil { // what is in it is not known, and would be left out of the next
+		if l.Err != nil { // a new CRL would lack the certificates that this one revokes
 			found.report(Problem{Reason: Unreadable, Severity: Warning, Path: l.Path,
 				Text: "this CRL cannot be read, so no new one is made: " + l.Err.Error()})
 			return found
@@ -90,8 +90,7 @@ func lists(a *assessment) (found finding) {
 	return found
 }
 
-// revocation puts the CRL where sendmail reads it, and takes it away before it
-// could be over.
+// revocation installs the CRL in the certs directory, where sendmail reads it, and removes it before it expires.
 func revocation(a *assessment, sofar finding) (out outcome) {
 	have := a.obs.Certs.CRL
 	if err := a.obs.Certs.CRLErr; err != nil {
@@ -112,14 +111,14 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 	has, whole := installedLists(a)
 	if gone := firstGone(has); a.partial() && whole && a.at.Before(gone) {
 		out.lookAt(gone, "the CRL expires soon")
-		return out // the list of what cannot be read now is among those that lie here
+		return out // crl.pem has the CRL of the generation that cannot be read now, so it is kept
 	}
 	want, gone := crlText(a)
 	path := have.Node.Path
 	switch early := beginsLast(sendmailLists(a)); {
-	case latest(a.at, a.now).Before(early): // whoever verifies refuses everybody; a clock that is ahead may be right
+	case latest(a.at, a.now).Before(early): // sendmail would refuse every peer; a clock that is ahead may be right
 		serves := !refuseAll(has, a.at) && a.at.Before(firstGone(has))
-		if a.remote() { // else said by lists
+		if a.remote() { // for the CA on this host, lists reports it
 			out.report(Problem{Reason: CRLStale, Severity: Warning, Path: path,
 				Text: "the CA's CRL begins on " + day(early) +
 					": it is installed for sendmail then, because before that sendmail would refuse every certificate",
@@ -165,7 +164,7 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 	return out
 }
 
-// dropCRL takes crl.pem and its links away, where it is ours.
+// dropCRL removes crl.pem and its links where crl.pem is ours, and the links alone where there is no crl.pem.
 func dropCRL(a *assessment, ours bool) (c Change) {
 	if ours {
 		c.Drop = append(c.Drop, certdir.CRLName)
@@ -176,8 +175,8 @@ func dropCRL(a *assessment, ours bool) (c Change) {
 	return c
 }
 
-// crlText is the PEM of the lists of every generation that is trusted, and
-// when the first of them is taken away; nil when there are none.
+// crlText returns the CRLs of all trusted generations in PEM, nil for none, and the time at which the first of them
+// must be removed.
 func crlText(a *assessment) (out []byte, gone time.Time) {
 	lists := sendmailLists(a)
 	for _, l := range lists {
@@ -186,8 +185,7 @@ func crlText(a *assessment) (out []byte, gone time.Time) {
 	return out, firstGone(lists)
 }
 
-// firstGone is when the first of these lists is taken away from sendmail; zero:
-// there is none.
+// firstGone returns the time at which the first of these CRLs must be removed; zero for no CRL.
 func firstGone(lists []*x509.RevocationList) (gone time.Time) {
 	for _, l := range lists {
 		if at := crlGone(l); gone.IsZero() || at.Before(gone) {
@@ -197,7 +195,7 @@ func firstGone(lists []*x509.RevocationList) (gone time.Time) {
 	return gone
 }
 
-// beginsLast is when the last of these lists begins; zero: there is none.
+// beginsLast returns the latest thisUpdate of these CRLs; zero for no CRL.
 func beginsLast(lists []*x509.RevocationList) (from time.Time) {
 	for _, l := range lists {
 		from = latest(from, l.ThisUpdate)
@@ -205,7 +203,7 @@ func beginsLast(lists []*x509.RevocationList) (from time.Time) {
 	return from
 }
 
-// sendmailLists are the lists of every generation that is trusted.
+// sendmailLists returns the CRLs of all trusted generations: the local CA's, or those that the CA host sent.
 func sendmailLists(a *assessment) (out []*x509.RevocationList) {
 	if !a.remote() {
 		return readLists(a.obs.CA.CRL)
@@ -225,7 +223,7 @@ func sendmailLists(a *assessment) (out []*x509.RevocationList) {
 	return out
 }
 
-// readLists are the CA's own lists, without those that could not be read.
+// readLists returns the local CA's CRLs, without those that could not be read.
 func readLists(c ca.CRL) (out []*x509.RevocationList) {
 	for _, l := range c.Lists {
 		if l.List != nil {
@@ -235,8 +233,7 @@ func readLists(c ca.CRL) (out []*x509.RevocationList) {
 	return out
 }
 
-// installedLists are those in crl.pem, which sendmail reads now; whole: each of
-// them can be read.
+// installedLists returns the CRLs in the installed crl.pem; whole reports whether all of them could be parsed.
 func installedLists(a *assessment) (out []*x509.RevocationList, whole bool) {
 	whole = true
 	for rest := a.obs.Certs.CRL.Node.Data; ; {
@@ -252,8 +249,8 @@ func installedLists(a *assessment) (out []*x509.RevocationList, whole bool) {
 	}
 }
 
-// refuseAll says that by this time sendmail with these lists refuses everybody: one of them has expired, or is not yet
-// valid.
+// refuseAll reports whether sendmail with these CRLs refuses every peer at that time, because one of them has expired
+// or is not yet valid.
 func refuseAll(lists []*x509.RevocationList, now time.Time) bool {
 	return slices.ContainsFunc(lists, func(l *x509.RevocationList) bool {
 		return now.Before(l.ThisUpdate) || !l.NextUpdate.IsZero() && now.After(l.NextUpdate)

@@ -8,11 +8,11 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// revoked is what the CA says against the installed certificate.
+// revoked is the CA's revocation of an installed certificate.
 type revoked struct {
 	at      time.Time
-	reason  string // a word of ca.Reasons; "": none was given
-	keyLost bool   // somebody else may have the key
+	reason  string // a word of ca.Reasons; "" where none was given
+	keyLost bool   // another person may have the key, so the next certificate needs a new one
 }
 
 func (r *revoked) String() string {
@@ -23,14 +23,14 @@ func (r *revoked) String() string {
 	return text
 }
 
-// isRevoked asks the database of the CA on this host, or the lists of the one
-// on another, about the installed certificate; nil: nothing is said against it.
+// isRevoked looks up the installed certificate in the database of the local CA, or in the CRLs that the CA host sent;
+// nil where it is not revoked.
 func (p *pair) isRevoked() *revoked {
 	if p.leaf == nil || p.owner != Ours {
 		return nil
 	}
 	if !p.remote() {
-		// Its generation may be gone, as the last of that one's certificates; its row is not.
+		// The row is asked and not the generation, which may have been removed when its last valid leaf was revoked.
 		e, row := p.obs.CA.ServingRows[ca.FormatSerial(p.leaf.SerialNumber)]
 		if !row || e.Status != ca.Revoked || e.Serial.Cmp(p.leaf.SerialNumber) != 0 ||
 			!e.Expires.Equal(p.leaf.NotAfter) {
@@ -51,10 +51,10 @@ func (p *pair) isRevoked() *revoked {
 	return out
 }
 
-// lost: keyCompromise and CACompromise of RFC 5280 5.3.1.
+// lost reports whether a reason code is keyCompromise or CACompromise, RFC 5280 5.3.1.
 func lost(code int) bool { return code == 1 || code == 2 }
 
-// listed is the entry of a certificate in the lists of the CA on another host.
+// listed returns the entry of a certificate in the CRLs that the CA host sent; nil for none.
 func listed(a *assessment, c *x509.Certificate) *x509.RevocationListEntry {
 	for _, der := range a.obs.Reply.CRLs {
 		l, err := x509.ParseRevocationList(der)
@@ -75,6 +75,6 @@ func listed(a *assessment, c *x509.Certificate) *x509.RevocationListEntry {
 	return nil
 }
 
-// isListed: certificates of the CA on this host that are revoked are none of
-// those that could be installed.
+// isListed reports whether the CA host's CRLs revoke a certificate. The local CA needs no such check: its revoked
+// certificates are never among the candidates.
 func isListed(a *assessment, c *x509.Certificate) bool { return a.remote() && listed(a, c) != nil }

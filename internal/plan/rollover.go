@@ -9,18 +9,19 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// GenerationDue is when a CA's next generation starts: a third of its life is left.
+// GenerationDue returns the time at which a CA's next generation is made: when a third of its lifetime is left.
 func GenerationDue(notBefore, notAfter time.Time) time.Time {
 	return notAfter.Add(-notAfter.Sub(notBefore) / 3)
 }
 
-// PromoteDeadline is when a waiting generation is put in force even if a member does not trust it yet: from then on a
-// certificate of the one before would be cut short by that one's own end.
+// PromoteDeadline returns the time at which a waiting generation starts to issue even if a member does not trust it
+// yet. After that, the end of the present generation would shorten the certificates that it issues.
 func PromoteDeadline(notAfter time.Time, leafDays int) time.Time {
 	return notAfter.Add(-time.Duration(leafDays) * 24 * time.Hour)
 }
 
-// generation starts the next generation in time, puts it in force when every member trusts it, and removes ended ones.
+// generation decides about the CA's generations: the next one is made in time and issues when every member trusts it,
+// and one whose last certificate has expired is removed.
 func generation(a *assessment) (found finding) {
 	o := a.obs.CA
 	found = found.and(locked(a))
@@ -69,7 +70,7 @@ func generation(a *assessment) (found finding) {
 	return found
 }
 
-// promote decides whether the waiting generation issues from now on.
+// promote decides whether the waiting generation starts to issue now.
 func promote(a *assessment) (found finding) {
 	o := a.obs.CA
 	waiting, silent := o.Waiting(a.at)
@@ -87,7 +88,7 @@ func promote(a *assessment) (found finding) {
 	case o.Unlisted && !late && !a.wish.Promote:
 		return // who must trust it first is not known; [ca-fault] says why
 	case !a.trusted(o.Next.Cert) && !a.host.keptForeign() && !late:
-		return // this host first: cacert.pem is installed in this round
+		return // this plan installs it in this host's cacert.pem first
 	case len(waiting) == 0 || late || a.wish.Promote:
 		text := "the CA's next generation into force"
 		if len(waiting) > 0 {
@@ -105,14 +106,14 @@ func promote(a *assessment) (found finding) {
 	return found
 }
 
-// hasKey says that the CA's key can be used now.
+// hasKey reports whether the CA's key can be used now, without asking a person for a passphrase.
 func (a *assessment) hasKey() bool {
 	k := a.obs.CA.KeyInfo
 	return k.Encrypted && a.obs.Passphrase.Ready || !k.Encrypted && k.Err == nil && k.Public != nil
 }
 
-// locked reports a CA key that nobody can use unattended, the louder the sooner
-// something must be signed.
+// locked reports a CA key that the daemon cannot use because of its passphrase. It is an error as soon as a renewal is
+// due, and a warning before that.
 func locked(a *assessment) (found finding) {
 	pass := a.obs.Passphrase
 	if pass.Problem != "" {

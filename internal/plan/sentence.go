@@ -2,11 +2,11 @@ package plan
 
 import "strings"
 
-// Verb is what a step does, in each form that a sentence about it needs.
+// Verb is the verb of a step, in each form that a sentence about the step needs.
 type Verb struct {
-	base  string // before it: "would create"; where it failed: "could not create"
-	past  string // when it is done: "created"
-	doing string // as long as it goes on: "creating"
+	base  string // for "would create" and "could not create"
+	past  string // for a step that is done: "created"
+	doing string // for a step in progress: "creating"
 }
 
 // The verbs of all steps.
@@ -28,20 +28,20 @@ var (
 	toTrust   = Verb{"start to trust", "started to trust", "starting to trust"}
 )
 
-// With is the sentence about a step that does this to that.
+// With returns the sentence of this verb and an object.
 func (v Verb) With(object string) Sentence { return Sentence{{v, object}} }
 
-// Sentence is what a step does, for people, in one clause or more. Which of its forms is right depends on whether the
-// step is still to be done, goes on, is done or has failed: so there is no form that fits everywhere.
+// Sentence describes a step for people, in one or more clauses. It has no single text: the right form depends on
+// whether the step is still to be done, in progress, done or failed.
 type Sentence []Clause
 
-// Clause is a verb and what it is done to.
+// Clause is a verb and its object.
 type Clause struct {
 	verb   Verb
 	object string
 }
 
-// Base is the form for a list of what is to be done: "create the private CA in …".
+// Base is the form for a list of planned steps: "create the private CA in …".
 func (s Sentence) Base() string { return s.join(func(v Verb) string { return v.base }) }
 
 // Would is for a step that is not done yet: "would create the private CA in …".
@@ -50,7 +50,7 @@ func (s Sentence) Would() string { return "would " + s.Base() }
 // Did is for a step that is done: "created the private CA in …".
 func (s Sentence) Did() string { return s.join(func(v Verb) string { return v.past }) }
 
-// Doing is for a step that goes on: "creating the private CA in …".
+// Doing is for a step in progress: "creating the private CA in …".
 func (s Sentence) Doing() string { return s.join(func(v Verb) string { return v.doing }) }
 
 // CouldNot is for a step that has failed: "could not create the private CA in …".

@@ -7,10 +7,10 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Each step of each row, and so each kind of action, has a sentence for before it, while it goes on, after it and for
-// when it has failed, and they differ.
+// Each step of each row, and so each kind of action, has four different sentences: for a step that is to be done, in
+// progress, done or failed.
 func TestSentences(t *testing.T) {
-	same := map[string]bool{"put": true} // whose past is like its base
+	same := map[string]bool{"put": true} // verbs whose past form is the base form
 	check := func(row, what string, s plan.Sentence) {
 		t.Helper()
 		if len(s) == 0 {
@@ -48,7 +48,7 @@ func TestSentences(t *testing.T) {
 	check("restore", "backup", plan.ToRestore.With("backup 1"))
 }
 
-// A change that installs and removes says both, each in the same form.
+// The sentence of a change that installs and removes files has a clause for both, in the same form.
 func TestSentenceOfTwo(t *testing.T) {
 	s := append(plan.ToInstall.With("host.cert, 1.0"), plan.ToRestore.With("2.0")...)
 	for got, want := range map[string]string{

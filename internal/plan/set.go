@@ -24,13 +24,14 @@ const (
 type outcome struct {
 	finding
 	change Change
-	// since when a pair has been none, as it is to be remembered, by its name; else as it was
+	// mismatch is, by the name of a pair, the time since when its key and certificate do not match, for the state; zero
+	// where they match. A pair without an entry keeps what the state has.
 	mismatch map[string]state.Seen
-	obtained []string // what was issued last serves: failures of these names are forgotten
-	rests    bool     // cacert.pem is being written: no link is judged by what it holds now
+	obtained []string // keys of failed attempts that are forgotten, because these pairs need no certificate now
+	rests    bool     // a person is writing cacert.pem, so its present content must not decide about hash links
 }
 
-// and is both, one behind the other.
+// and joins two outcomes, those of o first. For a pair in both, the mismatch of p counts.
 func (o outcome) and(p outcome) outcome {
 	out := outcome{finding: o.finding.and(p.finding), change: o.change.and(p.change), mismatch: maps.Clone(o.mismatch),
 		obtained: slices.Concat(o.obtained, p.obtained), rests: o.rests || p.rests}
@@ -40,7 +41,7 @@ func (o outcome) and(p outcome) outcome {
 	return out
 }
 
-// unmatched has it be remembered since when the pair of that name has been none.
+// unmatched notes since when key and certificate of a pair do not match; a zero value forgets it.
 func (o *outcome) unmatched(name string, seen state.Seen) {
 	if o.mismatch == nil {
 		o.mismatch = map[string]state.Seen{}
@@ -48,11 +49,11 @@ func (o *outcome) unmatched(name string, seen state.Seen) {
 	o.mismatch[name] = seen
 }
 
-// set decides about everything in the certs directory that changes together: key, certificate, cacert.pem, hash links,
-// dh.param. sofar is what was found before.
+// set decides about everything in the certs directory that changes together: keys, certificates, cacert.pem, hash
+// links, dh.param and crl.pem. sofar is the finding of the earlier sections.
 func set(a *assessment, sofar finding) outcome {
 	if a.obs.Certs.Err != nil || certsBlocked(a) {
-		return outcome{} // directories tells why
+		return outcome{} // the section `directories` reports why
 	}
 	out := pairSection(a.host, sofar)
 	out = out.and(strip(a.host, out.change))
@@ -67,13 +68,13 @@ func set(a *assessment, sofar finding) outcome {
 	if act, any := emit(a, core); any {
 		out.do(act)
 	}
-	if act, any := emit(a, extra); any && !a.doing(out.finding, Install) { // else the next look judges the links
+	if act, any := emit(a, extra); any && !a.doing(out.finding, Install) { // after an Install the next look decides
 		out.do(act)
 	}
 	return out
 }
 
-// pairSection decides about a pair that is to be there.
+// pairSection decides about one pair: it cannot be read, was restored, belongs to another CA, or is ours to renew.
 func pairSection(p *pair, sofar finding) outcome {
 	if n, bad := p.unreadable(); bad {
 		return outcome{finding: blocked(n)}
@@ -92,7 +93,8 @@ func pairSection(p *pair, sofar finding) outcome {
 	return renewal(p, sofar)
 }
 
-// renewal decides what becomes of a pair that is ours to replace, and brings what its needs ask for.
+// renewal decides about a pair that mailcertd may replace. In this order, it installs a certificate that exists
+// already, asks the CA on another host, obtains one from the local CA, or bridges with an interim certificate.
 func renewal(p *pair, sofar finding) outcome {
 	wanted := p.needs()
 	if len(wanted) == 0 {
@@ -117,7 +119,7 @@ func renewal(p *pair, sofar finding) outcome {
 				return repaired.and(outcome{change: leafChange(p, is, false, NotYetValid)})
 			}
 		}
-		return left // the clock's own problem says why
+		return left // the problem about the clock says why
 	}
 	if first.broken {
 		waits, since := p.waitsForPair()
@@ -128,7 +130,7 @@ func renewal(p *pair, sofar finding) outcome {
 			return left
 		}
 	} else if p.name == "" {
-		return left // the name's own problem says why
+		return left // the problem about the host name says why
 	}
 	if unread, is := stagedUnread(p); is && newKey {
 		return left.and(outcome{finding: unread})
@@ -164,12 +166,12 @@ func renewal(p *pair, sofar finding) outcome {
 	return repaired.and(outcome{finding: found})
 }
 
-// asks is the certificate that is wanted, over the staged key or the installed one.
+// asks returns the request for a certificate, for the staged key or for the installed one.
 func (p *pair) asks(staged bool) *Request {
 	return &Request{Pair: p.is, Staged: staged, Name: p.name, AltNames: p.cfg.Host.AltNames, Days: p.cfg.Validity.Days}
 }
 
-// complaints are the problems that the needs of a pair are.
+// complaints returns the needs of a pair as problems. A hint is given only where the plan does not repair them.
 func complaints(p *pair, wanted []need, repaired bool) []Problem {
 	var f finding
 	for _, n := range wanted {
@@ -182,11 +184,12 @@ func complaints(p *pair, wanted []need, repaired bool) []Problem {
 	return f.problems
 }
 
-// pairSettles is how long `run` waits for a person who copies a key and a certificate one after the other.
+// pairSettles is how long `run` waits where key and certificate do not match: a person may be copying them one after
+// the other.
 const pairSettles = 10 * time.Minute
 
-// waitsForPair says that a foreign certificate or key is beside something that it does not belong to, and that a person
-// may be copying right now; since is since when, as it is to be remembered.
+// waitsForPair reports whether to wait before a mismatch is repaired, because the certificate or the key is not ours
+// and a person may still be copying the other one. since is the beginning of the mismatch, for the state.
 func (p *pair) waitsForPair() (waits bool, since state.Seen) {
 	foreignCert := p.leaf != nil && p.owner == Foreign
 	foreignKey := p.key != nil && !p.keyIsOurs()
@@ -197,7 +200,7 @@ func (p *pair) waitsForPair() (waits bool, since state.Seen) {
 	return !p.wish.Once && p.now.Before(since.Since.Add(pairSettles)), since
 }
 
-// unmatched is since when exactly these files have been no pair.
+// unmatched returns since when these files, with these contents, have not matched.
 func (p *pair) unmatched() state.Seen {
 	id := SetID(p.obs.Certs)
 	if p.is != certdir.Host {
@@ -209,7 +212,7 @@ func (p *pair) unmatched() state.Seen {
 	return state.Seen{Digest: id, Since: p.stamp()}
 }
 
-// interim bridges with a self-signed pair, where there is nothing to serve.
+// interim installs a self-signed certificate, where sendmail has nothing to serve and nobody can issue one now.
 func interim(p *pair, newKey bool, why Reason) outcome {
 	var out outcome
 	if newKey {
@@ -221,7 +224,7 @@ func interim(p *pair, newKey bool, why Reason) outcome {
 	}
 	out.change.Interim = p.asks(false)
 	if p.name == "" {
-		out.change.Interim.Name = "amnesiac" // what rc.d/sendmail calls a host without a name
+		out.change.Interim.Name = "amnesiac" // the name that rc.d/sendmail gives a host without a name
 	}
 	out.change.Files = append(out.change.Files, File{Name: p.is.CertFile, Mode: publicMode, Source: FromSelf,
 		Reason: why})
@@ -231,20 +234,19 @@ func interim(p *pair, newKey bool, why Reason) outcome {
 	return out
 }
 
-// stageKey makes a new key, beside the one that is there.
+// stageKey returns the action that makes a new key; the installed one stays until a certificate for the new one exists.
 func stageKey(p *pair, why Reason) Action {
 	t := p.newKeyType()
 	act := Action{Kind: StageKey, Reason: why, KeyType: t, Pair: p.is}
 	what := fmt.Sprintf("a new %s key", t)
-	if p.is != certdir.Host { // its failures are counted apart
+	if p.is != certdir.Host { // the path gives each pair its own count of failures
 		act.Path, what = keyPath(p), what+" for "+p.is.KeyFile
 	}
 	act.Text = toMake.With(what)
 	return act
 }
 
-// strip takes certificates out of our own key file. A foreign key file stays
-// byte for byte.
+// strip removes certificates from a key file that mailcertd made. A key file of a person is not changed.
 func strip(p *pair, c Change) (out outcome) {
 	k := p.keyFile
 	if k.Key.Certs == 0 || !p.keyIsOurs() || k.Node.Kind != durable.File || c.file(p.is.KeyFile) != nil {

@@ -5,11 +5,11 @@ import (
 	"mailcertd/internal/config"
 )
 
-// shown says that sendmail shows the pair to the hosts that it delivers to: the one that ClientCertFile of its
-// sendmail.cf leads to, and none where that names nothing.
+// shown reports whether sendmail shows this pair when it delivers mail as a client, so whether ClientCertFile in its
+// sendmail.cf leads to the pair.
 func (p *pair) shown() bool {
 	cf := p.cf()
-	if cf.Missing { // what freebsd.mc and this configuration would have it show
+	if cf.Missing { // then assume what freebsd.mc and this configuration would make of it
 		switch p.cfg.Client.Kind {
 		case config.ClientNone:
 			return false
@@ -21,13 +21,13 @@ func (p *pair) shown() bool {
 	return len(cf.ClientCert) > 0 && leadsTo(cf, cf.ClientCert[0], p.obs.Certs, p.is.CertFile)
 }
 
-// shownElsewhere tells of a certificate outside the certs directory that sendmail shows as a client and that is not for
-// clients.
+// shownElsewhere reports a certificate outside the certs directory that sendmail shows as a client although it is for
+// servers alone.
 func shownElsewhere(a *assessment) (found finding) {
 	cf := a.cf()
 	for _, p := range a.pairs {
 		if p.shown() {
-			return found // it is told with its pair
+			return found // the section of that pair reports it
 		}
 	}
 	f := cf.Client.Cert.File

@@ -12,15 +12,15 @@ import (
 	"mailcertd/internal/state"
 )
 
-// What a person signs by a doubted clock is valid by that clock and by the one that
-// was seen before. Days from now; the CA is 100 days old and lives for 1000.
+// A certificate that a person signs while the clock is doubted is valid by that clock and by the last believed time.
+// Times are in days from now; the CA is 100 days old and valid for 1000.
 func TestSigningTime(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	at := func(days int) time.Time { return now.AddDate(0, 0, days) }
 	for _, c := range []struct {
 		name         string
 		clock        int
-		begins, ends int // with a life of 90 days
+		begins, ends int // for a certificate of 90 days
 		doubt        Reason
 	}{
 		{"right", 0, 0, 90, ""},
@@ -30,7 +30,7 @@ func TestSigningTime(t *testing.T) {
 		{"behind", -40, -40, 90, ClockBehind},
 		{"before the CA", -150, -150, 90, ClockBehind},
 		{"before the build", -15000, 0, 90, ClockImplaus},
-		{"past the CA's end", 1000, 1000, 1090, ClockImplaus}, // it signs nothing
+		{"past the CA's end", 1000, 1000, 1090, ClockImplaus}, // the caller refuses to sign
 	} {
 		obs := Observed{Build: at(-300), State: state.State{HighWater: now}}
 		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: at(-100), NotAfter: at(900)}}
@@ -45,8 +45,8 @@ func TestSigningTime(t *testing.T) {
 	}
 }
 
-// While the clock is doubted the next look is an hour away at most, whatever is due
-// when by that clock, and says what it is for. A certificate that is over by it is named.
+// While the clock is doubted, the next look comes within an hour, whatever is due by that clock, and its text says why.
+// The text names a certificate that has expired by that clock.
 func TestNextLookByADoubtedClock(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {

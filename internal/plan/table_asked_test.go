@@ -8,7 +8,7 @@ import (
 	. "mailcertd/internal/plan/given"
 )
 
-// askedRows are about what people ask for, what the CA revokes, and what was interrupted.
+// askedRows are about wishes of people, revoked certificates and interrupted changes.
 var askedRows = []row{
 	{"renewal is asked for", Host(Renew()),
 		"obtain asked",

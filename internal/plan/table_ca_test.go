@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// caRows are about the private CA, its generations, lists and members.
+// caRows are about the private CA, its generations, CRLs and members.
 var caRows = []row{
 	{"the CA is gone", Host(NoCA()),
 		"",

@@ -11,7 +11,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// choreRows are about what is done beside, and about steps that fail.
+// choreRows are about chores and about steps that fail.
 var choreRows = []row{
 	{"a directory of secrets is open to others", Host(StateDirIs(func(n *durable.Node) { n.Mode = 0o755 })),
 		"chmod mode-loose 0700 /var/db/mailcertd",

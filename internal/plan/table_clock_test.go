@@ -6,7 +6,7 @@ import (
 	. "mailcertd/internal/plan/given"
 )
 
-// clockRows are about clocks.
+// clockRows are about clocks that are wrong.
 var clockRows = []row{
 	{"the clock runs a week behind", Host(ClockIs(-7 * Day)),
 		"",

@@ -9,7 +9,7 @@ import (
 	. "mailcertd/internal/plan/given"
 )
 
-// setRows are about sets that are not ours.
+// setRows are about sets that mailcertd did not make.
 var setRows = []row{
 	{"made by the base system", Host(Stanza()),
 		"obtain stanza-set",

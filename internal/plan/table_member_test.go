@@ -11,7 +11,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// memberRows are about a host whose CA is on another one.
+// memberRows are about a member, whose CA is on the CA host.
 var memberRows = []row{
 	{"a member", Host(MemberOf("ca.home.example")),
 		"",
@@ -192,7 +192,7 @@ var memberRows = []row{
 		"140.3 days: renewal is due", ""},
 }
 
-// A member that waits for its CA is told, with the problem for which it asks, who is asked and how to ask now.
+// The problem of a member that waits for its CA host says which host is asked and how to ask it now.
 func TestMemberIsToldHowToAsk(t *testing.T) {
 	asks := 0
 	for _, r := range memberRows {

@@ -9,7 +9,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// sendmailRows are about sendmail, its cf, and commands that are told.
+// sendmailRows are about sendmail, its cf, and the commands of `notify`.
 var sendmailRows = []row{
 	{"no sendmail runs", Host(Sendmail(mta.NotRunning)),
 		"",

@@ -20,22 +20,22 @@ import (
 	"mailcertd/internal/state"
 )
 
-// row is one observation and what is decided about it. A new case is a new row.
+// row is one observation and the decision about it. Each new case is a new row.
 type row struct {
 	name  string
 	given given.World
-	// do are the actions in their order: kind, reason, and what matters of the rest; says are the problems, worst
-	// first, with a + behind those that an action repairs; next is when to look again, from now, and why; notes are the
-	// parts of the state that change.
+	// do has the actions in their order: kind, reason and some details. says has the problems, worst first, with a +
+	// after those that an action repairs. next is the time until the next look, and why it is due. notes has the parts
+	// of the state that change.
 	do, says, next, notes string
 }
 
-// rows are all of them.
+// rows are the rows of all tables.
 var rows = slices.Concat(hostRows, askedRows, setRows, trustRows, caRows, memberRows, clockRows, sendmailRows,
 	choreRows, pairRows)
 
 func TestTable(t *testing.T) {
-	dump := os.Getenv("MAILCERTD_ROWS") // a file: what is decided is written there, to be read and taken over
+	dump := os.Getenv("MAILCERTD_ROWS") // a file to which the decisions are written, to copy them into new rows
 	got := map[string][]string{}
 	for _, r := range rows {
 		if got[r.name] != nil {
@@ -72,7 +72,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// image is what is remembered, as it would be written.
+// image returns the state in the form in which it is stored.
 func image(t *testing.T, o plan.Observed) string {
 	data, err := json.Marshal(o.State)
 	if err != nil {
@@ -81,7 +81,7 @@ func image(t *testing.T, o plan.Observed) string {
 	return string(data)
 }
 
-// done are the actions of a plan.
+// done writes the actions of a plan as a row has them.
 func done(p plan.Plan) string {
 	var out []string
 	for _, a := range p.Actions {
@@ -141,7 +141,7 @@ func over(r plan.Request) string {
 	return ""
 }
 
-// said are the problems of a plan.
+// said writes the problems of a plan as a row has them.
 func said(p plan.Plan) string {
 	var out []string
 	for _, pr := range p.Problems {
@@ -154,7 +154,7 @@ func said(p plan.Plan) string {
 	return strings.Join(out, ", ")
 }
 
-// ahead is when to look again.
+// ahead writes the time of the next look as a row has it.
 func ahead(p plan.Plan, now time.Time) string {
 	if p.Next.IsZero() {
 		return p.NextWhat
@@ -167,7 +167,7 @@ func ahead(p plan.Plan, now time.Time) string {
 	return in + ": " + p.NextWhat
 }
 
-// noted are the parts of the state that change.
+// noted writes which parts of the state change as a row has them.
 func noted(t *testing.T, before, after state.State) string {
 	var parts [2]map[string]any
 	for i, s := range []state.State{before, after} {
@@ -193,7 +193,7 @@ func noted(t *testing.T, before, after state.State) string {
 	return strings.Join(out, ", ")
 }
 
-// Every reason and every kind of action is in some row, but for the words of what people do with other verbs.
+// Every reason and every kind of action is in a row, except those that only other verbs use.
 func TestTableIsWhole(t *testing.T) {
 	elsewhere := map[string]bool{"installed": true}
 	seen := map[string]bool{}
@@ -224,7 +224,7 @@ func TestTableIsWhole(t *testing.T) {
 			}
 			word := strings.Trim(v.Values[0].(*ast.BasicLit).Value, `"`)
 			if !seen[word] && !elsewhere[word] {
-				t.Errorf("%s (%s) stands in no row", v.Names[0].Name, word)
+				t.Errorf("no row has %s (%s)", v.Names[0].Name, word)
 			}
 			return true
 		})

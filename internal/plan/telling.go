@@ -9,58 +9,58 @@ import (
 )
 
 const (
-	// RestartPatience is how long sendmail may take from the HUP to serving: with
-	// an unqualified host name it sleeps 60 s at start.
+	// RestartPatience is how long sendmail may take from the HUP until it serves again: with an unqualified host name
+	// it sleeps 60 s when it starts.
 	RestartPatience = 100 * time.Second
-	// GoneAfter is how long no process and no listener must be seen before a
-	// sendmail that got a HUP is called gone.
+	// GoneAfter is how long neither a process nor a listener must be seen before a sendmail that got a HUP counts as
+	// ended.
 	GoneAfter = 10 * time.Second
-	// crashPatience is how long a HUP that was noted but not confirmed as sent
-	// may still be under way after a crash of ours. A sendmail that got one stops
-	// listening as soon as its main loop turns, every 5 s at the latest.
+	// crashPatience is how long to wait for the effect of a HUP. After a crash of mailcertd it is not known whether a
+	// HUP that was noted was sent; a sendmail that got one stops listening within 5 s, the period of its main loop.
 	crashPatience = 10 * time.Second
-	// startWithin is how long after a HUP a sendmail that is gone may be gone by it.
+	// startWithin is how long after its HUP the end of a sendmail is attributed to that HUP.
 	startWithin = 3 * time.Minute
 )
 
-// Telling is a sendmail that runs and whose pickup is pending. First and After say what is done about it: each instance
-// gets at most one HUP, and what was done is noted in the state, so that any process can go on at any point.
+// Telling describes a running sendmail whose pickup is pending. First and After decide the next step. Each instance
+// gets at most one HUP, and every step is noted in the state, so that another mailcertd process can continue at any
+// point.
 type Telling struct {
 	Pickup    state.Pickup
-	Instance  state.Instance // what runs now
-	Changed   time.Time      // when what it reads at start last changed, see LastChange
-	Signalled bool           // this very process has sent it its HUP
+	Instance  state.Instance // the running instance
+	Changed   time.Time      // when a file that sendmail reads at its start last changed, see LastChange
+	Signalled bool           // this mailcertd process has sent the HUP itself
 	Now       time.Time
 }
 
-// Step is what is done next.
+// Step is the next step of a pickup.
 type Step int
 
 // The steps.
 const (
-	SettledBySelf Step = iota // it was restarted by others: no pickup is pending
-	AwaitNext                 // it was told a moment ago: wait for its next instance
-	ProveBack                 // it came back by a HUP: look at what it serves, and give it its time
-	Prove                     // it was told before: look at what it serves
-	Tell                      // it gets its HUP
-	Believe                   // what was seen of it stands
-	Later                     // nothing now: look again
-	InVain                    // it got its one HUP, and has not restarted
+	SettledBySelf Step = iota // somebody else restarted sendmail: the pickup is done
+	AwaitNext                 // the HUP was sent a moment ago: wait for the next instance
+	ProveBack                 // a new instance runs after a HUP: wait until it serves, then see which certificate
+	Prove                     // this instance got its HUP earlier: see which certificate it serves
+	Tell                      // send the HUP
+	Believe                   // the result of the probe is the result of the pickup
+	Later                     // do nothing now and look again
+	InVain                    // this instance got its one HUP and has not restarted
 )
 
-// Seen is what a look at the certificate that is served came to.
+// Seen is the result of a probe of the served certificate.
 type Seen int
 
-// What can be seen.
+// The results of a probe.
 const (
-	SeenNothing Seen = iota // no verdict
-	SeenLeaf                // it serves the leaf on disk
-	SeenAnother             // it serves another one
-	SeenNoTLS               // it offers no STARTTLS
-	SeenNotYet              // the answer is still to come
+	SeenNothing Seen = iota // the probe could not find out
+	SeenLeaf                // sendmail serves the leaf on disk
+	SeenAnother             // sendmail serves another leaf
+	SeenNoTLS               // sendmail offers no STARTTLS
+	SeenNotYet              // the probe has not ended yet
 )
 
-// First is what is done first.
+// First decides the first step.
 func (t Telling) First() Step {
 	hup, noted := t.hup()
 	switch {
@@ -71,19 +71,20 @@ func (t Telling) First() Step {
 	case !noted:
 		return Tell
 	case hup.Sent && t.Signalled && t.Now.Sub(hup.At) < RestartPatience:
-		return AwaitNext // our own, a moment ago
+		return AwaitNext
 	}
-	// It was signalled before, by a process of ours that did not live to see the outcome, or in vain.
+	// An earlier mailcertd process sent this HUP and ended before it saw the effect, or the HUP had no effect.
 	return Prove
 }
 
-// After is what is done when ProveBack or Prove has shown that.
+// After decides the step that follows ProveBack or Prove, by the result of the probe.
 func (t Telling) After(step Step, seen Seen) Step {
-	// It has read what was there before: a cacert.pem that has been repaired since, for one.
+	// unread: the running instance has read older files. The served leaf alone does not show it where another file
+	// changed, for example cacert.pem.
 	unread := seen == SeenAnother || t.stale() && (seen == SeenLeaf || seen == SeenNoTLS)
 	if step == ProveBack {
-		// It may be younger than the change by less than a start time tells, or older. It gets a HUP of its own only
-		// after it was seen to be settled: two in flight can end a sendmail.
+		// The instance may have started just before or just after the change; start times are not exact enough to say.
+		// It gets a HUP only after it has answered a probe, because a second HUP during its start can end a sendmail.
 		if !t.younger() && unread {
 			return Tell
 		}
@@ -97,30 +98,31 @@ func (t Telling) After(step Step, seen Seen) Step {
 	case seen == SeenLeaf && t.Instance.Started.After(t.Changed):
 		return Believe
 	case age < crashPatience && (hup.Sent || seen != SeenAnother):
-		return AwaitNext // it is restarting right now
+		return AwaitNext // the restart takes a moment
 	case !hup.Sent && seen == SeenAnother && age >= 0 && age < crashPatience:
-		return Later // if it was sent, it shows its effect by then
+		return Later // if the HUP was sent, its effect shows within crashPatience
 	case !hup.Sent && unread:
-		return Tell // the signal was noted and never sent
+		return Tell // the HUP was noted and never sent
 	}
 	return InVain
 }
 
-// younger says that another instance runs than the one whose pickup is pending, and has started since the change.
+// younger reports whether the running instance is another one than that whose pickup is pending, and started after the
+// change.
 func (t Telling) younger() bool {
 	return InstanceID(t.Instance) != InstanceID(t.Pickup.Instance) && t.Instance.Started.After(t.Changed)
 }
 
-// stale says that it started before the last change, by more than a start time tells: whatever it serves, it has not
-// read what is there now.
+// stale reports whether the running instance started before the last change, by more than the inexactness of start
+// times. Then it has not read the present files, whatever it serves.
 func (t Telling) stale() bool {
 	return t.Changed.Sub(t.Instance.Started) > StartTells && !t.Changed.After(t.Now)
 }
 
-// hup is the one that was noted for the instance that runs.
+// hup returns the HUP that was noted for the running instance.
 func (t Telling) hup() (state.HUP, bool) { return HUPOf(t.Pickup, t.Instance) }
 
-// HUPOf is the HUP that was noted for this very instance.
+// HUPOf returns the HUP that was noted for an instance.
 func HUPOf(d state.Pickup, i state.Instance) (state.HUP, bool) {
 	for _, h := range slices.Backward(d.HUPs) {
 		if InstanceID(h.Instance) == InstanceID(i) {
@@ -130,37 +132,37 @@ func HUPOf(d state.Pickup, i state.Instance) (state.HUP, bool) {
 	return state.HUP{}, false
 }
 
-// Absence is a pending pickup of a sendmail of which no process with a listener is identified. First and After say what
-// is done.
+// Absence describes a pending pickup where no sendmail process with a listener can be identified. First and After
+// decide the next step.
 type Absence struct {
 	Pickup   state.Pickup
 	Status   mta.Status
-	Askable  bool // there are addresses at which a program would listen
-	Brief    bool // nobody waits, and none is started
-	Starting bool // start_command is under way
-	// Alive says that the process which was identified when the pickup became pending still runs. It may be the one
-	// that listens: then the leaf on disk that it serves does not prove that it has read the other files.
+	Askable  bool // the addresses on which sendmail would listen are known, so a probe is possible
+	Brief    bool // a verb such as `ensure`, which neither waits nor starts a sendmail
+	Starting bool // start_command is running
+	// Alive reports whether the process that was identified when the pickup became pending still runs. It may be the
+	// listener. Then it may have read the old files, even if it serves the leaf on disk.
 	Alive     bool
 	Boot, Now time.Time
 }
 
-// AbsentStep is what is done next about it.
+// AbsentStep is the next step about an Absence.
 type AbsentStep int
 
 // The steps.
 const (
-	AskWhoListens  AbsentStep = iota // find out whether a program listens; After goes on
-	CannotTell                       // whether it has picked up the files cannot be found out now: look again
-	NobodyRuns                       // no pickup is pending
-	NobodyListens                    // nor is one here
-	WaitForStart                     // a start is under way
-	WaitForSilence                   // it may still be between two lives
-	WaitToKnow                       // it got its HUP a moment ago, and cannot be identified yet
-	StartAgain                       // it is gone by our own HUP
-	AskWhoServes                     // a program listens of whom nothing is known: look at what is served
+	AskWhoListens  AbsentStep = iota // find out whether a program listens; After decides by the answer
+	CannotTell                       // it cannot be found out now whether sendmail has read the files: look again
+	NobodyRuns                       // no sendmail runs, so no pickup is pending
+	NobodyListens                    // no program listens, so no pickup is pending
+	WaitForStart                     // start_command is running: wait for it
+	WaitForSilence                   // sendmail may be restarting: wait until it is certain that it has ended
+	WaitToKnow                       // sendmail got its HUP a moment ago and cannot be identified yet: wait
+	StartAgain                       // sendmail ended after our HUP: run start_command
+	AskWhoServes                     // an unidentified program listens: see which certificate it serves
 )
 
-// First is what is done first.
+// First decides the first step.
 func (a Absence) First() AbsentStep {
 	switch told, _ := a.told(); {
 	case told && a.Status != mta.NotRunning && a.Status != mta.NoListener && !a.Askable:
@@ -171,7 +173,7 @@ func (a Absence) First() AbsentStep {
 	return AskWhoListens
 }
 
-// After is what is done when a program listens, or nobody for so long.
+// After decides the step after AskWhoListens. nobody: no program listens, and none has for the time silent.
 func (a Absence) After(nobody bool, silent time.Duration) AbsentStep {
 	told, just := a.told()
 	switch {
@@ -195,8 +197,8 @@ func (a Absence) After(nobody bool, silent time.Duration) AbsentStep {
 	return AskWhoServes
 }
 
-// told says that it may be gone by our own HUP: where it had come back since, or the HUP was before the boot, a person
-// stopped it. just says that this was a moment ago, so that it may be between two lives.
+// told reports whether our own HUP may have ended sendmail. Where sendmail came back after that HUP, or the HUP was
+// before the boot, a person stopped it. just reports whether the HUP was so recent that sendmail may be restarting.
 func (a Absence) told() (told, just bool) {
 	n := len(a.Pickup.HUPs) - 1
 	if n < 0 || !a.Pickup.HUPs[n].Sent {
@@ -208,8 +210,8 @@ func (a Absence) told() (told, just bool) {
 	return told, told && age < startWithin
 }
 
-// Unsent says that a crash came between the note of a HUP to the sendmail that runs and the HUP, or a moment after, and
-// that it does not show yet whether it was sent.
+// Unsent reports whether a HUP was noted for the running sendmail and it is not known yet whether it was sent, because
+// mailcertd ended unexpectedly at that moment.
 func (t Telling) Unsent() bool {
 	hup, noted := t.hup()
 	age := t.Now.Sub(hup.At)

@@ -10,10 +10,10 @@ import (
 	"mailcertd/internal/state"
 )
 
-// What is done about a sendmail that runs and has not picked up a set which changed an hour ago.
+// The steps about a running sendmail that has not picked up a set that changed an hour ago.
 func TestTelling(t *testing.T) {
 	changed := given.Now.Add(-time.Hour)
-	inst := func(pid int, started time.Duration) state.Instance { // counted from the change
+	inst := func(pid int, started time.Duration) state.Instance { // started is counted from the change
 		return state.Instance{PID: pid, PIDFileID: "x", Started: changed.Add(started)}
 	}
 	const none = plan.Step(-1)
@@ -27,7 +27,7 @@ func TestTelling(t *testing.T) {
 		hups                                  []state.HUP
 		ours                                  bool
 		first                                 plan.Step
-		nothing, leaf, another, noTLS, notYet plan.Step // after a look at what it serves
+		nothing, leaf, another, noTLS, notYet plan.Step // the step after each result of a probe
 	}{
 		{"the one that ran before", old, nil, false, plan.Tell, none, none, none, none, none},
 		{"another one, older than the change", inst(2, -time.Minute), nil, false, plan.Tell, none, none,
@@ -72,7 +72,7 @@ func TestTelling(t *testing.T) {
 	}
 }
 
-// What is done where no process of sendmail is identified.
+// The steps where no process of sendmail can be identified.
 func TestAbsence(t *testing.T) {
 	type hup struct {
 		age     time.Duration
@@ -86,11 +86,11 @@ func TestAbsence(t *testing.T) {
 		name            string
 		status          mta.Status
 		hup             *hup
-		up              time.Duration // since the boot
-		deaf, brief     bool          // nobody can be asked; ensure
+		up              time.Duration // time since the boot
+		deaf, brief     bool          // no address can be asked; a verb that does not wait
 		starting        bool
 		first           plan.AbsentStep
-		some, few, long plan.AbsentStep // a program listens; nobody, for a second and for a minute
+		some, few, long plan.AbsentStep // the step where a program listens; where none has for a second; for a minute
 	}{
 		{"none runs, and none was told", mta.NotRunning, nil, time.Hour, false, false, false,
 			plan.NobodyRuns, none, none,
@@ -146,8 +146,8 @@ func TestAbsence(t *testing.T) {
 	}
 }
 
-// The sendmail whose pickup is pending still runs and cannot be identified now, for example because of an error of the
-// disk. That the leaf on disk is served says nothing of the other files: the pickup is not proven by it.
+// The sendmail whose pickup is pending still runs but cannot be identified now, for example because of an I/O error.
+// The pickup is not proven when it serves the leaf on disk, because it may have read old versions of the other files.
 func TestAbsenceOfTheLiving(t *testing.T) {
 	now := given.Now
 	for _, c := range []struct {

@@ -14,13 +14,13 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// ownTrustFile holds our CA generations when cacert.pem is somebody else's
-// link and is left alone.
+// ownTrustFile contains the generations of our CA where cacert.pem is left alone and lacks them, see ownTrust.
 const ownTrustFile = certdir.TrustDir + "/mailcertd-ca.pem"
 
 func digest(data []byte) [32]byte { return sha256.Sum256(data) }
 
-// trust decides about cacert.pem, our trust file and the hash links. set is what was decided about the pair.
+// trust decides about cacert.pem, ownTrustFile, the files in trust/ and the hash links. set is the outcome of the
+// pairs, because an interim or a new certificate changes what cacert.pem must contain.
 func trust(a *assessment, set outcome) (out outcome) {
 	e := a.obs.Certs.CA
 	if e.Node.Err != nil || e.Node.Exists && !e.Node.IsRegular {
@@ -28,7 +28,7 @@ func trust(a *assessment, set outcome) (out outcome) {
 	}
 	final := e.File.Certs
 	if e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported) {
-		final = nil // what OpenSSL loads and we cannot read is still trusted
+		final = nil // but where OpenSSL can read what Go cannot (ErrUnsupported), the rest of the file counts
 	}
 	if e.File.Passed > 0 {
 		out.report(Problem{Reason: TrustPassed, Severity: Warning, Path: e.Node.Path,
@@ -45,7 +45,7 @@ func trust(a *assessment, set outcome) (out outcome) {
 	}
 	out = out.and(ownTrust(a, out.change, final))
 	if set.change.bridges(certdir.Host) && out.change.file(certdir.CAName) != nil {
-		return out // links to a certificate that does not exist yet: the next look makes them
+		return out // the interim certificate does not exist yet, so its hash is not known: the next look makes the link
 	}
 	want := linked(a, final)
 	if f := out.change.file(ownTrustFile); f != nil {
@@ -61,10 +61,10 @@ func trust(a *assessment, set outcome) (out outcome) {
 		delete(want, name)
 	}
 	if out.rests {
-		return out // a link to what is half-written is not known to be stale
+		return out // cacert.pem is half-written: by its present content, a correct link would look outdated
 	}
 	if unread, is := trustUnread(a, out.finding); is {
-		return out.and(outcome{finding: unread}) // nor is one to what could not be read
+		return out.and(outcome{finding: unread}) // a link to a file that could not be read would look outdated too
 	}
 	out.change.Links = certdir.Links(a.obs.Certs.Links, want)
 	out.finding = out.finding.and(reportEnds(a))
@@ -82,8 +82,8 @@ func trust(a *assessment, set outcome) (out outcome) {
 	return out
 }
 
-// linked are the certificates that get hash links, by their file: those of cacert.pem, which will hold final, and those
-// in trust/ as it is.
+// linked returns the certificates that get hash links, by their file: final, which cacert.pem will contain, and those
+// of the present files in trust/.
 func linked(a *assessment, final []*x509.Certificate) map[string][]*x509.Certificate {
 	want := map[string][]*x509.Certificate{}
 	if len(final) > 0 {
@@ -97,7 +97,7 @@ func linked(a *assessment, final []*x509.Certificate) map[string][]*x509.Certifi
 	return want
 }
 
-// trustUnread says that trust/, or a file in it, could not be looked at, and tells of it unless that was told.
+// trustUnread reports whether trust/ or a file in it could not be read. It returns the problem unless sofar has it.
 func trustUnread(a *assessment, sofar finding) (found finding, is bool) {
 	nodes := []durable.Node{a.obs.Certs.TrustNode}
 	for _, t := range a.obs.Certs.Trust {
@@ -116,8 +116,8 @@ func trustUnread(a *assessment, sofar finding) (found finding, is bool) {
 	return found, false
 }
 
-// reportEnds tells of what is under names of hash links and is no file. In a FIFO or a device OpenSSL waits, whatever
-// its number; releases before 3.0.22 look no further behind a directory or a socket.
+// reportEnds reports names of hash links that are neither links nor files. OpenSSL waits when it opens a FIFO or a
+// device; after a directory or a socket, releases before 3.0.22 do not try the higher numbers of that hash.
 func reportEnds(a *assessment) (found finding) {
 	for _, l := range a.obs.Certs.Links {
 		if l.Unknown() {
@@ -138,7 +138,7 @@ func reportEnds(a *assessment) (found finding) {
 				Hint: "move it away; mailcertd does not delete it"})
 		}
 	}
-	sev := Warning // nobody asks for a CRL
+	sev := Warning // without a CRLFile, OpenSSL does not look for CRLs
 	if a.cfg.CRL.Install {
 		sev = Error
 	}
@@ -159,8 +159,8 @@ func linkExists(have []certdir.Link, name string) bool {
 
 func baseName(path string) string { return path[strings.LastIndexByte(path, '/')+1:] }
 
-// caCerts leaves out what can be nobody's issuer, unless it signs itself:
-// a link to a leaf serves nobody.
+// caCerts returns the certificates that can be the issuer of another, and self-signed ones. OpenSSL looks up issuers by
+// the hash links, so a link to any other leaf would be of no use.
 func caCerts(certs []*x509.Certificate) []*x509.Certificate {
 	var out []*x509.Certificate
 	for _, c := range certs {
@@ -171,7 +171,7 @@ func caCerts(certs []*x509.Certificate) []*x509.Certificate {
 	return out
 }
 
-// bundleFile is the cacert.pem to be installed; none when the one there stays.
+// bundleFile decides about cacert.pem; its change is empty where the present file stays.
 func bundleFile(a *assessment, set outcome) (out outcome) {
 	e := a.obs.Certs.CA
 	loads := e.Node.Exists && e.File.Err == nil && len(e.File.Certs) > 0
@@ -197,7 +197,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		}
 	}
 	if delivering {
-		return out // its owner may bring this one too
+		return out // the person who copies the pair may copy cacert.pem too
 	}
 	put := func(f File) outcome {
 		f.Name, f.Mode, f.Reason = certdir.CAName, publicMode, reason
@@ -205,7 +205,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 	}
 	if interim {
 		if reason == "" {
-			return out // peers' CAs stay trusted
+			return out // a file that works stays, so that the CAs of peers stay trusted
 		}
 		return put(File{Source: FromSelf})
 	}
@@ -213,8 +213,8 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		if p.leaf == nil {
 			return out
 		}
-		// sendmail needs a loadable CACertFile to offer STARTTLS at all; nothing
-		// is known of this certificate's issuer but the certificate itself.
+		// sendmail offers STARTTLS only with a CACertFile that it can load. The issuer's certificate is not known here,
+		// so the file gets the leaf itself.
 		return put(File{Data: pki.EncodeCertificate(p.leaf.Raw)})
 	}
 	if kept && reason == "" || unjudged || len(want) == 0 {
@@ -225,7 +225,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		return out
 	}
 	if e.Node.Kind == durable.Link && loads {
-		return out // a person's link to a bundle: respected, see ownTrust
+		return out // a person made cacert.pem a link to a bundle; it stays, see ownTrust
 	}
 	extra, changed := mergeBundle(a, want, replaced)
 	if reason == "" && !changed {
@@ -244,11 +244,10 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 	return put(File{Data: encodeAll(append(want, extra...))})
 }
 
-// mergeBundle says whether cacert.pem must change, and which foreign CAs in it
-// stay: those that a person put beside ours. A file without anything of ours
-// is replaced as a whole (after a copy). A generation that could not be read is not
-// one that has ended: nothing is taken out then. Nor is the issuer of a leaf of ours
-// that stays (it is not replaced), wherever it has gone from the CA directory.
+// mergeBundle reports whether cacert.pem must change, and returns the CAs that stay in it beside want: those that a
+// person added, and the issuers of our leaves that are not replaced, even if the CA directory does not have them any
+// more. While a generation cannot be read nothing is removed, because it may be the one that looks unknown. A file
+// without any CA of ours is replaced completely, after a backup.
 func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra []*x509.Certificate, changed bool) {
 	have := a.obs.Certs.CA.File.Certs
 	stays := a.host.owner == Ours && !replaced
@@ -260,7 +259,7 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 		case a.partial(), stays && issuedUnder(a.host.leaf, h), a.issuedOther(h):
 			anyOurs, extra = true, append(extra, h)
 		case bytes.Equal(h.RawSubject, want[0].RawSubject) || contains(a.generations(), h):
-			anyOurs, changed = true, true // an ended generation of ours
+			anyOurs, changed = true, true // a generation of ours that has ended is left out
 		default:
 			extra = append(extra, h)
 		}
@@ -271,7 +270,7 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 	return extra, changed || !containsAll(a, want)
 }
 
-// issuedOther says that the CA issued a leaf of ours of another pair than the host's own.
+// issuedOther reports whether issuer issued the leaf of another pair of ours than the host's own.
 func (a *assessment) issuedOther(issuer *x509.Certificate) bool {
 	return slices.ContainsFunc(a.pairs[1:], func(p *pair) bool {
 		return p.owner == Ours && issuedUnder(p.leaf, issuer)
@@ -299,12 +298,12 @@ func encodeAll(certs []*x509.Certificate) []byte {
 	return b
 }
 
-// ownTrust puts our generations into a file of their own when cacert.pem is left
-// alone and lacks them: a link, or a file of which not all can be read.
+// ownTrust puts our generations into ownTrustFile where cacert.pem lacks them and stays: because it is a person's link,
+// because a part of it cannot be read, or because it belongs to a bought pair beside which we have another pair.
 func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) {
 	e := a.obs.Certs.CA
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
-	// Beside a bought pair, whose cacert.pem stays, a second pair or a client's of ours needs our CA too.
+	// beside: the host's own pair is bought, and another pair is from our CA, which peers and this host must trust.
 	beside := a.host.keptForeign() &&
 		slices.ContainsFunc(a.pairs[1:], func(p *pair) bool { return p.wanted && !p.keptForeign() })
 	alone := e.Node.Kind == durable.Link || unjudged

@@ -7,11 +7,11 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The keys of the two server pairs are an RSA and an ECDSA key: OpenSSL serves one certificate of each kind, and with
-// two of one kind no TLS handshake succeeds. key.type and key.second name the two types. A key that works stays where
-// it is, whichever of the two it has; the other pair has the other one, and changes together with it.
+// The two server pairs need one RSA and one ECDSA key: OpenSSL serves one certificate of each kind, and with two of one
+// kind no TLS handshake succeeds. key.type and key.second name the two types. A key that works stays in its pair,
+// whichever of the two types it has, and the other pair gets the other type.
 
-// second is the second server pair.
+// second returns the second server pair.
 func (a *assessment) second() *pair {
 	for _, p := range a.pairs {
 		if p.is == certdir.HostECDSA {
@@ -21,7 +21,7 @@ func (a *assessment) second() *pair {
 	return nil
 }
 
-// kind is the family of the installed key, "" for none that can be read.
+// kind returns the family of the installed key, "" where no key can be read.
 func (p *pair) kind() string {
 	if p == nil || p.key == nil {
 		return ""
@@ -29,28 +29,28 @@ func (p *pair) kind() string {
 	return pki.TypeOf(p.key).Family()
 }
 
-// twin says that this is the second pair and its key is of the kind that host.key has.
+// twin reports whether this is the second pair and its key is of the same kind as host.key.
 func (p *pair) twin() bool {
 	return p.is == certdir.HostECDSA && p.key != nil && p.kind() == p.host.kind()
 }
 
-// follows says that this is the second pair, and that host.key is getting a key of the kind that this one has.
+// follows reports whether this is the second pair and the next host.key will be of the same kind as its key.
 func (p *pair) follows() bool {
 	return p.is == certdir.HostECDSA && p.key != nil && !p.twin() && p.kind() == p.host.nextKind()
 }
 
-// following is what the second pair needs then.
+// following is the need of the second pair when follows is true.
 var following = need{reason: KeyFamily, severity: Notice, key: true, path: keyPath, text: func(*pair) string {
 	return "host.key gets a key of this kind, and sendmail serves one certificate of each: this key changes with it"
 }}
 
-// stagedTwin says that the new key which lies ready for the second pair is of the kind that host.key has or gets.
+// stagedTwin reports whether the staged key of the second pair is of the kind that host.key has or will have.
 func (p *pair) stagedTwin() bool {
 	return p.is == certdir.HostECDSA && p.staged.Public != nil &&
 		pki.TypeOf(p.staged.Public).Family() == p.host.nextKind()
 }
 
-// nextKind is the family of the key that host.key has when what is decided about it now is done.
+// nextKind returns the family that the key of this pair will have when the present decision about it is carried out.
 func (p *pair) nextKind() string {
 	if _, bad := p.unreadable(); bad || p.held() || p.keptForeign() {
 		return p.kind()
@@ -65,8 +65,8 @@ func (p *pair) nextKind() string {
 	return p.kind()
 }
 
-// newKeyType is the type of the next key of the pair: that of an existing key unless the configuration names one, and
-// never the kind that the other server pair keeps.
+// newKeyType returns the type of the pair's next key: the configured one, else that of the present key. It is never of
+// the kind that the other server pair keeps.
 func (p *pair) newKeyType() pki.KeyType {
 	t := p.cfg.Key.Type
 	if p.is == certdir.HostECDSA && p.cfg.Key.Second != "" {
@@ -93,7 +93,8 @@ func (p *pair) newKeyType() pki.KeyType {
 	return t
 }
 
-// apart leaves out of a change what would install two keys of one kind: the other pair is not ready yet.
+// apart removes the server pairs from a change that would install two keys of one kind. That happens while only one of
+// the two pairs has its new certificate; both are installed together later.
 func (a *assessment) apart(c Change) Change {
 	s := a.second()
 	after := func(p *pair) string {

@@ -7,15 +7,15 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Whatever lives: who wants to hear of its end thirty days before hears of it in
-// its last quarter, and never before the time when it should have been renewed.
+// A warning that is configured for 30 days before the end comes in the last quarter of any lifetime, and never before
+// the time at which the certificate should have been renewed.
 func TestWarnFrom(t *testing.T) {
 	const day = 24 * time.Hour
 	from := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	for _, c := range []struct {
 		name         string
 		life, before time.Duration
-		want         time.Duration // before the end
+		want         time.Duration // the first warning, counted back from the end
 	}{
 		{"a day", day, 30 * day, 6 * time.Hour},
 		{"six days", 6 * day, 30 * day, 36 * time.Hour},

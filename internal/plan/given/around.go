@@ -20,7 +20,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Wish is what a person asks for, about the certificate that is there.
+// Wish has a person ask for something about the installed certificate.
 func Wish(do func(*plan.Wish)) Fact {
 	return later(func(h *host) {
 		if cs := h.Seen.Certs.Cert.File.Certs; len(cs) > 0 {
@@ -31,46 +31,46 @@ func Wish(do func(*plan.Wish)) Fact {
 	})
 }
 
-// Renew, Rekey, Force and Once are wishes.
+// Renew asks for a renewal.
 func Renew() Fact { return Wish(func(w *plan.Wish) { w.Renew, w.Once = true, true }) }
 
 // Rekey asks for a new key.
 func Rekey() Fact { return Wish(func(w *plan.Wish) { w.Renew, w.Rekey, w.Once = true, true, true }) }
 
-// Force asks for a renewal over a foreign set.
+// Force asks for a renewal that also replaces a set of another CA.
 func Force() Fact { return Wish(func(w *plan.Wish) { w.Renew, w.Force, w.Once = true, true, true }) }
 
-// Once is a verb, which nobody comes back after.
+// Once is a verb that looks once and ends, in place of the daemon.
 func Once() Fact { return Wish(func(w *plan.Wish) { w.Once = true }) }
 
-// TrustClock says that the clock is right.
+// TrustClock is `renew --trust-clock`: a person says that the clock is right.
 func TrustClock() Fact { return Wish(func(w *plan.Wish) { w.TrustClock = true }) }
 
-// NoIssuer is `issuer: none`.
+// NoIssuer configures `issuer: none`.
 func NoIssuer() Fact { return Configured(func(c *config.Config) { c.Issuer.Kind = config.IssuerNone }) }
 
-// HostName is host.name in mailcertd.yaml.
+// HostName configures host.name.
 func HostName(name string) Fact { return Configured(func(c *config.Config) { c.Host.Name = name }) }
 
-// System is the system's host name.
+// System sets the system's host name.
 func System(name string) Fact { return Seeing(func(o *plan.Observed) { o.Host.System = name }) }
 
-// NameSeenFor is since when the system's name has been seen.
+// NameSeenFor has the state know for so long that the system has this name.
 func NameSeenFor(name string, d time.Duration) Fact {
 	return later(func(h *host) { h.Seen.State.Name = state.NameSeen{Name: name, Since: h.Now.Add(-d)} })
 }
 
-// RCUnreadable is an rc.conf that cannot be asked.
+// RCUnreadable has sysrc fail, which reads rc.conf.
 func RCUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) { o.Host.RCErr, o.Host.Certified = errors.New("sysrc: exit status 1"), Name })
 }
 
-// ClockIs moves the clock, from what it should be.
+// ClockIs makes the clock wrong by off.
 func ClockIs(off time.Duration) Fact {
 	return later(func(h *host) { h.Now = h.Now.Add(off); h.Seen.Accept.Now = h.Now })
 }
 
-// DoubtLasted is how long a doubted clock has run on, as it is noted.
+// DoubtLasted has the state note that the clock has been doubted for so long.
 func DoubtLasted(word string, d time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Clock = state.Clock{Doubt: word, Since: h.Now.Add(-d), Seen: h.Now.Add(-time.Minute),
@@ -78,28 +78,28 @@ func DoubtLasted(word string, d time.Duration) Fact {
 	})
 }
 
-// MarkAgo is when the clock was last believed.
+// MarkAgo sets the last time that was believed.
 func MarkAgo(d time.Duration) Fact {
 	return later(func(h *host) { h.Seen.State.HighWater = h.Now.Add(-d) })
 }
 
-// StateLost is a host that remembers nothing.
+// StateLost empties the state.
 func StateLost() Fact { return Seeing(func(o *plan.Observed) { o.State = state.State{} }) }
 
-// Loaded is what became of the state file.
+// Loaded sets the result of reading the state file.
 func Loaded(l state.Loaded) Fact { return Seeing(func(o *plan.Observed) { o.Loaded = l }) }
 
-// StateUnwritable is a state directory in which nothing can be written.
+// StateUnwritable has the state directory be on a read-only file system.
 func StateUnwritable() Fact {
 	return Seeing(func(o *plan.Observed) { o.StateErr = &fs.PathError{Op: "open", Path: StateDir, Err: syscall.EROFS} })
 }
 
-// StateDirIs is the state directory itself.
+// StateDirIs changes the state directory itself.
 func StateDirIs(change func(*durable.Node)) Fact {
 	return Seeing(func(o *plan.Observed) { change(&o.StateDir) })
 }
 
-// Failed is an action that has failed so often and is tried again then.
+// Failed is an action that has failed count times and is tried again after next.
 func Failed(key string, count int, next time.Duration) Fact {
 	return later(func(h *host) {
 		if h.Seen.State.Failures == nil {
@@ -115,10 +115,10 @@ func FailedNow(key string) Fact {
 	return Seeing(func(o *plan.Observed) { o.FailedNow = map[string]bool{key: true} })
 }
 
-// Remembers changes what is remembered in any other way.
+// Remembers changes the state where no other fact does.
 func Remembers(do func(*state.State)) Fact { return Seeing(func(o *plan.Observed) { do(&o.State) }) }
 
-// Sendmail is the sendmail that runs.
+// Sendmail sets the result of identifying the running sendmail.
 func Sendmail(status mta.Status) Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.MTA.Status, o.MTA.Detail = status, status.String()
@@ -128,7 +128,7 @@ func Sendmail(status mta.Status) Fact {
 	})
 }
 
-// SendmailStarted is a sendmail that was started so long ago, with another pid than before.
+// SendmailStarted has another sendmail process run, which started so long ago.
 func SendmailStarted(ago time.Duration) Fact {
 	return later(func(h *host) {
 		i := &h.Seen.MTA.Instance
@@ -137,7 +137,7 @@ func SendmailStarted(ago time.Duration) Fact {
 	})
 }
 
-// PickupPending says that the sendmail that runs has not yet picked up the set.
+// PickupPending has the running sendmail not have picked up the set yet.
 func PickupPending(change ...func(*state.Pickup)) Fact {
 	return later(func(h *host) {
 		i := plan.Instance(h.Seen.MTA)
@@ -152,12 +152,12 @@ func PickupPending(change ...func(*state.Pickup)) Fact {
 	})
 }
 
-// NeverDelivered is a set of which nobody knows whether sendmail reads it.
+// NeverDelivered has the state not know whether sendmail has ever read the set.
 func NeverDelivered() Fact {
 	return Seeing(func(o *plan.Observed) { o.State.Delivered = state.Delivered{} })
 }
 
-// ChangedAgo has all files of the set changed so long ago.
+// ChangedAgo sets how long ago all files of the set changed.
 func ChangedAgo(d time.Duration) Fact { return func(h *host) { h.age = d } }
 
 // NoCF is a host without sendmail.cf.
@@ -165,7 +165,7 @@ func NoCF() Fact {
 	return Seeing(func(o *plan.Observed) { o.CF = mta.CF{Path: o.CF.Path, Missing: true} })
 }
 
-// CF is a sendmail.cf with these lines alone.
+// CF is a sendmail.cf with only these lines.
 func CF(lines ...string) Fact {
 	return Seeing(func(o *plan.Observed) {
 		c := mta.ParseCF([]byte(strings.Join(lines, "\n") + "\n"))
@@ -174,17 +174,17 @@ func CF(lines ...string) Fact {
 	})
 }
 
-// CFAlso is a sendmail.cf that names what is kept here, and these lines behind it.
+// CFAlso is a sendmail.cf that names the files of the certs directory and then has these lines.
 func CFAlso(lines ...string) Fact {
 	return Seeing(func(o *plan.Observed) { o.CF = cf(Certs, lines...) })
 }
 
-// CFProblem is one of which something could not be read.
+// CFProblem is a sendmail.cf of which a part could not be read.
 func CFProblem(text string) Fact {
 	return Seeing(func(o *plan.Observed) { o.CF.Problems = append(o.CF.Problems, text) })
 }
 
-// RunningCF is the cf of a sendmail that was started with another.
+// RunningCF has the running sendmail use another cf, which names the files of dir.
 func RunningCF(dir string) Fact {
 	return Seeing(func(o *plan.Observed) { c := cf(dir); c.Path = "/etc/mail/other.cf"; o.RunningCF = &c })
 }
@@ -198,13 +198,13 @@ func SubmitCF(lines ...string) Fact {
 	})
 }
 
-// Libssl is the OpenSSL that sendmail is linked with.
+// Libssl sets the OpenSSL release with which sendmail is linked.
 func Libssl(l pki.Libssl) Fact { return Seeing(func(o *plan.Observed) { o.Accept.Libssl = l }) }
 
-// Unprivileged is a mailcertd that may not change owners.
+// Unprivileged has mailcertd not run as root, so that it cannot change owners.
 func Unprivileged() Fact { return Seeing(func(o *plan.Observed) { o.Root = false }) }
 
-// Notify is a configured command, and the set that it was last told of: "" for none, "this" for the present one.
+// Notify configures a command; last is the set about which it was last told: "" for none, "this" for the present one.
 func Notify(last string) Fact {
 	return func(h *host) {
 		h.Config.Notify = append(h.Config.Notify, []string{"service", "dovecot", "reload"})
@@ -219,7 +219,7 @@ func Notify(last string) Fact {
 	}
 }
 
-// NotifyPending is one that has failed so often, and is tried again in a minute.
+// NotifyPending is such a command that has failed so often and is tried again in a minute.
 func NotifyPending(attempts int) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Notify = map[string]*state.NotifyPending{"service dovecot reload": {Set: plan.SetID(h.Seen.Certs),
@@ -228,12 +228,12 @@ func NotifyPending(attempts int) Fact {
 	})
 }
 
-// NoCAFile has cacert.pem deleted.
+// NoCAFile deletes cacert.pem.
 func NoCAFile() Fact {
 	return later(func(h *host) { h.gone(&h.Seen.Certs.CA.Node, &h.Seen.Certs.CA.File.Err) })
 }
 
-// BadCAFile is a cacert.pem of which OpenSSL can make nothing.
+// BadCAFile is a cacert.pem that OpenSSL cannot load.
 func BadCAFile(err error) Fact {
 	return later(func(h *host) {
 		e := &h.Seen.Certs.CA
@@ -244,7 +244,7 @@ func BadCAFile(err error) Fact {
 	})
 }
 
-// CAFilePassed is a cacert.pem of which a part is of a form that Go cannot read.
+// CAFilePassed is a cacert.pem with a part that Go cannot read.
 func CAFilePassed() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Certs.CA.File.Passed, o.Certs.CA.File.Err = 1, pki.ErrUnsupported
@@ -252,7 +252,7 @@ func CAFilePassed() Fact {
 	})
 }
 
-// CAFile is what is in cacert.pem, by the labels of the CAs.
+// CAFile sets the CAs in cacert.pem, by their labels.
 func CAFile(labels ...string) Fact {
 	return func(h *host) {
 		h.cacert = labels
@@ -265,7 +265,7 @@ func CAFile(labels ...string) Fact {
 	}
 }
 
-// CAFileIsLink is a cacert.pem that a person has made a link to a bundle.
+// CAFileIsLink is a cacert.pem that a person has replaced by a link to a bundle.
 func CAFileIsLink() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Certs.CA.Node.Kind, o.Certs.CA.Node.Target = durable.Link, "/etc/ssl/bundle.pem"
@@ -273,10 +273,10 @@ func CAFileIsLink() Fact {
 	})
 }
 
-// NoLinks has the hash links deleted.
+// NoLinks deletes the hash links.
 func NoLinks() Fact { return Seeing(func(o *plan.Observed) { o.Certs.Links = nil }) }
 
-// StaleLink is a link to cacert.pem under another hash.
+// StaleLink is a link to cacert.pem with the hash of another subject.
 func StaleLink() Fact {
 	return later(func(h *host) {
 		l := h.hashLink("0a1b2c3d.0", 0x0a1b2c3d, certdir.CAName, nil)
@@ -285,7 +285,7 @@ func StaleLink() Fact {
 	})
 }
 
-// LinkIsFIFO is a FIFO under the name of a hash link.
+// LinkIsFIFO is a FIFO with the name of a hash link.
 func LinkIsFIFO() Fact {
 	return Seeing(func(o *plan.Observed) {
 		n := durable.Node{Path: Certs + "/0a1b2c3d.0", Kind: durable.Other, Exists: true, Waits: true}
@@ -293,7 +293,7 @@ func LinkIsFIFO() Fact {
 	})
 }
 
-// LinkIsDirectory is a directory there.
+// LinkIsDirectory is a directory with the name of a hash link.
 func LinkIsDirectory() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Certs.Links = append(o.Certs.Links, certdir.Link{Name: "0a1b2c3d.0", Hash: 0x0a1b2c3d,
@@ -301,10 +301,10 @@ func LinkIsDirectory() Fact {
 	})
 }
 
-// NoDH has dh.param deleted.
+// NoDH deletes dh.param.
 func NoDH() Fact { return later(func(h *host) { h.gone(&h.Seen.Certs.DH.Node, new(error)) }) }
 
-// DH is what dh.param holds: a group of RFC 7919, or any text.
+// DH sets the content of dh.param: the name of an RFC 7919 group, or any text.
 func DH(text string) Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs.DH
@@ -316,10 +316,10 @@ func DH(text string) Fact {
 	})
 }
 
-// Group is `dh` in the configuration.
+// Group configures `dh`.
 func Group(name string) Fact { return Configured(func(c *config.Config) { c.DH = name }) }
 
-// Trusts is a bundle of `trust:` with the CAs of these labels, changed so long ago.
+// Trusts configures a bundle in `trust:` with the CAs of these labels; the file changed so long ago.
 func Trusts(age time.Duration, labels ...string) Fact {
 	return later(func(h *host) {
 		s := plan.TrustSource{Name: "/etc/ssl/partners.pem", Bundle: certdir.Bundle{Path: "/etc/ssl/partners.pem",
@@ -341,7 +341,7 @@ func TrustSource(change func(*plan.TrustSource)) Fact {
 	return Seeing(func(o *plan.Observed) { change(&o.Trust[0]) })
 }
 
-// Linked puts the CAs of these labels into trust/ with their links, as mailcertd puts them there.
+// Linked puts the CAs of these labels into trust/ and makes their links, as mailcertd does.
 func Linked(labels ...string) Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs
@@ -355,7 +355,7 @@ func Linked(labels ...string) Fact {
 	})
 }
 
-// Leftover is something that is in a directory of ours and that nobody uses.
+// Leftover is an unused file in a directory of mailcertd.
 func Leftover(l plan.Leftover, age time.Duration) Fact {
 	return later(func(h *host) {
 		if age > 0 {
@@ -365,7 +365,7 @@ func Leftover(l plan.Leftover, age time.Duration) Fact {
 	})
 }
 
-// Backups are backups of our own.
+// Backups is so many backups of our own sets.
 func Backups(n int) Fact {
 	return Seeing(func(o *plan.Observed) {
 		for i := range n {
@@ -374,7 +374,8 @@ func Backups(n int) Fact {
 	})
 }
 
-// OldKey is a replaced key in a backup; after is when it is deleted, from now; zero: its successor is not in use yet.
+// OldKey is a replaced key in a backup that is deleted after that time; zero where sendmail does not use the new key
+// yet.
 func OldKey(after time.Duration) Fact {
 	return later(func(h *host) {
 		k := state.OldKey{Backup: "2026-05-01", Name: certdir.KeyName}
@@ -385,7 +386,7 @@ func OldKey(after time.Duration) Fact {
 	})
 }
 
-// Interrupted is a change that was interrupted: its journal is there when committed, else what it staged.
+// Interrupted is a change that was interrupted after its commit, with a journal, or before it, with staged files alone.
 func Interrupted(committed bool) Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Pending = durable.Pending{Journal: committed, Staged: []string{certdir.CertName}}

@@ -27,12 +27,12 @@ func subjectOf(organization, cn string) pkix.Name {
 
 func digest(text string) [32]byte { return sha256.Sum256([]byte(text)) }
 
-// CALives is the CA in force with another life, both counted from now.
+// CALives sets the lifetime of the CA's certificate, counted from now.
 func CALives(begins, ends time.Duration) Fact {
 	return func(h *host) { h.cas["ca"] = rootOf("ca", subject, h.Now.Add(begins), h.Now.Add(ends)) }
 }
 
-// CAMadeByHand is a CA that mailcertd did not make.
+// CAMadeByHand is a CA that a person made.
 func CAMadeByHand() Fact { return func(h *host) { h.made = false } }
 
 // NoCA is a host whose CA directory is gone.
@@ -50,7 +50,7 @@ func NeverHadCA() Fact {
 	}
 }
 
-// CAUnfinished is a CA of which the first boot has left the key alone.
+// CAUnfinished is a CA of which only the key exists, because the first boot was interrupted.
 func CAUnfinished() Fact {
 	return later(func(h *host) {
 		o := ca.Observed{Dir: directory(CADir, 0o700), Status: ca.Unfinished,
@@ -77,7 +77,7 @@ func CAUnreadable() Fact {
 	})
 }
 
-// CAFault is something wrong with the CA's database.
+// CAFault is a fault of the CA's database.
 func CAFault(kind ca.FaultKind, repairable bool) Fact {
 	return later(func(h *host) {
 		h.Seen.CA.Faults = append(h.Seen.CA.Faults, ca.Fault{Kind: kind, Path: CADir + "/index.txt",
@@ -86,7 +86,7 @@ func CAFault(kind ca.FaultKind, repairable bool) Fact {
 	})
 }
 
-// CALeftover is a temporary file in the CA directory, so old.
+// CALeftover is a temporary file of that age in the CA directory.
 func CALeftover(age time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.CA.Faults = append(h.Seen.CA.Faults, ca.Fault{Kind: ca.FaultLeftover, Path: CADir + "/index.txt.tmp",
@@ -102,12 +102,12 @@ func Locked() Fact {
 	})
 }
 
-// Passphrase is one that is there and opens the CA's key.
+// Passphrase is a ca.passphrase_file that opens the CA's key.
 func Passphrase() Fact {
 	return Seeing(func(o *plan.Observed) { o.Passphrase = plan.Passphrase{Path: "/root/ca.pass", Ready: true} })
 }
 
-// PassphraseProblem is one that cannot be used.
+// PassphraseProblem is a ca.passphrase_file that cannot be used.
 func PassphraseProblem(text string) Fact {
 	return Seeing(func(o *plan.Observed) { o.Passphrase = plan.Passphrase{Path: "/root/ca.pass", Problem: text} })
 }
@@ -121,7 +121,7 @@ func WeakCA() Fact {
 	})
 }
 
-// Older is a generation of the CA before the present one, with that much life left; the present certificate is its.
+// Older is a previous generation of the CA that is valid for that long; it issued the installed certificate.
 func Older(left time.Duration) Fact {
 	return func(h *host) {
 		h.older = []string{"older"}
@@ -130,7 +130,7 @@ func Older(left time.Duration) Fact {
 	}
 }
 
-// OlderOver is a generation whose last certificate has ended.
+// OlderOver is a previous generation whose last certificate has expired.
 func OlderOver() Fact {
 	return func(h *host) {
 		h.older = []string{"older"}
@@ -139,7 +139,7 @@ func OlderOver() Fact {
 	}
 }
 
-// Next is a generation of the CA that waits to be put in force; trusted says that it is in cacert.pem.
+// Next is a generation of the CA that does not issue yet; trusted: it is in cacert.pem.
 func Next(trusted bool) Fact {
 	return func(h *host) {
 		h.next = "next"
@@ -150,7 +150,7 @@ func Next(trusted bool) Fact {
 	}
 }
 
-// NextBeginsIn is the same with one from the future.
+// NextBeginsIn is such a generation whose certificate is not valid yet.
 func NextBeginsIn(d time.Duration) Fact {
 	return func(h *host) {
 		h.next = "next"
@@ -158,8 +158,7 @@ func NextBeginsIn(d time.Duration) Fact {
 	}
 }
 
-// Member is a host that is enrolled here, whose last request came so long ago; trusts says that it trusts the next
-// generation.
+// Member is a member that last asked so long ago; trusts: it trusts the next generation.
 func Member(name string, heard time.Duration, trusts bool) Fact {
 	return later(func(h *host) {
 		m := ca.Member{Name: name, Enrolled: h.Now.Add(-90 * Day), Seen: h.Now.Add(-heard)}
@@ -174,10 +173,10 @@ func Member(name string, heard time.Duration, trusts bool) Fact {
 // MembersUnknown is a list of members that cannot be read.
 func MembersUnknown() Fact { return Seeing(func(o *plan.Observed) { o.CA.Unlisted = true }) }
 
-// Inbox is what was seen of the inbox.
+// Inbox changes the observation of the inbox.
 func Inbox(change func(*inbox.Box)) Fact { return Seeing(func(o *plan.Observed) { change(&o.Inbox) }) }
 
-// Pending are requests in it.
+// Pending puts so many requests into the inbox.
 func Pending(n int) Fact {
 	return Inbox(func(b *inbox.Box) {
 		b.Exists = true
@@ -190,10 +189,10 @@ func Pending(n int) Fact {
 // NoAccount is a host without the user that members log in as.
 func NoAccount() Fact { return Seeing(func(o *plan.Observed) { o.Account.Missing = true }) }
 
-// InstallCRL asks for a CRL for sendmail.
+// InstallCRL configures `crl: {install: true}`.
 func InstallCRL() Fact { return Configured(func(c *config.Config) { c.CRL.Install = true }) }
 
-// CRL is the CA's revocation list, which began so long ago and ends then.
+// CRL is a CRL of the CA that was made so long ago and is valid for so long.
 func CRL(age, left time.Duration) Fact {
 	return later(func(h *host) {
 		h.crl = list(h.cas["ca"], "ca", h.Now.Add(-age), h.Now.Add(left))
@@ -205,10 +204,10 @@ func CRL(age, left time.Duration) Fact {
 	})
 }
 
-// CRLBehind says that somebody was revoked and is in no list yet.
+// CRLBehind has a certificate be revoked that no CRL lists yet.
 func CRLBehind() Fact { return Seeing(func(o *plan.Observed) { o.CA.CRL.Behind = true }) }
 
-// CRLUnreadable is a list that cannot be read.
+// CRLUnreadable is a CRL in the CA directory that cannot be read.
 func CRLUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.CA.CRL.Lists = []ca.RevocationList{{Path: CADir + "/crl.pem",
@@ -216,7 +215,7 @@ func CRLUnreadable() Fact {
 	})
 }
 
-// CRLInstalled has the present list lie where sendmail reads it.
+// CRLInstalled has the present CRL be in the certs directory, and sendmail.cf name it.
 func CRLInstalled() Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs
@@ -233,7 +232,7 @@ func CRLInstalled() Fact {
 	})
 }
 
-// RevokedAtCA has the CA on another host list the installed certificate, with that code of RFC 5280.
+// RevokedAtCA has the CRL of the CA host list the installed certificate, with that reason code of RFC 5280.
 func RevokedAtCA(code int) Fact {
 	return later(func(h *host) {
 		l := list(h.cas["ca"], "ca", h.Now.Add(-time.Hour), h.Now.Add(29*Day), x509.RevocationListEntry{
@@ -243,7 +242,7 @@ func RevokedAtCA(code int) Fact {
 	})
 }
 
-// MemberOf is a host whose CA is on another one, which it asked two hours ago.
+// MemberOf is a member of the CA host target, which it asked two hours ago.
 func MemberOf(target string) Fact {
 	return func(h *host) {
 		h.Config.Issuer.Kind, h.Config.Issuer.SSH.Target = config.IssuerSSH, target
@@ -259,17 +258,17 @@ func MemberOf(target string) Fact {
 	}
 }
 
-// NeverAsked is a member that has not asked its CA yet.
+// NeverAsked is a member that has never asked its CA host.
 func NeverAsked() Fact {
 	return Seeing(func(o *plan.Observed) { o.Accepted, o.Reply, o.State.Member = nil, issuer.Reply{}, state.Member{} })
 }
 
-// AskedAgo is when the CA last answered.
+// AskedAgo sets how long ago the CA host last answered.
 func AskedAgo(d time.Duration) Fact {
 	return later(func(h *host) { h.Seen.State.Member.Asked = h.Now.Add(-d) })
 }
 
-// Shows is a CA on another host that shows another generation as well; vouched says that the trusted one has signed it.
+// Shows has the CA host send another generation as well; vouched: the trusted generation has signed it.
 func Shows(vouched bool) Fact {
 	return later(func(h *host) {
 		next := rootOf("next", subject, h.Now.Add(-Day), h.Now.Add(3649*Day))
@@ -280,7 +279,7 @@ func Shows(vouched bool) Fact {
 	})
 }
 
-// AcceptedUnreadable is a member that cannot read which CA it trusts.
+// AcceptedUnreadable is a member that cannot read its list of accepted CAs.
 func AcceptedUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Accepted, o.AcceptedErr = nil, &fs.PathError{Op: "open", Path: filepath.Join(StateDir, "candidates"),
@@ -288,12 +287,12 @@ func AcceptedUnreadable() Fact {
 	})
 }
 
-// ReplyUnreadable is a last answer that cannot be read.
+// ReplyUnreadable is a member that cannot read the last answer of its CA host.
 func ReplyUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) { o.Reply, o.ReplyErr = issuer.Reply{}, issuer.ErrMessage })
 }
 
-// RequestOut is a request over the staged key that is under way for so long still.
+// RequestOut is a request for the staged key that another process is making; it may take that much longer.
 func RequestOut(left time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Member.Key, h.Seen.State.Member.At = pki.KeyFingerprint(public("staged")), h.Now.Add(left)

@@ -18,13 +18,13 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Day is the unit of most rows.
+// Day is the unit of time of most facts.
 const Day = 24 * time.Hour
 
-// Now is when every row takes place, unless it says another time.
+// Now is the time of every observation, unless a fact changes it.
 var Now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 
-// must is for what cannot fail with the values of this package.
+// must panics on an error; the calls of this package cannot fail.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -32,9 +32,10 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-var keys sync.Map // by label
+var keys sync.Map // the keys that signer has made, by label
 
-// signer is the P-256 key of that label, the same in every run: a page that shows a fingerprint can be compared.
+// signer returns the P-256 key of a label. It is the same in every run, so that pages with fingerprints can be
+// compared.
 func signer(label string) *ecdsa.PrivateKey {
 	if k, known := keys.Load(label); known {
 		return k.(*ecdsa.PrivateKey)
@@ -46,7 +47,7 @@ func signer(label string) *ecdsa.PrivateKey {
 	return k
 }
 
-// rsaKey is the public half of an RSA key of that size. Nobody has its private half, and nobody needs it.
+// rsaKey returns an RSA public key of that size. It has no private key, because the tests need none.
 func rsaKey(label string, bits int) *rsa.PublicKey {
 	n := make([]byte, 0, bits/8)
 	for i := byte(0); len(n) < bits/8; i++ {
@@ -59,7 +60,7 @@ func rsaKey(label string, bits int) *rsa.PublicKey {
 	return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
 }
 
-// public is the key of a label: P-256, or RSA for a label such as "rsa-1024".
+// public returns the public key of a label: RSA for the labels below, P-256 for all others.
 func public(label string) crypto.PublicKey {
 	switch label {
 	case "rsa-1024":
@@ -70,7 +71,7 @@ func public(label string) crypto.PublicKey {
 	return &signer(label).PublicKey
 }
 
-// rootOf is a self-signed CA certificate over the key of that label.
+// rootOf returns a self-signed CA certificate for the key of a label.
 func rootOf(label string, subject pkix.Name, begins, ends time.Time) *x509.Certificate {
 	t := &x509.Certificate{SerialNumber: number(label), Subject: subject, NotBefore: begins, NotAfter: ends, IsCA: true,
 		BasicConstraintsValid: true,
@@ -79,7 +80,7 @@ func rootOf(label string, subject pkix.Name, begins, ends time.Time) *x509.Certi
 	return create(t, t, public(label), label)
 }
 
-// cross is the certificate of next's key and name, signed by the key of label.
+// cross returns a certificate for the key and name of next, signed by old, whose key has this label.
 func cross(next, old *x509.Certificate, label string) *x509.Certificate {
 	t := &x509.Certificate{SerialNumber: number("cross " + label), Subject: next.Subject, NotBefore: next.NotBefore,
 		NotAfter: old.NotAfter, IsCA: true,
@@ -92,32 +93,32 @@ func create(t, parent *x509.Certificate, pub crypto.PublicKey, label string) *x5
 	return must(pki.ParseCertificate(must(x509.CreateCertificate(nil, t, parent, pub, signer(label)))))
 }
 
-// number is a serial number of 64 bits that follows from what it is for.
+// number returns a serial number of 64 bits, always the same for the same text.
 func number(of string) *big.Int {
 	sum := sha256.Sum256([]byte("serial " + of))
 	sum[0] = sum[0]&0x3f | 0x40
 	return new(big.Int).SetBytes(sum[:8])
 }
 
-// leaf is a certificate of a host.
+// leaf describes the certificate of a host.
 type leaf struct {
 	key          string // label of its key
 	names        []string
 	begins, ends time.Time
-	issuer       string // label of the CA's key; "" for one that signs itself
+	issuer       string // label of the CA's key; "" for a self-signed certificate
 	usage        []x509.ExtKeyUsage
 	noSAN        bool
 	sha1         bool
-	comment      bool // what the base system's stanza makes
+	comment      bool // as the base system's stanza makes it, with OpenSSL's comment
 	interim      bool
-	behind       []*x509.Certificate // stand behind it in host.cert
+	behind       []*x509.Certificate // further certificates in host.cert, after the leaf
 	serial       *big.Int
 }
 
 // netscapeComment is Netscape's nsComment, x509v3_config(5).
 var netscapeComment = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 13}
 
-// certificate makes it, signed by that CA.
+// certificate makes the certificate, signed by issuer.
 func (l leaf) certificate(issuer *x509.Certificate) *x509.Certificate {
 	t := &x509.Certificate{SerialNumber: l.serial, NotBefore: l.begins, NotAfter: l.ends, ExtKeyUsage: l.usage,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -154,7 +155,7 @@ func (l leaf) certificate(issuer *x509.Certificate) *x509.Certificate {
 	return create(t, issuer, public(l.key), l.issuer)
 }
 
-// list is the CRL of a CA.
+// list returns a CRL of a CA.
 func list(issuer *x509.Certificate, label string, begins, ends time.Time,
 	revoked ...x509.RevocationListEntry) *x509.RevocationList {
 	t := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: begins, NextUpdate: ends,
@@ -162,5 +163,5 @@ func list(issuer *x509.Certificate, label string, begins, ends time.Time,
 	return must(x509.ParseRevocationList(must(x509.CreateRevocationList(nil, t, issuer, signer(label)))))
 }
 
-// Request is a certificate request for that name, in PEM.
+// Request returns a certificate request for a name, in PEM.
 func Request(name string) []byte { return must(pki.CreateRequest(signer(name), name, nil, nil)) }

@@ -1,5 +1,5 @@
-// Package given builds what plan decides on, in a few words: given.Host(given.ExpiresIn(20*given.Day)). Tests alone use
-// it, those of the decision and those of the pages that show it.
+// Package given builds observations for plan in a few words: given.Host(given.ExpiresIn(20*given.Day)). Only tests use
+// it: those of the decisions and those of the pages.
 package given
 
 import (
@@ -25,7 +25,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// World is a host as it was seen, what a person wishes, and the time.
+// World is an observation of a host, what a person wishes, and the time.
 type World struct {
 	Config config.Config
 	Seen   plan.Observed
@@ -33,13 +33,13 @@ type World struct {
 	Now    time.Time
 }
 
-// Plan is the decision about it.
+// Plan returns the decision about this observation.
 func (w World) Plan() plan.Plan { return plan.Make(w.Config, w.Seen, w.Wish, w.Now) }
 
-// Fact is one thing that is so, or has happened.
+// Fact changes one thing about the host of Host, for example what has happened to one of its files.
 type Fact func(*host)
 
-// Where things are.
+// The host name and the directories of all observations.
 const (
 	Name     = "mail.home.example"
 	Certs    = "/etc/mail/certs"
@@ -47,26 +47,26 @@ const (
 	StateDir = "/var/db/mailcertd"
 )
 
-// host is what the facts are about, before it is put together.
+// host is the host that facts change. observe then makes the observation of it.
 type host struct {
 	World
-	cas      map[string]*x509.Certificate // by the label of their key
-	current  string                       // label of the CA in force; "": there is none
+	cas      map[string]*x509.Certificate // CA certificates by the label of their key
+	current  string                       // label of the CA that issues; "" for none
 	older    []string
 	next     string
 	made     bool
 	leaf     leaf
 	noPair   bool
-	cacert   []string // labels of what is in cacert.pem; nil: what must
+	cacert   []string // labels of the CAs in cacert.pem; nil for those that belong there
 	keyCerts int
 	group    string
-	age      time.Duration // since when the files are there
+	age      time.Duration // how long ago the files were written
 	crl      *x509.RevocationList
-	since    []func(*host) // what happened after sendmail picked up this set
+	since    []func(*host) // changes after sendmail picked up this set
 }
 
-// Host is a host in perfect order, as far as the facts do not say otherwise: a CA of its own, a certificate a hundred
-// days old with 265 to go, and a sendmail that serves it.
+// Host returns an observation of a host with the given facts. Without any, the host needs nothing: it has its own CA, a
+// certificate that is 100 days old and valid for another 265 days, and a sendmail that serves it.
 func Host(facts ...Fact) World {
 	h := &host{current: "ca", made: true, group: "ffdhe3072", age: 100 * Day, cas: map[string]*x509.Certificate{}}
 	h.Config = config.Default("")
@@ -89,16 +89,16 @@ func Host(facts ...Fact) World {
 
 var subject = pkix.Name{Organization: []string{"Home"}, CommonName: "mailcertd CA " + Name}
 
-// later puts a fact off until the set was picked up by sendmail.
+// later makes a fact of a change that happens after sendmail has picked up the set.
 func later(do func(*host)) Fact { return func(h *host) { h.since = append(h.since, do) } }
 
-// Seeing changes what was seen in any other way.
+// Seeing changes the observation where no other fact does.
 func Seeing(do func(*plan.Observed)) Fact { return later(func(h *host) { do(&h.Seen) }) }
 
 // Configured changes the configuration.
 func Configured(do func(*config.Config)) Fact { return func(h *host) { do(&h.Config) } }
 
-// observe puts together what is seen of it.
+// observe makes the observation.
 func (h *host) observe() {
 	o := &h.Seen
 	o.Root, o.Build = true, time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -140,7 +140,7 @@ func (h *host) observe() {
 	h.remember(started)
 }
 
-// remember is what mailcertd knows of a host on which it made all that.
+// remember fills the state with what mailcertd notes when it makes and delivers such a set.
 func (h *host) remember(started time.Time) {
 	o, d := &h.Seen, &h.Seen.Certs
 	s := &o.State
@@ -170,10 +170,10 @@ func (h *host) remember(started time.Time) {
 		Serial: ca.FormatSerial(d.Cert.File.Certs[0].SerialNumber), Result: plan.Proven}}
 }
 
-// certificate is the leaf as it is there.
+// certificate returns the leaf in host.cert.
 func (h *host) certificate() *x509.Certificate { return h.leaf.certificate(h.cas[h.leaf.issuer]) }
 
-// trusted are the certificates in cacert.pem.
+// trusted returns the certificates in cacert.pem.
 func (h *host) trusted() (out []*x509.Certificate) {
 	if h.cacert == nil && h.Config.Issuer.Kind == config.IssuerLocal {
 		return ca.Bundle(h.Seen.CA, h.Now)
@@ -188,7 +188,7 @@ func (h *host) trusted() (out []*x509.Certificate) {
 	return out
 }
 
-// privateCA is the CA directory.
+// privateCA returns the observation of the CA directory.
 func (h *host) privateCA() ca.Observed {
 	o := ca.Observed{Dir: directory(CADir, 0o700), KeyInfo: pki.KeyFile{Err: fs.ErrNotExist}}
 	c := h.cas[h.current]
@@ -219,7 +219,7 @@ func (h *host) privateCA() ca.Observed {
 	return o
 }
 
-// issue puts a certificate into the database, as the newest.
+// issue adds a certificate to the CA's database as the newest.
 func issue(o *ca.Observed, c *x509.Certificate) {
 	o.Rows++
 	o.Issued = slices.Insert(o.Issued, 0, ca.Issued{Serial: c.SerialNumber, Path: CADir + "/newcerts/" +
@@ -229,7 +229,7 @@ func issue(o *ca.Observed, c *x509.Certificate) {
 	o.Serial = new(big.Int).Add(c.SerialNumber, big.NewInt(1))
 }
 
-// empty takes all files out of the certs directory.
+// empty removes all files from the certs directory.
 func (h *host) empty() {
 	d := &h.Seen.Certs
 	missing := func(name string) durable.Node { return durable.Node{Path: filepath.Join(Certs, name)} }
@@ -240,7 +240,7 @@ func (h *host) empty() {
 	d.DH, d.CRL = certdir.DHEntry{Node: missing(certdir.DHName)}, certdir.DHEntry{Node: missing(certdir.CRLName)}
 }
 
-// link makes the hash links right.
+// link makes the hash links that the present files need.
 func (h *host) link() {
 	d := &h.Seen.Certs
 	want := map[string][]*x509.Certificate{}
@@ -273,7 +273,7 @@ func (h *host) hashLink(name string, hash uint32, target string, certs []*x509.C
 	return l
 }
 
-// file is a file that has lain there since the set was made.
+// file returns the observation of a file that is as old as the set.
 func (h *host) file(name string, mode fs.FileMode, data []byte) (durable.Node, [32]byte) {
 	path := filepath.Join(Certs, name)
 	at := h.Now.Add(-h.age)
@@ -282,7 +282,7 @@ func (h *host) file(name string, mode fs.FileMode, data []byte) (durable.Node, [
 		Modified: at, Changed: at, Dev: 1, Ino: uint64(len(name)) * 7, Nlink: 1, Data: data}, sha256.Sum256(data)
 }
 
-// certs is a file of certificates.
+// certs returns the observation of a file of certificates.
 func (h *host) certs(name string, read func([]byte) pki.CertFile, certs ...*x509.Certificate) certdir.CertEntry {
 	var data []byte
 	for _, c := range certs {
@@ -298,12 +298,12 @@ func directory(path string, mode fs.FileMode) durable.Node {
 		Changed: Now.Add(-100 * Day), Nlink: 2}
 }
 
-// options of sendmail.cf that name the files of a certs directory.
+// options are the options of sendmail.cf that name files of the certs directory, each with the end of its path.
 var options = map[string]string{"ServerCertFile": "/host.cert", "ServerKeyFile": "/host.key",
 	"ClientCertFile": "/host.cert", "ClientKeyFile": "/host.key",
 	"CACertFile": "/cacert.pem", "CACertPath": "", "DHParameters": "/dh.param"}
 
-// cf is a sendmail.cf that names the files of that directory.
+// cf returns a sendmail.cf that names the files of dir and has these further lines.
 func cf(dir string, more ...string) mta.CF {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(options)) {

@@ -18,15 +18,15 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Files has all files of the set deleted.
+// Files deletes all files of the set.
 func Files() Fact { return later(func(h *host) { h.empty(); h.Seen.Certs.Links = nil }) }
 
-// Database is a CA that has none of the certificates that it issued any more.
+// Database removes all issued certificates from the CA's database.
 func Database() Fact {
 	return Seeing(func(o *plan.Observed) { o.CA.Issued, o.CA.Rows, o.CA.ServingRows = nil, 0, nil })
 }
 
-// Dangling has one of the files be a link that leads nowhere.
+// Dangling replaces a file by a link to a file that does not exist.
 func Dangling(name string) Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs
@@ -41,24 +41,24 @@ func Dangling(name string) Fact {
 	})
 }
 
-// MismatchedFor is since when exactly these files have been no pair.
+// MismatchedFor has the state know for so long that key and certificate do not match.
 func MismatchedFor(d time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Mismatch = state.Seen{Digest: plan.SetID(h.Seen.Certs), Since: h.Now.Add(-d)}
 	})
 }
 
-// AltNames are further names in mailcertd.yaml.
+// AltNames configures host.altnames.
 func AltNames(names ...string) Fact {
 	return Configured(func(c *config.Config) { c.Host.AltNames = names })
 }
 
-// RotateAfter is key.rotate_after.
+// RotateAfter configures key.rotate_after.
 func RotateAfter(d time.Duration) Fact {
 	return Configured(func(c *config.Config) { c.Key.RotateAfter = d })
 }
 
-// ForceRekey asks for a new key over a foreign set.
+// ForceRekey asks for a new key that also replaces a set of another CA.
 func ForceRekey() Fact {
 	return Wish(func(w *plan.Wish) { w.Renew, w.Rekey, w.Force, w.Once = true, true, true, true })
 }
@@ -72,12 +72,12 @@ func Rollover() Fact {
 	})
 }
 
-// CAKey is a CA directory with the key of that label and nothing else of its own.
+// CAKey puts the key of that label into the CA directory.
 func CAKey(label string) Fact {
 	return Seeing(func(o *plan.Observed) { o.CA.KeyInfo.Public = public(label) })
 }
 
-// UnknownSignature is a certificate that is signed in a way that nobody here knows.
+// UnknownSignature is a certificate with a signature algorithm that Go does not know.
 func UnknownSignature() Fact {
 	return Seeing(func(o *plan.Observed) {
 		c := *o.Certs.Cert.File.Certs[0]
@@ -91,7 +91,7 @@ func UnknownSignature() Fact {
 	})
 }
 
-// FromLostCA is a certificate of a CA that was here once; cacert.pem holds both.
+// FromLostCA is a certificate of a CA that is not in the CA directory any more; cacert.pem contains that CA.
 func FromLostCA() Fact {
 	return func(h *host) {
 		h.cas["lost"] = rootOf("lost", subjectOf("Home", "the CA before"), h.Now.Add(-800*Day), h.Now.Add(2000*Day))
@@ -108,7 +108,7 @@ func FromOther() Fact {
 	}
 }
 
-// OlderUnreadable is an older generation of which not all can be read.
+// OlderUnreadable is a previous generation that cannot be read.
 func OlderUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.CA.Older[0].Cert, o.CA.Older[0].Err = nil,
@@ -116,7 +116,7 @@ func OlderUnreadable() Fact {
 	})
 }
 
-// CRLWaits is a FIFO under the name by which OpenSSL looks for a CRL.
+// CRLWaits is a FIFO with the name of a CRL's hash link.
 func CRLWaits() Fact {
 	return Seeing(func(o *plan.Observed) { o.Certs.CRLWaits = []string{Certs + "/0a1b2c3d.r0"} })
 }
@@ -124,7 +124,7 @@ func CRLWaits() Fact {
 // CRLLinkUnreadable is a link to a CRL that cannot be read.
 func CRLLinkUnreadable() Fact { return Seeing(func(o *plan.Observed) { o.Certs.CRLErr = syscall.EIO }) }
 
-// TooMany is a bundle with more CAs than get a file.
+// TooMany is a bundle with more CAs than mailcertd makes links for.
 func TooMany() Fact {
 	return later(func(h *host) {
 		c := partner("many")
@@ -139,7 +139,7 @@ func TooMany() Fact {
 	})
 }
 
-// TrustUnreadable is a trust/ that cannot be listed.
+// TrustUnreadable is a directory trust/ that cannot be listed.
 func TrustUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Certs.TrustNode = directory(Certs+"/trust", 0o755)
@@ -157,17 +157,17 @@ func TrustedByHand() Fact {
 	})
 }
 
-// DHChosen is a group that a person chose with `mailcertd dhparam`.
+// DHChosen is a group that a person has chosen with `mailcertd dhparam`.
 func DHChosen(group string) Fact {
 	return later(func(h *host) { h.Seen.State.DH = state.DHChoice{Group: group, Config: h.Config.DH} })
 }
 
-// CertsAre is something else where the certs directory belongs.
+// CertsAre replaces the certs directory by something else.
 func CertsAre(n durable.Node) Fact {
 	return Seeing(func(o *plan.Observed) { n.Path = Certs; o.Certs.Node = n })
 }
 
-// WeakDH are parameters of a person's own making, of that many bits.
+// WeakDH returns parameters of that many bits that are not an RFC 7919 group.
 func WeakDH(bits int) string {
 	p := rsaKey("weak DH", bits).N
 	der := must(asn1.Marshal(struct{ P, G *big.Int }{p, big.NewInt(2)}))
@@ -190,7 +190,7 @@ func BackupOfKey() Fact {
 	})
 }
 
-// NotifyRuns is a command that some mailcertd has started, for so long at the most.
+// NotifyRuns has another mailcertd process have started the command; it may run for that much longer.
 func NotifyRuns(left time.Duration) Fact {
 	return later(func(h *host) {
 		for _, d := range h.Seen.State.Notify {
@@ -199,7 +199,7 @@ func NotifyRuns(left time.Duration) Fact {
 	})
 }
 
-// CarriedAgo is a certificate that a person installed with `mailcertd install`, so long ago.
+// CarriedAgo has a person have installed the certificate with `mailcertd install` so long ago.
 func CarriedAgo(d time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Carried = state.Seen{Digest: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]),
@@ -207,7 +207,7 @@ func CarriedAgo(d time.Duration) Fact {
 	})
 }
 
-// CACalled is a CA with that organization and name.
+// CACalled sets organization and name of the CA.
 func CACalled(organization, cn string) Fact {
 	return func(h *host) {
 		c := h.cas["ca"]

@@ -15,7 +15,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// WantsSecond asks for a second server pair, of an RSA key beside the host's P-256 one.
+// WantsSecond configures a second server pair with an RSA key; the host's own key is P-256.
 func WantsSecond() Fact {
 	return Configured(func(c *config.Config) {
 		c.Key.Type, c.Key.TypeSet, c.Key.Second = pki.ECDSAP256, true,
@@ -23,15 +23,15 @@ func WantsSecond() Fact {
 	})
 }
 
-// WantsClient asks for a pair of its own for sendmail as a client, from the CA on this host.
+// WantsClient configures a separate pair for sendmail as a client, from the local CA.
 func WantsClient() Fact {
 	return Configured(func(c *config.Config) {
 		c.Client = config.Client{Kind: config.ClientOwn, Issuer: config.Issuer{Kind: config.IssuerLocal}}
 	})
 }
 
-// Lies has a pair beside the host's own exist, over the key of that label, as the leaf that the facts change.
-func Lies(p certdir.Pair, key string, change ...Fact) Fact {
+// Has installs another pair than the host's own: the key of that label, and the host's leaf with these changes.
+func Has(p certdir.Pair, key string, change ...Fact) Fact {
 	return later(func(h *host) {
 		kept := h.leaf
 		h.leaf.key = key
@@ -56,7 +56,7 @@ func Lies(p certdir.Pair, key string, change ...Fact) Fact {
 	})
 }
 
-// Lost has a file of such a pair be deleted.
+// Lost deletes a file of a pair.
 func Lost(name string) Fact {
 	return later(func(h *host) {
 		n := durable.Node{Path: filepath.Join(Certs, name)}
@@ -71,7 +71,7 @@ func Lost(name string) Fact {
 	})
 }
 
-// Names has sendmail.cf name the pair where it belongs.
+// Names has sendmail.cf name the pair in the options for it.
 func Names(p certdir.Pair) Fact {
 	return Seeing(func(o *plan.Observed) {
 		cert, key := filepath.Join(Certs, p.CertFile), filepath.Join(Certs, p.KeyFile)
@@ -87,7 +87,7 @@ func Names(p certdir.Pair) Fact {
 	})
 }
 
-// StagedFor has a new key of the pair lie ready.
+// StagedFor is a staged new key for the pair.
 func StagedFor(p certdir.Pair, key string) Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Pending.Staged = append(o.Pending.Staged, p.KeyFile)
@@ -95,7 +95,7 @@ func StagedFor(p certdir.Pair, key string) Fact {
 	})
 }
 
-// Ours has the leaf be of the CA on this host, beside a bought one.
+// Ours has the leaf be issued by the local CA although the host's own is bought. It is a change for Has.
 func Ours() Fact {
 	return func(h *host) {
 		h.leaf.issuer, h.leaf.usage = h.current,
@@ -109,7 +109,7 @@ func Ours() Fact {
 	}
 }
 
-// ShowsNothing is a sendmail.cf that names no certificate for the client.
+// ShowsNothing is a sendmail.cf without ClientCertFile and ClientKeyFile.
 func ShowsNothing() Fact {
 	return Seeing(func(o *plan.Observed) { o.CF.ClientCert, o.CF.ClientKey = nil, nil })
 }

@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// EmptyDisk is a host on which nothing was ever done: no set, no CA, nothing remembered.
+// EmptyDisk is a host without a set, without a CA and with an empty state.
 func EmptyDisk() Fact {
 	return func(h *host) {
 		h.noPair, h.current = true, ""
@@ -30,10 +30,10 @@ func NoCertsDirectory() Fact {
 	return Seeing(func(o *plan.Observed) { o.Certs.Node = durable.Node{Path: Certs} })
 }
 
-// ExpiresIn lets the certificate end then, after a life of a year.
+// ExpiresIn is a certificate of a year that expires then.
 func ExpiresIn(d time.Duration) Fact { return LivesFor(365*Day, d) }
 
-// LivesFor is a certificate of that life which ends then.
+// LivesFor is a certificate of that lifetime that expires then.
 func LivesFor(life, left time.Duration) Fact {
 	return func(h *host) { h.leaf.ends, h.leaf.begins = h.Now.Add(left), h.Now.Add(left-life) }
 }
@@ -43,7 +43,7 @@ func BeginsIn(d time.Duration) Fact {
 	return func(h *host) { h.leaf.begins, h.leaf.ends = h.Now.Add(d), h.Now.Add(d+365*Day) }
 }
 
-// Key is the host's key, by its label: "rsa-1024" and "rsa-2048" are RSA, all others P-256.
+// Key sets the host's key by its label: "rsa-1024" and "rsa-2048" are RSA, all others P-256.
 func Key(label string) Fact { return func(h *host) { h.leaf.key = label } }
 
 // KeyHasCerts is a host.key with certificates in it.
@@ -59,16 +59,16 @@ func KeyIsOld(d time.Duration) Fact {
 // IsFor is a certificate for these names.
 func IsFor(names ...string) Fact { return func(h *host) { h.leaf.names = names } }
 
-// WithoutSAN is a certificate as people make them by hand.
+// WithoutSAN is a certificate without a SAN, as people make them by hand.
 func WithoutSAN() Fact { return func(h *host) { h.leaf.noSAN = true } }
 
-// Usage is what the certificate is for; none: everything.
+// Usage sets the extendedKeyUsage of the certificate; without any, the certificate may be used for everything.
 func Usage(u ...x509.ExtKeyUsage) Fact { return func(h *host) { h.leaf.usage = u } }
 
 // SHA1 is a certificate that is signed with SHA-1.
 func SHA1() Fact { return func(h *host) { h.leaf.sha1 = true } }
 
-// Bought is a certificate of a CA of which this host knows nothing but what is in cacert.pem.
+// Bought is a certificate of another CA, which only cacert.pem contains.
 func Bought() Fact {
 	return func(h *host) {
 		if h.cas["bought"] == nil {
@@ -80,17 +80,17 @@ func Bought() Fact {
 	}
 }
 
-// Behind is what follows the certificate in host.cert: the CA that issued it.
+// Behind adds the certificate of the issuer to host.cert, after the leaf.
 func Behind() Fact {
 	return func(h *host) { h.leaf.behind = append(h.leaf.behind, h.cas[h.leaf.issuer]) }
 }
 
-// BrokenBehind is a host.cert of which all behind the first certificate is cut off.
+// BrokenBehind is a host.cert in which the part after the first certificate is truncated.
 func BrokenBehind() Fact {
 	return Seeing(func(o *plan.Observed) { o.Certs.Cert.File.Behind = pki.ErrTruncated })
 }
 
-// ByteOrderMark is a host.cert that some editor saved.
+// ByteOrderMark is a host.cert that an editor has saved with a byte order mark.
 func ByteOrderMark() Fact {
 	return Seeing(func(o *plan.Observed) { o.Certs.Cert.File.Marked = true })
 }
@@ -104,7 +104,7 @@ func Stanza() Fact {
 	}
 }
 
-// Interim is mailcertd's own interim, self-signed certificate.
+// Interim is the self-signed interim certificate of mailcertd.
 func Interim() Fact {
 	return func(h *host) {
 		h.leaf.issuer, h.leaf.interim = "", true
@@ -113,17 +113,17 @@ func Interim() Fact {
 	}
 }
 
-// NoCert has host.cert deleted.
+// NoCert deletes host.cert.
 func NoCert() Fact {
 	return later(func(h *host) { h.gone(&h.Seen.Certs.Cert.Node, &h.Seen.Certs.Cert.File.Err) })
 }
 
-// NoKey has host.key deleted.
+// NoKey deletes host.key.
 func NoKey() Fact {
 	return later(func(h *host) { h.gone(&h.Seen.Certs.Key.Node, &h.Seen.Certs.Key.Key.Err) })
 }
 
-// gone takes a file away.
+// gone deletes a file.
 func (h *host) gone(n *durable.Node, err *error) {
 	d := &h.Seen.Certs
 	*n = durable.Node{Path: n.Path}
@@ -135,7 +135,7 @@ func (h *host) gone(n *durable.Node, err *error) {
 		d.Key = certdir.KeyEntry{Node: *n, Key: pki.KeyFile{Err: *err}}
 	case &d.CA.Node:
 		d.CA = certdir.CertEntry{Node: *n, File: pki.CertFile{Err: *err}}
-		for i := range d.Links { // all lead to it
+		for i := range d.Links { // all of them are links to cacert.pem
 			l := &d.Links[i]
 			l.Node.Exists, l.Node.IsRegular, l.Loads, l.Right, l.Certs = false, false, false, false, nil
 		}
@@ -144,7 +144,7 @@ func (h *host) gone(n *durable.Node, err *error) {
 	}
 }
 
-// BadCert is a host.cert of which OpenSSL can make nothing.
+// BadCert is a host.cert that OpenSSL cannot load.
 func BadCert(err error) Fact { return later(func(h *host) { h.badCert(err) }) }
 
 func (h *host) badCert(err error) {
@@ -155,7 +155,7 @@ func (h *host) badCert(err error) {
 	}
 }
 
-// BadKey is a host.key of which OpenSSL can make nothing.
+// BadKey is a host.key that OpenSSL cannot load.
 func BadKey(err error) Fact {
 	return later(func(h *host) {
 		e := &h.Seen.Certs.Key
@@ -166,7 +166,7 @@ func BadKey(err error) Fact {
 	})
 }
 
-// OtherKey has another key put into host.key, by somebody.
+// OtherKey has a person put another key into host.key.
 func OtherKey(label string) Fact {
 	return later(func(h *host) {
 		e := &h.Seen.Certs.Key
@@ -174,7 +174,7 @@ func OtherKey(label string) Fact {
 	})
 }
 
-// WrittenAgo has these files written so long ago.
+// WrittenAgo sets how long ago these files were written.
 func WrittenAgo(d time.Duration, names ...string) Fact {
 	return later(func(h *host) {
 		for _, n := range []*durable.Node{&h.Seen.Certs.Key.Node, &h.Seen.Certs.Cert.Node, &h.Seen.Certs.CA.Node,
@@ -186,7 +186,7 @@ func WrittenAgo(d time.Duration, names ...string) Fact {
 	})
 }
 
-// Unreadable has the system refuse to read one of the files.
+// Unreadable has the system report an I/O error for one of the files.
 func Unreadable(name string) Fact {
 	return later(func(h *host) {
 		d, err := &h.Seen.Certs, &fs.PathError{Op: "open", Path: Certs + "/" + name, Err: syscall.EIO}
@@ -211,7 +211,7 @@ func Unreadable(name string) Fact {
 	})
 }
 
-// InTheWay has a directory where one of the files belongs.
+// InTheWay replaces a file by a directory, or the directory trust/ by a file.
 func InTheWay(name string) Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs
@@ -232,7 +232,7 @@ func InTheWay(name string) Fact {
 	})
 }
 
-// Mode is the mode of one of the files.
+// Mode sets the mode of a file or directory.
 func Mode(name string, mode fs.FileMode) Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs
@@ -244,12 +244,12 @@ func Mode(name string, mode fs.FileMode) Fact {
 	})
 }
 
-// OwnedBy is the owner of host.key.
+// OwnedBy sets the owner of host.key.
 func OwnedBy(uid uint32) Fact {
 	return later(func(h *host) { h.Seen.Certs.Key.Node.UID = uid })
 }
 
-// Staged is a new key that lies ready.
+// Staged is a staged new key for host.key.
 func Staged() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Staged = pki.KeyFile{Public: public("staged"), Type: pki.RSA2048, Form: "PKCS#8", Keys: 1}
@@ -257,7 +257,7 @@ func Staged() Fact {
 	})
 }
 
-// StagedUnreadable is one that cannot be read.
+// StagedUnreadable is a staged key that cannot be read.
 func StagedUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.StagedErr = &fs.PathError{Op: "open", Path: "host.key", Err: syscall.EIO}
@@ -265,7 +265,8 @@ func StagedUnreadable() Fact {
 	})
 }
 
-// Issued has another certificate come into newcerts, or from the CA on another host: for the key of that label, so old.
+// Issued is another certificate that is not installed yet, in newcerts or in the answer of the CA host. It is for the
+// key of that label and was issued so long ago.
 func Issued(key string, age time.Duration, change ...Fact) Fact {
 	return later(func(h *host) {
 		kept, ll := h.leaf, h.leaf
@@ -288,7 +289,7 @@ func Issued(key string, age time.Duration, change ...Fact) Fact {
 	})
 }
 
-// Revoked has the CA revoke the certificate that is installed, for that reason of ca.Reasons.
+// Revoked has the local CA revoke the installed certificate, with that reason of ca.Reasons.
 func Revoked(reason string) Fact {
 	return later(func(h *host) {
 		serial := ca.FormatSerial(h.Seen.Certs.Cert.File.Certs[0].SerialNumber)
@@ -301,12 +302,12 @@ func Revoked(reason string) Fact {
 	})
 }
 
-// Restored is a certificate that a person has put back.
+// Restored is a certificate that a person has restored from a backup.
 func Restored() Fact {
 	return later(func(h *host) { h.Seen.State.Hold = pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]) })
 }
 
-// UnknownKind is a certificate over a key of a kind that Go cannot read.
+// UnknownKind is a certificate for a key of a kind that Go cannot read.
 func UnknownKind() Fact {
 	return Seeing(func(o *plan.Observed) {
 		c := *o.Certs.Cert.File.Certs[0]
