@@ -95,7 +95,7 @@ func (c *console) printDone(r keeper.Result, renewing bool) {
 	c.printProblems(c.err, left)
 	if len(r.Done) == 0 && r.Pickup == nil && r.Plan.Empty() && (r.Plan.Ask == nil || r.Plan.Ask.Request == nil) &&
 		r.Plan.Worst() < plan.Error && !stepFailed(r.Plan) {
-		fmt.Fprintln(c.out, "complete: nothing to do")
+		fmt.Fprintln(c.out, "nothing to do")
 	}
 	if len(r.Done) > 0 {
 		if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {

@@ -57,7 +57,7 @@ third of its lifetime has begun.`,
 			}
 			if len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 { // a long SEQUENCE
 				return fmt.Errorf(
-					"the request in %s is DER, want PEM: convert it with "+
+					"the request in %s is DER, must be PEM: convert it with "+
 						"`openssl req -inform der -in FILE -out FILE.pem`", cmp.Or(file, "standard input"))
 			}
 			m, err := issuer.ParseRequest(data)

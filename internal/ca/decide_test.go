@@ -152,7 +152,7 @@ func TestDecide(t *testing.T) {
 		{what: "six a day, and one that serves", issued: []Issued{is(1, key, 1, Valid)}, signed: times(6, time.Hour),
 			ask: ask(nil), repeat: 1},
 		{what: "a name that is not its own", ask: ask(func(a *Ask) { a.DNSNames = []string{host, "www.example.org"} }),
-			refuse: []string{`"www.example.org"`, "want " + host}},
+			refuse: []string{`"www.example.org"`, "only for " + host}},
 		{what: "an address that is not its own",
 			ask:    ask(func(a *Ask) { a.IPs, a.Allowed = []net.IP{net.IPv4(192, 0, 2, 9)}, []string{"192.0.2.1"} }),
 			refuse: []string{`"192.0.2.9"`, "192.0.2.1"}},

@@ -93,11 +93,11 @@ func parseRow(line string) Entry {
 		}
 	}
 	if n != len(f) {
-		return Entry{Err: fmt.Errorf("has %d fields, want 6", n)}
+		return Entry{Err: fmt.Errorf("has %d fields: must be 6", n)}
 	}
 	e := Entry{File: f[4], Subject: f[5]}
 	if len(f[0]) != 1 || !strings.Contains("VRE", f[0]) {
-		return Entry{Err: fmt.Errorf("status %q, want V, R or E", f[0])}
+		return Entry{Err: fmt.Errorf("status %q: must be V, R or E", f[0])}
 	}
 	e.Status = f[0][0]
 	var err error
@@ -240,7 +240,8 @@ func parseSerial(s string) (*big.Int, error) {
 		_, ok = n.SetString(s, 16)
 	}
 	if !ok {
-		return nil, fmt.Errorf("%q is not a serial number: want up to 40 hexadecimal digits", text.Clip(s, mostQuoted))
+		return nil, fmt.Errorf("%q is not a serial number: must be up to 40 hexadecimal digits",
+			text.Clip(s, mostQuoted))
 	}
 	return n, nil
 }

@@ -79,7 +79,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	if !ask.ByHand {
 		for _, n := range names {
 			if n != name && !slices.Contains(pki.CanonicalNames(ask.Allowed), n) {
-				return refuse("%s may not have a certificate for %q: want %s", name, n,
+				return refuse("%s may not have a certificate for %q, only for %s", name, n,
 					strings.Join(append([]string{name}, ask.Allowed...), ", "))
 			}
 		}
@@ -328,7 +328,7 @@ func permitted(t, ca *x509.Certificate) error {
 	}
 	for _, n := range t.DNSNames {
 		if !pki.Permitted(ca.PermittedDNSDomains, n) {
-			return fmt.Errorf("the CA may not certify %q: want a name in %s (ca.permitted_domains)", n,
+			return fmt.Errorf("the CA may not certify %q: a name must be in %s (ca.permitted_domains)", n,
 				strings.Join(ca.PermittedDNSDomains, ", "))
 		}
 	}

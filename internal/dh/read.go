@@ -68,7 +68,7 @@ func checked(p, g *big.Int) (Params, error) {
 	case p.Sign() <= 0 || g.Sign() <= 0:
 		return Params{}, fmt.Errorf("%w: a number is not positive", ErrBroken)
 	case n < minBits || n > maxBits:
-		return Params{}, fmt.Errorf("%w: %d bits, want %d to %d", ErrBroken, n, minBits, maxBits)
+		return Params{}, fmt.Errorf("%w: %d bits, must be %d to %d", ErrBroken, n, minBits, maxBits)
 	case p.Bit(0) == 0:
 		return Params{}, fmt.Errorf("%w: p is even", ErrBroken)
 	case g.Cmp(big.NewInt(1)) <= 0 || g.Cmp(p) >= 0:

@@ -106,7 +106,7 @@ func Make(disk *durable.Disk, dir string, gid int) error {
 	}{{inName, inMode}, {outName, outMode}} {
 		path := filepath.Join(dir, d.name)
 		if n := durable.Look(path); n.Kind == durable.Link {
-			return fmt.Errorf("%s: is a symbolic link, want a directory", path)
+			return fmt.Errorf("%s: is a symbolic link, must be a directory", path)
 		}
 		if err := disk.Mkdir(path, 0o700); err != nil {
 			return err
@@ -142,11 +142,11 @@ func Look(dir string, gid int, now time.Time) Box {
 	case in.Kind != durable.Directory || out.Kind != durable.Directory:
 		b.Loose = "in or out is missing or not a directory"
 	case box.IsDir && box.Mode&reachable != reachable:
-		b.Loose = fmt.Sprintf("its mode is %s, want %s: members cannot use it", box.Mode, box.Mode|reachable)
+		b.Loose = fmt.Sprintf("its mode is %s, must be %s: members cannot use it", box.Mode, box.Mode|reachable)
 	case in.Mode != inMode || out.Mode != outMode:
-		b.Loose = fmt.Sprintf("modes are %s and %s, want %s and %s", in.Mode, out.Mode, inMode, fs.FileMode(outMode))
+		b.Loose = fmt.Sprintf("modes are %s and %s, must be %s and %s", in.Mode, out.Mode, inMode, fs.FileMode(outMode))
 	case gid >= 0 && (in.GID != uint32(gid) || out.GID != uint32(gid)):
-		b.Loose = fmt.Sprintf("group is %d and %d, want %d", in.GID, out.GID, gid)
+		b.Loose = fmt.Sprintf("group is %d and %d, must be %d", in.GID, out.GID, gid)
 	}
 	names, err := entries(in.Path)
 	if err != nil {

@@ -94,12 +94,12 @@ func ParseRequest(data []byte) (Request, error) {
 				return Request{}, err
 			}
 			if len(r.Holds) >= maxHolds {
-				return Request{}, fmt.Errorf("%w: holds: want at most %d serial numbers", ErrMessage, maxHolds)
+				return Request{}, fmt.Errorf("%w: holds: must be at most %d serial numbers", ErrMessage, maxHolds)
 			}
 			r.Holds = append(r.Holds, n)
 		case "trusts":
 			if b, err := hex.DecodeString(h.value); err != nil || len(b) != 32 || len(r.Trusts) >= maxTrusts {
-				return Request{}, fmt.Errorf("%w: trusts: want at most %d digests in hex", ErrMessage, maxTrusts)
+				return Request{}, fmt.Errorf("%w: trusts: must be at most %d digests in hex", ErrMessage, maxTrusts)
 			}
 			r.Trusts = append(r.Trusts, strings.ToLower(h.value))
 		}
@@ -113,7 +113,7 @@ func ParseRequest(data []byte) (Request, error) {
 func readSerial(h header) (*big.Int, error) {
 	n, ok := new(big.Int).SetString(h.value, 16)
 	if !ok || n.Sign() < 0 || len(h.value) > 40 {
-		return nil, fmt.Errorf("%w: %s: want a serial number in hex", ErrMessage, h.key)
+		return nil, fmt.Errorf("%w: %s: must be a serial number in hex", ErrMessage, h.key)
 	}
 	return n, nil
 }

@@ -49,7 +49,7 @@ func (ap *applier) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (d
 				delete(st.Failures, act.FailureKey())
 			}
 			done = append(done, act)
-			if act.Kind != plan.Install { // a transaction tells its own
+			if act.Kind != plan.Install && act.Kind != plan.Obtain { // these tell more, in a line of their own
 				ap.log(Info, act.Text.Did(), "reason", string(act.Reason))
 			}
 			if act.Kind == plan.Recover {
@@ -196,7 +196,7 @@ func (ap *applier) obtain(ctx context.Context, obs plan.Observed, st *state.Stat
 	if st.CA == "" {
 		st.CA = pki.KeyFingerprint(issuerKey(obs))
 	}
-	ap.log(Info, "certificate issued", "serial", serial(c), "name", act.Request.Name, "ends",
+	ap.log(Info, act.Text.Did(), "reason", string(act.Reason), "serial", serial(c), "ends",
 		c.NotAfter.UTC().Format(time.RFC3339))
 	return nil
 }

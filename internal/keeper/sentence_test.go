@@ -42,6 +42,15 @@ func TestStepsAreToldInTheirForm(t *testing.T) {
 			t.Errorf("the log does not say %q:\n%s", want, strings.Join(*said, "\n"))
 		}
 	}
+	signed := 0
+	for _, line := range *said {
+		if strings.Contains(line, "issued") {
+			signed++
+		}
+	}
+	if signed != 1 {
+		t.Errorf("one signature has %d lines:\n%s", signed, strings.Join(*said, "\n"))
+	}
 	for _, wrong := range []string{"create ", "make ", "issue ", "install ", "creating ", "installing "} {
 		if begins(*said, wrong) {
 			t.Errorf("the log says %q:\n%s", wrong, strings.Join(*said, "\n"))

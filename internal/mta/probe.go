@@ -230,7 +230,7 @@ var errHandshake = errors.New("TLS handshake")
 type replyError struct{ line, want string }
 
 func (e replyError) Error() string {
-	return fmt.Sprintf("reply %q, want %s", text.Clip(e.line, mostQuoted), e.want)
+	return fmt.Sprintf("reply %q, must be %s", text.Clip(e.line, mostQuoted), e.want)
 }
 
 // allCiphers are all that Go has for certificates of this family, the ones that it would not offer by itself

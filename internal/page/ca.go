@@ -16,6 +16,9 @@ func CA(rep report.CA, public bool, p *Page) {
 	}
 	if rep.Error != "" {
 		p.inked(noInk, red, "CA directory", "%s cannot be read: %s", rep.Dir, rep.Error)
+		if rep.Hint != "" {
+			p.row("", "hint: %s", rep.Hint)
+		}
 		return
 	}
 	if rep.Status == ca.Absent.String() {

@@ -298,8 +298,13 @@ var pages = map[string]func(*Page){
 		}
 		Due(plan.NeedsPerson(f, 30, w.Now), p)
 	},
-	"list-0":   func(p *Page) { List(issuedList(0, nil), p) },
-	"list-1":   func(p *Page) { List(issuedList(1, nil), p) },
+	"list-0": func(p *Page) { List(issuedList(0, nil), p) },
+	"list-1": func(p *Page) { List(issuedList(1, nil), p) },
+	"list-pairs": func(p *Page) {
+		l := issuedList(3, nil)
+		l.Certificates[0].Pair, l.Certificates[1].Pair = "host", "client"
+		List(l, p)
+	},
 	"list-500": func(p *Page) { List(issuedList(500, nil), p) },
 	"list-long": func(p *Page) {
 		List(issuedList(3, func(l *report.Listed) {

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"mailcertd/internal/certdir"
@@ -32,6 +33,9 @@ func List(rep report.List, p *Page) {
 		}
 		left += widths[i] + 2
 	}
+	// Where there is the host's own pair alone, it goes without saying.
+	several := slices.ContainsFunc(rep.Certificates,
+		func(c report.Listed) bool { return c.Pair != "" && c.Pair != certdir.Host.Name })
 	beside := p.Width-left >= roomForNames
 	for i, r := range rows {
 		var line strings.Builder
@@ -48,7 +52,7 @@ func List(rep report.List, p *Page) {
 				room = p.Width - 4
 			}
 			names = someNames(c.Names, room, nameLines)
-			if c.Pair != "" && c.Pair != certdir.Host.Name {
+			if c.Pair != "" && several {
 				names += "; installed here as " + c.Pair
 			}
 		}

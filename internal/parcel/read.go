@@ -41,7 +41,7 @@ func Read(data []byte, path string, passphrase Passphrase) (Parcel, error) {
 	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
 		info := pki.ReadKeyFile(data)
 		if info.Keys > 1 {
-			return p, fmt.Errorf("holds %d private keys, want one", info.Keys)
+			return p, fmt.Errorf("holds %d private keys, must hold one", info.Keys)
 		}
 		var secret []byte
 		if info.Encrypted {
@@ -78,9 +78,9 @@ func notTaken(data []byte, path string) error {
 	case form.Name == "":
 		return pki.ErrGarbage
 	case form.Command == "":
-		return fmt.Errorf("is %s; want certificate and key in PEM", form.Name)
+		return fmt.Errorf("is %s, must be certificate and key in PEM", form.Name)
 	default:
-		return fmt.Errorf("is %s; want certificate and key in PEM: %s", form.Name, form.Command)
+		return fmt.Errorf("is %s, must be certificate and key in PEM: %s", form.Name, form.Command)
 	}
 }
 
@@ -110,5 +110,5 @@ func (p *Parcel) sort(certs []*x509.Certificate) error {
 		p.Leaf = leaves[0]
 		return nil
 	}
-	return fmt.Errorf("holds %d certificates for hosts, want one and its chain", len(leaves))
+	return fmt.Errorf("holds %d certificates for hosts, must hold one and its chain", len(leaves))
 }

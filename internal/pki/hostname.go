@@ -23,7 +23,7 @@ func HostNameFault(s string) string {
 	case lower == "localhost" || strings.HasPrefix(lower, "localhost."):
 		return "is localhost, which no peer can use"
 	case net.ParseIP(s) != nil:
-		return "is an address: want a host name"
+		return "is an address: must be a host name"
 	}
 	for label := range strings.SplitSeq(s, ".") {
 		switch {

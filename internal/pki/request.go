@@ -86,11 +86,11 @@ func ReadRequest(data []byte) (Request, error) {
 	}
 	var outer asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &outer); err == nil && len(rest) != 0 {
-		return Request{}, refuse("has %d octets after its end, want none", len(rest))
+		return Request{}, refuse("has %d octets after its end, may have none", len(rest))
 	}
 	var req certificationRequest
 	if _, err := asn1.Unmarshal(der, &req); err != nil {
-		return Request{}, refuse("is not a CertificationRequest, want the structure of PKCS#10")
+		return Request{}, refuse("is not a CertificationRequest of PKCS#10")
 	}
 	var r Request
 	if err := checkKey(req.Info.Key); err != nil {
@@ -115,7 +115,7 @@ func ReadRequest(data []byte) (Request, error) {
 		}
 	}
 	if n := r.count(); n > maxNames {
-		return Request{}, refuse("has %d names, want at most %d", n, maxNames)
+		return Request{}, refuse("has %d names, may have at most %d", n, maxNames)
 	}
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
@@ -126,7 +126,7 @@ func ReadRequest(data []byte) (Request, error) {
 		if csr.SignatureAlgorithm == x509.UnknownSignatureAlgorithm {
 			got = short(req.Algorithm.Algorithm.String())
 		}
-		return Request{}, refuse("is signed with %s, want SHA-256, SHA-384, SHA-512 or Ed25519", got)
+		return Request{}, refuse("is signed with %s, must be SHA-256, SHA-384, SHA-512 or Ed25519", got)
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return Request{}, refuse("is not signed with its own key: %+.80q", err.Error())
@@ -138,19 +138,19 @@ func ReadRequest(data []byte) (Request, error) {
 // requestBlock is the DER of the one PEM block (RFC 7468 section 7).
 func requestBlock(data []byte) ([]byte, error) {
 	if len(data) > maxRequest {
-		return nil, refuse("has %d octets, want at most %d", len(data), maxRequest)
+		return nil, refuse("has %d octets, may have at most %d", len(data), maxRequest)
 	}
 	if n := bytes.Count(data, []byte("-----BEGIN")); n != 1 {
-		return nil, refuse("has %d PEM blocks, want one CERTIFICATE REQUEST", n)
+		return nil, refuse("has %d PEM blocks, must have one CERTIFICATE REQUEST", n)
 	}
 	b, _ := pem.Decode(bytes.TrimPrefix(data, byteMark))
 	switch {
 	case b == nil:
-		return nil, refuse("has a PEM block that is broken or has no end, want one CERTIFICATE REQUEST")
+		return nil, refuse("has a PEM block that is broken or has no end, must have one CERTIFICATE REQUEST")
 	case b.Type != "CERTIFICATE REQUEST" && b.Type != "NEW CERTIFICATE REQUEST":
-		return nil, refuse("has a PEM block %+.80q, want CERTIFICATE REQUEST", b.Type)
+		return nil, refuse("has a PEM block %+.80q, must be CERTIFICATE REQUEST", b.Type)
 	case len(b.Headers) != 0:
-		return nil, refuse("has %d PEM headers, want none", len(b.Headers))
+		return nil, refuse("has %d PEM headers, may have none", len(b.Headers))
 	}
 	return b.Bytes, nil
 }
@@ -162,26 +162,26 @@ func checkKey(k publicKeyInfo) error {
 	case a.Algorithm.Equal(oidRSA):
 		var p struct{ N, E *big.Int } // RFC 8017 appendix A.1.1
 		if err := exactly(k.Key.RightAlign(), &p); err != nil {
-			return refuse("has an RSA key that cannot be parsed, want a modulus and an exponent")
+			return refuse("has an RSA key that cannot be parsed, must be a modulus and an exponent")
 		}
 		if bits := p.N.BitLen(); p.N.Sign() < 0 || bits < 2048 || bits > 8192 {
-			return refuse("has an RSA key of %d bits, want 2048 to 8192", p.N.Sign()*bits)
+			return refuse("has an RSA key of %d bits, must be 2048 to 8192", p.N.Sign()*bits)
 		}
 		if p.E.Cmp(big.NewInt(3)) < 0 || p.E.Cmp(big.NewInt(math.MaxInt32)) > 0 || p.E.Bit(0) == 0 {
-			return refuse("has an RSA key with exponent %s, want an odd one from 3 to %d", short(p.E.String()),
+			return refuse("has an RSA key with exponent %s, must be an odd one from 3 to %d", short(p.E.String()),
 				math.MaxInt32)
 		}
 	case a.Algorithm.Equal(oidEC):
 		var curve asn1.ObjectIdentifier
 		if err := exactly(a.Parameters.FullBytes, &curve); err != nil {
-			return refuse("has an EC key without a named curve, want P-256, P-384 or P-521")
+			return refuse("has an EC key without a named curve, must be P-256, P-384 or P-521")
 		}
 		if !slices.Contains(curves, curve.String()) {
-			return refuse("has an EC key on curve %s, want P-256, P-384 or P-521", short(curve.String()))
+			return refuse("has an EC key on curve %s, must be P-256, P-384 or P-521", short(curve.String()))
 		}
 	case a.Algorithm.Equal(oidEd25519):
 	default:
-		return refuse("has a key of algorithm %s, want RSA, ECDSA or Ed25519", short(a.Algorithm.String()))
+		return refuse("has a key of algorithm %s, must be RSA, ECDSA or Ed25519", short(a.Algorithm.String()))
 	}
 	if _, err := x509.ParsePKIXPublicKey(k.Raw); err != nil {
 		return refuse("has a key that cannot be parsed: %+.80q", err.Error())
@@ -203,24 +203,24 @@ func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
 			Values []asn1.RawValue `asn1:"set"`
 		}
 		if err := exactly(raw.FullBytes, &a); err != nil {
-			return nil, refuse("has an attribute that cannot be parsed, want a type and a set of values")
+			return nil, refuse("has an attribute that cannot be parsed, must be a type and a set of values")
 		}
 		if !a.Type.Equal(oidExtensionRequest) {
 			continue
 		}
 		if found || len(a.Values) != 1 {
-			return nil, refuse("has several lists of extensions or an empty one, want at most one list")
+			return nil, refuse("has several lists of extensions or an empty one, may have one list")
 		}
 		found = true
 		if err := exactly(a.Values[0].FullBytes, &out); err != nil {
-			return nil, refuse("has extensions that cannot be parsed, want a list of them")
+			return nil, refuse("has extensions that cannot be parsed, must be a list of them")
 		}
 	}
 	seen := map[string]bool{}
 	for _, e := range out {
 		oid := e.Id.String()
 		if seen[oid] {
-			return nil, refuse("has extension %s twice, want each once", short(oid))
+			return nil, refuse("has extension %s twice, may have it once", short(oid))
 		}
 		seen[oid] = true
 	}
@@ -234,10 +234,10 @@ func (r *Request) readConstraints(der []byte) error {
 		PathLen int  `asn1:"optional"`
 	}
 	if err := exactly(der, &c); err != nil {
-		return refuse("has basicConstraints that cannot be parsed, want CA and a path length")
+		return refuse("has basicConstraints that cannot be parsed, must be CA and a path length")
 	}
 	if r.WantsCA = c.CA; c.CA {
-		return refuse("is for a CA (basicConstraints CA:TRUE), want one for a host")
+		return refuse("is for a CA (basicConstraints CA:TRUE), must be for a host")
 	}
 	return nil
 }
@@ -266,7 +266,7 @@ func CreateRequest(key crypto.Signer, name string, altNames []string, rand io.Re
 		}
 	}
 	if n := r.count(); n > maxNames {
-		return nil, refuse("has %d names, want at most %d", n, maxNames)
+		return nil, refuse("has %d names, may have at most %d", n, maxNames)
 	}
 	der, err := x509.CreateCertificateRequest(rand, &x509.CertificateRequest{
 		Subject: pkix.Name{CommonName: r.CommonName}, DNSNames: r.DNSNames, IPAddresses: r.IPs,

@@ -22,7 +22,7 @@ var generalNames = []string{"otherName", "email", "DNS", "x400Address", "directo
 func (r *Request) readSubject(der []byte) error {
 	var subject pkix.RDNSequence
 	if err := exactly(der, &subject); err != nil {
-		return refuse("has a subject that cannot be parsed, want a distinguished name")
+		return refuse("has a subject that cannot be parsed, must be a distinguished name")
 	}
 	seen := 0
 	for _, rdn := range subject {
@@ -31,11 +31,11 @@ func (r *Request) readSubject(der []byte) error {
 				continue
 			}
 			if seen++; seen > 1 {
-				return refuse("has several common names, want at most one")
+				return refuse("has several common names, may have at most one")
 			}
 			text, ok := a.Value.(string)
 			if !ok {
-				return refuse("has a common name that is not text, want a string")
+				return refuse("has a common name that is not text, must be a string")
 			}
 			name, ip, err := readName("common name", text)
 			if err != nil {
@@ -53,22 +53,22 @@ func (r *Request) readSubject(der []byte) error {
 func (r *Request) readAltNames(der []byte) error {
 	var names []asn1.RawValue
 	if err := exactly(der, &names); err != nil || len(names) == 0 {
-		return refuse("has a subjectAltName that cannot be parsed, want a list of names")
+		return refuse("has a subjectAltName that cannot be parsed, must be a list of names")
 	}
 	if len(names) > maxNames {
-		return refuse("has %d names, want at most %d", len(names), maxNames)
+		return refuse("has %d names, may have at most %d", len(names), maxNames)
 	}
 	for _, n := range names {
 		switch {
 		case n.Class != asn1.ClassContextSpecific || n.Tag >= len(generalNames):
 			return refuse("has a subjectAltName that cannot be parsed, it has class %d and tag %d", n.Class, n.Tag)
 		case n.Tag != 2 && n.Tag != 7:
-			return refuse("has a subjectAltName of kind %s, want DNS or IP", generalNames[n.Tag])
+			return refuse("has a subjectAltName of kind %s, must be DNS or IP", generalNames[n.Tag])
 		case n.IsCompound:
 			return refuse("has a subjectAltName that cannot be parsed, its %s is constructed", generalNames[n.Tag])
 		case n.Tag == 7:
 			if len(n.Bytes) != net.IPv4len && len(n.Bytes) != net.IPv6len {
-				return refuse("has an IP address of %d octets, want 4 or 16", len(n.Bytes))
+				return refuse("has an IP address of %d octets, must be 4 or 16", len(n.Bytes))
 			}
 			r.addIP(n.Bytes)
 		default:
@@ -77,7 +77,7 @@ func (r *Request) readAltNames(der []byte) error {
 				return err
 			}
 			if ip != nil {
-				return refuse("has the IP address %s as a DNS name, want it as an IP address", ip)
+				return refuse("has the IP address %s as a DNS name, must be an IP address", ip)
 			}
 			if !slices.Contains(r.DNSNames, name) {
 				r.DNSNames = append(r.DNSNames, name)
@@ -119,30 +119,32 @@ func readName(kind, s string) (string, net.IP, error) {
 		switch c := s[i]; {
 		case hostNameChar(c) || c == '.':
 		case c == '*':
-			return "", nil, refuse("has the wildcard %+.80q as %s, want the name of one host", s, kind)
+			return "", nil, refuse("has the wildcard %+.80q as %s, must be the name of one host", s, kind)
 		case c >= 0x80:
-			return "", nil, refuse("has %s %+.80q outside ASCII, want it in its xn-- form", kind, s)
+			return "", nil, refuse("has %s %+.80q outside ASCII, must be in its xn-- form", kind, s)
 		case c < ' ' || c == 0x7f:
 			return "", nil,
-				refuse("has %s %+.80q with the control character \\x%02x, want letters, digits, -, _ and dots", kind, s,
-					c)
+				refuse("has %s %+.80q with the control character \\x%02x, "+
+					"may have letters, digits, -, _ and dots", kind,
+					s, c)
 		default:
 			return "", nil,
-				refuse("has %s %+.80q with the character %q, want letters, digits, -, _ and dots", kind, s, c)
+				refuse("has %s %+.80q with the character %q, may have letters, digits, -, _ and dots", kind, s, c)
 		}
 	}
 	switch {
 	case name == "":
-		return "", nil, refuse("has an empty %s, want a name", kind)
+		return "", nil, refuse("has an empty %s, must be a name", kind)
 	case len(name) > maxName:
-		return "", nil, refuse("has %s %+.80q of %d characters, want at most %d", kind, s, len(name), maxName)
+		return "", nil, refuse("has %s %+.80q of %d characters, may have at most %d", kind, s, len(name), maxName)
 	}
 	for label := range strings.SplitSeq(name, ".") {
 		if label == "" {
-			return "", nil, refuse("has %s %+.80q with an empty label, want letters or digits between dots", kind, s)
+			return "", nil, refuse("has %s %+.80q with an empty label, must have letters or digits between dots", kind,
+				s)
 		}
 		if len(label) > maxLabel {
-			return "", nil, refuse("has %s %+.80q with a label of %d characters, want at most %d", kind, s,
+			return "", nil, refuse("has %s %+.80q with a label of %d characters, may have at most %d", kind, s,
 				len(label), maxLabel)
 		}
 	}

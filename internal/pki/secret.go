@@ -164,7 +164,7 @@ func decryptPBES2(der, passphrase []byte, max effort) ([]byte, error) {
 		return nil, fmt.Errorf("%w: its ENCRYPTED PRIVATE KEY block cannot be parsed", why(der))
 	}
 	if !e.Algorithm.Algorithm.Equal(oidPBES2) {
-		return nil, fmt.Errorf("%w: encryption %s, want PBES2 (openssl pkcs8 -topk8 writes it)", ErrUnsupported,
+		return nil, fmt.Errorf("%w: encryption %s, must be PBES2 (openssl pkcs8 -topk8 writes it)", ErrUnsupported,
 			e.Algorithm.Algorithm)
 	}
 	var p pbes2Parameters
@@ -173,16 +173,16 @@ func decryptPBES2(der, passphrase []byte, max effort) ([]byte, error) {
 	}
 	scheme, ok := schemes[p.Cipher.Algorithm.String()]
 	if !ok {
-		return nil, fmt.Errorf("%w: cipher %s, want AES-CBC or DES-EDE3-CBC", ErrUnsupported, p.Cipher.Algorithm)
+		return nil, fmt.Errorf("%w: cipher %s, must be AES-CBC or DES-EDE3-CBC", ErrUnsupported, p.Cipher.Algorithm)
 	}
 	// For these ciphers the block is as long as the initialization vector.
 	block := scheme.IVSize()
 	var iv []byte
 	if err := exactly(p.Cipher.Parameters.FullBytes, &iv); err != nil || len(iv) != block {
-		return nil, fmt.Errorf("%w: its initialization vector, want %d octets", ErrGarbage, block)
+		return nil, fmt.Errorf("%w: its initialization vector, must be %d octets", ErrGarbage, block)
 	}
 	if len(e.Data) == 0 || len(e.Data)%block != 0 {
-		return nil, fmt.Errorf("%w: %d encrypted octets, want a multiple of %d", ErrGarbage, len(e.Data), block)
+		return nil, fmt.Errorf("%w: %d encrypted octets, must be a multiple of %d", ErrGarbage, len(e.Data), block)
 	}
 	key, err := deriveKey(p.KDF, passphrase, scheme.KeySize(), max)
 	if err != nil {
@@ -204,7 +204,7 @@ func decryptPBES2(der, passphrase []byte, max effort) ([]byte, error) {
 func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max effort) ([]byte, error) {
 	length := func(n int) error {
 		if n != 0 && n != size {
-			return fmt.Errorf("%w: a derived key of %d octets, want %d", ErrUnsupported, n, size)
+			return fmt.Errorf("%w: a derived key of %d octets, must be %d", ErrUnsupported, n, size)
 		}
 		return nil
 	}
@@ -220,9 +220,10 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 		prf, ok := prfs[p.PRF.Algorithm.String()]
 		switch {
 		case !ok:
-			return nil, fmt.Errorf("%w: PBKDF2 with %s, want HMAC with SHA-1 or SHA-2", ErrUnsupported, p.PRF.Algorithm)
+			return nil, fmt.Errorf("%w: PBKDF2 with %s, must be HMAC with SHA-1 or SHA-2", ErrUnsupported,
+				p.PRF.Algorithm)
 		case p.Iterations < 1 || p.Iterations > max.iterations:
-			return nil, fmt.Errorf("%w: %d PBKDF2 iterations, want 1 to %d", ErrUnsupported, p.Iterations,
+			return nil, fmt.Errorf("%w: %d PBKDF2 iterations, must be 1 to %d", ErrUnsupported, p.Iterations,
 				max.iterations)
 		}
 		if err := length(p.KeyLength); err != nil {
@@ -244,9 +245,10 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 		case n < 2 || n&(n-1) != 0 || r < 1 || par < 1:
 			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d", ErrUnsupported, n, r, par)
 		case par > int64(max.parallel):
-			return nil, fmt.Errorf("%w: scrypt with p %d, want 1 to %d", ErrUnsupported, par, max.parallel)
+			return nil, fmt.Errorf("%w: scrypt with p %d, must be 1 to %d", ErrUnsupported, par, max.parallel)
 		case n > each || r > each || n*r+par*r > each:
-			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d, want at most %d MiB of memory", ErrUnsupported, n,
+			return nil, fmt.Errorf("%w: scrypt with N %d, r %d, p %d, may use at most %d MiB of memory",
+				ErrUnsupported, n,
 				r, par, max.memory>>20)
 		}
 		if err := length(p.KeyLength); err != nil {
@@ -259,7 +261,7 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 		}
 		return key, nil
 	}
-	return nil, fmt.Errorf("%w: key derivation %s, want PBKDF2 or scrypt", ErrUnsupported, kdf.Algorithm)
+	return nil, fmt.Errorf("%w: key derivation %s, must be PBKDF2 or scrypt", ErrUnsupported, kdf.Algorithm)
 }
 
 // exactly is asn1.Unmarshal without anything behind the value.

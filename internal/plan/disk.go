@@ -62,7 +62,7 @@ func stateProblems(a *assessment) (found finding) {
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
 		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Repairable: true,
-			Text: fmt.Sprintf("mode is %04o, want 0700: there are keys in it", n.Mode.Perm())})
+			Text: fmt.Sprintf("mode is %04o, must be 0700: there are keys in it", n.Mode.Perm())})
 		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode,
 			Text: toChange.With("the mode of " + n.Path + " to 0700")})
 	}

@@ -125,7 +125,7 @@ var needs = []need{
 			return p.owner.mine() && p.name != "" && !p.covers(p.leaf) && p.nameSettled()
 		},
 		text: func(p *pair) string {
-			return "is for " + strings.Join(CertNames(p.leaf), ", ") + ", wanted is " + strings.Join(p.names, ", ")
+			return "is for " + strings.Join(CertNames(p.leaf), ", ") + ", must be for " + strings.Join(p.names, ", ")
 		}},
 	{reason: WrongPurpose, severity: Error, path: certPath,
 		applies: func(p *pair) bool { return p.owner == Ours && !p.fitsPurpose(p.leaf) },

@@ -195,7 +195,7 @@ func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 			"compare with `mailcertd ca show` there; if that CA is right, carry its certificate here and run " +
 				"`mailcertd install FILE`"
 	case !pki.HasSAN(c) || !p.covers(c):
-		return "it is for " + strings.Join(CertNames(c), ", ") + ", wanted is " + strings.Join(p.names, ", "),
+		return "it is for " + strings.Join(CertNames(c), ", ") + ", must be for " + strings.Join(p.names, ", "),
 			"see host.name and host.altnames, and `mailcertd ca show` there"
 	case !p.fitsPurpose(c):
 		return "it lacks serverAuth or clientAuth", ""

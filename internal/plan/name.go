@@ -43,7 +43,7 @@ func UsableName(name string) bool { return NameError(name) == nil }
 func NameError(name string) error {
 	why := pki.HostNameFault(name)
 	if why == "" && name != strings.ToLower(name) {
-		why = "has capital letters: want small ones"
+		why = "has capital letters: must be small ones"
 	}
 	if why != "" {
 		return errors.New("it " + why)

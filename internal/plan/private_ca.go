@@ -170,7 +170,7 @@ func faults(a *assessment) (found finding) {
 		text := string(f.Kind)
 		switch {
 		case f.Want != "" && f.Got != "":
-			text += fmt.Sprintf(": want %s, got %s", f.Want, f.Got)
+			text += fmt.Sprintf(": must be %s, is %s", f.Want, f.Got)
 		case f.Want+f.Got != "":
 			text += ": " + f.Want + f.Got
 		}

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"mailcertd/internal/ca"
@@ -17,6 +19,7 @@ type CA struct {
 	Dir         string       `json:"dir"`
 	Status      string       `json:"status"`          // absent, unfinished, complete, damaged
 	Error       string       `json:"error,omitempty"` // why the CA cannot be read; the other fields are empty then
+	Hint        string       `json:"hint,omitempty"`  // what a person can do about Error
 	Generations []Generation `json:"generations"`
 	// hex: the serial that `openssl ca` takes next where it counts; mailcertd draws its own at random
 	NextSerial string     `json:"next_serial,omitempty"`
@@ -68,6 +71,9 @@ func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.
 		Hosts: []Member{}}
 	if err := o.Unread(); err != nil {
 		rep.Error = err.Error()
+		if errors.Is(err, fs.ErrPermission) {
+			rep.Hint = "run this as root"
+		}
 	}
 	for _, m := range o.Members {
 		h := Member{Name: m.Name, Enrolled: m.Enrolled}
@@ -96,8 +102,7 @@ func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.
 			LastLeaf: moment(g.LastLeaf), NotBefore: g.Cert.NotBefore.UTC(), NotAfter: g.Cert.NotAfter.UTC(),
 			Key: string(pki.TypeOf(g.Cert.PublicKey)), Hash: pki.HashName(g.Cert.RawSubject, 0), Encrypted: g.Locked}
 		if i == 0 {
-			due := plan.GenerationDue(g.Cert.NotBefore, g.Cert.NotAfter).UTC()
-			rep.NextDue = &due
+			rep.NextDue = moment(plan.GenerationDue(g.Cert.NotBefore, g.Cert.NotAfter))
 		}
 		rep.Generations = append(rep.Generations, d)
 	}

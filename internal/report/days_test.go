@@ -14,3 +14,11 @@ func TestWholeDays(t *testing.T) {
 		}
 	}
 }
+
+// Times in JSON are full seconds, also those that are computed from a part of a lifetime.
+func TestFullSeconds(t *testing.T) {
+	at := time.Date(2026, 11, 23, 3, 4, 5, 678, time.UTC)
+	if got := moment(at); got.Format(time.RFC3339Nano) != "2026-11-23T03:04:05Z" {
+		t.Errorf("got %s", got.Format(time.RFC3339Nano))
+	}
+}
