@@ -157,7 +157,7 @@ func (r *reader) path(c *Config, to *string) func(*yaml.Node, string) {
 			return
 		}
 		if filepath.Clean(s) == "/" {
-			r.fail(n, key, "is the root directory")
+			r.fail(n, key, "is the root directory: must be another directory")
 			return
 		}
 		*to = c.below(s)

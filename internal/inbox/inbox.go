@@ -144,9 +144,10 @@ func Look(dir string, gid int, now time.Time) Box {
 	case box.IsDir && box.Mode&reachable != reachable:
 		b.Loose = fmt.Sprintf("its mode is %s, must be %s: members cannot use it", box.Mode, box.Mode|reachable)
 	case in.Mode != inMode || out.Mode != outMode:
-		b.Loose = fmt.Sprintf("modes are %s and %s, must be %s and %s", in.Mode, out.Mode, inMode, fs.FileMode(outMode))
+		b.Loose = fmt.Sprintf("the modes of in and out are %s and %s, must be %s and %s", in.Mode, out.Mode, inMode,
+			fs.FileMode(outMode))
 	case gid >= 0 && (in.GID != uint32(gid) || out.GID != uint32(gid)):
-		b.Loose = fmt.Sprintf("group is %d and %d, must be %d", in.GID, out.GID, gid)
+		b.Loose = fmt.Sprintf("the groups of in and out are %d and %d, must be %d", in.GID, out.GID, gid)
 	}
 	names, err := entries(in.Path)
 	if err != nil {

@@ -75,13 +75,13 @@ func (r Request) Answered(by Reply) error {
 	}
 	switch {
 	case (key != nil) != (by.Leaf != nil):
-		return fmt.Errorf("%w: it answers another question (%s)", ErrMessage, by.Status)
+		return fmt.Errorf("%w: it answers another request (%s)", ErrMessage, by.Status)
 	case by.Leaf == nil:
 		return nil
 	case !pki.SamePublicKey(key, by.Leaf.PublicKey):
 		return fmt.Errorf("%w: its certificate is for another key", ErrMessage)
 	case !slices.ContainsFunc(by.CAs, func(c *x509.Certificate) bool { return pki.IssuedBy(by.Leaf, c) }):
-		return fmt.Errorf("%w: its certificate is not of the CA that came with it", ErrMessage)
+		return fmt.Errorf("%w: the CA that it contains did not issue its certificate", ErrMessage)
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func TestInstallRefused(t *testing.T) {
 		{what: "two keys", text: full + other.keyPEM(t), why: "2 private keys"},
 		{what: "a CA in DER", text: string(good.middle.cert.Raw), why: "no host certificate"},
 		{what: "PKCS#7", text: "-----BEGIN PKCS7-----\nMAA=\n-----END PKCS7-----\n",
-			why: "is PKCS#7 in PEM; want certificate and key in PEM: openssl pkcs7 -print_certs"},
+			why: "is PKCS#7 in PEM, must be certificate and key in PEM: openssl pkcs7 -print_certs"},
 		{what: "request", text: string(csr), why: "mailcertd sign"},
 		{what: "empty", text: "", why: pki.ErrGarbage.Error()},
 		{what: "text", text: "hello\n", why: pki.ErrGarbage.Error()},

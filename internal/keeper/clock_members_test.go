@@ -83,7 +83,7 @@ func TestRenewWithAnotherClock(t *testing.T) {
 	f.day(30 * time.Hour)
 	f.apart(m, -3*time.Hour, 10*time.Minute)
 	_, err := m.Renew(context.Background(), plan.Wish{Once: true, Renew: true, From: pki.Fingerprint(m.leaf())})
-	if err == nil || !strings.Contains(err.Error(), "it begins on ") ||
+	if err == nil || !strings.Contains(err.Error(), "it becomes valid on ") ||
 		!strings.Contains(err.Error(), "the clock of this host says ") {
 		t.Error(err)
 	}

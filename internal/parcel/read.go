@@ -41,7 +41,7 @@ func Read(data []byte, path string, passphrase Passphrase) (Parcel, error) {
 	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
 		info := pki.ReadKeyFile(data)
 		if info.Keys > 1 {
-			return p, fmt.Errorf("holds %d private keys, must hold one", info.Keys)
+			return p, fmt.Errorf("contains %d private keys, must contain one", info.Keys)
 		}
 		var secret []byte
 		if info.Encrypted {
@@ -103,12 +103,12 @@ func (p *Parcel) sort(certs []*x509.Certificate) error {
 	switch len(leaves) {
 	case 0:
 		if p.Key != nil {
-			return errors.New("holds a key and no certificate for it")
+			return errors.New("contains a key, but no certificate for it")
 		}
 		return nil
 	case 1:
 		p.Leaf = leaves[0]
 		return nil
 	}
-	return fmt.Errorf("holds %d certificates for hosts, must hold one and its chain", len(leaves))
+	return fmt.Errorf("contains %d certificates for hosts, must contain one and its chain", len(leaves))
 }

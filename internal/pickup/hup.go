@@ -305,7 +305,7 @@ func (t *Teller) hangup(ctx context.Context, r *View, st *state.State, id mta.Id
 	t.o.Remember(before, *st)
 	t.signalled = plan.InstanceID(plan.Instance(id))
 	t.o.Log(slog.LevelInfo, "sent HUP to sendmail", "pid", id.PID)
-	defer t.o.Working("sendmail was told; waiting until it serves the new certificate", inlineFor)()
+	defer t.o.Working("sendmail got its HUP; waiting until it serves the new certificate", inlineFor)()
 	return t.await(ctx, r, st, id)
 }
 

@@ -29,7 +29,7 @@ var (
 	// as an attempt.
 	errHeld = errors.New("no HUP was sent, because sendmail would refuse the files on the disk")
 	// errWaiting says that the proof is not complete: the pickup stays pending, and the next look continues it.
-	errWaiting = errors.New("sendmail was told; it was not yet seen to serve the new certificate")
+	errWaiting = errors.New("sendmail was not yet seen to serve the new certificate")
 )
 
 // unseenError is errUnseen with its cause.
@@ -193,7 +193,8 @@ func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 		if a.auto {
 			why = "sendmail.cf has no listener that can be asked for a certificate"
 		}
-		return &Outcome{Result: plan.Unproven, Detail: why + ": its new instance was seen, its certificate was not"},
+		return &Outcome{Result: plan.Unproven, Detail: why + ": a new sendmail process was seen, but not its " +
+				"certificate"},
 			nil
 	}
 	var hidden, unseen, refused error
@@ -213,10 +214,10 @@ func (a asker) prove(ctx context.Context, r *View) (*Outcome, error) {
 				unseen = errors.Join(unseen,
 					fmt.Errorf("mailcertd cannot find out whether it serves the certificate on disk: %w", unread))
 			case s.Leaf != nil && s.Err == nil:
-				return nil, fmt.Errorf("%s: %w: it serves serial %s, on disk is %s", s.Addr, errServesAnother,
-					serial(s.Leaf), diskSerial(r, family))
+				return nil, fmt.Errorf("%s: %w: it serves serial %s, but on disk is serial %s", s.Addr,
+					errServesAnother, serial(s.Leaf), diskSerial(r, family))
 			case s.Lacks:
-				return nil, fmt.Errorf("%s: %w: it serves no %s certificate, on disk is serial %s", s.Addr,
+				return nil, fmt.Errorf("%s: %w: it serves no %s certificate, but on disk is serial %s", s.Addr,
 					errServesAnother, strings.ToUpper(family), diskSerial(r, family))
 			case s.Refused:
 				refused = errors.Join(refused, s.Err)

@@ -53,8 +53,8 @@ func TestTwoPairsProven(t *testing.T) {
 		err    error
 	}{
 		"both":                  {"host-ecdsa", false, "it serves the second pair too, serial 22", nil},
-		"the second one before": {"older", false, "it serves serial 33, on disk is 22", errServesAnother},
-		"no second one": {"", false, "it serves no ECDSA certificate, on disk is serial 22",
+		"the second one before": {"older", false, "it serves serial 33, but on disk is serial 22", errServesAnother},
+		"no second one": {"", false, "it serves no ECDSA certificate, but on disk is serial 22",
 			errServesAnother},
 		"no second one, and it cannot": {"", true, "", nil},
 	} {

@@ -103,7 +103,7 @@ func outward(err error) string {
 	case errors.As(err, &hold):
 		return hold.Error()
 	case errors.Is(err, ca.ErrLocked):
-		return "the CA's key has a passphrase, and nobody can type it"
+		return "the CA's key has a passphrase, so the daemon on the CA host cannot sign: run `mailcertd renew` there"
 	case errors.Is(err, ca.ErrEnded):
 		return "the CA has expired"
 	}

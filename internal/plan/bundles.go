@@ -79,8 +79,9 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 	}
 	if len(wanted) > maxTrust {
 		out.report(Problem{Reason: TrustTooMany, Severity: Error, Path: a.cfg.Path,
-			Text: fmt.Sprintf("trust: contains %d CAs, and at most %d get hash links: nothing is changed", len(wanted),
-				maxTrust)})
+			Text: fmt.Sprintf("trust: contains %d CAs, but mailcertd makes hash links for at most %d: no file of the "+
+				"trust setting is changed", len(wanted), maxTrust),
+			Hint: "name a smaller bundle in `trust:`"})
 		return out
 	}
 	var add []File
@@ -154,13 +155,13 @@ func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding
 		case len(there) == 0:
 			sure = false
 			told.report(Problem{Reason: TrustEmpty, Severity: Error, Path: s.Path,
-				Text: "trust: contains no CA certificate in PEM: no CA is removed while that is so",
+				Text: "trust: contains no CA certificate in PEM format, so no CA is removed until it contains one",
 				Hint: "correct `trust:` in " + a.cfg.Path})
 		}
 		if s.Passed > 0 {
 			told.report(Problem{Reason: TrustPassed, Severity: Notice, Path: s.Path,
 				Text: "trust: mailcertd skips " + counted(s.Passed, "certificate") +
-					": DER, or a form that mailcertd or OpenSSL cannot read"})
+					" in DER format, or in a form that mailcertd or OpenSSL cannot read"})
 		}
 		if age := a.now.Sub(s.Changed); !a.wish.Once && age >= 0 && age < trustSettles {
 			sure = false

@@ -109,7 +109,7 @@ func finishStaged(p *pair) (out outcome) {
 	}
 	staged := p.staged.Public
 	if until, asked := p.waitsForAnswer(staged); asked {
-		out.lookAt(until, "the request is no longer waited for")
+		out.lookAt(until, "mailcertd stops waiting for the answer to a request")
 		return out
 	}
 	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !p.stagedTwin() {
@@ -127,7 +127,7 @@ func finishStaged(p *pair) (out outcome) {
 // unstage deletes a staged key.
 func unstage(p *pair) Action {
 	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile,
-		Text: toDelete.With("a staged key that is not needed")}
+		Text: toDelete.With("a prepared key that is not needed")}
 }
 
 // stagedUnread reports a staged key that cannot be read. It may be the only copy of a key for which a certificate was
@@ -138,7 +138,7 @@ func stagedUnread(p *pair) (found finding, is bool) {
 	}
 	found.report(Problem{Reason: Unreadable, Severity: Error, Path: p.obs.Certs.Path + "/" + certdir.StagingDir + "/" +
 		p.is.KeyFile,
-		Text: "the staged key cannot be read, and is left as it is: " + p.stagedErr.Error(),
+		Text: "this key for the next certificate cannot be read, so it is left as it is: " + p.stagedErr.Error(),
 		Hint: "check the disk; if the file is lost, remove it"})
 	return found, true
 }

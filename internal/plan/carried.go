@@ -75,8 +75,8 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	case pki.SamePublicKey(pub, staged.Public):
 		files = append(files, File{Name: t.Pair.KeyFile, Mode: keyMode, Source: FromStaging})
 	default:
-		return t, fmt.Errorf("has no key in it, and does not belong to the key in %s: make a new request on this host",
-			obs.Certs.Key.Node.Path)
+		return t, fmt.Errorf("contains no key, and its certificate does not belong to the key in %s: make a new "+
+			"request on this host with `mailcertd request`", obs.Certs.Key.Node.Path)
 	}
 	text := encodeAll(slices.Concat([]*x509.Certificate{c.Leaf}, c.Middle))
 	if have := e.Cert; have.Node.Kind != durable.File || have.Digest != sha256.Sum256(text) {

@@ -96,11 +96,12 @@ func cfOthers(cf mta.CF, d certdir.Dir, cfg config.Config) (others []otherOption
 			say(Error, "there is no "+o.name+": "+o.lacking)
 		}
 	}
-	hint = "correct the .mc file, or set certs.dir in mailcertd.yaml"
+	hint = "correct the host's .mc file, then run `make -C /etc/mail install restart`; or set certs.dir in " +
+		"mailcertd.yaml"
 	if cfg.Client.Kind == config.ClientSame && namesPair(cf, d, certdir.Client) &&
 		!slices.ContainsFunc(others, func(o otherOption) bool { return !strings.HasPrefix(o.text, "Client") }) {
-		hint = "write `client: {issuer: local}` into mailcertd.yaml if mailcertd is to keep that pair, " +
-			"or name host.cert and host.key in the .mc file"
+		hint = "if mailcertd should maintain that pair, write `client: {issuer: local}` into mailcertd.yaml; " +
+			"otherwise name host.cert and host.key in the host's .mc file"
 	}
 	pairs, lines := cfPairs(cf, d, cfg)
 	if len(pairs) > 0 || len(others) > 0 && len(lines) > 0 {
@@ -168,9 +169,9 @@ func runningCF(a *assessment) (found finding) {
 	}
 	text, worst := joined(others)
 	found.report(Problem{Reason: CFOther, Severity: worst, Path: running.Path,
-		Text: fmt.Sprintf("the running sendmail (pid %d) was started with it as %q: %s", a.obs.MTA.PID,
+		Text: fmt.Sprintf("the running sendmail (pid %d) was started with this file (%q): %s", a.obs.MTA.PID,
 			strings.Join(a.obs.MTA.Argv, " "), text),
-		Hint: "correct that, or run `service sendmail restart` to start it as rc.conf says"})
+		Hint: "correct this file, or run `service sendmail restart`, which starts sendmail as rc.conf says"})
 	return found
 }
 

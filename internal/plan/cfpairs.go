@@ -55,8 +55,8 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 	if cfg.Key.Second != "" && !namesPair(cf, d, second) {
 		if names(cf.ServerCert, certdir.CertName) { // if it names no file of ours, another problem says so
 			texts = append(texts,
-				fmt.Sprintf("ServerCertFile and ServerKeyFile do not name %s and %s behind a comma: sendmail does "+
-					"not serve them as the second pair",
+				fmt.Sprintf("ServerCertFile and ServerKeyFile do not name %s and %s after a comma, so sendmail does "+
+					"not serve the second pair",
 					filepath.Join(d.Path, second.CertFile), filepath.Join(d.Path, second.KeyFile)))
 		}
 		define("confSERVER_CERT", certdir.CertName, second.CertFile)
@@ -83,8 +83,8 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 // STARTTLS while a named file is missing.
 func mcHint(lines []string) string {
 	if len(lines) == 0 {
-		return "correct the .mc file, or mailcertd.yaml"
+		return "correct the host's .mc file and run `make -C /etc/mail install restart`, or correct mailcertd.yaml"
 	}
-	return "when these files are there, write " + strings.Join(lines, " and ") +
-		" in the host's .mc file, instead of what it says there, then make -C /etc/mail install restart"
+	return "when these files exist, write " + strings.Join(lines, " and ") + " into the host's .mc file, in place of " +
+		"its present lines for these options, then run `make -C /etc/mail install restart`"
 }

@@ -46,7 +46,7 @@ func TestCFPairs(t *testing.T) {
 			"ServerCertFile is", two},
 		{"its key is named first alone", second,
 			server("host.cert,"+d+"/host-ecdsa.cert", "host-ecdsa.key,"+d+"/host.key") + same, Warning,
-			"behind a comma", two},
+			"after a comma", two},
 		{"a client pair that is not asked for", func(*config.Config) {}, plain + client("client.cert", "client.key"),
 			Warning, "ClientCertFile is", "write `client: {issuer: local}` into mailcertd.yaml"},
 		{"its key is not named", second, server("host.cert,"+d+"/host-ecdsa.cert", "host.key") + same, Warning,
@@ -60,7 +60,7 @@ func TestCFPairs(t *testing.T) {
 		{"the client has none", own, plain, Notice, "there is no ClientCertFile", clients},
 		{"no client pair", none, plain, 0, "", ""},
 		{"no client pair, and one is shown", none, plain + same, Warning,
-			"client in mailcertd.yaml is none: sendmail presents that", "or mailcertd.yaml"},
+			"client in mailcertd.yaml is none: sendmail presents that", "or correct mailcertd.yaml"},
 		{"both", func(c *config.Config) { second(c); own(c) }, plain + same, Warning, "do not name",
 			"host-ecdsa.key') and define(`confCLIENT_CERT'"},
 	} {

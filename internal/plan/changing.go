@@ -51,14 +51,14 @@ func pairWritten(p *pair) (found finding, now bool) {
 
 // leaveAlone reports files that are left unchanged for now, and sets the next look to the end of the wait.
 func leaveAlone(until time.Time, nodes ...durable.Node) (found finding) {
-	found.lookAt(until, "a file is no longer being written")
+	found.lookAt(until, "a file has not changed for a minute")
 	for _, n := range nodes {
 		// The text holds no time: the log prints each text once, and a copy may change the file every moment.
 		found.report(Problem{Reason: BeingWritten, Severity: Warning, Path: n.Path,
 			Text: "was written less than a minute ago: somebody may still be copying it, so it is left alone until " +
 				"it has not changed for a minute",
-			Hint: "that is until " + n.Changed.Add(rests).UTC().Format("15:04:05 UTC") +
-				" by now; finish the copy, or run `mailcertd ensure` to replace it now"})
+			Hint: "finish the copy; if the file does not change again, mailcertd waits until " +
+				n.Changed.Add(rests).UTC().Format("15:04:05 UTC") + "; to replace it now, run `mailcertd ensure`"})
 		found.alone = append(found.alone, n.Path)
 	}
 	return found

@@ -148,7 +148,7 @@ func dueNow(a *assessment, sofar finding) finding {
 		}
 		told.report(Problem{Reason: StepFailed, Severity: sev, Path: act.Path, Text: text,
 			Hint: "correct the cause of the error; mailcertd tries again " + again(f.Next, a.now) +
-				", or with `mailcertd ensure`"})
+				"; to try it now, run `mailcertd ensure`"})
 		told.lookAt(f.Next, "a failed step is tried again")
 	}
 	return out.and(told)

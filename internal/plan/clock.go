@@ -50,7 +50,7 @@ const (
 )
 
 // clockLooked names the purpose of the next look while the clock is doubted.
-const clockLooked = "whether the clock can be believed"
+const clockLooked = "mailcertd checks again whether the clock is right"
 
 // judgement is the verdict on the clock, and what the state remembers of it.
 type judgement struct {
@@ -208,7 +208,7 @@ func clockProblems(a *assessment) (found finding) {
 		pr.Text += " until the clock is believed"
 		pr.Hint = "if the clock is wrong, set it; if it is right, do nothing: mailcertd believes it after another " +
 			span(j.wait) +
-			", or now, with `mailcertd renew --trust-clock`"
+			"; to believe it now, run `mailcertd renew --trust-clock`"
 		found.lookAt(a.now.Add(min(clockStep, max(clockNoted, j.wait/6))), clockLooked)
 	}
 	found.report(pr)

@@ -57,12 +57,12 @@ func stateProblems(a *assessment) (found finding) {
 	} else if err := a.obs.StateErr; err != nil && !l.Unread {
 		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: a.cfg.State.Dir,
 			Text: "mailcertd can remember nothing: " + err.Error(),
-			Hint: "certificates are made and renewed all the same; mount it writable, or make room, so that " +
-				"mailcertd knows after a restart what it has done"})
+			Hint: "certificates are still made and renewed; mount the file system writable, or free some space, so " +
+				"that mailcertd knows after a restart what it has done"})
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
 		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Repairable: true,
-			Text: fmt.Sprintf("mode is %04o, must be 0700: there are keys in it", n.Mode.Perm())})
+			Text: fmt.Sprintf("its mode is %04o, must be 0700, because it contains keys", n.Mode.Perm())})
 		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode,
 			Text: toChange.With("the mode of " + n.Path + " to 0700")})
 	}
@@ -77,7 +77,7 @@ func aside(l state.Loaded) string {
 	case errors.Is(l.Problem, durable.ErrNotRegular):
 		return "move it away; mailcertd does not delete it"
 	}
-	return "what it remembered is forgotten; the file is renamed and kept"
+	return "mailcertd starts with an empty state, and keeps the file under another name"
 }
 
 // certsBlocked reports whether the certs directory cannot take files.
@@ -163,7 +163,8 @@ func mayMend(a *assessment, path string) bool {
 // aboveHint is for a parent of the certs directory: it belongs to others, so a person decides.
 func aboveHint(m mta.Mend) string {
 	if m.Mode&fs.ModeSticky != 0 { // for example /tmp, which must stay writable
-		return m.Path + " is open to everybody on purpose: set certs.dir to a directory that root alone can change"
+		return "every user may write in " + m.Path + ", which is its purpose: set certs.dir to a directory that only " +
+			"root can change"
 	}
 	return "mailcertd does not change this directory: run `chmod go-w` for " + m.Path
 }

@@ -221,7 +221,7 @@ func sendmailDue(f DueFacts, _ time.Duration, now time.Time) []DueRow {
 	pending := f.Plan.State.Notify
 	for _, line := range slices.Sorted(maps.Keys(pending)) {
 		if d := pending[line]; d.Attempts > 0 {
-			say("notify", line, "was not told about the new certificate: "+d.LastError)
+			say("notify", line, "this command has failed after the last change of the files: "+d.LastError)
 		}
 	}
 	return rows
@@ -256,7 +256,7 @@ func caDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	crl := o.CRL
 	if (crl.Wanted() || f.Config.CRL.Install) && !crl.Ends().IsZero() && now.After(crl.Due()) {
 		rows = append(rows, ending("CRL", o.Dir.Path, crl.Ends(), now,
-			"the next one could not be made, due since "+crl.Due().Local().Format("2006-01-02")))
+			"the next one has been due since "+crl.Due().Local().Format("2006-01-02")+", but could not be made"))
 	}
 	return rows
 }
@@ -294,8 +294,8 @@ func issuedDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 			continue
 		case !l.Renewal.IsZero():
 			rows = append(rows, ending("issued", l.Names[0], l.Expires, now,
-				"serial "+l.Serial+": this member has not asked for the next one, due since "+
-					l.Renewal.Local().Format("2006-01-02")+unused))
+				"serial "+l.Serial+": its renewal has been due since "+l.Renewal.Local().Format("2006-01-02")+
+					", but this member has not asked for it"+unused))
 		default:
 			rows = append(rows, ending("issued", l.Names[0], l.Expires, now,
 				"serial "+l.Serial+", carried by hand: make the next one with "+byHand+unused))

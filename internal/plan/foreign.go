@@ -50,7 +50,7 @@ func foreign(p *pair) (found finding) {
 	found.report(Problem{Reason: ForeignKept, Severity: sev, Path: certPath(p), Text: why, Hint: hint})
 	if p.name != "" && !p.covers(p.leaf) && p.leaf.VerifyHostname(p.name) != nil {
 		found.report(Problem{Reason: WrongName, Severity: Warning, Path: certPath(p),
-			Text: "is for " + strings.Join(CertNames(p.leaf), ", ") + ", the host is " + p.name})
+			Text: "is for " + strings.Join(CertNames(p.leaf), ", ") + ", but this host is " + p.name})
 	}
 	switch server, client := purposes(p.leaf); {
 	case !server && p.is.Server():
@@ -67,14 +67,14 @@ func foreign(p *pair) (found finding) {
 	found = found.and(strength(p))
 	if e := p.certFile; e.File.Behind != nil {
 		found.report(Problem{Reason: ChainBroken, Severity: Warning, Path: certPath(p),
-			Text: "what follows its first certificate cannot be read (" + e.File.Behind.Error() +
+			Text: "the part after its first certificate cannot be read (" + e.File.Behind.Error() +
 				"): sendmail loads only the first one, which is kept; the CAs after it get no hash link",
 			Hint: "copy the file again from its source"})
 	}
 	if p.certFile.File.Marked {
 		found.report(Problem{Reason: CertUnreadable, Severity: Notice, Path: certPath(p),
-			Text: "begins with a byte-order mark, which OpenSSL reads from release 3.0 only: kept as it is",
-			Hint: "an editor that saves UTF-8 without a byte-order mark removes it"})
+			Text: "begins with a byte-order mark, with which OpenSSL before 3.0 cannot read it; it is kept as it is",
+			Hint: "save the file as UTF-8 without a byte-order mark"})
 	}
 	if p.at.Before(p.leaf.NotBefore) {
 		found.report(Problem{Reason: NotYetValid, Severity: Warning, Path: certPath(p), Text: "not valid before " +
@@ -89,23 +89,23 @@ func strength(p *pair) (found finding) {
 	if !pki.SignatureKnown(p.leaf) && !pki.SelfSigned(p.leaf) {
 		found.report(Problem{Reason: CertUnreadable, Severity: Warning, Path: certPath(p),
 			Text: "is signed with " + signature(p.leaf) +
-				", which mailcertd does not know: an OpenSSL that does not know it either says \"" + pki.WeakDigest +
-				"\", and sendmail offers no STARTTLS then; it is kept",
+				", which mailcertd does not know, so it is kept; if sendmail's OpenSSL does not know it either, " +
+				"it reports \"" + pki.WeakDigest + "\", and sendmail offers no STARTTLS",
 			Hint: "see whether `openssl x509 -noout -text -in " + certPath(p) +
-				"` has a name for its signature algorithm; " +
-				"where it has none, ask the CA for a certificate that is signed with SHA-256"})
+				"` prints a name for the signature algorithm; " +
+				"if it prints none, ask the CA for a certificate that is signed with SHA-256"})
 	}
 	switch (pki.Libssl{Level: 2}).Refuses(p.leaf) {
 	case pki.WeakKey:
 		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: keyPath(p),
 			Text: "the key is " + string(pki.TypeOf(p.leaf.PublicKey)) +
-				": OpenSSL loads it at its security level 1; at level 2 (Debian's; OpenSSL's own from 3.2) it does " +
-				"not: sendmail would offer no STARTTLS, and peers log verify=FAIL",
+				": OpenSSL loads it at security level 1, but not at level 2, the default of OpenSSL 3.2 and of " +
+				"Debian; at level 2 sendmail offers no STARTTLS, and peers log verify=FAIL",
 			Hint: "get a certificate for a stronger key"})
 	case pki.WeakDigest:
 		found.report(Problem{Reason: CertWeak, Severity: Warning, Path: certPath(p),
 			Text: "is signed with " + signature(p.leaf) +
-				", which OpenSSL 3 does not load: kept while an older OpenSSL serves it",
+				", which OpenSSL 3 does not load; it is kept, because sendmail's older OpenSSL serves it",
 			Hint: "ask its CA for a certificate that is signed with SHA-256"})
 	}
 	return found

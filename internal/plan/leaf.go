@@ -79,7 +79,7 @@ var needs = []need{
 	{reason: KeyFamily, severity: Error, key: true, broken: true, path: keyPath,
 		applies: func(p *pair) bool { return p.twin() && !(p.owner == Foreign && p.matches) },
 		text: func(p *pair) string {
-			return "the key is of the same kind as host.key: sendmail serves one certificate of each"
+			return "the key is of the same kind as host.key, but sendmail serves only one certificate of each kind"
 		}},
 	{reason: StanzaSet, severity: Warning, path: certPath,
 		applies: func(p *pair) bool { return p.owner == Stanza },
@@ -125,12 +125,13 @@ var needs = []need{
 			return p.owner.mine() && p.name != "" && !p.covers(p.leaf) && p.nameSettled()
 		},
 		text: func(p *pair) string {
-			return "is for " + strings.Join(CertNames(p.leaf), ", ") + ", must be for " + strings.Join(p.names, ", ")
+			return "is for " + strings.Join(CertNames(p.leaf), ", ") + ", must be for " +
+				strings.Join(p.names, ", ")
 		}},
 	{reason: WrongPurpose, severity: Error, path: certPath,
 		applies: func(p *pair) bool { return p.owner == Ours && !p.fitsPurpose(p.leaf) },
 		text: func(*pair) string {
-			return "lacks serverAuth or clientAuth for what sendmail uses it for"
+			return "its extendedKeyUsage lacks serverAuth or clientAuth, which sendmail's use of it requires"
 		}},
 	{reason: KeyRotation, severity: Notice, key: true, path: keyPath,
 		applies: func(p *pair) bool { return p.rotates() },
@@ -139,7 +140,7 @@ var needs = []need{
 		}},
 	{reason: Due, severity: Notice, path: certPath,
 		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && p.gains(p.leaf) },
-		text:    func(p *pair) string { return "ends on " + day(p.leaf.NotAfter) + ": time to renew" }},
+		text:    func(p *pair) string { return "expires on " + day(p.leaf.NotAfter) + "; its renewal is due" }},
 	{reason: AskedForce, severity: Notice, path: certPath,
 		applies: func(p *pair) bool { return p.wishOpen() && p.wish.Force && p.owner == Foreign },
 		text:    func(*pair) string { return "somebody asked to replace a certificate of another CA" }},

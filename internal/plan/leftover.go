@@ -46,7 +46,7 @@ const asideKept = 30 * 24 * time.Hour
 func leftovers(a *assessment, before finding) (found finding) {
 	if err := a.obs.LeftoversErr; err != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
-			Text: "mailcertd cannot look for what interrupted changes have left: " + err.Error()})
+			Text: "mailcertd cannot look for remains of interrupted changes: " + err.Error()})
 	}
 	for _, l := range a.obs.Leftovers {
 		act := Action{Kind: Clear, Reason: LeftOver, Path: l.Path, ID: l.ID, Parts: l.Parts}
@@ -84,7 +84,8 @@ func leftovers(a *assessment, before finding) (found finding) {
 			found.report(Problem{Reason: KeptAside, Severity: Notice, Path: l.Path,
 				Text: "this is a copy of a file of the CA's database from before its repair",
 				Hint: "compare it with " + beforeAside(l.Path) +
-					" and remove it; mailcertd does not, because it may contain what exists nowhere else"})
+					", then remove it; mailcertd does not remove it, because it may contain rows that exist nowhere " +
+					"else"})
 		case DamagedBackup:
 			if l.Err == nil && nothingNew(a, l.Parts) {
 				act.Reason = BackupDamaged
@@ -98,10 +99,11 @@ func leftovers(a *assessment, before finding) (found finding) {
 			if l.Err != nil {
 				text += "; its content cannot be listed: " + l.Err.Error()
 			} else if len(l.Parts) > 0 {
-				text += "; it holds " + names(l.Parts)
+				text += "; it contains " + names(l.Parts)
 			}
 			found.report(Problem{Reason: BackupDamaged, Severity: Warning, Path: l.Path, Text: text,
-				Hint: "copy what you want to keep, then remove it; mailcertd does not, because it may contain a file " +
+				Hint: "copy what you want to keep, then remove it; mailcertd does not remove it, because it may " +
+					"contain a file " +
 					"that exists nowhere else"})
 		}
 	}

@@ -192,25 +192,25 @@ func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	switch {
 	case !p.issuedHere(c):
 		return "this host does not trust its CA",
-			"compare with `mailcertd ca show` there; if that CA is right, carry its certificate here and run " +
+			"run `mailcertd ca show` on the CA host; if that is the right CA, carry its certificate here and run " +
 				"`mailcertd install FILE`"
 	case !pki.HasSAN(c) || !p.covers(c):
 		return "it is for " + strings.Join(CertNames(c), ", ") + ", must be for " + strings.Join(p.names, ", "),
-			"see host.name and host.altnames, and `mailcertd ca show` there"
+			"check host.name and host.altnames here, and `mailcertd ca show` on the CA host"
 	case !p.fitsPurpose(c):
 		return "it lacks serverAuth or clientAuth", ""
 	case p.tooEarly(c):
-		return "it begins on " + day(c.NotBefore) + ", and the clock of this host says " + day(p.now),
+		return "it becomes valid on " + day(c.NotBefore) + ", but the clock of this host says " + day(p.now),
 			"the clocks of the two hosts differ: set the one that is wrong"
 	case p.at.After(c.NotAfter):
-		return "it ended on " + day(c.NotAfter) + ", and the clock of this host says " + day(p.now),
+		return "it expired on " + day(c.NotAfter) + ", but the clock of this host says " + day(p.now),
 			"the clocks of the two hosts differ: set the one that is wrong"
 	case !p.living(c):
-		return "the CA that issued it has ended", "see `mailcertd ca show` there"
+		return "the CA that issued it has expired", "see `mailcertd ca show` on the CA host"
 	case isListed(p.assessment, c):
-		return "it was revoked", "see `mailcertd list` there"
+		return "it was revoked", "see `mailcertd list` on the CA host"
 	case p.isDue(c):
-		return "it ends on " + day(c.NotAfter) + ", so its renewal would be due at once",
+		return "it expires on " + day(c.NotAfter) + ", so its renewal would be due at once",
 			"check validity in mailcertd.yaml, and the clocks of the two hosts"
 	}
 	return "", ""

@@ -76,9 +76,9 @@ func nameProblems(a *assessment) (found finding) {
 			Hint: "set a host name with a domain, or host.name in mailcertd.yaml"})
 	}
 	if seen := nameSeen(a); seen.Name != "" && !a.host.nameSettled() {
-		found.lookAt(seen.Since.Add(nameSettles), "host name has lasted a day")
+		found.lookAt(seen.Since.Add(nameSettles), "the new host name has lasted for a day")
 		found.report(Problem{Reason: NameChanged, Severity: Warning, Path: certPath(a.host),
-			Text: "the host name is " + a.name + " now, the certificate is for " +
+			Text: "the host name is " + a.name + " now, but the certificate is for " +
 				strings.Join(CertNames(a.host.leaf), ", "),
 			Hint: "mailcertd issues the certificate again when the name has lasted for a day; to do it now, run " +
 				"`mailcertd renew`"})

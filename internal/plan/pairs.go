@@ -187,10 +187,11 @@ func others(a *assessment, sofar finding) (out outcome) {
 		default:
 			if !p.wanted {
 				out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
-					Text: "is not configured any more, and sendmail.cf still names it: it is kept and renewed " +
-						"until then",
-					Hint: "take it out of the host's .mc file, then make -C /etc/mail install restart: the pair is " +
-						"removed then"})
+					Text: "is not configured any more, but sendmail.cf still names it, so mailcertd keeps and " +
+						"renews it",
+					Hint: "remove it from the host's .mc file, then run `make -C /etc/mail install restart`; " +
+						"mailcertd " +
+						"removes the pair after that"})
 			}
 			o := pairSection(p, with)
 			if with.ask != nil { // the CA host is asked for one certificate at a time
@@ -229,7 +230,8 @@ func unwanted(p *pair) (out outcome) {
 		out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
 			Text: "mailcertd did not make it, and mailcertd.yaml asks for no such pair: it is left alone, and nobody " +
 				"renews it",
-			Hint: "key.second and client in mailcertd.yaml ask for a second pair and for one of the client's"})
+			Hint: "if nothing uses these files, remove them; key.second and client in mailcertd.yaml configure such " +
+				"pairs"})
 		return out
 	}
 	if p.read() {

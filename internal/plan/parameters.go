@@ -24,10 +24,10 @@ func parameters(a *assessment) (out outcome) {
 	case a.cfg.DH == keepDH && group == "":
 		// Parameters that load are kept.
 	case have.Name != "" && group != "" && have.Name != group && e.Node.Kind == durable.File:
-		reason, sev, text = DHGroup, Notice, "holds "+have.Name+", configured is "+group
+		reason, sev, text = DHGroup, Notice, "contains "+have.Name+", but "+group+" is configured"
 	case have.Name == "" && have.P.BitLen() < 2048:
 		out.report(Problem{Reason: DHWeak, Severity: Warning, Path: e.Node.Path,
-			Text: "contains parameters of less than 2048 bits that mailcertd did not make, and keeps",
+			Text: "contains parameters of less than 2048 bits; mailcertd did not make them, so it keeps them",
 			Hint: "to get an RFC 7919 group instead, remove the file and run `mailcertd ensure`"})
 	}
 	if reason == "" {

@@ -257,7 +257,7 @@ func pending(a *assessment, d state.Pickup) (found finding) {
 	sev := Warning
 	proving := d.Proving.After(a.now) && d.Proving.Sub(a.now) <= mta.Patience
 	if proving { // an earlier failure is not reported during the next attempt
-		text += "; it was told, and mailcertd waits until it serves them"
+		text += "; it got a SIGHUP, and mailcertd waits until it serves them"
 	} else if d.Unseen {
 		text = "sendmail was started after the change, but mailcertd cannot see which certificate it serves: " +
 			d.LastError
@@ -277,7 +277,7 @@ func pending(a *assessment, d state.Pickup) (found finding) {
 	if proving { // the process that waits for the proof looks sooner
 		next = a.now.Add(provingEvery)
 	}
-	found.lookAt(next, "sendmail gets a SIGHUP or is asked what it serves")
+	found.lookAt(next, "mailcertd sends sendmail a SIGHUP, or asks which certificate it serves")
 	return found
 }
 
@@ -321,8 +321,9 @@ func refused(a *assessment, sofar finding) (found finding) {
 }
 
 // featureHint says how sendmail hides STARTTLS from a client by its address.
-const featureHint = "if others are offered it, sendmail's access map hides it from this host (an entry such as " +
-	"Srv_Features:127.0.0.1 with S) or rejects it (Connect:127.0.0.1)"
+const featureHint = "if sendmail offers STARTTLS to other hosts, its access map hides it from this host (an entry " +
+	"such " +
+	"as Srv_Features:127.0.0.1 with S) or rejects this host (Connect:127.0.0.1)"
 
 // NotOffered says why a listening sendmail may offer no STARTTLS, as far as this host's files show it.
 func NotOffered(obs Observed, f Facts) string {
@@ -340,7 +341,7 @@ func NotOfferedAnew(f Facts) string {
 			return fmt.Sprintf("sendmail refuses %s (%s)", c.Path, c.Text)
 		}
 	}
-	return featureHint + "; else its own log says why (STARTTLS=server)"
+	return featureHint + "; otherwise sendmail's own log has the reason (STARTTLS=server)"
 }
 
 // refuses reports whether sendmail would offer no STARTTLS with its files.

@@ -63,9 +63,9 @@ func lists(a *assessment) (found finding) {
 	case refuses:
 		text = "by this clock sendmail's CRL is not valid, so sendmail refuses every certificate"
 	case !early.IsZero():
-		text = "the CRL begins on " + day(early)
+		text = "the CRL becomes valid on " + day(early)
 	case !crl.Behind:
-		text = "the CRL ends on " + day(crl.Ends())
+		text = "the CRL expires on " + day(crl.Ends())
 	}
 	act := Action{Kind: WriteCRL, Reason: CRLDue, Path: a.cfg.CA.Dir, Text: toMake.With("a new CRL")}
 	can := a.hasKey() && a.clock == clockFine
@@ -120,11 +120,11 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 		serves := !refuseAll(has, a.at) && a.at.Before(firstGone(has))
 		if a.remote() { // for the CA on this host, lists reports it
 			out.report(Problem{Reason: CRLStale, Severity: Warning, Path: path,
-				Text: "the CA's CRL begins on " + day(early) +
-					": it is installed for sendmail then, because before that sendmail would refuse every certificate",
+				Text: "the CA's CRL becomes valid on " + day(early) +
+					"; mailcertd installs it then, because before that sendmail would refuse every certificate",
 				Hint: "the clocks of the two hosts differ: set the one that is wrong"})
 		}
-		out.lookAt(early, "the CRL begins")
+		out.lookAt(early, "the CRL becomes valid")
 		if !serves && !a.doing(sofar, WriteCRL) {
 			out.change = dropCRL(a, ours)
 		}
@@ -152,14 +152,16 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 		if l.Target != "" {
 			out.report(Problem{Reason: LinkMissing, Severity: Notice, Path: a.obs.Certs.Path + "/" + l.Name,
 				Repairable: true,
-				Text:       "is missing: sendmail finds the lists of other CA generations by it"})
+				Text:       "is missing; sendmail needs this link to find the CRLs of other CA generations"})
 		}
 		out.change.Links = append(out.change.Links, l)
 	}
 	if cf := a.cf(); want != nil && cf.CRL == "" && !cf.Missing {
 		out.report(Problem{Reason: CFOther, Severity: Warning, Path: cf.Path,
 			Text: "crl.install is true, but sendmail.cf names no CRL",
-			Hint: fmt.Sprintf("add define(`confCRL', `%s') to the host's .mc file", path)})
+			Hint: fmt.Sprintf("add define(`confCRL', `%s') to the host's .mc file, then run `make -C /etc/mail "+
+				"install "+
+				"restart`", path)})
 	}
 	return out
 }

@@ -58,7 +58,7 @@ func generation(a *assessment) (found finding) {
 		return found
 	}
 	canMake := a.hasKey() && a.clock == clockFine
-	text := "the CA ends on " + day(c.NotAfter) + ": time for its next generation"
+	text := "the CA expires on " + day(c.NotAfter) + "; its next generation is due"
 	if asked {
 		text = "somebody asked for the next generation"
 	}
@@ -125,13 +125,13 @@ func locked(a *assessment) (found finding) {
 	text, sev := "the CA key has a passphrase, so the daemon cannot sign", Warning
 	if a.host.leaf != nil && a.host.owner.mine() {
 		due := RenewalDue(a.host.leaf, a.name, a.cfg.Validity.RenewBefore)
-		text += "; the certificate ends on " + day(a.host.leaf.NotAfter)
+		text += "; the certificate expires on " + day(a.host.leaf.NotAfter)
 		if !a.at.Before(due) {
 			sev = Error
 			text += ", in " + span(a.host.leaf.NotAfter.Sub(a.at))
 		}
 	}
 	found.report(Problem{Reason: CALocked, Severity: sev, Path: a.obs.CA.Key.Path, Text: text,
-		Hint: "run `mailcertd renew`, which asks for it, or set ca.passphrase_file"})
+		Hint: "run `mailcertd renew`, which asks for the passphrase, or set ca.passphrase_file"})
 	return found
 }

@@ -71,7 +71,7 @@ var setRows = []row{
 		WrittenAgo(time.Second, "host.cert"), NeverDelivered()),
 		"",
 		"warning chain-broken, warning being-written, notice foreign-kept",
-		"59s: a file is no longer being written", ""},
+		"59s: a file has not changed for a minute", ""},
 	{"bought, with a byte-order mark", Host(Bought(), ByteOrderMark()),
 		"",
 		"notice foreign-kept, notice cert-unreadable",

@@ -124,7 +124,7 @@ var memberRows = []row{
 		RequestOut(10*time.Minute)),
 		"",
 		"",
-		"10m0s: the request is no longer waited for", ""},
+		"10m0s: mailcertd stops waiting for the answer to a request", ""},
 	{"a member whose request over a staged key was out", Host(MemberOf("ca.home.example"), Staged(),
 		RequestOut(-time.Minute)),
 		"unstage unfinished",

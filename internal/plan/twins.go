@@ -41,7 +41,8 @@ func (p *pair) follows() bool {
 
 // following is the need of the second pair when follows is true.
 var following = need{reason: KeyFamily, severity: Notice, key: true, path: keyPath, text: func(*pair) string {
-	return "host.key gets a key of this kind, and sendmail serves one certificate of each: this key changes with it"
+	return "host.key gets a key of the same kind, but sendmail serves only one certificate of each kind: this pair " +
+		"gets a key of the other kind"
 }}
 
 // stagedTwin reports whether the staged key of the second pair is of the kind that host.key has or will have.
