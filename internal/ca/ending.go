@@ -2,20 +2,22 @@ package ca
 
 import (
 	"bytes"
-	"crypto/x509"
-	"path/filepath"
-	"slices"
-	"strings"
+	"hash/maphash"
 	"time"
-
-	"mailcertd/internal/pki"
 )
 
 // Counts says how many certificates of index.txt are valid, expired and revoked.
 type Counts struct{ Valid, Expired, Revoked int }
 
+// mostOpened is how many certificate files Overview opens, beside those that it returns: where each host has one pair
+// and many certificates, it is enough for the rows of the first pass.
+const mostOpened = 2 * leastKept
+
 // Overview counts the certificates, and returns up to most valid ones, the earliest to expire first, without those that
 // a later certificate of the same host has replaced. It reads index.txt once, and again only where many were replaced.
+// The file of a certificate alone says which pair of its host it belongs to, and a host may have many that were
+// replaced: once mostOpened files were opened, any later certificate of the host counts as the successor. Ending opens
+// all of them.
 func Overview(o Observed, now time.Time, most int) (c Counts, next []Listed, err error) {
 	if o.db == nil {
 		return c, nil, o.Err
@@ -31,7 +33,7 @@ func Overview(o Observed, now time.Time, most int) (c Counts, next []Listed, err
 		}
 	}
 	wanted := func(l *line) bool { return most > 0 && l.state(now) == "valid" }
-	err = ending(o, now, wanted, count, func(l Listed) bool {
+	err = ending(o, now, newOpener(o, mostOpened), wanted, count, func(l Listed) bool {
 		next = append(next, l)
 		return len(next) < most
 	})
@@ -49,18 +51,20 @@ func Ending(o Observed, now, from, to time.Time, take func(Listed)) error {
 	}
 	first, last := from.Unix(), to.Unix()
 	wanted := func(l *line) bool { return l.status != Revoked && first <= l.expires && l.expires <= last }
-	return ending(o, now, wanted, func(*line) {}, func(l Listed) bool {
+	return ending(o, now, newOpener(o, anyNumber), wanted, func(*line) {}, func(l Listed) bool {
 		take(l)
 		return true
 	})
 }
 
 // ending calls each for every readable row, and take for the rows that are wanted, until take returns false.
-func ending(o Observed, now time.Time, wanted func(*line) bool, each func(*line), take func(Listed) bool) error {
+func ending(o Observed, now time.Time, files *opener, wanted func(*line) bool, each func(*line),
+	take func(Listed) bool) error {
 	var after *Entry
-	nameless := &nameless{o: o, now: now}
+	nameless := &nameless{o: o, now: now, files: files}
+	newest, seed := noteNewest(files, o.db.rows), maphash.MakeSeed()
 	for most := leastKept; ; most = min(16*most, mostKept) {
-		s, last := &selection{most: most, before: soonest, after: after}, map[string]*successor{}
+		s, last := &selection{most: most, before: soonest, after: after}, map[uint64]*successor{}
 		n := scan(o.db.path, func(l *line) bool {
 			if !l.readable() {
 				return true // no certificate can be told from it
@@ -70,15 +74,19 @@ func ending(o Observed, now time.Time, wanted func(*line) bool, each func(*line)
 				return true
 			}
 			host := hostOf(l.subject)
-			of := last[string(host)]
+			hash := maphash.Bytes(seed, host)
+			if newest.replaced(l, host, hash, l.state(now) == "valid") {
+				return true
+			}
+			of := last[hash]
 			if of != nil {
 				of.see(l, now)
 			}
 			if wanted(l) && s.offer(l, host) && of == nil && len(host) > 0 {
-				last[string(host)] = &successor{}
+				last[hash] = &successor{}
 			}
 			if len(last) > 4*most {
-				last = s.only(last)
+				last = s.only(last, seed)
 			}
 			return true
 		})
@@ -86,17 +94,18 @@ func ending(o Observed, now time.Time, wanted func(*line) bool, each func(*line)
 			return n.Err
 		}
 		each = func(*line) {} // it has seen them
+		newest.complete()
 		rows := s.entries()
 		for i := range rows {
 			e, host := &rows[i], s.rows[i].host
-			by, err := last[host], error(nil)
+			by, err := last[maphash.String(seed, host)], error(nil)
 			if host == "" {
 				by, err = nameless.successor(e)
 			}
 			if err != nil {
 				return err
 			}
-			replaced, other := by.replaces(o, e, host, now)
+			replaced, other := by.replaces(files, e, host, now)
 			if replaced {
 				continue
 			}
@@ -113,11 +122,12 @@ func ending(o Observed, now time.Time, wanted func(*line) bool, each func(*line)
 }
 
 // only is last without the hosts whose rows the selection no longer keeps.
-func (s *selection) only(last map[string]*successor) map[string]*successor {
-	out := map[string]*successor{}
+func (s *selection) only(last map[uint64]*successor, seed maphash.Seed) map[uint64]*successor {
+	out := map[uint64]*successor{}
 	for i := range s.rows {
 		if host := s.rows[i].host; host != "" {
-			out[host] = last[host]
+			hash := maphash.String(seed, host)
+			out[hash] = last[hash]
 		}
 	}
 	return out
@@ -166,7 +176,7 @@ func (s *successor) see(l *line, now time.Time) {
 
 // replaces says that one of the rows is a later certificate of the same host and pair as e; other says that one is a
 // later certificate of another pair. An expired certificate does not replace a valid one.
-func (s *successor) replaces(o Observed, e *Entry, host string, now time.Time) (replaced, other bool) {
+func (s *successor) replaces(files *opener, e *Entry, host string, now time.Time) (replaced, other bool) {
 	if s == nil {
 		return false, false
 	}
@@ -176,11 +186,14 @@ func (s *successor) replaces(o Observed, e *Entry, host string, now time.Time) (
 	}
 	var of *holder
 	for i := len(by) - 1; i >= 0 && by[i].line > e.Line; i-- {
-		if of == nil {
-			of = holderOf(o, e.serial(), host)
+		if files.spent() {
+			return isHost([]byte(host)), false // the file alone says whose a certificate without a host's name is
 		}
-		after := holderOf(o, string(by[i].serial), host)
-		if host != "" && !isHost(host) && of.name != after.name {
+		if of == nil {
+			of = files.holder(e.serial(), host)
+		}
+		after := files.successor(string(by[i].serial), host)
+		if host != "" && !isHost([]byte(host)) && of.name != after.name {
 			continue
 		}
 		if of.pair(after) {
@@ -191,53 +204,12 @@ func (s *successor) replaces(o Observed, e *Entry, host string, now time.Time) (
 	return false, other
 }
 
-// holder says to which host and pair a certificate belongs.
-type holder struct {
-	name   string // of the host
-	key    x509.PublicKeyAlgorithm
-	server bool // a server may show it; other certificates are for clients alone
-	known  bool // its file was read
-}
-
-// holderOf reads the certificate from newcerts. Where the file is gone, only the CN is known.
-func holderOf(o Observed, serial, cn string) *holder {
-	cs, err := readCerts(filepath.Join(o.Dir.Path, newCertsName, serial+".pem"))
-	if err != nil || len(cs) == 0 {
-		return &holder{name: cn}
-	}
-	c, h := cs[0], &holder{name: cn, known: true}
-	if names := pki.CertNames(c); len(names) > 0 {
-		h.name = names[0]
-	}
-	h.key = c.PublicKeyAlgorithm
-	h.server = len(c.ExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageServerAuth) ||
-		slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
-	return h
-}
-
-// pair says that two certificates of one host belong to the same pair, as far as is known. A host has one pair for each
-// key type, and one for use as a client.
-func (h *holder) pair(other *holder) bool {
-	return !h.known || !other.known || h.key == other.key && h.server == other.server
-}
-
-// isHost says that a CN is a host name. Several hosts may have a CN such as "Mail server"; only the SAN in the
-// certificate file tells them apart.
-func isHost(cn string) bool {
-	return strings.Contains(cn, ".") && strings.Trim(cn, "abcdefghijklmnopqrstuvwxyz0123456789-.") == ""
-}
-
-// firstName is the first name in the SAN of a certificate, or its CN where the file is gone.
-func firstName(o Observed, serial, cn string) string {
-	return holderOf(o, serial, cn).name
-}
-
-// nameless finds the successor of a row without a CN. A host name of more than 64 octets is in the SAN of the
-// certificate alone.
+// nameless finds the successor of a row without a CN. A name that is too long for a CN is in the certificate alone.
 type nameless struct {
-	o    Observed
-	now  time.Time
-	last map[string]*successor // by name; nil: they were not read yet
+	o     Observed
+	now   time.Time
+	files *opener
+	last  map[string]*successor // by name; nil: they were not read yet
 }
 
 func (r *nameless) successor(e *Entry) (*successor, error) {
@@ -245,18 +217,21 @@ func (r *nameless) successor(e *Entry) (*successor, error) {
 		r.last = map[string]*successor{}
 		n := scan(r.o.db.path, func(l *line) bool {
 			if l.readable() && l.status != Revoked && len(commonName(l.subject)) == 0 {
-				name := firstName(r.o, string(l.serial), "")
+				name := r.files.holder(string(l.serial), "").name
 				if r.last[name] == nil {
 					r.last[name] = &successor{}
 				}
 				r.last[name].see(l, r.now)
 			}
-			return true
+			return !r.files.spent()
 		})
 		if n.Err != nil {
 			return nil, n.Err
 		}
 		delete(r.last, "")
 	}
-	return r.last[firstName(r.o, e.serial(), "")], nil
+	if r.files.spent() {
+		return nil, nil
+	}
+	return r.last[r.files.holder(e.serial(), "").name], nil
 }

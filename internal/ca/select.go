@@ -44,9 +44,13 @@ func (s *selection) less(a, b kept) bool {
 
 // offer says whether the row is kept for now.
 func (s *selection) offer(l *line, host []byte) bool {
+	if s.full { // nearly all rows end here
+		if last := &s.rows[s.most-1]; s.before(last.expires, l.expires) || last.expires == l.expires && last.n <= l.n {
+			return false
+		}
+	}
 	k := kept{expires: l.expires, n: l.n}
-	if s.after != nil && !s.less(kept{expires: s.after.Expires.Unix(), n: s.after.Line}, k) ||
-		s.full && !s.less(k, s.rows[s.most-1]) {
+	if s.after != nil && !s.less(kept{expires: s.after.Expires.Unix(), n: s.after.Line}, k) {
 		return false
 	}
 	k.text, k.host, k.odd = string(l.text), string(host), l.odd

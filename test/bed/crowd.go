@@ -41,12 +41,13 @@ func (c Crowd) Fill(dir string) error {
 	out, rnd := bufio.NewWriterSize(index, 1<<20), mathrand.New(mathrand.NewPCG(1, 2))
 	next := uint64(0x1000) // above what a new CA has
 	now := c.Now.UTC().Truncate(time.Second)
+	each := 365 * 24 * time.Hour / time.Duration(max(1, c.Rows)) // first, because the year times the rows overflows
 	for i := range c.Rows {
 		serial, kind := rnd.Uint64()>>1|1<<62, rnd.IntN(20)
 		if c.Counted {
 			serial = next + uint64(i)
 		}
-		begins, status, revoked := now.Add(-time.Duration(c.Rows-i)*365*24*time.Hour/time.Duration(c.Rows)), "V", ""
+		begins, status, revoked := now.Add(-time.Duration(c.Rows-i)*each).Truncate(time.Second), "V", ""
 		switch {
 		case c.Revoked > 0 && i%c.Revoked == c.Revoked/2:
 			status, revoked = "R", begins.Add(time.Hour).Format("060102150405Z")+",superseded"
