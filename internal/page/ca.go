@@ -22,7 +22,7 @@ func CA(rep report.CA, public bool, p *Page) {
 		return
 	}
 	if rep.Status == ca.Absent.String() {
-		p.row("CA directory", "there is no CA in %s; to create one: `mailcertd ca init`", rep.Dir)
+		p.row("CA directory", "there is no CA in %s; to create one, run `mailcertd ca init`", rep.Dir)
 		return
 	}
 	p.inked(noInk, with, "CA directory", "%s (%s)", rep.Dir, rep.Status)
@@ -98,7 +98,7 @@ func generationDue(g report.Generation, rep report.CA, now time.Time) (due *time
 	case g.Next:
 		due, verb = rep.Deadline, "in force at the latest"
 	default:
-		due, verb = g.LastLeaf, "its last certificate ends"
+		due, verb = g.LastLeaf, "last certificate expires"
 	}
 	if due != nil && due.Before(now) {
 		return nil, ""
@@ -116,13 +116,13 @@ func accessRows(rep report.CA, public bool, p *Page) {
 	p.row("access map", "to allow relaying for all hosts of this CA:")
 	p.verbatim("", rep.Issuer+" RELAY")
 	if rep.Subject != "" {
-		p.row("", "or for single hosts alone, here for this one:")
+		p.row("", "or for single hosts only, here for this one:")
 		p.verbatim("", rep.Issuer+" SUBJECT")
 		p.verbatim("", rep.Subject+" RELAY")
 	}
-	why := "if public CAs are trusted, everybody with a bought certificate is verify=OK"
+	why := "if public CAs are trusted, everybody with a bought certificate gets verify=OK"
 	if public {
-		why = "with trust:, everybody with a bought certificate is verify=OK"
+		why = "with trust:, everybody with a bought certificate gets verify=OK"
 	}
 	p.row("", "then run `make -C /etc/mail maps`; never allow relaying because of verify=OK alone: %s", why)
 }

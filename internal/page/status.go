@@ -155,8 +155,10 @@ func caRows(r report.Status, p *Page) {
 	case complete && r.Issued != nil:
 		p.row("CA", "in %s: %d valid, %d expired, %d revoked", r.CA.Dir, r.Issued.Valid, r.Issued.Expired,
 			r.Issued.Revoked)
+	case r.CA.Status == ca.Absent.String():
+		p.row("CA", "there is no CA in %s", r.CA.Dir)
 	default:
-		p.row("CA", "%s in %s", r.CA.Status, r.CA.Dir)
+		p.row("CA", "in %s: %s", r.CA.Dir, r.CA.Status)
 	}
 	for _, g := range r.CA.Generations {
 		label := "  older"
@@ -192,7 +194,7 @@ func issuedRows(is report.Issued, own string, p *Page) {
 		if i == 0 {
 			label = "  next due"
 		}
-		how := "by hand"
+		how := "renewed by hand"
 		switch {
 		case len(l.Names) > 0 && l.Names[0] == own:
 			how = "this host"

@@ -51,7 +51,7 @@ var tlsOptions = []tlsOption{
 	{"ServerCertFile", certdir.CertName, func(cf mta.CF) []string { return cf.ServerCert }, Error,
 		"sendmail serves that certificate", ""},
 	{"ServerKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ServerKey }, Error,
-		"the key must be the one of the certificate", ""},
+		"sendmail needs the key of the certificate that it serves", ""},
 	{"CACertFile", certdir.CAName, single(func(cf mta.CF) string { return cf.CACert }), Warning,
 		"sendmail trusts the CAs in that file, not those that mailcertd maintains",
 		"sendmail offers no STARTTLS without it"},
@@ -62,10 +62,10 @@ var tlsOptions = []tlsOption{
 		"sendmail presents that certificate to other hosts",
 		"sendmail presents no certificate to other hosts (verify=NO in their logs)"},
 	{"ClientKeyFile", certdir.KeyName, func(cf mta.CF) []string { return cf.ClientKey }, Warning,
-		"the key must be the one of the client certificate",
+		"sendmail needs the key of the certificate that it presents",
 		"sendmail presents no certificate to other hosts (verify=NO in their logs)"},
 	{"DHParameters", certdir.DHName, single(func(cf mta.CF) string { return cf.DH }), Warning,
-		"dh.param is not used", ""},
+		"sendmail does not use dh.param", ""},
 }
 
 // otherOption is an option of cf that does not name our file, and the effect of that.
