@@ -50,6 +50,7 @@ type database struct {
 
 	files64 *keySet  // while newcerts is compared
 	sieve   *sieve   // while rows are compared with each other
+	seen    bitmap   // of the rows that can be read: a serial that none of them has is found without another pass
 	keys    []uint64 // of the last rows, which neither of them has seen yet
 	twice   []uint64
 }
@@ -96,7 +97,8 @@ func readDatabase(dir string, q question) (*database, error) {
 		return nil, err
 	}
 	db.files = db.files64.len()
-	db.sieve = newSieve(durable.Look(db.path).Size)
+	size := durable.Look(db.path).Size
+	db.sieve, db.seen = newSieve(size), newBitmap(size)
 	db.keys = make([]uint64, 0, manyKeys)
 	db.node = durable.Blocks(db.path, maxIndex, db.block)
 	db.sift()
@@ -156,6 +158,7 @@ const manyKeys = 256
 func (db *database) sift() {
 	db.twice = db.sieve.sift(db.keys, db.twice)
 	db.files64.markAll(db.keys)
+	db.seen.mark(db.keys...)
 	db.keys = db.keys[:0]
 }
 
@@ -327,6 +330,7 @@ func (db *database) added(text []byte) {
 	db.plain = db.plain && l.odd == nil
 	db.shares = nil
 	db.see(&l)
+	db.seen.mark(l.key)
 	db.answer(&l)
 	name := string(l.serial) + ".pem"
 	db.orphans = slices.DeleteFunc(db.orphans, func(n string) bool { return n == name })
@@ -343,6 +347,9 @@ func (db *database) used(n *big.Int) (bool, error) {
 	serial := FormatSerial(n)
 	if db.named[serial] || slices.Contains(db.orphans, serial+".pem") {
 		return true, nil
+	}
+	if db.seen.never(serialKey(serial)) && db.still() == nil {
+		return false, nil
 	}
 	found, err := db.lookUp(serial)
 	return len(found) > 0, err
