@@ -44,6 +44,9 @@ var replaced = []struct {
 	{regexp.MustCompile(`(?i)\bis over (soon|at)\b`), "expires"},
 	{regexp.MustCompile(`(?i)\b(settles|brings it|brought it|puts one)\b`), "what to do: run …"},
 	{regexp.MustCompile(`(?i)\bserves? on\b|\bwhoever\b|\bpassed over\b|\bheard of\b`), "plain words"},
+	{regexp.MustCompile(`\b(wanted|configured) is\b|\bwant (%|small|a directory|one\b)|\bgot %s`), "…, must be …"},
+	{regexp.MustCompile(`\babsent in\b|\bsendmail was told\b|\ball the same\b|\bno longer waited\b|\bis verify=OK\b`),
+		"what happened, or what to do"},
 }
 
 // Sentences that keep such a word, each for a reason.

@@ -225,7 +225,7 @@ func constants(t *testing.T, kind string) []string {
 	return out
 }
 
-// Every reason is explained, and nothing that is none.
+// The manual explains every reason, and no word that is not a reason.
 func TestManualHasEveryReason(t *testing.T) {
 	var manual []string
 	for _, r := range man.Reasons() {

@@ -125,7 +125,7 @@ func identify(ctx context.Context, o IdentifyOptions) Identity {
 	}
 	pid, argv, err := ParsePidFile(n.Data)
 	if err != nil {
-		return id.is(BadPidFile, err.Error(), "restart sendmail")
+		return id.is(BadPidFile, err.Error(), "run `service sendmail restart`")
 	}
 	id.PID, id.Argv = pid, argv
 	if len(argv) > 0 {
@@ -201,7 +201,7 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 		return id.is(Unknown, fmt.Sprintf("mailcertd cannot find out which program process %d runs", id.PID),
 			"run as root")
 	case id.Argv0 == "":
-		return id.is(BadPidFile, "its second line, the command line, is missing", "restart sendmail")
+		return id.is(BadPidFile, "its second line, the command line, is missing", "run `service sendmail restart`")
 	case !filepath.IsAbs(id.Argv0):
 		if !id.isSendmail(exe) {
 			return id.is(OtherProcess, other, "")

@@ -45,7 +45,7 @@ func TestAnswer(t *testing.T) {
 			issuer.Refused, "not a message of mailcertd", 0, 0, 0},
 		{here, "what is no request", inbox.Submission{Name: name, Data: []byte("hello")}, "", false, nil, nil, false,
 			issuer.Refused, "not a message of mailcertd", 0, 0, 0},
-		{here, "a CSR that is none", inbox.Submission{Name: name,
+		{here, "a CSR that cannot be parsed", inbox.Submission{Name: name,
 			Data: text(
 				issuer.Request{
 					CSR: []byte("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n")})},
