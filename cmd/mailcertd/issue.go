@@ -30,7 +30,7 @@ func (a *app) issueCommand() *cobra.Command {
 	var alt []string
 	var days int
 	var out, keyType string
-	var yes, encrypt, replace bool
+	var yes, encrypt, replace, beside bool
 	cmd := &cobra.Command{
 		Use: "issue NAME... -o FILE", Short: "make key and certificate for other hosts, one file (parcel) each",
 		Long: `Makes a key and a certificate for another host, signed by this host's CA. Writes
@@ -51,6 +51,9 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 			alt = separated(alt)
 			if len(args) > 1 && len(alt) > 0 {
 				return usageError{errors.New("--alt works with one host name only")}
+			}
+			if replace && beside {
+				return usageError{errBeside}
 			}
 			for _, n := range append(append([]string{}, args...), alt...) {
 				if err := plan.NameError(strings.ToLower(n)); err != nil && net.ParseIP(n) == nil {
@@ -77,7 +80,7 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 			if days < 1 || days > o.cfg.CA.Days {
 				return usageError{fmt.Errorf("--days %d: must be 1 to %d", days, o.cfg.CA.Days)}
 			}
-			all, err := o.parcels(args, alt, out, days, replace)
+			all, err := o.parcels(args, ca.Ask{ByHand: true, Days: days, Replace: replace, Beside: beside}, alt, out)
 			if err != nil {
 				return err
 			}
@@ -107,6 +110,7 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 	f.StringVar(&keyType, "key", "", "the key's `type` (default: key.type)")
 	f.BoolVar(&encrypt, "encrypt", false, "protect the key with a passphrase; install asks for it")
 	f.BoolVar(&replace, "replace", false, "revoke the valid certificates of that name, as superseded")
+	f.BoolVar(&beside, "beside", false, besideUsage)
 	f.BoolVarP(&yes, "yes", "y", false, "sign without asking for confirmation")
 	return cmd
 }
@@ -125,7 +129,7 @@ type carried struct {
 }
 
 // parcels checks all that can be checked before anything is signed.
-func (o *localCA) parcels(names, alt []string, out string, days int, replace bool) ([]carried, error) {
+func (o *localCA) parcels(names []string, sample ca.Ask, alt []string, out string) ([]carried, error) {
 	dir := out
 	if len(names) == 1 {
 		dir = filepath.Dir(out)
@@ -139,14 +143,15 @@ func (o *localCA) parcels(names, alt []string, out string, days int, replace boo
 		return nil, fmt.Errorf("%s: is not a directory; with several hosts (%s) -o must be one", dir,
 			strings.Join(names, ", "))
 	}
-	sample, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // in place of keys that are not made yet
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // in place of keys that are not made yet
 	if err != nil {
 		return nil, err
 	}
 	var all []carried
 	seen := map[string]bool{}
 	for _, name := range names {
-		p := carried{file: out, ask: ca.Ask{ByHand: true, Days: days, Name: strings.ToLower(name), Replace: replace}}
+		p := carried{file: out, ask: sample}
+		p.ask.Name = strings.ToLower(name)
 		if seen[p.ask.Name] {
 			return nil, usageError{fmt.Errorf("%s is named twice", p.ask.Name)}
 		}
@@ -172,7 +177,7 @@ func (o *localCA) parcels(names, alt []string, out string, days int, replace boo
 		}
 		if begun.Kind == durable.Missing { // else its key says what becomes of it
 			ask := p.ask
-			ask.Public = sample.Public()
+			ask.Public = key.Public()
 			if _, err := ca.Preview(o.obs.CA, o.opts, ask, o.at); err != nil {
 				return nil, fmt.Errorf("%s: %w", p.ask.Name, err)
 			}

@@ -24,17 +24,21 @@ import (
 func (a *app) signCommand() *cobra.Command {
 	var submit string
 	var days int
-	var yes, replace bool
+	var yes, replace, beside bool
 	cmd := &cobra.Command{
 		Use: "sign [FILE]", Args: atMostOne, Short: "sign another host's request (from standard input or FILE)",
 		Long: `Checks a request, shows what it will sign and asks for confirmation. Then it
 prints the certificate and those of the CA to standard output. The same request
 gets the same certificate again. A request with another key is refused while the
-name has a valid certificate, unless --replace revokes that one, or the last
-third of its lifetime has begun.`,
+name has a valid certificate, unless --replace revokes that one, the last third
+of its lifetime has begun, or --beside says that the key is that of another pair
+of the host.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if replace && beside {
+				return usageError{errBeside}
+			}
 			if submit != "" {
-				if len(args) > 0 || yes || replace || days != 0 {
+				if len(args) > 0 || yes || replace || beside || days != 0 {
 					return usageError{
 						errors.New("--submit reads the request from standard input, and takes no other options")}
 				}
@@ -72,7 +76,7 @@ third of its lifetime has begun.`,
 			if err != nil {
 				return err
 			}
-			ask := ca.Ask{Request: req, ByHand: true, Days: days, Holds: m.Renew, Replace: replace}
+			ask := ca.Ask{Request: req, ByHand: true, Days: days, Holds: m.Renew, Replace: replace, Beside: beside}
 			_, names := ask.Names()
 			o, err := a.localCA(cmd.Context(), toSign, names...)
 			if err != nil {
@@ -113,9 +117,15 @@ third of its lifetime has begun.`,
 		"pass the request of the member `NAME` to the daemon: the forced command of its ssh key")
 	f.IntVar(&days, "days", 0, "the lifetime of the certificate, in `days` (default: validity.days)")
 	f.BoolVar(&replace, "replace", false, "revoke the valid certificates of that name with other keys, as superseded")
+	f.BoolVar(&beside, "beside", false, besideUsage)
 	f.BoolVarP(&yes, "yes", "y", false, "sign without asking for confirmation")
 	return cmd
 }
+
+// besideUsage says what --beside of sign and issue does.
+const besideUsage = "the key is that of another pair of the host: its valid certificates with other keys stay"
+
+var errBeside = errors.New("--beside keeps the certificates that --replace revokes: use one of them")
 
 // submitFor hands a member's request to the daemon and waits for the answer. sshd runs it, as an unprivileged user: the
 // member's name comes from authorized_keys, never from the request.

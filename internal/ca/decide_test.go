@@ -132,6 +132,8 @@ func TestDecide(t *testing.T) {
 		{what: "another key, replaced", issued: []Issued{is(7, other, 10, Valid), is(6, other, 70, Valid),
 			is(5, other, 20, Revoked), is(4, key, 60, Valid)},
 			ask: ask(func(a *Ask) { a.Replace = true }), revoke: []int64{7, 6}},
+		{what: "another key, of another pair", issued: []Issued{is(7, other, 10, Valid)},
+			ask: ask(func(a *Ask) { a.Beside = true })},
 		{what: "replaced, once more", issued: []Issued{is(8, key, 0, Valid), is(7, other, 10, Valid)},
 			ask: ask(func(a *Ask) { a.Replace = true }), repeat: 8, revoke: []int64{7}},
 		{what: "four live", issued: four, ask: ask(nil),

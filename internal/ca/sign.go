@@ -36,6 +36,8 @@ type Ask struct {
 	Signed int
 	// Replace revokes the valid certificates of that name over other keys, as superseded.
 	Replace bool
+	// Beside says that the asker goes on using all of them, as Also does for single ones.
+	Beside bool
 }
 
 // Bounds of what one name gets, for each pair of key and certificate that it uses.
@@ -125,13 +127,14 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	if newest == nil && !ask.Replace {
 		for _, is := range others {
 			switch {
-			case lastThird(is.Cert, now), held(is), also(is): // also of another pair
+			case ask.Beside, lastThird(is.Cert, now), held(is), also(is): // also of another pair
 			case slices.ContainsFunc(others, func(o Issued) bool { return held(o) && is.before(o) }),
 				is.line() < ask.HoldsRow:
 				// an older one of the same host than the one it shows
 			default:
 				return refuse("%s has a valid certificate with another key, serial %s until %s: revoke that one "+
-					"first (`mailcertd revoke %s --reason superseded`), or use --replace, which does so",
+					"first (`mailcertd revoke %s --reason superseded`), or use --replace, which does so, or "+
+					"--beside for another pair of that host",
 					name, FormatSerial(is.Serial), is.Cert.NotAfter.UTC().Format("2006-01-02"), FormatSerial(is.Serial))
 			}
 		}

@@ -2,9 +2,11 @@ package keeper
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,53 +23,59 @@ import (
 // carries.
 const carriedLasts = 30 * 24 * time.Hour
 
-// Request is a certificate request for this host in PEM: over its key, or over
+// Request is a certificate request for this host in PEM: over the key of a pair, or over
 // a new one that waits in the staging area.
-func (k *Keeper) Request(ctx context.Context, rekey bool) ([]byte, error) {
+func (k *Keeper) Request(ctx context.Context, p certdir.Pair, rekey bool) ([]byte, error) {
+	if err := plan.Requestable(k.cfg, p); err != nil {
+		return nil, err
+	}
 	obs := k.observer.observe(ctx)
 	name, _ := plan.HostName(k.cfg, obs.Host)
 	if name == "" {
 		return nil, errors.New("the host name cannot be certified: set host.name, or the host name")
 	}
+	if p != certdir.Host && obs.Certs.Pair(p).Key.Node.Kind == durable.Missing {
+		rekey = true // ensure makes none without an issuer
+	}
 	if rekey {
-		if err := k.stageKey(ctx); err != nil {
+		if err := k.stageKey(ctx, p, plan.RequestedKey(k.cfg, obs, p)); err != nil {
 			return nil, err
 		}
 	}
-	key, err := k.pairKey(certdir.Host, rekey)
+	key, err := k.pairKey(p, rekey)
 	if err != nil {
-		return nil, fmt.Errorf("no host key to ask for (`mailcertd ensure` makes one): %w", err)
+		return nil, fmt.Errorf("no key to request a certificate for (`mailcertd ensure` makes one): %w", err)
 	}
 	return pki.CreateRequest(key, name, k.cfg.Host.AltNames, k.o.Rand)
 }
 
 // stageKey makes a new key beside the old one, or keeps the one that waits.
-func (k *Keeper) stageKey(ctx context.Context) error {
+func (k *Keeper) stageKey(ctx context.Context, p certdir.Pair, t pki.KeyType) error {
 	lock, err := k.lock(ctx)
 	if err != nil {
 		return err
 	}
 	defer lock.Unlock()
 	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
-	key, err := k.pairKey(certdir.Host, true)
+	key, err := k.pairKey(p, true)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoKey) {
 		return err // it is there, and may be waiting for its certificate
 	}
 	if err != nil {
-		if key, err = k.newKey(ctx, k.cfg.Key.Type); err != nil {
+		if key, err = k.newKey(ctx, t); err != nil {
 			return err
 		}
 		data, err := pki.MarshalKey(key)
 		if err != nil {
 			return err
 		}
-		if err := set.Stage(certdir.Host.KeyFile, data, 0o600); err != nil {
+		if err := set.Stage(p.KeyFile, data, 0o600); err != nil {
 			return err
 		}
 	}
 	before, _ := k.state.loadState()
 	after := before.Clone()
-	plan.RequestOut(&after, certdir.Host, key.Public(), k.o.Now(), carriedLasts)
+	plan.RequestOut(&after, p, key.Public(), k.o.Now(), carriedLasts)
 	if err := k.state.remember(before, after); err != nil { // else the next ensure deletes the unused key
 		return fmt.Errorf("no request was made, because its key cannot be stored: %w", err)
 	}
@@ -115,7 +123,7 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	if r.Plan.Facts.Set != plan.SetID(obs.Certs) {
 		k.pickup.SeenByDaemon(&r.View, begun)
 	}
-	if p.Leaf != nil && pki.Fingerprint(p.Leaf) != installedLeaf(obs) {
+	if p.Leaf != nil && !installed(obs, p.Leaf) {
 		r.Done = append([]plan.Action{{Kind: plan.Install, Reason: plan.Installed, Path: k.cfg.Certs.Dir,
 			Text: plan.ToInstall.With("certificate " + serial(p.Leaf) + " for " +
 				strings.Join(plan.CertNames(p.Leaf), ", "))}}, r.Done...)
@@ -126,11 +134,12 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	return r, notes, err
 }
 
-func installedLeaf(obs plan.Observed) string {
-	if cs := obs.Certs.Cert.File.Certs; len(cs) > 0 {
-		return pki.Fingerprint(cs[0])
-	}
-	return ""
+// installed says that a certificate was that of a pair.
+func installed(obs plan.Observed, leaf *x509.Certificate) bool {
+	return slices.ContainsFunc(certdir.Pairs(), func(p certdir.Pair) bool {
+		cs := obs.Certs.Pair(p).Cert.File.Certs
+		return len(cs) > 0 && cs[0].Equal(leaf)
+	})
 }
 
 func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) ([]string, error) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
@@ -159,7 +160,7 @@ func TestInstallIssuedAndSigned(t *testing.T) {
 	for _, rekey := range []bool{false, true} {
 		s.later(24 * time.Hour)
 		before := s.read(s.certs("host.key"))
-		csr, err := s.Request(ctx, rekey)
+		csr, err := s.Request(ctx, certdir.Host, rekey)
 		if err != nil {
 			t.Fatal(err)
 		}

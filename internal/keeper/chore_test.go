@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
@@ -232,7 +233,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 	if err := s.ChooseGroup(t.Context(), "ffdhe4096"); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a choice: %v", err)
 	}
-	if _, err := s.Request(t.Context(), true); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := s.Request(t.Context(), certdir.Host, true); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a request over a new key: %v", err)
 	}
 	r := s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"testing"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
@@ -72,7 +73,7 @@ func TestOneReadFails(t *testing.T) {
 			s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
 		}, func(s *site) error { _, err := s.Restore(context.Background(), ""); return err }, nil},
 		{"request over a new key", own, func(s *site) error {
-			_, err := s.Request(context.Background(), true)
+			_, err := s.Request(context.Background(), certdir.Host, true)
 			return err
 		}, nil},
 		{"a choice of parameters", own, func(s *site) error {

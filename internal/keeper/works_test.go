@@ -187,7 +187,7 @@ func TestInstallPastCross(t *testing.T) {
 func TestInstallDER(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	o := otherCA(t, s.now)
-	csr, err := s.Request(t.Context(), true)
+	csr, err := s.Request(t.Context(), certdir.Host, true)
 	if err != nil {
 		t.Fatal(err)
 	}

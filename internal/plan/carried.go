@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -51,9 +52,12 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	name, _ := HostName(cfg, obs.Host)
 	t.Pair = c.becomes(cfg, obs)
 	e, staged := obs.Certs.Pair(t.Pair), obs.StagedOf(t.Pair).Key
-	wrong, notes := objections(c, obs, name, now, t.Pair == certdir.Host && cfg.Client.Kind == config.ClientSame)
+	wrong, notes := objections(c, obs, name, now, t.Pair, cfg.Client.Kind == config.ClientSame)
 	t.Notes = notes
-	if t.Pair != certdir.Host {
+	switch t.Pair {
+	case certdir.Client:
+		t.Notes = append(t.Notes, "the certificate becomes that of the client pair, "+t.Pair.CertFile)
+	case certdir.HostECDSA:
 		t.Notes = append(t.Notes,
 			fmt.Sprintf("the certificate becomes the second pair, %s, because its key is %s and the key in %s is %s",
 				t.Pair.CertFile, pki.TypeOf(c.Leaf.PublicKey), certdir.Host.KeyFile,
@@ -75,8 +79,12 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	case pki.SamePublicKey(pub, staged.Public):
 		files = append(files, File{Name: t.Pair.KeyFile, Mode: keyMode, Source: FromStaging})
 	default:
+		var keys []string
+		for _, p := range Wanted(cfg) {
+			keys = append(keys, obs.Certs.Path+"/"+p.KeyFile)
+		}
 		return t, fmt.Errorf("contains no key, and its certificate does not belong to the key in %s: make a new "+
-			"request on this host with `mailcertd request`", obs.Certs.Key.Node.Path)
+			"request on this host with `mailcertd request`", strings.Join(keys, " or "))
 	}
 	text := encodeAll(slices.Concat([]*x509.Certificate{c.Leaf}, c.Middle))
 	if have := e.Cert; have.Node.Kind != durable.File || have.Digest != sha256.Sum256(text) {
@@ -92,24 +100,60 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	return t, nil
 }
 
-// becomes returns the server pair for c: the one that has its key, else the one of its key type. OpenSSL serves one
+// becomes returns the pair for c: the one that has its key. A key that is in the file and in no pair becomes the
+// client's where its certificate is for clients alone, else that of the server pair of its type: OpenSSL serves one
 // certificate of each type, so two keys of one type must not be installed.
 func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
-	if cfg.Key.Second == "" {
-		return certdir.Host
-	}
 	pub := c.Leaf.PublicKey
-	for _, p := range []certdir.Pair{certdir.Host, certdir.HostECDSA} {
+	wanted := Wanted(cfg)
+	for _, p := range wanted {
 		if pki.SamePublicKey(pub, obs.Certs.Pair(p).Key.Key.Public) ||
 			pki.SamePublicKey(pub, obs.StagedOf(p).Key.Public) {
 			return p
 		}
 	}
+	if server, _ := purposes(c.Leaf); !server && c.Key != nil && slices.Contains(wanted, certdir.Client) {
+		return certdir.Client
+	}
 	host := obs.Certs.Key.Key.Public
-	if c.Key == nil || host == nil || pki.TypeOf(pub).Family() == pki.TypeOf(host).Family() {
+	if cfg.Key.Second == "" || c.Key == nil || host == nil || pki.TypeOf(pub).Family() == pki.TypeOf(host).Family() {
 		return certdir.Host
 	}
 	return certdir.HostECDSA
+}
+
+// Requestable says why no certificate can be requested for a pair; nil: it can.
+func Requestable(cfg config.Config, p certdir.Pair) error {
+	if slices.Contains(Wanted(cfg), p) {
+		return nil
+	}
+	setting := "key.second"
+	if p == certdir.Client {
+		setting = "client"
+	}
+	return fmt.Errorf("%s asks for no %s pair: set %s first", cfg.Path, p.Name, setting)
+}
+
+// RequestedKey is the type of a new key over which a certificate for a pair is requested: that of the configuration,
+// but of another kind than the key of the other server pair.
+func RequestedKey(cfg config.Config, obs Observed, p certdir.Pair) pki.KeyType {
+	t, other := cfg.Key.Type, certdir.HostECDSA
+	switch p {
+	case certdir.Client:
+		return t
+	case certdir.HostECDSA:
+		t, other = cfg.Key.Second, certdir.Host
+	}
+	beside := obs.Certs.Pair(other).Key.Key.Public
+	if cfg.Key.Second == "" || beside == nil {
+		return t
+	}
+	for _, u := range []pki.KeyType{cfg.Key.Type, cfg.Key.Second, pki.RSA2048, pki.ECDSAP256} {
+		if t.Family() == pki.TypeOf(beside).Family() {
+			t = u
+		}
+	}
+	return t
 }
 
 // CopiesFor lists the backups to make of what these files replace.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/plan"
 	. "mailcertd/internal/plan/given"
 )
@@ -18,6 +19,8 @@ func TestTake(t *testing.T) {
 	key := here.Seen.Certs.Key.Key.Public
 	other := Host(Key("stranger"))
 	two := Host(WantsSecond(), Has(second, "rsa-2048"))
+	client := Host(WantsClient(), Has(certdir.Client, "staged"))
+	clients := Host(Key("stranger"), Usage(x509.ExtKeyUsageClientAuth))
 	rsa, same := Host(Key("staged")), Host(Key("stranger"))
 	for _, c := range []struct {
 		name    string
@@ -80,6 +83,24 @@ func TestTake(t *testing.T) {
 		{"a key of another kind, and no second pair is asked for", here,
 			plan.Carried{Leaf: leaf(rsa), Key: rsa.Seen.Certs.Key.Key.Public}, false, "host.key host.cert",
 			0, "", false},
+		{"over the client's key", client, plan.Carried{Leaf: leaf(Host(Key("staged"), ExpiresIn(300*Day)))}, false,
+			"client.cert", 0, "becomes that of the client pair, client.cert", false},
+		{"over the client's key, for clients alone", client,
+			plan.Carried{Leaf: leaf(Host(Key("staged"), Usage(x509.ExtKeyUsageClientAuth)))}, false, "client.cert", 0,
+			"client pair", false},
+		{"over the client's key, for servers alone", client,
+			plan.Carried{Leaf: leaf(Host(Key("staged"), Usage(x509.ExtKeyUsageServerAuth)))}, false, "", 0,
+			"not for clients", true},
+		{"over the staged key of the client", Host(WantsClient(), StagedFor(certdir.Client, "staged")),
+			plan.Carried{Leaf: leaf(rsa)}, false, "client.key client.cert", 0, "client pair", false},
+		{"for clients alone, with its key", client,
+			plan.Carried{Leaf: leaf(clients), Key: clients.Seen.Certs.Key.Key.Public}, false,
+			"client.key client.cert", 0, "client pair", false},
+		{"for clients alone, and no client pair is asked for", here,
+			plan.Carried{Leaf: leaf(clients), Key: clients.Seen.Certs.Key.Key.Public}, false, "", 0,
+			"not for servers", true},
+		{"for no key that is here, with a client pair", client, plan.Carried{Leaf: leaf(other)}, false, "", 0,
+			"host.key or /etc/mail/certs/client.key", true},
 		{"CAs alone", here, plan.Carried{Roots: root(bought)}, false, "", 0, "contains no host certificate", true},
 		{"CAs alone, on a member", Host(MemberOf("ca.home.example")), plan.Carried{Roots: root(bought)},
 			false, "", 2, "",

@@ -92,8 +92,7 @@ var needs = []need{
 		hint: func(p *pair) string {
 			switch {
 			case p.cfg.Issuer.Kind == config.IssuerNone:
-				return "send the output of `mailcertd request` to the CA, then run `mailcertd install FILE` with its " +
-					"answer"
+				return byHand(p)
 			case p.remote():
 				return "" // request says which CA host is asked, and how to ask it now
 			}
@@ -219,6 +218,15 @@ func purposes(c *x509.Certificate) (server, client bool) {
 		client = client || u == x509.ExtKeyUsageClientAuth || u == x509.ExtKeyUsageAny
 	}
 	return server, client
+}
+
+// byHand says how a person gets a certificate for the pair, where the issuer is none.
+func byHand(p *pair) string {
+	command := "mailcertd request"
+	if p.is != certdir.Host {
+		command += " --pair " + p.is.Name
+	}
+	return "send the output of `" + command + "` to the CA, then run `mailcertd install FILE` with its answer"
 }
 
 // rotates reports whether our key has reached key.rotate_after. The age of a key is known from the state alone.

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 )
 
-// objections lists what is wrong with the certificate and can be overruled with --force, and notes. client says that
-// sendmail is to use it as a client too.
-func objections(p Carried, obs Observed, name string, now time.Time, client bool) (wrong []error, notes []string) {
+// objections lists what is wrong with the certificate and can be overruled with --force, and notes. same says that
+// sendmail shows the pair Host as a client too.
+func objections(p Carried, obs Observed, name string, now time.Time, pair certdir.Pair,
+	same bool) (wrong []error, notes []string) {
 	c := p.Leaf
 	if name == "" || c.VerifyHostname(name) != nil && !strings.EqualFold(c.Subject.CommonName, name) {
 		wrong = append(wrong, fmt.Errorf("is for %s, and this host is called %q",
@@ -34,10 +36,13 @@ func objections(p Carried, obs Observed, name string, now time.Time, client bool
 		return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, u) ||
 			slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
 	}
-	if !uses(x509.ExtKeyUsageServerAuth) {
+	if pair.Server() && !uses(x509.ExtKeyUsageServerAuth) {
 		wrong = append(wrong, errors.New("is not for servers (extendedKeyUsage lacks serverAuth)"))
 	}
-	if client && !uses(x509.ExtKeyUsageClientAuth) {
+	if pair == certdir.Client && !uses(x509.ExtKeyUsageClientAuth) {
+		wrong = append(wrong, errors.New("is not for clients (extendedKeyUsage lacks clientAuth)"))
+	}
+	if pair == certdir.Host && same && !uses(x509.ExtKeyUsageClientAuth) {
 		notes = append(notes,
 			"the certificate is not for clients (extendedKeyUsage lacks clientAuth): hosts that receive mail from "+
 				"this one will log verify=FAIL")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/state"
 )
@@ -153,6 +154,13 @@ func renewal(p *pair, sofar finding) outcome {
 	if !can {
 		if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
 			return repaired.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
+		}
+		if p.cfg.Issuer.Kind == config.IssuerNone && p.is != certdir.Host {
+			for i := range left.problems {
+				if pr := &left.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
+					pr.Hint = byHand(p)
+				}
+			}
 		}
 		return left.and(outcome{finding: found})
 	}
