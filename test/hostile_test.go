@@ -180,8 +180,8 @@ func TestHostileAccount(t *testing.T) {
 		t.Errorf("--submit ../../x: %d\n%s", code, out)
 	}
 	if out, _ := a.Run(a.AsAccount("timeout", "20", o.m, memberConf, "sign", "--submit",
-		"mail-c.example.test")...); !strings.Contains(out, "is not enrolled") {
-		t.Errorf("a host that is not enrolled: %s", out)
+		"mail-c.example.test")...); !strings.Contains(out, "is not a member of this CA") {
+		t.Errorf("a host that is not a member: %s", out)
 	}
 	if out, code := o.b.Run(o.m, memberConf, "renew"); code != 0 {
 		t.Errorf("a real request after all that: %d\n%s\n%s", code, out, o.aLog())

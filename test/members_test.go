@@ -197,7 +197,7 @@ func TestMembers(t *testing.T) {
 	if !strings.Contains(out, "revoked ") || !strings.Contains(out, "sendmail on this host reads no CRL") {
 		t.Errorf("unenrol:\n%s", out)
 	}
-	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "is not enrolled") {
+	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "is not a member of this CA") {
 		t.Errorf("renew after unenrol: %d\n%s", code, out)
 	}
 	if out := a.Must(t, "sh", "-ec",

@@ -17,15 +17,13 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// StartNext makes the CA's next generation and puts it into next/, where it
-// waits: the same subject, a new key, cross-signed by the present one. In
-// durable order: the key, the certificate signed by the present key
-// (cross.pem), and the self-signed certificate last, whose presence means that
-// the next generation exists. One that is there already is returned as it is;
-// a key that an interrupted call left is used again.
+// StartNext makes the CA's next generation in next/, where it waits for Promote: the same subject, a new key, and a
+// certificate that the present key has signed. In durable order: the key, that certificate (cross.pem), and the
+// self-signed certificate last, since its presence means that the next generation exists. If it exists already it is
+// returned unchanged; a key that an interrupted call left is used again.
 //
-// The cross-signed one is self-issued: it does not count for the present one's
-// pathlen of 0 (RFC 5280 6.1.4 (l)).
+// The certificate in cross.pem is self-issued, so that it does not count for the present CA's pathlen of 0 (RFC 5280
+// 6.1.4 (l)).
 func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
 	now time.Time) (*x509.Certificate, error) {
 	s, err := Open(ctx, disk, o)
@@ -140,7 +138,7 @@ func dropNext(disk *durable.Disk, dir string) error {
 func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificate) error {
 	n := 1
 	for _, g := range obs.Older {
-		if g.Cert != nil || g.HasKey { // else an interrupted call made the folder, and no more
+		if g.Cert != nil || g.HasKey { // otherwise an interrupted call left an empty directory
 			n = max(n, g.N+1)
 		}
 	}
@@ -160,7 +158,7 @@ func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificat
 		return err
 	}
 	crl := durable.Read(filepath.Join(dir, crlName), maxIndex)
-	if crl.Unread() { // it would be lost
+	if crl.Unread() { // without a copy, the change would lose it
 		return crl.Err
 	}
 	if crl.Exists && crl.Err == nil {
@@ -194,8 +192,8 @@ func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	return set.Commit(steps)
 }
 
-// Prune removes older generations that have no valid certificate left and are not the link from a still older one that
-// has, the keys first. Their rows in index.txt and files in newcerts stay.
+// Prune removes each older generation that has ended, as have all that are older: first its key. Rows in index.txt and
+// files in newcerts stay.
 func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) error {
 	l, err := lock(ctx, dir)
 	if err != nil {
@@ -212,7 +210,7 @@ func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) e
 		}
 		err := disk.RemoveDir(g.Dir, keyName, crlName, crossName, certName)
 		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
-			continue // a person keeps something of their own there: it stays, and is no generation any more
+			continue // a person has put files there: the directory stays without the generation
 		} else if err != nil {
 			return err
 		}

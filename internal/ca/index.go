@@ -18,30 +18,31 @@ const (
 	Expired = 'E' // set by `openssl ca -updatedb` alone
 )
 
-// Entry is one row of index.txt. A row that cannot be understood has Err set
-// and keeps its text: it is written back as it was.
+// Entry is one row of index.txt. A row that cannot be parsed has Err set and keeps its text, so that it is written back
+// as it was.
 type Entry struct {
 	Status  byte
 	Expires time.Time
 	Revoked time.Time // zero unless Status is Revoked
-	Reason  string    // what comes after the revocation date, such as keyCompromise
+	Reason  string    // the text after the revocation date, such as keyCompromise
 	Serial  *big.Int
 	File    string // a file name, or the word unknown
-	Subject string // as pki.OneLine has it
+	Subject string // in the form of pki.OneLine
 	Line    int    // from 1
 	Err     error
 
 	raw     string // the row as it was read, without its line feed
 	text    string // its serial as it was read, when that is as FormatSerial writes it
-	refused string // why `openssl ca` refuses the whole index.txt because of it; "": it does not
+	refused string // why `openssl ca` refuses all of index.txt because of this row; "": it does not
 }
 
-// errCut is what is left of a revoked row.
+// errCut is the Err of a last line that begins as a revoked row and was cut off.
 var errCut = errors.New("is cut off and starts with R: a certificate was revoked")
 
-// ParseIndex gives the rows of an index.txt that is small, or that must be changed: scan.go answers what is asked of a
-// large one. torn says that the last row lacks its line feed and cannot be read: an interrupted write. Such a row is
-// not among the entries, unless it was a revocation: nobody appends those.
+// ParseIndex parses all of an index.txt into memory, for a file that is small or has to be changed; questions about a
+// large one go through scan. torn means that the last line has no line feed and cannot be parsed, because a write was
+// interrupted. Such a line is not among the rows, unless it begins as a revocation: only a rewrite of the whole file
+// writes one of those, so it cannot be a row that was just being added.
 func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
 	for n := 1; text != ""; n++ {
@@ -58,16 +59,16 @@ func ParseIndex(data []byte) (rows []Entry, torn bool) {
 	return rows, false
 }
 
-// What a line of index.txt is.
+// The kinds of a line of index.txt.
 type lineKind int
 
 const (
 	aRow lineKind = iota
 	aTornRow
-	noRow // a comment, or nothing
+	noRow // a comment or an empty line
 )
 
-// readRow reads line n. whole says that it has its line feed, which is not part of it.
+// readRow parses line n, counted from 1. The text has no line feed; whole means that the file has one after it.
 func readRow(line string, n int, whole bool) (Entry, lineKind) {
 	e := parseRow(strings.TrimSuffix(line, "\r"))
 	e.Line, e.raw = n, line
@@ -127,21 +128,21 @@ func parseRow(line string) Entry {
 	return e
 }
 
-// opensslReason says that openssl knows the word, openssl-ca(1).
+// opensslReason says whether openssl-ca(1) knows this word as a reason. It refuses an index.txt with any other.
 func opensslReason(word string) bool {
 	_, known := reasonCodes[word]
 	return known || word == "" || opensslWords[word] != 0
 }
 
-// opensslWords are the words in index.txt beside those of Reasons, with their
-// codes (RFC 5280 5.3.1).
+// opensslWords are the reasons that `openssl ca` writes into index.txt beside those of Reasons, with their codes (RFC
+// 5280 5.3.1).
 var opensslWords = map[string]int{"holdInstruction": 6, "keyTime": 1, "CAkeyTime": 2, "removeFromCRL": 8}
 
-// names is the serial, as FormatSerial writes it, of a row that cannot be read
-// otherwise; "" when it says none.
+// names is the serial, in the form of FormatSerial, of a row that cannot be parsed otherwise; it is "" where the row
+// has none.
 func (e Entry) names() string {
 	f := strings.Split(e.raw, "\t")
-	if len(f) < 5 { // a serial that no tab follows may be a part of one
+	if len(f) < 5 { // without a tab after it, the serial may be cut off
 		return ""
 	}
 	n, err := parseSerial(f[3])
@@ -151,7 +152,7 @@ func (e Entry) names() string {
 	return FormatSerial(n)
 }
 
-// serial is the row's serial as FormatSerial writes it.
+// serial is the row's serial in the form of FormatSerial.
 func (e *Entry) serial() string {
 	if e.text != "" {
 		return e.text
@@ -167,8 +168,7 @@ func parseTime(s string) (time.Time, error) {
 	return time.Unix(seconds, 0).UTC(), nil
 }
 
-// readSeconds takes YYMMDDHHMMSSZ (1950 to 2049, RFC 5280 4.1.2.5.1) and
-// YYYYMMDDHHMMSSZ, and gives seconds since 1970.
+// readSeconds parses YYMMDDHHMMSSZ (1950 to 2049, RFC 5280 4.1.2.5.1) and YYYYMMDDHHMMSSZ into seconds since 1970.
 func readSeconds[T string | []byte](s T) (int64, bool) {
 	if len(s) != 13 && len(s) != 15 || s[len(s)-1] != 'Z' {
 		return 0, false
@@ -198,7 +198,7 @@ func readSeconds[T string | []byte](s T) (int64, bool) {
 
 func leap(year int) bool { return year%4 == 0 && (year%100 != 0 || year%400 == 0) }
 
-// daysIn is how many days a month has.
+// daysIn is the number of days in a month, 28 to 31.
 func daysIn(year, month int) int {
 	if month == 2 && leap(year) {
 		return 29
@@ -206,13 +206,14 @@ func daysIn(year, month int) int {
 	return 28 + int("\x03\x00\x03\x02\x03\x02\x03\x03\x02\x03\x02\x03"[month-1])
 }
 
-// daysTo counts the days from 1970-01-01 to the first of a month. time.Date would take a quarter of a whole scan.
+// daysTo counts the days from 1970-01-01 to the first day of a month. It replaces time.Date, which would take a quarter
+// of the time of a whole scan.
 func daysTo(year, month int) int {
-	const to1970 = 719468 // from 0000-03-01
+	const to1970 = 719468 // days from 0000-03-01 to 1970-01-01
 	if month <= 2 {       // the year begins in March, so that the leap day is its last
 		year, month = year-1, month+12
 	}
-	year += 400 // no negative numbers
+	year += 400 // a division of a negative number would round the wrong way
 	return year*365 + year/4 - year/100 + year/400 + (153*(month-3)+2)/5 - to1970 - 146097
 }
 
@@ -224,7 +225,7 @@ func formatTime(t time.Time) string {
 	return t.Format("20060102150405Z")
 }
 
-// parseSerial takes hexadecimal digits, 40 at most (20 octets, RFC 5280 4.1.2.2).
+// parseSerial parses 1 to 40 hexadecimal digits (20 octets, RFC 5280 4.1.2.2).
 func parseSerial(s string) (*big.Int, error) {
 	n, ok := new(big.Int), s != "" && len(s) <= 40
 	var small uint64
@@ -258,7 +259,7 @@ func hexDigit(c byte) (byte, bool) {
 	return 0, false
 }
 
-// mostQuoted is how much of a wrong field an error shows, in octets.
+// mostQuoted bounds how much of a wrong field an error shows, in octets.
 const mostQuoted = 60
 
 // FormatSerial writes a serial as openssl does in its files: upper case, an
@@ -271,7 +272,7 @@ func FormatSerial(n *big.Int) string {
 	return s
 }
 
-// row is the text of an entry.
+// row is the row's text without a line feed: as it was read, or made from the fields for a new or changed row.
 func (e Entry) row() string {
 	if e.raw != "" {
 		return e.raw
@@ -287,7 +288,7 @@ func (e Entry) row() string {
 		e.Subject}, "\t")
 }
 
-// formatIndex writes every row, those that were read byte for byte.
+// formatIndex is the text of all rows. Rows that were read keep their bytes.
 func formatIndex(rows []Entry) []byte {
 	var b bytes.Buffer
 	for _, e := range rows {
@@ -296,5 +297,5 @@ func formatIndex(rows []Entry) []byte {
 	return b.Bytes()
 }
 
-// commonName is the CN in a row's subject, "" when it has none.
+// commonName is the CN in the row's subject; it is "" where there is none.
 func (e *Entry) commonName() string { return string(commonName([]byte(e.Subject))) }

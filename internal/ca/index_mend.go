@@ -7,7 +7,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// rewrites says that a repair will write index.txt whole, on the strength of what is in it.
+// rewrites says whether a repair will write all of index.txt from what was read. The caller then reads it twice,
+// because another program may have been in the middle of writing it.
 func (o *Observed) rewrites() bool {
 	for _, f := range o.Faults {
 		switch f.Kind {
@@ -20,10 +21,10 @@ func (o *Observed) rewrites() bool {
 	return false
 }
 
-// interruptedIndex is what index.txt was where it is missing: `openssl ca` writes
-// index.txt.new, renames index.txt to index.txt.old and the new one to its place,
-// and can be killed in between. nil: there is nothing of the kind. An error: it
-// is not known, and who is revoked there would be taken for valid.
+// interruptedIndex returns the content of index.txt.new or index.txt.old, for an index.txt that is missing: `openssl
+// ca` writes index.txt.new, renames index.txt to index.txt.old and index.txt.new to index.txt, and may be killed
+// between the two renames. It returns nil where neither file is whole. Where one cannot be read it returns the error:
+// without that file, revoked certificates would count as valid.
 func interruptedIndex(dir string) ([]byte, error) {
 	for _, tail := range []string{".new", ".old"} {
 		n := durable.Read(filepath.Join(dir, indexName+tail), maxIndex)
@@ -50,7 +51,7 @@ func anyUnread(rows []Entry) bool {
 	return false
 }
 
-// missingFrom makes data what was in index.txt, and gives the rows that it lacks.
+// missingFrom sets data to before, and returns those of rows that before lacks.
 func missingFrom(before []byte, rows []Entry, data *[]byte) []Entry {
 	*data = before
 	had := map[string]bool{}
@@ -67,7 +68,8 @@ func missingFrom(before []byte, rows []Entry, data *[]byte) []Entry {
 	return out
 }
 
-// revokedAgain are the rows, by their text, of who is in a CRL and is valid by index.txt, as they shall be.
+// revokedAgain returns the rows that index.txt says are valid but that a CRL lists, already changed to revoked, by
+// their present text.
 func (o *Observed) revokedAgain() map[string]Entry {
 	out, listed := map[string]Entry{}, o.CRL.inLists()
 	for _, serial := range o.unrevoked() {
@@ -80,7 +82,7 @@ func (o *Observed) revokedAgain() map[string]Entry {
 	return out
 }
 
-// replaceRows changes those lines of index.txt, and no other byte.
+// replaceRows replaces the lines of data whose text is a key of rows. All other bytes stay.
 func replaceRows(data []byte, rows map[string]Entry) []byte {
 	if len(rows) == 0 {
 		return data

@@ -17,21 +17,24 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The modes of what is in the CA directory, which is itself closed.
+// The modes of directories, keys and public files in the CA directory. Its own mode, 0700, keeps other users out.
 const (
 	dirMode    = 0o700
 	keyMode    = 0o600
 	publicMode = 0o644
 )
 
-// backdate is how far a certificate's beginning lies back, for clocks that are
-// a little behind.
+// backdate is how long before the time of signing a certificate becomes valid, so that a host whose clock is a little
+// behind accepts it.
 const backdate = time.Hour
 
-// Init makes the CA, or goes on where an interrupted Init stopped, with the key that is there. Where nothing is at
-// o.Dir, the CA is made beside it, and renamed to it. In a directory that is there the order is: openssl.cnf, which
-// says whose the rest is, cakey.pem, newcerts, serial, index.txt, index.txt.attr, crlnumber, and cacert.pem last: its
-// presence means that the CA exists. Files of a person that are there stay.
+// Init creates the CA, or continues where an interrupted Init stopped, with the key that it left. Where nothing is at
+// o.Dir, the CA is made in a temporary directory, which is then renamed (makeBeside). In an existing directory the
+// order is: openssl.cnf, whose first line says that mailcertd made the rest; cakey.pem, newcerts, serial, index.txt,
+// index.txt.attr, crlnumber; and cacert.pem last, since its presence means that the CA exists. Existing files of a
+// person stay.
+//
+// Errors: ErrExists, ErrDamaged, ErrLocked (the key that was left has a passphrase, and o.Passphrase is nil).
 func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
 	if n := durable.Look(o.Dir); !o.Unfinished && n.Kind == durable.Missing {
 		if c, err := makeBeside(ctx, disk, o, rnd, now); !errors.Is(err, errBeside) {
@@ -113,7 +116,8 @@ func initKey(ctx context.Context, disk *durable.Disk, o Options, obs Observed, r
 	return newKeyFile(ctx, disk, path, o, o.Passphrase != nil, rnd)
 }
 
-// newKeyFile makes a key and writes it, encrypted where asked: it never is on the disk in clear then.
+// newKeyFile makes a key and writes it to path. A key that is to be encrypted is encrypted before the first write, so
+// that it never is on the disk in clear text.
 func newKeyFile(ctx context.Context, disk *durable.Disk, path string, o Options, encrypt bool,
 	rnd io.Reader) (crypto.Signer, error) {
 	key, data, err := makeKey(ctx, o, encrypt, rnd)
@@ -123,7 +127,7 @@ func newKeyFile(ctx context.Context, disk *durable.Disk, path string, o Options,
 	return key, disk.Replace(path, data, keyMode)
 }
 
-// makeKey makes a key, and the file that holds it.
+// makeKey makes a key of the type o.Key, and the PEM text of its file.
 func makeKey(ctx context.Context, o Options, encrypt bool, rnd io.Reader) (key crypto.Signer, file []byte, err error) {
 	if key, err = pki.GenerateKeyContext(ctx, o.Key, rnd); err != nil {
 		return nil, nil, err
@@ -160,13 +164,14 @@ func readKey(path string, passphrase []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// Unlocks says whether passphrase opens the CA's key: nil, or why not.
+// Unlocks returns nil where passphrase decrypts the CA key in dir. The error is pki.ErrPassphrase for a wrong
+// passphrase.
 func Unlocks(dir string, passphrase []byte) error {
 	_, err := readKey(filepath.Join(dir, keyName), passphrase)
 	return err
 }
 
-// fits refuses a CA that could do nothing for its own host.
+// fits returns an error where the options would make a CA that cannot sign for its own host.
 func (o Options) fits() error {
 	if _, err := o.subject(); err != nil {
 		return err
@@ -178,7 +183,8 @@ func (o Options) fits() error {
 	return nil
 }
 
-// subject is the CA's own name: never a host's.
+// subject is the CA's own name. It is an error if that is also the host's name: a verifier could take the host's
+// certificate for that of the CA.
 func (o Options) subject() ([]byte, error) {
 	cn := o.Subject.CommonName
 	if cn == "" {
@@ -199,9 +205,9 @@ func (o Options) subject() ([]byte, error) {
 	return o.Subject.name(cn)
 }
 
-// selfSign makes a root: critical CA:TRUE with pathlen 0, keyCertSign and
-// cRLSign (RFC 5280 4.2.1.3, 4.2.1.9), a random positive serial of 16 octets.
-// With before the new root takes over its subject, byte for byte.
+// selfSign signs a root certificate: critical CA:TRUE with pathlen 0, keyCertSign and cRLSign (RFC 5280 4.2.1.3,
+// 4.2.1.9), and a random positive serial of at most 16 octets. With before, the new root has the subject of that
+// certificate, byte for byte.
 func selfSign(o Options, key crypto.Signer, before *x509.Certificate, rnd io.Reader,
 	now time.Time) (*x509.Certificate, error) {
 	t, err := rootTemplate(o, key.Public(), rnd, now)

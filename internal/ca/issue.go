@@ -12,20 +12,21 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Request is a certificate to be issued.
+// Request describes a certificate to be issued.
 type Request struct {
 	Public   crypto.PublicKey
 	Name     string   // the host's name: first in the SAN, and the CN when it fits
 	AltNames []string // more names and addresses
 	Days     int
-	// Backdate is how far the beginning lies back; zero: not at all.
+	// Backdate is how long before the time of signing the certificate becomes valid; zero: at that time.
 	Backdate time.Duration
 }
 
 // maxCommonName is RFC 5280's ub-common-name, in octets.
 const maxCommonName = 64
 
-// leafTemplate is everything but the serial number.
+// leafTemplate is the certificate without its serial number. Its time is cut to that of the CA certificate. An error:
+// no name is left, or the subject cannot be encoded.
 func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (*x509.Certificate, error) {
 	cn := req.Name
 	if len(cn) > maxCommonName {
@@ -33,7 +34,7 @@ func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (
 	}
 	s := o.Subject
 	if cn == "" && s.Organization == "" && s.OrganizationalUnit == "" {
-		s.OrganizationalUnit = "mail host" // openssl ca has no use for an empty subject
+		s.OrganizationalUnit = "mail host" // `openssl ca` cannot work with an empty subject
 	}
 	name, err := s.name(cn)
 	if err == nil && string(name) == string(ca.RawSubject) { // never the CA's own name
@@ -48,7 +49,7 @@ func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (
 		from = ca.NotBefore
 	}
 	until := now
-	if until.Before(from) { // a clock that runs behind, and nothing to serve
+	if until.Before(from) { // the clock is behind the CA's notBefore
 		until = from
 	}
 	until = until.Add(time.Duration(req.Days) * 24 * time.Hour)
@@ -87,7 +88,7 @@ func leafTemplate(o Options, req Request, ca *x509.Certificate, now time.Time) (
 	return t, nil
 }
 
-// allowed refuses a certificate that the CA's own name constraints forbid.
+// allowed returns an error where the name constraints of the CA certificate forbid a name of c.
 func allowed(c, ca *x509.Certificate) error {
 	roots := x509.NewCertPool()
 	roots.AddCert(ca)

@@ -1,6 +1,7 @@
 package ca
 
-// keySet is a set of serials by their keys, each marked or not. It takes sixteen bytes for each.
+// keySet is a set of serialKey values, each marked or not. A quarter to a half of its cells is in use, so it takes 18
+// to 36 octets for each value.
 type keySet struct {
 	cells  []uint64 // key+1; 0: free
 	marks  []bool
@@ -10,7 +11,7 @@ type keySet struct {
 
 func (s *keySet) len() int { return s.size }
 
-// cell is where the key is, or where it would be. The set has a free slot.
+// cell is the index of the key, or of the free cell where it would be. The set must have a free cell.
 func (s *keySet) cell(key uint64) int {
 	last := len(s.cells) - 1 // a power of two, less one
 	at := int(mix(key)) & last
@@ -46,14 +47,14 @@ func (s *keySet) mark(key uint64) {
 	}
 }
 
-// markAll marks those that are in the set.
+// markAll marks those of the keys that are in the set.
 func (s *keySet) markAll(keys []uint64) {
 	for _, key := range keys {
 		s.mark(key)
 	}
 }
 
-// unmarked says that the key is in the set and not marked.
+// unmarked says whether the key is in the set and not marked.
 func (s *keySet) unmarked(key uint64) bool {
 	if s.size == 0 {
 		return false
@@ -62,12 +63,13 @@ func (s *keySet) unmarked(key uint64) bool {
 	return s.cells[at] != 0 && !s.marks[at]
 }
 
-// has says that the key is in the set.
+// has says whether the key is in the set.
 func (s *keySet) has(key uint64) bool { return s.size > 0 && s.cells[s.cell(key)] != 0 }
 
 func (s *keySet) allMarked() bool { return s.marked == s.size }
 
-// mix spreads the bits of a key: counted serials differ in the last ones alone. It is the finalizer of MurmurHash3.
+// mix spreads the bits of a key over the whole hash, because serials that were counted up differ only in their last
+// bits. It is the finalizer of MurmurHash3.
 func mix(k uint64) uint64 {
 	k ^= k >> 33
 	k *= 0xff51afd7ed558ccd
@@ -76,11 +78,12 @@ func mix(k uint64) uint64 {
 	return k ^ k>>33
 }
 
-// sieve tells which keys may have come before: a Bloom filter with eight bits a key, all in one line of the processor's
-// cache. Of a million keys in the largest one hardly any is said to be there that is not.
+// sieve is a Bloom filter that says which keys may have occurred before. It has eight bits for each key, all in one
+// cache line of the processor. With a million keys, the largest one says of hardly any key that it occurred when it did
+// not.
 type sieve struct {
 	lines [][8]uint64 // a power of two
-	near  uint64      // see sift
+	near  uint64      // the result of the prefetch in sift
 }
 
 // The sizes of a sieve, in lines of 64 octets: 1 KiB and 8 MiB.
@@ -89,7 +92,7 @@ const (
 	mostSieve  = 1 << 17
 )
 
-// newSieve is for an index.txt of that many octets. A row has about sixty.
+// newSieve makes a sieve for an index.txt of that many octets. A row has about sixty octets.
 func newSieve(octets int64) *sieve {
 	lines := int64(leastSieve)
 	for lines < mostSieve && lines < octets/512 {
@@ -100,12 +103,12 @@ func newSieve(octets int64) *sieve {
 
 func (s *sieve) line(hash uint64) *[8]uint64 { return &s.lines[int(hash>>40)&(len(s.lines)-1)] }
 
-// sift adds many keys, and appends to twice which of them may have been there. It reads from all of their lines at
-// first: the processor waits for many of them at the same time then, which makes a pass over a large index.txt half as
-// long.
+// sift adds keys, and appends to twice those that may have been added before. It first reads from the cache lines of
+// all keys, so that the processor fetches many of them at the same time: that halves the time of a pass over a large
+// index.txt.
 func (s *sieve) sift(keys []uint64, twice []uint64) []uint64 {
 	for _, key := range keys {
-		s.near |= s.line(mix(key))[0] // kept, so that the compiler does not leave the reading out
+		s.near |= s.line(mix(key))[0] // without the result the compiler would remove the read
 	}
 	for _, key := range keys {
 		hash := mix(key)
@@ -153,7 +156,7 @@ func (b bitmap) never(key uint64) bool {
 	return *word&bit == 0
 }
 
-// serialsIn are the serials of the certificates in newcerts.
+// serialsIn returns the serials of the certificates in the newcerts directory dir.
 func serialsIn(dir string) (*keySet, error) {
 	s := &keySet{}
 	return s, eachSerial(dir, func(serial string) { s.add(serialKey(serial)) })

@@ -12,11 +12,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// lastLeaves finds for each older generation its certificate that lasts
-// longest. The rows are read from the one that ends last, so that few files
-// need to be opened. A certificate whose file is gone counts for every
-// generation that was alive then. Where index.txt lacks rows, any generation may have
-// signed them: each counts as long as it is valid itself.
+// lastLeaves sets LastLeaf of each older generation: the end of its certificate that is valid longest. It reads the
+// rows in order of their end, latest first, so that few files need to be opened. A certificate whose file is missing
+// counts for every generation that was valid at that time. Where index.txt may lack rows, any generation may have
+// signed the missing ones, and each counts until its own certificate expires.
 func (o *Observed) lastLeaves(dir string) error {
 	if len(o.Older) == 0 {
 		return nil
@@ -55,7 +54,8 @@ func (o *Observed) lastLeaves(dir string) error {
 	return nil
 }
 
-// findLastLeaves gives the end of the last certificate of each generation after the first, by its number.
+// findLastLeaves returns the end of the last certificate of each older generation, by its number. gens begins with the
+// current generation, whose end is not asked.
 func findLastLeaves(dir string, db *database, gens []Generation) (map[int]time.Time, error) {
 	ends, open := map[int]time.Time{}, map[int]Generation{}
 	for _, g := range gens[1:] {
@@ -91,17 +91,17 @@ func findLastLeaves(dir string, db *database, gens []Generation) (map[int]time.T
 	return ends, db.still()
 }
 
-// What signedBy says beside the number of a generation.
+// Results of signedBy that are not the number of a generation.
 const (
-	fileGone   = -1 // newcerts has no such certificate
-	signedElse = -2 // no generation that is there signed it
+	fileGone   = -1 // newcerts has no such certificate, or it cannot be read
+	signedElse = -2 // none of the generations signed it
 )
 
-// signedBy tells which generation signed the certificate with that serial: 0 is the current one.
+// signedBy returns the number of the generation that signed the certificate with that serial; 0 is the current one.
 func signedBy(dir string, gens []Generation, serial *big.Int) int {
 	cs, err := readCerts(filepath.Join(dir, newCertsName, FormatSerial(serial)+".pem"))
 	if len(cs) == 0 || err != nil {
-		return fileGone // any generation may have signed it: each lives on
+		return fileGone
 	}
 	for _, g := range gens {
 		if g.Cert != nil && pki.IssuedBy(cs[0], g.Cert) {
@@ -111,12 +111,13 @@ func signedBy(dir string, gens []Generation, serial *big.Int) int {
 	return signedElse
 }
 
-// Prunable says that an older generation may go.
+// Prunable says whether Prune would remove an older generation.
 func Prunable(o Observed, now time.Time) bool {
 	return slices.ContainsFunc(o.Older, func(g Generation) bool { return o.prunable(g, now) })
 }
 
-// ended: a generation whose certificate cannot be read is kept while its key is there.
+// ended says whether the generation's certificate or its last leaf has expired. A generation that could not be read has
+// not ended, nor has one without a certificate while its key is present.
 func (g Generation) ended(now time.Time) bool {
 	if g.Err != nil {
 		return false

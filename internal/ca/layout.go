@@ -1,5 +1,5 @@
-// Package ca is the private CA: a directory in the layout of openssl-ca(1), to the letter, so that openssl works on it
-// before and after us.
+// Package ca is the private CA. Its directory has exactly the layout of openssl-ca(1), so that openssl can work on it
+// before and after mailcertd does.
 package ca
 
 import (
@@ -33,39 +33,39 @@ const (
 	caplKeyName = "private/cakey.pem" // where CA.pl(1) and the stock openssl.cnf keep the key
 )
 
-// Bounds of what is read, in bytes and entries.
+// The largest file, the largest index.txt or CRL (both in octets), and the most certificates in newcerts that are read.
 const (
 	maxFile  = 1 << 20
 	maxIndex = 1 << 30
 	maxCerts = 1_000_000
 )
 
-// Options is what the CA needs to know.
+// Options are the settings of the CA.
 type Options struct {
 	Dir     string
-	Key     pki.KeyType // of a new CA
-	Days    int         // life of a CA certificate
-	Subject Subject     // the CommonName is the CA's own, "": made from Host
+	Key     pki.KeyType // of a new CA or generation
+	Days    int         // how long a new CA certificate is valid
+	Subject Subject     // of the CA; an empty CommonName is made from Host
 	Host    string      // this host's name
 	// PermittedDomains become critical name constraints (RFC 5280 4.2.1.10).
 	PermittedDomains []string
 	CRLDays          int
-	// Backdate is how far what a person has signed begins before its time; zero: an hour.
+	// Backdate is how long before the time of signing a certificate that a person signs becomes valid; zero: an hour.
 	Backdate time.Duration
-	// Passphrase opens an encrypted CA key, and encrypts a new one; nil: none.
+	// Passphrase decrypts the CA key, and encrypts a new one; nil: the key is not encrypted.
 	Passphrase []byte
-	// Unfinished lets Init finish a CA that was begun, and make none.
+	// Unfinished makes Init finish a CA that an interrupted Init left, but create none.
 	Unfinished bool
-	// Memory makes repeated work on a large database cheap; nil: none.
+	// Memory saves repeated passes over an unchanged database; nil: every look makes a pass.
 	Memory *Memory
 }
 
-// Subject is what is in the subjects of CA and host beside the CN.
+// Subject has the attributes of the subject; those that are empty are left out.
 type Subject struct {
 	Country, State, Locality, Organization, OrganizationalUnit, CommonName string
 }
 
-// backdate is how far what is signed begins before its time.
+// backdate is o.Backdate, or its default.
 func (o Options) backdate() time.Duration {
 	if o.Backdate <= 0 {
 		return backdate
@@ -79,7 +79,7 @@ func (s Subject) name(cn string) ([]byte, error) {
 		pki.Attribute{Type: "OU", Value: s.OrganizationalUnit}, pki.Attribute{Type: "CN", Value: cn})
 }
 
-// Why the CA cannot act. Test with errors.Is.
+// Errors of the CA as a whole. Test with errors.Is.
 var (
 	ErrLocked  = errors.New("the CA key has a passphrase")
 	ErrExists  = errors.New("there is a CA already")
@@ -87,7 +87,7 @@ var (
 	ErrEnded   = errors.New("the CA has expired")
 )
 
-// lockPatience bounds the wait for another process that writes here.
+// lockPatience is how long lock waits for another process that holds the lock of the CA directory.
 const lockPatience = time.Minute
 
 func lock(ctx context.Context, dir string) (*durable.Locked, error) {
@@ -96,20 +96,20 @@ func lock(ctx context.Context, dir string) (*durable.Locked, error) {
 	return durable.Lock(ctx, dir)
 }
 
-// MarkName is the file in the CA directory that says whether mailcertd made it.
+// MarkName is the file in the CA directory whose first line says whether mailcertd made the CA.
 const MarkName = confName
 
-// The first words of an openssl.cnf of ours: of any, of one that was written
-// with its CA, and of one that a CA made by hand lacked.
+// The first words of an openssl.cnf that mailcertd wrote: of any, of one that was written when mailcertd made the CA,
+// and of one that was added to a CA that a person had made without it.
 const (
 	confMark    = "# Written by mailcertd "
 	madeMark    = confMark + "with this CA"
 	suppliedFor = confMark + "for a CA that had none"
 )
 
-// MadeHere says that mailcertd made the CA in dir: its openssl.cnf was written
-// with it. One that was made by hand and adopted has its own, or none.
-// An error: it is not known.
+// MadeHere says whether mailcertd made the CA in dir: its openssl.cnf says so. A CA that was made by hand and adopted
+// has an openssl.cnf of its own, or one that says that it was added. Where the file cannot be read, it returns the
+// error.
 func MadeHere(dir string) (bool, error) {
 	n := durable.Read(filepath.Join(dir, confName), maxFile)
 	if n.Unread() {
@@ -123,8 +123,8 @@ func confBegins(dir, words string) bool {
 	return n.Err == nil && bytes.HasPrefix(n.Data, []byte(words))
 }
 
-// Owns says that mailcertd, or openssl at work on a CA of ours, gives this name
-// to something in the CA directory: a path relative to it.
+// Owns says whether a file or directory in the CA directory has a name that mailcertd gives, or openssl when it works
+// on such a CA. rel is relative to the CA directory.
 func Owns(rel string, isDir bool) bool {
 	if isDir {
 		_, older := generationNumber(rel)

@@ -16,36 +16,36 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Listed is one certificate of the database.
+// Listed is one certificate of the CA's database.
 type Listed struct {
-	Serial  string    // hex, as openssl has it
+	Serial  string    // hexadecimal, in the form of FormatSerial
 	Status  string    // valid, expired, revoked
-	Names   []string  // its SAN, else its CN; from the subject when its file is gone
-	Begins  time.Time // UTC; zero when its file is gone
+	Names   []string  // its SAN, else its CN; without its file, the CN in Subject
+	Begins  time.Time // notBefore, UTC; zero without its file
 	Expires time.Time // UTC
 	Revoked time.Time // zero unless revoked
 	Reason  string    // of the revocation
 	Subject string    // as in index.txt
-	NotFile bool      // newcerts has it no more
-	Unread  error     // why its file could not be read; its names are those of the subject then
+	NotFile bool      // newcerts does not have its file
+	Unread  error     // why its file could not be read; nil also where there is none
 
-	OtherPair bool // its host has a later certificate of another pair; Overview and Ending alone say it
+	OtherPair bool // its host has a later certificate of another pair; only Overview and Ending set it
 
-	Cert *x509.Certificate // nil when its file is gone, or could not be read
+	Cert *x509.Certificate // nil without its file, or where that could not be read
 }
 
-// ranks are the order of Each.
+// ranks is the order of the statuses in Each.
 var ranks = map[string]uint8{"valid": 0, "expired": 1, "revoked": 2}
 
-// place is where a row of index.txt stands, and in the list.
+// place is the position of a row in index.txt (octets at, length) and in the list (rank, expires).
 type place struct {
 	expires, at int64
 	length      int32
 	rank        uint8
 }
 
-// Each gives the whole database one by one: valid certificates by their end, next due
-// first, then expired ones and revoked ones, latest first. An error from take ends it, and is returned.
+// Each calls take for every certificate of the database: valid ones first, in the order of their end; then expired and
+// revoked ones, each with the latest end first. It returns the first error of take.
 func Each(o Observed, now time.Time, take func(Listed) error) error {
 	if o.db == nil {
 		return o.Err
@@ -54,7 +54,7 @@ func Each(o Observed, now time.Time, take func(Listed) error) error {
 		return err
 	}
 	f, rows, err := places(o.db, now)
-	for patient := newPatience(); gone(err) && patient.wait(); { // every signature adds a row
+	for patient := newPatience(); gone(err) && patient.wait(); { // each signature changes index.txt
 		f, rows, err = places(o.db, now)
 	}
 	if err != nil || len(rows) == 0 {
@@ -95,8 +95,8 @@ func Each(o Observed, now time.Time, take func(Listed) error) error {
 	return nil
 }
 
-// places finds where the rows are, and opens the file that has them: nil where there is none. errMoved: it is another
-// one by now.
+// places finds all rows and opens index.txt to read them; f is nil where there are none. The caller closes f. The error
+// is errMoved where the file that was opened is not the one that was read.
 func places(db *database, now time.Time) (f *os.File, rows []place, err error) {
 	path := db.path
 	rows = make([]place, 0, db.rows)
@@ -123,22 +123,22 @@ func places(db *database, now time.Time) (f *os.File, rows []place, err error) {
 	return f, rows, nil
 }
 
-// reader reads rows by their places. The order of the list is not that of the file: it takes many at a time, reads them
-// in the order of the file, and gives them in that of the list.
+// reader reads the texts of rows by their places. The order of the list is not that of the file, so it takes many rows
+// at a time, reads them in the order of the file, and returns them in the order of the list.
 type reader struct {
 	f     *os.File
 	texts [][]byte
-	all   []byte // their texts
-	order []int  // of the places, as they are in the file
+	all   []byte // the memory of texts
+	order []int  // indexes of the places, in the order of the file
 
-	window []byte // what is in the file
-	from   int64  // where it begins there
+	window []byte // the part of the file that was read last
+	from   int64  // its offset in the file
 }
 
-// mostText is how much text a reader holds, in octets, as long as a row has less.
+// mostText bounds the text that a reader holds, in octets; a longer row is read alone.
 const mostText = 4 << 20
 
-// read reads the first rows, and says how many.
+// read reads the texts of the first rows into r.texts, and returns how many.
 func (r *reader) read(rows []place) (n int, err error) {
 	r.texts, r.order = r.texts[:0], r.order[:0]
 	size := 0
@@ -162,7 +162,7 @@ func (r *reader) read(rows []place) (n int, err error) {
 	return n, nil
 }
 
-// copy copies what is at a place of the file, from its window where it is that far.
+// copy fills to from the file at offset at, and reads a new window where needed.
 func (r *reader) copy(to []byte, at int64) error {
 	for len(to) > 0 {
 		if at < r.from || at >= r.from+int64(len(r.window)) {
@@ -186,7 +186,7 @@ func status(e *Entry, now time.Time) string {
 	return l.state(now)
 }
 
-// listed describes a row. file says that its certificate is in newcerts, as far as is known.
+// listed describes a row. file says whether newcerts has a file for it.
 func listed(o Observed, e *Entry, now time.Time, file bool) Listed {
 	l := Listed{Serial: e.serial(), Expires: e.Expires.UTC(), Subject: e.Subject, Reason: e.Reason,
 		Status: status(e, now)}
@@ -206,10 +206,10 @@ func listed(o Observed, e *Entry, now time.Time, file bool) Listed {
 	return l
 }
 
-// Which finds the certificate that a person names: by serial in hex, or the
-// one valid certificate of a host name. Several are an error that lists them. A host
-// whose certificates are all revoked gives the one that was revoked last: what was to
-// follow its revocation may have failed.
+// Which finds the certificate that a person names: by its serial in hexadecimal, or by a host name that has one valid
+// certificate. Where a name has only revoked ones, it is the one that was revoked last, so that a person can repeat a
+// revocation whose later steps have failed. Errors: ErrUnknown, ErrSeveral (which lists them), or why a certificate
+// that may have the name could not be read.
 func Which(o Observed, what string, now time.Time) (*big.Int, error) {
 	n, notSerial := parseSerial(what)
 	if notSerial == nil && o.db != nil {
@@ -240,7 +240,7 @@ func Which(o Observed, what string, now time.Time) (*big.Int, error) {
 	if err != nil {
 		return nil, err
 	}
-	if unread != nil { // it may be for that name too
+	if unread != nil { // the unread certificate may have that name too
 		return nil, unread
 	}
 	if len(found) == 0 && len(revoked) > 0 {
@@ -262,5 +262,5 @@ func Which(o Observed, what string, now time.Time) (*big.Int, error) {
 	return nil, fmt.Errorf("%q: %w: %s; name one by its serial number", what, ErrSeveral, strings.Join(serials, ", "))
 }
 
-// ErrSeveral says that a name fits more than one certificate.
+// ErrSeveral says that a name has more than one valid certificate.
 var ErrSeveral = errors.New("several valid certificates match")

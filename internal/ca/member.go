@@ -14,17 +14,16 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Member is a host that is enrolled: it may ask for certificates in its own name, and whose trust a change of
-// generation waits for.
+// Member is a host that is enrolled: it may get certificates in its own name, and the CA waits until it trusts a next
+// generation before that is put in force.
 type Member struct {
 	Name     string    `json:"name"`
 	AltNames []string  `json:"altnames,omitempty"` // further names and addresses that it may have
 	Enrolled time.Time `json:"enrolled"`
-	Seen     time.Time `json:"seen"` // when it last asked for anything; zero: never
-	// Trusts are the CA certificates that it said it trusts, by the hex SHA-256
-	// of their DER.
+	Seen     time.Time `json:"seen"` // its last request of any kind; zero: none
+	// Trusts are the CA certificates that the host has reported to trust: hexadecimal SHA-256 of their DER.
 	Trusts []string `json:"trusts,omitempty"`
-	// Signed is when certificates were signed for it, within the last day.
+	// Signed are the times within the last day at which a certificate was signed for it.
 	Signed []time.Time `json:"signed,omitempty"`
 }
 
@@ -36,13 +35,10 @@ type memberFile struct {
 
 const memberVersion = 1
 
-// Why a member cannot be named. Test with errors.Is.
-var (
-	ErrMember    = errors.New("is already a member")
-	ErrNotMember = errors.New("is not enrolled")
-)
+// ErrNotMember says that a host is not enrolled. Test with errors.Is.
+var ErrNotMember = errors.New("is not a member of this CA")
 
-// readMembers gives the members by name; none without the file.
+// readMembers returns the members in the order of the file; none where the file is missing.
 func readMembers(dir string) ([]Member, error) {
 	n := durable.Read(filepath.Join(dir, membersName), maxFile*16)
 	if n.Err != nil || !n.Exists {
@@ -59,7 +55,7 @@ func readMembers(dir string) ([]Member, error) {
 	return f.Members, nil
 }
 
-// Find is the member of that name, nil when there is none.
+// Find returns the member of that name, in any case of letters; nil where there is none. It points into members.
 func Find(members []Member, name string) *Member {
 	for i := range members {
 		if strings.EqualFold(members[i].Name, name) {
@@ -69,7 +65,7 @@ func Find(members []Member, name string) *Member {
 	return nil
 }
 
-// writeMembers writes the list; the caller holds the lock.
+// writeMembers writes the list. The caller holds the lock of the CA directory.
 func writeMembers(disk *durable.Disk, dir string, members []Member) error {
 	slices.SortFunc(members, func(a, b Member) int { return strings.Compare(a.Name, b.Name) })
 	data, err := json.MarshalIndent(memberFile{Version: memberVersion, Members: members}, "", "  ")
@@ -79,7 +75,8 @@ func writeMembers(disk *durable.Disk, dir string, members []Member) error {
 	return disk.Replace(filepath.Join(dir, membersName), append(data, '\n'), keyMode)
 }
 
-// Members changes the list under the lock.
+// Members reads the list, lets change edit it and writes it, under the lock of the CA directory. It writes nothing
+// where change returns an error.
 func Members(ctx context.Context, disk *durable.Disk, dir string, change func([]Member) ([]Member, error)) error {
 	l, err := lock(ctx, dir)
 	if err != nil {
@@ -97,16 +94,16 @@ func Members(ctx context.Context, disk *durable.Disk, dir string, change func([]
 	return writeMembers(disk, dir, want)
 }
 
-// Heard is what a member has reported.
+// Heard is what a member has reported with its requests since it was last noted.
 type Heard struct {
 	At     time.Time
 	Trusts []string // nil: it did not say
-	Signed int      // certificates that it got
+	Signed int      // how many certificates were signed for it
 }
 
-// Hear notes what members have reported. Those that are not enrolled are left out.
+// Hear notes the requests of members, by name. Hosts that are not members are ignored.
 func (s *Session) Hear(heard map[string]Heard) error {
-	all, err := readMembers(s.o.Dir) // what the session has seen may be a list that it could not read
+	all, err := readMembers(s.o.Dir) // not s.obs.Members: the session may have failed to read the list
 	if err != nil {
 		return err
 	}
@@ -117,7 +114,7 @@ func (s *Session) Hear(heard map[string]Heard) error {
 	return nil
 }
 
-// Hear does the same for who has no session.
+// Hear does the same without a session.
 func Hear(ctx context.Context, disk *durable.Disk, dir string, heard map[string]Heard) error {
 	return Members(ctx, disk, dir, func(all []Member) ([]Member, error) { return hear(all, heard), nil })
 }
@@ -141,7 +138,7 @@ func hear(all []Member, heard map[string]Heard) []Member {
 	return all
 }
 
-// Enrol adds a host. One that is there gets its further names replaced.
+// Enrol is a change for Members that adds a host, or replaces the further names of one that is a member.
 func Enrol(name string, altNames []string, now time.Time) func([]Member) ([]Member, error) {
 	return func(all []Member) ([]Member, error) {
 		if m := Find(all, name); m != nil {
@@ -152,7 +149,7 @@ func Enrol(name string, altNames []string, now time.Time) func([]Member) ([]Memb
 	}
 }
 
-// Unenrol takes a host off the list.
+// Unenrol is a change for Members that removes a host. The error is ErrNotMember.
 func Unenrol(name string) func([]Member) ([]Member, error) {
 	return func(all []Member) ([]Member, error) {
 		if Find(all, name) == nil {
@@ -162,11 +159,10 @@ func Unenrol(name string) func([]Member) ([]Member, error) {
 	}
 }
 
-// silentAfter is how long a host may be silent before a change of generation
-// passes it over.
+// silentAfter is how long after its last request a change of generation no longer waits for a member.
 const silentAfter = 30 * 24 * time.Hour
 
-// Silent says that the host has sent no request for thirty days.
+// Silent says whether the host has sent no request for silentAfter, counted from its enrolment if it never sent one.
 func (m Member) Silent(now time.Time) bool {
 	last := m.Seen
 	if last.Before(m.Enrolled) {
@@ -175,8 +171,8 @@ func (m Member) Silent(now time.Time) bool {
 	return now.Sub(last) >= silentAfter
 }
 
-// Waiting are the members that do not yet trust the next generation: those that hold it up, and those that are skipped
-// because they are silent.
+// Waiting returns the names of the members that do not yet trust the next generation: those for which it waits, and
+// those for which it does not, because they are silent.
 func (o Observed) Waiting(now time.Time) (waiting, silent []string) {
 	if !o.HasNext() {
 		return nil, nil

@@ -8,29 +8,29 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Memory remembers what the last pass over a CA's database found, so that looking at an unchanged one costs no pass,
-// and a signature one at most. It is believed while index.txt and newcerts are the same by device, inode, size, mtime
-// and ctime, and the same is asked. nil remembers nothing. It belongs to one goroutine.
+// Memory keeps the result of the last pass over a CA's database, so that a look at an unchanged database needs no pass
+// and a signature one at most. The result is used while index.txt and newcerts have the same device, inode, size, mtime
+// and ctime, and no other question is asked. A nil Memory keeps nothing. Only one goroutine may use it.
 type Memory struct {
 	dir   string
-	index durable.Node
-	certs durable.Node
+	index durable.Node // index.txt when db was read
+	certs durable.Node // newcerts when db was read
 	db    *database
 }
 
-// Forget drops everything: the next look reads the disk.
+// Forget drops the result, so that the next look reads the disk.
 func (m *Memory) Forget() {
 	if m != nil {
 		*m = Memory{}
 	}
 }
 
-// database reads index.txt and newcerts, or remembers them.
+// database returns the kept result where it answers q and is current; otherwise it reads index.txt and newcerts.
 func (m *Memory) database(dir string, q question) (*database, error) {
 	if m != nil && m.db != nil && m.dir == dir && m.db.asked.covers(q) && m.holds() {
 		return m.db, nil
 	}
-	certs := durable.Look(filepath.Join(dir, newCertsName)) // before it is listed: what changes meanwhile is read again
+	certs := durable.Look(filepath.Join(dir, newCertsName)) // first, so that the next look sees a later change
 	db, err := readDatabase(dir, q)
 	if err == nil && m != nil {
 		*m = Memory{dir: dir, index: db.node, certs: certs, db: db}
@@ -38,13 +38,13 @@ func (m *Memory) database(dir string, q question) (*database, error) {
 	return db, err
 }
 
-// holds says that nobody changed the database since.
+// holds says whether index.txt and newcerts are unchanged since db was read.
 func (m *Memory) holds() bool {
 	return same(m.index, durable.Look(filepath.Join(m.dir, indexName))) &&
 		same(m.certs, durable.Look(filepath.Join(m.dir, newCertsName)))
 }
 
-// covers says that the answer to q is among the answers to p.
+// covers says whether a pass that was asked p has the answer to q.
 func (p question) covers(q question) bool {
 	for s := range q.serials {
 		if !p.serials[s] {
@@ -59,8 +59,8 @@ func (p question) covers(q question) bool {
 	return slices.EqualFunc(p.lists, q.lists, maps.Equal[map[string]bool])
 }
 
-// added says that a certificate was signed under the lock: its row is now at the end of index.txt, which is node,
-// and nobody else changed anything.
+// added takes note of a row that was just appended to index.txt under the lock, without another change by anybody else.
+// node is index.txt after that.
 func (m *Memory) added(dir string, row []byte, node durable.Node) {
 	if m == nil || m.db == nil || m.dir != dir {
 		return

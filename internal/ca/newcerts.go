@@ -11,9 +11,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// issued reads the certificates in newcerts for a host, newest first, without
-// those that are revoked. rows are its rows of index.txt. An error: one of them could not be read, and is
-// not among them.
+// issued reads the certificates in newcerts for a host, newest first, without the revoked ones. rows are the host's
+// rows of index.txt. unread is why one or more of them could not be read; those are not in out.
 func (db *database) issued(dir, name string, rows []Entry) (out []Issued, unread error) {
 	for _, n := range db.of(name, rows) {
 		serial, row := n.serial, n.row
@@ -40,8 +39,8 @@ func (db *database) issued(dir, name string, rows []Entry) (out []Issued, unread
 	return out, unread
 }
 
-// before says that a was issued before b, by the order of their rows in index.txt, to whose end each is added. One
-// without a row is newer than any: its row is still to come.
+// before says whether a was issued before b, by the order of their rows, because every row is appended to index.txt. A
+// certificate without a row counts as the newest: its row is still to be written.
 func (a Issued) before(b Issued) bool { return a.line() < b.line() }
 
 func (a Issued) line() int {
@@ -51,7 +50,7 @@ func (a Issued) line() int {
 	return a.Row.Line
 }
 
-// eachSerial gives the serials of the files SERIAL.pem in newcerts, in no order.
+// eachSerial calls take with the serial of each file SERIAL.pem in newcerts, in no order. A missing directory has none.
 func eachSerial(dir string, take func(serial string)) error {
 	most := maxCerts
 	err := durable.EachName(dir, func(name string) bool {
@@ -67,7 +66,7 @@ func eachSerial(dir string, take func(serial string)) error {
 	return err
 }
 
-// canonicalSerial says that s is a serial as FormatSerial writes it.
+// canonicalSerial says whether s is a serial in the form of FormatSerial.
 func canonicalSerial[T string | []byte](s T) bool {
 	if len(s) == 0 || len(s)%2 == 1 || len(s) > 40 || len(s) > 2 && s[0] == '0' && s[1] == '0' {
 		return false

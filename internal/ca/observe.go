@@ -15,14 +15,14 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Status is what the CA directory holds.
+// Status says how complete the CA is.
 type Status int
 
 // The statuses.
 const (
-	Absent     Status = iota // nothing of a CA
-	Unfinished               // a key without a certificate, and nothing was ever issued: first boot was cut short
-	Complete                 // a certificate with its key (which may have a passphrase)
+	Absent     Status = iota // no file of a CA
+	Unfinished               // a key without a certificate, and nothing was issued: Init was interrupted
+	Complete                 // a certificate that may sign, and its key, which may have a passphrase
 	Damaged                  // anything else
 )
 
@@ -30,18 +30,19 @@ func (s Status) String() string {
 	return [...]string{"absent", "unfinished", "complete", "damaged"}[s]
 }
 
-// Generation is one key of the CA with its certificate.
+// Generation is one key of the CA and its certificate.
 type Generation struct {
-	N      int // the oldest is 1; 0: the current one, in the CA directory itself
+	N      int // 1 is the oldest; 0 is the current one, whose files are in the CA directory itself
 	Dir    string
-	Cert   *x509.Certificate // nil when it cannot be read
+	Cert   *x509.Certificate // nil where it is missing or cannot be read
 	HasKey bool
 	Locked bool              // the key has a passphrase
 	Cross  *x509.Certificate // its successor, signed by it; nil when there is none
-	// LastLeaf is when the last certificate that it issued expires; zero when no
-	// valid one is known. For older generations only.
+	// LastLeaf is when the last certificate that it issued expires; zero where no valid one is known. It is set for
+	// older generations only.
 	LastLeaf time.Time
-	// Err is why a part of it, or index.txt, could not be read: nothing may be concluded from what is missing here.
+	// Err is why a part of it, or index.txt, could not be read. While it is not nil, a part that seems to be missing
+	// may exist.
 	Err error
 }
 
@@ -50,23 +51,24 @@ type Issued struct {
 	Serial *big.Int
 	Path   string
 	Cert   *x509.Certificate
-	Row    *Entry // nil: no row in index.txt
-	// NoCA says that no CA certificate which goes along with it has issued it: nobody can use it. Preview finds it.
+	Row    *Entry // its row in index.txt; nil: it has none
+	// NoCA says that none of the CA certificates that are sent with it has issued it, so that nobody can verify it.
+	// Only Preview sets it.
 	NoCA bool
 }
 
-// Filter says which certificates in newcerts matter: those whose CN is Name,
-// or which have none; with Name "" only those without a row in index.txt.
+// Filter says which certificates in newcerts are observed: those whose CN is Name or that have no CN, and those without
+// a row in index.txt. With Name "" it is only the latter.
 type Filter struct {
 	Name string
-	// Serving are the certificates that are installed on this host; a nil is none. Where a generation has issued one,
-	// the database must have it.
+	// Serving are the certificates that are installed on this host; nil ones are ignored. The database must have those
+	// that a generation issued.
 	Serving []*x509.Certificate
-	// Asking are further hosts, as Ask.Names has them, about which Preview will be asked: their rows are found too.
+	// Asking are further host names, in the form of Ask.Names, whose rows the same pass finds for a later Preview.
 	Asking []string
 }
 
-// Observed is the CA directory as it was seen. It holds no secret.
+// Observed is the CA directory at one moment. It holds no secret.
 type Observed struct {
 	Dir     durable.Node
 	Status  Status
@@ -77,24 +79,24 @@ type Observed struct {
 	// Next is the generation that is waiting to be put in force; its Cert is nil when there is none. It is in next/.
 	Next   Generation
 	Rows   int      // in index.txt
-	Serial *big.Int // what the serial file says; nil when it says nothing
+	Serial *big.Int // the number in the serial file; nil where it has none
 	Issued []Issued // newest first; revoked ones left out
-	// IssuedErr is why a certificate in newcerts that may be this host's could not be read; nil: Issued is all of them.
+	// IssuedErr is why a certificate in newcerts that may be this host's could not be read; nil: Issued is complete.
 	IssuedErr error
 	CRL       CRL
 	Members   []Member // the members, by name
-	// Made says that mailcertd made this CA, see MadeHere.
+	// Made is the answer of MadeHere.
 	Made bool
 	// ServingRows are the rows of the certificates that are installed on this host, by FormatSerial.
 	ServingRows map[string]Entry
-	// Unlisted says that the members are not known: their list cannot be read.
+	// Unlisted says that the list of members could not be read, so that Members is not known.
 	Unlisted bool
 	Faults   []Fault
-	Err      error // why it could not be looked at, such as a permission
+	Err      error // why the directory could not be read, such as a missing permission
 
-	unreadNext bool  // something of next/ could not be read, or is damaged
+	unreadNext bool  // a part of next/ could not be read, or is damaged
 	serialErr  error // why the serial file could not be read
-	serialOdd  bool  // openssl cannot read it as it is written
+	serialOdd  bool  // the serial file has a number that openssl cannot parse
 	membersErr error // why the list of members could not be read
 	confErr    error // why openssl.cnf could not be read
 	db         *database
@@ -103,7 +105,7 @@ type Observed struct {
 // Observe reads the CA directory and changes nothing.
 func Observe(dir string, f Filter) Observed { return (*Memory)(nil).Observe(dir, f) }
 
-// Observe is the same with a memory of the last time.
+// Observe does the same, with the result of the last pass over the database where it is current.
 func (m *Memory) Observe(dir string, f Filter) Observed {
 	o := Observed{Dir: durable.Look(dir), KeyInfo: pki.KeyFile{Err: fs.ErrNotExist}}
 	if o.Err = o.Dir.Err; o.Err != nil || !o.Dir.Exists {
@@ -122,7 +124,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	}
 	o.Key.Data = nil
 	o.Current = generation(dir, 0)
-	if o.Current.Err != nil { // all that follows would take the CA for another one
+	if o.Current.Err != nil { // without its certificate, no other file can be attributed to this CA
 		o.Err = o.Current.Err
 		return o
 	}
@@ -170,13 +172,13 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 		o.unlisted(c)
 	}
 	if o.db.unread() != nil {
-		m.Forget() // an error is no answer to the next look
+		m.Forget() // the next look must try again
 	}
 	return o
 }
 
-// question is what index.txt is asked: the rows of the host, of the certificates that it serves, and of those who are
-// in a CRL.
+// question is what a pass over index.txt must find: the rows of the hosts in f, of the certificates that this host
+// serves, and of the serials in the CRLs.
 func (o *Observed) question(f Filter) question {
 	q := question{serials: map[string]bool{}}
 	if q.names = slices.Clone(f.Asking); f.Name != "" {
@@ -200,16 +202,16 @@ func (o *Observed) question(f Filter) question {
 	return q
 }
 
-// Partial says that something of the CA or of one of its generations could not be
-// read, or is damaged: Bundle may lack a generation that lives, and CRL its list.
+// Partial says that a part of the CA or of one of its generations is damaged or could not be read. Bundle may then lack
+// a generation that is in use, and CRL a list.
 func (o Observed) Partial() bool {
-	// without its key alone the certificate is still the CA's
+	// the certificate is known to be the CA's also where only the key is missing
 	whose := o.Status == Damaged && (!o.signs() || o.KeyInfo.Err == nil)
 	return o.Err != nil || whose || o.unreadNext ||
 		slices.ContainsFunc(o.Older, func(g Generation) bool { return g.Err != nil || g.Cert == nil })
 }
 
-// Unread is why a part of the CA could not be read: what is missing in it says nothing then. nil: all of it was read.
+// Unread is why a part of the CA could not be read, so that what seems to be missing may exist; nil: all was read.
 func (o Observed) Unread() error {
 	errs := []error{o.Err, o.serialErr, o.membersErr, o.confErr, o.Current.Err, o.Next.Err, o.CRL.err()}
 	if o.Key.Unread() {
@@ -229,7 +231,7 @@ func (o Observed) Unread() error {
 	return nil
 }
 
-// status judges key and certificate together.
+// status sets Status from the key and the certificate together.
 func (o *Observed) status() {
 	key, cert := o.Key.Kind != durable.Missing, o.signs()
 	used := o.db.rows > 0 || o.db.files > 0
@@ -248,15 +250,14 @@ func (o *Observed) status() {
 	}
 }
 
-// prunable says that a generation has no living certificate, and none before it has. Between two that live it is the
-// bridge: its cross.pem is how a member that trusts the older one gets to the newer. One that was in force for a moment
-// only may never have issued any.
+// prunable says that neither the generation nor any older one has a certificate that is valid. A generation between two
+// that are in use is still needed: its cross.pem leads a member that trusts the older one to the newer one.
 func (o Observed) prunable(g Generation, now time.Time) bool {
 	return !slices.ContainsFunc(o.Older, func(x Generation) bool { return x.N <= g.N && !x.ended(now) })
 }
 
-// Bundle is what a member's cacert.pem must hold: the current generation, the
-// next one when it waits to be put in force, then older ones that still have living certificates, newest first.
+// Bundle is what a member's cacert.pem must contain: the current generation, the next one if there is one, then the
+// older ones that have not ended, newest first.
 func Bundle(o Observed, now time.Time) []*x509.Certificate {
 	var out []*x509.Certificate
 	if o.signs() && (o.Status == Complete || o.Status == Damaged) {

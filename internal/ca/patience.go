@@ -10,28 +10,30 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// errMoved says that index.txt is not what was looked at: `openssl ca`, which knows no lock, has put its own in its
-// place. A certificate that had no row there may have one now, and a second one would end `openssl ca` for good.
-var errMoved = errors.New("another program is writing it: it is repaired when that is finished")
+// errMoved says that another program has changed index.txt since it was read: `openssl ca` takes no lock and replaces
+// the file. A certificate that had no row before may have one now, and with a second row for it `openssl ca` would
+// refuse the whole file.
+var errMoved = errors.New("another program changed it at the same time, so nothing was written: the daemon tries " +
+	"again, a command must be run again")
 
-// gone says that openssl has changed index.txt since it was read, or is between its two renames, of index.txt to
-// index.txt.old and of index.txt.new to index.txt.
+// gone says that openssl has changed index.txt since it was read, or is between its two renames: index.txt to
+// index.txt.old, and index.txt.new to index.txt.
 func gone(err error) bool { return errors.Is(err, errMoved) || errors.Is(err, fs.ErrNotExist) }
 
-// How long other programs are waited for. A busy machine, or thirty signatures at once, make many changes in little
-// time: what counts is the time, not the number of tries. The steps grow, so that a large index.txt is read a few times
-// and not hundreds of times.
+// How long mailcertd waits in total for other programs that change index.txt, and the first step of that wait. The
+// limit is a time and not a number of tries, because many signatures on a busy machine change the file often in a short
+// time. The steps grow, so that a large index.txt is read a few times and not hundreds of times.
 const (
 	patienceLimit = 2 * time.Second
 	patienceStep  = 5 * time.Millisecond
 )
 
-// patience is the time within which something is tried again because another program was at work on index.txt.
+// patience counts the time within which a change of index.txt is tried again.
 type patience struct{ step, left time.Duration }
 
 func newPatience() *patience { return &patience{patienceStep, patienceLimit} }
 
-// wait waits before the next try, twice as long as before. false: the time is over.
+// wait sleeps for a step, which doubles each time. It returns false, without a wait, when the time is used up.
 func (p *patience) wait() bool {
 	if p.left <= 0 {
 		return false
@@ -43,11 +45,11 @@ func (p *patience) wait() bool {
 	return true
 }
 
-// restWait is how long index.txt must stay as it is before it is written whole.
-// An editor, or a cat, that writes it in place may be at work.
+// restWait is how long index.txt must stay unchanged before mailcertd writes the whole file: an editor, or a shell with
+// cat, may be in the middle of writing it in place.
 var restWait = 100 * time.Millisecond
 
-// rested waits until index.txt does not change; an error says that it does.
+// rested waits until index.txt has not changed for restWait. The error is errMoved where it keeps changing.
 func rested(dir string) error {
 	path := filepath.Join(dir, indexName)
 	before := durable.Look(path)

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// What is asked of index.txt seldom costs a pass of its own, when it is asked.
+// The questions here are rare, so each makes its own pass over index.txt when it is asked.
 
-// mostSerials is how many serials are looked for in one pass.
+// mostSerials bounds how many serials one pass looks for.
 const mostSerials = 1 << 16
 
-// nextSerial is the serial file's number, or the first above everything seen when that is lower or missing. Random
-// serials are not counted from: the file goes on where it is, and what is in use is skipped.
+// nextSerial is the number that the serial file must contain: its own, or, where that is missing or too low, one above
+// the highest serial that was counted up. Serials that were drawn at random do not raise it; those in use are skipped.
 func (db *database) nextSerial(file *big.Int) (*big.Int, error) {
 	next := new(big.Int).Add(db.highest, big.NewInt(1))
 	if file != nil && file.Sign() > 0 && file.Cmp(next) > 0 {
@@ -27,8 +27,8 @@ func (db *database) nextSerial(file *big.Int) (*big.Int, error) {
 	return next, err
 }
 
-// pass makes next the first of that many numbers from it on that is not in use, or the one after them: all is true
-// then.
+// pass moves next to the first of the many numbers from it on that is not in use. Where all are in use it returns true,
+// and next is the number after them.
 func (db *database) pass(next *big.Int, many int) (all bool, err error) {
 	in, serials, n := map[string]bool{}, make([]string, many), new(big.Int).Set(next)
 	for i := range serials {
@@ -62,7 +62,7 @@ func (db *database) pass(next *big.Int, many int) (all bool, err error) {
 	return true, node.Err
 }
 
-// sharing says that two valid rows have one subject.
+// sharing says whether two valid rows have the same subject.
 func (db *database) sharing() (bool, error) {
 	if db.shares != nil {
 		return *db.shares, nil
@@ -84,7 +84,7 @@ func (db *database) sharing() (bool, error) {
 	return shares, n.Err
 }
 
-// has says that a valid row has that subject.
+// has says whether a valid row has that subject.
 func (db *database) has(subject string) (found bool, err error) {
 	n := scan(db.path, func(l *line) bool {
 		found = l.readable() && l.status == Valid && string(l.subject) == subject
@@ -93,7 +93,7 @@ func (db *database) has(subject string) (found bool, err error) {
 	return found, n.Err
 }
 
-// rowsOf gives the rows of hosts, and those that have no CN.
+// rowsOf returns the rows of hosts, and those without a CN.
 func (db *database) rowsOf(names ...string) ([]Entry, error) {
 	if !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(db.asked.names, n) }) {
 		return db.hosts, nil
@@ -108,14 +108,14 @@ func (db *database) rowsOf(names ...string) ([]Entry, error) {
 	return other.hosts, n.Err
 }
 
-// named is a serial that may belong to a host, with its row; nil: it has none.
+// named is a serial that may belong to a host, and its row; nil: it has none.
 type named struct {
 	serial string
 	row    *Entry
 }
 
-// of gives what may belong to a host, oldest first: of the rows its own and those that have no CN, and files without a
-// row.
+// of returns the serials that may belong to a host, sorted as text: its rows, the rows without a CN, and files in
+// newcerts without a row.
 func (db *database) of(name string, rows []Entry) []named {
 	var out []named
 	for i := range rows {

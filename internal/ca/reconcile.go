@@ -16,10 +16,12 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Reconcile repairs every fault that is Repairable and returns those it found. It is monotone: no row is deleted, none
-// is changed but that of who is in a CRL, which is revoked, and the serial only rises. serving are the certificates
-// that this host has installed, a nil for none: where a generation issued one and the database lacks it, as after an
-// `openssl ca` that wrote its own old copy back, it is put back.
+// Reconcile repairs every fault that is Repairable and returns the faults that it found, repaired or not. It deletes no
+// row, and changes a row only to revoke what a CRL lists; the serial only rises.
+//
+// serving are the certificates that this host has installed; nil ones are ignored. One that a generation issued and
+// that the database lacks is put back: an `openssl ca` that was running when it was signed has written its own older
+// copy of the database.
 func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving ...*x509.Certificate) ([]Fault, error) {
 	l, err := lock(ctx, dir)
 	if err != nil {
@@ -58,8 +60,8 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving ...*
 	return found, err
 }
 
-// put replaces a file of the directory. A link stays, and what it leads to is
-// replaced: who keeps index.txt elsewhere goes on finding it there.
+// put replaces the content of a file in the CA directory. A symbolic link stays, and its target is replaced, because a
+// person may keep index.txt elsewhere.
 func put(disk *durable.Disk, path string, data []byte, mode fs.FileMode) error {
 	to, err := resolved(path)
 	if err != nil {
@@ -68,8 +70,8 @@ func put(disk *durable.Disk, path string, data []byte, mode fs.FileMode) error {
 	return disk.Replace(to, data, mode)
 }
 
-// resolved is where a link leads to; what is not there yet is path itself. An error: it is not known, and a link would
-// be replaced.
+// resolved is the target of a link, or path itself where it is no link or does not exist. Where the target cannot be
+// found out it returns the error: a write to path would replace the link.
 func resolved(path string) (string, error) {
 	switch n := durable.Look(path).Located(); {
 	case n.Err != nil:
@@ -80,7 +82,7 @@ func resolved(path string) (string, error) {
 	return path, nil
 }
 
-// reconcile does the work under the lock, and says what is there then.
+// reconcile is Reconcile for a caller that holds the lock. It returns the CA as it is afterwards.
 func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 	set := durable.OpenSet(disk, dir)
 	if p, err := set.Pending(); err != nil {
@@ -99,7 +101,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 	}
 	m.Forget()
 	for patient := newPatience(); ; {
-		if o.rewrites() { // what was read may have been the half of a file
+		if o.rewrites() { // another program may have been in the middle of writing it
 			if err := rested(dir); err != nil {
 				return o, err
 			}
@@ -126,7 +128,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 }
 
 func mend(disk *durable.Disk, dir string, o *Observed) error {
-	if err := o.db.unread(); err != nil { // each certificate would seem to lack its row
+	if err := o.db.unread(); err != nil { // every certificate would seem to have no row
 		return err
 	}
 	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
@@ -150,7 +152,7 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 		return err
 	}
 	if o.serialErr == nil && (o.serialOdd || o.Serial == nil || o.Serial.Cmp(want) != 0) {
-		if o.Serial == nil { // not a number: a person may want to know what it was
+		if o.Serial == nil { // not a number: keep a copy for a person to look at
 			if err := keepAside(disk, filepath.Join(dir, serialName)); err != nil {
 				return err
 			}
@@ -178,10 +180,10 @@ func (o *Observed) has(kind FaultKind) bool {
 	return false
 }
 
-// testOnlyObserved is called between the look at the database and what is done on the strength of it.
+// testOnlyObserved is called between the observation of the database and its change.
 var testOnlyObserved func()
 
-// mendIndex gives orphans their rows and cuts a torn last row off, after a copy.
+// mendIndex writes the missing rows, cuts off a torn last row after a copy was made, and revokes what a CRL lists.
 func mendIndex(disk *durable.Disk, o *Observed) error {
 	dir := o.Dir.Path
 	path := filepath.Join(dir, indexName)
@@ -226,7 +228,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 		o.db.seeNumber(e.Serial)
 		data = append(data, formatIndex([]Entry{e})...)
 	}
-	if !saysNotUnique(dir) && sharedSubject(data) { // the attribute first: openssl must never meet the rows without it
+	if !saysNotUnique(dir) && sharedSubject(data) { // first, since openssl refuses such rows without it
 		if err := notUnique(disk, dir); err != nil {
 			return err
 		}
@@ -234,7 +236,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	return put(disk, path, data, publicMode)
 }
 
-// sharedSubject says that two valid rows have one subject.
+// sharedSubject says whether two valid rows have the same subject.
 func sharedSubject(data []byte) bool {
 	rows, _ := ParseIndex(data)
 	seen := map[string]string{}
@@ -249,7 +251,7 @@ func sharedSubject(data []byte) bool {
 	return false
 }
 
-// withoutBlanks is a copy without empty lines.
+// withoutBlanks is a copy of data without empty lines.
 func withoutBlanks(data []byte) []byte {
 	out := make([]byte, 0, len(data))
 	for line := range bytes.Lines(data) {
@@ -260,8 +262,7 @@ func withoutBlanks(data []byte) []byte {
 	return out
 }
 
-// reasonOf is the word for a code of RFC 5280 5.3.1; "" for 0 and for one that
-// index.txt has no word for.
+// reasonOf is the word of index.txt for a reason code of RFC 5280 5.3.1; "" for 0 and for a code without a word.
 func reasonOf(code int) string {
 	for word, c := range Reasons() {
 		if c == code && c != 0 {
@@ -271,8 +272,8 @@ func reasonOf(code int) string {
 	return ""
 }
 
-// keepAside copies a file that is about to be repaired to NAME.bad-TIME. What a loss of power leaves of the small files
-// of a new CA holds nothing that anybody could miss.
+// keepAside copies a file that is about to be repaired to NAME.bad-TIME. It makes no copy where the content says
+// nothing: empty, NUL octets, or the beginning of what a new CA has, as a power failure may leave.
 func keepAside(disk *durable.Disk, path string) error {
 	n := durable.Read(path, maxIndex)
 	if n.Err != nil || strings.HasPrefix(firstNumber, string(n.Data)) || strings.HasPrefix(firstAttr, string(n.Data)) ||
@@ -282,8 +283,7 @@ func keepAside(disk *durable.Disk, path string) error {
 	return disk.Replace(fmt.Sprintf("%s.bad-%d", path, n.Modified.UnixNano()), n.Data, publicMode)
 }
 
-// Aside says that name, in the CA directory, is a copy that was made before a file of the database was repaired. It may
-// hold what is nowhere else.
+// Aside says whether name, in the CA directory, is a copy that keepAside made. It may be the only copy of its content.
 func Aside(name string) bool {
 	base, tail, ok := strings.Cut(name, ".bad-")
 	if !ok || tail == "" || strings.Trim(tail, "0123456789") != "" {
@@ -301,8 +301,8 @@ func lastLine(data []byte) int {
 	return 0
 }
 
-// entryFor is the row of a certificate that was just issued. An empty subject
-// is written as the serial number, as openssl has it.
+// entryFor is the row of a certificate that was just issued. Where the certificate has no subject, the row has the
+// serial number in its place, as openssl writes it.
 func entryFor(c *x509.Certificate) Entry {
 	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown",
 		Subject: pki.OneLine(c.RawSubject)}
@@ -316,8 +316,8 @@ func writeSerial(disk *durable.Disk, dir string, n *big.Int) error {
 	return put(disk, filepath.Join(dir, serialName), []byte(FormatSerial(n)+"\n"), publicMode)
 }
 
-// notUnique makes index.txt.attr allow two valid rows of one subject: a
-// renewal has the subject of the certificate before it.
+// notUnique makes index.txt.attr allow two valid rows of one subject, because a renewed certificate has the subject of
+// the one before it.
 func notUnique(disk *durable.Disk, dir string) error {
 	if saysNotUnique(dir) {
 		return nil
@@ -328,7 +328,9 @@ func notUnique(disk *durable.Disk, dir string) error {
 	return put(disk, filepath.Join(dir, attrName), []byte(firstAttr), publicMode)
 }
 
-// supply writes the small files that are missing and changes none that is there.
+// supply writes the small files that are missing: crlnumber, but only for a CA whose openssl.cnf is missing or is ours,
+// and openssl.cnf. It replaces an openssl.cnf that is byte for byte an older text of mailcertd, and a crlnumber without
+// a number.
 func supply(disk *durable.Disk, dir string, o Options) error {
 	missing := func(name string) bool { return durable.Look(filepath.Join(dir, name)).Kind == durable.Missing }
 	conf0 := missing(confName)
@@ -353,17 +355,17 @@ func supply(disk *durable.Disk, dir string, o Options) error {
 	return nil
 }
 
-// unnumbered says that crlnumber is a file without a number in it, because of which `openssl ca -gencrl` fails.
+// unnumbered says whether crlnumber is a file without a number, with which `openssl ca -gencrl` fails.
 func unnumbered(dir string) bool {
 	n := durable.Read(filepath.Join(dir, crlNumName), maxFile)
 	if n.Err != nil || !n.IsRegular {
-		return false // that is told elsewhere
+		return false // reported as a fault of its own
 	}
 	_, err := parseSerial(strings.TrimSpace(string(n.Data)))
 	return err != nil || !opensslReads(n.Data)
 }
 
-// crlNumber is the number after the one in a CRL, 1 without one.
+// crlNumber is one more than the number of the CRL in path; 1 where there is none.
 func crlNumber(path string) (*big.Int, error) {
 	n := durable.Read(path, maxIndex)
 	if n.Unread() {

@@ -13,10 +13,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Redate makes the certificates of the generation in force, where mailcertd made that CA, and of one that waits in
-// next/ again where they begin after now: over the same key and with the same subject and extensions, so that all that
-// the key has signed stays valid. The new ones begin an hour before now, and live as long as the old ones. Nothing
-// happens where none begins in the future.
+// Redate signs the certificate of the generation in force again, where it begins after now and mailcertd made the CA,
+// and the certificates of the next generation that begin after now. Key, subject and extensions stay, so that
+// everything that the key has signed stays valid. The new certificates begin an hour before now and are valid for as
+// long as the old ones, but a cross-signed one no longer than its issuer.
 func Redate(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now time.Time) error {
 	s, err := Open(ctx, disk, o)
 	if err != nil {
@@ -65,7 +65,7 @@ func Redate(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, n
 	return disk.Replace(filepath.Join(next.Dir, certName), pki.EncodeCertificate(cert.Raw), publicMode)
 }
 
-// again is c with another serial and time, signed by key; by is its issuer, nil for a root.
+// again signs c with another serial and time, by key. by is the issuer's certificate; nil: c is a root.
 func again(c, by *x509.Certificate, key crypto.Signer, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
 	serial, err := rootSerial(rnd)
 	if err != nil {

@@ -8,20 +8,20 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// line is a row of index.txt as the bytes that were read. It is good until the next one is read.
+// line is a row of index.txt. Its slices are valid until the next row is read.
 type line struct {
 	n       int    // from 1
-	at      int64  // where it begins in the file; scan alone knows
+	at      int64  // its offset in the file; only scan sets it
 	text    []byte // without its line feed
 	status  byte
 	expires int64  // seconds since 1970
-	serial  []byte // as FormatSerial writes it
+	serial  []byte // in the form of FormatSerial
 	key     uint64 // of the serial, see serialKey
 	subject []byte
-	odd     *Entry // what parseRow says, where the row is not plain; nil: it is
+	odd     *Entry // the result of parseRow for a row that plain does not read; nil: plain has read it
 }
 
-// entry is the row as a value that stays.
+// entry is a copy of the row, which stays valid.
 func (l *line) entry() Entry {
 	if l.odd != nil {
 		return *l.odd
@@ -31,10 +31,10 @@ func (l *line) entry() Entry {
 	return e
 }
 
-// lastKey is the greatest key: a keySet has no room for another one.
+// lastKey is the greatest key that a keySet can hold, since it stores a key plus one.
 const lastKey = 1<<64 - 2
 
-// upperHex is the value of a digit, in capitals; -1: it is not a digit.
+// upperHex is the value of a hexadecimal digit in upper case; -1: not such a digit.
 var upperHex = func() (of [256]int8) {
 	for i := range of {
 		of[i] = -1
@@ -45,7 +45,8 @@ var upperHex = func() (of [256]int8) {
 	return of
 }()
 
-// serialKey stands for a serial: the number itself where it has 64 bits at most, as nearly all have, else a hash.
+// serialKey is the serial as a number where it has at most 64 bits, as nearly all serials have, and a hash of it
+// otherwise.
 func serialKey[T string | []byte](serial T) uint64 {
 	if len(serial) > 16 {
 		h := fnv.New64a()
@@ -60,10 +61,10 @@ func serialKey[T string | []byte](serial T) uint64 {
 	return min(key, lastKey)
 }
 
-// commonName is the CN in a subject; nil when it has none.
+// commonName is the CN in a subject; nil where there is none.
 func commonName(subject []byte) []byte {
 	if cn, ok := bytes.CutPrefix(subject, []byte("/CN=")); ok && bytes.IndexByte(cn, '/') < 0 {
-		return cn // as nearly all are, and soon found
+		return cn // the usual form, found without a search
 	}
 	i := bytes.LastIndex(subject, []byte("/CN="))
 	if i < 0 {
@@ -73,8 +74,8 @@ func commonName(subject []byte) []byte {
 	return cn
 }
 
-// plain reads a row in the form that openssl and mailcertd write, and says whether it has it: every other row is
-// parseRow's, also one that openssl accepts.
+// plain parses a row in the form that openssl and mailcertd write. It returns false for every other row, also for one
+// that openssl accepts: parseRow decides about those.
 func (l *line) plain(text []byte) bool {
 	l.text, l.odd = text, nil
 	if len(text) < 20 || text[1] != '\t' {
@@ -121,7 +122,7 @@ func (l *line) plain(text []byte) bool {
 	}
 	if end == 0 || end%2 == 1 || end > 40 || end == len(rest) || rest[end] != '\t' ||
 		end > 2 && rest[0] == '0' && rest[1] == '0' {
-		return false // not as FormatSerial writes it
+		return false // not the form of FormatSerial
 	}
 	if l.serial, l.key = rest[:end], min(digits, lastKey); end > 16 {
 		l.key = serialKey(l.serial)
@@ -136,8 +137,8 @@ func (l *line) plain(text []byte) bool {
 
 var lineFeed = []byte("\n")
 
-// scan gives each row of an index.txt to take, until take says false. What is no row, or a torn one, is left out:
-// readDatabase tells of those. Rows that cannot be read are given too, with odd.Err.
+// scan calls take with each row of an index.txt until take returns false. It skips empty lines, comments and a torn
+// last row, about which readDatabase reports. Rows that cannot be parsed are passed too, with odd.Err set.
 func scan(path string, take func(l *line) bool) durable.Node {
 	n, at := 0, int64(0)
 	var l line
@@ -155,7 +156,7 @@ func scan(path string, take func(l *line) bool) durable.Node {
 	})
 }
 
-// read takes line n, and says whether it is a row.
+// read parses line n, and says whether it is a row. whole means that the line has its line feed.
 func (l *line) read(text []byte, n int, whole bool) bool {
 	l.n = n
 	if l.plain(text) {
@@ -173,10 +174,10 @@ func (l *line) read(text []byte, n int, whole bool) bool {
 	return true
 }
 
-// readable says that the row can be read.
+// readable says whether the row could be parsed.
 func (l *line) readable() bool { return l.odd == nil || l.odd.Err == nil }
 
-// state is what became of the certificate by now: valid, expired or revoked.
+// state is the state of the certificate at now: valid, expired or revoked.
 func (l *line) state(now time.Time) string {
 	switch {
 	case l.status == Revoked:

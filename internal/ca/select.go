@@ -5,31 +5,31 @@ import (
 	"sort"
 )
 
-// How many rows a selection keeps at first, and at most.
+// The number of rows that a selection keeps at first, and at most.
 const (
 	leastKept = 256
 	mostKept  = 1 << 16
 )
 
-// kept is a row that a selection keeps.
+// kept is a row in a selection.
 type kept struct {
 	expires int64
 	n       int
-	host    string // what hostOf says, for who asks
+	host    string // the result of hostOf; "" where the caller does not need it
 	text    string
 	odd     *Entry
 }
 
 func valid(l *line) bool { return l.status == Valid }
 
-// order says which of two ends comes first.
+// order says whether end a comes before end b.
 type order func(a, b int64) bool
 
 func soonest(a, b int64) bool { return a < b }
 func latest(a, b int64) bool  { return a > b }
 
-// selection is the first most rows of those that were offered, in the order of their ends and then of their lines; with
-// after, of those that come after that row. It holds twice as many at the most.
+// selection collects the first rows, at most most, in the order of their ends and then of their lines. With after, only
+// rows that come after that one count. It holds at most 2*most rows at a time.
 type selection struct {
 	most   int
 	before order
@@ -42,7 +42,7 @@ func (s *selection) less(a, b kept) bool {
 	return s.before(a.expires, b.expires) || a.expires == b.expires && a.n < b.n
 }
 
-// offer says whether the row is kept for now.
+// offer adds the row if it may be among the first. It returns whether it did.
 func (s *selection) offer(l *line, host []byte) bool {
 	if s.full { // nearly all rows end here
 		if last := &s.rows[s.most-1]; s.before(last.expires, l.expires) || last.expires == l.expires && last.n <= l.n {
@@ -67,7 +67,7 @@ func (s *selection) cut() {
 	}
 }
 
-// entries are the rows, once all were offered.
+// entries returns the selected rows. Call it once, after the last offer.
 func (s *selection) entries() []Entry {
 	s.cut()
 	out := make([]Entry, len(s.rows))
@@ -78,7 +78,7 @@ func (s *selection) entries() []Entry {
 	return out
 }
 
-// selection makes one of the rows that are wanted.
+// selection makes a pass over index.txt and returns the first rows, at most most, among those that are wanted.
 func (db *database) selection(most int, wanted func(l *line) bool, before order, after *Entry) ([]Entry, error) {
 	s := &selection{most: most, before: before, after: after}
 	n := scan(db.path, func(l *line) bool {

@@ -11,22 +11,24 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Serials are drawn at random: `openssl ca` knows no lock, and one that waits at its prompt has taken its serial
-// already. Counted up, both would take the same one, and the later would put its certificate over the other's.
+// Serials are drawn at random because `openssl ca` takes no lock: while it waits at its prompt it has chosen its serial
+// already. With counted serials both programs could choose the same one, and the later certificate would replace the
+// earlier in newcerts.
 const (
-	// serialOctets is the length of a serial that we draw. The first bit is 0, so that it is positive and has no
-	// octet more in DER (RFC 5280 4.1.2.2), and the second is 1, so that all have the same length in hexadecimal.
+	// serialOctets is the length of a serial that is drawn. Its first bit is 0, so that the number is positive and
+	// needs no further octet in DER (RFC 5280 4.1.2.2); its second bit is 1, so that all serials have the same length
+	// in hexadecimal.
 	serialOctets = 8
-	// maxCounted is the longest serial, in bits, that is taken for one that somebody counted up to.
+	// maxCounted is the longest serial, in bits, that counts as one that somebody counted up to.
 	maxCounted = 48
-	// serialTries bounds the draws. Two of 2^62 are the same about never.
+	// serialTries bounds the draws. With 2^62 numbers, even a second draw is hardly ever needed.
 	serialTries = 100
 )
 
-// testOnlyDraw gives serials that a test can name; nil: they are drawn.
+// testOnlyDraw replaces the draw in tests; nil: serials are drawn.
 var testOnlyDraw func(*Observed) *big.Int
 
-// drawSerial draws a serial that no row of index.txt, no file in newcerts and no generation has.
+// drawSerial draws a serial that no row of index.txt, no file in newcerts and no certificate of the CA itself has.
 func (o *Observed) drawSerial(rnd io.Reader) (*big.Int, error) {
 	if testOnlyDraw != nil {
 		return testOnlyDraw(o), nil
@@ -50,10 +52,11 @@ func (o *Observed) drawSerial(rnd io.Reader) (*big.Int, error) {
 			return n, nil
 		}
 	}
-	return nil, errors.New("cannot draw a serial number: all that were drawn are in use")
+	return nil, errors.New("cannot draw a serial number: every one that was drawn is in use already, so the random " +
+		"numbers of this system are broken")
 }
 
-// ownSerial says that a generation's own certificate has that serial.
+// ownSerial says whether the own certificate of a generation has that serial.
 func (o *Observed) ownSerial(n *big.Int) bool {
 	for _, g := range append([]Generation{o.Current, o.Next}, o.Older...) {
 		if g.Cert != nil && g.Cert.SerialNumber.Cmp(n) == 0 || g.Cross != nil && g.Cross.SerialNumber.Cmp(n) == 0 {
@@ -63,8 +66,8 @@ func (o *Observed) ownSerial(n *big.Int) bool {
 	return false
 }
 
-// readSerial gives the number in a file; nil where the file is missing or holds none. odd: there is one, and openssl
-// cannot read it as it is written. An error is the system's.
+// readSerial returns the number in a serial file; nil where the file is missing or has no number. odd means that
+// openssl cannot parse the number as it is written. err is the error of the system.
 func readSerial(path string) (n *big.Int, odd bool, err error) {
 	file := durable.Read(path, maxFile)
 	if file.Err != nil || !file.Exists {
@@ -76,7 +79,8 @@ func readSerial(path string) (n *big.Int, odd bool, err error) {
 	return n, !opensslReads(file.Data), nil
 }
 
-// opensslReads says that a2i_ASN1_INTEGER(3) finds a number at the beginning: an even number of hexadecimal digits.
+// opensslReads says whether a2i_ASN1_INTEGER(3) parses a number at the beginning: an even number of hexadecimal digits,
+// at least two.
 func opensslReads(data []byte) bool {
 	digits := 0
 	for _, c := range data {

@@ -11,10 +11,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// unlisted finds out whether a certificate that this host has installed is in the database: its file in newcerts and
-// its row in index.txt. `openssl ca` has no lock: one that began before ours was signed writes its own copy of
-// index.txt back without it, and with counted serials takes its place in newcerts too. What is in no database cannot be
-// revoked.
+// unlisted checks that a certificate which this host has installed is in the database: its file in newcerts and its row
+// in index.txt. Otherwise it cannot be revoked. The cause is that `openssl ca` takes no lock: one that was running when
+// the certificate was signed writes its own older copy of index.txt back, and with counted serials it also replaces the
+// file in newcerts.
 func (o *Observed) unlisted(c *x509.Certificate) {
 	if c == nil || o.db.unread() != nil {
 		return
@@ -35,7 +35,7 @@ func (o *Observed) unlisted(c *x509.Certificate) {
 	e, row := o.db.row(serial)
 	switch {
 	case err != nil || there.Err != nil:
-		return // told as what it is where it is needed
+		return // the step that needs the file reports the error
 	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(e, c):
 		o.fault(FaultTaken, name, false, "", "serial "+serial)
 		o.Faults[len(o.Faults)-1].Hint = "the certificate that is in use cannot be revoked: run `mailcertd renew` to " +
@@ -45,34 +45,34 @@ func (o *Observed) unlisted(c *x509.Certificate) {
 	}
 }
 
-// lacks says that c was found to be unlisted.
+// lacks says whether unlisted has found that the database lacks c.
 func (o *Observed) lacks(c *x509.Certificate) bool {
 	return c != nil && slices.ContainsFunc(o.Faults, func(f Fault) bool {
 		return f.Kind == FaultUnlisted && strings.HasSuffix(f.Path, FormatSerial(c.SerialNumber)+".pem")
 	})
 }
 
-// issuedBy says that a generation whose certificate is there has issued c.
+// issuedBy says whether a generation whose certificate is present has issued c.
 func (o *Observed) issuedBy(c *x509.Certificate) bool {
 	return slices.ContainsFunc(append([]Generation{o.Current}, o.Older...), func(g Generation) bool {
 		return g.Cert != nil && pki.IssuedBy(c, g.Cert)
 	})
 }
 
-// sameRow says that a row is that of c and not of another certificate with its serial.
+// sameRow says whether e is the row of c, and not of another certificate with the same serial.
 func sameRow(e Entry, c *x509.Certificate) bool {
 	want := entryFor(c)
 	return e.Expires.Equal(want.Expires) && e.Subject == want.Subject
 }
 
-// putBack writes the certificate into newcerts. Its row follows as that of any certificate without one.
+// putBack writes the certificate into newcerts. reconcile then adds its row, as for any certificate without one.
 func putBack(disk *durable.Disk, dir string, c *x509.Certificate) error {
 	return disk.Replace(filepath.Join(dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
 		pki.EncodeCertificate(c.Raw), publicMode)
 }
 
-// leftovers are temporary files of ours, relative to the CA directory. Whoever holds the lock of the directory is the
-// only one that may write such a file, so that one which is seen then belongs to nobody.
+// leftovers are temporary files that an interrupted write of mailcertd left, relative to the CA directory. Only the
+// holder of the lock may write such files, so the caller, who holds it, may remove all of them.
 func (o *Observed) leftovers() []string {
 	var out []string
 	dirs := []string{"", newCertsName, nextName}
@@ -82,7 +82,7 @@ func (o *Observed) leftovers() []string {
 	for _, d := range dirs {
 		names, err := durable.Names(filepath.Join(o.Dir.Path, d), 0)
 		if err != nil {
-			continue // missing, or told elsewhere
+			continue // a missing directory has none; other errors are reported by Observe
 		}
 		for _, n := range names {
 			base, temporary := durable.TempOf(n)

@@ -17,8 +17,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Session is the CA open for signing: locked, its database repaired and in memory, its key read. Close it soon: others
-// wait.
+// Session is the CA open for signing: it holds the lock, the repaired database and the key. Close it soon, because
+// other processes wait for the lock. Only one goroutine may use it.
 type Session struct {
 	disk *durable.Disk
 	o    Options
@@ -27,8 +27,8 @@ type Session struct {
 	key  crypto.Signer
 }
 
-// Open locks the CA, repairs what can be repaired, and reads its key. ErrLocked: the key has a passphrase and none was
-// given; pki.ErrPassphrase: it is another one; ErrDamaged: it cannot be used as it is.
+// Open locks the CA, repairs what can be repaired, and reads its key. Errors: ErrLocked (the key has a passphrase and
+// none was given), pki.ErrPassphrase (the passphrase is wrong), ErrDamaged (the CA cannot sign).
 func Open(ctx context.Context, disk *durable.Disk, o Options) (*Session, error) {
 	l, err := lock(ctx, o.Dir)
 	if err != nil {
@@ -43,7 +43,7 @@ func Open(ctx context.Context, disk *durable.Disk, o Options) (*Session, error) 
 	return s, nil
 }
 
-// Close lets others in. A second call does nothing.
+// Close releases the lock. A second call does nothing.
 func (s *Session) Close() {
 	if s.lock != nil {
 		s.lock.Unlock()
@@ -51,7 +51,7 @@ func (s *Session) Close() {
 	}
 }
 
-// open is Open for who holds the lock.
+// open is Open for a caller that holds the lock.
 func open(disk *durable.Disk, o Options) (*Session, error) {
 	obs, err := reconcile(disk, o.Dir, o.Memory)
 	if err != nil {
@@ -73,10 +73,10 @@ func open(disk *durable.Disk, o Options) (*Session, error) {
 	return &Session{disk: disk, o: o, obs: obs, key: key}, nil
 }
 
-// Observed is the CA as it was when the session began, with what it did since.
+// Observed is the CA as it was when the session began, with the changes that the session has made since.
 func (s *Session) Observed() Observed { return s.obs }
 
-// Issue signs a certificate with a session of its own.
+// Issue signs one certificate in a session of its own.
 func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd io.Reader,
 	now time.Time) (*x509.Certificate, error) {
 	s, err := Open(ctx, disk, o)
@@ -87,14 +87,13 @@ func Issue(ctx context.Context, disk *durable.Disk, o Options, req Request, rnd 
 	return s.Issue(req, rnd, now)
 }
 
-// ErrMade says that an operation failed when its certificate existed already, or
-// may exist: its key must be kept, and the same request again completes it. Test
-// with errors.Is.
+// ErrMade says that an operation failed after its certificate was signed, or perhaps signed. The caller must keep the
+// key: the same request again completes the operation. Test with errors.Is.
 var ErrMade = errors.New("the certificate is signed, but a later step failed")
 
-// Issue signs a certificate. In durable order: the certificate is in newcerts (a crash leaves an orphan, which
-// Reconcile gives its row), then index.txt has its row. The serial file, by which openssl counts, is left alone. The
-// certificate does not outlive its CA. An error that is ErrMade came after it.
+// Issue signs a certificate that is valid no longer than its CA. In durable order: first the file in newcerts, then the
+// row in index.txt. After a crash between the two, Reconcile adds the row. The serial file, which only openssl counts
+// with, is not changed. An error that is ErrMade came after the signature.
 func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certificate, error) {
 	if err := s.refresh(); err != nil {
 		return nil, err
@@ -118,7 +117,7 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 		return nil, err
 	}
 	if m := s.o.Memory; m != nil && m.db == s.obs.db && !m.holds() {
-		m.Forget() // another program has put a certificate into newcerts: the next look finds it
+		m.Forget() // another program has changed the database: the next look reads it again
 	}
 	name := FormatSerial(cert.SerialNumber) + ".pem"
 	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw),
@@ -130,7 +129,7 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 		return nil, err
 	}
 	err = s.addRow(cert)
-	for patient := newPatience(); gone(err) && patient.wait(); { // openssl has put its own index.txt there, or is at it
+	for patient := newPatience(); gone(err) && patient.wait(); { // openssl has replaced index.txt, or is about to
 		if err = s.reread(); err == nil {
 			err = s.addRow(cert)
 		}
@@ -142,14 +141,14 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 	return cert, nil
 }
 
-// addRow adds the row of a new certificate to index.txt: at its end, one write. What a crash leaves of it is cut off
-// and the certificate, which is in newcerts, gets its row again.
+// addRow appends the row of a new certificate to index.txt in one write. If a crash cuts the row off, the repair
+// removes it and writes it again from the certificate in newcerts.
 func (s *Session) addRow(c *x509.Certificate) error {
 	e, db, path := entryFor(c), s.obs.db, filepath.Join(s.o.Dir, indexName)
 	if !saysNotUnique(s.o.Dir) {
 		if twice, err := db.has(e.Subject); err != nil {
 			return err
-		} else if twice { // the attribute first: openssl must never meet the rows without it
+		} else if twice { // first, since openssl refuses such rows without the attribute
 			if err := notUnique(s.disk, s.o.Dir); err != nil {
 				return err
 			}
@@ -160,7 +159,7 @@ func (s *Session) addRow(c *x509.Certificate) error {
 		if err := s.rewrite(func(data []byte) []byte { return append(data, row...) }); err != nil {
 			return err
 		}
-		s.o.Memory.Forget() // the next one reads what it is now
+		s.o.Memory.Forget() // the next look reads the new file
 		db.node = durable.Node{}
 		return nil
 	}
@@ -188,7 +187,8 @@ func (s *Session) addRow(c *x509.Certificate) error {
 	return nil
 }
 
-// rewrite changes index.txt as a whole. What change gets ends with a line feed, and has no torn row.
+// rewrite replaces all of index.txt by what change makes of it. The data that change gets ends with a line feed and has
+// no torn row. The error is errMoved where the file is not the one that was read.
 func (s *Session) rewrite(change func(data []byte) []byte) error {
 	path := filepath.Join(s.o.Dir, indexName)
 	have := durable.Read(path, maxIndex)
@@ -207,8 +207,7 @@ func (s *Session) rewrite(change func(data []byte) []byte) error {
 	return put(s.disk, path, change(data), publicMode)
 }
 
-// appendRow writes a row at the end of index.txt. A file that was there and is gone is waited for: openssl, which knows
-// no lock, is putting its own in its place.
+// appendRow appends a row to index.txt. Where the file has just disappeared it waits, because openssl is replacing it.
 func appendRow(disk *durable.Disk, path string, row []byte) error {
 	err := disk.Append(path, row)
 	for patient := newPatience(); errors.Is(err, fs.ErrNotExist) && patient.wait(); {
@@ -217,21 +216,21 @@ func appendRow(disk *durable.Disk, path string, row []byte) error {
 	return err
 }
 
-// Reasons are what a revocation may say, openssl-ca(1) -crl_reason, with their
-// codes (RFC 5280 5.3.1).
+// Reasons are the reasons of a revocation that openssl-ca(1) accepts for -crl_reason, with their codes (RFC 5280
+// 5.3.1).
 func Reasons() map[string]int { return maps.Clone(reasonCodes) }
 
 var reasonCodes = map[string]int{"unspecified": 0, "keyCompromise": 1, "CACompromise": 2, "affiliationChanged": 3,
 	"superseded": 4, "cessationOfOperation": 5, "certificateHold": 6}
 
-// Why a revocation is refused. Test with errors.Is.
+// Errors of a revocation. Test with errors.Is.
 var (
 	ErrUnknown = errors.New("the CA on this host has no such certificate")
 	ErrRevoked = errors.New("is already revoked")
 )
 
-// Revoke marks the certificate with that serial as revoked, in its row. reason
-// "" is none. The CRL does not have it before WriteCRL.
+// Revoke marks the row of the certificate with that serial as revoked. reason is one of Reasons, or "" for none.
+// WriteCRL puts it on the CRL. Errors: ErrUnknown, ErrRevoked.
 func (s *Session) Revoke(serial *big.Int, reason string, now time.Time) error {
 	if _, known := Reasons()[reason]; reason != "" && !known {
 		return fmt.Errorf("%q is not a reason for a revocation", reason)
@@ -243,7 +242,7 @@ func (s *Session) Revoke(serial *big.Int, reason string, now time.Time) error {
 	}
 }
 
-// revoke is one try. errMoved: another program has changed index.txt meanwhile.
+// revoke is one try of Revoke. The error is errMoved where another program has changed index.txt meanwhile.
 func (s *Session) revoke(serial *big.Int, reason string, now time.Time) error {
 	if err := s.refresh(); err != nil {
 		return err
@@ -275,8 +274,7 @@ func (s *Session) revoke(serial *big.Int, reason string, now time.Time) error {
 	return s.reread()
 }
 
-// refresh takes the database from the disk again when somebody changed it since
-// the session began: `openssl ca` knows no lock.
+// refresh reads the database again where it has changed since the session read it: `openssl ca` takes no lock.
 func (s *Session) refresh() error {
 	if same(s.obs.db.node, durable.Look(filepath.Join(s.o.Dir, indexName))) {
 		return nil
@@ -284,7 +282,7 @@ func (s *Session) refresh() error {
 	return s.reread()
 }
 
-// reread takes the database from the disk again.
+// reread reads the database again.
 func (s *Session) reread() error {
 	s.o.Memory.Forget()
 	o := s.o.Memory.Observe(s.o.Dir, Filter{})
@@ -292,7 +290,7 @@ func (s *Session) reread() error {
 		o.Err = o.db.unread()
 	}
 	if o.Err != nil {
-		return o.Err // what was read before stays what we know
+		return o.Err // the session keeps its last good observation
 	}
 	s.obs = o
 	return nil

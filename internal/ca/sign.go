@@ -13,45 +13,44 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Ask is what somebody else wants signed.
+// Ask is a request by somebody else, and the conditions under which it may be signed.
 type Ask struct {
 	pki.Request
-	// Name is the host that asks; "" takes the request's own: its CN, else its
-	// first name. The certificate is for Name and the request's other names.
+	// Name is the host that asks. Where it is "", it is the request's CN, else its first DNS name. The certificate is
+	// for Name and the other names of the request.
 	Name string
-	// Allowed are the names beside Name that it may have; ignored with ByHand.
+	// Allowed are the further names that the host may have. With ByHand any name is allowed.
 	Allowed []string
-	ByHand  bool // a person looks at it and answers for the names
+	ByHand  bool // a person has checked the request
 	Days    int
-	// Holds is the serial that the asker wants replaced: it has that one and
-	// wants another. nil: the same certificate again serves it.
+	// Holds is the serial of the certificate that the host has and wants replaced; nil: it may be given the same
+	// certificate again.
 	Holds *big.Int
-	// HoldsRow is the line of Holds in index.txt, also where it is revoked; 0: it has none. What was issued before it
-	// is not given again: the asker has had it. Preview finds it.
+	// HoldsRow is the line of Holds in index.txt, also of a revoked one; 0: it has no row. Preview sets it.
+	// Certificates with an earlier line are not given again, since the host has had them already.
 	HoldsRow int
-	// Also are the serials of certificates that the asker goes on using beside this one: those of its other pairs of
-	// key and certificate. Each of them that is valid makes room for as many certificates as one pair may have.
+	// Also are the serials of the certificates that the host goes on using beside this one, for its other pairs. Each
+	// valid one raises the limits by those of one pair, up to maxPairs pairs.
 	Also []*big.Int
-	// Signed is how many certificates this name got since its member was last noted.
+	// Signed is how many certificates were signed for this name that are not in Member.Signed yet.
 	Signed int
-	// Replace revokes the valid certificates of that name over other keys, as superseded.
+	// Replace also revokes the valid certificates of the name that have other keys, as superseded.
 	Replace bool
 	// Beside says that the asker goes on using all of them, as Also does for single ones.
 	Beside bool
 }
 
-// Bounds of what one name gets, for each pair of key and certificate that it uses.
+// Limits for one name, for each pair that it uses.
 const (
 	maxLive   = 4 // valid certificates at a time
 	maxPerDay = 6 // signatures within a day
 	maxPairs  = 3 // host, host-ecdsa, client
 )
 
-// ErrRefused says that a request is not signed, and the text why. Test with errors.Is.
+// ErrRefused says that a request is not signed; the text says why. Test with errors.Is.
 var ErrRefused = errors.New("refused")
 
-// Refusal is why something was refused: the text of an ErrRefused without its
-// first word, for who says that it is a refusal anyway.
+// Refusal is the text of an ErrRefused without the word "refused", for a message that says so itself.
 func Refusal(text string) string {
 	word := ErrRefused.Error() + ": "
 	for strings.HasPrefix(text, word) {
@@ -60,16 +59,15 @@ func Refusal(text string) string {
 	return text
 }
 
-// Decision is what a CA does with a request.
+// Decision is how the CA answers a request.
 type Decision struct {
-	Repeat  *x509.Certificate // the valid certificate over this key and these names: given again
+	Repeat  *x509.Certificate // a valid certificate with this key and these names, to be given again
 	Revoke  []*big.Int        // to be revoked as superseded
 	Request Request           // to be signed, when Repeat is nil
 }
 
-// Decide says what becomes of a request, from the certificates that were
-// issued for its name. An error satisfies errors.Is(err, ErrRefused) and says
-// what to do instead. It is a pure function.
+// Decide decides about a request from the certificates that were issued for its name. signed are the times of recent
+// signatures for it. It is a pure function. Its error is an ErrRefused that says what to do instead.
 func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decision, error) {
 	refuse := func(format string, args ...any) (Decision, error) {
 		return Decision{}, fmt.Errorf("%w: "+format, append([]any{ErrRefused}, args...)...)
@@ -105,7 +103,7 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	}
 	held := func(is Issued) bool { return ask.Holds != nil && is.Serial.Cmp(ask.Holds) == 0 }
 	newest := (*Issued)(nil)
-	for i := range live { // newest first; one that a wrong clock has signed and that has not begun serves nobody
+	for i := range live { // newest first; nobody can use one that is not valid yet
 		if pki.SamePublicKey(live[i].Cert.PublicKey, ask.Public) && sameNames(live[i].Cert, names) &&
 			!live[i].Cert.NotBefore.After(now.Add(backdate)) &&
 			!live[i].NoCA && (held(live[i]) || live[i].line() > ask.HoldsRow) {
@@ -127,10 +125,10 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	if newest == nil && !ask.Replace {
 		for _, is := range others {
 			switch {
-			case ask.Beside, lastThird(is.Cert, now), held(is), also(is): // also of another pair
+			case ask.Beside, lastThird(is.Cert, now), held(is), also(is):
 			case slices.ContainsFunc(others, func(o Issued) bool { return held(o) && is.before(o) }),
 				is.line() < ask.HoldsRow:
-				// an older one of the same host than the one it shows
+				// the host has a newer certificate than this one
 			default:
 				return refuse("%s has a valid certificate with another key, serial %s until %s: revoke that one "+
 					"first (`mailcertd revoke %s --reason superseded`), or use --replace, which does so, or "+
@@ -157,7 +155,8 @@ func Decide(issued []Issued, signed []time.Time, ask Ask, now time.Time) (Decisi
 	return d, nil
 }
 
-// Names are the canonical names asked for, without repetition, the host's own first; it is given beside them.
+// Names returns the host's own name, and all canonical names that are asked for, without repetition and with its own
+// name first. It returns "" and nil where the request has no name.
 func (a Ask) Names() (string, []string) {
 	all := slices.Clone(a.DNSNames)
 	for _, ip := range a.IPs {
@@ -190,7 +189,7 @@ func sameNames(c *x509.Certificate, names []string) bool {
 	return true
 }
 
-// lastThird says that no more than a third of a certificate's life is left.
+// lastThird says whether at most a third of the certificate's life is left.
 func lastThird(c *x509.Certificate, now time.Time) bool {
 	return c.NotAfter.Sub(now) <= c.NotAfter.Sub(c.NotBefore)/3
 }
@@ -201,12 +200,12 @@ func recent(signed []time.Time, now time.Time) []time.Time {
 	})
 }
 
-// Preview is what Sign would do.
+// Preview returns what Sign would do.
 func (s *Session) Preview(ask Ask, now time.Time) (Decision, error) {
 	return Preview(s.obs, s.o, ask, now)
 }
 
-// Preview is what Sign would do with the CA as it was observed; no key is needed.
+// Preview returns what Sign would do with the CA as it was observed. It needs no key.
 func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) {
 	if obs.db == nil || obs.Current.Cert == nil {
 		return Decision{}, fmt.Errorf("%s: %w (%s)", o.Dir, ErrDamaged, obs.Status)
@@ -214,7 +213,7 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	if obs.Err != nil {
 		return Decision{}, obs.Err
 	}
-	if obs.membersErr != nil { // whose names the others have is not known
+	if obs.membersErr != nil { // a name may belong to a member
 		return Decision{}, obs.membersErr
 	}
 	name, names := ask.Names()
@@ -235,7 +234,7 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 		ask.HoldsRow = found[serial].Line
 	}
 	issued, unread := obs.db.issued(o.Dir, name, rows)
-	if unread != nil { // it may be the one that is asked for, or in its way
+	if unread != nil { // the certificate that could not be read may change the decision
 		return Decision{}, unread
 	}
 	cas := Bundle(obs, now)
@@ -262,10 +261,9 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	return d, nil
 }
 
-// taken refuses further names that are another host's own: this host's, an
-// enrolled one's, or the CN of a valid certificate. What the host that asks has
-// already it may have again. Further names of others are not looked at: two
-// hosts may share one, such as that of a service.
+// taken refuses further names that belong to another host: the name of this host or of another member, or the CN of
+// another valid certificate. A name that the asking host has in a valid certificate it may have again. The further
+// names of other hosts are not compared, since two hosts may share the name of a service.
 func (o *Observed) taken(own string, r Request, rows []Entry, issued []Issued, now time.Time) error {
 	if len(r.AltNames) == 0 {
 		return nil
@@ -303,8 +301,9 @@ func (o *Observed) taken(own string, r Request, rows []Entry, issued []Issued, n
 	return nil
 }
 
-// Sign decides about a request and carries the decision out: the certificate, and whether it is one that was given
-// before. What it replaces is revoked when it is in newcerts: the same request again completes that.
+// Sign decides about a request and carries the decision out. again says that c was given before. Certificates that c
+// replaces are revoked after c is in newcerts; if that fails the error is an ErrMade, and the same request again
+// completes it.
 func (s *Session) Sign(ask Ask, rnd io.Reader, now time.Time) (c *x509.Certificate, again bool, err error) {
 	d, err := s.Preview(ask, now)
 	if err != nil {
@@ -323,8 +322,7 @@ func (s *Session) Sign(ask Ask, rnd io.Reader, now time.Time) (c *x509.Certifica
 	return c, d.Repeat != nil, nil
 }
 
-// permitted checks a template against the CA's name constraints before
-// anything is written.
+// permitted checks the names of a template against the name constraints of the CA before anything is written.
 func permitted(t, ca *x509.Certificate) error {
 	if len(ca.PermittedDNSDomains) == 0 {
 		return nil

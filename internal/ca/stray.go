@@ -9,17 +9,18 @@ import (
 	"time"
 )
 
-// stray is a certificate in newcerts without a row, a crash's leavings.
+// stray is a certificate in newcerts without a row in index.txt, as a crash between the two writes leaves it.
 type stray struct {
 	name string
-	row  Entry     // that it gets
-	err  error     // why it gets none
-	from time.Time // when it begins
+	row  Entry     // the row to write
+	err  error     // why no row may be written
+	from time.Time // notBefore
 }
 
 func (s stray) drawn() bool { return s.row.Serial != nil && s.row.Serial.BitLen() > maxCounted }
 
-// orphans finds them, with their rows: revoked where a CRL has them.
+// orphans returns the certificates without a row, in the order in which they were issued as far as that is known, with
+// the rows to write: revoked where a CRL lists them.
 func (o *Observed) orphans() []stray {
 	var out []stray
 	var revoked map[string]x509.RevocationListEntry
@@ -43,21 +44,21 @@ func (o *Observed) orphans() []stray {
 		case o.CRL.err() != nil:
 			or.err = fmt.Errorf("mailcertd cannot find out whether it was revoked: %w", o.CRL.err())
 		case o.db.lost:
-			or.err = errors.New("the unreadable row of index.txt may be its revocation")
+			or.err = errors.New("a row of index.txt that cannot be read may be its revocation: correct that row first")
 		case o.Current.Cert == nil:
 			or.err = errors.New("without the CA certificate, mailcertd cannot find out whether it was revoked")
 		}
 		out = append(out, or)
 	}
-	// as they were issued: counted serials say it, and drawn ones say nothing
+	// Counted serials tell the order in which they were issued; drawn ones do not, so those go by notBefore.
 	sort.SliceStable(out, func(i, j int) bool {
 		return out[i].drawn() && out[j].drawn() && out[i].from.Before(out[j].from) || !out[i].drawn() && out[j].drawn()
 	})
 	return out
 }
 
-// cutRepairable says that the cut-off revocation at the end of index.txt is that of
-// the one certificate that has no row: a CRL has it.
+// cutRepairable says whether a cut-off revocation at the end of index.txt can be written again: exactly one certificate
+// has no row, and a CRL lists it as revoked.
 func (o *Observed) cutRepairable() bool {
 	last := len(o.db.odd) - 1
 	if last < 0 || o.db.odd[last].Err != errCut {

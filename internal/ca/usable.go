@@ -5,9 +5,8 @@ import (
 	"errors"
 )
 
-// unusable says why nothing that this certificate's key signs is accepted,
-// RFC 5280 4.2.1.3 and 4.2.1.9; nil: it may sign. One of version 1, which has
-// no extensions, may.
+// unusable says why verifiers accept nothing that this certificate's key signs (RFC 5280 4.2.1.3 and 4.2.1.9); nil: it
+// may sign. A certificate of version 1, which has no extensions, may.
 func unusable(c *x509.Certificate) error {
 	switch {
 	case c.BasicConstraintsValid && !c.IsCA:
@@ -20,7 +19,7 @@ func unusable(c *x509.Certificate) error {
 	return nil
 }
 
-// signs says that the current generation has a certificate that may sign.
+// signs says whether the current generation has a certificate that may sign.
 func (o *Observed) signs() bool {
 	return o.Current.Cert != nil && unusable(o.Current.Cert) == nil
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"time"
 
 	"mailcertd/internal/ca"
@@ -26,7 +27,8 @@ func Receive(o ca.Observed, sub inbox.Submission, hold string, days int) (a Memb
 	m := ca.Find(o.Members, sub.Name)
 	switch {
 	case m == nil:
-		a.Refused = ca.ErrNotMember
+		a.Refused = fmt.Errorf("the host that asks %w: to add it, run `mailcertd ca enrol` with its name on the CA "+
+			"host", ca.ErrNotMember)
 		return a
 	case sub.Err != nil:
 		a.Refused = issuer.ErrMessage

@@ -40,7 +40,7 @@ func TestAnswer(t *testing.T) {
 		{here, "who is not enrolled", inbox.Submission{Name: "stranger.example",
 			Data: text(issuer.Request{})}, "", false,
 			nil, nil, false,
-			issuer.Refused, "is not enrolled", 0, 0, 0},
+			issuer.Refused, "is not a member of this CA", 0, 0, 0},
 		{here, "what cannot be read", inbox.Submission{Name: name, Err: issuer.ErrMessage}, "", false, nil, nil, false,
 			issuer.Refused, "not a message of mailcertd", 0, 0, 0},
 		{here, "what is no request", inbox.Submission{Name: name, Data: []byte("hello")}, "", false, nil, nil, false,
