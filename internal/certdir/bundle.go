@@ -14,26 +14,25 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// ErrDangling says that a link in a directory of CAs leads nowhere: its file is
-// being replaced, or is gone.
+// ErrDangling says that a symbolic link in a directory of CAs leads to no file: the file was removed, or is being
+// replaced.
 var ErrDangling = errors.New("is a dangling link")
 
-// Bundle is what a file or a directory of certificates holds.
+// Bundle is the content of a file or a directory of certificates.
 type Bundle struct {
 	Path  string
 	Certs []*x509.Certificate // each once, in the order of files and names
-	// Changed is when the file, or the directory or anything in it, last changed
-	// (ctime); zero when nothing is there.
+	// Changed is the newest ctime of the file, or of the directory and everything in it; zero where nothing exists.
 	Changed time.Time
-	Passed  int // certificates and DER files that cannot be read, and are skipped
-	// Err is set when nothing is there, or something of it cannot be read now: a
-	// part may be missing from Certs. fs.ErrNotExist when nothing is there.
+	Passed  int // how many certificates and DER files were skipped because they cannot be parsed
+	// Err is fs.ErrNotExist where nothing exists, or why a part could not be read, which may then be missing from
+	// Certs.
 	Err error
 }
 
-// Bundle reads the certificates of a PEM file, or of every PEM file in a directory. Links are followed, such as
-// certctl(8)'s and c_rehash's; folders in the directory are not entered. Files in a directory that hold no certificate
-// (a README, a CRL) are skipped.
+// Bundle reads the certificates of a PEM file, or of every PEM file in a directory. It follows links, such as those of
+// certctl(8) and c_rehash, but does not enter subdirectories. It skips files of a directory that hold no certificate,
+// such as a README or a CRL.
 func (c *Reader) Bundle(path string) Bundle {
 	b := Bundle{Path: path}
 	n := durable.Stat(path)
@@ -82,7 +81,7 @@ func (c *Reader) directory(b *Bundle, seen map[[32]byte]bool) {
 		case n.Err != nil:
 			b.Err = n.Err
 			continue
-		case !n.Exists: // a link whose file is being replaced, or is gone
+		case !n.Exists: // a dangling link
 			if b.Err == nil {
 				b.Err = fmt.Errorf("%s: %w", n.Path, ErrDangling)
 			}
@@ -99,7 +98,7 @@ func (c *Reader) directory(b *Bundle, seen map[[32]byte]bool) {
 		case errors.Is(p.file.Err, pki.ErrDER):
 			b.Passed++
 		case errors.Is(p.file.Err, pki.ErrGarbage):
-		default: // empty or cut short: somebody may be writing it
+		default: // empty or cut short: another program may be writing it
 			b.Err = fmt.Errorf("%s: %w", n.Path, p.file.Err)
 		}
 	}

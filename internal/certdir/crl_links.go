@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// isCRLLinkName: a hash link to a CRL has the issuer's hash, a dot, r and a
-// number (X509_LOOKUP_hash_dir(3)).
+// isCRLLinkName says whether name is that of a hash link to a CRL: the issuer's hash, a dot, r and a number
+// (X509_LOOKUP_hash_dir(3)).
 func isCRLLinkName(name string) bool {
 	hash, number, ok := strings.Cut(name, ".r")
 	if !ok || len(hash) != 8 || strings.Trim(hash, "0123456789abcdef") != "" {
@@ -21,11 +21,10 @@ func isCRLLinkName(name string) bool {
 		(number == "0" || number[0] != '0')
 }
 
-// CRLLinks are the links by which OpenSSL finds crl.pem under the names of its
-// issuers. sendmail reads the first list of its CRLFile alone, and looks up
-// those of other CA generations in CACertPath. have is Dir.CRLLinks; no issuers
-// means that the links go. Entries that are not links to crl.pem are somebody
-// else's: they stay, and the next number is used.
+// CRLLinks returns the changes after which OpenSSL finds crl.pem under the hash of each issuer. sendmail reads only the
+// first list of its CRLFile, and finds those of other CA generations in CACertPath. have is Dir.CRLLinks. Without
+// issuers all links to crl.pem are removed. Entries that are not links to crl.pem belong to others: they stay, and the
+// next number is used.
 func CRLLinks(have map[string]string, issuers []*x509.Certificate) []LinkChange {
 	var out []LinkChange
 	keep := map[string]bool{}
@@ -52,8 +51,7 @@ func CRLLinks(have map[string]string, issuers []*x509.Certificate) []LinkChange 
 	return out
 }
 
-// crlLink notes a name of such a link with the text of the link; "" for what
-// is no link.
+// crlLink adds an entry to CRLLinks if it has the name of such a link, and says whether it has.
 func (d *Dir) crlLink(path, name string) bool {
 	if !isCRLLinkName(name) {
 		return false

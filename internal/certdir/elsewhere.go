@@ -2,9 +2,8 @@ package certdir
 
 import "mailcertd/internal/durable"
 
-// Elsewhere is what sendmail's client reads where its sendmail.cf names other
-// files than those of the certs directory: CACertFile, CACertPath, and the pair
-// that it shows; "" for one that it does not name.
+// Elsewhere reads the files that sendmail uses as a client, for a sendmail.cf that names others than those of the certs
+// directory: CACertFile, CACertPath, and the pair that it shows; "" for a file that it does not name.
 func Elsewhere(caFile, caDir, cert, key string) Dir {
 	var d Dir
 	if caDir != "" {

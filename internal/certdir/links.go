@@ -10,27 +10,24 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// LinkChange is one step that makes the hash links right.
+// LinkChange is one change of a hash link.
 type LinkChange struct {
 	Name   string
-	Target string // what the link is to say; "" removes the entry
-	Why    string // what is wrong with what is there
-	// Foreign says that an entry which is not ours is replaced or removed: a
-	// dangling link, or one that moves down into a hole.
+	Target string // the text of the new link; "": the entry is removed
+	Why    string // what is wrong with the present entry
+	// Foreign says that the entry which is replaced or removed was not made by mailcertd: a dangling link, or one that
+	// moves down into a gap.
 	Foreign bool
 }
 
-// Links works out the changes that make every wanted subject hash reachable.
-// want maps a target within the directory (cacert.pem, trust/x.pem) to the
-// certificates in it. OpenSSL reads HASH.0, HASH.1 and so on up to the first
-// gap (X509_LOOKUP_hash_dir(3)), and takes every certificate of each file: one
-// link for each target and hash is enough.
+// Links returns the changes after which OpenSSL finds every wanted certificate by its subject hash; none: the links are
+// correct. want maps a target within the directory (cacert.pem, trust/x.pem) to the certificates in it. OpenSSL reads
+// HASH.0, HASH.1 and so on up to the first gap (X509_LOOKUP_hash_dir(3)), and takes every certificate of each file, so
+// one link for each target and hash is enough.
 //
-// Right links and files of others stay where they are as long as the run has
-// no gap; the last of a run moves down into one. Dangling links go, because
-// OpenSSL's search ends there, links to a FIFO or a device, where it waits for
-// ever, ours that lead to the wrong place, and files that it cannot load. No
-// change means that all is right.
+// Correct links and the files of others keep their numbers as long as there is no gap; the last entry moves into a gap.
+// Removed are: dangling links, at which OpenSSL's search ends; links to a FIFO or a device, on which OpenSSL waits for
+// ever; our links with a wrong target; and files that OpenSSL cannot load.
 func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 	wanted := map[uint32][]string{} // hash → targets
 	targets := make([]string, 0, len(want))
@@ -65,23 +62,23 @@ func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 	return out
 }
 
-// run puts the entries of one hash right.
+// run returns the changes for the entries of one hash.
 func run(hash uint32, have []*Link, targets []string) []LinkChange {
 	if slices.ContainsFunc(have, func(l *Link) bool { return l.Unknown() }) {
-		return nil // it may be the very link that is wanted, or say nothing good: both would be doubled or lost
+		return nil // it may be the link that is wanted: a change could make it twice or remove it
 	}
 	missing := map[string]bool{}
 	for _, t := range targets {
 		missing[t] = true
 	}
 	sort.Slice(have, func(i, j int) bool { return have[i].N < have[j].N })
-	var keep []*Link          // what stays, movable or not
+	var keep []*Link          // links that stay, perhaps with another number
 	blocked := map[int]bool{} // numbers that a foreign file or directory takes
 	var drop, tail []*Link
 	for _, l := range have {
 		switch {
 		case l.Node.Unread():
-			// Nothing is known of it: it stays, and serves as what it says.
+			// What it leads to could not be read: it stays, and counts as a link to its text.
 			blocked[l.N] = true
 			if l.Local {
 				delete(missing, filepath.Clean(l.Node.Target))
@@ -92,7 +89,7 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 			blocked[l.N] = true
 		case l.Local:
 			t := filepath.Clean(l.Node.Target)
-			if missing[t] { // the first right one stays; a second one for the same target goes
+			if missing[t] { // a second link to the same target is not needed
 				delete(missing, t)
 				keep = append(keep, l)
 			} else {
@@ -104,7 +101,7 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 			drop = append(drop, l)
 		case l.Node.Err == nil && !l.Loads:
 			tail = append(tail, l) // to a device or a directory: OpenSSL's search ends there
-		default: // it leads to something else that is there: of no use, but not ours
+		default: // it leads to another file that exists, and mailcertd did not make it
 			blocked[l.N] = true
 		}
 	}
@@ -117,9 +114,9 @@ func run(hash uint32, have []*Link, targets []string) []LinkChange {
 	return arrange(hash, keep, drop, tail, blocked, add)
 }
 
-// arrange lays out a run without gaps: what stays keeps its number if it can,
-// new links fill gaps first, then the last of the run moves down. What OpenSSL
-// cannot load comes behind all of them: older releases stop there, 3.0.22 goes on.
+// arrange numbers the entries of one hash without gaps. Links that stay keep their numbers if they can; new links fill
+// gaps first, then the last link moves into a gap. What OpenSSL cannot load gets the last numbers, because older
+// releases stop their search there (3.0.22 goes on).
 func arrange(hash uint32, keep, drop, tail []*Link, blocked map[int]bool, add []string) []LinkChange {
 	at := map[int]*Link{}
 	for _, l := range keep {
@@ -142,7 +139,7 @@ func arrange(hash uint32, keep, drop, tail []*Link, blocked map[int]bool, add []
 		case len(add) > 0:
 			put[n] = add[0]
 			add = add[1:]
-		default: // a gap before the last one: it moves down
+		default: // a gap: the last link moves into it
 			last := -1
 			for m := range at {
 				last = max(last, m)

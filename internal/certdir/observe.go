@@ -1,4 +1,5 @@
-// Package certdir is /etc/mail/certs: what is there, as plain values, and what its hash links should be.
+// Package certdir knows /etc/mail/certs: the list of its files, their content as plain values, and the hash links that
+// it needs.
 package certdir
 
 import (
@@ -25,24 +26,23 @@ const (
 	StagingDir = ".mailcertd"
 )
 
-// Bounds of what is read, in bytes and entries.
+// The largest files, in octets, and the most names in a directory that are read.
 const (
 	maxDH      = 1 << 20
-	MaxFile    = 16 << 20 // what pki parses at most
+	MaxFile    = 16 << 20 // the most that pki parses
 	maxEntries = 10000
 )
 
-// KeyEntry is a private key. The secret is dropped as soon as it has been parsed:
-// Node.Data is always nil.
+// KeyEntry is a private key. Node.Data is always nil: the secret is dropped as soon as it has been parsed.
 type KeyEntry struct {
 	Node   durable.Node
 	Key    pki.KeyFile
-	Digest [32]byte // SHA-256 of the content; zero when there is none
+	Digest [32]byte // SHA-256 of the content; zero where it could not be read
 }
 
 // CertEntry is a certificate file or bundle.
 type CertEntry struct {
-	Node   durable.Node // Data is nil: File has what matters
+	Node   durable.Node // Data is nil
 	File   pki.CertFile
 	Digest [32]byte
 }
@@ -59,18 +59,18 @@ type Link struct {
 	Hash  uint32
 	N     int
 	Node  durable.Node
-	Local bool       // a symbolic link within the certs directory, and not to a person's right file
+	Local bool       // a link within the certs directory that mailcertd may have made; see link
 	Loads bool       // OpenSSL can load it
-	Right bool       // a certificate with this subject hash stands where it leads
+	Right bool       // a certificate in its file has this subject hash
 	Certs [][32]byte // SHA-256 of the DER of those certificates
 }
 
-// Unknown says that it could not be looked at, so that what it says is not known either.
+// Unknown says that the entry could not be examined, so that its target is not known.
 func (l Link) Unknown() bool {
 	return l.Node.Unread() && l.Node.Target == "" && l.Node.Kind != durable.File
 }
 
-// Dir is the certs directory as it was seen.
+// Dir is the certs directory at one moment.
 type Dir struct {
 	Path    string
 	Node    durable.Node
@@ -82,30 +82,28 @@ type Dir struct {
 	CA     CertEntry
 	DH     DHEntry
 	CRL    DHEntry // crl.pem, where crl.install asks for it; Node.Data holds its content
-	// CRLLinks are the entries named as hash links to CRLs, with the text of the
-	// link; "" for what is no link.
+	// CRLLinks maps the entries that have the name of a hash link to a CRL to the text of the link; "" for an entry
+	// that is no link.
 	CRLLinks map[string]string
-	// CRLErr is why one of them could not be looked at; nil: all were.
+	// CRLErr is why one of them could not be examined; nil: all were.
 	CRLErr error
 	// CRLWaits are the paths of those where OpenSSL may wait for ever: FIFOs, devices, and links to them.
 	CRLWaits []string
 	Links    []Link      // by name
 	Trust    []CertEntry // files in trust/, by name
-	// TrustNode is trust/ itself; its Err is set when it could not be listed.
+	// TrustNode is trust/ itself; its Err is why the directory could not be listed.
 	TrustNode durable.Node
-	// Above are the certificates behind hash links by which OpenSSL finds issuers of
-	// host.cert that are not in cacert.pem.
+	// Above are the certificates of issuers of host.cert that OpenSSL finds by hash links and that are not in
+	// cacert.pem.
 	Above []*x509.Certificate
 	Extra []string // every other name
 	Err   error    // why the directory could not be read; nil also when it is missing
 }
 
-// Observe reads the certs directory. It changes nothing, follows links only to
-// read, and never blocks.
+// Observe reads the certs directory. It changes nothing and never blocks.
 func Observe(path string) Dir { return new(Reader).Observe(path) }
 
-// Observe is the function of that name, without a second look into files that
-// are known already.
+// Observe does the same, and reads each certificate file only once over the life of the Reader.
 func (c *Reader) Observe(path string) Dir {
 	d := Dir{Path: path, Node: durable.Look(path).Located()}
 	if base := d.Node.Resolved; base != "" {
@@ -161,8 +159,7 @@ func readKey(n durable.Node) KeyEntry {
 	return e
 }
 
-// readLeaf is readCert for a file of which OpenSSL loads the first certificate
-// alone, such as host.cert.
+// readLeaf is readCert for a file of which OpenSSL loads only the first certificate, such as host.cert.
 func readLeaf(n durable.Node) CertEntry { return readWith(n, pki.ReadLeafFile) }
 
 func readCert(n durable.Node) CertEntry { return readWith(n, pki.ReadCertFile) }
@@ -179,7 +176,7 @@ func readWith(n durable.Node, as func([]byte) pki.CertFile) CertEntry {
 	return e
 }
 
-// ReadCert reads one certificate file, whatever is known of it.
+// ReadCert reads one certificate file, without a Reader.
 func ReadCert(path string) CertEntry { return readCert(durable.Read(path, MaxFile).Located()) }
 
 func sum(data []byte) [32]byte {
@@ -189,7 +186,7 @@ func sum(data []byte) [32]byte {
 	return sha256.Sum256(data)
 }
 
-// entry is readCert for a file that may be known already.
+// entry is readCert for a file that c may have read already.
 func (c *Reader) entry(path string) CertEntry {
 	n := durable.Look(path).Located()
 	if n.Err != nil || !n.IsRegular {
@@ -270,28 +267,26 @@ func (c *Reader) link(dir, name string, hash uint32, n int) Link {
 	if l.Loads = err == nil || errors.Is(err, pki.ErrUnsupported); !l.Loads {
 		if !errors.Is(err, pki.ErrEmpty) && !errors.Is(err, pki.ErrGarbage) && !errors.Is(err, pki.ErrTruncated) &&
 			!errors.Is(err, pki.ErrDER) {
-			l.Node.Err = err // it could not be read: nothing is known of it
+			l.Node.Err = err // it could not be read, so nothing is known about its content
 		}
 		return l
 	}
 	l.Certs = p.with(hash)
 	l.Right = len(l.Certs) > 0
-	// A CA that a person put beside ours, as openssl rehash links it, is theirs.
+	// A right link to another file, as `openssl rehash` makes for a CA that a person has added, belongs to that person.
 	if t := filepath.Clean(l.Node.Target); l.Right && t != CAName && filepath.Dir(t) != TrustDir {
 		l.Local = false
 	}
 	return l
 }
 
-// local says that a link's text stays within the directory: cacert.pem or
-// trust/file.
+// local says whether the text of a link stays within the directory: a name, such as cacert.pem, or trust/file.
 func local(target string) bool {
 	clean := filepath.Clean(target)
 	return !filepath.IsAbs(clean) && (!strings.Contains(clean, "/") || filepath.Dir(clean) == TrustDir) && clean != ".."
 }
 
-// Hashes are the subject hashes of certificates, without repetition, in the
-// order of the certificates.
+// Hashes returns the subject hashes of certificates, without repetition and in the order of the certificates.
 func Hashes(certs []*x509.Certificate) []uint32 {
 	var out []uint32
 	seen := map[uint32]bool{}

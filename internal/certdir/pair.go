@@ -23,11 +23,11 @@ var (
 	Client = Pair{Name: "client", KeyFile: "client.key", CertFile: "client.cert"}
 )
 
-// Pairs are all of them, in the order in which they are decided about and installed.
+// Pairs returns all pairs, in the order in which they are decided about and installed.
 func Pairs() []Pair { return []Pair{Host, HostECDSA, Client} }
 
-// Server says that sendmail reads the pair at its start and serves it. The client's is read by each process that
-// delivers mail.
+// Server says whether sendmail reads the pair when it starts and shows it as a server. The client pair is read by each
+// process that delivers mail.
 func (p Pair) Server() bool { return p != Client }
 
 // Kind is what a file of the certs directory is, as it is remembered in the state.
@@ -46,17 +46,17 @@ const (
 type File struct {
 	Name string
 	Kind Kind
-	Pair Pair // of a key or a certificate; the zero value for the others
+	Pair Pair // the pair of a key or a certificate; the zero value for other kinds
 }
 
-// ReadAtStart says that a running sendmail goes on using what it read of the file when it started.
+// ReadAtStart says whether a running sendmail goes on using the content that it read when it started.
 func (f File) ReadAtStart() bool { return f.Pair.Server() }
 
-// files is what Files gives.
+// files is the list that Files copies.
 var files = listFiles()
 
-// Files is the one list of the files in the certs directory that have fixed names, in the order in which a transaction
-// renames them: what a certificate needs comes before it, and a key before the certificate for it.
+// Files returns the one list of the files in the certs directory that have fixed names, in the order in which a
+// transaction renames them: a file comes after those that it needs, so a certificate comes after its key.
 func Files() []File { return slices.Clone(files) }
 
 func listFiles() []File {
@@ -67,7 +67,7 @@ func listFiles() []File {
 	return out
 }
 
-// FileOf is the file of the set that has this name; false for every other name.
+// FileOf returns the file of the set that has this name; false for any other name.
 func FileOf(name string) (File, bool) {
 	i := slices.IndexFunc(files, func(f File) bool { return f.Name == name })
 	if i < 0 {
@@ -76,7 +76,7 @@ func FileOf(name string) (File, bool) {
 	return files[i], true
 }
 
-// KeyFiles are the names of the private keys.
+// KeyFiles returns the names of the private keys.
 func KeyFiles() []string {
 	var out []string
 	for _, p := range Pairs() {
@@ -85,16 +85,16 @@ func KeyFiles() []string {
 	return out
 }
 
-// PairEntry is what is under the two names of a pair.
+// PairEntry holds the two files of a pair.
 type PairEntry struct {
 	Key  KeyEntry
 	Cert CertEntry
 }
 
-// Exists says that one of the two files is there.
+// Exists says whether at least one of the two files exists.
 func (e PairEntry) Exists() bool { return e.Key.Node.Exists || e.Cert.Node.Exists }
 
-// Pair is what is under the names of p. What it points to may be changed.
+// Pair returns the files of p. The caller may change them through the pointer.
 func (d *Dir) Pair(p Pair) *PairEntry {
 	switch p {
 	case HostECDSA:
@@ -105,7 +105,7 @@ func (d *Dir) Pair(p Pair) *PairEntry {
 	return &d.PairEntry
 }
 
-// File is what is under a name of the list, and the SHA-256 of its content; zero values for every other name.
+// File returns the file of that name and the SHA-256 of its content; zero values for a name that is not on the list.
 func (d Dir) File(name string) (n durable.Node, sum [32]byte) {
 	f, _ := FileOf(name)
 	switch f.Kind {
@@ -125,8 +125,7 @@ func (d Dir) File(name string) (n durable.Node, sum [32]byte) {
 	return durable.Node{}, [32]byte{}
 }
 
-// Put makes d what it will be when the content of n, which is read, is under a name of the list; another name changes
-// nothing.
+// Put changes d as if the file of that name were n, whose Data must be set. It ignores a name that is not on the list.
 func (d *Dir) Put(name string, n durable.Node) {
 	f, _ := FileOf(name)
 	switch f.Kind {

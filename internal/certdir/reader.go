@@ -8,25 +8,25 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Reader reads certificate files for one look: each of them once, also where many links lead to it. It never holds a
-// key. The zero value has read nothing.
+// Reader reads certificate files for one look, each of them once even where many links lead to it. It never holds a
+// key. Only one goroutine may use it. The zero value is ready for use.
 type Reader struct{ known map[ident]*parsed }
 
-// ident is what stat(2) says of a content.
+// ident identifies the content of a file by its stat(2).
 type ident struct {
 	dev, ino     uint64
 	size         int64
 	mtime, ctime int64 // ns
 }
 
-// parsed is a certificate file, worked out once.
+// parsed is the content of a certificate file.
 type parsed struct {
 	file   pki.CertFile
 	digest [32]byte
-	certs  []*x509.Certificate // all that can be read, also where another cannot
+	certs  []*x509.Certificate // those that can be parsed, also where others cannot
 	hashes []uint32            // the subject hash of each of file.Certs
-	hashed []bool              // false: its name has none
-	passed int                 // certificates of a form that cannot be read
+	hashed []bool              // false: the hash of its subject cannot be computed
+	passed int                 // how many certificates cannot be parsed
 }
 
 func identOf(n durable.Node) ident {
@@ -42,8 +42,7 @@ func (c *Reader) put(id ident, p *parsed) {
 	c.known[id] = p
 }
 
-// read gives the content of what n describes; the second value says why it
-// could not be read. n must be a regular file.
+// read returns the content of the file that n describes. n must be a regular file.
 func (c *Reader) read(n durable.Node) (*parsed, error) {
 	if p := c.find(n); p != nil {
 		return p, nil
@@ -67,7 +66,7 @@ func parse(data []byte) *parsed {
 	return p
 }
 
-// with are the certificates of that subject hash, by the SHA-256 of their DER.
+// with returns the certificates with that subject hash, by the SHA-256 of their DER.
 func (p *parsed) with(hash uint32) [][32]byte {
 	var out [][32]byte
 	for i, c := range p.file.Certs {

@@ -11,12 +11,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Trusted are the certificates that sendmail trusts with CACertFile and
-// CACertPath here: all of cacert.pem, and those that OpenSSL finds under their
-// subject hash (X509_LOOKUP_hash_dir(3)): HASH.0, HASH.1 and so on up to the
-// first that is missing or cannot be loaded. No certificate stands twice. The
-// files behind links are read again: Observe keeps digests only. An error: what
-// is trusted is not known.
+// Trusted returns the certificates that sendmail trusts with CACertFile and CACertPath here, each once: all of
+// cacert.pem, and those that OpenSSL finds by their subject hash (X509_LOOKUP_hash_dir(3)): HASH.0, HASH.1 and so on up
+// to the first that is missing or cannot be loaded. It reads the files of links again, since Dir keeps only digests of
+// them. The error is why a part could not be read.
 func (d Dir) Trusted() ([]*x509.Certificate, error) {
 	var out []*x509.Certificate
 	for _, err := range []error{d.Err, d.Node.Err} {
@@ -36,7 +34,8 @@ func (d Dir) Trusted() ([]*x509.Certificate, error) {
 			}
 		}
 	}
-	// OpenSSL fails the whole file for one broken block, but reads more than Go.
+	// OpenSSL refuses the whole file for one broken block, but it accepts certificates that Go does not
+	// (ErrUnsupported).
 	if err := d.CA.File.Err; err == nil || errors.Is(err, pki.ErrUnsupported) {
 		add(d.CA.File.Certs, func([32]byte) bool { return true })
 	}
@@ -50,7 +49,7 @@ func (d Dir) Trusted() ([]*x509.Certificate, error) {
 	next := map[uint32]int{}
 	for _, l := range links {
 		if l.N != next[l.Hash] || !l.Loads {
-			continue // not reached, or the end of its run: next stays
+			continue // OpenSSL does not reach it, or its search ends here
 		}
 		next[l.Hash]++
 		if l.Right {
@@ -64,11 +63,10 @@ func (d Dir) Trusted() ([]*x509.Certificate, error) {
 	return out, nil
 }
 
-// mostAbove bounds the chain above a leaf.
+// mostAbove bounds the number of certificates above a leaf.
 const mostAbove = 10
 
-// above fills in Dir.Above. What is read here is known already, or of one file for
-// each issuer.
+// above sets Dir.Above. It reads at most one more file for each issuer.
 func (c *Reader) above(d *Dir) {
 	if len(d.Cert.File.Certs) == 0 {
 		return
@@ -106,7 +104,7 @@ func (c *Reader) above(d *Dir) {
 	}
 }
 
-// names says that issuer is named as the one of c, as OpenSSL looks for it.
+// names says whether issuer has the name that c gives for its issuer, compared as OpenSSL does.
 func names(issuer, c *x509.Certificate) bool {
 	return pki.SameName(issuer.RawSubject, c.RawIssuer) && pki.NamedBy(c, issuer)
 }

@@ -11,28 +11,27 @@ import (
 	"time"
 )
 
-// manifestName is written last into a folder, which gets its own name only then: one without a manifest was damaged
-// by somebody, or is what an earlier mailcertd was killed over.
+// manifestName is the file that is written last into the directory of a backup, which gets its own name only after
+// that. A backup without a manifest was damaged, or is what an early version of mailcertd left when it was interrupted.
 const manifestName = "manifest.json"
 
-// ManifestName is the file that says that a folder of the archive is a backup.
+// ManifestName is the file that makes a directory of the archive a backup.
 const ManifestName = manifestName
 
-// ErrForeign says that a backup holds copies of files that mailcertd did
-// not make: those are never deleted.
+// ErrForeign says that a backup has copies of files that mailcertd did not make. Such a backup is never deleted.
 var ErrForeign = errors.New("it contains backups of files that mailcertd did not make")
 
 // Item is one archived file or symbolic link.
 type Item struct {
-	Name    string // its name in the directory it was taken from; may hold one slash
+	Name    string // its name in its original directory; may contain one slash
 	Data    []byte
-	Mode    fs.FileMode // permission bits it had
+	Mode    fs.FileMode // its original permission bits
 	LinkTo  string      // the text of the link, "" for a file
 	Foreign bool
 	Secret  bool
 }
 
-// Archived is what the manifest says of an Item.
+// Archived is the entry of an Item in the manifest.
 type Archived struct {
 	Name   string `json:"name"`
 	LinkTo string `json:"link_to,omitempty"`
@@ -40,39 +39,39 @@ type Archived struct {
 	Size   int    `json:"size"`
 	SHA256 string `json:"sha256,omitempty"` // hex
 	Secret bool   `json:"secret,omitempty"`
-	// Deleted says that a replaced key has been deleted since.
+	// Deleted says that the file, a replaced key, was deleted from the backup later.
 	Deleted bool `json:"deleted,omitempty"`
 }
 
 // Backup is a set of files that were saved before they were replaced.
 type Backup struct {
-	ID      string     `json:"-"` // its folder; sorts by time
+	ID      string     `json:"-"` // the name of its directory; sorts by time
 	Version int        `json:"version"`
 	When    time.Time  `json:"when"`
 	Reason  string     `json:"reason"`
-	Foreign bool       `json:"foreign"` // holds a file that mailcertd did not make
+	Foreign bool       `json:"foreign"` // it has a file that mailcertd did not make
 	Files   []Archived `json:"files"`
-	Damaged bool       `json:"-"` // it has no manifest, or one that makes no sense
-	Err     error      `json:"-"` // why its manifest could not be read; nothing is known of it then
+	Damaged bool       `json:"-"` // it has no manifest, or one that cannot be parsed
+	Err     error      `json:"-"` // why its manifest could not be read; the other fields are then not known
 }
 
-// Archive is a directory of backups, 0700, every file in it 0600.
+// Archive is a directory of backups. Directories have mode 0700, files 0600.
 type Archive struct {
 	disk *Disk
 	dir  string
 }
 
-// OpenArchive prepares an archive; nothing is opened or made until it is used.
+// OpenArchive returns the archive in dir. It neither opens nor makes anything.
 func OpenArchive(disk *Disk, dir string) *Archive { return &Archive{disk: disk, dir: dir} }
 
 func (a *Archive) file(id, name string) string { return filepath.Join(a.dir, id, flat(name)) }
 
-// flat is what a file is called in the folder of its backup, which has no folders.
+// flat is the name of a file in the directory of its backup, which has no subdirectories.
 func flat(name string) string { return strings.ReplaceAll(name, "/", "%") }
 
-// Add makes a backup and returns when it is durable: the files and the manifest in a folder under a temporary
-// name, the folder's entries, its rename, and the archive's own entry for it. What a crash leaves is Unfinished. What
-// is archived already with the same content gives that backup's ID.
+// Add makes a backup and returns its ID when it is durable. The order is: files and manifest in a directory with a
+// temporary name, a sync of that directory, its rename, a sync of the archive. A crash leaves an Unfinished one. Where
+// a backup with the same content exists, Add returns the ID of that one.
 func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error) {
 	gens, err := a.List()
 	if err != nil {
@@ -109,7 +108,7 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 		return "", err
 	}
 	if err := a.fill(dir, g, items); err != nil {
-		_ = a.RemoveUnfinished(g.ID) // and another time where that fails too
+		_ = a.RemoveUnfinished(g.ID) // if it fails, a later cleanup of Unfinished removes it
 		return "", err
 	}
 	if err := a.disk.Rename(dir, filepath.Join(a.dir, g.ID)); err != nil {
@@ -122,11 +121,11 @@ func (a *Archive) Add(now time.Time, reason string, items []Item) (string, error
 	return g.ID, nil
 }
 
-// fill puts the files of a backup and its manifest into dir, durably.
+// fill writes the files of a backup and its manifest into dir, durably.
 func (a *Archive) fill(dir string, g Backup, items []Item) error {
 	for _, it := range items {
 		if it.LinkTo != "" {
-			continue // the manifest holds its text
+			continue // the manifest has its text
 		}
 		if err := a.disk.Create(filepath.Join(dir, flat(it.Name)), it.Data, 0o600); err != nil {
 			return err
@@ -180,7 +179,7 @@ func (a *Archive) writeManifest(g Backup) error {
 	return a.disk.Replace(filepath.Join(a.dir, g.ID, manifestName), data, 0o600)
 }
 
-// List gives all backups, newest first. A missing archive is empty.
+// List returns all backups, newest first; none where the archive does not exist.
 func (a *Archive) List() ([]Backup, error) {
 	names, err := Names(a.dir, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -212,8 +211,7 @@ func (a *Archive) manifest(id string) Backup {
 	return g
 }
 
-// Load reads a backup and checks the digest of every file. Deleted files
-// are left out.
+// Load reads a backup and checks the digest of every file. It leaves out files that were deleted from it.
 func (a *Archive) Load(id string) (Backup, []Item, error) {
 	there := Look(filepath.Join(a.dir, id))
 	if there.Unread() {
@@ -254,14 +252,14 @@ func (a *Archive) Load(id string) (Backup, []Item, error) {
 	return g, items, nil
 }
 
-// Remove deletes a backup of our own, its manifest last: what a crash
-// leaves of it can be removed again.
+// Remove deletes a backup that has only files of mailcertd, its manifest last, so that an interrupted Remove can be
+// repeated. The error is ErrForeign for any other backup.
 func (a *Archive) Remove(id string) error {
 	g, dir := a.manifest(id), filepath.Join(a.dir, id)
 	if g.Err != nil {
 		return g.Err
 	}
-	if names, err := Names(dir, 1); err == nil && len(names) == 0 { // a crash came before the rmdir
+	if names, err := Names(dir, 1); err == nil && len(names) == 0 { // a crash before the rmdir of an earlier Remove
 		if err := a.disk.Remove(dir); err != nil {
 			return err
 		}
@@ -275,7 +273,7 @@ func (a *Archive) Remove(id string) error {
 			return err
 		}
 	}
-	if err := a.disk.SyncDir(dir); err != nil { // else a loss of power may leave files and no manifest
+	if err := a.disk.SyncDir(dir); err != nil { // otherwise a power failure may leave files without a manifest
 		return err
 	}
 	for _, name := range []string{TempName(manifestName), manifestName} { // a crash in DropItem leaves the first
@@ -289,8 +287,8 @@ func (a *Archive) Remove(id string) error {
 	return a.disk.SyncDir(a.dir)
 }
 
-// DropItem deletes one file of a backup of our own, such as a replaced
-// key. The manifest goes on naming it. What is gone already is no error.
+// DropItem deletes one file, such as a replaced key, from a backup that has only files of mailcertd. The manifest still
+// names it. It is no error if the file is missing.
 func (a *Archive) DropItem(id, name string) error {
 	if n := Look(filepath.Join(a.dir, id)); !n.IsDir {
 		return n.Err

@@ -6,12 +6,12 @@ import (
 	"path/filepath"
 )
 
-// UnfinishedPath is the folder of a backup until it is whole.
+// UnfinishedPath is the directory of a backup until it is complete.
 func (a *Archive) UnfinishedPath(id string) string { return filepath.Join(a.dir, TempName(id)) }
 
-// Unfinished are the backups that a crash cut short, by ID: folders that never got their name. Nothing was
-// replaced on the strength of such a copy, so what is in it lies, or lay then, where it was copied from. Whoever holds
-// the lock of the set that is archived knows that nobody is at work in them.
+// Unfinished returns the IDs of backups that a crash interrupted: directories that still have their temporary name. The
+// files in them were still in their original place then, because mailcertd replaces a file only after its backup is
+// complete. The caller must hold the lock of the set that is backed up, so that no other process is writing into them.
 func (a *Archive) Unfinished() ([]string, error) {
 	names, err := Names(a.dir, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,8 +35,8 @@ func (a *Archive) Unfinished() ([]string, error) {
 	return out, nil
 }
 
-// RemoveUnfinished removes what a crash left of that backup; what is not there is no error. A folder in it was not made
-// by mailcertd: it stays, and is an error.
+// RemoveUnfinished removes what a crash left of that backup; it is no error if nothing is left. A subdirectory in it
+// was not made by mailcertd: it stays, and the error is that of rmdir(2).
 func (a *Archive) RemoveUnfinished(id string) error {
 	dir := a.UnfinishedPath(id)
 	names, err := NamesNoFollow(dir, 0)
@@ -59,11 +59,11 @@ func (a *Archive) RemoveUnfinished(id string) error {
 	return a.disk.SyncDir(a.dir)
 }
 
-// TempOfManifest says that a file in the folder of a backup is what an interrupted write of its manifest left.
+// TempOfManifest says whether a file in the directory of a backup is what an interrupted write of its manifest left.
 func TempOfManifest(name string) bool { return name == TempName(manifestName) }
 
-// Content is what is in the folder of a backup that has no manifest: each entry, with the hex SHA-256 of a regular
-// file. A digest of "" is something else, or more than is read.
+// Content returns the entries in the directory of a backup without a manifest, each with the hexadecimal SHA-256 of a
+// regular file; "" for anything else, and for a file that is too large to be read.
 func (a *Archive) Content(id string) ([]Archived, error) {
 	dir := filepath.Join(a.dir, id)
 	names, err := NamesNoFollow(dir, 0)
@@ -90,8 +90,8 @@ func (a *Archive) Content(id string) ([]Archived, error) {
 	return out, nil
 }
 
-// RemoveDamaged removes the folder of a backup that has no manifest, with these files of it, each only while its
-// content is what was seen. Another entry in it is an error.
+// RemoveDamaged removes the directory of a backup without a manifest, if its content still is what was seen. Otherwise
+// it removes nothing and returns an error.
 func (a *Archive) RemoveDamaged(id string, seen []Archived) error {
 	if g := a.manifest(id); g.Err != nil || !g.Damaged {
 		return errors.Join(g.Err, errors.New(id+": has a manifest"))
@@ -101,7 +101,7 @@ func (a *Archive) RemoveDamaged(id string, seen []Archived) error {
 		return err
 	}
 	if !sameFiles(seen, now) {
-		return errors.New(id + ": another program is changing it")
+		return errors.New(id + ": another program is changing it, so it was not removed")
 	}
 	for _, f := range seen {
 		if err := a.disk.Remove(filepath.Join(a.dir, id, f.Name)); err != nil {

@@ -7,17 +7,18 @@ import (
 	"io"
 )
 
-// blockSize is how much of a file Blocks reads at a time.
+// blockSize is how many octets of a file Blocks reads at a time.
 const blockSize = 256 << 10
 
-// longestLine bounds a line, in bytes: what has no line feed for so long, such as zeros that a loss of power left, is
-// not taken into memory.
+// longestLine bounds a line, in octets. It keeps a file without line feeds, such as the NUL octets that a power failure
+// may leave, out of memory.
 const longestLine = 4 << 20
 
-// Blocks reads a file of lines as Read does, and gives it to take in pieces of whole lines: each ends with a line feed,
-// but for the last one where the file does not. A piece is good until the next one. false from take ends the reading.
-// The memory that it needs grows with the longest line and not with the file; a line of more than 4 MiB gives
-// ErrTooLarge. The Node has no Data, and is what the file was when it was opened.
+// Blocks reads a file of lines, and passes it to take in pieces of whole lines: each piece ends with a line feed,
+// except the last one of a file that does not. A piece is valid until the next one. Reading ends when take returns
+// false. The memory that it needs grows with the longest line, not with the file. ErrTooLarge is for a line of more
+// than 4 MiB, or a file of more than limit octets. The Node has no Data, and describes the file as it was when it was
+// opened.
 func Blocks(path string, limit int64, take func(block []byte) bool) Node {
 	f, n := openRegular(path)
 	if f == nil {
@@ -27,7 +28,7 @@ func Blocks(path string, limit int64, take func(block []byte) bool) Node {
 	if n.Err = before("read", path); n.Err != nil {
 		return n
 	}
-	if n.Size > limit { // as in Read; one without a line feed would be held as a whole
+	if n.Size > limit { // checked first, so that such a file is not read at all
 		n.Err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
 		return n
 	}

@@ -10,44 +10,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mkdir makes one directory with exactly that mode and syncs its parent. A
-// directory that is there already is no error and keeps its mode.
+// Mkdir makes one directory with exactly that mode and syncs its parent. It changes nothing where the directory exists,
+// which is no error.
 func (d *Disk) Mkdir(path string, mode fs.FileMode) error {
 	made, err := d.makeDir(path, mode)
 	if err != nil || !made {
 		return err
 	}
 	if err = d.SyncDir(filepath.Dir(path)); err != nil {
-		_ = os.Remove(path) // else the next one finds it there, and never syncs it
+		_ = os.Remove(path) // otherwise the next call would find it and never sync its parent
 	}
 	return err
 }
 
-// makeDir makes one directory with exactly that mode, where there is none, and syncs nothing.
+// makeDir is Mkdir without the sync.
 func (d *Disk) makeDir(path string, mode fs.FileMode) (made bool, err error) {
 	if n := Look(path); n.IsDir {
 		return false, nil
 	} else if n.Err != nil {
 		return false, n.Err
-	} else if n.Kind == Link && !n.Exists { // mkdir says no more than "file exists"
+	} else if n.Kind == Link && !n.Exists { // mkdir(2) would only say "file exists"
 		return false, fmt.Errorf("%s is a symbolic link to %s, which does not exist: mount or create it",
 			path, n.Target)
 	}
 	if err := d.reach(Point{Op: "mkdir", Path: path, Mode: mode}); err != nil {
 		return false, err
 	}
-	if err := os.Mkdir(path, mode.Perm()); err != nil { // with its mode: after a crash nobody corrects what is there
+	if err := os.Mkdir(path, mode.Perm()); err != nil { // with its mode, since nothing corrects it after a crash
 		return false, err
 	}
 	if err := d.own(path, mode); err != nil {
-		_ = os.Remove(path) // else the next one finds it there, and never gives it its mode
+		_ = os.Remove(path) // otherwise the next call would find it and never set its mode
 		return false, err
 	}
 	return true, nil
 }
 
-// MkdirAll makes path and what is missing above it; path gets mode, the
-// directories above it 0755.
+// MkdirAll makes path with this mode, and the missing directories above it with 0755.
 func (d *Disk) MkdirAll(path string, mode fs.FileMode) error {
 	if n := Look(path); n.IsDir {
 		return nil
@@ -62,8 +61,8 @@ func (d *Disk) MkdirAll(path string, mode fs.FileMode) error {
 	return d.Mkdir(path, mode)
 }
 
-// MakeDirs is MkdirAll for directories that may be lost with the power until the next SyncDir of any directory, which
-// syncs those that are still unsynced too. Several of them below one directory cost one sync of it.
+// MakeDirs is MkdirAll for directories that a power failure may remove until the next SyncDir of any directory, which
+// syncs these too. It saves syncs where several directories have one parent.
 func (d *Disk) MakeDirs(path string, mode fs.FileMode) error {
 	if n := Look(path); n.IsDir {
 		return nil
@@ -97,9 +96,8 @@ func (d *Disk) own(path string, mode fs.FileMode) error {
 	return f.Chmod(mode)
 }
 
-// RemoveDir removes these files of a directory in this order, each with what an
-// interrupted Replace left of it, and then the directory. Another file in it is
-// an error. Its parent is not synced.
+// RemoveDir removes these files of a directory in this order, each with what an interrupted Replace left of it, and
+// then the directory. Any other file in it is an error of rmdir(2). The parent is not synced.
 func (d *Disk) RemoveDir(dir string, names ...string) error {
 	for _, name := range names {
 		for _, n := range []string{TempName(name), name} {
@@ -113,15 +111,15 @@ func (d *Disk) RemoveDir(dir string, names ...string) error {
 	return d.Remove(dir)
 }
 
-// SyncDir makes the entries of a directory durable, and then those of all the directories in which MakeDirs has made
-// others: fsync(2) on their descriptors.
+// SyncDir makes the entries of a directory durable with fsync(2), and then those of all directories in which MakeDirs
+// has made others.
 func (d *Disk) SyncDir(path string) error {
 	if err := d.SyncNewDir(path); err != nil {
 		return err
 	}
 	var failed error
 	d.unsynced.Range(func(dir, _ any) bool {
-		if failed = d.SyncNewDir(dir.(string)); errors.Is(failed, fs.ErrNotExist) { // somebody has removed it
+		if failed = d.SyncNewDir(dir.(string)); errors.Is(failed, fs.ErrNotExist) { // it was removed meanwhile
 			d.unsynced.Delete(dir)
 			failed = nil
 		}
@@ -130,7 +128,7 @@ func (d *Disk) SyncDir(path string) error {
 	return failed
 }
 
-// SyncNewDir is SyncDir for a directory alone: one that gets its place by a rename, after which SyncDir follows.
+// SyncNewDir syncs only this directory. It is for one that is still to be renamed, with a SyncDir afterwards.
 func (d *Disk) SyncNewDir(path string) error {
 	if err := d.point("syncdir", path); err != nil {
 		return err

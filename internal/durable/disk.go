@@ -1,6 +1,5 @@
-// Package durable changes files so that a crash or a power loss leaves the old
-// or the new, never half: durable single writes, file sets that change
-// together, the archive, and locks held by the kernel.
+// Package durable changes files so that a crash or a power failure leaves either the old or the new content: durable
+// single writes, sets of files that change together, the archive of backups, and locks held by the kernel.
 package durable
 
 import (
@@ -16,9 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Point is one durable operation about to happen: the place where a crash can
-// fall between two states of the disk. Points are numbered from 1 in the order
-// in which a Disk performs them.
+// Point is one operation that is about to change the disk, and so a place where a crash leaves another state. A Disk
+// numbers its points from 1.
 type Point struct {
 	N    int64
 	Op   string // mkdir, create, write, append, sync, rename, symlink, remove, chmod, chown, syncdir
@@ -29,35 +27,34 @@ type Point struct {
 	Mode fs.FileMode // mkdir, write, chmod
 }
 
-// Disk performs every change that mailcertd makes to a file system. It is the
-// one seam for crash and fault tests: each operation is one Point. The zero
-// value is ready for use by an unprivileged process.
+// Disk performs every change that mailcertd makes to a file system, so that tests can let each operation crash or fail:
+// each is one Point. Several goroutines may use it. The zero value is ready for use by a process that is not root.
 type Disk struct {
-	// Chown gives every file and directory that is made to root:wheel (0:0).
-	// Set when the process runs as root.
+	// Chown gives every new file and directory to root:wheel (0:0). It is set when the process runs as root.
 	Chown bool
-	// Before, when not nil, is called before each operation. An error from it is
-	// returned in place of the operation; a *Short lets a part of a write happen.
+	// Before, when not nil, is called before each operation. Its error is returned instead of the operation; a *Short
+	// lets half of a write happen.
 	Before func(Point) error
 
 	n atomic.Int64
-	// unsynced are the directories in which MakeDirs has made directories, and which were not synced since.
+	// unsynced are the directories in which MakeDirs has made directories that were not synced yet. A sync.Map, because
+	// several goroutines may use the Disk.
 	unsynced sync.Map
 }
 
-// Short is what Disk.Before returns, before a write or an append, to let it stop in the middle: half of
-// the bytes go to the file.
+// Short is an error of Disk.Before for a write or an append that is to stop in the middle: half of the octets are
+// written.
 type Short struct {
-	Err  error  // what the operation gives then
+	Err  error  // the error of the operation
 	Then func() // called after the write; nil: nothing
 }
 
 func (s *Short) Error() string { return "a short write: " + s.Err.Error() }
 
-// Unwrap gives the error of the system call.
+// Unwrap returns the error of the system call.
 func (s *Short) Unwrap() error { return s.Err }
 
-// write writes data, as far as what point said before it lets it.
+// write writes data, or half of it where short, the result of Before, is a *Short.
 func write(f *os.File, data []byte, short error) error {
 	if s := (*Short)(nil); errors.As(short, &s) {
 		_, _ = f.Write(data[:len(data)/2])
@@ -70,7 +67,7 @@ func write(f *os.File, data []byte, short error) error {
 	return err
 }
 
-// cut says that an error of point is one that write knows.
+// cut says whether err is a *Short, which write handles.
 func cut(err error) bool { s := (*Short)(nil); return errors.As(err, &s) }
 
 func (d *Disk) point(op, path string) error { return d.reach(Point{Op: op, Path: path}) }
@@ -81,24 +78,23 @@ func (d *Disk) reach(p Point) error {
 		return nil
 	}
 	err := d.Before(p)
-	if no, bare := err.(syscall.Errno); bare { // as the system's own errors are told
+	if no, bare := err.(syscall.Errno); bare { // in the form of the errors of package os
 		return &fs.PathError{Op: p.Op, Path: p.Path, Err: no}
 	}
 	return err
 }
 
-// Points is how many operations were performed so far.
+// Points is the number of operations so far.
 func (d *Disk) Points() int64 { return d.n.Load() }
 
-// Create makes a new file that must not exist: 0600 before it has content,
-// then its owner, content and mode, then fsync. The directory is not synced:
-// call SyncDir, or rename it first.
+// Create makes a new file; one that exists is an error. The file is 0600 before it has content, then it gets its owner,
+// content and mode, and is synced. The directory is not: call SyncDir, or rename the file first.
 func (d *Disk) Create(path string, data []byte, mode fs.FileMode) error {
 	return d.create(path, data, mode, true)
 }
 
-// CreateUnsynced is Create without fsync: a loss of power may leave the file empty or a part of it. It is for what a
-// reader makes again where it is lost.
+// CreateUnsynced is Create without the sync: after a power failure the file may be empty or incomplete. It is for files
+// that are made again when that has happened.
 func (d *Disk) CreateUnsynced(path string, data []byte, mode fs.FileMode) error {
 	return d.create(path, data, mode, false)
 }
@@ -137,9 +133,8 @@ func (d *Disk) create(path string, data []byte, mode fs.FileMode, sync bool) (er
 	return f.Sync()
 }
 
-// Replace gives path this content and mode, durably and all at once: a new
-// file beside it, fsync, rename over it, fsync of the directory. What a link
-// at path leads to is not touched: the link is replaced.
+// Replace gives path this content and mode, durably and at once: a new file in the same directory, fsync, rename, fsync
+// of the directory. A symbolic link at path is replaced, not its target.
 func (d *Disk) Replace(path string, data []byte, mode fs.FileMode) error {
 	tmp := filepath.Join(filepath.Dir(path), TempName(filepath.Base(path)))
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -156,12 +151,11 @@ func (d *Disk) Replace(path string, data []byte, mode fs.FileMode) error {
 	return d.SyncDir(filepath.Dir(path))
 }
 
-// Append adds data to the end of a file that is there, and syncs it. A crash
-// may leave a part of it: only for files whose reader can tell.
+// Append adds data to the end of an existing file and syncs it. A crash may leave a part of data, so the reader of the
+// file must be able to tell.
 func (d *Disk) Append(path string, data []byte) error { return d.extend(path, -1, data) }
 
-// Extend is Append for a file of which the first at bytes count: what a crash left
-// behind them is cut off.
+// Extend is Append for a file of which only the first at octets count: the rest, which a crash left, is cut off first.
 func (d *Disk) Extend(path string, at int64, data []byte) error { return d.extend(path, at, data) }
 
 func (d *Disk) extend(path string, at int64, data []byte) (err error) {
@@ -190,7 +184,7 @@ func (d *Disk) extend(path string, at int64, data []byte) (err error) {
 		}
 	}
 	if err := write(f, data, short); err != nil {
-		_ = f.Truncate(end) // a full disk: nothing of it stays
+		_ = f.Truncate(end) // the disk may be full: leave no part of data
 		return err
 	}
 	if err := d.point("sync", path); err != nil {
@@ -199,10 +193,10 @@ func (d *Disk) extend(path string, at int64, data []byte) (err error) {
 	return f.Sync()
 }
 
-// TempName is what a file is called until it is whole.
+// TempName is the name of a file until it is complete.
 func TempName(name string) string { return "." + name + ".mailcertd" }
 
-// TempOf is the name of a file that a crash left under its temporary name.
+// TempOf returns the name whose TempName this is; false where it is no such name.
 func TempOf(name string) (string, bool) {
 	base, ok := strings.CutSuffix(name, ".mailcertd")
 	if base, dot := strings.CutPrefix(base, "."); ok && dot && base != "" {
@@ -211,7 +205,7 @@ func TempOf(name string) (string, bool) {
 	return "", false
 }
 
-// Rename renames old to new, over what is there. No directory is synced.
+// Rename renames old to new, and replaces what is at new. No directory is synced.
 func (d *Disk) Rename(old, new string) error {
 	if err := d.reach(Point{Op: "rename", Path: new, From: old}); err != nil {
 		return err
@@ -227,8 +221,7 @@ func (d *Disk) Symlink(text, path string) error {
 	return os.Symlink(text, path)
 }
 
-// Remove removes one entry, never what a link leads to. An entry that is gone
-// already is no error. No directory is synced.
+// Remove removes one entry; of a symbolic link only the link. It is no error if there is none. No directory is synced.
 func (d *Disk) Remove(path string) error {
 	if err := d.point("remove", path); err != nil {
 		return err
@@ -239,19 +232,18 @@ func (d *Disk) Remove(path string) error {
 	return nil
 }
 
-// Chmod sets the mode of a file or directory that is no link and syncs it.
+// Chmod sets the mode of a file or directory and syncs it. A symbolic link is an error.
 func (d *Disk) Chmod(path string, mode fs.FileMode) error {
 	return d.onFile(Point{Op: "chmod", Path: path, Mode: mode}, func(f *os.File) error { return f.Chmod(mode) })
 }
 
-// ChownRoot gives a file or directory that is no link to root:wheel (0:0) and
-// syncs it.
+// ChownRoot gives a file or directory to root:wheel (0:0) and syncs it. A symbolic link is an error.
 func (d *Disk) ChownRoot(path string) error {
 	return d.onFile(Point{Op: "chown", Path: path}, func(f *os.File) error { return f.Chown(0, 0) })
 }
 
-// ChownGroup gives a file or directory that is no link to that group, where
-// Chown is set, and syncs it. Its owner stays.
+// ChownGroup gives a file or directory to that group and syncs it; its owner stays. A symbolic link is an error. It
+// does nothing where Chown is not set or gid is negative.
 func (d *Disk) ChownGroup(path string, gid int) error {
 	if !d.Chown || gid < 0 {
 		return nil

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 )
 
-// What is at a name, beside the hex SHA-256 of a regular file and linkTo.
+// Values of Step.Was beside the hexadecimal SHA-256 of a regular file and linkTo.
 const (
 	liesNothing = "none"
 	liesOther   = "other" // a directory, a special file, or more than can be staged
@@ -13,7 +13,7 @@ const (
 
 func linkTo(text string) string { return "link:" + text }
 
-// lies says what is at DIR/name itself, without following a link there.
+// lies returns what is at DIR/name itself, as a value for Step.Was. It does not follow a link.
 func (s *Set) lies(name string) (string, error) {
 	path := filepath.Join(s.dir, name)
 	switch n := Look(path); n.Kind {
@@ -42,23 +42,19 @@ func (s *Set) lies(name string) (string, error) {
 	return liesOther, nil
 }
 
-// survey looks at everything that a committed change still needs, and changes
-// nothing. It returns the steps that are left to be carried out:
+// survey examines everything that a committed change still needs, and changes nothing. It returns the steps that are
+// left to be carried out. givenUp means that the change cannot be finished: no step is left then, the files stay as they
+// are, and the next look decides again. For each step:
 //
-//   - a step whose result is there is done;
-//   - a step whose staged file is gone, and in whose place lies neither its result nor
-//     what was there before, was done, and another program has replaced the result since:
-//     that is for the next look to see to;
-//   - where a staged file is gone and its place is as it was before, or another step
-//     still waits, a loss of power has taken it before the commit was durable, or
-//     somebody is at work on these files;
-//   - somebody may have put something else into the place of a step that is not done,
-//     or have damaged what was staged.
+//   - Its result is in place: the step is done.
+//   - Its staged file is present, and the place is empty or has what the step was to replace: the step is left.
+//   - Its staged file is present or damaged, and another program has put something else into the place: given up.
+//   - Its staged file is missing and the place has what was there before: a power failure has lost the staged file
+//     before the commit was durable, or another program has undone the step: given up.
+//   - Its staged file is missing and the place has something else: the step was done, and another program has replaced
+//     the result. The next look decides about that. Only if another step is still left, the change is given up.
 //
-// In the last two cases the change cannot become what was meant: what is left of it is
-// given up, and what is there stays. The next look decides again.
-//
-// An error means that something could not be looked at: nothing is to be begun.
+// An error means that something could not be examined. The caller must not begin then.
 func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
 	waiting, gone := false, false
 	for _, st := range steps {
@@ -66,7 +62,7 @@ func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		// Nothing of anybody is lost where nothing lies, or what was to be replaced.
+		// A rename destroys nothing where there is nothing, or what the change was to replace.
 		free := here == st.Was || here == liesNothing || st.Was == "" && here != liesOther
 		staged, err := s.isStaged(st)
 		if err != nil {
@@ -81,7 +77,7 @@ func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
 			case staged:
 				givenUp = true
 			case here == st.Digest:
-			case here == st.Was: // it was never done, or undone
+			case here == st.Was: // the staged file is lost, and the step was not done
 				givenUp = true
 			default:
 				gone = true
@@ -106,7 +102,7 @@ func (s *Set) survey(steps []Step) (left []Step, givenUp bool, err error) {
 	return left, false, nil
 }
 
-// isStaged says that the staging area holds what a step needs.
+// isStaged says whether the staging area has what a step needs.
 func (s *Set) isStaged(st Step) (bool, error) {
 	switch st.Op {
 	case OpInstall:
@@ -125,7 +121,7 @@ func (s *Set) isStaged(st Step) (bool, error) {
 	return false, nil
 }
 
-// roll goes on with a committed change, if there is one.
+// roll finishes a committed change, if there is one. givenUp says that it could not be finished, see survey.
 func (s *Set) roll() (givenUp bool, err error) {
 	j, there, err := s.readJournal()
 	if err != nil {
@@ -138,12 +134,12 @@ func (s *Set) roll() (givenUp bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// Who made the journal may have died before its entry was durable.
+	// The process that wrote the journal may have died before its entry was durable.
 	unsynced := s.disk.SyncDir(s.staging())
 	return givenUp, s.carryOut(left, j.Steps, unsynced)
 }
 
-// finish carries out steps that were just prepared and committed.
+// finish carries out the steps of a change that this process has just committed.
 func (s *Set) finish(steps []Step, unsynced error) error {
 	var left []Step
 	for _, st := range steps {
@@ -154,12 +150,12 @@ func (s *Set) finish(steps []Step, unsynced error) error {
 	return s.carryOut(left, steps, unsynced)
 }
 
-// carryOut does what is left of a committed change. The journal stays until
-// everything is durable; unsynced is why it is not durable itself.
+// carryOut carries out the steps in left. The journal stays until all steps are durable; unsynced is why the journal
+// itself is not durable, and then it stays too.
 func (s *Set) carryOut(left, all []Step, unsynced error) error {
 	for _, st := range left {
 		path, tmp := filepath.Join(s.dir, st.Name), s.stagedPath(st.Name)
-		if st.Op == OpLink && st.Was == "" && Look(tmp).Kind == Missing { // version 1 made them here
+		if st.Op == OpLink && st.Was == "" && Look(tmp).Kind == Missing { // a journal of version 1 does not stage links
 			if err := s.disk.Symlink(st.Target, tmp); err != nil {
 				return err
 			}
@@ -170,7 +166,7 @@ func (s *Set) carryOut(left, all []Step, unsynced error) error {
 			}
 		}
 	}
-	// Also for steps that were done already: who did them may have died before the fsync.
+	// Directories of steps that were done earlier too: that process may have died before the fsync.
 	var touched []string
 	for _, st := range all {
 		if dir := filepath.Dir(filepath.Join(s.dir, st.Name)); dir != s.dir && !contains(touched, dir) &&

@@ -10,18 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mostLinks is how many links one path may lead through, as MAXSYMLINKS and
-// SYMLOOP_MAX have it.
+// mostLinks is how many symbolic links one path may lead through, as the kernels allow (MAXSYMLINKS, SYMLOOP_MAX).
 const mostLinks = 40
 
-// part is one name of a path that is walked.
+// part is one name of a path that still has to be followed.
 type part struct {
 	name     string
-	fromLink bool // it is in the text of a link
+	fromLink bool // it comes from the text of a link
 }
 
-// ErrNowhere is what Inside's error is too, where nothing is at the path for this process either, wherever its links
-// lead: what only reads there finds nothing.
+// ErrNowhere is the kind of an error of Inside where the path does not exist outside of root either, so that a reader
+// may take it for a missing file.
 var ErrNowhere = errors.New("it does not exist")
 
 type nowhere struct{ error }
@@ -29,11 +28,10 @@ type nowhere struct{ error }
 func (e nowhere) Unwrap() error        { return e.error }
 func (e nowhere) Is(target error) bool { return target == ErrNowhere }
 
-// Inside is path as a process in chroot(2) root would reach it: an absolute
-// link begins at root, and no link leads above it. path lies below root. It is
-// given back as it is when no link of it leads out of root, missing parts
-// included. A link that leads out, and to nothing when it is followed within
-// root, is an error: what is made behind it would lie elsewhere.
+// Inside is path as a process in chroot(2) root would reach it: an absolute link starts at root, and no link leads
+// above it. path must be below root. It is returned unchanged if none of its links leads out of root. The error is for
+// a link that leads out of root and whose target does not exist within root: a file that is made through it would be
+// created elsewhere.
 func Inside(root, path string) (string, error) {
 	at, err := inside(root, path)
 	if err != nil {
@@ -47,7 +45,7 @@ func Inside(root, path string) (string, error) {
 func inside(root, path string) (string, error) {
 	rel, err := filepath.Rel(root, path)
 	if err != nil || !filepath.IsLocal(rel) {
-		return path, nil // named by a person as it is
+		return path, nil // not below root: a person has named it so
 	}
 	todo := parts(rel, false)
 	at, links, left := root, 0, ""

@@ -14,7 +14,7 @@ import (
 // The operations of a Step.
 const (
 	OpInstall = "install" // the staged file of that name is renamed to DIR/Name
-	OpLink    = "link"    // DIR/Name becomes a symbolic link that says Target
+	OpLink    = "link"    // DIR/Name becomes a symbolic link with the text Target
 	OpRemove  = "remove"  // DIR/Name is removed
 )
 
@@ -24,31 +24,29 @@ type Step struct {
 	Name   string `json:"name"`             // within the directory; may be trust/file
 	Target string `json:"target,omitempty"` // OpLink
 	Digest string `json:"digest,omitempty"` // OpInstall: hex SHA-256 of the content
-	// Was is what was at DIR/Name when the change was committed, see lies. Commit sets it; "" in a journal of version
-	// 1.
+	// Was is what was at DIR/Name when the change was committed, see lies. Commit sets it; it is "" in a journal of
+	// version 1.
 	Was string `json:"was,omitempty"`
 }
 
-// ErrCommitted says that a change failed after its commit: it is not undone,
-// Recover finishes it. Whoever gets it deletes nothing of what was staged.
+// ErrCommitted says that a change failed after its commit. It is not undone: Recover finishes it. The caller must not
+// delete what was staged.
 var ErrCommitted = errors.New("the change is committed and will be finished at the next look")
 
-// ErrUnfinished says that another change is committed and not finished: Recover
-// comes first.
+// ErrUnfinished says that another change is committed but not finished. Recover must finish it first.
 var ErrUnfinished = errors.New("an interrupted change must be finished first: run `mailcertd ensure`")
 
-// ErrNewerJournal says that a newer mailcertd was interrupted in a change.
+// ErrNewerJournal says that a newer version of mailcertd was interrupted in a change, which this version cannot finish.
 var ErrNewerJournal = errors.New(
 	"a newer version of mailcertd was interrupted in a change here: run `mailcertd ensure` of that version; nothing " +
 		"is changed until then")
 
 const journalName = "journal"
 
-// journalVersion is what is written; version 1, without Was, is understood too.
+// journalVersion is the version that is written. Version 1, without Was, can be read too.
 const journalVersion = 2
 
-// maxJournal bounds a journal, in bytes: a change with thousands of files has
-// one of a megabyte.
+// maxJournal bounds a journal, in octets. A change of thousands of files has a journal of a megabyte.
 const maxJournal = 16 << 20
 
 type journal struct {
@@ -57,8 +55,8 @@ type journal struct {
 	Sum     string `json:"sum"` // hex SHA-256 over the JSON of Steps
 }
 
-// Commit makes a change: every staged file takes its place, links are made,
-// entries are removed. The order of the system calls is
+// Commit makes a change: it renames every staged file to its name, makes links and removes entries. The order of the
+// system calls is
 //
 //	for each link: symlink(staging/x)
 //	journal: open(O_EXCL) write fsync, rename, fsync(staging)   ← the commit
@@ -67,14 +65,13 @@ type journal struct {
 //	for each removal: unlink, then the same fsyncs again
 //	unlink(journal), and rmdir(staging) where it is empty
 //
-// One fsync of the staging area makes the journal and all that it needs durable. A loss of power before it may keep the
-// journal and lose a staged file: survey sees that, and nothing is done then. The end needs no fsync: a journal that
-// a loss of power brings back finds every step done.
+// One fsync of the staging area makes the journal and all that it needs durable. A power failure before it may keep the
+// journal and lose a staged file: survey notices that, and the change is given up. The end needs no fsync: if a power
+// failure brings the journal back, every step is done already.
 //
-// What comes after the rename of the journal needs no room on the disk. An error
-// before it leaves the directory as it was. One after it is ErrCommitted: there
-// is only forward, even where it is not known whether the rename is durable.
-// Nothing is ever written through a link: renames replace links.
+// The steps after the rename of the journal need no free space on the disk. An error before it leaves the directory as
+// it was. An error after it is ErrCommitted: the change is never undone, even if the rename may not be durable. Nothing
+// is written through a link: renames replace links.
 func (s *Set) Commit(steps []Step) error {
 	data, steps, err := s.prepare(steps)
 	if err != nil {
@@ -92,13 +89,13 @@ func (s *Set) Commit(steps []Step) error {
 	if err == nil {
 		return nil
 	}
-	if _, again := s.roll(); again == nil { // such as one error of a device, or a moment without descriptors
+	if _, again := s.roll(); again == nil { // the cause was temporary, such as too many open files
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrCommitted, err)
 }
 
-// prepare does all that can fail for want of room, and makes the journal.
+// prepare does everything that can fail because the disk is full, and returns the text of the journal.
 func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 	if err := s.idle(); err != nil {
 		return nil, nil, err
@@ -113,7 +110,7 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 		return nil, nil, err
 	}
 	for _, st := range steps {
-		if st.Op != OpRemove && strings.Contains(st.Name, "/") { // a folder for trust files is no part of the change
+		if st.Op != OpRemove && strings.Contains(st.Name, "/") { // an empty directory harms nothing if the change fails
 			if err := s.disk.Mkdir(filepath.Join(s.dir, filepath.Dir(st.Name)), 0o755); err != nil {
 				return nil, nil, err
 			}
@@ -144,8 +141,8 @@ func (s *Set) prepare(steps []Step) ([]byte, []Step, error) {
 	return data, steps, nil
 }
 
-// writeJournal puts the journal in its place. An error means that it is not
-// there, as far as anybody can see.
+// writeJournal writes the journal and renames it to its name. After an error there is no journal, as far as lstat(2)
+// can tell.
 func (s *Set) writeJournal(path string, data []byte) error {
 	tmp := filepath.Join(s.staging(), TempName(journalName))
 	if err := s.disk.Remove(tmp); err != nil {
@@ -156,14 +153,14 @@ func (s *Set) writeJournal(path string, data []byte) error {
 		return err
 	}
 	err := s.disk.Rename(tmp, path)
-	if err == nil || Look(path).Kind != Missing { // a rename that returned an error although it was carried out
+	if err == nil || Look(path).Kind != Missing { // the rename may have been carried out although it failed
 		return nil
 	}
 	_ = os.Remove(tmp)
 	return err
 }
 
-// checkStep refuses what could not be finished once it is committed, and notes what is at its name.
+// checkStep returns an error for a step that could not be finished after the commit, and sets st.Was.
 func (s *Set) checkStep(st *Step) (err error) {
 	path := filepath.Join(s.dir, st.Name)
 	if st.Name == "" || !filepath.IsLocal(st.Name) {
@@ -205,8 +202,8 @@ func (s *Set) checkStep(st *Step) (err error) {
 	return nil
 }
 
-// replaceable says whether a rename over a file would be refused: one with an
-// immutable flag (chflags(1) schg, chattr(1) +i) answers EPERM to both.
+// replaceable returns an error where a rename over the file would fail: a file with an immutable flag (chflags(1) schg,
+// chattr(1) +i) returns EPERM for both open and rename.
 func replaceable(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err == nil {
@@ -215,14 +212,14 @@ func replaceable(path string) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EROFS) {
 		return fmt.Errorf("cannot be replaced (check for an immutable flag with `ls -lo`): %w", err)
 	}
-	return nil // such as a mode that does not matter to a rename
+	return nil // a rename does not need the permission to open the file
 }
 
-// errTorn says that a journal differs from what was written.
+// errTorn says that the content of a journal is not what was written.
 var errTorn = errors.New("differs from what was written")
 
-// readJournal gives the journal; there is false when there is none. errTorn is
-// one that is damaged; every other error means that nothing is known.
+// readJournal reads the journal; there is false where there is none. The error is errTorn for a damaged one; after any
+// other error it is not known whether a change is committed.
 func (s *Set) readJournal() (j journal, there bool, err error) {
 	n := Read(filepath.Join(s.staging(), journalName), maxJournal)
 	if n.Err != nil {

@@ -13,15 +13,14 @@ import (
 // ErrLocked says that another process holds the lock.
 var ErrLocked = errors.New("another process holds the lock")
 
-// lockPoll is how often a waiting Lock tries again.
+// lockPoll is how long Lock waits between two tries.
 const lockPoll = 20 * time.Millisecond
 
-// Locked is a kernel lock on a directory. The kernel drops it when the process
-// ends, however it ends: there is no stale lock.
+// Locked is a kernel lock on a directory. The kernel releases it when the process ends for any reason, so that there
+// are no stale locks.
 type Locked struct{ f *os.File }
 
-// TryLock takes an exclusive flock(2) on the directory itself, or gives
-// ErrLocked at once.
+// TryLock takes an exclusive flock(2) on the directory itself. The error is ErrLocked where another process holds it.
 func TryLock(path string) (*Locked, error) {
 	for {
 		f, err := openDir(path, 0)
@@ -41,7 +40,7 @@ func TryLock(path string) (*Locked, error) {
 			}
 			return nil, fmt.Errorf("flock %s: %w", path, err)
 		}
-		// While we opened it, somebody may have put another directory there.
+		// Another directory may have been renamed to path between open and flock.
 		mine, err1 := f.Stat()
 		there, err2 := stat(path)
 		if err1 == nil && err2 == nil && os.SameFile(mine, there) {
@@ -71,7 +70,7 @@ func Lock(ctx context.Context, path string) (*Locked, error) {
 	}
 }
 
-// Unlock gives the lock back. On nil it does nothing.
+// Unlock releases the lock. It may be called on nil.
 func (l *Locked) Unlock() {
 	if l != nil {
 		l.f.Close()

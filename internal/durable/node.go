@@ -11,18 +11,17 @@ import (
 	"time"
 )
 
-// Kind is what a directory entry itself is, without following links.
+// Kind is the type of a directory entry, without following links.
 type Kind int
 
-// The kinds of entry that make a difference to a file set.
+// The kinds.
 const (
 	Missing   Kind = iota
 	File           // a regular file
 	Directory      // a directory
-	Link           // a symbolic link, wherever it leads
+	Link           // a symbolic link, whatever its target
 	Other          // a FIFO, socket or device
-	// Unknown is an entry that could not be looked at: Err says why. It is never
-	// a missing one.
+	// Unknown is an entry that could not be examined; Err says why. It may exist.
 	Unknown
 )
 
@@ -30,21 +29,21 @@ func (k Kind) String() string {
 	return [...]string{"missing", "file", "directory", "symbolic link", "special file", "unknown"}[k]
 }
 
-// Node is one name on disk as it was seen: what the entry is (lstat(2)) and, where it leads somewhere, what is there
-// (stat(2)). It is a value; nothing changes on disk when it changes.
+// Node is one name on the disk at one moment: the type of the entry (lstat(2)) and, through links, what is there
+// (stat(2)). It is a value of its own; to change it changes nothing on the disk.
 type Node struct {
-	Path   string // the name that was looked at
-	Kind   Kind   // what the entry itself is
+	Path   string // the name that was examined
+	Kind   Kind   // the type of the entry itself
 	Target string // Link: the text of the link, else ""
-	// Resolved is the absolute path without any link in it, where Located was asked for it; "" when nothing is
-	// there or it could not be found out. Err then says why.
+	// Resolved is the absolute path without any link in it. Only Located sets it; it is "" where the path does not
+	// exist, or where Err says why it could not be found out.
 	Resolved string
 
-	// What stat(2) says, through links; all zero when Exists is false.
-	Exists    bool        // false for a missing entry, for a dangling link, and where Err says why nobody knows
+	// The result of stat(2), through links; all zero where Exists is false.
+	Exists    bool        // false for a missing entry, for a dangling link, and where Err is set because stat failed
 	IsDir     bool        // stat says directory
 	IsRegular bool        // stat says regular file
-	Waits     bool        // stat says FIFO or device, not /dev/null: who opens or reads it may wait for ever
+	Waits     bool        // a FIFO or a device other than /dev/null: to open or read it may block for ever
 	Mode      fs.FileMode // permission bits only (07777 in Unix terms: with setuid, setgid, sticky)
 	UID, GID  uint32
 	Size      int64
@@ -53,39 +52,37 @@ type Node struct {
 	Dev, Ino  uint64
 	Nlink     uint64
 
-	Data []byte // the content, when it was asked for and could be read; nil otherwise
-	// Err is why it could not be looked at or read, with the system's error number;
-	// nil also for a missing entry (ENOENT; ENOTDIR: what is above it is a file).
+	Data []byte // the content, from Read only; nil otherwise
+	// Err is why it could not be examined or read, with the error number of the system. It is nil for a missing entry:
+	// ENOENT, or ENOTDIR where a name above it is a file.
 	Err error
 }
 
-// ErrTooLarge says that a file is larger than the reader was ready to take.
+// ErrTooLarge says that a file is larger than the limit of the reader.
 var ErrTooLarge = errors.New("file is too large")
 
-// ErrNotRegular says that a name that should hold content is no regular file.
+// ErrNotRegular says that what should be a file with content is not a regular file.
 var ErrNotRegular = errors.New("not a regular file")
 
-// absent says that an error means "nothing is there". Every other one means that
-// it is not known what is there.
+// absent says whether err means that the entry does not exist. After any other error it may exist.
 func absent(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
 
-// Unread says that Err is the system's, so that nothing is known of what is
-// there: it may be gone at the next look. What is definitely no file to be read
-// (a directory, a FIFO, a file that is too large, a link to itself) is not meant.
+// Unread says that Err is an error of the system, so that the content is not known and the next try may succeed. It is
+// false for what cannot be read as a file in any case: a directory, a FIFO, a file that is too large, a link to itself.
 func (n Node) Unread() bool {
 	return n.Err != nil && !errors.Is(n.Err, ErrNotRegular) && !errors.Is(n.Err, ErrTooLarge) &&
 		!(n.Kind == Link && errors.Is(n.Err, syscall.ELOOP))
 }
 
-// SameContent says that o describes the same file, and that nobody has written it
-// in between, as far as inode, size and time of writing tell. A mode may be another.
+// SameContent says whether o describes the same file with the same content, as far as inode, size and mtime tell. Mode
+// and owner may differ.
 func (n Node) SameContent(o Node) bool {
 	return n.Kind == o.Kind && n.Exists == o.Exists && n.Dev == o.Dev && n.Ino == o.Ino && n.Size == o.Size &&
 		n.Modified.Equal(o.Modified)
 }
 
-// Look describes path without reading it. Where it leads to is found out by Located alone, because that takes one
-// system call for each directory above it.
+// Look describes path without reading it. It does not set Resolved, which costs a system call for each directory above
+// it.
 func Look(path string) Node {
 	n := Node{Path: path}
 	li, err := lstat(path)
@@ -117,8 +114,8 @@ func Look(path string) Node {
 	return n
 }
 
-// Located is the Node with Resolved, asked of the disk now and never remembered: a directory above it may have become
-// a link since.
+// Located returns the Node with Resolved. It asks the disk each time, because a directory above may have become a link
+// since.
 func (n Node) Located() Node {
 	if !n.Exists {
 		return n
@@ -131,10 +128,9 @@ func (n Node) Located() Node {
 	return n
 }
 
-// Read describes path and reads at most limit bytes of it, through links. It
-// never blocks on a FIFO and never reads a device: Err is then ErrNotRegular.
-// A larger file gives ErrTooLarge and no Data. A file that goes while it is
-// looked at is missing.
+// Read describes path and reads it, through links. It never blocks on a FIFO and never reads a device: Err is then
+// ErrNotRegular. For a file of more than limit octets Err is ErrTooLarge, without Data. A file that is removed
+// meanwhile is missing.
 func Read(path string, limit int64) Node {
 	f, n := openRegular(path)
 	if f == nil {
@@ -145,7 +141,7 @@ func Read(path string, limit int64) Node {
 		n.Err = err
 		return n
 	}
-	if n.Size > limit { // it may be huge: not a byte of it is needed
+	if n.Size > limit { // do not read any of it
 		n.Err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
 		return n
 	}
@@ -163,10 +159,10 @@ func Read(path string, limit int64) Node {
 	return n
 }
 
-// renamedTries is how often a file is opened that was seen and is missing when it is opened.
+// renamedTries bounds the tries to open a file that is renamed or replaced between lstat and open.
 const renamedTries = 10
 
-// openRegular opens a regular file, and describes what was opened. nil: the Node says why not.
+// openRegular opens a regular file, and describes the file that was opened. Where the file is nil, the Node says why.
 func openRegular(path string) (*os.File, Node) {
 	n := Look(path)
 	var f *os.File
@@ -190,7 +186,7 @@ func openRegular(path string) (*os.File, Node) {
 	}
 	si, err := f.Stat()
 	if err == nil {
-		n.describe(si) // what is read is what is described
+		n.describe(si) // the open file, which may be another one than Look saw
 		if n.IsRegular {
 			return f, n
 		}

@@ -14,14 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every read of the disk, in whatever room, comes through this file: it is the
-// seam for tests that let one fail, as Disk.Before is for changes.
+// All packages read the disk through this file, so that tests can let each read fail, as Disk.Before does for changes.
 
 var beforeRead atomic.Pointer[func(op, path string) error]
 
-// TestOnlyBeforeRead calls f before each system call that reads the disk, until
-// undo is called. An error from it is returned in place of the call. op is lstat,
-// stat, readlink, resolve, open, read, opendir or readdir. One test at a time.
+// TestOnlyBeforeRead calls f before each system call that reads the disk, until undo is called. An error of f is
+// returned instead of the call. op is lstat, stat, readlink, resolve, open, read, opendir or readdir. Only one test at
+// a time may use it.
 func TestOnlyBeforeRead(f func(op, path string) error) (undo func()) {
 	beforeRead.Store(&f)
 	return func() { beforeRead.Store(nil) }
@@ -60,7 +59,7 @@ func readlink(path string) (string, error) {
 	return os.Readlink(path)
 }
 
-// Resolve is the absolute path without any link in it of what is there.
+// Resolve is the absolute path of an existing file, without any link in it.
 func Resolve(path string) (string, error) {
 	if err := before("resolve", path); err != nil {
 		return "", err
@@ -72,11 +71,11 @@ func Resolve(path string) (string, error) {
 	return filepath.Abs(r)
 }
 
-// Open opens a file for reading. A FIFO without a writer is opened at once and
-// not waited for; whether it is a regular file the caller asks the descriptor.
+// Open opens a file for reading. It does not block on a FIFO without a writer; the caller must check that the
+// descriptor is of a regular file.
 func Open(path string) (*os.File, error) { return open(path, 0) }
 
-// OpenNoFollow is Open for what is no symbolic link.
+// OpenNoFollow is Open, but a symbolic link is an error.
 func OpenNoFollow(path string) (*os.File, error) { return open(path, unix.O_NOFOLLOW) }
 
 func open(path string, flags int) (*os.File, error) {
@@ -86,8 +85,7 @@ func open(path string, flags int) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0)
 }
 
-// ReadAll reads what is left of a file that Open has opened. More than limit bytes
-// are ErrTooLarge.
+// ReadAll reads the rest of a file that Open has opened. The error is ErrTooLarge where that is more than limit octets.
 func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	if err := before("read", f.Name()); err != nil {
 		return nil, err
@@ -102,8 +100,7 @@ func ReadAll(f *os.File, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// openDir opens a directory and nothing else: ENOTDIR for a FIFO, which is not
-// waited for.
+// openDir opens a directory; anything else is ENOTDIR, and a FIFO does not block.
 func openDir(path string, flags int) (*os.File, error) {
 	if err := before("opendir", path); err != nil {
 		return nil, err
@@ -111,12 +108,11 @@ func openDir(path string, flags int) (*os.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC|flags, 0)
 }
 
-// Names are the names in a directory, sorted, at most that many; 0: all. A
-// directory of which a part could not be read is an error, and so is one that is
-// not there: the caller knows whether that may be.
+// Names returns the names in a directory, sorted, but at most that many; 0: all. A missing directory, and one of which
+// a part could not be read, is an error.
 func Names(dir string, most int) ([]string, error) { return names(dir, most, 0) }
 
-// NamesNoFollow is Names for a directory that is no symbolic link.
+// NamesNoFollow is Names, but a symbolic link is an error.
 func NamesNoFollow(dir string, most int) ([]string, error) {
 	return names(dir, most, unix.O_NOFOLLOW)
 }
@@ -134,8 +130,8 @@ func names(dir string, most, flags int) ([]string, error) {
 	return out, nil
 }
 
-// EachName gives the names in a directory, in no order, without holding all of them. false from take ends it. Errors
-// are those of Names.
+// EachName calls take with each name in a directory, in no order, until take returns false. It does not hold all names
+// in memory. Its errors are those of Names.
 func EachName(dir string, take func(name string) bool) error { return eachName(dir, 0, take) }
 
 func eachName(dir string, flags int, take func(name string) bool) error {
@@ -162,5 +158,5 @@ func eachName(dir string, flags int, take func(name string) bool) error {
 	}
 }
 
-// namesAtATime is how many names are read at a time.
+// namesAtATime is how many names one read of a directory may return.
 const namesAtATime = 1024

@@ -12,22 +12,21 @@ import (
 	"strings"
 )
 
-// stagingName is the staging area inside the directory it serves, so that
-// every rename stays on one file system.
+// stagingName is the staging area. It is inside the directory of the set, so that every rename stays on one file
+// system.
 const stagingName = ".mailcertd"
 
-// maxStaged bounds a staged file, in bytes.
+// maxStaged bounds a staged file, in octets.
 const maxStaged = 16 << 20
 
-// Set is a directory whose files change all together or not at all. Staging and journal are in DIR/.mailcertd (0700).
-// Nothing is opened until it is used.
+// Set is a directory whose files change all together or not at all. Its staging area and journal are in DIR/.mailcertd
+// (0700).
 type Set struct {
 	disk *Disk
-	dir  string // without links, where it exists
+	dir  string // without links in it, if it exists
 }
 
-// OpenSet prepares a set for dir. A link at dir itself is followed once: the
-// set is the directory it leads to.
+// OpenSet returns the set in dir, and opens nothing. If dir is a link, the set is the directory that it leads to now.
 func OpenSet(disk *Disk, dir string) *Set {
 	if r := Look(dir).Located().Resolved; r != "" {
 		dir = r
@@ -37,13 +36,13 @@ func OpenSet(disk *Disk, dir string) *Set {
 
 func (s *Set) staging() string { return filepath.Join(s.dir, stagingName) }
 
-// stagedPath flattens trust/x.pem, because the staging area has no folders.
+// stagedPath replaces the slash in trust/x.pem, because the staging area has no subdirectories.
 func (s *Set) stagedPath(name string) string {
 	return filepath.Join(s.staging(), strings.ReplaceAll(name, "/", "%"))
 }
 
-// area looks at the staging area: there is false when there is none. What is no
-// directory, or a link to one, is an error: nothing can be staged there.
+// area says whether the staging area exists. It is an error if something else than a directory, such as a link, has its
+// name.
 func (s *Set) area() (there bool, err error) {
 	switch n := Look(s.staging()); n.Kind {
 	case Missing:
@@ -65,7 +64,7 @@ func (s *Set) makeStaging() error {
 	return s.disk.Mkdir(s.staging(), 0o700)
 }
 
-// idle refuses to touch what a committed change may still need.
+// idle returns ErrUnfinished while a committed change is not finished, which may still need the staged files.
 func (s *Set) idle() error {
 	n := Look(filepath.Join(s.staging(), journalName))
 	if n.Err != nil {
@@ -77,9 +76,8 @@ func (s *Set) idle() error {
 	return nil
 }
 
-// Stage puts one file durably into the staging area, replacing an earlier one
-// of that name: mkdir, open(O_EXCL, 0600), write, fchmod, fsync, rename, and
-// fsync of the staging area.
+// Stage writes one file durably into the staging area, and replaces an earlier one of that name: mkdir, open(O_EXCL,
+// 0600), write, fchmod, fsync, rename, and fsync of the staging area.
 func (s *Set) Stage(name string, data []byte, mode fs.FileMode) error {
 	err := s.idle()
 	if err == nil {
@@ -94,8 +92,8 @@ func (s *Set) Stage(name string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// Lay puts one file of a change into the staging area, replacing an earlier one of that name: open(O_EXCL, 0600),
-// write, fchmod, fsync. Its name there is durable with the Commit of the change, and not before.
+// Lay writes one file of a change into the staging area, and replaces an earlier one of that name: open(O_EXCL, 0600),
+// write, fchmod, fsync. Its entry becomes durable only with the Commit of the change.
 func (s *Set) Lay(name string, data []byte, mode fs.FileMode) error {
 	err := s.idle()
 	if err == nil {
@@ -113,8 +111,7 @@ func (s *Set) Lay(name string, data []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// Staged looks at a staged file and reads it. One that is missing is an error
-// too, fs.ErrNotExist.
+// Staged reads a staged file. The error of a missing one is fs.ErrNotExist.
 func (s *Set) Staged(name string) Node {
 	n := Read(s.stagedPath(name), maxStaged)
 	if n.Kind == Missing && n.Err == nil {
@@ -123,8 +120,8 @@ func (s *Set) Staged(name string) Node {
 	return n
 }
 
-// Unstage removes a staged file; one that is not there is no error. What a
-// committed change needs stays: ErrUnfinished.
+// Unstage removes a staged file; it is no error if there is none. The error is ErrUnfinished while a committed change
+// may need it.
 func (s *Set) Unstage(name string) error {
 	if err := s.idle(); err != nil {
 		return err
@@ -152,20 +149,19 @@ func (s *Set) tidy() error {
 	return s.disk.SyncDir(s.dir)
 }
 
-// Pending is what an interrupted change left behind.
+// Pending is what an interrupted change has left.
 type Pending struct {
-	Journal bool // a complete journal: the change is committed and must be finished
-	Damaged bool // a journal that differs from what was written, see Recover
-	// Err is why it is not known whether a change is committed: the journal could
-	// not be read, or a newer mailcertd wrote it. Nothing in the directory may be
-	// changed then; the other fields are empty.
+	Journal bool // there is a complete journal: the change is committed and must be finished
+	Damaged bool // the journal is not what was written, see Recover
+	// Err is why it is not known whether a change is committed: the journal could not be read, or a newer mailcertd
+	// wrote it. Nothing in the directory may be changed then. The other fields are empty.
 	Err    error
 	Staged []string // staged files and links, by name; the journal is not among them
 	Empty  bool     // a staging area with nothing in it
 }
 
-// Pending looks at the staging area and changes nothing. A staging area that is no directory is an error. A directory
-// in it is not ours, and is skipped.
+// Pending examines the staging area and changes nothing. It is an error if the staging area is not a directory.
+// Subdirectories in it are not ours, and are ignored.
 func (s *Set) Pending() (Pending, error) {
 	var p Pending
 	if there, err := s.area(); err != nil || !there {
@@ -201,17 +197,18 @@ func (s *Set) Pending() (Pending, error) {
 
 // Recovered says what Recover did.
 type Recovered struct {
-	Finished  bool     // a committed change was rolled forward
-	Abandoned bool     // what was left of it was given up: another program had changed the directory, see survey
-	Dropped   bool     // a damaged journal was removed: what is in the directory is judged again
+	Finished  bool     // a committed change was finished
+	Abandoned bool     // the rest of a committed change was given up, because another program changed the directory
+	Dropped   bool     // a damaged journal was removed
 	Deleted   []string // staged files that no committed change needs
 }
 
-// Recover finishes a committed change and clears away everything else in the staging area but the files named in keep.
+// Recover finishes a committed change and removes everything else in the staging area except the files named in keep.
 // It may be called at any time and any number of times.
 //
-// A journal whose checksum is wrong is dropped: it was synced before it got its name, so no crash of ours makes one,
-// but a damaged disk or a person. What it wanted cannot be known, and the next look makes a whole set of what is there.
+// A journal whose checksum is wrong is removed. A crash does not make one, because the journal is synced before it gets
+// its name; a damaged disk or a person has changed it. Its steps are not known, so the next look decides again from the
+// files that exist.
 func (s *Set) Recover(keep ...string) (Recovered, error) {
 	var r Recovered
 	p, err := s.Pending()

@@ -6,9 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Writable says why this process could not make a file in dir, by access(2): the
-// file system is read-only, the directory immutable or somebody else's. nil is no
-// promise: the file system may be full.
+// Writable returns why this process cannot make a file in dir, by access(2): the file system is read-only, or the
+// permissions or an immutable flag forbid it. nil is no promise, since the file system may be full.
 func Writable(dir string) error {
 	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
 		return &os.PathError{Op: "access", Path: dir, Err: err}
@@ -16,10 +15,8 @@ func Writable(dir string) error {
 	return nil
 }
 
-// Stat describes what path leads to and nothing of the entry itself: one
-// stat(2), where Look needs one for every part of the path. Target and Resolved
-// stay empty, and so does Kind, unless it is Unknown. Err is nil also where
-// nothing is there.
+// Stat describes what is at path through links, with one stat(2). It sets neither Target nor Resolved, and Kind only to
+// Unknown. Err is nil where nothing exists.
 func Stat(path string) Node {
 	n := Node{Path: path}
 	si, err := stat(path)
