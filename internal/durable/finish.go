@@ -43,14 +43,14 @@ func (s *Set) lies(name string) (string, error) {
 }
 
 // survey examines everything that a committed change still needs, and changes nothing. It returns the steps that are
-// left to be carried out. givenUp means that the change cannot be finished: no step is left then, the files stay as they
-// are, and the next look decides again. For each step:
+// left to be carried out. givenUp means that the change cannot be finished: no step is left then, the files stay as
+// they are, and the next look decides again. For each step:
 //
 //   - Its result is in place: the step is done.
 //   - Its staged file is present, and the place is empty or has what the step was to replace: the step is left.
-//   - Its staged file is present or damaged, and another program has put something else into the place: given up.
-//   - Its staged file is missing and the place has what was there before: a power failure has lost the staged file
-//     before the commit was durable, or another program has undone the step: given up.
+//   - Its staged file is present, and another program has put something else into the place: given up.
+//   - Its staged file is missing or damaged, and the place has what was there before: a power failure has lost the
+//     staged file before the commit was durable, or another program has undone the step: given up.
 //   - Its staged file is missing and the place has something else: the step was done, and another program has replaced
 //     the result. The next look decides about that. Only if another step is still left, the change is given up.
 //

@@ -13,77 +13,74 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// View is a file as sendmail would look at it: stat(2), so links are followed,
-// and every directory above it.
+// View is a file as sendmail examines it: stat(2) through links, and every directory above it.
 type View struct {
-	Path    string // as it is named
+	Path    string // as sendmail.cf names it
 	Node    durable.Node
 	Parents []durable.Node // nearest first
 }
 
-// Files is a set that sendmail is to be asked about.
+// Files is a set of files for Judge.
 type Files struct {
 	Pair         // the first server pair
 	Second *Pair // the second server pair; nil: the cf names none
-	Client *Pair // what is shown as a client; nil: the first server pair, or nothing
+	Client *Pair // the pair that sendmail shows as a client; nil: it is the first server pair, or there is none
 	CACert CertView
 	DH     struct {
 		View
 		Bits int
-		Err  error // why they cannot be read
+		Err  error // why the parameters cannot be read
 	}
 	Dir View // CACertPath
-	// Root says that sendmail runs as root: it checks directories then.
+	// Root says that sendmail runs as root. Only then it checks the directories above a file.
 	Root     bool
-	OwnersOK []uint32 // root, RunAsUser, TrustedUser
+	OwnersOK []uint32 // the users whom sendmail accepts as owners: root, RunAsUser, TrustedUser
 	Libssl   pki.Libssl
-	// CAElsewhere says that CACert is no file of the set: sendmail.cf names another.
+	// CAElsewhere says that CACert is not a file of the certs directory, because sendmail.cf names another.
 	CAElsewhere bool
-	// Store are the CAs that OpenSSL finds for the chain above the leaf.
+	// Store are the CA certificates among which OpenSSL looks for the chain above the leaf.
 	Store []*x509.Certificate
 	Now   time.Time
 }
 
-// MendKind is what would put a complaint right.
+// MendKind says which system call removes the cause of a complaint.
 type MendKind int
 
 // The repairs.
 const (
-	MendNone  MendKind = iota // another content is needed, or none helps
+	MendNone  MendKind = iota // none: the content must change, or nothing helps
 	MendMode                  // chmod
 	MendOwner                 // chown to root
 )
 
-// Mend is one chmod or chown.
+// Mend is one chmod(2) or chown(2).
 type Mend struct {
 	Kind MendKind
-	Path string // without links
+	Path string // without any link in it
 	Mode fs.FileMode
 }
 
 // Complaint is one line that sendmail would log at start.
 type Complaint struct {
 	Path  string
-	Text  string // in sendmail's own words, as far as they are known
+	Text  string // in sendmail's own words where they are known
 	Fatal bool   // STARTTLS is not offered, or no handshake succeeds
-	// Beyond says that the files of the set are not to blame, or that another
-	// certificate would be none the better for it: sendmail.cf, a CACertFile
-	// elsewhere, a CA above the leaf.
+	// Beyond says that the cause is not a file of the set, so that another certificate would not help: it is in
+	// sendmail.cf, in a CACertFile elsewhere, or in a CA above the leaf.
 	Beyond bool
-	Of     Role // whose file it is; FirstServer also for what belongs to no pair
+	Of     Role // the pair of the file; FirstServer also for files that belong to no pair
 	Mend   Mend
 }
 
-// Verdict is what sendmail makes of a set.
+// Verdict is how sendmail would judge a set.
 type Verdict struct {
-	Offered    bool // STARTTLS is offered, and handshakes succeed
-	Sound      bool // nothing fatal is the doing of the set itself, its other pairs left out
+	Offered    bool // sendmail offers STARTTLS and handshakes succeed: no complaint is fatal
+	Sound      bool // no fatal complaint is about the first server pair or the set around it; see Beyond
 	Complaints []Complaint
 }
 
-// Judge applies sendmail's rules (safefile(), tls.c) to a set, as the cf's own
-// DontBlameSendmail has them, taking for granted that the cf names these
-// files. dh.param counts only where the cf names one, or where there is no cf.
+// Judge applies the rules of sendmail (safefile(), tls.c) to a set of files, with the DontBlameSendmail of this cf. It
+// assumes that the cf names these files. dh.param counts only where the cf names one, or where there is no cf.
 func Judge(cf CF, f Files) Verdict {
 	j := judge{cf: cf, f: f}
 	first := FirstServer.needs()
@@ -118,9 +115,9 @@ func Judge(cf CF, f Files) Verdict {
 	return v
 }
 
-// named: without these options, as with a CACertFile that is not safe or not
-// loadable, STARTTLS is not offered; CACertPath may lead nowhere. sendmail takes a name that does not begin with a
-// slash for none, and a blank or a comma beside the one that counts for a part of the name.
+// named complains about missing or wrong names in the cf. Without these options sendmail offers no STARTTLS; the
+// directory of CACertPath need not exist. sendmail ignores a name that does not begin with a slash, and takes a blank
+// or an additional comma for a part of the name.
 func (j *judge) named() {
 	if j.cf.Missing || j.cf.Node.Err != nil || len(j.cf.ServerCert) == 0 {
 		return
@@ -149,9 +146,8 @@ func (j *judge) named() {
 	}
 }
 
-// handshake: OpenSSL shows the issuers that it finds above the leaf, and fails every
-// handshake when one of them, or the leaf, is too weak for the security level that is
-// in force then.
+// handshake complains if no handshake can succeed: OpenSSL refuses the leaf, or an issuer that it sends with it, as too
+// weak for the security level of handshakes.
 func (j *judge) handshake() {
 	cs := j.f.Cert.File.Certs
 	if j.f.Cert.File.Err != nil || len(cs) == 0 || cs[0].PublicKey == nil || j.f.Libssl.Refuses(cs[0]) != "" {
@@ -190,13 +186,13 @@ func (j *judge) complain(path, text string, fatal bool, mend ...Mend) {
 	}
 	for _, have := range j.out {
 		if have.Mend.Kind != MendNone && have.Mend == c.Mend && have.Text == c.Text {
-			return // one directory, complained of for each file in it
+			return // the same directory, which is above several files
 		}
 	}
 	j.out = append(j.out, c)
 }
 
-// file is safefile() with the flags of tls.c. fatal: STARTTLS depends on it.
+// file applies safefile() with the flags of tls.c. fatal says that sendmail offers no STARTTLS if the file is refused.
 func (j *judge) file(v View, key, fatal bool) {
 	n := v.Node
 	switch {
@@ -238,8 +234,7 @@ func (j *judge) file(v View, key, fatal bool) {
 	j.owner(v, fatal)
 }
 
-// owner: the files must belong to root or to a user whom sendmail trusts, and
-// their owner must be able to read them.
+// owner complains about a file whose owner is not root or a user that sendmail trusts, or whose owner may not read it.
 func (j *judge) owner(v View, fatal bool) {
 	n := v.Node
 	if !slices.Contains(j.f.OwnersOK, n.UID) && !j.cf.blames("certowner") { // 8.18 and later
@@ -251,8 +246,7 @@ func (j *judge) owner(v View, fatal bool) {
 	}
 }
 
-// directory: a sticky bit does not make a writable directory safe, unless the cf
-// says so.
+// directory complains about a directory that others may write. A sticky bit makes it safe only where the cf says so.
 func (j *judge) directory(d durable.Node, fatal bool) {
 	if !d.Exists {
 		return

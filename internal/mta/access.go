@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// AccessKey turns a distinguished name in openssl's one-line form into what comes after CERTIssuer: and CERTSubject: in
-// an access map: the text of ${cert_issuer} and ${cert_subject}, in which white space, non-printable characters and + \
-// ( ) < > " are written as + and two hexadecimal digits (cf/README, "STARTTLS"; sendmail's xtext). sendmail cuts names
-// off after 255 octets before it encodes them.
+// AccessKey turns a distinguished name in openssl's one-line form into the text that follows CERTIssuer: and
+// CERTSubject: in an access map. That is the value of ${cert_issuer} and ${cert_subject}, in which white space,
+// non-printable characters and + \ ( ) < > " are written as + and two hexadecimal digits (cf/README, "STARTTLS";
+// sendmail's xtext). sendmail cuts names to 255 octets before it encodes them.
 func AccessKey(oneLine string) string {
 	const most = 255
 	if len(oneLine) > most {

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BootTime is when this system started, by the wall clock as it goes now; zero: it is not known.
+// BootTime is when this system started, by the present wall clock; zero where it is not known.
 func BootTime() time.Time {
 	tv, err := unix.SysctlTimeval("kern.boottime")
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BootTime is when this system started, by the wall clock as it goes now; zero: it is not known.
+// BootTime is when this system started, by the present wall clock; zero where it is not known.
 func BootTime() time.Time {
 	var up, now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &up) != nil || unix.ClockGettime(unix.CLOCK_REALTIME, &now) != nil {

@@ -1,5 +1,5 @@
-// Package mta knows sendmail: its cf, the rules by which it accepts TLS files,
-// the process behind its pid file, the HUP, and what it serves.
+// Package mta knows sendmail: its sendmail.cf, the rules by which it accepts TLS files, the process that its pid file
+// names, how it is sent a HUP, and what it serves.
 package mta
 
 import (
@@ -14,42 +14,41 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Bounds of sendmail.cf, and of the certificates and keys that it names, in bytes.
+// The largest sendmail.cf, CA file, and certificate or key that are read, in octets.
 const (
 	maxCF   = 4 << 20
 	maxCAs  = 16 << 20
 	maxPair = 1 << 20
 )
 
-// DefaultPidFile is where sendmail puts its pid when sendmail.cf does not say
-// (FreeBSD).
+// DefaultPidFile is the pid file of sendmail on FreeBSD where sendmail.cf does not name one.
 const DefaultPidFile = "/var/run/sendmail.pid"
 
-// CF is what matters of a sendmail.cf (op.me, section 5.6).
+// CF has the settings of a sendmail.cf that concern TLS and the daemon (op.me, section 5.6).
 type CF struct {
 	Path    string
 	Node    durable.Node // without Data
 	Missing bool
 
-	ServerCert, ServerKey  []string // the second pair's behind the first's; which go together: see namePairs
+	ServerCert, ServerKey  []string // the first pair, then the second; see namePairs
 	ClientCert, ClientKey  []string
-	CACert, CACertPath, DH string // "" when it names none
+	CACert, CACertPath, DH string // "" where it names none
 	CRL                    string
 	PidFile                string
-	CipherList             string   // whose @SECLEVEL=N is in force in handshakes
+	CipherList             string   // its @SECLEVEL=N applies to handshakes
 	DontBlame              []string // DontBlameSendmail, in lower case
 	RunAsUser, TrustedUser string
 	Listeners              []Listener
-	// CRLNode is CRLFile, looked at by ReadCF alone; the zero value where it names none.
+	// CRLNode is the file of CRL; the zero value where the cf names none. Only ReadCF sets it.
 	CRLNode durable.Node
-	// Second is the second server pair, and Client the client's where it is not the first server pair; the zero value
-	// for none. Read by ReadCF alone.
+	// Second is the second server pair, and Client the pair that sendmail shows as a client where that is not the first
+	// server pair; the zero value where there is none. Only ReadCF sets them.
 	Second, Client Pair
-	// Resolved are the files and directories that it names, without links: of a
-	// missing one as far as its directory is there. Filled by ReadCF alone.
+	// Resolved maps the files and directories that the cf names to their paths without links; of a missing one, only
+	// its directory is resolved. Only ReadCF sets it.
 	Resolved map[string]string
-	Problems []string // what could not be read, for people
-	// CAs is CACertFile as it is there, and the directories above it. Filled by ReadCF alone.
+	Problems []string // lines that sendmail ignores or misreads, and why the cf could not be read
+	// CAs is the content of CACertFile, and the directories above it. Only ReadCF sets it.
 	CAs CertView
 }
 
@@ -59,8 +58,8 @@ type Listener struct {
 	Modifiers                string // the letters of M=
 }
 
-// ReadCF reads a sendmail.cf, with the command line that goes with it (ParseCF); whatever is wrong with it is in
-// Problems.
+// ReadCF reads a sendmail.cf and the files that it names. argv is the command line of sendmail, see ParseCF. Errors are
+// in Problems.
 func ReadCF(path string, argv ...string) CF {
 	n := durable.Read(path, maxCF)
 	cf := CF{}
@@ -117,8 +116,7 @@ func logicalLines(text string) []string {
 	return out
 }
 
-// option takes one option. m are the macros as they are at that line: sendmail
-// expands paths when it reads them.
+// option sets one option. m are the macros as they are at that line, because sendmail expands paths when it reads them.
 func (cf *CF) option(name, value string, m macros) {
 	switch name {
 	case "ServerCertFile":
@@ -158,7 +156,7 @@ func (cf *CF) option(name, value string, m macros) {
 	}
 }
 
-// one is a list of the one value, nil for none.
+// one is a list with the value; nil where that is "".
 func one(value string) []string {
 	if value == "" {
 		return nil
@@ -177,7 +175,7 @@ func (cf *CF) listener(value string) {
 			}
 			continue
 		}
-		switch k[0] { // sendmail looks at the first letter alone
+		switch k[0] { // sendmail compares only the first letter
 		case 'N', 'n':
 			l.Name = v
 		case 'F', 'f':
@@ -193,23 +191,23 @@ func (cf *CF) listener(value string) {
 	cf.Listeners = append(cf.Listeners, l)
 }
 
-// blames says that a DontBlameSendmail flag is set. name in lower case.
+// blames says whether a DontBlameSendmail flag is set. name is in lower case.
 func (cf CF) blames(name string) bool {
 	return slices.Contains(cf.DontBlame, name)
 }
 
-// ports are the service names that are in sendmail.cf and may be missing in services(5).
+// ports are service names that sendmail.cf may use and services(5) may lack.
 var ports = map[string]string{"smtp": "25", "mail": "25", "submission": "587", "smtps": "465", "submissions": "465"}
 
 // Endpoint is where a listener can be asked for its certificate.
 type Endpoint struct {
 	Addr string // host:port
-	TLS  bool   // TLS begins at once, as on port 465 (RFC 8314); else with STARTTLS
+	TLS  bool   // TLS begins at once, as on port 465 (RFC 8314); otherwise after STARTTLS
 }
 
-// Endpoints is where the daemon can be asked: the loopback address where it
-// listens on all. Those with STARTTLS come first. Listeners that offer none
-// (M=S), or are no network sockets, are left out.
+// Endpoints returns the addresses at which the daemon can be asked, those with STARTTLS first. For a listener on all
+// addresses it is the loopback address. Listeners without STARTTLS (M=S), and those that are not network sockets, are
+// left out.
 func (cf CF) Endpoints() []Endpoint {
 	var out []Endpoint
 	for _, atOnce := range []bool{false, true} {
@@ -224,7 +222,7 @@ func (cf CF) Endpoints() []Endpoint {
 	return out
 }
 
-// addr is host:port, "" for what is no network socket.
+// addr is host:port; "" for a listener that is not a network socket.
 func (l Listener) addr() string {
 	if l.Family != "inet" && l.Family != "inet6" {
 		return ""

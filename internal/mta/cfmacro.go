@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// macros are the D lines of a cf (op.me, section 5.1.4), by name: a letter, or what is between braces.
+// macros are the values of the D lines of a cf (op.me, section 5.1.4), by name: a letter, or the text between braces.
 type macros map[string]string
 
-// mostNested bounds macros within macros: sendmail calls deeper ones a loop.
+// mostNested bounds macros within macros, as in sendmail, which calls more a loop.
 const mostNested = 50
 
-// hostMacros are those that sendmail defines from the host's own name.
+// hostMacros are the macros that sendmail sets from the name of the host.
 func hostMacros() macros {
 	full, err := os.Hostname()
 	if err != nil {
@@ -28,7 +28,7 @@ func (m macros) define(text string) {
 	}
 }
 
-// macroName cuts the name off the front: a letter, or {Name}.
+// macroName splits off the name at the beginning: a letter, or {Name}.
 func macroName(s string) (name, rest string) {
 	if s == "" {
 		return "", ""
@@ -41,9 +41,8 @@ func macroName(s string) (name, rest string) {
 	return s[:1], s[1:]
 }
 
-// expand replaces $X and ${Name} by their values, an undefined one by nothing, and takes the branch of
-// $?X … $| … $.
-// that X decides.
+// expand replaces $X and ${Name} by their values, an undefined one by nothing. Of $?X … $| … $. it takes the branch
+// that X selects.
 func (m macros) expand(s string) string { return m.expandTo(s, 0) }
 
 func (m macros) expandTo(s string, depth int) string {
@@ -81,7 +80,7 @@ func (m macros) expandTo(s string, depth int) string {
 		case '.':
 			s = s[2:]
 			open, skip = max(0, open-1), max(0, skip-1)
-		case '&': // expanded when it is used, and options are read but once
+		case '&': // sendmail expands it when the value is used, which it does not do for options
 			if skip == 0 {
 				b.WriteString("$&")
 			}

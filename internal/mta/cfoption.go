@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// optionNames are the long names of sendmail's options (op.me, section 5.6;
-// 8.17 and 8.18). All are needed: an abbreviation counts when it is unique.
+// optionNames are the long names of all options of sendmail (op.me, section 5.6; 8.17 and 8.18). All of them are needed
+// because an abbreviation is accepted when it is unique.
 var optionNames = strings.Fields(`SevenBitInput EightBitMode AliasFile AliasWait BlankSub MinFreeBlocks
 CheckpointInterval HoldExpensive DeliveryMode ErrorHeader ErrorMode TempFileMode SaveFromLine MatchGECOS HelpFile
 MaxHopCount ResolverOptions IgnoreDots ForwardPath SendMimeErrors ConnectionCacheSize ConnectionCacheTimeout
@@ -28,13 +28,13 @@ FallbackSmartHost AuthRealm CRLPath HeloName MaxNOOPCommands BadRcptShutdown Bad
 ClientSSLOptions MaxQueueAge RejectNUL UseCompressedIPv6Addresses SSLEngine SSLEnginePath TLSFallbacktoClear
 SetCertAltnames SmtpUTF8 StrictTransportSecurity CipherSuites`)
 
-// optionLetters are the old one-letter names of those that matter here.
+// optionLetters are the old one-letter names of the options that mailcertd reads.
 var optionLetters = map[byte]string{'O': "DaemonPortOptions"}
 
-// optionName is the full name of an option that is written in any case or
-// abbreviated, "" when there is none; ambiguous: several begin so.
+// optionName is the full name of an option that may be abbreviated or in another case; "" where there is none.
+// ambiguous says that several names begin so.
 func optionName(written string) (name string, ambiguous bool) {
-	written, _, _ = strings.Cut(written, ".") // a suboption is ignored
+	written, _, _ = strings.Cut(written, ".") // sendmail ignores a suboption
 	lower := strings.ToLower(written)
 	for _, o := range optionNames {
 		if strings.EqualFold(o, written) {
@@ -51,8 +51,8 @@ func optionName(written string) (name string, ambiguous bool) {
 	return name, false
 }
 
-// splitOption reads what follows an O: " Name=value", or a letter with its value. ok is false for what sendmail does
-// not take for one of the options known here.
+// splitOption parses the text after an O: " Name=value", or a letter and its value. ok is false for an option that is
+// not known here.
 func (cf *CF) splitOption(text string) (name, value string, ok bool) {
 	if text == "" {
 		return "", "", false
@@ -70,8 +70,7 @@ func (cf *CF) splitOption(text string) (name, value string, ok bool) {
 	return name, strings.TrimLeft(value, " "), name != ""
 }
 
-// lineOptions are the options of a command line, -O Name=value and -oXvalue, as
-// O lines have them.
+// lineOptions returns the options of a command line, -O Name=value and -oXvalue, in the form of O lines.
 func lineOptions(argv []string) []string {
 	var out []string
 	for _, a := range words(argv) {
@@ -84,11 +83,9 @@ func lineOptions(argv []string) []string {
 	return out
 }
 
-// ParseCF reads the option and macro lines of a sendmail.cf, as readcf() does.
-// argv is the command line that goes with it, nil for none: an option given
-// there stands, and the file's are ignored. A line that begins with white space
-// goes on with the one before. The last value of an option counts;
-// DaemonPortOptions adds up.
+// ParseCF parses the option and macro lines of a sendmail.cf, as readcf() does. argv is the command line of sendmail,
+// nil for none; its options replace those of the file. A line that begins with white space continues the line before.
+// The last value of an option counts; each DaemonPortOptions adds a listener.
 func ParseCF(data []byte, argv ...string) CF {
 	cf := CF{PidFile: DefaultPidFile}
 	m := hostMacros()
@@ -116,8 +113,8 @@ func ParseCF(data []byte, argv ...string) CF {
 	return cf
 }
 
-// uncommented cuts a comment off: from a # on that is not written \# or $#,
-// with the white space before it.
+// uncommented removes a comment and the white space before it. A comment begins with a # that is not written as \# or
+// $#.
 func uncommented(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -134,7 +131,7 @@ func uncommented(s string) string {
 	return strings.TrimRight(b.String(), " \t")
 }
 
-// TLSFiles are all files and directories that cf names for TLS, none twice.
+// TLSFiles returns all files and directories that the cf names for TLS, each once.
 func (cf CF) TLSFiles() []string {
 	all := slices.Concat(cf.ServerCert, cf.ServerKey, cf.ClientCert, cf.ClientKey,
 		[]string{cf.CACert, cf.CACertPath, cf.DH, cf.CRL})

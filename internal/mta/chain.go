@@ -14,9 +14,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The words of X509_verify_cert_error_string(3) as OpenSSL 3 has them, which
-// sendmail logs as verifymsg=. OpenSSL 1.1.1 writes "self signed" and
-// "unsupported certificate purpose".
+// The texts of X509_verify_cert_error_string(3) in OpenSSL 3, which sendmail logs as verifymsg=. OpenSSL 1.1.1 writes
+// "self signed" and "unsupported certificate purpose" instead.
 const (
 	notYetValid   = "certificate is not yet valid"
 	hasExpired    = "certificate has expired"
@@ -35,15 +34,13 @@ const (
 	unjudgedKey   = "mailcertd cannot check the signature: it does not know this kind of issuer key"
 )
 
-// maxChain is the verify depth of OpenSSL's default, in certificates.
+// maxChain is the default verify depth of OpenSSL, in certificates.
 const maxChain = 100
 
-// VerifyChain says "" when shown, leaf first, leads to a self-signed
-// certificate of store and serves the purpose at now, else what is wrong with
-// it. It judges as X509_verify_cert(3) of that OpenSSL does, to whose first error
-// sendmail's verify= comes down: crypto/x509 is stricter about some things
-// (SHA-1 at the root, odd names), looser about others (authority key
-// identifiers), and tries more paths. CRLs are not looked at.
+// VerifyChain returns "" where shown, leaf first, leads to a self-signed certificate in store and is valid for the
+// purpose at now; otherwise why not. It judges like X509_verify_cert(3) of that OpenSSL, whose first error decides
+// sendmail's verify=. crypto/x509 would be stricter about some things (SHA-1 at the root, odd names), less strict about
+// others (authority key identifiers), and it tries more paths. CRLs are not checked.
 func VerifyChain(by pki.Libssl, shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
 	if len(shown) == 0 {
 		return noLocalIssuer
@@ -54,8 +51,8 @@ func VerifyChain(by pki.Libssl, shown, store []*x509.Certificate, usage x509.Ext
 	return buildChain(shown, store, now).fault(by, usage, now)
 }
 
-// Objection is what VerifyChain says against a server's chain, besides dates, a missing root and the purposes of the
-// leaf, which are told otherwise; "" if nothing is.
+// Objection is the result of VerifyChain for the chain of a server, without what is reported in other ways: dates, a
+// missing root, and the purposes of the leaf. It is "" where there is no objection.
 func Objection(by pki.Libssl, shown, store []*x509.Certificate, now time.Time) string {
 	why := VerifyChain(by, shown, store, x509.ExtKeyUsageServerAuth, now)
 	switch why {
@@ -65,15 +62,15 @@ func Objection(by pki.Libssl, shown, store []*x509.Certificate, now time.Time) s
 	return why
 }
 
-// chain is leaf first. The first untrusted certificates came from the peer.
+// chain is a certificate chain, leaf first. The first untrusted certificates of it came from the peer.
 type chain struct {
 	certs     []*x509.Certificate
 	untrusted int
 	anchored  bool // the last one is self-signed and in the store
 }
 
-// buildChain looks for each issuer in the store first, then among what the
-// peer has shown; once in the store it stays there.
+// buildChain looks for each issuer first in the store, then among the certificates that the peer has sent. After the
+// first one from the store it uses only the store, as OpenSSL does.
 func buildChain(shown, store []*x509.Certificate, now time.Time) chain {
 	ch := chain{certs: shown[:1:1], untrusted: 1}
 	for len(ch.certs) < maxChain {
@@ -96,8 +93,8 @@ func buildChain(shown, store []*x509.Certificate, now time.Time) chain {
 	return ch
 }
 
-// issuer picks the candidate that may have issued c by its names (RFC 5280
-// 4.2.1.1) and usage: one that is valid now, else the one that ends last.
+// issuer returns the candidate that may have issued c by its names (RFC 5280 4.2.1.1) and usage: one that is valid now,
+// otherwise the one that expires last.
 func issuer(c *x509.Certificate, candidates, used []*x509.Certificate, now time.Time) *x509.Certificate {
 	var best *x509.Certificate
 	for _, i := range candidates {
@@ -112,13 +109,13 @@ func issuer(c *x509.Certificate, candidates, used []*x509.Certificate, now time.
 	return best
 }
 
-// issued says that i may be the issuer of c, as OpenSSL 3 looks for one: by names,
-// key identifiers, and a key that can make such a signature.
+// issued says whether i may be the issuer of c, by the criteria of OpenSSL 3: names, key identifiers, and a key that
+// can make such a signature.
 func issued(i, c *x509.Certificate) bool {
 	return pki.SameName(i.RawSubject, c.RawIssuer) && pki.NamedBy(c, i) && canSign(i, c)
 }
 
-// canSign: an RSA key makes no ECDSA signature.
+// canSign says whether the key of i can make a signature of the kind in c. It is true where either kind is not known.
 func canSign(i, c *x509.Certificate) bool {
 	switch c.SignatureAlgorithm {
 	case x509.UnknownSignatureAlgorithm:
@@ -139,9 +136,8 @@ func canSign(i, c *x509.Certificate) bool {
 
 func isSelfSigned(c *x509.Certificate) bool { return issued(c, c) }
 
-// fault is the first error that X509_verify_cert(3) comes upon, "" for none:
-// trust, then the extensions from the leaf up, digests, then signatures and
-// times from the top down.
+// fault is the first error that X509_verify_cert(3) would find; "" for none. The order is: trust, the extensions from
+// the leaf up, digests, then signatures and times from the top down.
 func (ch chain) fault(by pki.Libssl, usage x509.ExtKeyUsage, now time.Time) string {
 	last := len(ch.certs) - 1
 	switch {
@@ -194,8 +190,7 @@ func (ch chain) fault(by pki.Libssl, usage x509.ExtKeyUsage, now time.Time) stri
 	return ch.constraints()
 }
 
-// handled are the extensions that may be critical (supported_nids in OpenSSL's
-// v3_purp.c).
+// handled are the extensions that OpenSSL accepts as critical (supported_nids in v3_purp.c).
 var handled = []string{"2.5.29.15", "2.5.29.17", "2.5.29.19", "2.5.29.30", "2.5.29.31", "2.5.29.32",
 	"2.5.29.33", "2.5.29.36",
 	"2.5.29.37", "2.5.29.54", "1.3.6.1.5.5.7.1.7", "1.3.6.1.5.5.7.1.8", "1.3.6.1.5.5.7.1.14", "1.3.6.1.5.5.7.48.1.5",
@@ -217,9 +212,8 @@ func timeFault(c *x509.Certificate, now time.Time) string {
 	return ""
 }
 
-// isCA follows X509_check_ca(3): a key usage must allow it; then basic
-// constraints count. The top of a chain may lack them: as a root of version 1, or
-// with that very key usage.
+// isCA follows X509_check_ca(3): a key usage, if present, must allow to sign certificates; then basic constraints
+// decide. The top of a chain may lack them if it is a root of version 1 or has such a key usage.
 func isCA(c *x509.Certificate, top bool) bool {
 	switch {
 	case c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0:
@@ -230,9 +224,8 @@ func isCA(c *x509.Certificate, top bool) bool {
 	return top && (c.Version == 1 && isSelfSigned(c) || c.KeyUsage != 0)
 }
 
-// fits follows X509_check_purpose(3) for sslserver and sslclient: an extended
-// key usage must name the purpose (anyExtendedKeyUsage is not enough), and the
-// leaf's key usage must be good for a handshake.
+// fits follows X509_check_purpose(3) for sslserver and sslclient: an extended key usage, if present, must name the
+// purpose (anyExtendedKeyUsage is not enough), and the key usage of the leaf must allow a handshake.
 func fits(c *x509.Certificate, usage x509.ExtKeyUsage, ca bool) bool {
 	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) > 0 && !slices.Contains(c.ExtKeyUsage, usage) {
 		return false

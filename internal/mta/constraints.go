@@ -33,9 +33,8 @@ type generalName struct {
 // subtrees are the name constraints of one certificate.
 type subtrees struct{ permitted, excluded []generalName }
 
-// constraints applies every name constraint in the chain to the names below it,
-// as OpenSSL does after all else: of the leaf all names, of CA certificates those
-// that are not self-issued.
+// constraints applies every name constraint in the chain to the certificates below it, as OpenSSL does after all other
+// checks: to all names of the leaf, and to CA certificates that are not self-issued.
 func (ch chain) constraints() string {
 	for n := len(ch.certs) - 1; n > 0; n-- {
 		nc, ok := constraintsOf(ch.certs[n])
@@ -87,8 +86,8 @@ func constraintsOf(c *x509.Certificate) (subtrees, bool) {
 	return subtrees{}, false
 }
 
-// namesOf are the subject, its e-mail addresses and the subjectAltName; of a leaf
-// without a dNSName the common name too, where it looks like one.
+// namesOf returns the subject, its e-mail addresses and the subjectAltName. For a leaf without a dNSName it adds the
+// common name where that looks like one.
 func namesOf(c *x509.Certificate, leaf bool) []generalName {
 	var out []generalName
 	if len(c.Subject.Names) > 0 {
@@ -123,8 +122,8 @@ func namesOf(c *x509.Certificate, leaf bool) []generalName {
 	return out
 }
 
-// looksLikeDNS is cn2dnsid in OpenSSL's v3_ncons.c: labels of letters, digits,
-// hyphens and underscores, at least two of them.
+// looksLikeDNS follows cn2dnsid in OpenSSL's v3_ncons.c: at least two labels of letters, digits, hyphens and
+// underscores.
 func looksLikeDNS(s string) bool {
 	dots := 0
 	for i := range len(s) {
@@ -172,7 +171,8 @@ func (s subtrees) fault(name generalName) string {
 	return ""
 }
 
-// inSubtree compares two names of one kind.
+// inSubtree says whether name is in the subtree of base. Both are of one kind; known is false for a kind that OpenSSL
+// does not compare.
 func inSubtree(name, base generalName) (in, known bool) {
 	n, b := string(name.bytes), string(base.bytes)
 	switch name.kind {

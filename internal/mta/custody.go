@@ -12,11 +12,10 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Custody says who else than root, and for an unprivileged mailcertd than its
-// own user, could change what a path leads to: the file, or a directory above
-// it. "" is nobody. Such a file decides neither whom root signals nor what root
-// runs. In a directory with a sticky bit others cannot replace what is not theirs; a
-// link there is anybody's.
+// Custody returns who, other than root and the user of this process, could change the file that a path leads to, or a
+// directory or link on the way; "" where nobody could. mailcertd must not let such a file decide which process root
+// signals or which program root runs. A sticky bit keeps others from replacing files that are not theirs, but not from
+// making links. hint says how to correct it.
 func Custody(path string) (who, hint string) {
 	n := durable.Look(path).Located()
 	if n.Err != nil {
@@ -36,10 +35,10 @@ func Custody(path string) (who, hint string) {
 	return "", ""
 }
 
-// mostLinks is how many links a path may lead through, as MAXSYMLINKS and SYMLOOP_MAX have it.
+// mostLinks is how many symbolic links one path may lead through, as the kernels allow (MAXSYMLINKS, SYMLOOP_MAX).
 const mostLinks = 40
 
-// linkedFrom are the directories in which the links of a path lie, without any link in them.
+// linkedFrom returns the directories that contain the links on a path, without any link in their own paths.
 func linkedFrom(path string) (dirs []string) {
 	abs, err := filepath.Abs(path)
 	if err != nil {
@@ -52,7 +51,7 @@ func linkedFrom(path string) (dirs []string) {
 		if name == "" || name == "." {
 			continue
 		}
-		next := filepath.Join(at, name) // also of "..": at has no link in it
+		next := filepath.Join(at, name) // correct for ".." too, since at has no link in it
 		n := durable.Look(next)
 		if n.Kind != durable.Link {
 			at = next
@@ -90,8 +89,8 @@ func keepers(path string) (who, hint string) {
 	}
 }
 
-// StillThere says, at little cost, that a process with this pid is there and
-// that the pid file is the one of this instance: for waiting, not for deciding.
+// StillThere says whether a process with this pid exists and the pid file is that of this instance. It is cheap, for
+// waiting; it does not check what the process runs, as Identify does.
 func (i Instance) StillThere() bool {
 	n := durable.Look(i.PIDFile)
 	return i.PID > 1 && unix.Kill(i.PID, 0) != unix.ESRCH && n.Exists && pidFileID(n) == i.PIDFileID

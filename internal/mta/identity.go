@@ -16,21 +16,21 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Status is what was found behind a pid file.
+// Status is the result of Identify.
 type Status int
 
 // The statuses.
 const (
-	NotRunning    Status = iota // no pid file, or no process has that pid
-	OK                          // a sendmail that listens and would survive a HUP, as far as can be told
-	NoListener                  // a queue runner alone: it has read no TLS files
-	RelativeArgv0               // a sendmail that was started with a relative path: a HUP would end it
-	MailerChanged               // mailer.conf names another program now: a HUP would start that
-	OtherProcess                // the pid belongs to something else
-	OtherJail                   // the pid belongs to another jail
-	BadPidFile                  // the pid file cannot be read or makes no sense
-	Exposed                     // others than root could change pid file or program: no reason to signal anybody
-	Unknown                     // the process could not be looked at
+	NotRunning    Status = iota // there is no pid file, or no process has that pid
+	OK                          // a sendmail that listens and can be sent a HUP
+	NoListener                  // only a queue runner, which reads no TLS files
+	RelativeArgv0               // a sendmail that was started with a relative path: a HUP would stop it
+	MailerChanged               // mailer.conf now names another program, which a HUP would start
+	OtherProcess                // the process with that pid is not sendmail
+	OtherJail                   // the process is in another jail
+	BadPidFile                  // the pid file cannot be read or parsed
+	Exposed                     // users other than root could change the pid file or the program, so no HUP may be sent
+	Unknown                     // the system did not tell enough about the process
 )
 
 func (s Status) String() string {
@@ -42,7 +42,7 @@ func (s Status) String() string {
 		"cannot be identified"}[s]
 }
 
-// Serving says that a sendmail with a listener runs.
+// Serving says whether a sendmail with a listener runs.
 func (s Status) Serving() bool { return s == OK || s == RelativeArgv0 || s == MailerChanged }
 
 // Instance is one run of sendmail.
@@ -50,52 +50,52 @@ type Instance struct {
 	PID       int
 	PIDFile   string
 	PIDFileID string // device:inode:mtime: a new instance writes a new file
-	// Started is no later than when the files were read: the start of the
-	// process, or, with -bD, when the pid file was written.
+	// Started is not later than the time at which the files were read: the start of the process, or, with -bD, when the
+	// pid file was written, because such a sendmail keeps its pid when it gets a HUP.
 	Started time.Time
 }
 
-// Identity is who is behind the pid file.
+// Identity is what is known about the process that a pid file names.
 type Identity struct {
 	Status   Status
 	PID      int
 	PidFile  string
 	Argv     []string
 	Argv0    string // absolute when Status is OK
-	CF       string // the sendmail.cf that it reads
+	CF       string // its sendmail.cf
 	Instance Instance
-	// Program is what a HUP would start, "" when that is not known; Replaced says that it is another file than the one
-	// that runs.
+	// Program is the program that a HUP would start, "" where that is not known. Replaced says that it is another file
+	// than the one that runs.
 	Program  string
 	Replaced bool
-	Detail   string // for people: what was found
-	Hint     string // what a person can do, "" if nothing is
+	Detail   string // for people: why the status is not OK
+	Hint     string // for people: what to do; "" for nothing
 
 	opts IdentifyOptions
 }
 
-// IdentifyOptions says where to look.
+// IdentifyOptions are the paths that Identify needs.
 type IdentifyOptions struct {
 	PidFile    string
-	Also       string   // another pid file, which counts where PidFile leads to no sendmail; "" for none
+	Also       string   // another pid file, used where PidFile names no sendmail; "" for none
 	Program    string   // /usr/sbin/sendmail
 	Procname   string   // rc.conf's sendmail_procname, "" for none
-	MailerConf []string // the first that is there counts; nil: as mailwrapper(8) looks for it
-	DefaultCF  string   // without -C
+	MailerConf []string // the first that exists counts; nil: those of mailwrapper(8)
+	DefaultCF  string   // the cf of a sendmail without -C
 }
 
-// process is what the system says of a process.
+// process is what the system knows about a process.
 type process struct {
-	exe     string // the running executable, "" when it is not known
-	command string // the name of the program that was started, for when exe is not known
+	exe     string // the path of the executable, "" where it is not known
+	command string // the name of the program, for where exe is not known
 	started time.Time
-	jail    string // its jid, "0" for the own system; "" outside FreeBSD
+	jail    string // its jid, "0" for none; "" outside FreeBSD
 }
 
 var errNoProcess = errors.New("no such process")
 
-// Identify looks at the process that the pid file names. Nothing is signalled.
-// The pid file of the answer is the one that it rests on.
+// Identify examines the process that the pid file names, and signals nobody. PidFile in the result is the pid file that
+// was used.
 func Identify(ctx context.Context, o IdentifyOptions) Identity {
 	if o.MailerConf == nil {
 		o.MailerConf = mailerConfs()
@@ -148,8 +148,8 @@ func identify(ctx context.Context, o IdentifyOptions) Identity {
 	return id.judge(ctx, p)
 }
 
-// pidFileWaits are the pauses before an empty pid file is read again: sendmail opens its pid file again and writes it a
-// moment later, at each start.
+// pidFileWaits are the pauses before an empty pid file is read again: at each start sendmail first truncates its pid
+// file and writes it a moment later.
 var pidFileWaits = []time.Duration{20 * time.Millisecond, 80 * time.Millisecond, 400 * time.Millisecond}
 
 func readPidFile(ctx context.Context, path string) durable.Node {
@@ -172,7 +172,7 @@ func (id Identity) is(s Status, detail, hint string) Identity {
 	return id
 }
 
-// judge compares the running executable with what the command line says.
+// judge sets the status by comparing the running executable with the command line.
 func (id Identity) judge(ctx context.Context, p process) Identity {
 	if p.jail != "" && p.jail != "0" {
 		own, err := lookAt(ctx, unix.Getpid())
@@ -190,8 +190,8 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 	if who, hint := Custody(id.PidFile); who != "" {
 		return id.is(Exposed, "no HUP is sent to the process that it names: "+who, hint)
 	}
-	exe, deleted := strings.CutSuffix(p.exe, " (deleted)") // an upgraded program is still the one
-	if exe == "" {                                         // FreeBSD forgets it when the file is replaced or removed
+	exe, deleted := strings.CutSuffix(p.exe, " (deleted)") // Linux adds this after an upgrade
+	if exe == "" {                                         // FreeBSD, after the file was replaced or removed
 		exe, deleted = p.command, true
 	}
 	other := fmt.Sprintf("process %d runs %s, which is not sendmail", id.PID, exe)
@@ -245,8 +245,8 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 	return id.is(OK, "", "")
 }
 
-// program is what the kernel would run for this path now: through links, and
-// through mailwrapper(8) and the mailer.conf(5) that decides, "" for none.
+// program returns the program that the kernel would run for this path now, through links and through mailwrapper(8)
+// with its mailer.conf(5); conf is that file, "" for none.
 func (id Identity) program(path string) (now, conf string, err error) {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -265,8 +265,8 @@ func (id Identity) program(path string) (now, conf string, err error) {
 	return next, conf, nil
 }
 
-// jailed tells a service jail, which shares our root and whose processes we may
-// signal, from a jail with a root of its own: that system is somebody else's.
+// jailed sets OtherJail for a process in another jail with its own root, whose files are not ours. A service jail
+// shares our root, and its processes may be signalled.
 func (id Identity) jailed(theirs, own string, root func() (string, error)) Identity {
 	if theirs == own {
 		return id
@@ -283,9 +283,8 @@ func (id Identity) jailed(theirs, own string, root func() (string, error)) Ident
 	return id
 }
 
-// upgraded says that now lies where the running program lay: that is known by its
-// name alone (FreeBSD, when the file is gone), or it was given another name in
-// the same directory, such as sendmail.old.
+// upgraded says whether now replaces the running program exe after an upgrade: exe is only the name of its program
+// (FreeBSD, where the file is gone), or it was renamed in the same directory, such as to sendmail.old.
 func upgraded(exe, now string) bool {
 	name := filepath.Base(now)
 	if !filepath.IsAbs(exe) {
@@ -294,10 +293,10 @@ func upgraded(exe, now string) bool {
 	return filepath.Dir(exe) == filepath.Dir(now) && strings.Contains(filepath.Base(exe), name)
 }
 
-// short is a name as the kernel of FreeBSD keeps it (MAXCOMLEN).
+// short is a name as the kernel of FreeBSD keeps it, cut to MAXCOMLEN.
 func short(name string) string { return name[:min(len(name), 19)] }
 
-// isSendmail: the configured program, or something called sendmail.
+// isSendmail says whether exe is the configured program, or has sendmail in its name.
 func (id Identity) isSendmail(exe string) bool {
 	for _, path := range []string{id.opts.Program, id.opts.Procname} {
 		if path == "" {
@@ -310,31 +309,30 @@ func (id Identity) isSendmail(exe string) bool {
 	return strings.Contains(filepath.Base(exe), "sendmail")
 }
 
-// UnchangedSince says that a file was last changed before sendmail started.
+// UnchangedSince says whether a file was last changed before sendmail started.
 func UnchangedSince(n durable.Node, started time.Time) bool {
 	return n.Err == nil && n.Exists && n.Modified.Before(started) && n.Changed.Before(started)
 }
 
-// SanePatience bounds SaneCF: with an unqualified host name `sendmail -bt`
-// sleeps for 60 s.
+// SanePatience bounds SaneCF. `sendmail -bt` sleeps for 60 s on a host whose name is not qualified.
 const SanePatience = 90 * time.Second
 
-// SaneCF lets sendmail itself read a cf: `program -bt -C cf </dev/null`. program
-// is the configured one, never one that a pid file names.
+// SaneCF lets sendmail itself parse a cf: `program -bt -C cf </dev/null`. program must be the configured one, never one
+// that a pid file names, because it runs as root.
 func SaneCF(ctx context.Context, program, cf string) error {
 	if who, hint := Custody(program); who != "" {
 		return fmt.Errorf("%s is not run to test %s: %s; %s", program, cf, who, hint)
 	}
 	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience,
 		Keep: 4 << 10}.Run(ctx)
-	// sendmail complains of an unknown option and goes on, at -bt as at start.
+	// An unknown option is not an error of sendmail -bt: sendmail only warns about it, as it does when it starts.
 	if err != nil {
 		return fmt.Errorf("%s: sendmail -bt: %w: %s", cf, err, said.FirstLine())
 	}
 	return nil
 }
 
-// Hangup sends one HUP, after a last look that the pid is still this instance.
+// Hangup sends one HUP, after it has checked again that the pid file and the process still are this instance.
 func Hangup(ctx context.Context, id Identity) error {
 	now := Identify(ctx, id.opts)
 	switch {
@@ -346,15 +344,14 @@ func Hangup(ctx context.Context, id Identity) error {
 	return unix.Kill(id.PID, syscall.SIGHUP)
 }
 
-// Alive says that a process has this pid and is no zombie.
+// Alive says whether a process has this pid and is not a zombie.
 func Alive(pid int) bool {
 	_, err := lookAt(context.Background(), pid)
 	return pid > 0 && !errors.Is(err, errNoProcess)
 }
 
-// Same says, without asking the system much, that the pid file is the one that
-// id was read from and that its process is there: as long as that is so,
-// Identify would say the same.
+// Same says whether the pid file is the one that id was read from and its process exists. It is cheap; as long as it is
+// true, Identify would return the same.
 func (id Identity) Same() bool {
 	n := durable.Look(id.PidFile)
 	return id.PID > 0 && n.Exists && fmt.Sprintf("%d:%d:%d", n.Dev, n.Ino,

@@ -7,17 +7,15 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// DefaultMailer is what mailwrapper(8) runs without a mailer.conf.
+// DefaultMailer is the program that mailwrapper(8) runs where there is no mailer.conf.
 const DefaultMailer = "/usr/libexec/sendmail/sendmail"
 
-// mailerConfs are where mailwrapper looks for its mailer.conf, the first that
-// is there counts: ports put theirs below LOCALBASE.
+// mailerConfs are the files that mailwrapper reads: the first that exists counts. Ports install theirs below LOCALBASE.
 func mailerConfs() []string {
 	return []string{localBase() + "/etc/mail/mailer.conf", "/etc/mail/mailer.conf"}
 }
 
-// wrapped is the program that mailwrapper would run for a command, and the
-// mailer.conf that says so, "" for none.
+// wrapped returns the program that mailwrapper would run for a command, and the mailer.conf that names it; "" for none.
 func wrapped(confs []string, command string) (program, conf string, err error) {
 	for _, path := range confs {
 		n := durable.Read(path, maxPidFile)
@@ -36,12 +34,12 @@ func wrapped(confs []string, command string) (program, conf string, err error) {
 	return DefaultMailer, "", nil
 }
 
-// mailerBlanks separate the words of mailer.conf(5), and nothing else does: with
-// CRLF line ends the carriage return is part of the path.
+// mailerBlanks are the only characters that separate words in mailer.conf(5). In a file with CRLF line ends the
+// carriage return becomes a part of the path.
 const mailerBlanks = " \t\n"
 
-// mailer finds the program that mailer.conf(5) names for a command. A line that
-// cannot be read, before it, ends mailwrapper.
+// mailer returns the program that mailer.conf(5) names for a command. mailwrapper fails at the first entry that it
+// cannot parse, so an earlier one is an error here too.
 func mailer(conf []byte, command string) (string, error) {
 	for i, line := range confLines(string(conf)) {
 		line = strings.TrimLeft(line, mailerBlanks)
@@ -67,9 +65,8 @@ func mailer(conf []byte, command string) (string, error) {
 	return "", fmt.Errorf("it names no program for %s", command)
 }
 
-// confLines are the lines as fparseln(3) gives them: a # begins a comment and a
-// backslash at the end goes on with the next line, unless a backslash stands
-// before it.
+// confLines returns the lines as fparseln(3) does: a # begins a comment, and a backslash at the end of a line continues
+// it with the next, unless another backslash is before it.
 func confLines(text string) []string {
 	var out []string
 	more := false

@@ -12,8 +12,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// A meeting is the socket at which a program that was started finds us, in a folder of its own that nobody else can
-// enter. Its path is short, and so it is in TMPDIR or /tmp and not in the state directory.
+// A meeting is the socket to which a program that we start connects. It is in a temporary directory of its own with
+// mode 0700. The path of a socket must be short, so it is in TMPDIR or /tmp and not in the state directory.
 type meeting struct {
 	net.Listener
 	dir  string
@@ -23,11 +23,11 @@ type meeting struct {
 const (
 	meetingPrefix = "mailcertd-"
 	socketName    = "s"
-	// meetingOver is the age in which a folder that is still there was left by a
-	// kill: it goes as soon as the program has come, which takes no second.
+	// meetingOver is the age after which a directory that still exists was left by a process that was killed. The
+	// program connects within a second, and then the directory is removed.
 	meetingOver = 10 * time.Minute
-	// mostSocket is how long the name of a socket may be, in bytes (sun_path, unix(4),
-	// the smallest of the systems here).
+	// mostSocket is how long the path of a socket may be, in octets: sun_path in unix(4), the smallest of the systems
+	// that mailcertd runs on.
 	mostSocket = 103
 )
 
@@ -51,7 +51,7 @@ func newMeeting() (*meeting, error) {
 
 func (m *meeting) socket() string { return filepath.Join(m.dir, socketName) }
 
-// close ends the listening and removes the folder. It may be called again.
+// close closes the socket and removes the directory. It may be called more than once.
 func (m *meeting) close() {
 	m.once.Do(func() {
 		_ = m.Listener.Close() // removes the socket
@@ -59,12 +59,12 @@ func (m *meeting) close() {
 	})
 }
 
-// clearMeetings removes what a kill has left of earlier ones: folders of this user's
-// that hold a socket or nothing, and have not changed since then. Others' stay.
+// clearMeetings removes the directories of earlier meetings that a kill has left: those of this user, with mode 0700,
+// that contain only a socket or nothing and have not changed after since.
 func clearMeetings(tmp string, since time.Time) {
 	names, err := durable.Names(tmp, 0)
 	if err != nil {
-		return // nothing depends on it
+		return // this is only a cleanup
 	}
 	for _, name := range names {
 		if !strings.HasPrefix(name, meetingPrefix) {
@@ -83,6 +83,6 @@ func clearMeetings(tmp string, since time.Time) {
 		if s := filepath.Join(dir, socketName); durable.Look(s).Kind == durable.Other {
 			_ = os.Remove(s)
 		}
-		_ = syscall.Rmdir(dir) // one with anything else in it stays
+		_ = syscall.Rmdir(dir)
 	}
 }

@@ -20,13 +20,12 @@ import (
 	"mailcertd/internal/text"
 )
 
-// credentials are the files of our pair, for the openssl command: their names are in its arguments, never their
-// content. Empty: none is presented.
+// credentials are the files of our pair for the openssl command, which gets their names as arguments, never their
+// content. With empty names it presents no certificate.
 type credentials struct{ cert, key string }
 
-// everything is what OpenSSL's client can do with a server that has a
-// certificate of this key family, "" for any, in its releases from 1.1.1 on: at level 0 it takes any key size,
-// and TLS 1.0.
+// everything are the options with which s_client accepts everything that OpenSSL 1.1.1 and later can do with a server
+// certificate of this key family, "" for any: at security level 0 it accepts any key size and TLS 1.0.
 func everything(family string) []string {
 	ciphers, algorithms := "ALL", []string(nil)
 	if family != "" {
@@ -47,12 +46,12 @@ func everything(family string) []string {
 		"-legacy_server_connect"}, algorithms...)
 }
 
-// exactNames makes OpenSSL print the CAs that a server lists as exactName does:
-// whatever is in them, two names look alike only when they are.
+// exactNames makes OpenSSL print the names of CAs in the form of exactName, in which different names never look the
+// same.
 const exactNames = "sep_comma_plus,dump_all,dump_der,oid"
 
-// exactName writes a distinguished name as OpenSSL does with exactNames:
-// OID=#DER, joined by commas, within one RDN by plus signs. "" for what is no name.
+// exactName is a distinguished name in OpenSSL's form for exactNames: OID=#DER, joined by commas, and by plus signs
+// within one RDN. It is "" for bytes that are not a name.
 func exactName(der []byte) string {
 	var rdns []asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &rdns); err != nil || len(rest) > 0 {
@@ -77,13 +76,12 @@ func exactName(der []byte) string {
 	return strings.Join(parts, ",")
 }
 
-// errNoOpenSSL says that the openssl command is not there.
+// errNoOpenSSL says that there is no openssl command on this host.
 var errNoOpenSSL = errors.New("there is no openssl command")
 
-// byOpenSSL is the shaker that uses openssl-s_client(1), on the connection that is
-// there: through a socket of ours, between which and the connection bytes are
-// passed on. Its terminal is taken away: an encrypted key would make it ask. It
-// leaves the connection alone where there is no openssl.
+// byOpenSSL is a shaker that runs openssl-s_client(1) over the present connection: s_client connects to a socket of
+// ours, and its bytes are passed on. It runs without a terminal, so that it cannot ask for the passphrase of an
+// encrypted key. Where there is no openssl it returns errNoOpenSSL and has not used the connection.
 func byOpenSSL(name string, own credentials, family string) shaker {
 	return func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
 		program, err := exec.LookPath("openssl")
@@ -93,7 +91,7 @@ func byOpenSSL(name string, own credentials, family string) shaker {
 		said, err := tunnel(ctx, conn, func(socket string) (command.Said, error) {
 			argv := append([]string{program, "s_client", "-unix", socket, "-showcerts", "-nameopt", exactNames,
 				"-crlf"}, everything(family)...)
-			if !ses.atOnce { // else it ends with its Q command: the greeting may come late
+			if !ses.atOnce { // with TLS at once it must end by its Q command, not wait for a late greeting
 				argv = append(argv, "-ign_eof")
 			}
 			if name != "" {
@@ -119,8 +117,7 @@ func byOpenSSL(name string, own credentials, family string) shaker {
 	}
 }
 
-// tunnel lets a program use a connection as if it had made it, by a socket
-// that nobody else can reach.
+// tunnel lets a program use conn through a socket that only this user can reach.
 func tunnel(ctx context.Context, conn net.Conn, use func(socket string) (command.Said, error)) (command.Said, error) {
 	m, err := newMeeting()
 	if err != nil {
@@ -132,13 +129,13 @@ func tunnel(ctx context.Context, conn net.Conn, use func(socket string) (command
 	passing.Go(func() {
 		c, err := m.Accept()
 		if err != nil {
-			return // it never came
+			return // the program has not connected
 		}
-		m.close() // nobody else is to come, and a kill in the minutes that follow leaves nothing
+		m.close() // no second connection is expected, and a kill later leaves no directory behind
 		var ends sync.WaitGroup
 		pass := func(to, from net.Conn) {
 			_, _ = io.Copy(to, from)
-			_ = conn.SetDeadline(time.Unix(1, 0)) // where one side ends, all ends
+			_ = conn.SetDeadline(time.Unix(1, 0)) // when one side ends, end the other too
 			c.Close()
 		}
 		ends.Go(func() { pass(c, conn) })
@@ -152,7 +149,7 @@ func tunnel(ctx context.Context, conn net.Conn, use func(socket string) (command
 	return said, err
 }
 
-// read takes what s_client said; err is how it ended.
+// read parses the output of s_client; err is its exit status.
 func (ses *session) read(said command.Said, err error) error {
 	text := string(said.Out)
 	suite := newCipher().FindStringSubmatch(text)
@@ -165,7 +162,7 @@ func (ses *session) read(said command.Said, err error) error {
 		return errors.New("there was no TLS connection")
 	}
 	ses.cipher = suite[2]
-	version := suite[1] // of the cipher: a session says it better
+	version := suite[1] // the version of the cipher, unless a session says more
 	if p := protocol().FindStringSubmatch(text); p != nil {
 		version = p[1]
 	}
@@ -180,13 +177,13 @@ func (ses *session) read(said command.Said, err error) error {
 			break
 		}
 		if b.Type != "CERTIFICATE" {
-			continue // a session
+			continue // such as a session
 		}
-		c, err := pki.ParseCertificate(b.Bytes) // what OpenSSL serves, Go need not like
+		c, err := pki.ParseCertificate(b.Bytes) // crypto/x509 may refuse it
 		if err != nil && len(ses.state.PeerCertificates) == 0 {
 			return fmt.Errorf("the certificate that it presents cannot be read: %w", err)
 		} else if err != nil {
-			break // the leaf counts; what an issuer cannot be read as, is no issuer
+			break // the leaf is enough
 		}
 		ses.state.PeerCertificates = append(ses.state.PeerCertificates, c)
 	}
@@ -214,8 +211,8 @@ var (
 	protocol = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^ *Protocol *: *(TLSv[0-9.]+)`) })
 )
 
-// opensslReason is the reason of the first line of OpenSSL's error queue
-// (ERR_error_string(3): error:CODE:LIBRARY:FUNCTION:REASON), "" for none.
+// opensslReason is the reason in the first line of OpenSSL's error queue (ERR_error_string(3):
+// error:CODE:LIBRARY:FUNCTION:REASON); "" for none.
 func opensslReason(said string) string {
 	for line := range strings.SplitSeq(said, "\n") {
 		_, e, ok := strings.Cut(line, "error:")

@@ -9,38 +9,37 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Role is what sendmail does with a pair.
+// Role is how sendmail uses a pair.
 type Role int
 
 // The roles.
 const (
 	FirstServer  Role = iota // the first names of ServerCertFile and ServerKeyFile
-	SecondServer             // the names behind the comma there
-	ShownClient              // ClientCertFile and ClientKeyFile, where these are other files
+	SecondServer             // the names after the comma there
+	ShownClient              // ClientCertFile and ClientKeyFile, where these name other files
 )
 
-// CertView is a certificate file as sendmail would look at it.
+// CertView is a certificate file as sendmail examines it.
 type CertView struct {
 	View
 	File pki.CertFile
 }
 
-// KeyView is a key file as sendmail would look at it. It holds no secret.
+// KeyView is a key file as sendmail examines it. It holds no secret.
 type KeyView struct {
 	View
 	Key pki.KeyFile
 }
 
-// Pair is a key and its certificate under the names that sendmail.cf gives them. A Path is "" for what it does not
-// name.
+// Pair is a key and its certificate, by the names in sendmail.cf. A Path is "" where the cf names no file.
 type Pair struct {
 	Cert CertView
 	Key  KeyView
 }
 
-// namePairs makes lists of the names of certificates and keys, as inittls() in sendmail's tls.c does (8.15 and later;
-// measured with 8.17): what follows the first comma is the name of a second file, and a key has a second name only
-// where the certificate has one. Blanks belong to the names.
+// namePairs splits the options into lists of names, as inittls() in sendmail's tls.c does (8.15 and later; measured
+// with 8.17): after the first comma comes the name of a second file, and a key has a second name only where the
+// certificate has one. Blanks are part of the names.
 func (cf *CF) namePairs() {
 	for _, o := range []struct {
 		name      string
@@ -51,7 +50,7 @@ func (cf *CF) namePairs() {
 		{"Client", &cf.ClientCert, &cf.ClientKey, "other hosts are shown no certificate"},
 	} {
 		if len(*o.cert) == 0 {
-			continue // what is missing is told elsewhere
+			continue // named() complains about a missing option
 		}
 		say := func(option, format string, args ...any) {
 			cf.Problems = append(cf.Problems, o.name+option+": "+fmt.Sprintf(format, args...))
@@ -93,7 +92,7 @@ func (cf *CF) namePairs() {
 	}
 }
 
-// readPair looks at the n-th names of a pair as sendmail does. The content of a key is dropped.
+// readPair reads the n-th files of the lists. It keeps no secret.
 func readPair(certs, keys []string, n int) Pair {
 	var p Pair
 	if n < len(certs) {
@@ -113,7 +112,7 @@ func readPair(certs, keys []string, n int) Pair {
 	return p
 }
 
-// viewOf is a file that sendmail.cf names, and the directories above it. What has no absolute name is not looked for.
+// viewOf examines a file that sendmail.cf names, and the directories above it. It ignores a name that is not absolute.
 func viewOf(path string, most int64) View {
 	v := View{Path: path}
 	if !strings.HasPrefix(path, "/") {
@@ -131,18 +130,18 @@ func viewOf(path string, most int64) View {
 	return v
 }
 
-// needed is what of a pair sendmail needs to offer STARTTLS.
+// needed is what sendmail requires of a pair before it offers STARTTLS.
 type needed struct {
-	safe  bool // that its files are there, with safe modes and owners
-	loads bool // that OpenSSL can load it
+	safe  bool // its files exist, with safe modes and owners
+	loads bool // OpenSSL can load them
 }
 
-// needs: a second pair must be there and safe like the first, and is left out where OpenSSL cannot load it. A client
-// without a usable pair shows none.
+// needs returns what sendmail requires of a pair. A second server pair must exist and be safe like the first, but is
+// only left out where OpenSSL cannot load it. Without a usable client pair, sendmail shows no certificate as a client.
 func (r Role) needs() needed { return needed{safe: r != ShownClient, loads: r == FirstServer} }
 
-// load is what OpenSSL makes of a pair: both files must be readable for it, belong together, and be strong enough for
-// its security level. A key of a kind that is unknown here is not judged.
+// load complains about a pair that OpenSSL cannot load: each file must be readable for OpenSSL, and they must belong
+// together and be strong enough for its security level. It does not judge a key of an unknown kind.
 func (j *judge) load(p Pair, n needed) {
 	cert, key := p.Cert.File, p.Key.Key
 	if p.Cert.Node.IsRegular && cert.Err != nil && !unjudged(cert.Err) {
@@ -177,7 +176,7 @@ func (j *judge) others() {
 			continue
 		}
 		from, n := len(j.out), o.role.needs()
-		if strings.HasPrefix(o.pair.Cert.Path, "/") { // else named() has told it, or only the client suffers
+		if strings.HasPrefix(o.pair.Cert.Path, "/") { // otherwise named() complains, or it concerns only the client
 			j.file(o.pair.Cert.View, false, n.safe)
 		}
 		if strings.HasPrefix(o.pair.Key.Path, "/") {
@@ -193,8 +192,8 @@ func (j *judge) others() {
 	}
 }
 
-// oneFamily: OpenSSL holds one certificate of each key family. A second one replaces the first and loses its key, so
-// that no handshake succeeds.
+// oneFamily complains about a second pair of the same key family. OpenSSL keeps one certificate of each family: the
+// second replaces the first, whose key is lost, and no handshake succeeds.
 func (j *judge) oneFamily(second Pair) {
 	a, b := j.f.Cert.File, second.Cert.File
 	if a.Err != nil || b.Err != nil || len(a.Certs) == 0 || len(b.Certs) == 0 ||

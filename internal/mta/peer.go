@@ -14,68 +14,64 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Verify is what sendmail's ${verify} says of an outgoing connection (op.me,
-// section 5.5, macros).
+// Verify is the value of sendmail's macro ${verify} for an outgoing connection (op.me, section 5.5).
 type Verify string
 
-// The values that Peer can come to.
+// The values that Peer may return.
 const (
-	VerifyOK       Verify = "OK"       // the chain leads to a CA that we trust
-	VerifyFail     Verify = "FAIL"     // it does not
+	VerifyOK       Verify = "OK"       // the chain leads to a trusted CA
+	VerifyFail     Verify = "FAIL"     // the chain does not lead to a trusted CA, or has another fault
 	VerifyNone     Verify = "NONE"     // no TLS: not offered, or refused for good
 	VerifyTemp     Verify = "TEMP"     // STARTTLS refused with a 4xx reply
-	VerifyProtocol Verify = "PROTOCOL" // STARTTLS answered with what is no answer
+	VerifyProtocol Verify = "PROTOCOL" // the reply to STARTTLS is not valid SMTP
 	VerifySoftware Verify = "SOFTWARE" // the TLS handshake failed
 )
 
-// PeerOptions say whom to ask, what to trust and what to present.
+// PeerOptions are the peer, what we trust, and what we present.
 type PeerOptions struct {
 	Host string // name or address, as it is to be in the certificate
 	Port string
 	HELO string // our own name
-	// Trusted are the certificates of CACertFile and those that CACertPath's
-	// hash links reach.
+	// Trusted are the certificates of CACertFile and those that OpenSSL finds in CACertPath.
 	Trusted []*x509.Certificate
 	Leaf    *x509.Certificate // our certificate; nil: none is presented
 	Key     crypto.Signer     // its key; nil: none is presented
-	// LeafFile and KeyFile hold Leaf and Key, for the openssl command; "": it
-	// presents none.
+	// LeafFile and KeyFile have Leaf and Key, for the openssl command; "": it presents no certificate.
 	LeafFile, KeyFile string
-	Now               time.Time // the time at which chains are judged
-	// Libssl is the OpenSSL of handshakes, CF.Handshakes.
+	Now               time.Time // the time for the validity of certificates
+	// Libssl is the OpenSSL at the security level of handshakes, see CF.Handshakes.
 	Libssl pki.Libssl
 }
 
-// PeerReport is what was found. Err is why there was nothing to judge; Verify
-// is "" when no SMTP dialogue came so far as to EHLO's reply.
+// PeerReport is the result of Peer. Err is why there is no chain to judge. Verify is "" where the dialogue ended before
+// the reply to EHLO.
 type PeerReport struct {
-	Addr    string // host:port that was asked for
-	Remote  string // address:port that answered, "" when none did
+	Addr    string // host:port from the options
+	Remote  string // address:port of the connection, "" for none
 	Banner  string
 	Offered bool
 	Verify  Verify
 	Reason  string // verifymsg= of a FAIL, in OpenSSL's words
 	Err     error
 
-	Version uint16 // as crypto/tls has it, 0 without TLS
-	Cipher  uint16 // likewise
-	// CipherName is OpenSSL's; "" where there is no openssl: it is Cipher.
+	Version uint16 // the number in crypto/tls, 0 without TLS
+	Cipher  uint16 // the number in crypto/tls, 0 without TLS
+	// CipherName is the cipher's name from openssl; "" where there is no openssl: then use Cipher.
 	CipherName string
 	Chain      []*x509.Certificate // as the peer sent it, leaf first
-	NameErr    error               // why the leaf does not name Host; sendmail does not ask
+	NameErr    error               // why the leaf does not name Host; sendmail does not check this
 
 	Asked      bool   // the peer asked for our certificate
-	Presented  bool   // and got it
+	Presented  bool   // we presented it
 	ListsOurs  bool   // the list of CAs that it sent names one of our chain's issuers
-	Alert      error  // how it refused after the handshake, nil when it did not
-	Own        Verify // our chain as a client's, judged by Trusted; "" for no certificate
+	Alert      error  // the alert with which it refused us after the handshake; nil for none
+	Own        Verify // our own chain as a client's, judged with Trusted; "" without Leaf
 	OwnReason  string
-	OwnTrouble string // why our certificate was not presented though there is one
+	OwnTrouble string // why our certificate was not presented although there is one
 }
 
-// Peer does STARTTLS with a host as sendmail's client does, presents our
-// certificate when it is asked for one, and judges the chain that it is shown.
-// ctx bounds all of it, and every step has its own deadline.
+// Peer does STARTTLS with a host as sendmail's client does, presents our certificate if it is asked for one, and judges
+// the chain that it receives. ctx bounds the whole dialogue; every step has its own deadline too.
 func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	r := PeerReport{Addr: net.JoinHostPort(o.Host, o.Port)}
 	conf := &tls.Config{}
@@ -84,8 +80,8 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	}
 	var own []*x509.Certificate
 	if o.Leaf != nil {
-		// sendmail loads the leaf alone; OpenSSL adds issuers from what is trusted
-		// (SSL_MODE_NO_AUTO_CHAIN in SSL_CTX_set_mode(3)).
+		// sendmail loads only the leaf; OpenSSL adds issuers from what it trusts (SSL_MODE_NO_AUTO_CHAIN in
+		// SSL_CTX_set_mode(3)).
 		own = buildChain([]*x509.Certificate{o.Leaf}, o.Trusted, o.Now).certs
 		r.Own = VerifyOK
 		if r.OwnReason = VerifyChain(o.Libssl, own[:1], o.Trusted, x509.ExtKeyUsageClientAuth,
@@ -105,7 +101,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 			c.Certificate = append(c.Certificate, x.Raw)
 		}
 		c.PrivateKey, c.Leaf = o.Key, o.Leaf
-		// The list of CAs is advice: OpenSSL presents what it has.
+		// The list of CAs is only advice: OpenSSL presents its certificate in any case.
 		anyCA := *req
 		anyCA.AcceptableCAs = nil
 		if err := anyCA.SupportsCertificate(c); err != nil {
@@ -119,7 +115,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	if o.Key != nil && len(own) > 0 {
 		given = credentials{cert: o.LeafFile, key: o.KeyFile}
 	}
-	// OpenSSL comes first here: what it makes of a peer is what sendmail would.
+	// OpenSSL is tried first, because sendmail uses it and would see the same.
 	goes := byGo(conf, "")
 	opens := byOpenSSL(conf.ServerName, given, "")
 	s, ses := look(ctx, Endpoint{Addr: r.Addr}, o.HELO,
@@ -150,7 +146,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 	return r
 }
 
-// without is ${verify} where no certificate was seen.
+// without is the value of ${verify} for a dialogue in which no certificate was seen.
 func without(s Served) Verify {
 	var reply replyError
 	switch {

@@ -8,25 +8,25 @@ import (
 	"strings"
 )
 
-// maxPidFile bounds pid file and mailer.conf, in bytes.
+// maxPidFile bounds a pid file and a mailer.conf, in octets.
 const maxPidFile = 64 << 10
 
-// ParsePidFile reads sendmail's pid file: the pid, then the command line.
+// ParsePidFile parses sendmail's pid file: the pid, then the command line.
 func ParsePidFile(data []byte) (pid int, argv []string, err error) {
 	first, rest, _ := strings.Cut(string(data), "\n")
 	pid, err = strconv.Atoi(strings.TrimSpace(first))
 	if err != nil {
 		return 0, nil, errors.New("the first line is not a process ID")
 	}
-	if pid < 2 || pid > 1<<22 { // 1 is init; no system has pids beyond (Linux: PID_MAX_LIMIT)
+	if pid < 2 || pid > 1<<22 { // 1 is init; the maximum is that of Linux, PID_MAX_LIMIT
 		return 0, nil, fmt.Errorf("%d cannot be the process ID of a daemon", pid)
 	}
 	second, _, _ := strings.Cut(rest, "\n")
 	return pid, strings.Fields(second), nil
 }
 
-// listens says that a command line asks for a daemon that listens: -bd or -bD, or
-// the name smtpd (sendmail(8)). -q without it is a queue runner alone.
+// listens says whether a command line starts a daemon that listens: -bd or -bD, or the name smtpd (sendmail(8)). With
+// -q and without these it is only a queue runner.
 func listens(argv []string) bool {
 	if len(argv) > 0 && filepath.Base(argv[0]) == "smtpd" {
 		return true
@@ -39,7 +39,7 @@ func listens(argv []string) bool {
 	return false
 }
 
-// foreground says -bD: sendmail keeps its pid at a HUP.
+// foreground says whether the command line has -bD, with which sendmail keeps its pid when it gets a HUP.
 func foreground(argv []string) bool {
 	on := false
 	for _, a := range words(argv) {
@@ -53,17 +53,17 @@ func foreground(argv []string) bool {
 	return on
 }
 
-// argumentLetters are sendmail's flags that take an argument, sendmail(8).
+// argumentLetters are the flags of sendmail(8) that take an argument.
 const argumentLetters = "ABCDFLMNOQRVXbefhopr"
 
-// words is a command line one flag each, "-b d" as "-bd" and "-Gi" as "-G" and "-i"; argv[0] and what is no flag are
-// left out. -q and -d take only what directly follows them.
+// words returns the flags of a command line, one by one: "-b d" becomes "-bd", and "-Gi" becomes "-G" and "-i". It
+// leaves out argv[0] and everything that is not a flag. -q and -d take only an argument that follows without a blank.
 func words(argv []string) []string {
 	var out []string
 	for i := 1; i < len(argv); i++ {
 		a := argv[i]
 		if len(a) < 2 || a[0] != '-' {
-			// The pid file has no quotes: "-ODaemonPortOptions=Name=A, Port=25".
+			// The pid file has no quotes, so a value with a blank is split: "-ODaemonPortOptions=Name=A, Port=25".
 			if n := len(out); n > 0 && strings.HasPrefix(out[n-1], "-O") && strings.HasSuffix(out[n-1], ",") {
 				out[n-1] += " " + a
 			}
@@ -90,7 +90,7 @@ func words(argv []string) []string {
 	return out
 }
 
-// configFile is the file that -C names, "" without one.
+// configFile is the file that -C names; "" without -C.
 func configFile(argv []string) string {
 	cf := ""
 	for _, a := range words(argv) {

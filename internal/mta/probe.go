@@ -16,56 +16,51 @@ import (
 	"mailcertd/internal/text"
 )
 
-// Bounds of what comes from the other side.
+// How long each step of a dialogue may take, and how large a reply may be.
 const (
 	connectPatience   = 30 * time.Second // TCP
 	replyPatience     = 5 * time.Minute  // for the greeting and each reply, RFC 5321 4.5.3.2: greet_pause is real
 	handshakePatience = time.Minute
-	politePatience    = 2 * time.Second // for a greeting that is of no interest
+	politePatience    = 2 * time.Second // for a greeting whose text is not needed
 	maxReplyLine      = 2048            // octets, RFC 5321 4.5.3.1.5 asks for 512
 	maxReply          = 100             // lines
 )
 
-// Served is what a listener shows.
+// Served is what a listener serves.
 type Served struct {
 	Addr    string
-	Family  string // the key family that was asked for, "" for any
-	Banner  string // the text of its 220
+	Family  string // the key family that the client asked for, "" for any
+	Banner  string // the text of its 220 reply
 	Offered bool   // STARTTLS is in its EHLO reply
 	Leaf    *x509.Certificate
-	Refused bool // nobody listens: ECONNREFUSED, and nothing else
-	// Lacks says that the server has no certificate of the key family that was asked for: it sent the alert for that to
-	// OpenSSL's client, which knows every cipher suite. Err has the alert.
+	Refused bool // nothing listens there: the error is ECONNREFUSED
+	// Lacks says that the server has no certificate of the key family that was asked for: it sent a handshake failure
+	// alert to OpenSSL's client, which offers every cipher suite. Err has the alert.
 	Lacks bool
-	// Err is why nothing could be seen; nil also where STARTTLS is not offered.
+	// Err is why the certificate was not seen; it is nil where STARTTLS is not offered.
 	Err error
 }
 
-// Unseen says that somebody may well be there, and what is served could not be
-// seen from here.
+// Unseen says that the certificate was not seen although a server may be there.
 func (s Served) Unseen() bool { return s.Err != nil && !s.Refused && !s.Lacks }
 
-// Patience is enough for a whole dialogue with a host that answers as late as
-// RFC 5321 lets it greet.
+// Patience is enough time for a whole dialogue with a host that greets as late as RFC 5321 allows.
 const Patience = 6 * time.Minute
 
-// Probe connects, says EHLO and STARTTLS (RFC 3207) where TLS does not begin at
-// once, looks at the certificate and says QUIT. It trusts nothing that it sees. Every step has a deadline, as
-// long as a mail host waits; ctx bounds all of them. Where Go's TLS cannot, it
-// asks openssl.
+// Probe connects, says EHLO and, where TLS does not begin at once, STARTTLS (RFC 3207), reads the certificate and says
+// QUIT. It does not verify the certificate. Every step has a deadline as long as that of a mail host; ctx bounds all of
+// them.
 //
-// Go's TLS comes first: it needs no other program. It has no DHE, no ciphers but
-// those that its makers keep, and bounds of its own for keys. Its "no" is
-// therefore no verdict on a mail host: where its handshake fails, the system's
-// OpenSSL tries, which is what sendmail itself would use.
+// It tries Go's TLS first, which needs no other program. But that has no DHE, not all ciphers, and its own limits for
+// keys, so its failure says nothing about a mail host. After a failed handshake it tries the system's openssl, the
+// library that sendmail itself uses.
 func Probe(ctx context.Context, at Endpoint, helo string) Served { return ProbeFor(ctx, at, helo, "") }
 
-// ProbeFor is Probe by a client that takes certificates of one key family alone, "rsa" or "ecdsa" (pki.KeyType.Family):
-// a sendmail with two pairs shows each its own. With "" it takes any.
+// ProbeFor is Probe with a client that accepts only certificates of one key family, "rsa" or "ecdsa"
+// (pki.KeyType.Family), so that a sendmail with two pairs serves the one of that family; "" accepts any.
 //
-// Which signature algorithms it offers under TLS 1.3, Go's client decides alone, so that Go asks with TLS 1.2, where
-// the cipher suite names the family. A server that has TLS 1.3 alone is asked by openssl, as every other that Go
-// cannot.
+// It uses Go's TLS with TLS 1.2, where the cipher suite selects the family: for TLS 1.3, Go does not let a client
+// choose the signature algorithms. openssl asks a server that has only TLS 1.3.
 func ProbeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 	s := probeFor(ctx, at, helo, family)
 	s.Family = family
@@ -74,7 +69,7 @@ func ProbeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 
 func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 	s, _ := look(ctx, at, helo, byGo(&tls.Config{}, family))
-	// Ed25519, by a suite of ECDSA's
+	// A server may serve an Ed25519 certificate with a cipher suite of ECDSA.
 	if s.Leaf != nil && family != "" && pki.TypeOf(s.Leaf.PublicKey).Family() != family {
 		s.Leaf, s.Err = nil, fmt.Errorf("%w: a certificate for a key of another kind was shown", errHandshake)
 	}
@@ -82,7 +77,7 @@ func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 		return s
 	}
 	second, _ := look(ctx, at, helo, byOpenSSL("", credentials{}, family))
-	if second.Err != nil { // the first true reason is the one that counts
+	if second.Err != nil { // report both errors
 		s.Err = fmt.Errorf("%w (the second try, with openssl s_client: %w)", s.Err, second.Err)
 		s.Lacks = family != "" && errors.Is(second.Err, errHandshake) &&
 			strings.Contains(second.Err.Error(), "alert handshake failure")
@@ -91,27 +86,25 @@ func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
 	return second
 }
 
-// session is what look learns beside Served.
+// session is what look finds out in addition to Served.
 type session struct {
-	remote string // the address that answered, "" when none did
-	atOnce bool   // nothing was said before TLS: the greeting comes after it
+	remote string // the address of the connection, "" for none
+	atOnce bool   // TLS begins at once, and the greeting comes after the handshake
 	state  tls.ConnectionState
-	cipher string // as OpenSSL calls it, where openssl did TLS; "": the one in state
-	alert  error  // what the other side answered to our QUIT, when it was a TLS alert
+	cipher string // OpenSSL's name of it, where openssl did TLS; "": use state
+	alert  error  // the TLS alert with which the other side answered our QUIT; nil for none
 
-	// What openssl alone says here; Go's TLS tells its configuration.
+	// Only byOpenSSL sets these; with Go's TLS, callbacks of tls.Config learn the same.
 	asked     bool     // the other side asked for a certificate
-	presented bool     // and got one
-	accepts   []string // the CAs that it listed, as exactName writes them
+	presented bool     // we presented one
+	accepts   []string // the CAs that it listed, in the form of exactName
 }
 
-// shaker does the TLS handshake on a connection that is ready for it, looks at
-// what is shown, and says QUIT. It fills in s.Leaf.
+// shaker does the TLS handshake on a connection that is ready for it, sets s.Leaf, and says QUIT.
 type shaker func(ctx context.Context, conn net.Conn, s *Served, ses *session) error
 
-// look is the dialogue up to STARTTLS, none where TLS begins at once; shake does the rest. Whom to trust is
-// never decided during the handshake: an expired or self-signed certificate must
-// be seen too.
+// look does the dialogue up to STARTTLS, or none where TLS begins at once, and shake the rest. The handshake never
+// verifies the certificate, so that an expired or self-signed one is seen too.
 func look(ctx context.Context, at Endpoint, helo string, shake shaker) (Served, session) {
 	addr := at.Addr
 	s, ses := Served{Addr: addr}, session{atOnce: at.TLS}
@@ -135,8 +128,7 @@ func look(ctx context.Context, at Endpoint, helo string, shake shaker) (Served, 
 	return s, ses
 }
 
-// within gives the next step its time; the context's own end is kept, which may
-// have come already.
+// within sets the deadline of the next step, unless ctx is done: its deadline then stays.
 func within(ctx context.Context, conn net.Conn, patience time.Duration) {
 	if ctx.Err() == nil {
 		conn.SetDeadline(time.Now().Add(patience))
@@ -185,7 +177,7 @@ func (s *Served) dialogue(ctx context.Context, conn net.Conn, helo string, ses *
 	return shake(ctx, conn, s, ses)
 }
 
-// byGo is the shaker that needs no other program.
+// byGo is a shaker that uses crypto/tls.
 func byGo(conf *tls.Config, family string) shaker {
 	return func(ctx context.Context, conn net.Conn, s *Served, ses *session) error {
 		conf.InsecureSkipVerify, conf.MinVersion, conf.CipherSuites = true, tls.VersionTLS10, allCiphers(family)
@@ -201,7 +193,7 @@ func byGo(conf *tls.Config, family string) shaker {
 		if cs := ses.state.PeerCertificates; len(cs) > 0 {
 			s.Leaf = cs[0]
 		}
-		if ses.atOnce && s.Leaf != nil { // all is seen: nobody waits for a late greeting
+		if ses.atOnce && s.Leaf != nil { // the certificate is seen, so do not wait for a late greeting
 			within(ctx, conn, politePatience)
 			if _, err := readReply(bufio.NewReaderSize(tc, maxReplyLine), 220); err == nil {
 				_, _ = tc.Write([]byte("QUIT\r\n"))
@@ -226,15 +218,15 @@ func byGo(conf *tls.Config, family string) shaker {
 
 var errHandshake = errors.New("TLS handshake")
 
-// replyError is a well-formed reply with another code than was hoped for.
+// replyError is a valid reply with an unexpected code.
 type replyError struct{ line, want string }
 
 func (e replyError) Error() string {
 	return fmt.Sprintf("reply %q, must be %s", text.Clip(e.line, mostQuoted), e.want)
 }
 
-// allCiphers are all that Go has for certificates of this family, the ones that it would not offer by itself
-// included (RSA key exchange, 3DES, RC4): this client has nothing to lose.
+// allCiphers are all cipher suites of crypto/tls for certificates of this family, also those that it does not offer by
+// default (RSA key exchange, 3DES, RC4): the probe only looks at the certificate and sends no secret.
 func allCiphers(family string) []uint16 {
 	var ids []uint16
 	for _, c := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
@@ -246,8 +238,8 @@ func allCiphers(family string) []uint16 {
 	return ids
 }
 
-// readReply reads one SMTP reply (RFC 5321 4.2.1) and gives its lines without
-// the code; at least one. Another code than want is an error.
+// readReply reads one SMTP reply (RFC 5321 4.2.1) and returns its lines without the code; at least one. A code other
+// than want is a replyError.
 func readReply(r *bufio.Reader, want int) ([]string, error) {
 	var out []string
 	code := fmt.Sprint(want)
@@ -280,5 +272,5 @@ func readReply(r *bufio.Reader, want int) ([]string, error) {
 	}
 }
 
-// mostQuoted is how much of what somebody said an error shows, in octets.
+// mostQuoted bounds how much of a peer's text an error shows, in octets.
 const mostQuoted = 200

@@ -15,9 +15,9 @@ import (
 	"mailcertd/internal/command"
 )
 
-// lookAt asks sysctl(3) for the executable and ps(1) for start, jail and
-// state: golang.org/x/sys has no kinfo_proc for FreeBSD. The start is rounded
-// down to a second.
+// lookAt asks sysctl(3) for the executable and ps(1) for start, jail and state, because golang.org/x/sys has no
+// kinfo_proc for FreeBSD. The start is rounded down to a second. The error is errNoProcess where there is no such
+// process, or only a zombie.
 func lookAt(ctx context.Context, pid int) (process, error) {
 	var p process
 	if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) {
@@ -49,7 +49,7 @@ func lookAt(ctx context.Context, pid int) (process, error) {
 	return p, err
 }
 
-// jailPath is the root of a jail as it is seen from here: "/" for a service jail.
+// jailPath is the root of a jail in the file system of this process: "/" for a service jail.
 func jailPath(ctx context.Context, jid string) (string, error) {
 	said, err := command.Command{Argv: []string{"/usr/sbin/jls", "-j", jid, "path"},
 		Patience: 10 * time.Second}.Run(ctx)
@@ -59,7 +59,7 @@ func jailPath(ctx context.Context, jid string) (string, error) {
 	return strings.TrimSpace(string(said.Out)), nil
 }
 
-// localBase is where ports are installed, as getlocalbase(3) has it.
+// localBase is the directory for ports, as in getlocalbase(3).
 func localBase() string {
 	if base, err := unix.Sysctl("user.localbase"); err == nil && strings.HasPrefix(base, "/") {
 		return base

@@ -17,7 +17,8 @@ import (
 // ticks is sysconf(_SC_CLK_TCK), 100 on every Linux that Go runs on.
 const ticks = 100
 
-// lookAt reads /proc/PID. The start is rounded down to a hundredth of a second.
+// lookAt reads /proc/PID. The start is rounded down to a hundredth of a second. The error is errNoProcess where there
+// is no such process, or only a zombie.
 func lookAt(_ context.Context, pid int) (process, error) {
 	var p process
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -26,7 +27,7 @@ func lookAt(_ context.Context, pid int) (process, error) {
 	} else if err != nil {
 		return p, err
 	}
-	i := bytes.LastIndexByte(stat, ')') // the name may hold anything
+	i := bytes.LastIndexByte(stat, ')') // the name may contain parentheses
 	f := strings.Fields(string(stat[i+1:]))
 	if len(f) < 20 {
 		return p, fmt.Errorf("/proc/%d/stat cannot be read", pid)
@@ -49,11 +50,11 @@ func lookAt(_ context.Context, pid int) (process, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, errNoProcess
 	}
-	return p, nil // without an executable: not ours to look at
+	return p, nil // exe is "" where this user may not read it
 }
 
-// jailPath: Linux has no jails.
+// jailPath always fails, because Linux has no jails.
 func jailPath(context.Context, string) (string, error) { return "", errors.ErrUnsupported }
 
-// localBase is where ports are installed.
+// localBase is the directory for ports.
 func localBase() string { return "/usr/local" }

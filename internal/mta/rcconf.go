@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// RCNames are the variables of rc.conf(5) that say how sendmail is run.
+// RCNames are the variables of rc.conf(5) with which rc.d/sendmail starts sendmail.
 var RCNames = []string{"sendmail_enable", "sendmail_program", "sendmail_procname", "sendmail_pidfile", "sendmail_flags",
 	"sendmail_submit_enable", "sendmail_submit_flags"}
 
-// RC is how rc.conf has sendmail run; the zero value: it says nothing.
+// RC is how rc.conf starts sendmail. In the zero value it says nothing.
 type RC struct {
 	Program, Procname, PidFile string
-	// Flags are those of the sendmail that listens, nil for none: of sendmail_flags,
-	// else, where only local programs may submit, of sendmail_submit_flags.
+	// Flags are the flags of the sendmail that listens, nil for none: those of sendmail_flags, or of
+	// sendmail_submit_flags where only local programs may submit mail.
 	Flags []string
 }
 
-// ReadRC reads the variables of RCNames as rc.d/sendmail does.
+// ReadRC interprets the variables of RCNames as rc.d/sendmail does.
 func ReadRC(vars map[string]string) RC {
 	rc := RC{Program: vars["sendmail_program"], Procname: vars["sendmail_procname"], PidFile: vars["sendmail_pidfile"]}
 	yes := func(name string) bool {
@@ -33,7 +33,7 @@ func ReadRC(vars map[string]string) RC {
 	return rc
 }
 
-// Argv is the command line of the sendmail that rc.conf has listen, nil for none.
+// Argv is the command line of the sendmail that listens; nil for none.
 func (rc RC) Argv() []string {
 	if len(rc.Flags) == 0 {
 		return nil
@@ -41,14 +41,14 @@ func (rc RC) Argv() []string {
 	return append([]string{rc.Program}, rc.Flags...)
 }
 
-// ConfigFile is the cf that a command line names with -C, "" for none.
+// ConfigFile is the cf that a command line names with -C; "" for none.
 func ConfigFile(argv []string) string { return configFile(argv) }
 
-// SameOptions says that two command lines give sendmail the same options (-O, -o).
+// SameOptions says whether two command lines give sendmail the same options (-O, -o).
 func SameOptions(a, b []string) bool { return slices.Equal(lineOptions(a), lineOptions(b)) }
 
-// shellWords are the words of flags in rc.conf(5), which rc.subr(8) evaluates as
-// sh(1) does: quotes and backslashes keep blanks together. Nothing is expanded.
+// shellWords splits flags of rc.conf(5) into words as sh(1) does, which rc.subr(8) uses: quotes and backslashes keep
+// blanks. It expands nothing.
 func shellWords(text string) []string {
 	var out []string
 	var word strings.Builder

@@ -7,12 +7,11 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// SecurityLevel is the level that CipherList sets (@SECLEVEL=N, openssl-ciphers(1)),
-// false when it sets none. It comes after sendmail has loaded its certificates: it
-// is in force in handshakes alone.
+// SecurityLevel is the level that CipherList sets (@SECLEVEL=N, openssl-ciphers(1)); false where it sets none. sendmail
+// applies CipherList after it has loaded its certificates, so this level applies only to handshakes.
 func (cf CF) SecurityLevel() (level int, set bool) { return cipherLevel(cf.CipherList) }
 
-// Handshakes is that OpenSSL at the security level of handshakes.
+// Handshakes is l at the security level of handshakes.
 func (cf CF) Handshakes(l pki.Libssl) pki.Libssl {
 	if n, set := cf.SecurityLevel(); set {
 		return l.AtLevel(n)
@@ -20,8 +19,7 @@ func (cf CF) Handshakes(l pki.Libssl) pki.Libssl {
 	return l
 }
 
-// cipherLevel is the last @SECLEVEL=N of a cipher string: 0 to 5, as OpenSSL
-// takes it.
+// cipherLevel is the last @SECLEVEL=N in a cipher string, 0 to 5 as OpenSSL accepts it.
 func cipherLevel(list string) (level int, set bool) {
 	for {
 		_, rest, found := strings.Cut(list, "@SECLEVEL=")
@@ -36,12 +34,12 @@ func cipherLevel(list string) (level int, set bool) {
 	}
 }
 
-// OpenSSLConf is where the base system has openssl.cnf, which libssl reads.
+// OpenSSLConf is the openssl.cnf of the base system, which libssl reads.
 const OpenSSLConf = "/etc/ssl/openssl.cnf"
 
 // ConfLevel is the security level that an openssl.cnf sets for every program (config(5): openssl_conf, ssl_conf,
-// system_default, CipherString), false when it sets none. It is in force when sendmail loads its certificates. Files
-// that it includes must be in conf already.
+// system_default, CipherString); false where it sets none. It applies when sendmail loads its certificates. The caller
+// must have inserted included files into conf.
 func ConfLevel(conf []byte) (level int, set bool) {
 	sections := confSections(string(conf))
 	at := sections["default"]["openssl_conf"]
@@ -62,8 +60,8 @@ func ConfLevel(conf []byte) (level int, set bool) {
 	return level, set
 }
 
-// confSections are the settings of an openssl.cnf by section, without variables expanded. What comes before the first
-// section is in "default".
+// confSections returns the settings of an openssl.cnf by section, without expanding variables. Settings before the
+// first section are in "default".
 func confSections(text string) map[string]map[string]string {
 	out := map[string]map[string]string{"default": {}}
 	section := "default"
