@@ -1,5 +1,4 @@
-// Package dh has the Diffie-Hellman groups of RFC 7919, and reads and judges
-// parameter files.
+// Package dh has the Diffie-Hellman groups of RFC 7919, and reads and checks parameter files.
 package dh
 
 import (
@@ -38,7 +37,7 @@ func Names() []string {
 	return out
 }
 
-// Group gives a group of RFC 7919 by its name, such as ffdhe3072.
+// Group returns a group of RFC 7919 by its name, such as ffdhe3072.
 func Group(name string) (Params, error) {
 	for _, o := range offsets {
 		if name == fmt.Sprintf("ffdhe%d", o.bits) {
@@ -59,8 +58,8 @@ func prime(bits uint, x int64) *big.Int {
 	return p.Sub(p, one)
 }
 
-// scaledE is floor(2^n * e), by the series of reciprocal factorials with 64 guard bits. The series is held as one
-// fraction, 1 + 1/1! + … + 1/k! = sum/factorial, so that there is one long division and not one for each term.
+// scaledE is floor(2^n * e), by the series of reciprocal factorials with 64 guard bits. The series is one fraction, 1 +
+// 1/1! + … + 1/k! = sum/factorial, so that one long division is enough.
 func scaledE(n uint) *big.Int {
 	const guard = 64
 	one, by := big.NewInt(1), new(big.Int)
@@ -73,7 +72,7 @@ func scaledE(n uint) *big.Int {
 	return sum.Quo(sum.Lsh(sum, n), factorial)
 }
 
-// nameOf recognizes a group of RFC 7919.
+// nameOf is the name of a group of RFC 7919; "" for any other group.
 func nameOf(p, g *big.Int) string {
 	if g.Cmp(big.NewInt(2)) != 0 {
 		return ""
@@ -86,14 +85,13 @@ func nameOf(p, g *big.Int) string {
 	return ""
 }
 
-// pkcs3 is DHParameter of PKCS#3; the optional length of the private value is skipped.
+// pkcs3 is DHParameter of PKCS#3. The optional length of the private value is ignored.
 type pkcs3 struct {
 	P, G   *big.Int
 	Length int `asn1:"optional"`
 }
 
-// PEM encodes the parameters as openssl-dhparam(1) does: a block called DH
-// PARAMETERS.
+// PEM encodes the parameters as openssl-dhparam(1) does, in a DH PARAMETERS block.
 func (p Params) PEM() []byte {
 	der, err := asn1.Marshal(pkcs3{P: p.P, G: p.G})
 	if err != nil {

@@ -9,23 +9,22 @@ import (
 	"math/big"
 )
 
-// Why parameters cannot be used. Test with errors.Is.
+// Errors of Read. Test with errors.Is.
 var (
 	ErrEmpty   = errors.New("is empty")
 	ErrNoBlock = errors.New("contains no DH PARAMETERS block")
 	ErrBroken  = errors.New("contains parameters that cannot be read")
 )
 
-// Bounds of what is read. OpenSSL refuses a modulus over 10000 bits, and
-// parameters below 512 bits are none.
+// The limits of a parameter file. OpenSSL refuses a modulus of more than 10000 bits or less than 512.
 const (
 	maxFile = 1 << 20 // bytes
 	minBits = 512
 	maxBits = 10000
 )
 
-// Read takes the first DH PARAMETERS (or X9.42 DH PARAMETERS) block of a file,
-// as PEM_read_bio_DHparams(3) does. It checks the form, not that p is prime.
+// Read parses the first DH PARAMETERS (or X9.42 DH PARAMETERS) block of a file, as PEM_read_bio_DHparams(3) does. It
+// does not check that p is prime.
 func Read(data []byte) (Params, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return Params{}, ErrEmpty

@@ -15,35 +15,35 @@ import (
 	"mailcertd/internal/text"
 )
 
-// LogOptions says where the log goes.
+// LogOptions are the settings of the log.
 type LogOptions struct {
 	Level    string // trace, debug, info, warn, error
 	Target   string // auto, stderr, syslog
 	Facility string // of syslog(3)
 	Stderr   io.Writer
-	Terminal bool     // Stderr is one: auto means stderr then
-	Sockets  []string // of syslogd, the first that answers; nil: the system's
+	Terminal bool     // Stderr is a terminal, so auto means stderr
+	Sockets  []string // of syslogd: the first that accepts is used; nil: those of the system
 }
 
-// sockets are where syslogd listens: FreeBSD, then Linux.
+// sockets are the sockets of syslogd: of FreeBSD, then of Linux.
 var sockets = []string{"/var/run/log", "/var/run/logpriv", "/dev/log"}
 
-// facilities are the codes of RFC 5424 section 6.2.1 (security is FreeBSD's own).
+// facilities are the codes of RFC 5424 section 6.2.1, with security from FreeBSD.
 var facilities = map[string]int{"user": 1, "mail": 2, "daemon": 3, "auth": 4, "cron": 9, "authpriv": 10, "security": 13,
 	"local0": 16, "local1": 17, "local2": 18, "local3": 19, "local4": 20, "local5": 21, "local6": 22, "local7": 23}
 
 // severities are those of RFC 5424 section 6.2.1.
 var severities = map[hclog.Level]int{hclog.Trace: 7, hclog.Debug: 7, hclog.Info: 6, hclog.Warn: 4, hclog.Error: 3}
 
-// NewLogger makes the log: one line per decision, key=value. Under syslog the
-// time is syslogd's; where it cannot be reached, the line goes to Stderr.
+// NewLogger makes the log, with one line of key=value for each decision. With syslog, syslogd adds the time; where
+// syslogd cannot be reached, a line goes to Stderr.
 func NewLogger(o LogOptions) hclog.Logger {
 	opts := &hclog.LoggerOptions{Name: "mailcertd", Level: hclog.LevelFromString(o.Level), Output: o.Stderr}
 	if o.Target == "syslog" || o.Target == "auto" && !o.Terminal {
 		if o.Sockets == nil {
 			o.Sockets = sockets
 		}
-		opts.Name = "" // the tag says it
+		opts.Name = "" // it is the tag of each syslog line
 		opts.DisableTime = true
 		s := &syslogWriter{o: o}
 		opts.Output = hclog.NewLeveledWriter(s, map[hclog.Level]io.Writer{
@@ -53,13 +53,14 @@ func NewLogger(o LogOptions) hclog.Logger {
 	return hclog.New(opts)
 }
 
-// syslogWriter sends one datagram per line. It connects again when syslogd was restarted.
+// syslogWriter sends each line as one datagram. It connects again after syslogd was restarted. mu protects conn, told
+// and slow, because hclog may write from several goroutines.
 type syslogWriter struct {
 	o    LogOptions
 	mu   sync.Mutex
 	conn net.Conn
-	told bool // that syslogd cannot be reached
-	slow bool // it kept the last line waiting: the next ones do not wait again
+	told bool // Stderr was told that syslogd cannot be reached
+	slow bool // syslogd did not read the last line in time
 }
 
 func (s *syslogWriter) Write(p []byte) (int, error) { return s.at(hclog.Info).Write(p) }
@@ -76,15 +77,14 @@ func (l leveled) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writePatience is how long syslogd may keep a line waiting; then it goes to
-// Stderr, and the connection stays. Until syslogd reads again, the lines that follow
-// are given stuckPatience each.
+// writePatience is how long a line waits for syslogd before it goes to Stderr instead. While syslogd does not read,
+// each following line waits only stuckPatience.
 const (
 	writePatience = 200 * time.Millisecond
 	stuckPatience = time.Millisecond
 )
 
-// maxLine bounds a syslog line, in octets: RFC 5424 asks for 2048 to be taken.
+// maxLine bounds a syslog line, in octets: RFC 5424 wants receivers to accept 2048.
 const maxLine = 2048
 
 func (s *syslogWriter) send(severity int, p []byte) {
@@ -92,7 +92,7 @@ func (s *syslogWriter) send(severity int, p []byte) {
 	defer s.mu.Unlock()
 	said := strings.TrimRight(string(p), "\n")
 	if _, rest, ok := strings.Cut(said, "] "); ok && strings.HasPrefix(said, "[") {
-		said = strings.TrimSpace(rest) // hclog's [INFO]: the priority says it
+		said = strings.TrimSpace(rest) // drop hclog's [INFO], which the priority repeats
 	}
 	said = text.Escaped(said)
 	line := fmt.Appendf(nil, "<%d>mailcertd[%d]: %s", facilities[s.o.Facility]<<3|severity, os.Getpid(), said)
@@ -107,10 +107,10 @@ func (s *syslogWriter) send(severity int, p []byte) {
 		if s.slow {
 			patience = stuckPatience
 		}
-		_ = s.conn.SetWriteDeadline(time.Now().Add(patience)) // a stuck syslogd holds nobody up
+		_ = s.conn.SetWriteDeadline(time.Now().Add(patience)) // do not wait long for a syslogd that does not read
 		_, err := s.conn.Write(line)
 		if s.slow = errors.Is(err, os.ErrDeadlineExceeded); s.slow {
-			break // it is there and does not read: another try would wait as long
+			break // syslogd runs but does not read: another try would wait as long
 		} else if err == nil {
 			s.told = false
 			return

@@ -1,4 +1,4 @@
-// Package rcd is life under rc(8): the one loop, its signals, and the log.
+// Package rcd runs mailcertd under rc(8): the one loop of the daemon, its signals, and the log.
 package rcd
 
 import (
@@ -12,31 +12,30 @@ import (
 	"mailcertd/internal/watch"
 )
 
-// Keeper is what the loop drives.
+// Keeper does the work of the loop.
 type Keeper interface {
-	// Look makes everything right and says when to look again at the latest; the
-	// zero time means that nothing is due.
+	// Look makes everything right and returns the latest time for the next look; zero: nothing is due.
 	Look(ctx context.Context, why string) (next time.Time, err error)
 }
 
-// Watch is where events come from.
+// Watch is the source of events, a watch.Watcher.
 type Watch interface {
 	C() <-chan watch.Event
 	Absorb()
 	Run(ctx context.Context) error
 }
 
-// Options is what the loop needs. All but Wake and MaxIdle are required.
+// Options are the parts of the loop. All but Wake and MaxIdle are required.
 type Options struct {
 	Keeper Keeper
-	// Reload reads the configuration again and hands it to all who need it; on an error the old one stays. It comes
-	// between two looks.
+	// Reload reads the configuration again and hands it to all who need it. After an error the old one stays in force.
+	// The loop calls it between two looks.
 	Reload  func(ctx context.Context) error
 	Watch   Watch
 	Signals <-chan os.Signal
 	Now     func() time.Time
 	After   func(time.Duration) <-chan time.Time
-	// Wake says that something arrived which no file tells; nil: never.
+	// Wake receives a value when something arrived that no file event tells; nil: never.
 	Wake <-chan struct{}
 	// MaxIdle is the longest time between two looks; zero: an hour.
 	MaxIdle time.Duration
@@ -45,21 +44,19 @@ type Options struct {
 
 const (
 	defaultIdle = time.Hour
-	// leastWait keeps a look that is due again at once from becoming a busy loop.
+	// leastWait is the shortest time between two looks, so that a look that is always due does not become a busy loop.
 	leastWait = time.Second
 )
 
-// result is what one look came to.
+// result is the result of one look.
 type result struct {
 	next time.Time
 	err  error
 }
 
-// Run looks, and looks again whenever something happens, until ctx is done or
-// the first SIGTERM or SIGINT; a look under way is cancelled then and awaited.
-// The second such signal is left to the system. Only this goroutine decides;
-// a look runs in another one, never two at a time, and what happens meanwhile
-// makes one more look.
+// Run looks at once, and again whenever something happens, until ctx is done or the first SIGTERM or SIGINT. Then it
+// cancels the look that is running and waits for it. The second such signal has its default effect. Only this goroutine
+// decides. A look runs in a goroutine of its own, one at a time; events during a look cause one more.
 func Run(ctx context.Context, o Options) error {
 	if o.MaxIdle <= 0 {
 		o.MaxIdle = defaultIdle
@@ -83,11 +80,12 @@ func Run(ctx context.Context, o Options) error {
 		go func() {
 			if reloading {
 				if err := o.Reload(ctx); err != nil {
-					o.Log.Error("the configuration was not read: the old one stays in force", "error", err.Error())
+					o.Log.Error("the configuration has errors, so the old one stays in force: run `mailcertd config`, "+
+						"correct the file, then reload", "error", err.Error())
 				}
 			}
-			// Before the look: what changes while it goes on is news, our own writes
-			// included. They cost one more look, which finds nothing to do.
+			// Absorb comes before the look, so that changes during it count as new, also our own. They cause one more
+			// look, which finds nothing to do.
 			o.Watch.Absorb()
 			next, err := o.Keeper.Look(ctx, why)
 			done <- result{next, err}

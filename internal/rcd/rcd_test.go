@@ -119,7 +119,7 @@ func TestLoop(t *testing.T) {
 	if f.most != 1 {
 		t.Errorf("%d looks at once", f.most)
 	}
-	if !strings.Contains(log.String(), "the configuration was not read: the old one stays in force") ||
+	if !strings.Contains(log.String(), "the configuration has errors, so the old one stays in force") ||
 		!strings.Contains(log.String(), "stopped") {
 		t.Error(log.String())
 	}

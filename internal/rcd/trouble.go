@@ -6,18 +6,16 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// tellAgain is how often the log repeats what is still wrong.
+// tellAgain is how often the log repeats an error that continues.
 const tellAgain = time.Hour
 
-// trouble is what the last look failed with; a log that says the same each
-// minute is read by nobody.
+// trouble is the error of the last look. The log does not repeat it at every look, because nobody reads such a log.
 type trouble struct {
 	text string
-	at   time.Time // when it was last told
+	at   time.Time // when it was last logged as an error
 }
 
-// tell logs an error when it is new, once an hour while it stays, and that it
-// is over.
+// tell logs an error when it is new, again every hour while it stays, and that it is solved.
 func (t *trouble) tell(log hclog.Logger, err error, now time.Time) {
 	switch {
 	case err == nil && t.text != "":

@@ -17,23 +17,21 @@ const (
 	maxState = 1 << 20      // bytes
 )
 
-// ErrNewer says that a newer mailcertd wrote the state; it is not overwritten.
+// ErrNewer says that a newer mailcertd wrote the state. It is not overwritten.
 var ErrNewer = errors.New("was written by a newer mailcertd")
 
-// Loaded says how loading went.
+// Loaded describes the file that Load has read.
 type Loaded struct {
 	Path    string
 	Present bool
-	// Problem is why the file could not be used; nil when it could or is missing.
+	// Problem is why the file could not be used; nil where it was used or is missing.
 	Problem error
-	// Unread says that there is a file which could not be read at all, by the
-	// errors of the system in Problem: what it remembers is not forgotten, and it
-	// must not be written over.
+	// Unread says that the file exists but the system could not read it; Problem is the system's error. Its content is
+	// not lost, so the file must not be overwritten.
 	Unread bool
 }
 
-// Load reads state.json. Whatever is wrong with it, the State returned is one
-// to go on with; Loaded.Problem then says what was forgotten.
+// Load reads state.json. The State is always usable: where Loaded.Problem is set, it is the zero State.
 func Load(dir string) (State, Loaded) {
 	l := Loaded{Path: filepath.Join(dir, FileName)}
 	n := durable.Read(l.Path, maxState)
@@ -67,9 +65,9 @@ func Load(dir string) (State, Loaded) {
 	return s.Clone(), l
 }
 
-// decode reads the content of state.json, with the keys that versions up to 0.1.0 wrote: a pickup that is pending, and
-// the old keys that are to be deleted, must not be forgotten when mailcertd is updated. An older version that reads the
-// new keys forgets both: it asks sendmail once more what it serves, and keeps these old keys.
+// decode parses state.json, also with the keys of versions up to 0.1.0, so that an update of mailcertd does not forget
+// a pending pickup or the old keys to be deleted. After a downgrade, an old version does not find the new keys: it asks
+// sendmail once more what it serves, and does not delete these old keys.
 func decode(data []byte) (State, error) {
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
@@ -95,9 +93,9 @@ func decode(data []byte) (State, error) {
 	return s, nil
 }
 
-// Save writes the state durably, 0600 in a directory of 0700. Without a difference to what is there nothing is written.
-// A file that cannot be read is kept beside it as state.json.bad-TIME; one of a newer version is ErrNewer, and one that
-// the system could not read stays, with the system's error.
+// Save writes the state durably, with mode 0600 in a directory of mode 0700. It writes nothing where the file has this
+// content already. A damaged file is renamed to state.json.bad-TIME first. Errors: ErrNewer for a file of a newer
+// version; that of the system where the present file could not be read, which then stays.
 func Save(disk *durable.Disk, dir string, s State) error {
 	s.Version = version
 	data, err := json.MarshalIndent(s, "", "  ")
@@ -124,13 +122,13 @@ func Save(disk *durable.Disk, dir string, s State) error {
 	return disk.Replace(path, data, 0o600)
 }
 
-// asideMark stands between the name of the state file and the time in the name of one that was set aside.
+// asideMark is between the name of the state file and the time in the name of a damaged one that was renamed.
 const asideMark = ".bad-"
 
-// Aside says that name, in the state directory, is a state file that could not be read and was set aside.
+// Aside says whether name, in the state directory, is a damaged state file that Save has renamed.
 func Aside(name string) bool { return strings.HasPrefix(name, FileName+asideMark) }
 
-// setAside renames what cannot be read to a name of its own.
+// setAside renames a damaged state file to a new name with its time.
 func setAside(disk *durable.Disk, path string, n durable.Node) error {
 	if n.IsDir {
 		return fmt.Errorf("%s: is a directory", path)

@@ -5,9 +5,8 @@ import (
 	"slices"
 )
 
-// Join is what was remembered while the file could not be read, put on top of
-// what the file turns out to say: of both there may be something that the other
-// does not know.
+// Join merges the state in the file, which could not be read for a while, with the state that was collected since. Each
+// may know something that the other does not.
 func Join(file, since State) State {
 	out, since := file.Clone(), since.Clone()
 	if since.HighWater.After(out.HighWater) {
@@ -25,18 +24,18 @@ func Join(file, since State) State {
 	}
 	if d := out.Pickup; since.Pickup != nil {
 		out.Pickup = since.Pickup
-		// it was settled meanwhile
+		// else: the pickup in the file was proven meanwhile
 	} else if d != nil && since.Delivered.Set == d.Set && !since.Delivered.At.Before(d.Since) {
 		out.Pickup = nil
 	}
 	for line, set := range since.Notified {
 		if d := out.Notify[line]; d != nil && d.Set == set {
-			delete(out.Notify, line) // it was told meanwhile
+			delete(out.Notify, line) // the command has run meanwhile
 		}
 	}
 	out.Notify, out.Notified = over(out.Notify, since.Notify), over(out.Notified, since.Notified)
 	for what, f := range since.Failures {
-		if was, both := out.Failures[what]; both { // one series
+		if was, both := out.Failures[what]; both { // both are one series
 			f.First = was.First
 			f.Count += was.Count
 			since.Failures[what] = f
@@ -56,7 +55,7 @@ func Join(file, since State) State {
 		out.Notify[line] = d
 	}
 	for line, set := range since.Notified {
-		if _, known := out.Notified[line]; !known { // else the file knows what it was told of before
+		if _, known := out.Notified[line]; !known {
 			if out.Notified == nil {
 				out.Notified = map[string]string{}
 			}
@@ -86,7 +85,7 @@ func Join(file, since State) State {
 	}
 	for name, p := range since.Pairs {
 		was := out.Pairs[name]
-		if p.Mismatch.Digest == was.Mismatch.Digest { // the same was first seen when the file says
+		if p.Mismatch.Digest == was.Mismatch.Digest { // the file has the earlier time
 			p.Mismatch = was.Mismatch
 		}
 		if p.Hold == "" {
@@ -100,7 +99,7 @@ func Join(file, since State) State {
 	return out
 }
 
-// over is base with what more says in its place.
+// over is base with the entries of more, which replace those of base.
 func over[V any](base, more map[string]V) map[string]V {
 	if base == nil {
 		return more

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// hostPair is the name of the pair whose memory is beside Pairs, where it has always been.
+// hostPair is the name of the pair whose values are in State itself and not in Pairs, as in the first versions.
 const hostPair = "host"
 
-// Pair is what must be remembered of one pair of key and certificate.
+// Pair is what must be remembered about one pair.
 type Pair struct {
 	// Hold is the Leaf ID of a restored certificate that stays until it is due.
 	Hold string `json:"hold,omitempty"`
-	// Mismatch is a key and a certificate that do not belong together.
+	// Mismatch identifies a key and a certificate that do not belong together, and says since when.
 	Mismatch Seen `json:"mismatch"`
-	// Key is the pki.KeyFingerprint of a staged key that waits for its certificate until At.
+	// Key is the pki.KeyFingerprint of a staged key that waits for its certificate; At is when it was requested.
 	Key string    `json:"key,omitempty"`
 	At  time.Time `json:"at"`
 }
 
-// Pair is what is remembered of the pair of that name.
+// Pair returns what is remembered about the pair of that name; the zero value for nothing.
 func (s State) Pair(name string) Pair {
 	if name == hostPair {
 		return Pair{Hold: s.Hold, Mismatch: s.Mismatch, Key: s.Member.Key, At: s.Member.At}
@@ -27,7 +27,7 @@ func (s State) Pair(name string) Pair {
 	return s.Pairs[name]
 }
 
-// SetPair remembers p of the pair of that name; what is all zero is forgotten.
+// SetPair replaces what is remembered about the pair of that name; the zero value removes it.
 func (s *State) SetPair(name string, p Pair) {
 	if name == hostPair {
 		s.Hold, s.Mismatch, s.Member.Key, s.Member.At = p.Hold, p.Mismatch, p.Key, p.At

@@ -1,6 +1,5 @@
-// Package state is what must be remembered between two looks: pending pickups, proofs,
-// failures, the newest clock seen, and which files are ours. Without it
-// everything still works; it only forgets.
+// Package state is what must be remembered between two looks: pending pickups, proofs, failures, the newest clock seen,
+// and which files are ours. Without it everything still works, but mailcertd forgets these.
 package state
 
 import (
@@ -10,53 +9,52 @@ import (
 	"time"
 )
 
-// version is the only one that this program reads and writes.
+// version is the only version that this program reads and writes.
 const version = 1
 
-// maxOurs bounds the digests that are remembered; the oldest go first.
+// maxOurs bounds the digests in State.Ours; the oldest are removed first.
 const maxOurs = 256
 
-// State is state.json. The zero value is a fresh start. Times are UTC with
-// full seconds unless they come from a file's inode.
+// State is the content of state.json. The zero value is that of a new host. Times are UTC
+// with full seconds, except those of a file's inode.
 type State struct {
 	Version int `json:"version"`
-	// HighWater is the newest plausible clock seen; it moves once a day at most.
+	// HighWater is the newest plausible clock that was seen; it moves at most once a day.
 	HighWater time.Time `json:"high_water"`
-	// Clock is what is doubted of the wall clock; zero: nothing.
+	// Clock is the doubt about the wall clock; zero: there is none.
 	Clock Clock `json:"clock"`
-	// CA is the hex SHA-256 of the SubjectPublicKeyInfo of the CA in use; "": none yet.
+	// CA is the hexadecimal SHA-256 of the SubjectPublicKeyInfo of the CA in use; "": there was none yet.
 	CA string `json:"ca,omitempty"`
-	// Ours are the files that mailcertd wrote, by the hex SHA-256 of their content.
+	// Ours are the files that mailcertd wrote, by the hexadecimal SHA-256 of their content.
 	Ours      map[string]Ours           `json:"ours,omitempty"`
 	Delivered Delivered                 `json:"delivered"`
 	Pickup    *Pickup                   `json:"pickup,omitempty"`
 	Notify    map[string]*NotifyPending `json:"notify,omitempty"` // by command line
-	// plan.SetID that a command was last told of, by command line
+	// Notified is the plan.SetID for which a command last ran, by command line.
 	Notified map[string]string  `json:"notified,omitempty"`
 	Failures map[string]Failure `json:"failures,omitempty"` // by what failed
 	Name     NameSeen           `json:"name"`               // a changed system host name
 	Mismatch Seen               `json:"mismatch"`           // a pair that does not match
 	// Hold is the Leaf ID of a restored certificate that stays until it is due.
 	Hold string `json:"hold,omitempty"`
-	// Carried is the Leaf ID of what a person last installed with `mailcertd
-	// install`, and when.
+	// Carried is the Leaf ID of the certificate that a person last installed with `mailcertd install`, and when.
 	Carried    Seen       `json:"carried"`
 	OldKeys    []OldKey   `json:"old_keys,omitempty"`
 	DH         DHChoice   `json:"dh"`
-	Member     Member     `json:"member"`               // what a member of another host's CA has asked
+	Member     Member     `json:"member"`               // on a member: what it has asked the CA host
 	Deliveries []Delivery `json:"deliveries,omitempty"` // the last ones, oldest first
-	// Pairs is what is remembered of the pairs beside the host's own, by their names; see State.Pair.
+	// Pairs is what is remembered about the pairs other than the host's own, by their names; see State.Pair.
 	Pairs map[string]Pair `json:"pairs,omitempty"`
 }
 
-// Clock is a wall clock that has to last before it is believed.
+// Clock is the doubt about a wall clock, which has to last for a time before it is believed.
 type Clock struct {
-	// Doubt is why: "new" (HighWater is the first one, and not an hour old),
-	// "ahead" or "behind" (far from HighWater); "": it is believed.
+	// Doubt is the reason: "new" (HighWater is the first one and less than an hour old), "ahead" or "behind" (far from
+	// HighWater); "": the clock is believed.
 	Doubt string    `json:"doubt,omitempty"`
 	Since time.Time `json:"since"` // when the doubt began, by that clock
-	Seen  time.Time `json:"seen"`  // when it was last noted that it lasts, by that clock
-	// Lasted is how long the doubted clock was seen to run on, in seconds.
+	Seen  time.Time `json:"seen"`  // when Lasted was last set, by that clock
+	// Lasted is how long the doubted clock has been seen to run, in seconds.
 	Lasted int `json:"lasted,omitempty"`
 }
 
@@ -64,8 +62,8 @@ type Clock struct {
 type Ours struct {
 	Kind string    `json:"kind"` // key, cert, ca, dh, trust
 	At   time.Time `json:"at"`
-	// Pending is a certificate that was noted before its installation: it counts as installed where it is in the certs
-	// directory, and once another has been installed over it.
+	// Pending says that a certificate was noted before its installation. It counts as installed if it is in the certs
+	// directory, or if another has been installed after it.
 	Pending bool `json:"pending,omitempty"`
 }
 
@@ -75,8 +73,8 @@ type Delivered struct {
 	Leaf     string    `json:"leaf,omitempty"` // pki.Fingerprint
 	At       time.Time `json:"at"`
 	How      string    `json:"how,omitempty"`      // proven, started-later, none-running, not-probed
-	Instance string    `json:"instance,omitempty"` // plan.InstanceID; "" when none ran
-	Addr     string    `json:"addr,omitempty"`     // where it was seen
+	Instance string    `json:"instance,omitempty"` // plan.InstanceID; "" where no sendmail ran
+	Addr     string    `json:"addr,omitempty"`     // host:port that served it
 }
 
 // Pickup is a set that a running sendmail has not yet picked up.
@@ -86,17 +84,16 @@ type Pickup struct {
 	Since     time.Time   `json:"since"`
 	Instance  Instance    `json:"instance"` // the sendmail that has to pick it up
 	HUPs      []HUP       `json:"hups,omitempty"`
-	Attempts  int         `json:"attempts,omitempty"` // that failed
+	Attempts  int         `json:"attempts,omitempty"` // how many have failed
 	Next      time.Time   `json:"next"`               // the earliest next attempt; zero: now
 	LastError string      `json:"last_error,omitempty"`
-	WasUp     bool        `json:"was_up"`            // it listened before the change
+	WasUp     bool        `json:"was_up"`            // sendmail listened before the change
 	Started   []time.Time `json:"started,omitempty"` // when start_command was run
-	// Proving is until when a process waits for the new instance to show what it serves; zero: nobody does.
+	// Proving is until when a process may wait for the new instance to serve the set; zero: no process waits.
 	Proving time.Time `json:"proving"`
-	// Failed is the plan.InstanceID of the last instance that started after a HUP
-	// and could not be proven; "": none.
+	// Failed is the plan.InstanceID of the last instance that started after a HUP and was not proven; "": none.
 	Failed string `json:"failed,omitempty"`
-	// Unseen says that LastError is no verdict: what it serves could not be seen.
+	// Unseen says that what sendmail serves could not be seen, so that LastError does not mean that it refuses the set.
 	Unseen bool `json:"unseen,omitempty"`
 }
 
@@ -108,36 +105,35 @@ type Instance struct {
 	Started   time.Time `json:"started"`
 }
 
-// HUP is one signal: noted before it is sent, confirmed after.
+// HUP is one signal. It is noted before it is sent, and again afterwards.
 type HUP struct {
 	Instance Instance  `json:"instance"`
 	At       time.Time `json:"at"`
 	Sent     bool      `json:"sent"`
-	Back     bool      `json:"back,omitempty"` // another instance was seen to run after it
+	Back     bool      `json:"back,omitempty"` // another instance was seen after it
 }
 
-// NotifyPending is a configured command that has not yet run for a set.
+// NotifyPending is a configured command that has not run for a set yet.
 type NotifyPending struct {
 	Set       string    `json:"set"`
 	Attempts  int       `json:"attempts,omitempty"`
 	Next      time.Time `json:"next"`
 	LastError string    `json:"last_error,omitempty"`
-	// Running is until when some mailcertd has it run, at the latest; zero: nobody
-	// does. No other one starts it before.
+	// Running is until when at the latest a mailcertd process runs the command; zero: none does. No other process
+	// starts it before then.
 	Running time.Time `json:"running"`
 }
 
-// NotifyRunsAtMost bounds Running: a clock that was set back must not make it
-// endless.
+// NotifyRunsAtMost bounds Running, because the clock may have been set back.
 const NotifyRunsAtMost = 2 * time.Minute
 
-// Runs says that a process of ours may have the command under way.
+// Runs says whether a mailcertd process may be running the command.
 func (d NotifyPending) Runs(now time.Time) bool {
 	left := d.Running.Sub(now)
 	return left > 0 && left <= NotifyRunsAtMost
 }
 
-// Due says that the command is to be started now.
+// Due says whether the command must be started now.
 func (d NotifyPending) Due(now time.Time) bool { return !d.Runs(now) && !now.Before(d.Next) }
 
 // Failure is a series of failed attempts.
@@ -155,26 +151,27 @@ type NameSeen struct {
 	Since time.Time `json:"since"`
 }
 
-// Seen is a content and when it was first seen.
+// Seen is the digest of a content, and when it was first seen.
 type Seen struct {
 	Digest string    `json:"digest,omitempty"`
 	Since  time.Time `json:"since"`
 }
 
-// OldKey is a replaced key of our own in the archive.
+// OldKey is a replaced key of our own in a backup.
 type OldKey struct {
 	Backup string    `json:"backup"`
 	Name   string    `json:"name"`
-	After  time.Time `json:"after"` // deleted from then on; zero until its successor is in use
+	After  time.Time `json:"after"` // it is deleted after this time; zero until its successor is in use
 }
 
-// DHChoice is a group that a person chose while the configuration said Config.
+// DHChoice is a group that a person has chosen with `mailcertd dhparam`, and the setting dh at that time, which it
+// overrides.
 type DHChoice struct {
 	Group  string `json:"group,omitempty"`
 	Config string `json:"config,omitempty"`
 }
 
-// Delivery is one finished attempt to tell sendmail.
+// Delivery is one finished attempt to make sendmail use a set.
 type Delivery struct {
 	At     time.Time `json:"at"`
 	Leaf   string    `json:"leaf,omitempty"`
@@ -183,16 +180,16 @@ type Delivery struct {
 	Detail string    `json:"detail,omitempty"`
 }
 
-// Member is what was asked of the CA on another host.
+// Member is what this member has asked the CA host.
 type Member struct {
-	Asked time.Time `json:"asked"`          // when it last answered; zero: never
-	Told  string    `json:"told,omitempty"` // the trust set that it was told then, as plan.TrustID
-	// Key is the pki.KeyFingerprint of a staged key that a request is out for, since At.
+	Asked time.Time `json:"asked"`          // when the CA host last answered; zero: never
+	Told  string    `json:"told,omitempty"` // the plan.TrustID that the CA host was told then
+	// Key is the pki.KeyFingerprint of a staged key for which a request is open since At.
 	Key string    `json:"key,omitempty"`
 	At  time.Time `json:"at"`
 }
 
-// Clone copies everything: changing the copy leaves the original alone.
+// Clone is a deep copy.
 func (s State) Clone() State {
 	c := s
 	c.Ours = maps.Clone(s.Ours)
@@ -218,7 +215,7 @@ func (s State) Clone() State {
 	return c
 }
 
-// Equal says that two states remember the same; an empty list is no list.
+// Equal says whether two states remember the same. Nil and empty lists and maps are equal.
 func (s State) Equal(o State) bool {
 	return reflect.DeepEqual(s.plain(), o.plain())
 }
@@ -258,10 +255,10 @@ func (s State) plain() State {
 	return c
 }
 
-// AddOurs remembers the content of a file that is about to be written. digest is its hex SHA-256. What is known keeps
-// its first time: a key's age counts from when it was made. Of more than can be remembered the oldest go, but none of
-// installed, the digests of what is in the certs directory: a key that stays for years is older than all its
-// certificates.
+// AddOurs remembers the content of a file that is about to be written; digest is its hexadecimal SHA-256. A digest that
+// is known keeps its first time, because the age of a key counts from when it was made. Where there are more than
+// maxOurs, the oldest are removed, except installed, the digests of the files in the certs directory: a key that stays
+// for years is older than all its certificates.
 func (s *State) AddOurs(digest, kind string, now time.Time, installed ...string) {
 	if _, known := s.Ours[digest]; known {
 		return
@@ -285,8 +282,8 @@ func (s *State) AddOurs(digest, kind string, now time.Time, installed ...string)
 	}
 }
 
-// AddPending is AddOurs for a certificate that is about to be installed. Those that were pending and are in the certs
-// directory are installed.
+// AddPending is AddOurs for a certificate that is about to be installed. It first clears Pending for the certificates
+// in installed.
 func (s *State) AddPending(digest, kind string, now time.Time, installed ...string) {
 	for _, d := range installed {
 		if o := s.Ours[d]; o.Pending {
@@ -303,14 +300,14 @@ func (s *State) AddPending(digest, kind string, now time.Time, installed ...stri
 	s.Ours[digest] = o
 }
 
-// The retry schedule: a minute, doubled with each failure, an hour at most.
+// The wait between attempts: one minute, doubled with each failure, at most an hour.
 const (
 	backoffFirst = time.Minute
 	// BackoffCap is the longest time between two attempts.
 	BackoffCap = time.Hour
 )
 
-// Backoff is how long to wait after n failures in a row. n counts from 1.
+// Backoff is the wait after n failures in a row; n counts from 1.
 func Backoff(n int) time.Duration {
 	d := backoffFirst
 	for ; n > 1 && d < BackoffCap; n-- {

@@ -7,18 +7,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxEntries bounds what is swept of one directory.
+// maxEntries bounds how many entries of one directory a sweep examines.
 const maxEntries = 4096
 
-// mark is what lstat(2) and readlink(2) say of one name, and stat(2) of what is behind a link. The sweep runs six times
-// a minute for years: it makes these system calls and little else.
+// mark is the result of lstat(2) and readlink(2) for one name, and of stat(2) for the target of a link. A sweep runs
+// six times a minute for years, so it makes only these system calls and does little else.
 type mark struct {
 	there, behind stat
 	target        string
 }
 
 type stat struct {
-	mode         uint32 // with the type; 0: nothing there
+	mode         uint32 // with the file type; 0: nothing exists there
 	uid, gid     uint32
 	size         int64
 	mtime, ctime int64 // ns
@@ -27,12 +27,12 @@ type stat struct {
 
 type fingerprint map[string]mark
 
-// ours are the names that change with our own work alone.
+// ours says whether a name is one of our temporary names, which change only by our own work.
 func ours(name string) bool {
 	return name == ".mailcertd" || strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".mailcertd")
 }
 
-// identify gives device and inode of a directory, zero when there is none.
+// identify returns device and inode of a directory; zero where there is none.
 func identify(path string) [2]uint64 {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -41,7 +41,7 @@ func identify(path string) [2]uint64 {
 	return [2]uint64{uint64(st.Dev), st.Ino}
 }
 
-// take looks at every entry of the directories and at the files.
+// take sweeps: it examines every entry of the directories, and the files.
 func (w *Watcher) take() fingerprint {
 	w.sweeps.Add(1)
 	paths := w.watched()
@@ -61,8 +61,7 @@ func (w *Watcher) take() fingerprint {
 	return f
 }
 
-// names reads a directory without Go's poller, which would take as many system
-// calls again.
+// names reads a directory by system calls of its own: through os, Go's poller would make as many again.
 func names(dir string) []string {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -99,8 +98,8 @@ func look(path string) mark {
 	return m
 }
 
-// describe leaves out size and times of a directory: they change with the
-// entries in it, which are looked at themselves, our temporary ones excepted.
+// describe leaves out size and times of a directory. They also change with our own temporary files, and all other
+// entries are examined themselves.
 func describe(st *unix.Stat_t) stat {
 	s := stat{mode: uint32(st.Mode), uid: st.Uid, gid: st.Gid, dev: uint64(st.Dev), ino: st.Ino}
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -109,7 +108,7 @@ func describe(st *unix.Stat_t) stat {
 	return s
 }
 
-// differs names one path, the first in order, at which two fingerprints differ.
+// differs returns the first path, in sorted order, at which two fingerprints differ.
 func (f fingerprint) differs(old fingerprint) (string, bool) {
 	first, changed := "", false
 	note := func(p string) {

@@ -1,6 +1,5 @@
-// Package watch turns file events, a regular sweep and clock steps into one
-// coalesced "look again". An event says no more than that: what happened is
-// found out by looking.
+// Package watch turns file events, a regular sweep and clock steps into one coalesced "look again". An event does not
+// say what has happened; the look finds that out.
 package watch
 
 import (
@@ -19,80 +18,80 @@ import (
 const (
 	defaultSweep  = 10 * time.Second
 	defaultSettle = 100 * time.Millisecond
-	// settleMost bounds how long a burst of events can put off a look.
+	// settleMost bounds how long a burst of events can delay a look, in units of Settle.
 	settleMost = 5
 )
 
-// rejoinAfter is when a missing directory is looked for again at first. Each time takes twice as long, up to a sweep:
-// what is gone for days, such as a file system that is not mounted, costs no more than what is there.
+// rejoinAfter is the first wait before a missing directory is looked for again. The wait doubles each time, up to that
+// of a sweep, so that a directory which is missing for days, such as a file system that is not mounted, costs nothing.
 const rejoinAfter = 250 * time.Millisecond
 
-// A watch that failed, as for want of descriptors or of inotify watches, is tried again after that long at first, and
-// at most.
+// The first and the longest wait before a failed watch is tried again. It may fail for lack of descriptors or of
+// inotify watches.
 const (
 	retryFirst = 10 * time.Second
 	retryMost  = 10 * time.Minute
 )
 
-// clockStep is how far wall clock and monotonic clock may drift apart between
-// two sweeps. NTP slews half a millisecond a second.
+// clockStep is how far the wall clock and the monotonic clock may drift apart between two sweeps. NTP slews at most
+// half a millisecond a second.
 const clockStep = 5 * time.Second
 
-// Options says what to watch.
+// Options are what to watch and how.
 type Options struct {
-	Dirs  []string // may be missing, may go and come back; never /etc: kqueue opens every file
-	Files []string // swept only
-	// Optional are directories like Dirs that are rarely there: one that is
-	// missing is looked for at each sweep, not more often.
+	Dirs  []string // may be missing or replaced; never /etc, since kqueue opens every file in them
+	Files []string // seen only by sweeps
+	// Optional are like Dirs, but rarely exist: a missing one is looked for only at each sweep.
 	Optional []string
-	// Swept are files, or directories and what is in them, that are swept only: for the events of a directory kqueue
-	// would open every file in it.
+	// Swept are files, or directories with their entries, that are seen only by sweeps, because kqueue would open every
+	// file in a directory.
 	Swept []string
 	// Sweep is the time between two lstat sweeps; zero: 10 s.
 	Sweep time.Duration
-	// Settle is how long to wait after an event for more; zero: 100 ms. Five times
-	// that is the longest wait.
+	// Settle is how long to wait after an event for more events; zero: 100 ms. Five times that is the longest wait.
 	Settle time.Duration
-	// SweepOnly leaves kernel events out.
+	// SweepOnly turns kernel events off.
 	SweepOnly bool
-	// Told is called when kernel events fail, and with nil when they come again; nil: nobody is told. The sweep goes on
-	// in any case.
+	// Told is called with the error when kernel events fail, and with nil when they work again; nil: no call. Sweeps go
+	// on in any case.
 	Told func(error)
-	// Wall is the wall clock; nil: time.Now. Waiting goes by the monotonic one.
+	// Wall is the wall clock; nil: time.Now. Waits use the monotonic clock.
 	Wall func() time.Time
 }
 
-// Event says: look again.
+// Event means: look again.
 type Event struct {
-	Why  string // file event, sweep, clock stepped, watch failed
+	Why  string // "file event", "sweep", "clock stepped" or "watch failed: …"
 	Path string // one of the paths concerned, "" for none
 }
 
-// Watcher watches. Run does the work; C gives at most one event at a time.
+// Watcher watches files and directories. Run does the work, in one goroutine that owns all fields except those under
+// mu. C holds at most one event.
 type Watcher struct {
 	o  Options
 	c  chan Event
-	fs *fsnotify.Watcher // nil: sweep only
-	// joined are the directories that are watched, by device and inode.
+	fs *fsnotify.Watcher // nil: there are no kernel events
+	// joined maps the directories of Dirs and Optional to the device and inode that are watched; zero: the directory is
+	// missing or its watch failed.
 	joined map[string][2]uint64
-	fail   error        // why there are no kernel events, or not for every directory; under mu
-	joins  int          // how many times one of them was joined
-	sweeps atomic.Int64 // how many sweeps there were, for a test
-	// replaced says that a directory that was watched is another one now.
+	fail   error        // why kernel events are missing, for all or some directories; under mu
+	joins  int          // how many times a directory was added to joined
+	sweeps atomic.Int64 // how many sweeps were made; tests read it
+	// replaced says that a watched directory was replaced by another, so that all watches must be made again.
 	replaced bool
-	// retry is when a watch that failed is tried again, and delay how long the last wait was.
+	// retry is when a failed watch is tried again, and delay is the length of that wait.
 	retry time.Time
 	delay time.Duration
 
-	moved chan struct{} // other directories are to be joined
+	moved chan struct{} // Follow has changed paths
 
 	mu    sync.Mutex
-	paths Options     // of which only the paths are used
-	seen  fingerprint // an event that shows nothing else is dropped
+	paths Options     // the paths that are watched now; other fields are unused
+	seen  fingerprint // the last sweep: an event without a difference to it is dropped
 }
 
-// New prepares a Watcher. Where the kernel gives no events (limits), the sweep
-// alone has to do: Problem then says why.
+// New returns a Watcher for Run. Where the kernel gives no events, for example because of a limit, Problem says why,
+// and only sweeps are made. The error is for a path that is not absolute.
 func New(o Options) (*Watcher, error) {
 	if o.Sweep <= 0 {
 		o.Sweep = defaultSweep
@@ -116,9 +115,9 @@ func New(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// again asks the kernel for events from the beginning, with nothing left of an earlier time: kqueue(2) watches each
-// file of a directory by a descriptor, and after the directory was removed and made again under its name those of the
-// files that are gone would stand for the new ones. A failure is tried again, see subscribe.
+// This makes all watches again, and forgets the old ones. kqueue(2) needs that: it watches each file of a directory by
+// a descriptor, and after the directory was replaced, the descriptors are still of the old files. After a failure
+// subscribe calls it again.
 func (w *Watcher) anew() {
 	if w.fs != nil {
 		_ = w.fs.Close()
@@ -131,10 +130,10 @@ func (w *Watcher) anew() {
 	w.fs, w.joined, w.replaced = fs, map[string][2]uint64{}, false
 }
 
-// newWatcher is fsnotify's; a test lets it fail.
+// newWatcher is fsnotify.NewWatcher; tests replace it to make it fail.
 var newWatcher = fsnotify.NewWatcher
 
-// failed notes why there are no kernel events, and when to try again; nil: there are.
+// failed notes why kernel events are missing and when to try again; nil: they work.
 func (w *Watcher) failed(err error) {
 	w.mu.Lock()
 	before := w.fail
@@ -151,7 +150,7 @@ func (w *Watcher) failed(err error) {
 	w.retry = time.Now().Add(w.delay)
 }
 
-// channels are those of the present fsnotify.Watcher; nil without one.
+// channels are those of the present fsnotify.Watcher; nil where there is none.
 func (w *Watcher) channels() (<-chan fsnotify.Event, <-chan error) {
 	if w.fs == nil {
 		return nil, nil
@@ -159,23 +158,22 @@ func (w *Watcher) channels() (<-chan fsnotify.Event, <-chan error) {
 	return w.fs.Events, w.fs.Errors
 }
 
-// Problem is why there are no kernel events, nil when there are.
+// Problem is why kernel events are missing; nil where they work. Any goroutine may call it.
 func (w *Watcher) Problem() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.fail
 }
 
-// Follow watches o's directories and files from now on, in place of those that
-// were watched; they are absolute paths. Its other fields are not used. Any
-// goroutine may call it.
+// Follow watches the directories and files of o, which are absolute paths, instead of the present ones. It does not use
+// other fields of o. Any goroutine may call it.
 func (w *Watcher) Follow(o Options) {
 	w.mu.Lock()
 	w.paths = o
 	w.mu.Unlock()
 	select {
 	case w.moved <- struct{}{}:
-	default: // Run has not yet seen the last time
+	default: // Run has not handled the last call yet, and will use the new paths
 	}
 }
 
@@ -185,11 +183,11 @@ func (w *Watcher) watched() Options {
 	return w.paths
 }
 
-// C gives the events. An event that is not yet taken stands for all later ones.
+// C is the channel of events. An event that was not received yet stands for all later ones.
 func (w *Watcher) C() <-chan Event { return w.c }
 
-// Absorb takes what is there now as known. Call it right before looking: what changes from then on is told, and nothing
-// is lost in between.
+// Absorb drops a waiting event and takes the present files as known. Call it right before a look: every later change
+// causes an event. Any goroutine may call it.
 func (w *Watcher) Absorb() {
 	select {
 	case <-w.c:
@@ -210,7 +208,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}()
 	var rejoin <-chan time.Time
 	missing := rejoinAfter
-	join := func() { // a directory that is not there yet, or was replaced
+	join := func() { // watch directories that are new or were replaced
 		rejoin = nil
 		if w.subscribe() {
 			missing = rejoinAfter
@@ -232,7 +230,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			return nil
 		case e, ok := <-events:
 			if !ok {
-				w.replaced = true // it has ended, and is made again at the next sweep
+				w.replaced = true // the channel is closed: make the watches again at the next sweep
 				w.fs = nil
 				continue
 			}
@@ -240,10 +238,10 @@ func (w *Watcher) Run(ctx context.Context) error {
 				continue
 			}
 			if is, dir := w.joined[e.Name]; dir && is != ([2]uint64{}) && !e.Has(fsnotify.Chmod) {
-				w.replaced = true // even if its inode is used again
+				w.replaced = true // the inode does not tell, since the system may use it again
 			}
-			// A name that came or went is news even where it looks as before: it may
-			// have come and gone. An attribute alone must show.
+			// A name that came or went counts as a change even where the sweep finds no difference, because it may have
+			// come and gone. A change of attributes must be visible in the sweep.
 			sure = sure || !e.Has(fsnotify.Chmod)
 			if settle == nil {
 				first = time.Now()
@@ -269,7 +267,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 			missing = min(2*missing, w.o.Sweep)
 			was := w.joins
 			join()
-			if w.joins != was { // else there is nothing that the next sweep does not see
+			if w.joins != was { // otherwise the next sweep is soon enough
 				w.compare("sweep", false)
 			}
 		case <-sweep.C:
@@ -285,8 +283,8 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 }
 
-// subscribe asks for the events of every directory that is there and is not watched yet; one that was replaced is
-// watched again. It says whether all of them are there.
+// subscribe adds watches for all directories that exist and are not watched yet, and again for those that were
+// replaced. It returns false where one of Dirs is missing.
 func (w *Watcher) subscribe() bool {
 	if w.o.SweepOnly {
 		return true
@@ -334,7 +332,7 @@ func (w *Watcher) subscribe() bool {
 	return all
 }
 
-// compare tells what differs from what is known; sure tells in any case.
+// compare sweeps, and sends an event where something differs from the last sweep, or where sure is set.
 func (w *Watcher) compare(why string, sure bool) {
 	now := w.take()
 	w.mu.Lock()
@@ -349,6 +347,6 @@ func (w *Watcher) compare(why string, sure bool) {
 func (w *Watcher) tell(why, path string) {
 	select {
 	case w.c <- Event{Why: why, Path: path}:
-	default: // one is waiting already
+	default: // an event is waiting already
 	}
 }
