@@ -14,7 +14,7 @@ type Pair struct {
 	Hold string `json:"hold,omitempty"`
 	// Mismatch identifies a key and a certificate that do not belong together, and says since when.
 	Mismatch Seen `json:"mismatch"`
-	// Key is the pki.KeyFingerprint of a staged key that waits for its certificate; At is when it was requested.
+	// Key is the pki.KeyFingerprint of a staged key that waits for its certificate until At.
 	Key string    `json:"key,omitempty"`
 	At  time.Time `json:"at"`
 }

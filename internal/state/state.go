@@ -184,7 +184,7 @@ type Delivery struct {
 type Member struct {
 	Asked time.Time `json:"asked"`          // when the CA host last answered; zero: never
 	Told  string    `json:"told,omitempty"` // the plan.TrustID that the CA host was told then
-	// Key is the pki.KeyFingerprint of a staged key for which a request is open since At.
+	// Key is the pki.KeyFingerprint of a staged key that waits for its certificate until At.
 	Key string    `json:"key,omitempty"`
 	At  time.Time `json:"at"`
 }
