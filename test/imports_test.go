@@ -23,6 +23,7 @@ var allowed = map[string][]string{
 	"command": {},
 	"config":  {"dh", "durable", "pki"},
 	"dh":      {},
+	"dns":     {"durable", "text"},
 	"durable": {},
 	"inbox":   {"durable"},
 	"issuer":  {"pki", "text"},

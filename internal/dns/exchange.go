@@ -1,0 +1,186 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	wire "github.com/miekg/dns"
+)
+
+const (
+	// ednsSize is how large an answer over UDP may be (EDNS, RFC 6891): what passes a usual path in one piece. A larger
+	// one comes over TCP, where its length field bounds it to 64 KiB.
+	ednsSize = 1232
+	// maxStray is how many packets that do not belong to the question are read before an answer is given up.
+	maxStray = 100
+	// fudge is how many seconds the clocks may differ (RFC 8945, section 10).
+	fudge = 300
+)
+
+var (
+	errStray    = errors.New("its answer belongs to another question")
+	errUnsigned = errors.New("its answer is not signed")
+)
+
+// question is a query for the records of a name.
+func question(name string, t uint16, recursive bool) *wire.Msg {
+	m := new(wire.Msg)
+	m.SetQuestion(name, t)
+	m.RecursionDesired = recursive
+	m.SetEdns0(ednsSize, false)
+	return m
+}
+
+// exchange sends a message to an address and returns the answer to it: over UDP, a second time when there was no valid
+// answer, and over TCP when UDP did not bring all of it. An error says that there is no valid answer, and is the first
+// one; a failure that the server reports is an answer.
+func (c *Client) exchange(ctx context.Context, addr string, m *wire.Msg, key Key) (*wire.Msg, error) {
+	var first error
+	for _, network := range []string{"udp", "udp", "tcp"} {
+		answer, err := c.once(ctx, network, addr, m, key)
+		if err == nil && answer.Truncated && network == "udp" {
+			if answer, err = c.once(ctx, "tcp", addr, m, key); err != nil {
+				return nil, fmt.Errorf("its answer is too long for UDP, and over TCP: %w", err)
+			}
+		}
+		if err == nil {
+			return answer, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+// once is one try.
+func (c *Client) once(ctx context.Context, network, addr string, m *wire.Msg, key Key) (*wire.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
+	defer cancel()
+	m = m.Copy()
+	m.Id = wire.Id() // its own for every try
+	packed, mac, err := c.sign(m, key)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, reason(err)
+	}
+	defer conn.Close()
+	if deadline, set := ctx.Deadline(); set {
+		_ = conn.SetDeadline(deadline)
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
+	co := &wire.Conn{Conn: conn, UDPSize: ednsSize}
+	if _, err := co.Write(packed); err != nil {
+		return nil, reason(err)
+	}
+	var stray error // why the last packet was not the answer: anybody can send one
+	for range maxStray {
+		raw, err := co.ReadMsgHeader(nil)
+		if err != nil && !errors.Is(err, wire.ErrShortRead) { // a packet of a few octets is one that does not belong
+			if stray != nil && errors.Is(reason(err), errTimeout) {
+				return nil, stray
+			}
+			return nil, reason(err)
+		}
+		answer := new(wire.Msg)
+		if err := answer.Unpack(raw); err != nil {
+			stray = fmt.Errorf("its answer is not readable: %w", err)
+		} else if stray = belongs(answer, m); stray == nil {
+			if stray = verify(answer, raw, key, mac); stray == nil {
+				return answer, nil
+			}
+		}
+		if network == "tcp" {
+			break
+		}
+	}
+	return nil, stray
+}
+
+// sign packs a message. With a key it has a TSIG record, whose MAC is returned too.
+func (c *Client) sign(m *wire.Msg, key Key) (packed []byte, mac string, err error) {
+	if key.IsZero() {
+		packed, err = m.Pack()
+		return packed, "", err
+	}
+	var now int64 // 0: the library takes the system's clock
+	if c.o.Now != nil {
+		now = c.o.Now().Unix()
+	}
+	m.SetTsig(key.Name, algorithms[key.Algorithm], fudge, now)
+	return wire.TsigGenerate(m, *key.secret, "", false)
+}
+
+// belongs says why an answer is not one to the message. An answer to an update, and one that says that the message was
+// not understood, may come without the question.
+func belongs(answer, m *wire.Msg) error {
+	if answer.Id != m.Id || !answer.Response || answer.Opcode != m.Opcode || len(answer.Question) > 1 {
+		return errStray
+	}
+	if len(answer.Question) == 0 {
+		if m.Opcode == wire.OpcodeUpdate || answer.Rcode == wire.RcodeFormatError ||
+			answer.Rcode == wire.RcodeNotImplemented {
+			return nil
+		}
+		return errStray
+	}
+	q, a := m.Question[0], answer.Question[0]
+	if canonical(q.Name) != canonical(a.Name) || q.Qtype != a.Qtype || q.Qclass != a.Qclass {
+		return errStray
+	}
+	return nil
+}
+
+// verify checks the signature of an answer to a signed message. A failure is taken without one: a server that does not
+// know the key cannot sign, and nothing was changed. A success must be signed.
+func verify(answer *wire.Msg, raw []byte, key Key, mac string) error {
+	if key.IsZero() || answer.Rcode != wire.RcodeSuccess {
+		return nil
+	}
+	t := answer.IsTsig()
+	if t == nil || canonical(t.Hdr.Name) != key.Name || canonical(t.Algorithm) != algorithms[key.Algorithm] {
+		return errUnsigned
+	}
+	if err := wire.TsigVerify(raw, *key.secret, mac, false); err != nil {
+		return fmt.Errorf("the signature of its answer: %w", err)
+	}
+	return nil
+}
+
+// reason is the system's reason alone, without the addresses that the caller names.
+func reason(err error) error {
+	var n net.Error
+	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout() ||
+		errors.Is(err, context.DeadlineExceeded) {
+		return errTimeout
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var sys *os.SyscallError
+	if errors.As(err, &sys) {
+		err = sys.Err
+	}
+	return err
+}
+
+var errTimeout = errors.New("no answer in time")
+
+// failures are what several addresses said, on one line.
+type failures []string
+
+func (f *failures) add(addr string, err error) { *f = append(*f, addr+": "+err.Error()) }
+
+func (f failures) String() string { return strings.Join(f, "; ") }

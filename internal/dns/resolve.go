@@ -1,0 +1,142 @@
+package dns
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	wire "github.com/miekg/dns"
+
+	"mailcertd/internal/durable"
+)
+
+const (
+	maxResolvers  = 3 // resolver(5) asks no more of them
+	maxResolvConf = 64 << 10
+	maxAddresses  = 8  // of one server
+	maxServers    = 32 // of one zone
+	maxAliasSteps = 8  // CNAME records one after the other
+	maxNameOctets = 255
+)
+
+// ask puts a question to the resolvers, one after the other, until one knows an answer or that there is none.
+func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, error) {
+	servers, err := c.resolversNow()
+	if err != nil {
+		return nil, &Error{Kind: NoServer, Name: name, Detail: err.Error(), Hint: "name a resolver", Err: err}
+	}
+	var failed failures
+	kind, last := NoServer, error(nil)
+	for _, s := range servers {
+		answer, err := c.exchange(ctx, s, question(name, t, true), Key{})
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			failed.add(s, err)
+			last = err
+		case answer.Rcode != wire.RcodeSuccess && answer.Rcode != wire.RcodeNameError:
+			failed.add(s, errors.New(rcode(answer.Rcode)))
+			kind = Failed
+		default:
+			return answer, nil
+		}
+	}
+	e := &Error{Kind: kind, Name: name, Err: last, Detail: fmt.Sprintf("no resolver gives its %s records: %s",
+		Type(t), failed), Hint: "look into its log for why, or name another resolver"}
+	if kind == NoServer {
+		e.Hint = "name a resolver that answers this host"
+	}
+	return nil, e
+}
+
+// resolversNow are the resolvers that were given, or those of resolv.conf(5) as it is now. Without any, a server on
+// this host is asked, as the system does.
+func (c *Client) resolversNow() ([]string, error) {
+	if len(c.resolvers) > 0 {
+		return c.resolvers, nil
+	}
+	n := durable.Read(c.resolvConf, maxResolvConf)
+	if n.Err != nil {
+		return nil, n.Err
+	}
+	conf, err := wire.ClientConfigFromReader(bytes.NewReader(n.Data))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", c.resolvConf, err)
+	}
+	var out []string
+	for _, s := range conf.Servers {
+		if _, err := netip.ParseAddr(s); err == nil && len(out) < maxResolvers {
+			out = append(out, net.JoinHostPort(s, c.port))
+		}
+	}
+	if len(out) == 0 {
+		out = []string{net.JoinHostPort("127.0.0.1", c.port)}
+	}
+	return out, nil
+}
+
+// addresses are those of a host: at the most maxAddresses, and none without an error.
+func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{ip}, nil
+	}
+	host = canonical(host)
+	var out []netip.Addr
+	var failed error
+	for _, t := range []uint16{wire.TypeA, wire.TypeAAAA} {
+		answer, err := c.ask(ctx, host, t)
+		if err != nil {
+			failed = err
+			continue
+		}
+		owner := host
+		for range maxAliasSteps {
+			next := alias(answer.Answer, owner)
+			if next == "" {
+				break
+			}
+			owner = next
+		}
+		for _, r := range records(answer.Answer, owner, Type(t)) {
+			var ip netip.Addr
+			switch rr := r.rr.(type) {
+			case *wire.A:
+				ip, _ = netip.AddrFromSlice(rr.A.To4())
+			case *wire.AAAA:
+				ip, _ = netip.AddrFromSlice(rr.AAAA)
+			}
+			if ip.IsValid() && !slices.Contains(out, ip) && len(out) < maxAddresses {
+				out = append(out, ip)
+			}
+		}
+	}
+	switch {
+	case len(out) > 0:
+		return out, nil
+	case failed != nil:
+		return nil, failed
+	}
+	return nil, errNoAddress
+}
+
+var errNoAddress = errors.New("the DNS has no A or AAAA record of it")
+
+// endpoints are a host's addresses with the port.
+func (c *Client) endpoints(ctx context.Context, host, port string) ([]string, error) {
+	ips, err := c.addresses(ctx, host)
+	if errors.Is(err, errNoAddress) && len(c.resolvers) == 0 { // /etc/hosts may have one
+		if known, herr := net.DefaultResolver.LookupNetIP(ctx, "ip", host); herr == nil && len(known) > 0 {
+			ips, err = known[:min(len(known), maxAddresses)], nil
+		}
+	}
+	var out []string
+	for _, ip := range ips {
+		out = append(out, net.JoinHostPort(ip.Unmap().String(), port))
+	}
+	return out, err
+}

@@ -1,0 +1,126 @@
+package dns
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	wire "github.com/miekg/dns"
+)
+
+// Add adds a record and leaves all others of its name alone. Where it is already, nothing changes.
+func (c *Client) Add(ctx context.Context, zone Zone, r Record) error {
+	return c.update(ctx, zone, r, func(m *wire.Msg, rr wire.RR) { m.Insert([]wire.RR{rr}) })
+}
+
+// Remove removes exactly that record. Where it is not, nothing changes.
+func (c *Client) Remove(ctx context.Context, zone Zone, r Record) error {
+	return c.update(ctx, zone, r, func(m *wire.Msg, rr wire.RR) { m.Remove([]wire.RR{rr}) })
+}
+
+// update sends an update to the server that was given, or to the primary of the zone. What reaches a server twice
+// changes nothing the second time.
+func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*wire.Msg, wire.RR)) error {
+	zone.Name = canonical(zone.Name)
+	server := c.o.Server
+	if server == "" {
+		if zone.Primary == "" {
+			var err error
+			if zone, err = c.above(ctx, zone.Name, func(z string) bool { return z == zone.Name }); err != nil {
+				return err
+			}
+		}
+		server = net.JoinHostPort(plain(zone.Primary), c.port)
+	}
+	m := new(wire.Msg)
+	m.SetUpdate(zone.Name)
+	change(m, wire.Copy(r.rr))
+	host, port, err := net.SplitHostPort(server)
+	if err != nil {
+		return err
+	}
+	none := &Error{Kind: NoServer, Server: server, Zone: zone.Name, Name: r.Name(),
+		Hint: "name a server that takes updates of the zone and answers this host"}
+	addrs, err := c.endpoints(ctx, host, port)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		none.Detail, none.Err = "the server's address is not known: "+err.Error(), err
+		return none
+	}
+	var failed failures
+	for _, addr := range addrs {
+		answer, err := c.exchange(ctx, addr, m, c.o.Key)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errUnsigned) || errors.Is(err, wire.ErrSig):
+			return &Error{Kind: BadSig, Server: addr, Zone: zone.Name, Name: r.Name(), Detail: err.Error(), Err: err,
+				Hint: "something between this host and the server answers in its place"}
+		case errors.Is(err, wire.ErrTime):
+			return &Error{Kind: BadTime, Server: addr, Zone: zone.Name, Name: r.Name(), Detail: err.Error(), Err: err,
+				Hint: "set the clocks of both hosts (ntpd)"}
+		case err != nil:
+			failed.add(addr, err)
+			none.Err = err
+			continue
+		}
+		return c.verdict(answer, addr, zone.Name, r.Name())
+	}
+	none.Detail = "no server could be reached for the update: " + failed.String()
+	return none
+}
+
+// verdict is what an answer to an update means: nil for success.
+func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
+	if answer.Rcode == wire.RcodeSuccess {
+		return nil
+	}
+	e := &Error{Server: addr, Zone: zone, Name: name}
+	key := c.o.Key
+	t := answer.IsTsig()
+	switch {
+	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadKey:
+		e.Kind, e.Detail = BadKey, fmt.Sprintf("the server does not know the TSIG key %s (BADKEY)", key)
+		e.Hint = "give it this key, with the same name and algorithm, in a key statement of its configuration"
+	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadSig:
+		e.Kind, e.Detail = BadSig, fmt.Sprintf("the server has another secret for the TSIG key %s (BADSIG)", key)
+		e.Hint = "copy the key file of the server again"
+	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadTime:
+		e.Kind, e.Detail = BadTime, "the server's clock and that of this host differ too much (BADTIME)"+serverTime(t)
+		e.Hint = "set the clocks of both hosts (ntpd)"
+	case answer.Rcode == wire.RcodeNotAuth || answer.Rcode == wire.RcodeNotZone:
+		e.Kind, e.Detail = NotAuth, "the server does not serve this zone ("+rcode(answer.Rcode)+")"
+		e.Hint = "name the primary server of the zone as the server for updates"
+	case answer.Rcode == wire.RcodeRefused && key.IsZero():
+		e.Kind, e.Detail = Refused, "the server refuses an update that is not signed (REFUSED)"
+		e.Hint = "give a key file that tsig-keygen has written, and allow the key on the server"
+	case answer.Rcode == wire.RcodeRefused:
+		e.Kind, e.Detail = Refused, fmt.Sprintf("the server does not let the TSIG key %s change this name (REFUSED)",
+			key)
+		e.Hint = "allow it there: update-policy { grant " + plain(key.Name) + " name " + plain(name) +
+			" TXT; }; in BIND"
+	default:
+		e.Kind, e.Detail = Failed, "the server answers the update with "+rcode(answer.Rcode)
+		e.Hint = "its log says why"
+	}
+	return e
+}
+
+// serverTime is the time of the server in a BADTIME answer (RFC 8945, section 5.2.3), beside that of this host.
+func serverTime(t *wire.TSIG) string {
+	b, err := hex.DecodeString(t.OtherData)
+	if err != nil || len(b) != 6 {
+		return ""
+	}
+	var s int64
+	for _, c := range b {
+		s = s<<8 | int64(c)
+	}
+	return fmt.Sprintf(": there it is %s, here %s", time.Unix(s, 0).UTC().Format(time.DateTime),
+		time.Unix(int64(t.TimeSigned), 0).UTC().Format(time.DateTime))
+}

@@ -1,0 +1,151 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	wire "github.com/miekg/dns"
+)
+
+// Zone is the part of the DNS that one set of servers answers for.
+type Zone struct {
+	Name    string // fully qualified, in lower case
+	Primary string // the primary server that its SOA record names (MNAME); "" where nobody asked
+}
+
+// Place is where a record must be made.
+type Place struct {
+	Name    string   // the name of the record, behind all CNAME records
+	Zone    Zone     // the zone that it is in
+	Aliases []string // the names with CNAME records that led there, the one that was asked for first
+}
+
+// Zone finds the zone of a name: the nearest name at or above it that has a SOA record.
+func (c *Client) Zone(ctx context.Context, name string) (Zone, error) {
+	name = canonical(name)
+	if _, valid := wire.IsDomainName(name); !valid || name == "." || len(name) > maxNameOctets {
+		return Zone{}, &Error{Kind: NoZone, Name: name, Detail: "not a domain name"}
+	}
+	if c.o.Zone != "" && wire.IsSubDomain(c.o.Zone, name) {
+		if c.o.Server != "" {
+			return Zone{Name: c.o.Zone}, nil
+		}
+		return c.above(ctx, c.o.Zone, func(zone string) bool { return zone == c.o.Zone })
+	}
+	return c.above(ctx, name, func(string) bool { return true })
+}
+
+// above walks up from a name to the first SOA record that fits. An answer that names the zone above itself, as a "no"
+// does (RFC 2308), saves the steps between.
+func (c *Client) above(ctx context.Context, name string, fits func(zone string) bool) (Zone, error) {
+	unknown := &Error{Kind: NoZone, Name: name, Detail: "no zone has this name: no SOA record at it or above it",
+		Hint: "name the zone, or a resolver that knows it"}
+	for off, end := 0, false; !end; off, end = wire.NextLabel(name, off) {
+		at := name[off:]
+		answer, err := c.ask(ctx, at, wire.TypeSOA)
+		if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Failed {
+			// The resolver follows a CNAME record before it answers, and may fail at its end.
+			if answer, cerr := c.ask(ctx, at, wire.TypeCNAME); cerr == nil && alias(answer.Answer, at) != "" {
+				continue
+			}
+			e.Kind, e.Name, e.Detail = NoZone, name, "its zone is not known: "+e.Detail
+		}
+		if err != nil {
+			return Zone{}, err
+		}
+		if alias(answer.Answer, at) != "" {
+			continue // the top of a zone has no CNAME record, and the SOA record that came is that of another name
+		}
+		for _, rr := range append(slices.Clone(answer.Answer), answer.Ns...) {
+			soa, is := rr.(*wire.SOA)
+			if !is {
+				continue
+			}
+			zone := canonical(soa.Hdr.Name)
+			if zone == "." || !wire.IsSubDomain(zone, at) {
+				continue
+			}
+			if !fits(zone) {
+				unknown.Zone = zone
+				unknown.Detail = "the zone that was given is not one: the SOA record is at " + plain(zone)
+				return Zone{}, unknown
+			}
+			return Zone{Name: zone, Primary: canonical(soa.Ns)}, nil
+		}
+	}
+	return Zone{}, unknown
+}
+
+// Place follows the CNAME records of a name to where a record must be made for it. The authoritative servers are asked,
+// because a resolver may still remember that there was none; it is asked where they do not answer.
+func (c *Client) Place(ctx context.Context, name string) (Place, error) {
+	p := Place{Name: canonical(name)}
+	for {
+		zone, err := c.Zone(ctx, p.Name)
+		if err != nil {
+			return p, err
+		}
+		p.Zone = zone
+		next, err := c.alias(ctx, zone, p.Name)
+		if err != nil {
+			return p, err
+		}
+		if next == "" {
+			break
+		}
+		p.Aliases = append(p.Aliases, p.Name)
+		if slices.Contains(p.Aliases, next) {
+			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
+				Detail: "its CNAME records lead in a circle: " + chain(append(p.Aliases, next)),
+				Hint:   "remove one of them"}
+		}
+		p.Name = next
+		if len(p.Aliases) > maxAliasSteps {
+			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
+				Detail: fmt.Sprintf("more than %d CNAME records one after the other: %s", maxAliasSteps,
+					chain(append(p.Aliases, next))), Hint: "let the first one lead to the last name"}
+		}
+	}
+	if c.o.Zone != "" && !wire.IsSubDomain(c.o.Zone, p.Name) {
+		return p, &Error{Kind: Aliases, Zone: p.Zone.Name, Name: canonical(name),
+			Detail: "it leads out of the zone that was given, " + plain(c.o.Zone) + ": " + chain(append(p.Aliases,
+				p.Name)),
+			Hint: "give the zone of the last name, or none"}
+	}
+	return p, nil
+}
+
+func chain(names []string) string {
+	var out []string
+	for _, n := range names {
+		out = append(out, plain(n))
+	}
+	return strings.Join(out, " -> ")
+}
+
+// alias is where a CNAME record at a name leads, "" without one.
+func (c *Client) alias(ctx context.Context, zone Zone, name string) (string, error) {
+	servers, err := c.servers(ctx, zone)
+	if err == nil {
+		for _, s := range servers {
+			for _, addr := range s.addrs {
+				answer, err := c.exchange(ctx, addr, question(name, wire.TypeCNAME, false), Key{})
+				if ctx.Err() != nil {
+					return "", ctx.Err()
+				}
+				if err == nil && answer.Authoritative &&
+					(answer.Rcode == wire.RcodeSuccess || answer.Rcode == wire.RcodeNameError) {
+					return alias(answer.Answer, name), nil
+				}
+			}
+		}
+	}
+	answer, err := c.ask(ctx, name, wire.TypeCNAME)
+	if err != nil {
+		return "", err
+	}
+	return alias(answer.Answer, name), nil
+}
