@@ -51,6 +51,8 @@ need test bmake bmake
 need test mandoc mandoc
 need test openssh-server /usr/sbin/sshd
 need test openssh-client ssh
+need test bind9 named
+need test bind9-utils tsig-keygen
 if [ "$(id -u)" = 0 ]; then # these find their own files only below /usr
 	need test git git
 	need test gcc cc

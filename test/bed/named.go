@@ -1,0 +1,153 @@
+package bed
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// Named is a name server, BIND's named, on port 53 of addresses of its own. It takes nothing from this machine's
+// configuration, and writes below its own directory alone.
+type Named struct {
+	dir     string
+	addr    string // the first of its addresses
+	command func(args ...string) *exec.Cmd
+	cmd     *exec.Cmd
+	said    *said
+}
+
+// NamedZone is a zone of a name server: the statements of its zone block, and the text of its file, "" for none.
+type NamedZone struct{ Name, Statements, Text string }
+
+// NewNamed starts a name server that lives as long as the test. command prepares a program where the server is to run,
+// such as Host.Command. options go into its options block, more stands beside it, such as keys.
+func NewNamed(t testing.TB, command func(args ...string) *exec.Cmd, addrs []string, options, more string,
+	zones ...NamedZone) *Named {
+	t.Helper()
+	Need(t, true, "named", "rndc", "tsig-keygen")
+	n := &Named{dir: tempDir(t), addr: addrs[0], command: command}
+	var conf strings.Builder
+	v4, v6 := "", ""
+	for _, a := range addrs {
+		if strings.Contains(a, ":") {
+			v6 += a + "; "
+		} else {
+			v4 += a + "; "
+		}
+	}
+	if v6 == "" {
+		v6 = "none; "
+	}
+	conf.WriteString(`options { directory "` + n.dir + `"; pid-file "named.pid"; session-keyfile "session.key"; ` +
+		`managed-keys-directory "` + n.dir + `"; dump-file "dump"; statistics-file "stats"; lock-file none; ` +
+		`listen-on { ` + v4 + `}; listen-on-v6 { ` + v6 + `}; query-source address ` + n.addr + `; ` +
+		`transfer-source ` + n.addr + `; dnssec-validation no; minimal-responses no; empty-zones-enable no; ` +
+		options + "\n};\n")
+	control := TSIGKey(t, "control")
+	n.put(t, "control.key", control)
+	conf.WriteString(control + "controls { inet " + n.addr + " port 953 allow { any; } keys { control; }; };\n" +
+		more + "\n")
+	for _, z := range zones {
+		file := strings.Trim(z.Name, ".") + ".zone"
+		conf.WriteString(`zone "` + z.Name + `" { ` + z.Statements)
+		if z.Text != "" {
+			n.put(t, file, z.Text)
+		}
+		if !strings.Contains(z.Statements, "static-stub") {
+			conf.WriteString(` file "` + file + `";`)
+		}
+		conf.WriteString(" };\n")
+	}
+	n.put(t, "named.conf", conf.String())
+	t.Cleanup(func() {
+		n.Stop()
+		if t.Failed() {
+			_, log, _ := strings.Cut(n.Log(), " loading configuration ")
+			t.Logf("named at %s:\n%s", n.addr, log)
+		}
+	})
+	n.Start(t)
+	return n
+}
+
+// TSIGKey is a new key as tsig-keygen writes it.
+func TSIGKey(t testing.TB, name string) string {
+	t.Helper()
+	Need(t, false, "tsig-keygen")
+	out, err := exec.Command("tsig-keygen", name).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+func (n *Named) put(t testing.TB, name, text string) {
+	if err := os.WriteFile(filepath.Join(n.dir, name), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Start starts it and waits until it answers.
+func (n *Named) Start(t testing.TB) {
+	t.Helper()
+	n.said = &said{}
+	n.cmd = n.command("named", "-g", "-n", "1", "-c", filepath.Join(n.dir, "named.conf"))
+	n.cmd.Stdout, n.cmd.Stderr = n.said, n.said
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	Wait(t, "named", func() error {
+		if strings.Contains(n.Log(), " running\n") {
+			return nil
+		}
+		return errors.New(n.Log())
+	})
+}
+
+// Stop ends it.
+func (n *Named) Stop() {
+	if n.cmd != nil {
+		_ = n.cmd.Process.Signal(syscall.SIGTERM)
+		_ = n.cmd.Wait()
+		n.cmd = nil
+	}
+}
+
+// Control gives it a command of rndc(8).
+func (n *Named) Control(t testing.TB, args ...string) string {
+	t.Helper()
+	out, err := n.command(append([]string{"rndc", "-s", n.addr, "-p", "953", "-k",
+		filepath.Join(n.dir, "control.key")}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("rndc %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// Log is what it said since it was started.
+func (n *Named) Log() string { return n.said.String() }
+
+// said keeps what a program writes.
+type said struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
