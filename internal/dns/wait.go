@@ -24,6 +24,11 @@ func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 	}
 	var last []View
 	for step := firstStep; ; step = min(2*step, lastStep) {
+		for i, s := range servers {
+			if s.err != nil { // the resolver may know its address by now
+				servers[i].addrs, servers[i].err = c.endpoints(ctx, s.name, c.port)
+			}
+		}
 		views := c.views(ctx, servers, r.Name(), r.Type())
 		if ctx.Err() == nil || last == nil { // else the end of the time has cut it short
 			last = disagreeing(views, r)

@@ -93,10 +93,12 @@ func newWorld(t *testing.T) *world {
 	w.primary = bed.NewNamed(t, here, []string{primary, primary6}, "recursion no;", statements,
 		bed.NamedZone{Name: ".", Text: root, Statements: "type primary; notify no;"},
 		zone("example.test", zoneText("ns1 ns2", "ns1 A "+primary, "ns1 AAAA "+primary6, "ns2 A "+second,
-			"ns9 A "+nobody, "half A "+primary, "half AAAA "+gone6, "mail A 192.0.2.1", "_acme-challenge.mail TXT somebody-elses",
+			"ns9 A "+nobody, "half A "+primary, "half AAAA "+gone6, "mail A 192.0.2.1", "sub NS ns1",
+			"_acme-challenge.mail TXT somebody-elses",
 			"_acme-challenge.www CNAME www.acme.other.test.", "_acme-challenge.round CNAME a", "a CNAME b", "b CNAME a",
 			"long TXT "+strings.Repeat(`"`+strings.Repeat("x", 250)+`" `, 20))),
-		zone("other.test", zoneText("ns1")), zone("broken.test", zoneText("ns1 ns2")),
+		zone("sub.example.test", zoneText("ns1", "back CNAME somewhere.example.test.")), zone("other.test",
+			zoneText("ns1")), zone("broken.test", zoneText("ns1 ns2")),
 		zone("lame.test", zoneText("ns1 ns2")),
 		zone("away.test", zoneText("ns1 ns9")), zone("half.test", zoneText("half")))
 	copied := bed.NamedZone{Name: "example.test", Statements: "type secondary; notify no; primaries { " + primary +

@@ -95,6 +95,7 @@ func zones(t *testing.T, w *world) {
 		"mail.example.test": "example.test.", "Mail.Example.Test.": "example.test.", challenge: "example.test.",
 		"a.b.c.d.example.test": "example.test.", "example.test": "example.test.",
 		"_acme-challenge.www.example.test": "example.test.", "www.acme.other.test": "other.test.",
+		"mail.sub.example.test": "sub.example.test.", "back.sub.example.test": "sub.example.test.",
 	} {
 		z, err := c.Zone(within(t, bed.Patience), name)
 		if err != nil || z.Name != want || z.Primary != "ns1.example.test." {
