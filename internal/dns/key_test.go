@@ -119,11 +119,13 @@ func TestKeyStaysSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := string(j)
+	printed := []string{string(j)}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		all += fmt.Sprintf(format, k) + fmt.Sprintf(format, c) + fmt.Sprintf(format, *c) + fmt.Sprintf(format,
-			Options{Key: k})
+		for _, v := range []any{k, c, *c, Options{Key: k}} {
+			printed = append(printed, fmt.Sprintf(format, v))
+		}
 	}
+	all := strings.Join(printed, "\n")
 	if strings.Contains(all, secret[:8]) || strings.Contains(all, fmt.Sprintf("%x", secret[:8])) {
 		t.Error(all)
 	}

@@ -56,7 +56,7 @@ fails.test. NS ns2.example.test.
 func zoneText(servers string, records ...string) string {
 	var b strings.Builder
 	b.WriteString("$TTL 60\n@ SOA ns1.example.test. root.example.test. 1 3600 600 86400 600\n")
-	for _, s := range strings.Fields(servers) {
+	for s := range strings.FieldsSeq(servers) {
 		b.WriteString("@ NS " + s + ".example.test.\n")
 	}
 	for _, r := range records {
@@ -77,12 +77,12 @@ func newWorld(t *testing.T) *world {
 		must(t, "ip", "addr", "replace", a, "dev", "lo")
 	}
 	w := &world{dir: t.TempDir(), keys: map[string]string{}}
-	statements := ""
+	var statements strings.Builder
 	for _, name := range []string{"mail", "txtonly", "stranger"} {
 		text := bed.TSIGKey(t, name+".key")
 		w.file(t, name, text)
 		if name != "stranger" {
-			statements += text
+			statements.WriteString(text)
 		}
 	}
 	w.file(t, "wrong", bed.TSIGKey(t, "mail.key")) // the name of one key, and another secret
@@ -90,7 +90,7 @@ func newWorld(t *testing.T) *world {
 	zone := func(name, text string) bed.NamedZone {
 		return bed.NamedZone{Name: name, Text: text, Statements: "type primary; notify no; " + may}
 	}
-	w.primary = bed.NewNamed(t, here, []string{primary, primary6}, "recursion no;", statements,
+	w.primary = bed.NewNamed(t, here, []string{primary, primary6}, "recursion no;", statements.String(),
 		bed.NamedZone{Name: ".", Text: root, Statements: "type primary; notify no;"},
 		zone("example.test", zoneText("ns1 ns2", "ns1 A "+primary, "ns1 AAAA "+primary6, "ns2 A "+second,
 			"ns9 A "+nobody, "half A "+primary, "half AAAA "+gone6, "mail A 192.0.2.1", "sub NS ns1",
