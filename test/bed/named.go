@@ -111,24 +111,32 @@ func (n *Named) Start(t testing.TB) {
 	})
 }
 
-// Stop ends it.
+// Stop ends it, and waits until it has ended.
 func (n *Named) Stop() {
-	if n.cmd != nil {
-		_ = n.cmd.Process.Signal(syscall.SIGTERM)
-		_ = n.cmd.Wait()
-		n.cmd = nil
+	if n.cmd == nil {
+		return
 	}
+	if _, err := n.control("stop"); err != nil { // a signal would reach nsenter(1) alone where it runs on a Host
+		_ = n.cmd.Process.Kill()
+	}
+	_ = n.cmd.Wait()
+	n.cmd = nil
 }
 
 // Control gives it a command of rndc(8).
 func (n *Named) Control(t testing.TB, args ...string) string {
 	t.Helper()
-	out, err := n.command(append([]string{"rndc", "-s", n.addr, "-p", "953", "-k",
-		filepath.Join(n.dir, "control.key")}, args...)...).CombinedOutput()
+	out, err := n.control(args...)
 	if err != nil {
 		t.Fatalf("rndc %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
-	return string(out)
+	return out
+}
+
+func (n *Named) control(args ...string) (string, error) {
+	out, err := n.command(append([]string{"rndc", "-s", n.addr, "-p", "953", "-k",
+		filepath.Join(n.dir, "control.key")}, args...)...).CombinedOutput()
+	return string(out), err
 }
 
 // Log is what it said since it was started.
