@@ -56,7 +56,7 @@ var floors = [][]string{
 	{"pickup", "plan/given"},
 	{"plan"},
 	{"ca", "certdir", "config", "inbox", "issuer/ssh", "mta", "parcel", "state"},
-	{"issuer"},
+	{"dns", "issuer"},
 	{"command", "dh", "durable", "pki", "text"},
 }
 
