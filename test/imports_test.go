@@ -41,7 +41,8 @@ var allowed = map[string][]string{
 	"text":   {},
 	"watch":  {},
 
-	"issuer/ssh": {"command", "issuer", "text"},
+	"issuer/acme": {"command", "issuer", "pki", "text"},
+	"issuer/ssh":  {"command", "issuer", "text"},
 
 	// Tests alone use it.
 	"plan/given": {"ca", "certdir", "config", "dh", "durable", "inbox", "issuer", "mta", "pki", "plan", "state"},
@@ -55,7 +56,7 @@ var floors = [][]string{
 	{"keeper"},
 	{"pickup", "plan/given"},
 	{"plan"},
-	{"ca", "certdir", "config", "inbox", "issuer/ssh", "mta", "parcel", "state"},
+	{"ca", "certdir", "config", "inbox", "issuer/acme", "issuer/ssh", "mta", "parcel", "state"},
 	{"dns", "issuer"},
 	{"command", "dh", "durable", "pki", "text"},
 }

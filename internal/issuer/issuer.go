@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"mailcertd/internal/pki"
 )
@@ -14,8 +15,8 @@ import (
 // Issuer signs certificates for this host.
 type Issuer interface {
 	// Ask sends a request and waits for the answer: the leaf and the CA certificates to trust, or those alone where no
-	// leaf is requested. A Refusal is the issuer's own answer; any other error says that the issuer could not be asked,
-	// or that its answer does not fit the request.
+	// leaf is requested. A Refusal is the issuer's own answer, or has a Kind that says what prevented one; any other
+	// error says that the issuer could not be asked, or that its answer does not fit the request.
 	Ask(ctx context.Context, r Request) (Reply, error)
 }
 
@@ -24,7 +25,26 @@ type Refusal struct {
 	Reason string
 	// Final says that the same request will be refused again; otherwise it may succeed later.
 	Final bool
+	// Kind is what the refusal is about, where the issuer says so; the pause before the next request depends on it.
+	Kind Kind
+	// NotBefore is when the issuer wants to be asked again at the earliest; zero: it did not say.
+	NotBefore time.Time
 }
+
+// Kind is what a refusal is about.
+type Kind string
+
+// The kinds of a refusal. A CA host over ssh names none.
+const (
+	KindRateLimit Kind = "rate-limit"     // too many orders in too short a time
+	KindChallenge Kind = "challenge"      // the CA did not find what proves that a name is ours
+	KindAccount   Kind = "account"        // the account at the CA is deactivated, or is not accepted
+	KindTOS       Kind = "tos"            // the CA's terms of service are not agreed to
+	KindEAB       Kind = "eab"            // the external account binding is missing or wrong
+	KindAway      Kind = "directory-away" // the CA cannot be reached, or gives answers that cannot be used
+	KindClock     Kind = "clock"          // the clock of this host or of the CA is wrong
+	KindOrder     Kind = "order"          // everything else about the order
+)
 
 func (r Refusal) Error() string {
 	if !r.Final {

@@ -43,6 +43,9 @@ type Request struct {
 	// Trusts are the CA certificates that the member trusts now, as the hex SHA-256 of their DER.
 	Trusts []string
 	CSR    []byte // PEM, or nil
+	// Replaces is the leaf that the new one takes the place of, as it is held now; nil: none. An ACME CA is told
+	// (RFC 9773 section 5), and never answers with it again. It is no part of the message to a CA host.
+	Replaces *x509.Certificate
 }
 
 // ErrMessage says that a message does not have the format of this package.

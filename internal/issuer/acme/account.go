@@ -1,0 +1,185 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/text"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// login makes the account ready: the one that is noted, else the one that the CA has for the key, else a new one. The
+// key is on the disk before the CA sees it.
+func (s *session) login(ctx context.Context) error {
+	if tos := s.meta().TermsOfService; tos != "" && !s.o.AgreeTOS {
+		return termsRefusal(tos)
+	}
+	saved, err := s.Account()
+	if err != nil {
+		return err
+	}
+	key, isNew, err := s.key()
+	if err != nil {
+		return err
+	}
+	s.saved = saved
+	s.account = acme.Account{PrivateKey: key, Location: saved.URL}
+	if saved.URL == "" {
+		return s.register(ctx, isNew)
+	}
+	return s.contact(ctx)
+}
+
+func termsRefusal(tos string) error {
+	return issuer.Refusal{Kind: issuer.KindTOS, Final: true, Reason: fmt.Sprintf(
+		"the CA asks that you agree to its terms of service: read %s, then set agree_tos to true",
+		text.OneLine(tos, 300))}
+}
+
+// key is the account key; isNew says that it was made now.
+func (s *session) key() (key crypto.Signer, isNew bool, err error) {
+	name := s.file("key")
+	data, err := s.o.Store.Read(name)
+	switch {
+	case err == nil:
+		if key, err = pki.ParseKey(data); err != nil {
+			return nil, false, fmt.Errorf("the account key %s: %w", name, err)
+		}
+		return key, false, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, false, fmt.Errorf("the account key %s cannot be read: %w", name, err)
+	}
+	if key, err = pki.GenerateKey(pki.ECDSAP256, rand.Reader); err != nil {
+		return nil, false, err
+	}
+	if data, err = pki.MarshalKey(key); err != nil {
+		return nil, false, err
+	}
+	if err := s.o.Store.Write(name, data); err != nil {
+		return nil, false, fmt.Errorf("the account key %s cannot be written: %w", name, err)
+	}
+	return key, true, nil
+}
+
+// register finds the account of a key that the CA may know, or makes one.
+func (s *session) register(ctx context.Context, isNew bool) error {
+	s.account.Location = ""
+	if !isNew {
+		found, err := s.client.GetAccount(ctx, s.account)
+		switch {
+		case err == nil:
+			s.o.Progress("the CA knows the account")
+			return s.registered(found)
+		case isProblem(err, acme.ProblemTypeUnauthorized):
+			return s.deactivated(err)
+		case !isProblem(err, acme.ProblemTypeAccountDoesNotExist):
+			return s.refuse(ctx, "the account", err)
+		}
+	}
+	a := s.account
+	a.TermsOfServiceAgreed, a.Contact = s.o.AgreeTOS, s.contacts()
+	bound := s.o.EAB.KID != ""
+	if s.meta().ExternalAccountRequired && !bound {
+		return issuer.Refusal{Kind: issuer.KindEAB, Final: true, Reason: "the CA makes accounts only for customers: " +
+			"set eab with the key identifier and the HMAC key that it gives you"}
+	}
+	if bound {
+		err := a.SetExternalAccountBinding(ctx, s.client, acme.EAB{KeyID: s.o.EAB.KID,
+			MACKey: base64.RawURLEncoding.EncodeToString(s.o.EAB.HMAC)})
+		if err != nil {
+			return s.refuse(ctx, "the external account binding", err)
+		}
+	}
+	s.o.Progress("making an account at the CA")
+	made, err := s.client.NewAccount(ctx, a)
+	switch {
+	case err == nil:
+		return s.registered(made)
+	case bound && isProblem(err, acme.ProblemTypeUnauthorized, acme.ProblemTypeMalformed):
+		return asKind(s.refuse(ctx, "the external account binding eab", err), issuer.KindEAB)
+	case isProblem(err, acme.ProblemTypeUnauthorized):
+		return s.deactivated(err)
+	case isProblem(err, acme.ProblemTypeUserActionRequired):
+		if terms := links(s.wire.last.header, "terms-of-service"); len(terms) > 0 {
+			return termsRefusal(terms[0])
+		}
+	}
+	return s.refuse(ctx, "a new account", err)
+}
+
+// registered notes the account.
+func (s *session) registered(a acme.Account) error {
+	if a.Status != "" && a.Status != acme.StatusValid {
+		return s.deactivated(acme.Problem{Detail: "its status is " + text.OneLine(a.Status, 60)})
+	}
+	if !strings.HasPrefix(a.Location, "https://") {
+		return s.away("the account", badAnswer{fmt.Sprintf("its URL is %.200q, want an https URL", a.Location)})
+	}
+	s.account.Location = a.Location
+	s.saved = Account{Directory: s.url, URL: a.Location, Orders: a.Orders, Contact: s.o.Contact,
+		Profile: s.saved.Profile}
+	return s.save(s.file("account"), s.saved)
+}
+
+func (s *session) contacts() []string {
+	var out []string
+	for _, c := range s.o.Contact {
+		out = append(out, "mailto:"+strings.TrimPrefix(c, "mailto:"))
+	}
+	return out
+}
+
+// contact tells the CA addresses that have changed. Without any the CA is left with what it has: an empty list is not
+// sent.
+func (s *session) contact(ctx context.Context) error {
+	if slices.Equal(s.saved.Contact, s.o.Contact) || len(s.o.Contact) == 0 {
+		return nil
+	}
+	_, err := s.client.UpdateAccount(ctx, acme.Account{PrivateKey: s.account.PrivateKey, Location: s.account.Location,
+		Contact: s.contacts()})
+	switch {
+	case isProblem(err, acme.ProblemTypeAccountDoesNotExist):
+		return s.register(ctx, false)
+	case isProblem(err, acme.ProblemTypeUnauthorized):
+		return s.deactivated(err)
+	case err != nil:
+		return s.refuse(ctx, "the contact of the account", err)
+	}
+	s.saved.Contact = s.o.Contact
+	return s.save(s.file("account"), s.saved)
+}
+
+// deactivated is the no to an account that cannot be used again: a key has one account (RFC 8555 section 7.3.6).
+func (s *session) deactivated(err error) error {
+	var p acme.Problem
+	errors.As(err, &p)
+	return issuer.Refusal{Kind: issuer.KindAccount, Final: true, Reason: text.OneLine(fmt.Sprintf(
+		"the CA does not accept the account any more: %s; to begin with another account, remove %s and %s", said(p),
+		s.file("key"), s.file("account")), issuer.MaxReason)}
+}
+
+// unknown says what is wrong where the CA refuses requests of the account: nil means that it knows the account, perhaps
+// under a URL that is noted only now.
+func (s *session) unknown(ctx context.Context) error {
+	return s.register(ctx, false)
+}
+
+// asKind gives a refusal another kind, for which asking again does not help.
+func asKind(err error, k issuer.Kind) error {
+	var r issuer.Refusal
+	if errors.As(err, &r) {
+		r.Kind, r.Final = k, true
+		return r
+	}
+	return err
+}

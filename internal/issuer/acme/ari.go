@@ -1,0 +1,74 @@
+package acme
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"mailcertd/internal/text"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// Renewal is when the CA wants a leaf to be replaced (RFC 9773 section 4.2).
+type Renewal struct {
+	Start, End     time.Time // the window; it may have passed: then at once
+	RetryAfter     time.Time // when to ask again
+	ExplanationURL string    // why the window is what it is; "": not said
+}
+
+// Bounds of the time until the CA is asked again, as RFC 9773 section 4.3 advises, and what is taken where it does not
+// say one.
+const (
+	soonestLook = time.Minute
+	latestLook  = 24 * time.Hour
+	usualLook   = 6 * time.Hour
+)
+
+// RenewalInfo asks when a leaf is to be replaced. ok is false where the CA has no such advice. No account is needed.
+func (i *Issuer) RenewalInfo(ctx context.Context, leaf *x509.Certificate) (r Renewal, ok bool, err error) {
+	if len(leaf.AuthorityKeyId) == 0 {
+		return r, false, nil // RFC 9773 section 4.1: it has no identifier
+	}
+	limited, cancel := context.WithTimeout(ctx, 2*i.answerIn)
+	defer cancel()
+	s, err := i.open(limited)
+	if err != nil {
+		return r, false, err
+	}
+	defer s.close()
+	if s.dir.RenewalInfo == "" {
+		return r, false, nil
+	}
+	id, err := acme.ARIUniqueIdentifier(leaf)
+	if err != nil {
+		return r, false, err
+	}
+	var info acme.RenewalInfo
+	if err := s.get(limited, strings.TrimSuffix(s.dir.RenewalInfo, "/")+"/"+id, &info); err != nil {
+		return r, false, s.refuse(ctx, "the renewal information", err)
+	}
+	r.Start, r.End = info.SuggestedWindow.Start, info.SuggestedWindow.End
+	if r.Start.IsZero() || !r.Start.Before(r.End) {
+		return Renewal{}, false, s.refuse(ctx, "the renewal information", badAnswer{fmt.Sprintf(
+			"its window is from %s to %s", r.Start.Format(time.RFC3339), r.End.Format(time.RFC3339))})
+	}
+	if u, err := url.Parse(info.ExplanationURL); err == nil && (u.Scheme == "https" || u.Scheme == "http") {
+		r.ExplanationURL = text.OneLine(u.String(), 300)
+	}
+	now := i.o.Now()
+	r.RetryAfter = now.Add(usualLook)
+	if at, has := s.wire.retryAfter(); has {
+		r.RetryAfter = at
+	}
+	if earliest := now.Add(soonestLook); r.RetryAfter.Before(earliest) {
+		r.RetryAfter = earliest
+	}
+	if latest := now.Add(latestLook); r.RetryAfter.After(latest) {
+		r.RetryAfter = latest
+	}
+	return r, true, nil
+}

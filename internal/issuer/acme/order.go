@@ -1,0 +1,364 @@
+package acme
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/text"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// want is what a request asks an ACME CA for.
+type want struct {
+	csr      *x509.CertificateRequest
+	names    []string // sorted; addresses among them
+	ids      []acme.Identifier
+	keyID    string
+	replaces *x509.Certificate
+}
+
+// wanted reads a request.
+func wanted(r issuer.Request) (want, error) {
+	block, _ := pem.Decode(r.CSR)
+	if block == nil {
+		return want{}, errors.New("an ACME CA is asked for certificates alone, and the request is for none")
+	}
+	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		return want{}, fmt.Errorf("the certificate request: %w", err)
+	}
+	w := want{csr: csr, replaces: r.Replaces}
+	sum := sha256.Sum256(csr.RawSubjectPublicKeyInfo)
+	w.keyID = hex.EncodeToString(sum[:])
+	dns := slices.Clone(csr.DNSNames)
+	if cn := csr.Subject.CommonName; cn != "" && len(csr.IPAddresses)+len(dns) == 0 {
+		dns = append(dns, cn)
+	}
+	for _, n := range dns {
+		w.ids = append(w.ids, acme.Identifier{Type: "dns", Value: strings.ToLower(strings.TrimSuffix(n, "."))})
+	}
+	for _, ip := range csr.IPAddresses {
+		w.ids = append(w.ids, acme.Identifier{Type: "ip", Value: ip.String()})
+	}
+	for _, id := range w.ids {
+		w.names = append(w.names, id.Value)
+	}
+	slices.Sort(w.names)
+	w.names = slices.Compact(w.names)
+	if len(w.names) == 0 {
+		return want{}, errors.New("the certificate request has no names")
+	}
+	return w, nil
+}
+
+// obtain follows an order to its certificate.
+func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
+	open, has, err := s.noted(w)
+	if err != nil {
+		return issuer.Reply{}, err
+	}
+	if has {
+		order, found, err := s.continued(ctx, w, open)
+		if err != nil {
+			return issuer.Reply{}, err
+		}
+		if found {
+			reply, again, err := s.follow(ctx, w, order)
+			if err != nil || !again {
+				return reply, err
+			}
+			has = false // an old certificate: this needs an order of its own
+		}
+	}
+	order, err := s.place(ctx, w)
+	if err != nil {
+		return issuer.Reply{}, err
+	}
+	reply, _, err := s.follow(ctx, w, order)
+	return reply, err
+}
+
+// continued is the order that was noted. Where the note has no URL yet, the CA may have it in its list.
+func (s *session) continued(ctx context.Context, w want, open openOrder) (order acme.Order, found bool, err error) {
+	if open.URL == "" {
+		return s.listed(ctx, w, open)
+	}
+	order, err = s.order(ctx, open.URL)
+	switch {
+	case isProblem(err, acme.ProblemTypeAccountDoesNotExist), isProblem(err, acme.ProblemTypeUnauthorized):
+		// the account is another one, or not accepted any more: then this says so
+		return acme.Order{}, false, s.unknown(ctx)
+	case s.wire.last.status == 404, isProblem(err, acme.ProblemTypeMalformed):
+		return acme.Order{}, false, nil
+	case err != nil:
+		return acme.Order{}, false, s.refuse(ctx, "the open order", err)
+	}
+	expired := !order.Expires.IsZero() && !s.o.Now().Before(order.Expires)
+	if order.Status == acme.StatusInvalid && expired || !sameNames(order, w) {
+		return acme.Order{}, false, nil
+	}
+	s.o.Progress("continuing the open order")
+	return order, true, nil
+}
+
+func sameNames(o acme.Order, w want) bool {
+	var names []string
+	for _, id := range o.Identifiers {
+		names = append(names, strings.ToLower(id.Value))
+	}
+	slices.Sort(names)
+	return slices.Equal(slices.Compact(names), w.names)
+}
+
+// Bounds of the search in a list of orders.
+const (
+	maxPages  = 20
+	maxListed = 20
+)
+
+// listed looks for an order that was placed and whose URL was lost: RFC 8555 section 7.1.2.1. A CA without the list,
+// such as Let's Encrypt, gives a pending order for the same names back when it is asked for a new one.
+func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Order, bool, error) {
+	var urls []string
+	seen := map[string]bool{}
+	for page := s.saved.Orders; page != "" && !seen[page] && len(seen) < maxPages; {
+		seen[page] = true
+		_, err := s.client.GetOrder(ctx, s.account, acme.Order{Location: page}) // what it does not know is in wire.last
+		var list struct {
+			Orders []string `json:"orders"`
+		}
+		if err == nil {
+			err = json.Unmarshal(s.wire.last.body, &list)
+		}
+		if isProblem(err) && s.wire.last.status < 500 {
+			break // there is no list after all
+		}
+		if err != nil {
+			return acme.Order{}, false, s.refuse(ctx, "the list of orders", err)
+		}
+		urls, page = append(urls, list.Orders...), ""
+		if next := links(s.wire.last.header, "next"); len(next) > 0 {
+			page = next[0]
+		}
+	}
+	all, err := s.orders()
+	if err != nil {
+		return acme.Order{}, false, err
+	}
+	urls = slices.DeleteFunc(urls, func(u string) bool {
+		return slices.ContainsFunc(all, func(o openOrder) bool { return o.URL == u }) // that of another key
+	})
+	slices.Reverse(urls)
+	for _, u := range urls[:min(len(urls), maxListed)] {
+		order, err := s.order(ctx, u)
+		if isProblem(err) && s.wire.last.status < 500 {
+			continue
+		}
+		if err != nil {
+			return acme.Order{}, false, s.refuse(ctx, "an order of the list", err)
+		}
+		if sameNames(order, w) && (order.Status == acme.StatusPending || order.Status == acme.StatusReady) &&
+			(order.Expires.IsZero() || s.o.Now().Before(order.Expires)) {
+			open.URL, open.Expires = u, order.Expires
+			s.o.Progress("continuing the order that the CA has listed")
+			return order, true, s.note(w, open)
+		}
+	}
+	return acme.Order{}, false, nil
+}
+
+// place asks for a new order. That it will is noted before, its URL after.
+func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
+	profile, err := s.profile()
+	if err != nil {
+		return acme.Order{}, err
+	}
+	open := openOrder{Names: w.names, Key: w.keyID, Profile: profile, Since: s.o.Now().UTC().Truncate(time.Second)}
+	if w.replaces != nil && s.dir.RenewalInfo != "" && len(w.replaces.AuthorityKeyId) > 0 {
+		if open.Replaces, err = acme.ARIUniqueIdentifier(w.replaces); err != nil {
+			open.Replaces = "" // the order does without
+		}
+	}
+	if s.saved.Profile != profile {
+		s.saved.Profile = profile
+		if err := s.save(s.file("account"), s.saved); err != nil {
+			return acme.Order{}, err
+		}
+	}
+	for known := false; ; {
+		if err := s.note(w, open); err != nil {
+			return acme.Order{}, err
+		}
+		s.o.Progress("placing an order for " + strings.Join(w.names, ", "))
+		order, err := s.client.NewOrder(ctx, s.account, acme.Order{Identifiers: w.ids, Profile: profile,
+			Replaces: open.Replaces})
+		var lost *lostOrder
+		switch {
+		case err == nil:
+			return s.placed(ctx, w, open, order)
+		case isProblem(err, acme.ProblemTypeAccountDoesNotExist, acme.ProblemTypeUnauthorized) && !known:
+			known = true // the CA may have lost its accounts, or have ended this one
+			if err := s.unknown(ctx); err != nil {
+				return acme.Order{}, s.forgetting(w, err)
+			}
+			continue
+		case open.Replaces != "" && withoutReplaces(err):
+			open.Replaces = ""
+			if errors.As(err, &lost) {
+				order, found, err := s.listed(ctx, w, open)
+				if err != nil || found {
+					return order, err
+				}
+				s.wire.lost = nil
+			}
+			continue
+		}
+		refusal := s.refuse(ctx, "a new order", err)
+		if isProblem(err) && !errors.As(err, &lost) { // a clear no: there is no order to be looked for
+			refusal = s.forgetting(w, refusal)
+		}
+		return acme.Order{}, refusal
+	}
+}
+
+// withoutReplaces says whether an order may be accepted when it does not say which certificate it replaces: that one is
+// replaced already, or the CA does not know it, as after a change of the issuer.
+func withoutReplaces(err error) bool {
+	var lost *lostOrder
+	if errors.As(err, &lost) {
+		return lost.problem != nil && lost.problem.Type == acme.ProblemTypeServerInternal
+	}
+	return isProblem(err, acme.ProblemTypeAlreadyReplaced, acme.ProblemTypeMalformed, acme.ProblemTypeUnauthorized,
+		acme.ProblemTypeServerInternal) || isNotFound(err)
+}
+
+func isNotFound(err error) bool {
+	var p acme.Problem
+	return errors.As(err, &p) && p.Status == 404
+}
+
+// placed notes the URL of a new order.
+func (s *session) placed(ctx context.Context, w want, open openOrder, order acme.Order) (acme.Order, error) {
+	if !strings.HasPrefix(order.Location, "https://") {
+		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{fmt.Sprintf("its URL is %.200q, want an https URL",
+			order.Location)})
+	}
+	open.URL, open.Expires = order.Location, order.Expires
+	if err := s.note(w, open); err != nil {
+		return acme.Order{}, err
+	}
+	if !sameNames(order, w) {
+		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{"it is for other names than those asked for"})
+	}
+	return order, nil
+}
+
+// order reads an order.
+func (s *session) order(ctx context.Context, u string) (acme.Order, error) {
+	return s.client.GetOrder(ctx, s.account, acme.Order{Location: u})
+}
+
+// follow does what an order needs next, until it has its certificate. again says that the certificate is an old one,
+// which is not what is asked for.
+func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issuer.Reply, again bool, err error) {
+	pause := pauses{}
+	finalized := 0
+	const maxFinalized = 3
+	for {
+		switch order.Status {
+		case acme.StatusPending:
+			if err := s.authorize(ctx, w, order); err != nil {
+				return r, false, s.failed(w, err)
+			}
+		case acme.StatusReady:
+			if finalized++; finalized > maxFinalized {
+				return r, false, issuer.Refusal{Kind: issuer.KindOrder,
+					Reason: "the CA says that the order is ready, and does not take the certificate request"}
+			}
+			s.o.Progress("sending the certificate request")
+			next, err := s.client.FinalizeOrder(ctx, s.account, order, w.csr.Raw)
+			if err != nil && next.Status == acme.StatusReady && !isProblem(err, acme.ProblemTypeOrderNotReady) {
+				return r, false, s.failed(w, s.refuse(ctx, "the certificate request", err))
+			}
+			next.Location = order.Location
+			if order = next; order.Status == acme.StatusValid || order.Status == acme.StatusInvalid {
+				continue
+			}
+		case acme.StatusProcessing:
+		case acme.StatusValid:
+			return s.download(ctx, w, order)
+		case acme.StatusInvalid:
+			return r, false, s.failed(w, s.invalid(ctx, order))
+		default:
+			return r, false, s.refuse(ctx, "the order", badAnswer{fmt.Sprintf("its status is %.60q", order.Status)})
+		}
+		if order.Status != acme.StatusPending {
+			if err := pause.wait(ctx, s.wire); err != nil {
+				return r, false, err
+			}
+		}
+		was := order.Location
+		if order, err = s.order(ctx, was); err != nil {
+			return r, false, s.refuse(ctx, "the order", err)
+		}
+		order.Location = was
+		if order.Status == acme.StatusPending {
+			if err := pause.wait(ctx, s.wire); err != nil {
+				return r, false, err
+			}
+		}
+	}
+}
+
+// ended is an error after which the CA does nothing more for an order.
+type ended struct{ issuer.Refusal }
+
+// failed forgets an order that the CA has ended. What is open stays noted.
+func (s *session) failed(w want, err error) error {
+	var e ended
+	if errors.As(err, &e) {
+		return s.forgetting(w, e.Refusal)
+	}
+	return err
+}
+
+// forgetting forgets an order and gives err, with what went wrong in doing so.
+func (s *session) forgetting(w want, err error) error {
+	if f := s.forget(w); f != nil {
+		return errors.Join(err, f)
+	}
+	return err
+}
+
+// invalid says why an order came to nothing.
+func (s *session) invalid(ctx context.Context, order acme.Order) error {
+	var failures []string
+	kind := issuer.KindOrder
+	for _, u := range order.Authorizations[:min(len(order.Authorizations), maxAuthorizations)] {
+		a, err := s.client.GetAuthorization(ctx, s.account, u)
+		if err != nil {
+			continue
+		}
+		if f := failure(a); f != nil {
+			failures, kind = append(failures, f.Reason), f.Kind
+		}
+	}
+	if order.Error != nil {
+		failures = append(failures, "the order: the CA says: "+said(*order.Error))
+	}
+	if len(failures) == 0 {
+		failures = []string{"the CA has ended the order and does not say why"}
+	}
+	return ended{issuer.Refusal{Kind: kind, Reason: text.OneLine(strings.Join(failures, "; "), issuer.MaxReason)}}
+}

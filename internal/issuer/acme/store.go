@@ -1,0 +1,150 @@
+package acme
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Store keeps small files. A file that was written is on the disk, whole, before Write returns, with mode 0600. Names
+// have no slash.
+type Store interface {
+	// Read gives an error that is fs.ErrNotExist where there is no such file.
+	Read(name string) ([]byte, error)
+	Write(name string, data []byte) error
+	Remove(name string) error
+}
+
+// tracesFile notes what has been put where others see it and must be removed again. It is one for all directories.
+const tracesFile = "traces.json"
+
+// maxOpen bounds the orders that are noted at the same time.
+const maxOpen = 8
+
+// file is the name of a file that belongs to this directory.
+func (i *Issuer) file(kind string) string {
+	sum, host := sha256.Sum256([]byte(i.url)), ""
+	if u, err := url.Parse(i.url); err == nil {
+		host = u.Hostname()
+	}
+	host = strings.Map(func(c rune) rune {
+		if c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '.' || c == '-' {
+			return c
+		}
+		return '_'
+	}, strings.ToLower(host))
+	return fmt.Sprintf("%.80s-%s.%s", host, hex.EncodeToString(sum[:4]), kind)
+}
+
+// Account is what is known about the account without asking anybody.
+type Account struct {
+	Directory string   `json:"directory"`
+	URL       string   `json:"url"`              // "": there is none yet
+	Orders    string   `json:"orders,omitempty"` // the URL of its list of orders, where the CA has one
+	Contact   []string `json:"contact,omitempty"`
+	// Profile is what the last order asked for; "": what the CA chooses.
+	Profile string `json:"profile,omitempty"`
+}
+
+// Account is the account that is noted in the Store.
+func (i *Issuer) Account() (Account, error) {
+	a := Account{}
+	if err := i.load(i.file("account"), &a); err != nil {
+		return Account{}, err
+	}
+	a.Directory = i.url
+	return a, nil
+}
+
+// openOrder is an order that has been placed, or that is about to be: then it has no URL.
+type openOrder struct {
+	Names    []string  `json:"names"`
+	Key      string    `json:"key"` // the SHA-256 of the public key that the certificate is for
+	Profile  string    `json:"profile,omitempty"`
+	Replaces string    `json:"replaces,omitempty"` // RFC 9773 section 4.1
+	URL      string    `json:"url,omitempty"`
+	Expires  time.Time `json:"expires,omitzero"`
+	Since    time.Time `json:"since"`
+}
+
+func (o openOrder) is(w want) bool { return o.Key == w.keyID && slices.Equal(o.Names, w.names) }
+
+// orders are the notes of open orders, the oldest first.
+func (i *Issuer) orders() ([]openOrder, error) {
+	var all []openOrder
+	return all, i.load(i.file("orders"), &all)
+}
+
+// note keeps an order's note, in place of the one for the same names and key. Those of other keys go when they have
+// expired, or when there are too many of them.
+func (i *Issuer) note(w want, o openOrder) error {
+	all, err := i.orders()
+	if err != nil {
+		return err
+	}
+	now := i.o.Now()
+	all = slices.DeleteFunc(all, func(x openOrder) bool {
+		return x.is(w) || !x.Expires.IsZero() && now.After(x.Expires.Add(keepExpired))
+	})
+	all = append(all, o)
+	return i.save(i.file("orders"), all[max(0, len(all)-maxOpen):])
+}
+
+// keepExpired is how long the note of another order is kept after the order's end.
+const keepExpired = 30 * 24 * time.Hour
+
+// noted is the note of an order for these names and this key.
+func (i *Issuer) noted(w want) (openOrder, bool, error) {
+	all, err := i.orders()
+	at := slices.IndexFunc(all, func(x openOrder) bool { return x.is(w) })
+	if err != nil || at < 0 {
+		return openOrder{}, false, err
+	}
+	return all[at], true, nil
+}
+
+// forget removes an order's note.
+func (i *Issuer) forget(w want) error {
+	all, err := i.orders()
+	if err != nil {
+		return err
+	}
+	n := len(all)
+	if all = slices.DeleteFunc(all, func(x openOrder) bool { return x.is(w) }); len(all) == n {
+		return nil
+	}
+	return i.save(i.file("orders"), all)
+}
+
+// load reads a note. One that is not there leaves v as it is.
+func (i *Issuer) load(name string, v any) error {
+	data, err := i.o.Store.Read(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s cannot be read: %w", name, err)
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s is damaged: %w; remove it if you do not have a copy of it", name, err)
+	}
+	return nil
+}
+
+func (i *Issuer) save(name string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		err = i.o.Store.Write(name, append(data, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("%s cannot be written: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package acme
+
+import (
+	"bytes"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// Bounds of an answer of the directory.
+const (
+	maxAnswer     = 1 << 20 // bytes
+	maxHeader     = 64 << 10
+	maxAlternates = 4
+	answerIn      = 30 * time.Second
+	// maxRetryAfter bounds what a Retry-After is believed.
+	maxRetryAfter = 31 * 24 * time.Hour
+)
+
+// answer is what came last. acmez gives neither the header of an answer to its caller nor what it does not know.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// badAnswer is an answer that is not used, and after which nothing else is asked.
+type badAnswer struct{ why string }
+
+func (e badAnswer) Error() string { return e.why }
+
+// lostOrder says that an order has been asked for and nobody knows whether the CA placed it. acmez would ask once more
+// at once, and a CA that did place it would have two.
+type lostOrder struct {
+	err     error
+	problem *acme.Problem // what the CA said about it, if anything
+}
+
+func (e *lostOrder) Error() string {
+	return "it is not known whether the order was placed: " + e.err.Error()
+}
+func (e *lostOrder) Unwrap() error { return e.err }
+
+// wire carries everything to the directory and back. Each answer is read here, whole and bounded. It is used by one
+// goroutine.
+type wire struct {
+	base     http.RoundTripper
+	now      func() time.Time
+	known    []byte // what a GET of the directory is answered with, once it is known
+	url      string // of the directory
+	newOrder string
+	// alternates lets the links to other chains of a certificate through: acmez downloads each of them.
+	alternates bool
+	lost       *lostOrder
+	broken     error
+	last       answer
+}
+
+// transport is the http of one question. HTTP/2 is not spoken: nothing here needs it.
+func (i *Issuer) transport() *http.Transport {
+	return &http.Transport{
+		Proxy:                  i.o.Proxy,
+		DialContext:            (&net.Dialer{Timeout: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout:    15 * time.Second,
+		ResponseHeaderTimeout:  i.answerIn,
+		MaxResponseHeaderBytes: maxHeader,
+		MaxIdleConnsPerHost:    1,
+		MaxConnsPerHost:        2,
+		IdleConnTimeout:        time.Minute,
+		TLSClientConfig:        &tls.Config{RootCAs: i.roots, MinVersion: tls.VersionTLS12, Time: i.o.Now},
+	}
+}
+
+// RoundTrip carries one request. After an answer that no CA should give all later requests fail, too.
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	asked := req.URL.String()
+	switch {
+	case w.broken != nil:
+		return nil, w.broken
+	case req.URL.Scheme != "https":
+		w.broken = badAnswer{fmt.Sprintf("the directory leads to %.200q, which is not https", asked)}
+		return nil, w.broken
+	case w.known != nil && req.Method == http.MethodGet && strings.TrimSuffix(asked, "#"+req.URL.Fragment) == w.url:
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: io.NopCloser(bytes.NewReader(w.known)), ContentLength: int64(len(w.known)), Request: req,
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1}, nil
+	}
+	order := req.Method == http.MethodPost && asked == w.newOrder
+	if order && w.lost != nil {
+		return nil, w.lost
+	}
+	resp, err := w.carry(req)
+	if order {
+		w.lost = lostBy(resp, w.last, err)
+		if w.lost != nil && err != nil {
+			err = w.lost
+		}
+	}
+	return resp, err
+}
+
+// carry carries a request and reads the answer.
+func (w *wire) carry(req *http.Request) (*http.Response, error) {
+	w.last = answer{}
+	resp, err := w.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	_ = resp.Body.Close()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("reading the answer of %s: %w", req.URL.Host, err)
+	case len(body) > maxAnswer:
+		w.broken = badAnswer{fmt.Sprintf("%s answers with more than %d bytes", req.URL.Host, maxAnswer)}
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		w.broken = badAnswer{fmt.Sprintf("%s redirects to %.200q; redirects are not followed", req.URL.Host,
+			resp.Header.Get("Location"))}
+	}
+	if w.broken != nil {
+		return nil, w.broken
+	}
+	w.last = answer{status: resp.StatusCode, header: resp.Header.Clone(), body: body}
+	w.prune(resp.Header)
+	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	return resp, nil
+}
+
+// prune takes links out that acmez would follow without bounds: a chain in PEM is whole, it needs no `up`.
+func (w *wire) prune(h http.Header) {
+	var kept []string
+	for _, l := range links(h, "alternate") {
+		if w.alternates && len(kept) < maxAlternates {
+			kept = append(kept, fmt.Sprintf(`<%s>;rel="alternate"`, l))
+		}
+	}
+	h.Del("Link")
+	if kept != nil {
+		h["Link"] = kept
+	}
+}
+
+// lostBy says whether an answer to newOrder leaves open what the CA did. A connection that was not made, and a no of
+// the CA (4xx), are clear; so is a yes, which is continued from its URL.
+func lostBy(resp *http.Response, a answer, err error) *lostOrder {
+	var dial *net.OpError
+	var bad badAnswer
+	switch {
+	case err != nil && errors.As(err, &dial) && dial.Op == "dial", errors.As(err, &bad):
+		return nil
+	case err != nil:
+		return &lostOrder{err: err}
+	case resp.StatusCode < 500:
+		return nil
+	}
+	lost := &lostOrder{err: fmt.Errorf("HTTP status %d", a.status)}
+	var p acme.Problem
+	if json.Unmarshal(a.body, &p) == nil && p.Type != "" {
+		p.Status = a.status
+		lost.problem, lost.err = &p, p
+	}
+	return lost
+}
+
+// retryAfter is when the last answer wants to be asked again, and whether it says so (RFC 9110 section 10.2.3).
+func (w *wire) retryAfter() (time.Time, bool) {
+	value, now := w.last.header.Get("Retry-After"), w.now()
+	at, err := http.ParseTime(value)
+	if n, bad := strconv.ParseUint(value, 10, 32); bad == nil {
+		at, err = now.Add(time.Duration(n)*time.Second), nil
+	}
+	if err != nil {
+		return time.Time{}, false
+	}
+	if at.Before(now) {
+		at = now
+	}
+	if latest := now.Add(maxRetryAfter); at.After(latest) {
+		at = latest
+	}
+	return at, true
+}
+
+var linkPattern = regexp.MustCompile(`<([^<>]+)>\s*;[^,]*\brel="?([a-z-]+)"?`)
+
+// links are the targets of a header's links of one relation (RFC 8288).
+func links(h http.Header, rel string) []string {
+	var out []string
+	for _, line := range h["Link"] {
+		for _, m := range linkPattern.FindAllStringSubmatch(line, -1) {
+			if m[2] == rel {
+				out = append(out, m[1])
+			}
+		}
+	}
+	return out
+}

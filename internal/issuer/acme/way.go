@@ -1,0 +1,196 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// way is one way to answer challenges, for all names of an order.
+type way interface {
+	// kind is the challenge type of the protocol.
+	kind() string
+	// prepare makes what the CA will look for. What others see is noted in the Store before.
+	prepare(ctx context.Context, p proof) error
+	// ready is called once, when everything is prepared: it returns when the CA can look.
+	ready(ctx context.Context) error
+	// undo removes what was prepared, and gives what went wrong.
+	undo(ctx context.Context) []error
+}
+
+func (s *session) way() way {
+	switch s.o.Challenge {
+	case DNS01:
+		return &dnsWay{published{i: s.Issuer, kindOf: DNS01}}
+	case Command:
+		return &dnsWay{published{i: s.Issuer, kindOf: Command}}
+	case DNSPersist:
+		return persistWay{s}
+	}
+	if s.o.Listener.Webroot != "" {
+		return &webrootWay{published{i: s.Issuer, kindOf: webroot}}
+	}
+	return &listenWay{address: s.o.Listener.Listen, log: s.o.Log}
+}
+
+// trace is something that others see and that must be removed again, also after a crash.
+type trace struct {
+	Kind  string `json:"kind"` // dns, command or webroot
+	Name  string `json:"name"` // of the record, or of the file
+	Value string `json:"value,omitempty"`
+	Dir   string `json:"dir,omitempty"` // the webroot
+}
+
+// webroot is the kind of the trace that is a file.
+const webroot = "webroot"
+
+// storeError is an error of the Store: nothing was done.
+type storeError struct{ error }
+
+func (e storeError) Unwrap() error { return e.error }
+
+// published notes what is about to be seen, and removes it.
+type published struct {
+	i      *Issuer
+	kindOf string
+	made   []trace
+}
+
+// note notes a trace before it is made. One that is noted already may have been made, by a program that was killed
+// then: it is made once more.
+func (p *published) note(t trace) error {
+	all, err := p.i.traces()
+	if err == nil && !slices.Contains(all, t) {
+		err = p.i.save(tracesFile, append(all, t))
+	}
+	if err != nil {
+		return storeError{err}
+	}
+	p.made = append(p.made, t)
+	return nil
+}
+
+// undo removes everything that was made here, also when ctx has ended: a moment is left for that.
+func (p *published) undo(ctx context.Context) []error {
+	patience := undoIn
+	if ctx.Err() != nil {
+		patience = undoAtEnd
+	}
+	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	errs := p.i.remove(limited, p.made)
+	p.made = nil
+	return errs
+}
+
+// What removing may take, and what it may take when the program ends.
+const (
+	undoIn    = 30 * time.Second
+	undoAtEnd = 5 * time.Second
+)
+
+func (i *Issuer) traces() ([]trace, error) {
+	var all []trace
+	return all, i.load(tracesFile, &all)
+}
+
+// Tidy removes what a crash has left where others see it: DNS records, and files in a webroot. Ask does it at its end.
+// What cannot be removed now stays noted.
+func (i *Issuer) Tidy(ctx context.Context) {
+	left, err := i.traces()
+	if err != nil {
+		i.o.Log(err.Error())
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, undoIn)
+	defer cancel()
+	for _, err := range i.remove(limited, left) {
+		i.o.Log(err.Error())
+	}
+}
+
+// remove removes traces and their notes.
+func (i *Issuer) remove(ctx context.Context, traces []trace) (errs []error) {
+	var gone []trace
+	for _, t := range traces {
+		if err := i.removeOne(ctx, t); err != nil {
+			errs = append(errs, fmt.Errorf(
+				"%s %s of an order cannot be removed: %w; it is tried again with the next order", t.Kind, t.Name, err))
+			continue
+		}
+		gone = append(gone, t)
+	}
+	if len(gone) == 0 {
+		return errs
+	}
+	all, err := i.traces()
+	if err == nil {
+		all = slices.DeleteFunc(all, func(t trace) bool { return slices.Contains(gone, t) })
+		if len(all) > 0 {
+			err = i.save(tracesFile, all)
+		} else {
+			err = i.o.Store.Remove(tracesFile)
+		}
+	}
+	if err != nil {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+func (i *Issuer) removeOne(ctx context.Context, t trace) error {
+	switch t.Kind {
+	case webroot:
+		return removeToken(t.Dir, t.Name)
+	case DNS01:
+		if i.o.DNS == nil {
+			return errors.New("the DNS is not configured any more")
+		}
+		return i.o.DNS.Remove(ctx, t.Name, t.Value)
+	case Command:
+		if len(i.o.Command) == 0 {
+			return errors.New("no command is configured any more")
+		}
+		return i.run(ctx, "remove", t.Name, t.Value)
+	}
+	return nil
+}
+
+// recordOf is the TXT record of dns-01.
+func recordOf(p proof) (name, value string) {
+	return p.challenge.DNS01TXTRecordName(), p.challenge.DNS01KeyAuthorization()
+}
+
+// dnsWay puts a TXT record into the zone, by itself or by the owner's program.
+type dnsWay struct{ published }
+
+func (d *dnsWay) kind() string { return acme.ChallengeTypeDNS01 }
+
+func (d *dnsWay) prepare(ctx context.Context, p proof) error {
+	name, value := recordOf(p)
+	if err := d.note(trace{Kind: d.kindOf, Name: name, Value: value}); err != nil {
+		return err
+	}
+	d.i.o.Progress("adding the TXT record " + name)
+	if d.kindOf == Command {
+		return d.i.run(ctx, "add", name, value)
+	}
+	return d.i.o.DNS.Add(ctx, name, value)
+}
+
+func (d *dnsWay) ready(ctx context.Context) error {
+	if d.i.o.DNS == nil {
+		return nil // the program has waited
+	}
+	for _, t := range d.made {
+		d.i.o.Progress("waiting until every server of the zone has " + t.Name)
+		if err := d.i.o.DNS.Wait(ctx, t.Name, t.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// wellKnown is where http-01 looks, below the root of the web server (RFC 8555 section 8.3).
+const wellKnown = ".well-known/acme-challenge"
+
+// webrootWay writes the answers where a web server of this host serves them. The directory may be a web server's own:
+// nothing is written through a link that leaves it.
+type webrootWay struct{ published }
+
+func (d *webrootWay) kind() string { return acme.ChallengeTypeHTTP01 }
+
+func (d *webrootWay) prepare(_ context.Context, p proof) error {
+	dir := d.i.o.Listener.Webroot
+	if err := d.note(trace{Kind: webroot, Name: p.challenge.Token, Dir: dir}); err != nil {
+		return err
+	}
+	d.i.o.Progress("writing the answer for " + p.name + " into " + dir)
+	return writeToken(dir, p.challenge.Token, p.challenge.KeyAuthorization)
+}
+
+func (d *webrootWay) ready(context.Context) error { return nil }
+
+func writeToken(dir, token, answer string) (err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("the webroot: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.MkdirAll(wellKnown, 0o755); err != nil {
+		return fmt.Errorf("the webroot %s: %w", dir, err)
+	}
+	name := path.Join(wellKnown, token)
+	if data, err := root.ReadFile(name); err == nil && string(data) == answer {
+		return nil // written before a crash; the CA may be reading it
+	}
+	_ = root.Remove(name)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return fmt.Errorf("the webroot %s: %w", dir, err)
+	}
+	_, err = f.WriteString(answer)
+	// whatever the umask is, the web server can read it
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return fmt.Errorf("the webroot %s: %w", dir, err)
+	}
+	return nil
+}
+
+// removeToken removes an answer. One that is not there, or a webroot that is gone, is no error.
+func removeToken(dir, token string) error {
+	if !tokens.MatchString(token) {
+		return nil // never written by this program
+	}
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	if err := root.Remove(path.Join(wellKnown, token)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

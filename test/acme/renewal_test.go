@@ -1,0 +1,120 @@
+package acme
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
+	"mailcertd/internal/pki"
+)
+
+// TestRenewal: the CA says when; the order says what it replaces; what is replaced is never given again.
+func TestRenewal(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	r := request(t, "mx.example.test")
+	first := obtain(t, o, r)
+	info, ok, err := client(t, o).RenewalInfo(context.Background(), first.Leaf)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if third := first.Leaf.NotAfter.Add(-30 * 24 * time.Hour); info.Start.After(third) || info.End.Before(third) {
+		t.Errorf("from %s to %s", info.Start, info.End)
+	}
+	if d := time.Until(info.RetryAfter); d < 5*time.Hour || d > 7*time.Hour {
+		t.Errorf("again in %s", d)
+	}
+	r.Replaces = first.Leaf // nobody said Taken: the open order's certificate is the one that is held
+	second := obtain(t, o, r)
+	if second.Leaf.Equal(first.Leaf) || p.orders() != 2 || strings.Count(p.log.String(), "is a replacement of") != 1 {
+		t.Errorf("%d orders, %d replacements", p.orders(), strings.Count(p.log.String(), "is a replacement of"))
+	}
+	if err := client(t, o).Taken(r); err != nil {
+		t.Fatal(err)
+	}
+	r.Replaces = first.Leaf // replaced already: the order does without
+	third := obtain(t, o, r)
+	if third.Leaf.Equal(second.Leaf) || p.orders() != 3 {
+		t.Errorf("%d orders", p.orders())
+	}
+	foreign := request(t, "mx.example.test") // a leaf of another CA: Pebble's error is an internal one
+	foreign.Replaces = obtain(t, start(t, settings{}).elsewhere(), request(t, "mx.example.test")).Leaf
+	obtain(t, o, foreign)
+	if p.orders() != 4 {
+		t.Errorf("%d orders", p.orders())
+	}
+}
+
+func (p *pebble) elsewhere() (o acme.Options) { return p.options(newMemory()) }
+
+// TestRenewalWindows: windows of any length count, also one that has passed; what is none is an error.
+func TestRenewalWindows(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	leaf := obtain(t, o, request(t, "mx.example.test")).Leaf
+	for answer, good := range map[string]bool{
+		`{"suggestedWindow":{"start":"2026-01-01T00:00:00Z","end":"2026-01-01T00:00:01Z"},"explanationURL":"https://x/"}`: true,
+		`{"suggestedWindow":{"start":"2026-01-02T00:00:00Z","end":"2026-01-01T00:00:00Z"}}`:                               false,
+		`{"suggestedWindow":{}}`: false,
+		`{`:                      false,
+		`<html>`:                 false,
+	} {
+		body, err := json.Marshal(map[string]string{"Certificate": string(pki.EncodeCertificate(leaf.Raw)),
+			"ARIResponse": answer})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.managed("POST", "/set-renewal-info/", bytes.NewReader(body))
+		info, ok, err := client(t, o).RenewalInfo(context.Background(), leaf)
+		if ok != good || (err == nil) != good {
+			t.Errorf("%s: %v, %v", answer, ok, err)
+		}
+		if good && info.ExplanationURL != "https://x/" {
+			t.Errorf("%+v", info)
+		}
+	}
+	other := obtain(t, start(t, settings{}).elsewhere(), request(t, "mx.example.test")).Leaf
+	_, ok, err := client(t, o).RenewalInfo(context.Background(), other)
+	if no, is := err.(issuer.Refusal); ok || !is || no.Kind == "" {
+		t.Errorf("of another CA: %v, %v", ok, err)
+	}
+}
+
+// TestPreferredChain: of several chains the one to the root that is named.
+func TestPreferredChain(t *testing.T) {
+	p := start(t, settings{env: []string{"PEBBLE_ALTERNATE_ROOTS=2", "PEBBLE_CHAIN_LENGTH=3"}})
+	o := p.options(newMemory())
+	r := request(t, "mx.example.test")
+	first := obtain(t, o, r)
+	block, _ := pem.Decode(p.managed("GET", "/roots/2", nil))
+	root := parse(t, block.Bytes)
+	o.PreferredChain = root.Subject.CommonName
+	second := obtain(t, o, r)
+	last := second.CAs[len(second.CAs)-1]
+	if last.Issuer.CommonName != root.Subject.CommonName || last.CheckSignatureFrom(root) != nil || p.orders() != 1 {
+		t.Errorf("%s, %d orders", last.Issuer, p.orders())
+	}
+	if first.CAs[len(first.CAs)-1].Issuer.CommonName == root.Subject.CommonName || len(first.CAs) != 3 {
+		t.Errorf("the first chain: %d, to %s", len(first.CAs), first.CAs[len(first.CAs)-1].Issuer)
+	}
+	o.PreferredChain = "Nobody's Root"
+	if third := obtain(t, o, r); !third.CAs[0].Equal(first.CAs[0]) {
+		t.Error("not the first chain")
+	}
+}
+
+func parse(t *testing.T, der []byte) *x509.Certificate {
+	t.Helper()
+	c, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

@@ -1,0 +1,233 @@
+package acme
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
+)
+
+// TestKilledAtEveryNote: the program is killed before or after each operation of its Store, and the next one finishes
+// with the same account and the same order. What others see is removed.
+func TestKilledAtEveryNote(t *testing.T) {
+	p := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=0"}})
+	for _, before := range []bool{true, false} {
+		for n := 1; ; n++ {
+			z, store := p.zone(), newMemory()
+			ctx, kill := context.WithCancel(context.Background())
+			store.die, store.before, store.killing = n, before, func() { z.dead = true; kill() }
+			if done := killed(t, ctx, p, store, z, fmt.Sprintf("operation %d, before %v", n, before)); done {
+				if n < 15 {
+					t.Errorf("only %d operations", n)
+				}
+				break
+			}
+			kill()
+		}
+	}
+}
+
+// TestKilledAtEveryRequest: the same with every request, of which Pebble has or has not seen the last.
+func TestKilledAtEveryRequest(t *testing.T) {
+	p := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=0"}})
+	for _, reaches := range []bool{false, true} {
+		for n := 1; ; n++ {
+			z, store := p.zone(), newMemory()
+			ctx, kill := context.WithCancel(context.Background())
+			count := 0
+			dies := func() bool {
+				if count++; count != n {
+					return false
+				}
+				store.mu.Lock()
+				store.dead, z.dead = true, true
+				store.mu.Unlock()
+				kill()
+				return true
+			}
+			if reaches {
+				p.hook(nil, func(*http.Request, int) bool { return !dies() })
+			} else {
+				p.hook(func(http.ResponseWriter, *http.Request) bool {
+					if dies() {
+						panic(http.ErrAbortHandler)
+					}
+					return false
+				}, nil)
+			}
+			if done := killed(t, ctx, p, store, z, fmt.Sprintf("request %d, reaches %v", n, reaches)); done {
+				if n < 10 {
+					t.Errorf("only %d requests", n)
+				}
+				break
+			}
+			kill()
+		}
+	}
+}
+
+// killed asks with a program that is killed, then with the next one. done says that nothing was killed.
+func killed(t *testing.T, ctx context.Context, p *pebble, store *memory, z *zone, what string) (done bool) {
+	t.Helper()
+	orders, accounts := p.orders(), p.accounts()
+	o := p.options(store)
+	o.Challenge, o.DNS = acme.DNS01, z
+	o.Log = func(string) {}
+	r := request(t, "mx.example.test", "www.example.test")
+	_, err := client(t, o).Ask(ctx, r)
+	killedIt := store.dead
+	p.hook(nil, nil)
+	store.reborn()
+	z.dead = false
+	if !killedIt && err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
+	reply, err := client(t, o).Ask(context.Background(), r)
+	if err != nil {
+		t.Fatalf("%s: then %v", what, err)
+	}
+	if err := r.Answered(reply); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	if n := p.orders() - orders; n != 1 {
+		t.Errorf("%s: %d orders", what, n)
+	}
+	if n := p.accounts() - accounts; n != 1 {
+		t.Errorf("%s: %d accounts", what, n)
+	}
+	if len(z.has) != 0 || len(store.files["traces.json"]) != 0 {
+		t.Errorf("%s: left over: %v, %s", what, z.has, store.files["traces.json"])
+	}
+	return !killedIt
+}
+
+// TestKilledWithWebroot: a file that a killed program left in the webroot is removed.
+func TestKilledWithWebroot(t *testing.T) {
+	p := start(t, settings{})
+	store := newMemory()
+	o := p.options(store)
+	o.Listener.Webroot = t.TempDir()
+	ctx, kill := context.WithCancel(context.Background())
+	defer kill()
+	o.Progress = func(step string) {
+		if strings.HasPrefix(step, "the CA looks at") {
+			kill()
+			store.mu.Lock()
+			store.dead = true
+			store.mu.Unlock()
+		}
+	}
+	if _, err := client(t, o).Ask(ctx, request(t, "mx.example.test")); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	store.reborn()
+	// the program itself had no time to remove anything: as it would be after SIGKILL
+	left := filepath.Join(o.Listener.Webroot, ".well-known/acme-challenge", token(t, store))
+	if err := os.WriteFile(left, []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(store.files["traces.json"]), "webroot") {
+		t.Errorf("nothing is noted: %s", store.files["traces.json"])
+	}
+	client(t, o).Tidy(context.Background())
+	if _, err := os.Stat(left); store.files["traces.json"] != nil || err == nil {
+		t.Errorf("still noted: %s; left over: %v", store.files["traces.json"], err)
+	}
+}
+
+// TestLostAnswer: a lost answer to newOrder costs no second order, although the program goes on.
+func TestLostAnswer(t *testing.T) {
+	p := start(t, settings{})
+	lost := 0
+	p.hook(nil, func(r *http.Request, status int) bool {
+		if r.URL.Path == "/order-plz" && status == http.StatusCreated && lost == 0 {
+			lost++
+			return false
+		}
+		return true
+	})
+	o := p.options(newMemory())
+	r := request(t, "mx.example.test")
+	refused(t, o, r, issuer.KindAway, false, "not known whether the order was placed")
+	obtain(t, o, r)
+	if p.orders() != 1 {
+		t.Errorf("%d orders", p.orders())
+	}
+}
+
+// TestManyOrders: the lost order is on the last of many pages.
+func TestManyOrders(t *testing.T) {
+	p := start(t, settings{env: []string{"PEBBLE_WFE_ORDERS_PER_PAGE=2", "PEBBLE_AUTHZREUSE=100"}})
+	o := p.options(newMemory())
+	for range 5 {
+		obtain(t, o, request(t, "mx.example.test"))
+	}
+	r := request(t, "mx.example.test")
+	p.hook(nil, func(r *http.Request, status int) bool {
+		return r.URL.Path != "/order-plz" || status != http.StatusCreated
+	})
+	refused(t, o, r, issuer.KindAway, false)
+	p.hook(nil, nil)
+	obtain(t, o, r)
+	if p.orders() != 6 {
+		t.Errorf("%d orders", p.orders())
+	}
+}
+
+// TestTwoKeys: two pairs with the same names have an order each, and each keeps its own.
+func TestTwoKeys(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	a, b := request(t, "mx.example.test"), request(t, "mx.example.test")
+	first, second := obtain(t, o, a), obtain(t, o, b)
+	if again := obtain(t, o, a); !again.Leaf.Equal(first.Leaf) || first.Leaf.Equal(second.Leaf) || p.orders() != 2 {
+		t.Errorf("%d orders", p.orders())
+	}
+}
+
+// TestPatience: a CA that is slower than a question may take is continued by the next one.
+func TestPatience(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	o.Challenge, o.DNS = acme.DNS01, nowhere{}
+	o.Patience = 2 * time.Second
+	o.DNS = p.zone()
+	r := request(t, "mx.example.test")
+	began := time.Now()
+	p.hook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/chalZ/") {
+			return false
+		}
+		time.Sleep(3 * time.Second)
+		return true
+	}, nil)
+	no := refused(t, o, r, issuer.KindAway, false, "2s", "continued")
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("it took %s: %s", d, no.Reason)
+	}
+	p.hook(nil, nil)
+	o = p.options(o.Store)
+	obtain(t, o, r)
+	if p.orders() != 1 {
+		t.Errorf("%d orders", p.orders())
+	}
+}
+
+// token is the token that a store has noted.
+func token(t *testing.T, m *memory) string {
+	t.Helper()
+	var traces []struct{ Name string }
+	if err := json.Unmarshal(m.files["traces.json"], &traces); err != nil || len(traces) != 1 {
+		t.Fatalf("%v: %s", err, m.files["traces.json"])
+	}
+	return traces[0].Name
+}
