@@ -12,18 +12,28 @@ import (
 	wire "github.com/miekg/dns"
 )
 
+// bothPorts are a UDP and a TCP socket of one port number. Another program may have one of the two.
+func bothPorts(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	for range 100 {
+		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tcp, err := net.Listen("tcp", udp.LocalAddr().String()); err == nil {
+			return udp, tcp
+		}
+		udp.Close()
+	}
+	t.Fatal("no port number is free for both UDP and TCP")
+	return nil, nil
+}
+
 // answering is a server that answers every packet with those that reply makes of it, over UDP and TCP at one address.
 func answering(t *testing.T, reply func(network string, q *wire.Msg) [][]byte) string {
 	t.Helper()
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp, tcp := bothPorts(t)
 	t.Cleanup(func() { udp.Close() })
-	tcp, err := net.Listen("tcp", udp.LocalAddr().String())
-	if err != nil {
-		t.Skip("the TCP port of that number is taken:", err)
-	}
 	t.Cleanup(func() { tcp.Close() })
 	go func() {
 		b := make([]byte, 64<<10)

@@ -30,7 +30,7 @@ func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 			}
 		}
 		views := c.views(ctx, servers, r.Name(), r.Type())
-		if ctx.Err() == nil || last == nil { // else the end of the time has cut it short
+		if !over(ctx) || last == nil { // else the end of the time has cut it short
 			last = disagreeing(views, r)
 		}
 		if len(last) == 0 {
@@ -43,6 +43,13 @@ func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 		}
 		servers = without(servers, last)
 	}
+}
+
+// over says that the time of the context has ended: a question that it cuts short may come back before the context's own
+// timer has run.
+func over(ctx context.Context) bool {
+	end, has := ctx.Deadline()
+	return ctx.Err() != nil || has && time.Until(end) <= 0
 }
 
 // without are the servers that still have to answer with the record.
