@@ -315,7 +315,11 @@ func refused(a *assessment, sofar finding) (found finding) {
 		if c.Fatal {
 			sev = Error
 		}
-		found.report(Problem{Reason: Refused, Severity: sev, Path: c.Path, Text: c.Text})
+		hint := ""
+		if p := a.second(); c.Of == mta.SecondServer && p != nil && p.twin() {
+			hint = twinHint(p)
+		}
+		found.report(Problem{Reason: Refused, Severity: sev, Path: c.Path, Text: c.Text, Hint: hint})
 	}
 	return found
 }

@@ -2,6 +2,8 @@ package plan_test
 
 import (
 	"crypto/x509"
+	"strings"
+	"testing"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -217,4 +219,32 @@ var pairRows = []row{
 		"",
 		"notice pair-unwanted",
 		"141.1 days: renewal is due", ""},
+}
+
+// A person who has put a second pair there whose key is of the same kind as host.key is told what to do: sendmail
+// completes no handshake until then.
+func TestTwinIsToldWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		given World
+		says  string
+	}{
+		{"asked for", Host(WantsSecond(), Names(second), Has(second, "second", Bought())), "mailcertd then makes"},
+		{"not asked for", Host(Names(second), Has(second, "second", Bought())), "confSERVER_CERT"},
+	} {
+		told := false
+		for _, pr := range c.given.Plan().Problems {
+			if pr.Reason != plan.Refused {
+				continue
+			}
+			told = true
+			if pr.Severity != plan.Error || !strings.Contains(pr.Hint, "host-ecdsa.key and ") ||
+				!strings.Contains(pr.Hint, c.says) {
+				t.Errorf("%s: %v %s\nhint: %s", c.name, pr.Severity, pr.Text, pr.Hint)
+			}
+		}
+		if !told {
+			t.Errorf("%s: nobody is told", c.name)
+		}
+	}
 }

@@ -34,6 +34,16 @@ func (p *pair) twin() bool {
 	return p.is == certdir.HostECDSA && p.key != nil && p.kind() == p.host.kind()
 }
 
+// twinHint says what to do about a second pair that is not ours and whose key is of the same kind as host.key.
+func twinHint(p *pair) string {
+	hint := "move " + p.keyFile.Node.Path + " and " + p.certFile.Node.Path + " to another directory; "
+	if p.wanted {
+		return hint + "mailcertd then makes a second pair with a key of the other kind"
+	}
+	return hint + "then take them out of confSERVER_CERT and confSERVER_KEY in the host's .mc file and run " +
+		"`make -C /etc/mail install restart`"
+}
+
 // follows reports whether this is the second pair and the next host.key will be of the same kind as its key.
 func (p *pair) follows() bool {
 	return p.is == certdir.HostECDSA && p.key != nil && !p.twin() && p.kind() == p.host.nextKind()
