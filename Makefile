@@ -1,4 +1,4 @@
-# mailcertd. Works with GNU make and BSD make.
+# The targets of mailcertd, for GNU make and BSD make.
 #   make run    try it below ./demo, without root
 #   make check  a quick part of the tests, without root
 #   make test   everything that can be tested here
@@ -27,25 +27,26 @@ check:
 lint:
 	@sh scripts/parts.sh sh scripts/test.sh lint
 
-# Ratios against openssl and the base system's stanza, see bench/README.md.
+# Measures the speed, also compared with openssl and the base system's stanza, see bench/README.md.
 bench: build
 	@sh scripts/parts.sh sh scripts/bench.sh
 
 fuzz:
 	@sh scripts/fuzz.sh
 
-# Two mail hosts under random faults, as root: SOAK=5m is shorter, SEED=N repeats, FAULTS=0 leaves test/faults out.
+# Runs two mail hosts under random faults, as root. SOAK=5m sets the length, SEED=N repeats an earlier run, and FAULTS=0
+# leaves test/faults out.
 soak:
 	@SOAK='$(SOAK)' SEED='$(SEED)' FAULTS='$(FAULTS)' sh scripts/parts.sh sh scripts/soak.sh
 
-# A release, see scripts/dist.sh. Its tarball, and the port with its checksum.
+# dist makes the tarball of a release, see scripts/dist.sh; port also writes its checksum into the port.
 dist:
 	@sh scripts/dist.sh
 
 port: dist
 	@sh scripts/port.sh dist/mailcertd-$(VERSION).tar.gz
 
-# An existing configuration stays as it is.
+# An existing configuration is not changed.
 install: build
 	install -d $(TO)/sbin $(TO)/etc/rc.d $(TO)/etc/periodic/security $(TO)/share/man/man5 $(TO)/share/man/man8
 	install -m 555 bin/mailcertd $(TO)/sbin/mailcertd
@@ -60,8 +61,8 @@ install: build
 	sed 's|/usr/local|$(PREFIX)|g' man/mailcertd.8 > bin/8
 	install -m 444 bin/8 $(TO)/share/man/man8/mailcertd.8
 
-# Stop the service first. What stays: a changed configuration, every certificate,
-# the CA, the state; `mailcertd purge`, before this, removes those.
+# Stop the service first. deinstall keeps a changed configuration, every certificate,
+# the CA and the state; run `mailcertd purge` before it to remove certificates, CA and state.
 deinstall:
 	if cmp -s $(CONFIG).sample $(CONFIG); then rm -f $(CONFIG); fi
 	rm -f $(CONFIG).sample $(TO)/sbin/mailcertd $(TO)/etc/rc.d/mailcertd

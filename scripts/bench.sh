@@ -1,6 +1,6 @@
 #!/bin/sh
-# The figures of bench/README.md, on this machine. They are written to bin/bench.txt and summed up by benchstat, beside
-# those of an earlier file where one is named.
+# Measures the figures of bench/README.md on this machine. They are written to bin/bench.txt, and benchstat prints their
+# summary, beside those of an earlier file where one is named.
 #   bench.sh [runs [earlier file]]
 set -eu
 runs=${1:-41} earlier=''
@@ -19,5 +19,5 @@ cd ..
 bench -bench . -count 6 ./internal/ca
 bench -bench PublicCAs -count 6 ./internal/keeper
 rm "$new.part"
-bin/benchstat ${earlier:+"$earlier"} "$new" # the earlier file may be the one that is replaced now
+bin/benchstat ${earlier:+"$earlier"} "$new" # before the mv, since the earlier file may be $out
 mv "$new" "$out"

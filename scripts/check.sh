@@ -1,6 +1,6 @@
 #!/bin/sh
-# What to run between two edits: a minute at most, no root, nothing unpacked or downloaded but Go modules. It says nothing
-# of sendmail and openssl: `make test` does.
+# Quick checks to run between two edits: at most a minute, without root, and nothing but Go modules is downloaded. They
+# do not run sendmail or openssl; `make test` does.
 set -eu
 cd "$(dirname "$0")/.."
 bad=$(gofmt -l cmd internal scripts test)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target for a while: FUZZTIME=10s each.
+# Runs every fuzz target, each for FUZZTIME (default: 10s).
 set -eu
 cd "$(dirname "$0")/.."
 for pkg in $(go list ./...); do

@@ -1,20 +1,20 @@
 #!/bin/sh
-# Runs a command with the real parts that the tests and the demonstration use: sendmail, sshd, mandoc and others.
+# Runs a command with the real programs ("parts") that the tests and the demonstration use: sendmail, sshd and others.
 #   parts.sh COMMAND [ARG...]            all of them
 #   parts.sh -only sendmail COMMAND...   sendmail alone
-# What the machine has is used as it is. What it lacks is downloaded from its own Debian archive into .parts and
-# unpacked there: nothing is installed, replaced, configured or started, and no root is needed for it.
-# As root the command then runs in a mount namespace of its own, where .parts lies over /usr. Otherwise it finds
-# the parts by PATH and LD_LIBRARY_PATH. Where a part cannot be had, the command runs without it.
+# Parts that the machine has are used as they are. Those that it lacks are downloaded from its own Debian archive and
+# unpacked into .parts: nothing is installed, replaced, configured or started, and this does not need root.
+# As root the command then runs in a mount namespace of its own, where .parts is an overlay over /usr. Otherwise it
+# finds the parts by PATH and LD_LIBRARY_PATH. Where a part cannot be downloaded, the command runs without it.
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd -P)
-parts=$top/.parts # with a dot: the go command looks into no such directory
+parts=$top/.parts # with a dot, so that the go command ignores it
 only=''
 if [ "${1:-}" = -over ]; then # in a mount namespace of our own
 	shift
 	below=$(awk '$2 ~ "^/usr/" {print $2}' /proc/self/mounts)
 	n=0
-	for m in $below; do # what is mounted below /usr stays visible
+	for m in $below; do # keep what is mounted below /usr visible
 		n=$((n + 1))
 		mkdir -p "$parts/mnt/$n" && mount --rbind "$m" "$parts/mnt/$n" || exit 1
 	done
@@ -29,7 +29,7 @@ fi
 if [ "${1:-}" = -only ]; then only=$2; shift 2; fi
 
 missing=''
-need() { # group, package, programs or files that it brings; one of them is enough
+need() { # group, package, its programs or files: one of them is enough
 	[ -z "$only" ] || [ "$only" = "$1" ] || return 0
 	for p in $(echo "$3" | tr : ' '); do
 		case $p in
@@ -53,14 +53,14 @@ need test openssh-server /usr/sbin/sshd
 need test openssh-client ssh
 need test bind9 named
 need test bind9-utils tsig-keygen
-if [ "$(id -u)" = 0 ]; then # these find their own files only below /usr
+if [ "$(id -u)" = 0 ]; then # these find their own files only in /usr, which needs the overlay
 	need test git git
 	need test gcc cc
 	need test libc6-dev /usr/include/stdlib.h
 fi
 [ -n "$missing" ] || exec "$@"
 
-# apt-get, with lists of our own where the machine's are missing or too old. Only the machine's package status is read.
+# apt-get, with package lists of our own where the machine's are missing or too old.
 lists=''
 apt() {
 	if [ -n "$lists" ]; then
@@ -70,7 +70,7 @@ apt() {
 	fi
 }
 
-# download: what apt-get would install for $missing, in the versions of its lists
+# download gets what apt-get would install for $missing, in the versions of its lists.
 download() {
 	# shellcheck disable=SC2086
 	wanted=$(apt -s --no-install-recommends install $missing 2>"$parts/apt.err" |
@@ -82,10 +82,10 @@ download() {
 
 fetch() {
 	if ! command -v apt-get >/dev/null 2>&1 || ! command -v dpkg-deb >/dev/null 2>&1; then
-		echo "apt-get and dpkg-deb are needed to unpack parts, and are not here" >&2
+		echo "apt-get or dpkg-deb is missing, so the parts cannot be unpacked: install these yourself:$missing" >&2
 		return 1
 	fi
-	echo "unpacking into .parts, for this project alone:$missing" >&2
+	echo "unpacking into .parts, only for this project:$missing" >&2
 	rm -rf "$parts"
 	mkdir -p "$parts/deb" "$parts/lists/partial" "$parts/cache/archives/partial" "$parts/new" "$parts/root/usr/sbin" || return 1
 	if ! download; then
@@ -101,7 +101,7 @@ fetch() {
 		mkdir -p "$parts/new/usr/$d" && cp -a "$parts/new/$d/." "$parts/new/usr/$d/" || return 1
 	done
 	cp -a "$parts/new/usr/." "$parts/root/usr/" || return 1
-	find "$parts/root" -type f -perm /6000 -exec chmod ug-s {} + # nobody else on the machine gets more rights by them
+	find "$parts/root" -type f -perm /6000 -exec chmod ug-s {} + # these copies must not give anybody more rights
 	rm -rf "$parts/deb" "$parts/new" "$parts/lists" "$parts/cache" "$parts/apt.err"
 	# These names are links that Debian's alternatives make when a package is installed.
 	if [ -e "$parts/root/usr/libexec/sendmail/sendmail" ]; then
@@ -113,8 +113,8 @@ fetch() {
 
 if [ "$(cat "$parts/have" 2>/dev/null)" != "$missing" ]; then
 	case "$(cat "$parts/have" 2>/dev/null) " in
-	*"$missing "*) ;; # unpacked for more than is asked now
-	*) fetch || { echo "could not unpack$missing: what needs it is left out" >&2; exec "$@"; } ;;
+	*"$missing "*) ;; # more was unpacked than is needed now
+	*) fetch || { echo "could not unpack$missing: tests that need it are skipped" >&2; exec "$@"; } ;;
 	esac
 fi
 

@@ -1,10 +1,9 @@
 #!/bin/sh
-# Brings ports/security/mailcertd up to date with the tarball of this release, as
-# `make makesum` would on FreeBSD: the version and the addresses from release.mk,
-# the scripts of rc.d/ and etc/periodic/, the tarball's checksum. Run by `make
-# port`, after `make dist`. What it writes is committed: ready to be copied into
-# a ports tree.
-#   port.sh [TARBALL]	without a tarball everything but distinfo
+# Updates ports/security/mailcertd for this release, as `make makesum` would on
+# FreeBSD: the version and the addresses from release.mk, the scripts of rc.d/ and
+# etc/periodic/, and the tarball's checksum. `make port` runs it after `make dist`.
+# Commit its result, which can be copied into a ports tree.
+#   port.sh [TARBALL]	without TARBALL it does not write distinfo
 set -eu
 cd "$(dirname "$0")/.."
 port=ports/security/mailcertd
@@ -27,7 +26,7 @@ cp rc.d/mailcertd "$port/files/mailcertd.in"
 cp etc/periodic/security/480.mailcertd "$port/files/480.mailcertd.in"
 
 [ -n "$tarball" ] || exit 0
-# GNU's and BSD's tools have different names for one thing.
+# The same tool has different names on Linux and BSD.
 if command -v sha256sum >/dev/null 2>&1; then
 	sum=$(sha256sum <"$tarball" | cut -d ' ' -f 1)
 else

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Two mail hosts and their daemons under random faults and edits, for an hour, see test/soak; then the long form of
-# test/faults. Needs root: namespaces.
-#   SOAK=5m      another length of the first
+# Runs two mail hosts and their daemons under random faults and edits for an hour (test/soak), then the long form of
+# test/faults. It needs root for namespaces.
+#   SOAK=5m      how long the first part takes; default: 1h
 #   SEED=1234    the same troubles again; the seed is printed
 #   ONLY='renew' only troubles whose name matches
-#   FAULTS=3     how many operations of each scenario and fault are tried; 0: none; every: all, which takes many hours
+#   FAULTS=3     how many operations of each scenario are made to fail; 0: none; every: all, which takes many hours
 set -eu
 cd "$(dirname "$0")/.."
 (cd test && go test -c -o ../bin/soak ./soak && go test -c -o ../bin/faults ./faults)
-export MAILCERTD_NOSKIP=1 # whoever asks for it is told why it cannot be
+export MAILCERTD_NOSKIP=1 # fail with the reason where a test cannot run
 inside() {
 	if [ "$(id -u)" = 0 ] && unshare -m --propagation private true 2>/dev/null; then
-		unshare -m --propagation private "$@" # what is mounted goes with it, however it ends
+		unshare -m --propagation private "$@" # its mounts end with it
 	else
 		"$@"
 	fi

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes what FreeBSD's rc.d/sendmail makes on a first boot, with the same kind
-# of openssl commands: a CA and a host certificate that share one DN, RSA-2048
-# both, the CA's key thrown away. For comparison, in tests and benchmarks.
+# Makes the TLS files that FreeBSD's rc.d/sendmail makes on a first boot, with the
+# same kind of openssl commands: a CA and a host certificate with one DN, both
+# RSA-2048, and without the CA's key. Tests and benchmarks compare with it.
 #   stanza.sh DIR [NAME]
 set -eu
 dir=$1 name=${2:-mail.example.org}

@@ -1,12 +1,12 @@
 #!/bin/sh
-# Everything that can be tested here: formatting, vet, staticcheck, scripts,
-# makefiles, all tests, cross-builds. parts.sh runs it. What cannot run is skipped by
-# name, with its reason, and counted; with CI=true nothing may be skipped.
+# Runs everything that can be tested on this machine: formatting, vet, staticcheck,
+# scripts, makefiles, all tests, cross-builds. parts.sh starts it. Tests that cannot
+# run are skipped, each with its reason, and counted; with CI=true a skip is a failure.
 #   test.sh lint   without the tests
 set -u
 cd "$(dirname "$0")/.." || exit 1
 if [ "${MAILCERTD_APART:-}" != yes ] && [ "$(id -u)" = 0 ] && unshare -m --propagation private true 2>/dev/null; then
-	export MAILCERTD_APART=yes # what is mounted goes with this process, however it ends
+	export MAILCERTD_APART=yes # the mounts end with this process
 	exec unshare -m --propagation private sh scripts/test.sh "$@"
 fi
 passed=0 failed=0 skipped=0
@@ -26,7 +26,7 @@ intest() { (cd test && "$@"); }
 static() {
 	intest go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck && bin/staticcheck ./... && intest ../bin/staticcheck ./...
 }
-# What go fix would still bring up to date, in the program as it is built for each system, and in the tests.
+# outdated fails where go fix would change something, in the program for each system or in the tests.
 outdated() {
 	for os in linux freebsd; do GOOS=$os CGO_ENABLED=0 go fix -diff ./... || return 1; done
 	go fix -tags crashpoints -diff ./... && intest go fix -diff ./...
@@ -35,12 +35,12 @@ vulnerable() { bin/govulncheck ./... && intest ../bin/govulncheck ./...; }
 cross() { GOOS=freebsd GOARCH=$1 CGO_ENABLED=0 go build -o /dev/null ./cmd/mailcertd; }
 dry() { "$1" -n check && "$1" -n test && "$1" -n run && "$1" -n soak && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
 
-# memory lays a disk in memory over /tmp, for this process and its children alone: what the tests write would wait for
-# the disk at every durable operation, which says nothing about the program. durable's own tests write to MAILCERTD_DISK.
+# memory mounts a tmpfs on /tmp, only for this process and its children, so that the tests do not wait for the disk at
+# every fsync. The tests of durable use a real disk, in MAILCERTD_DISK.
 memory() {
 	[ "${MAILCERTD_APART:-}" = yes ] && [ -z "${TMPDIR:-}" ] && [ -d /var/tmp ] || return 0
 	case "$(pwd -P)/ $(go env GOCACHE GOMODCACHE GOROOT | tr '\n' ' ')" in
-	/tmp/* | *" /tmp/"*) ;; # somebody works there
+	/tmp/* | *" /tmp/"*) ;; # our own files are in /tmp
 	*) mount -t tmpfs -o mode=1777 tmpfs /tmp && export MAILCERTD_DISK=/var/tmp ;;
 	esac
 }
@@ -58,12 +58,12 @@ step "go vet for FreeBSD" env GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 go vet ./.
 step "go mod verify" go mod verify
 step staticcheck static
 step "go fix" outdated
-# The Go team's list of known vulnerabilities is asked over the network, by a tool that go.sum pins.
+# govulncheck, whose version go.sum pins, needs the Go team's database of vulnerabilities from the network.
 intest go build -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck || exit 1
 if bin/govulncheck ./internal/dh >"$log" 2>&1 || ! grep -q '^govulncheck: fetching' "$log"; then
 	step govulncheck vulnerable
 else
-	echo "      govulncheck: its database cannot be reached from here, nothing was looked up"
+	echo "      govulncheck: its database cannot be reached, so nothing was checked"
 fi
 if have shellcheck; then step shellcheck shellcheck -s sh scripts/*.sh .ci/run; else skip shellcheck "not installed"; fi
 step "make -n" dry make
@@ -74,8 +74,8 @@ if [ "${1:-}" != lint ]; then
 	(cd test && go build -o ../bin/tally ./tally) || exit 1
 	race=-race
 	if ! have gcc && ! have cc; then race=''; skip "-race" "no C compiler"; fi
-	# The race detector makes a program several times as slow: it is for the packages that start goroutines, and for
-	# those tests of keeper in which one runs beside another. What test/ starts are programs without it.
+	# The race detector makes a program several times slower, so it is used only for packages that start goroutines and
+	# for those tests of keeper that run several at once. The programs that test/ starts are built without it.
 	# shellcheck disable=SC2046,SC2086
 	set -- $race -count=1 $(go list $concurrent) + \
 		-count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
@@ -91,6 +91,6 @@ echo
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" = 0 ] || exit 1
 if [ "${CI:-}" = true ] && [ "$skipped" != 0 ]; then
-	echo "in CI nothing may be skipped"
+	echo "with CI=true no test may be skipped: install what is missing"
 	exit 1
 fi

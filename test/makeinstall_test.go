@@ -95,10 +95,10 @@ func TestDistRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ name, from, to, want string }{
-		{"dirty", "# What", "# Uncommitted: what", "release.mk"},
-		{"future", release(t, "RELEASED"), "2126-01-01T12:00:00Z", "still to come"},
-		{"no time", release(t, "RELEASED"), "2026-01-01", "want a time"},
-		{"version", "VERSION = " + release(t, "VERSION"), "VERSION = next", "want digits"},
+		{"dirty", "# The version", "# Uncommitted: the version", "release.mk"},
+		{"future", release(t, "RELEASED"), "2126-01-01T12:00:00Z", "in the future"},
+		{"no time", release(t, "RELEASED"), "2026-01-01", "must be a time"},
+		{"version", "VERSION = " + release(t, "VERSION"), "VERSION = next", "must be digits"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			write(t, filepath.Join(repo, "release.mk"), strings.Replace(string(good), c.from, c.to, 1), 0o644)

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// HasSAN says that a certificate has its names where RFC 9525 looks for them.
+// HasSAN says whether a certificate has names in its subjectAltName, the only place where RFC 9525 looks for them.
 func HasSAN(c *x509.Certificate) bool { return len(c.DNSNames)+len(c.IPAddresses) > 0 }
 
-// CertNames are the names and addresses that a certificate is for, as
-// CanonicalNames has them: its subjectAltName, else its common name.
+// CertNames returns the names and addresses that a certificate is for, in the form of CanonicalNames: its
+// subjectAltName, or its common name where it has none.
 func CertNames(c *x509.Certificate) []string {
 	if !HasSAN(c) {
 		return CanonicalNames([]string{c.Subject.CommonName})
@@ -23,9 +23,8 @@ func CertNames(c *x509.Certificate) []string {
 	return CanonicalNames(all)
 }
 
-// CanonicalNames brings names into one form: addresses as net.IP prints them,
-// host names in lower case without a last dot. Empty ones and repetitions go;
-// the order stays.
+// CanonicalNames returns names in one form: addresses as net.IP prints them, host names in lower case without a last
+// dot. Empty names and repetitions are left out; the order stays.
 func CanonicalNames(names []string) []string {
 	var out []string
 	for _, n := range names {
@@ -36,7 +35,7 @@ func CanonicalNames(names []string) []string {
 	return out
 }
 
-// CanonicalName is CanonicalNames for one.
+// CanonicalName does the same for one name.
 func CanonicalName(n string) string {
 	if ip := net.ParseIP(n); ip != nil {
 		return ip.String()

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Why a key or certificate file cannot be used. Test with errors.Is.
+// Errors of key and certificate files. Test with errors.Is.
 var (
 	ErrEmpty   = errors.New("is empty")
 	ErrGarbage = errors.New("contains no certificate or key in PEM")
@@ -23,32 +23,29 @@ var (
 	ErrUnsupported = errors.New("is well-formed, but mailcertd cannot read this form")
 )
 
-// maxFile bounds what is parsed, in bytes.
+// maxFile bounds a file that is parsed, in octets.
 const maxFile = 16 << 20
 
-// CertFile is what a certificate file or bundle holds.
+// CertFile is the content of a certificate file or bundle.
 type CertFile struct {
-	// Certs are in the order of the file. One that crypto/x509 does not take has
-	// its place among them, see ParseCertificate.
+	// Certs are in the order of the file, also those that crypto/x509 refuses, see ParseCertificate.
 	Certs   []*x509.Certificate
-	Refused int // certificates that OpenSSL refuses though their blocks are whole: Err is ErrRefused then
-	Passed  int // certificates of a form that cannot be read at all: Err is ErrUnsupported then
-	// Err is set when OpenSSL cannot load the file, or it cannot be said whether
-	// it can (ErrUnsupported). Certs holds what could be read.
+	Refused int // certificates in whole blocks that OpenSSL refuses; Err is ErrRefused then
+	Passed  int // certificates in a form that mailcertd cannot parse; Err is ErrUnsupported then
+	// Err says why OpenSSL cannot load the file, or that this is not known (ErrUnsupported). Certs has those that could
+	// be parsed.
 	Err error
-	// Behind is what is wrong behind the first certificate of a file of which
-	// nothing else is loaded, see ReadLeafFile; nil: nothing.
+	// Behind is the fault of the part after the first certificate, in a file of which OpenSSL loads only that one
+	// (ReadLeafFile); nil: there is none.
 	Behind error
-	// Marked says that the file begins with a byte-order mark, which OpenSSL reads
-	// since its release 3.0 only.
+	// Marked says that the file begins with a byte-order mark, which OpenSSL accepts only since 3.0.
 	Marked bool
 
-	Lists int // CRLs
+	Lists int // how many CRLs the file has
 }
 
-// ReadCertFile reads every certificate of a PEM file as
-// SSL_CTX_load_verify_locations(3) does with sendmail's CACertFile: one broken
-// block fails the whole file.
+// ReadCertFile reads every certificate of a PEM file as SSL_CTX_load_verify_locations(3) does for sendmail's
+// CACertFile: one broken block makes the whole file unusable.
 func ReadCertFile(data []byte) CertFile {
 	var f CertFile
 	if f.Err = unread(data); f.Err != nil {
@@ -66,9 +63,8 @@ func ReadCertFile(data []byte) CertFile {
 	return f
 }
 
-// ReadLeafFile reads a PEM file as SSL_CTX_use_certificate_file(3) does: the first
-// certificate is loaded, whatever comes behind it. The others are in Certs as
-// far as they can be read.
+// ReadLeafFile reads a PEM file as SSL_CTX_use_certificate_file(3) does: it loads the first certificate, whatever
+// follows. Certs also has the others that can be parsed.
 func ReadLeafFile(data []byte) CertFile {
 	var f CertFile
 	if f.Err = unread(data); f.Err != nil {
@@ -103,7 +99,7 @@ func ReadLeafFile(data []byte) CertFile {
 	}
 }
 
-// rest reads on from pos to the end, or to the first block that is broken.
+// rest reads from pos to the end, or to the first broken block.
 func (f *CertFile) rest(data []byte, pos int) {
 	for {
 		b, next, err := nextBlock(data, pos)
@@ -185,7 +181,7 @@ func parseCertBlock(b block) (*x509.Certificate, error) {
 	return c, err
 }
 
-// parseCRLBlock says what OpenSSL has against a CRL in a bundle, which it loads too.
+// parseCRLBlock returns an error for a CRL that OpenSSL would refuse; it loads the CRLs of a bundle too.
 func parseCRLBlock(b block) error {
 	switch {
 	case b.encrypted():
@@ -202,7 +198,7 @@ func parseCRLBlock(b block) error {
 	return fmt.Errorf("%w: it cannot be parsed", why(b.der))
 }
 
-// why tells well-formed DER that Go does not take from what is broken.
+// why returns ErrUnsupported for well-formed DER that Go does not accept, otherwise ErrTruncated or ErrGarbage.
 func why(der []byte) error {
 	var v asn1.RawValue
 	rest, err := asn1.Unmarshal(der, &v)
@@ -218,7 +214,7 @@ func why(der []byte) error {
 	return ErrGarbage
 }
 
-// wellFormed walks constructed DER values, at most sixteen deep.
+// wellFormed says whether der is a series of well-formed DER values, nested at most sixteen deep.
 func wellFormed(der []byte, depth int) bool {
 	for len(der) > 0 {
 		var v asn1.RawValue
@@ -231,7 +227,7 @@ func wellFormed(der []byte, depth int) bool {
 	return true
 }
 
-// unread says what is against looking for blocks at all.
+// unread returns an error where the file is empty or too large to be searched for blocks.
 func unread(data []byte) error {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
@@ -242,7 +238,7 @@ func unread(data []byte) error {
 	return nil
 }
 
-// formError is ErrGarbage or ErrDER with the form that the file has.
+// formError is ErrGarbage or ErrDER, with the form of the file and how to convert it.
 type formError struct {
 	error
 	form Form
@@ -261,7 +257,7 @@ func (e formError) Error() string {
 }
 func (e formError) Unwrap() error { return e.error }
 
-// formless tells what a file without a block of the kind that is needed is.
+// formless is the error for a file without a block of the kind that is needed.
 func formless(data []byte) error {
 	err := ErrGarbage
 	trimmed := bytes.TrimSpace(data)

@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 )
 
-// Fingerprint names a certificate: SHA-256 of its DER, in hex; "" for nil.
+// Fingerprint is the SHA-256 of a certificate's DER, in hexadecimal; "" for nil.
 func Fingerprint(c *x509.Certificate) string {
 	if c == nil {
 		return ""
@@ -16,8 +16,8 @@ func Fingerprint(c *x509.Certificate) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// KeyFingerprint names a key: SHA-256 of its SubjectPublicKeyInfo, in hex (the data
-// of a TLSA 3 1 1 record, RFC 7671); "" for nil.
+// KeyFingerprint is the SHA-256 of a key's SubjectPublicKeyInfo, in hexadecimal (the data of a TLSA 3 1 1 record, RFC
+// 7671); "" for nil.
 func KeyFingerprint(pub crypto.PublicKey) string {
 	if pub == nil {
 		return ""

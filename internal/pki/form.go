@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Form is what a file is that holds neither certificate nor key in PEM.
+// Form is the format of a file that has neither certificate nor key in PEM.
 type Form struct {
-	Name string // for people: PKCS#7 in DER; "" when it is unknown
-	// Command turns it into PEM, or says what to do; "" when nothing does.
+	Name string // for people, such as "PKCS#7 in DER"; "" where it is not known
+	// Command is the command that converts it to PEM, or a clause that says what to do; "" for neither.
 	Command string
 }
 
@@ -22,8 +22,8 @@ var (
 	oidSignedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 )
 
-// FormOf recognizes the forms in which sellers and other programs hand out keys
-// and certificates. path is only named in the command.
+// FormOf recognizes the formats in which sellers and other programs deliver keys and certificates. path is used only in
+// the command.
 func FormOf(data []byte, path string) Form {
 	if path == "" {
 		path = "FILE"
@@ -142,7 +142,7 @@ func derForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) 
 	return Form{"DER of an unknown kind", ""}
 }
 
-// textForm knows PEM that something has been done to.
+// textForm recognizes PEM that was changed by another program, such as a mail program.
 func textForm(data []byte, pkcs7 func(name, inform string) Form, in, out string) Form {
 	const begin = "-----BEGIN "
 	if i := bytes.Index(data, []byte(begin)); i >= 0 {
@@ -169,7 +169,7 @@ func textForm(data []byte, pkcs7 func(name, inform string) Form, in, out string)
 			strings.ReplaceAll(f.Command, "-in "+in, "-in "+in+".der")}
 }
 
-// firstLabel is that of the first whole block; "" when there is none.
+// firstLabel is the label of the first whole block; "" where there is none.
 func firstLabel(data []byte) string {
 	for pos := 0; ; {
 		b, next, err := nextBlock(data, pos)
@@ -180,8 +180,7 @@ func firstLabel(data []byte) string {
 	}
 }
 
-// CertificateFromDER is the PEM form of a file that holds one certificate in DER;
-// nil when it is something else.
+// CertificateFromDER is the PEM form of a file with one certificate in DER; nil for any other file.
 func CertificateFromDER(data []byte) []byte {
 	var v asn1.RawValue
 	if rest, err := asn1.Unmarshal(data, &v); err != nil || len(bytes.TrimSpace(rest)) > 0 {
@@ -193,7 +192,7 @@ func CertificateFromDER(data []byte) []byte {
 	return EncodeCertificate(v.FullBytes)
 }
 
-// quoted is a word for the shell.
+// quoted is word as sh(1) needs it, in quotes if necessary.
 func quoted(word string) string {
 	safe := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// Bounds of a host name, RFC 1035 section 2.3.4.
+// The longest label and the longest host name, RFC 1035 section 2.3.4.
 const (
 	maxLabel = 63  // octets
 	maxName  = 253 // octets in text, which are 255 on the wire
 )
 
 // HostNameFault says what is wrong with s as the name of a host in a certificate, as a clause without its subject ("is
-// empty"); "" if nothing is. Labels are those of RFC 1123, and may have underscores. The case of letters is free.
+// empty"); "" for nothing. Labels are those of RFC 1123, also with underscores, in any case of letters.
 func HostNameFault(s string) string {
 	switch lower := strings.ToLower(s); {
 	case s == "":
@@ -48,7 +48,7 @@ func HostNameFault(s string) string {
 	return ""
 }
 
-// hostNameChar says that c may be in a label: letters, digits, dashes and underscores.
+// hostNameChar says whether c may be in a label: a letter, a digit, a dash or an underscore.
 func hostNameChar(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
 }

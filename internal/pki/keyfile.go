@@ -14,23 +14,22 @@ import (
 	"fmt"
 )
 
-// errSignsNothing: OpenSSL calls it an unknown certificate type.
+// errSignsNothing is for an X25519 key, which OpenSSL calls an unknown certificate type.
 var errSignsNothing = fmt.Errorf("%w: it is an X25519 key, which cannot sign", ErrGarbage)
 
-// KeyFile is what a private key file holds, without the secret: it may be
-// kept, compared and printed.
+// KeyFile describes a private key file. It has no secret, so it may be kept, compared and printed.
 type KeyFile struct {
-	Public    crypto.PublicKey // nil when there is no usable key
+	Public    crypto.PublicKey // nil where Err is set
 	Type      KeyType
 	Form      string // PKCS#8, PKCS#1, SEC1
 	Encrypted bool
 	Keys      int   // key blocks in the file
 	Certs     int   // certificates in the file
-	Err       error // why it cannot be used, nil when it can
+	Err       error // why the key cannot be used; nil where it can
 }
 
-// ReadKeyFile reads a key file as SSL_CTX_use_PrivateKey_file(3) does: the first key block counts, whole blocks of
-// other kinds before it are skipped. What only some releases of OpenSSL load has the error ErrUnsupported.
+// ReadKeyFile reads a key file as SSL_CTX_use_PrivateKey_file(3) does: it uses the first key block, and skips whole
+// blocks of other kinds before it. Err is ErrUnsupported for what only some releases of OpenSSL load.
 func ReadKeyFile(data []byte) KeyFile {
 	f, key := readKeyFile(data)
 	if f.Err == nil {
@@ -40,14 +39,14 @@ func ReadKeyFile(data []byte) KeyFile {
 	return f
 }
 
-// ParseKey is the private key itself, by the same rules.
+// ParseKey returns the private key itself, by the same rules.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	f, key := readKeyFile(data)
 	return key, f.Err
 }
 
-// readKeyFile is readKey, but for a NUL: OpenSSL 3 looks for a key behind it, and
-// earlier releases do not.
+// readKeyFile is readKey for files that may contain NUL characters. OpenSSL 3 looks for a key after a NUL; earlier
+// releases do not.
 func readKeyFile(data []byte) (KeyFile, crypto.Signer) {
 	f, key := readKey(data)
 	if bytes.IndexByte(data, 0) < 0 || f.Err == nil || errors.Is(f.Err, ErrDER) {
@@ -63,7 +62,8 @@ func readKeyFile(data []byte) (KeyFile, crypto.Signer) {
 	return f, nil
 }
 
-// utf16Text says that no PEM line is in data as OpenSSL would see it, because every character has a NUL beside it.
+// utf16Text says whether data has no PEM line that OpenSSL would find, as in UTF-16, where every character has a NUL
+// beside it.
 func utf16Text(data []byte) bool { return !bytes.Contains(data, pemBegin) }
 
 func readKey(data []byte) (f KeyFile, key crypto.Signer) {
@@ -71,7 +71,7 @@ func readKey(data []byte) (f KeyFile, key crypto.Signer) {
 		return f, nil
 	}
 	f.Err = formless(data)
-	broken, behind := false, false // a broken block before the key; a good key behind one that is not
+	broken, behind := false, false // a broken block before the key; a good key after a bad one
 	for pos := 0; ; {
 		b, next, err := nextBlock(data, pos)
 		pos = next
@@ -81,7 +81,7 @@ func readKey(data []byte) (f KeyFile, key crypto.Signer) {
 			case broken && f.Keys == 0:
 				f.Err = ErrTruncated
 			case broken && f.Err == nil, f.Err != nil && behind && !f.Encrypted:
-				// OpenSSL 3 looks for a key that it can read, earlier ones take the first.
+				// OpenSSL 3 looks for a key that it can read; earlier releases use the first block.
 				f.Err, key = fmt.Errorf("%w: there is a broken block before the key, which not every OpenSSL ignores",
 					ErrUnsupported), nil
 			}
@@ -103,8 +103,8 @@ func readKey(data []byte) (f KeyFile, key crypto.Signer) {
 	}
 }
 
-// StripCertificates is a key file without what is not a key: every key block
-// (and EC PARAMETERS) stays byte for byte, everything else goes.
+// StripCertificates returns a key file without everything that is not a key: key blocks and EC PARAMETERS stay byte for
+// byte.
 func StripCertificates(data []byte) []byte {
 	var out []byte
 	for pos := 0; ; {
@@ -120,7 +120,7 @@ func StripCertificates(data []byte) []byte {
 	}
 }
 
-// isKeyBlock: the labels that PEM_read_bio_PrivateKey(3) looks for.
+// isKeyBlock says whether PEM_read_bio_PrivateKey(3) accepts this label.
 func isKeyBlock(t string) bool {
 	switch t {
 	case "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "DSA PRIVATE KEY":
@@ -140,8 +140,8 @@ func keyForm(b block) (form string, encrypted bool) {
 	return "PKCS#8", encrypted
 }
 
-// shortHeader: OpenSSL 3 passes over the header of a key that is not longer, in
-// octets with its line ends (providers/.../decode_pem2der.c).
+// shortHeader is the longest header of a key, in octets with line ends, that OpenSSL 3 ignores
+// (providers/.../decode_pem2der.c).
 const shortHeader = 10
 
 func parseKeyBlock(b block) (crypto.Signer, error) {
@@ -149,7 +149,7 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 		return nil, ErrEncrypted
 	}
 	if b.headerFault() != nil {
-		if len(b.header) <= shortHeader { // the rest is as good as any
+		if len(b.header) <= shortHeader { // check the block without it
 			b.header = nil
 			if _, err := parseKeyBlock(b); err == nil || errors.Is(err, ErrUnsupported) {
 				return nil,
@@ -206,8 +206,8 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 	return nil, ErrUnsupported
 }
 
-// labelled says that a key in PKCS#8 is of the kind that its label names; ENCRYPTED
-// and PRIVATE KEY name none.
+// labelled says whether a key in PKCS#8 is of the kind that its label names. ENCRYPTED PRIVATE KEY and PRIVATE KEY name
+// none.
 func labelled(label string, key any) bool {
 	switch key.(type) {
 	case *rsa.PrivateKey:
@@ -218,12 +218,12 @@ func labelled(label string, key any) bool {
 	return label != "RSA PRIVATE KEY" && label != "EC PRIVATE KEY" && label != "DSA PRIVATE KEY"
 }
 
-// ofEC and ofRSA say that der is a key in SEC1 and in PKCS#1.
+// ofEC and ofRSA say whether der is a key in SEC1 or in PKCS#1.
 func ofEC(der []byte) bool  { _, err := x509.ParseECPrivateKey(der); return err == nil }
 func ofRSA(der []byte) bool { _, err := x509.ParsePKCS1PrivateKey(der); return err == nil }
 
-// ownPoint says what OpenSSL has against the form of an EC key (RFC 5915) that crypto/x509 takes: it computes the
-// public part again and passes over what follows it, OpenSSL takes the one in the file, where there is one.
+// ownPoint returns an error for an EC key (RFC 5915) that crypto/x509 accepts and OpenSSL may not: crypto/x509 computes
+// the public part and ignores what follows it, but OpenSSL uses the public part of the file where there is one.
 func ownPoint(b block, k *ecdsa.PrivateKey) error {
 	der := b.der
 	var outer struct {
@@ -253,7 +253,7 @@ func ownPoint(b block, k *ecdsa.PrivateKey) error {
 		} else if _, err := asn1.Unmarshal(p.Bytes, &point); err != nil {
 			return ErrGarbage
 		}
-		if len(point.Bytes) == 0 || point.Bytes[0] != 4 { // compressed
+		if len(point.Bytes) == 0 || point.Bytes[0] != 4 { // a compressed point is not compared
 			return nil
 		}
 		pub, err := ecdsa.ParseUncompressedPublicKey(k.Curve, point.Bytes)
@@ -267,7 +267,7 @@ func ownPoint(b block, k *ecdsa.PrivateKey) error {
 	return nil
 }
 
-// isPKCS8 says that the outer form is that of PrivateKeyInfo (RFC 5958).
+// isPKCS8 says whether der has the outer form of PrivateKeyInfo (RFC 5958); also true for DER that is broken.
 func isPKCS8(der []byte) bool {
 	var p struct {
 		Version   int
@@ -276,7 +276,7 @@ func isPKCS8(der []byte) bool {
 	}
 	var v asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &v); err != nil {
-		return true // broken is another matter
+		return true // the caller reports broken DER differently
 	}
 	rest, err := asn1.Unmarshal(v.Bytes, &p.Version)
 	if err != nil {

@@ -1,6 +1,5 @@
-// Package pki reads and writes private keys and certificates the way OpenSSL
-// does, on bytes alone: PEM files, key types, subject hashes, and names in
-// openssl's one-line form.
+// Package pki reads and writes private keys and certificates as OpenSSL does. It works on bytes and never on files:
+// PEM, key types, subject hashes, and names in openssl's one-line form.
 package pki
 
 import (
@@ -20,10 +19,10 @@ import (
 	"strings"
 )
 
-// KeyType names a kind of key as mailcertd.yaml does.
+// KeyType is a kind of key, by its name in mailcertd.yaml.
 type KeyType string
 
-// The types that mailcertd makes.
+// The types that GenerateKey makes.
 const (
 	RSA2048   KeyType = "rsa-2048"
 	RSA3072   KeyType = "rsa-3072"
@@ -32,17 +31,17 @@ const (
 	ECDSAP384 KeyType = "ecdsa-p384"
 )
 
-// KeyTypes lists what ParseKeyType takes.
+// KeyTypes lists the types that ParseKeyType accepts.
 func KeyTypes() []KeyType { return []KeyType{RSA2048, RSA3072, RSA4096, ECDSAP256, ECDSAP384} }
 
-// Family is the kind of key without its size: "rsa", "ecdsa" or "ed25519", "" for none. OpenSSL, and with it
-// sendmail, holds one certificate of each family.
+// Family is the kind of key without its size: "rsa", "ecdsa" or "ed25519"; "" for none. OpenSSL, and so sendmail, keeps
+// one certificate of each family.
 func (t KeyType) Family() string {
 	family, _, _ := strings.Cut(string(t), "-")
 	return family
 }
 
-// ParseKeyType reads a key type; anything else than the five is an error.
+// ParseKeyType parses a key type; a name that is not in KeyTypes is an error.
 func ParseKeyType(s string) (KeyType, error) {
 	var names []string
 	for _, t := range KeyTypes() {
@@ -54,7 +53,7 @@ func ParseKeyType(s string) (KeyType, error) {
 	return "", fmt.Errorf("key type %q: must be one of %s", s, strings.Join(names, ", "))
 }
 
-// GenerateKey makes a new private key.
+// GenerateKey makes a new private key of one of the KeyTypes.
 func GenerateKey(t KeyType, rand io.Reader) (crypto.Signer, error) {
 	switch t {
 	case RSA2048:
@@ -71,8 +70,8 @@ func GenerateKey(t KeyType, rand io.Reader) (crypto.Signer, error) {
 	return nil, fmt.Errorf("key type %q cannot be made", t)
 }
 
-// GenerateKeyContext is GenerateKey that returns when ctx is done. The search
-// itself cannot be stopped: it goes on in the background for nobody.
+// GenerateKeyContext is GenerateKey, but returns when ctx is done. The search for a key cannot be stopped: it then ends
+// in the background, and the key is dropped.
 func GenerateKeyContext(ctx context.Context, t KeyType, rand io.Reader) (crypto.Signer, error) {
 	type result struct {
 		key crypto.Signer
@@ -91,8 +90,8 @@ func GenerateKeyContext(ctx context.Context, t KeyType, rand io.Reader) (crypto.
 	}
 }
 
-// TypeOf names the type of a public key, also of one that mailcertd would not
-// make itself (rsa-1024, ecdsa-p521, ed25519); "" for nil or an unknown kind.
+// TypeOf is the type of a public key, also of one that GenerateKey does not make (rsa-1024, ecdsa-p521, ed25519); ""
+// for nil or an unknown kind.
 func TypeOf(pub crypto.PublicKey) KeyType {
 	switch k := pub.(type) {
 	case *rsa.PublicKey:
@@ -105,7 +104,7 @@ func TypeOf(pub crypto.PublicKey) KeyType {
 	return ""
 }
 
-// SamePublicKey says that two public keys are one. Nil equals nothing.
+// SamePublicKey says whether two public keys are the same. It is false if one is nil.
 func SamePublicKey(a, b crypto.PublicKey) bool {
 	k, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && b != nil && k.Equal(b)

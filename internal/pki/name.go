@@ -18,8 +18,7 @@ type attribute struct {
 	Value asn1.RawValue
 }
 
-// rdns parses a distinguished name into its relative names, keeping the order
-// of a multi-valued one.
+// rdns parses a distinguished name into its relative names. The attributes of each keep their order.
 func rdns(rawName []byte) ([][]attribute, error) {
 	var seq asn1.RawValue
 	if rest, err := asn1.Unmarshal(rawName, &seq); err != nil || len(rest) > 0 || seq.Tag != asn1.TagSequence {
@@ -58,7 +57,7 @@ func SubjectHash(rawName []byte) (uint32, error) {
 	return binary.LittleEndian.Uint32(sum[:4]), nil
 }
 
-// canonicalName is X509_NAME's canon_enc: what names are compared and hashed by.
+// canonicalName is canon_enc of OpenSSL's X509_NAME, by which names are compared and hashed.
 func canonicalName(rawName []byte) ([]byte, error) {
 	names, err := rdns(rawName)
 	if err != nil {
@@ -91,9 +90,8 @@ func canonicalName(rawName []byte) ([]byte, error) {
 	return canon, nil
 }
 
-// HashName is the name of the nth hash link for a subject, as openssl-rehash(1)
-// has it: eight hexadecimal digits, a dot and a number. "" when the subject is
-// no name.
+// HashName is the name of the nth hash link for a subject, as in openssl-rehash(1): eight hexadecimal digits, a dot and
+// a number; "" where the subject cannot be parsed.
 func HashName(rawName []byte, n int) string {
 	h, err := SubjectHash(rawName)
 	if err != nil {
@@ -147,8 +145,8 @@ func verbatim(v asn1.RawValue) asn1.RawValue {
 	return asn1.RawValue{FullBytes: v.FullBytes}
 }
 
-// fold trims white space, folds runs of it, and lowers ASCII letters; all
-// other octets stay.
+// fold removes white space at both ends, replaces each run of it by one blank, and turns ASCII letters to lower case.
+// All other octets stay.
 func fold(text []byte) []byte {
 	isSpace := func(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }
 	var out []byte
@@ -201,10 +199,9 @@ var shortNames = map[string]string{
 	"1.2.840.113549.1.9.8": "unstructuredAddress", "0.9.2342.19200300.100.1.3": "mail",
 }
 
-// OneLine is a name as X509_NAME_oneline(3) prints it and index.txt holds it:
-// /C=JP/O=Home/CN=host; octets outside printable ASCII as \xHH, and since
-// OpenSSL 3.0 \/ and \+ within a value, + between the values of one part. ""
-// when the bytes are no name.
+// OneLine is a name as X509_NAME_oneline(3) prints it and index.txt has it: /C=JP/O=Home/CN=host. Octets outside
+// printable ASCII are \xHH; as in OpenSSL 3.0 and later, / and + within a value get a backslash, and + separates the
+// values of one relative name. It is "" where the bytes are not a name.
 func OneLine(rawName []byte) string {
 	names, err := rdns(rawName)
 	if err != nil {
@@ -239,12 +236,11 @@ func OneLine(rawName []byte) string {
 	return b.String()
 }
 
-// Attribute is one part of a name to be made: openssl's short name and its value.
+// Attribute is one attribute of a new name: openssl's short name and the value.
 type Attribute struct{ Type, Value string }
 
-// RawName builds the DER of a distinguished name, one attribute after the
-// other; empty values are left out. C, serialNumber and DC take the string
-// types that RFC 5280 asks for, all others are UTF8String.
+// RawName is the DER of a distinguished name with one attribute in each relative name; empty values are left out. C,
+// serialNumber, DC and emailAddress get the string types of RFC 5280, all others are UTF8String.
 func RawName(attrs ...Attribute) ([]byte, error) {
 	var body []byte
 	for _, at := range attrs {

@@ -6,11 +6,11 @@ import (
 	"errors"
 )
 
-// pemLine is how much of a line OpenSSL takes at a time, in octets: what is
-// longer is read as several lines (LINESIZE in its pem_lib.c, less the NUL).
+// pemLine is how many octets of a line OpenSSL reads at a time; a longer line is read as several (LINESIZE in its
+// pem_lib.c, less the NUL).
 const pemLine = 254
 
-// Why OpenSSL reads no further in a PEM file.
+// Errors of a PEM file, with OpenSSL's names.
 var (
 	errNoStart = errors.New("no start line") // PEM_R_NO_START_LINE: the end of the file
 	errEnd     = errors.New("bad end line")  // PEM_R_BAD_END_LINE
@@ -29,14 +29,13 @@ type block struct {
 	label      string
 	header     []byte // with Proc-Type and the like; nil: none
 	der        []byte
-	start, end int // where its text lies: BEGIN line up to and with the END line
+	start, end int // offsets of its text, from the BEGIN line to the end of the END line
 }
 
-// encrypted says that its header asks for a passphrase.
+// encrypted says whether the header asks for a passphrase.
 func (b block) encrypted() bool { return len(b.header) > 0 && b.headerFault() == nil }
 
-// headerFault is what PEM_get_EVP_CIPHER_INFO(3) has against the header: only
-// that of an encrypted block is taken.
+// headerFault is the error of PEM_get_EVP_CIPHER_INFO(3) for the header: only that of an encrypted block is accepted.
 func (b block) headerFault() error {
 	h, found := bytes.CutPrefix(b.header, procType)
 	switch {
@@ -52,9 +51,8 @@ func (b block) headerFault() error {
 	return nil
 }
 
-// line is BIO_gets(3) of a file: at most pemLine octets, with the newline if it is
-// there. A NUL ends it (fgets(3), strlen(3)): nothing before the NUL is taken for
-// the end of the file.
+// line is BIO_gets(3) of a file: at most pemLine octets, with the newline if there is one. A NUL ends it (fgets(3),
+// strlen(3)), so a line that begins with a NUL looks like the end of the file.
 func line(data []byte, pos int) (text []byte, next int) {
 	rest := data[pos:]
 	if len(rest) > pemLine {
@@ -79,8 +77,8 @@ func bare(text []byte) []byte {
 	return text[:n]
 }
 
-// nextBlock reads the block that begins at pos or behind it. errNoStart is the
-// end; any other error is a broken block, whose start is in the result.
+// nextBlock reads the first block at or after pos. The error is errNoStart where there is none; any other error is for
+// a broken block, whose start and label are in b.
 func nextBlock(data []byte, pos int) (b block, next int, err error) {
 	for first := true; ; first = false {
 		if pos >= len(data) {
@@ -118,7 +116,7 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 		}
 		text = bare(text)
 		switch {
-		case len(text) == 0 && before: // the newline of a long line
+		case len(text) == 0 && before: // the rest of a long line is only its newline
 		case len(text) == 0 && posted:
 			return b, pos, errEnd
 		case len(text) == 0:
@@ -138,7 +136,7 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 			return b, pos, err
 		case short:
 			return b, pos, errEnd
-		case posted: // lines have 64 characters, but for the last
+		case posted: // all lines but the last have 64 characters
 			if len(text) > 64 {
 				return b, pos, errEnd
 			}
@@ -150,7 +148,7 @@ func nextBlock(data []byte, pos int) (b block, next int, err error) {
 	}
 }
 
-// decode64 is EVP_DecodeUpdate(3): blanks and line ends are skipped, and a hyphen is the end of the data.
+// decode64 is EVP_DecodeUpdate(3): it skips blanks and line ends, and a hyphen ends the data.
 func decode64(text []byte) ([]byte, error) {
 	clean := make([]byte, 0, len(text))
 	pad := 0

@@ -2,9 +2,8 @@ package pki
 
 import "strings"
 
-// Permitted says that a host name lies within one of the domains, or that there
-// are none: a name constraint of RFC 5280 4.2.1.10. A leading dot, which people
-// write, means no more than none.
+// Permitted says whether a host name is in one of the domains of a name constraint (RFC 5280 4.2.1.10), or there are no
+// domains. A leading dot in a domain is ignored.
 func Permitted(domains []string, name string) bool {
 	name = strings.ToLower(name)
 	for _, d := range domains {

@@ -8,10 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Readable is a distinguished name for people: C=JP, O=株式会社例, CN=host, in the
-// order of the certificate. Where OneLine has the octets, it has the characters:
-// it may hold any of them, control characters too, and is not for a terminal as
-// it is. "" when the bytes are no name.
+// Readable is a distinguished name for people: C=JP, O=株式会社例, CN=host, in the order of the certificate; "" where the
+// bytes are not a name. It has the characters where OneLine has octets, also control characters, so it must be cleaned
+// before it is shown on a terminal.
 func Readable(rawName []byte) string {
 	names, err := rdns(rawName)
 	if err != nil {
@@ -32,8 +31,8 @@ func Readable(rawName []byte) string {
 	return strings.Join(parts, ", ")
 }
 
-// characters decodes the string types of X.520: what is no UTF-8 is taken for
-// ISO 8859-1, as OpenSSL takes a T61String; other types are shown as their octets.
+// characters decodes the string types of X.520. Octets that are not UTF-8 are read as ISO 8859-1, as OpenSSL reads a
+// T61String; values of other types are shown in hexadecimal.
 func characters(v asn1.RawValue) string {
 	switch v.Tag {
 	case asn1.TagBMPString:

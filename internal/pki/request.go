@@ -16,21 +16,20 @@ import (
 	"slices"
 )
 
-// ErrRequest is how every refusal of a request begins. Test with errors.Is.
+// ErrRequest is the kind of every refusal of a request. Test with errors.Is.
 var ErrRequest = errors.New("the request")
 
-// maxRequest bounds what is parsed, in octets.
+// maxRequest bounds a request, in octets.
 const maxRequest = 64 << 10
 
-// Request is what somebody asks a CA to certify, after proof that he holds the
-// key. Names may all be empty; attributes of the subject other than CN and
-// extensions other than the names are the CA's to decide and are not kept.
+// Request is a request for a certificate, with proof that the sender has the key. All names may be empty. Other
+// attributes of the subject and other extensions are not kept, because the CA decides about them.
 type Request struct {
 	Public     crypto.PublicKey
-	CommonName string   // lower case; a DNS name or an IP address; "" when there is none
+	CommonName string   // a DNS name in lower case or an IP address; "" for none
 	DNSNames   []string // lower case, without the last dot, each once
 	IPs        []net.IP // 4 octets for IPv4, 16 for IPv6, each once
-	WantsCA    bool     // true only next to the refusal that it causes
+	WantsCA    bool     // it asks for a CA certificate, which is always refused
 }
 
 // requestInfo is CertificationRequestInfo of RFC 2986 section 4.1.
@@ -63,10 +62,10 @@ var (
 	oidEd25519          = asn1.ObjectIdentifier{1, 3, 101, 112}             // RFC 8410 section 3
 )
 
-// curves are the named curves that are taken (RFC 5480 section 2.1.1.1).
+// curves are the named curves that are accepted (RFC 5480 section 2.1.1.1).
 var curves = []string{"1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"}
 
-// signatures are the algorithms that are taken: SHA-2 and Ed25519.
+// signatures are the algorithms that are accepted: SHA-2 and Ed25519.
 var signatures = []x509.SignatureAlgorithm{
 	x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
 	x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
@@ -77,8 +76,8 @@ func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w "+format, append([]any{ErrRequest}, args...)...)
 }
 
-// ReadRequest reads one PKCS#10 request (RFC 2986) from a stranger and says
-// why it is refused when it is. Every error is an ErrRequest.
+// ReadRequest parses and checks one PKCS#10 request (RFC 2986) in PEM from anybody. Every error is an ErrRequest that
+// says why it is refused.
 func ReadRequest(data []byte) (Request, error) {
 	der, err := requestBlock(data)
 	if err != nil {
@@ -135,7 +134,7 @@ func ReadRequest(data []byte) (Request, error) {
 	return r, nil
 }
 
-// requestBlock is the DER of the one PEM block (RFC 7468 section 7).
+// requestBlock is the DER of the only PEM block (RFC 7468 section 7).
 func requestBlock(data []byte) ([]byte, error) {
 	if len(data) > maxRequest {
 		return nil, refuse("has %d octets, may have at most %d", len(data), maxRequest)
@@ -155,8 +154,7 @@ func requestBlock(data []byte) ([]byte, error) {
 	return b.Bytes, nil
 }
 
-// checkKey looks at the kind and size of the key before anything is computed
-// with it.
+// checkKey checks the kind and size of the key before anything is computed with it.
 func checkKey(k publicKeyInfo) error {
 	switch a := k.Algorithm; {
 	case a.Algorithm.Equal(oidRSA):
@@ -189,11 +187,10 @@ func checkKey(k publicKeyInfo) error {
 	return nil
 }
 
-// short cuts hostile text that needs no quotes.
+// short cuts text from a request that needs no quotes, such as a number, to 80 characters.
 func short(s string) string { return fmt.Sprintf("%.80s", s) }
 
-// requestedExtensions reads the attributes more strictly than crypto/x509,
-// which passes over those that it cannot parse.
+// requestedExtensions parses the attributes more strictly than crypto/x509, which ignores those that it cannot parse.
 func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
 	var out []pkix.Extension
 	found := false
@@ -227,7 +224,7 @@ func requestedExtensions(attributes []asn1.RawValue) ([]pkix.Extension, error) {
 	return out, nil
 }
 
-// readConstraints reads basicConstraints (RFC 5280 section 4.2.1.9).
+// readConstraints checks basicConstraints (RFC 5280 section 4.2.1.9): a request for a CA certificate is refused.
 func (r *Request) readConstraints(der []byte) error {
 	var c struct {
 		CA      bool `asn1:"optional"`
@@ -242,9 +239,9 @@ func (r *Request) readConstraints(der []byte) error {
 	return nil
 }
 
-// CreateRequest makes a PEM request that ReadRequest takes: CN is name, unless
-// that is longer than 64 characters; subjectAltName is name and altNames, each
-// a DNS name or an IP address, each once. name may be empty when there are altNames.
+// CreateRequest makes a PEM request that ReadRequest accepts. CN is name, unless that is longer than 64 characters;
+// subjectAltName is name and altNames, each a DNS name or an IP address, each once. name may be empty where there are
+// altNames.
 func CreateRequest(key crypto.Signer, name string, altNames []string, rand io.Reader) ([]byte, error) {
 	var r Request
 	for i, s := range append([]string{name}, altNames...) {

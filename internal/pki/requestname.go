@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// What a request may name.
+// Limits of the names in a request.
 const (
 	maxNames = 100
 	maxCN    = 64 // characters, RFC 5280 appendix A.1 (ub-common-name)
@@ -18,7 +18,7 @@ const (
 var generalNames = []string{"otherName", "email", "DNS", "x400Address", "directoryName", "ediPartyName", "URI", "IP",
 	"registeredID"}
 
-// readSubject takes the common name and passes over all other attributes.
+// readSubject keeps the common name and ignores all other attributes.
 func (r *Request) readSubject(der []byte) error {
 	var subject pkix.RDNSequence
 	if err := exactly(der, &subject); err != nil {
@@ -49,7 +49,7 @@ func (r *Request) readSubject(der []byte) error {
 	return nil
 }
 
-// readAltNames reads subjectAltName (RFC 5280 section 4.2.1.6).
+// readAltNames keeps the names of subjectAltName (RFC 5280 section 4.2.1.6).
 func (r *Request) readAltNames(der []byte) error {
 	var names []asn1.RawValue
 	if err := exactly(der, &names); err != nil || len(names) == 0 {
@@ -96,7 +96,7 @@ func (r *Request) addIP(ip net.IP) {
 	}
 }
 
-// count is the number of different names.
+// count is the number of different names in the request.
 func (r *Request) count() int {
 	n := len(r.DNSNames) + len(r.IPs)
 	if ip := net.ParseIP(r.CommonName); ip != nil && slices.ContainsFunc(r.IPs, ip.Equal) {
@@ -108,8 +108,7 @@ func (r *Request) count() int {
 	return n
 }
 
-// readName is a name as it is compared: a DNS name in lower case without its
-// last dot, or an IP address. kind is what errors call it.
+// readName returns a DNS name in lower case without its last dot, or an IP address. kind is the word for it in errors.
 func readName(kind, s string) (string, net.IP, error) {
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
 	if ip := net.ParseIP(name); ip != nil {

@@ -19,27 +19,25 @@ import (
 	"github.com/youmark/pkcs8"
 )
 
-// ErrPassphrase says that a key was not decrypted. A key whose encrypted
-// octets are damaged looks the same. Test with errors.Is.
+// ErrPassphrase says that a key could not be decrypted with the passphrase. A damaged file gives the same error. Test
+// with errors.Is.
 var ErrPassphrase = errors.New("the passphrase is wrong")
 
-// What Encrypt writes: the figures of OWASP's password storage cheat sheet
-// for PBKDF2-HMAC-SHA256; RFC 8018 section 4 asks for a salt of at least eight
-// octets and at least 1000 iterations.
+// The parameters of Encrypt: the iterations of OWASP's password storage cheat sheet for PBKDF2-HMAC-SHA256; RFC 8018
+// section 4 asks for a salt of at least eight octets and at least 1000 iterations.
 const (
 	encryptIterations = 600_000
 	encryptSalt       = 16 // octets
 )
 
-// effort bounds what a key file may ask for before anything is computed.
+// effort bounds the work that a key file may ask for. It is checked before anything is computed.
 type effort struct {
 	iterations int   // PBKDF2
 	memory     int64 // scrypt, octets
 	parallel   int   // scrypt: how often the memory is filled, one after the other
 }
 
-// maxEffort is some ten seconds of one core; openssl's own defaults are 2048
-// iterations, and 16 MiB once.
+// maxEffort is about ten seconds of one core; openssl's own defaults are 2048 iterations, and 16 MiB once.
 var maxEffort = effort{iterations: 10_000_000, memory: 256 << 20, parallel: 16}
 
 // The structures of RFC 5958 section 3 and RFC 8018 appendix A.
@@ -86,8 +84,7 @@ var prfs = map[string]func() hash.Hash{
 	"1.2.840.113549.2.13":  sha512.New512_256,
 }
 
-// schemes are the encryption schemes of RFC 8018 appendix B.2 that are CBC
-// with the padding of section 6.1.1.
+// schemes are the encryption schemes of RFC 8018 appendix B.2 in CBC mode, with the padding of section 6.1.1.
 var schemes = map[string]pkcs8.Cipher{
 	pkcs8.TripleDESCBC.OID().String(): pkcs8.TripleDESCBC,
 	pkcs8.AES128CBC.OID().String():    pkcs8.AES128CBC,
@@ -95,13 +92,11 @@ var schemes = map[string]pkcs8.Cipher{
 	pkcs8.AES256CBC.OID().String():    pkcs8.AES256CBC,
 }
 
-// Decrypt is the private key of a PEM file that may be encrypted: the first
-// key block counts, as in ParseKey. It takes PKCS#8 with PBES2 (RFC 8018
-// section 6.2: PBKDF2 or scrypt, AES-CBC or DES-EDE3-CBC) and the older
-// encrypted PEM of RFC 1421 section 4.6.1.1. For a key that is not encrypted
-// the passphrase is ignored. Errors: ErrPassphrase; ErrUnsupported, also for
-// more than 10 million PBKDF2 iterations, or 256 MiB or 16 rounds of scrypt;
-// those of ParseKey. None quotes what the file holds.
+// Decrypt returns the private key of a PEM file that may be encrypted. The first key block counts, as in ParseKey. It
+// accepts PKCS#8 with PBES2 (RFC 8018 section 6.2: PBKDF2 or scrypt, AES-CBC or DES-EDE3-CBC) and the older encrypted
+// PEM of RFC 1421 section 4.6.1.1. For a key that is not encrypted it ignores the passphrase. Errors: ErrPassphrase;
+// ErrUnsupported, also for more than 10 million PBKDF2 iterations, or 256 MiB or 16 rounds of scrypt; those of
+// ParseKey. No error quotes the content of the file.
 func Decrypt(data, passphrase []byte) (crypto.Signer, error) {
 	return decrypt(data, passphrase, maxEffort)
 }
@@ -134,7 +129,7 @@ func decrypt(data, passphrase []byte, max effort) (crypto.Signer, error) {
 	return decrypted(b.label, der)
 }
 
-// firstKey is the first key block; the zero block when there is none.
+// firstKey is the first key block; the zero block where there is none.
 func firstKey(data []byte) block {
 	for pos := 0; ; {
 		b, next, err := nextBlock(data, pos)
@@ -148,8 +143,8 @@ func firstKey(data []byte) block {
 	}
 }
 
-// decrypted parses what came out. A wrong key leaves good padding behind once
-// in some 256 times, but nothing that is well-formed.
+// decrypted parses the decrypted DER. With a wrong passphrase, about one in 256 results has valid padding, but the
+// content is not well-formed, so the error is ErrPassphrase too.
 func decrypted(label string, der []byte) (crypto.Signer, error) {
 	key, err := parseKeyBlock(block{label: label, der: der})
 	if err != nil && !errors.Is(err, ErrUnsupported) && !errors.Is(err, errSignsNothing) {
@@ -199,8 +194,7 @@ func decryptPBES2(der, passphrase []byte, max effort) ([]byte, error) {
 	return out[:len(out)-pad], nil
 }
 
-// deriveKey computes a key of size octets, once it is known that the work
-// stays within max.
+// deriveKey derives a key of size octets, if the work is within max.
 func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max effort) ([]byte, error) {
 	length := func(n int) error {
 		if n != 0 && n != size {
@@ -239,7 +233,7 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 		if err := exactly(kdf.Parameters.FullBytes, &p); err != nil {
 			return nil, fmt.Errorf("%w: its scrypt parameters cannot be parsed", ErrGarbage)
 		}
-		// Each factor alone is bounded first: the product cannot overflow.
+		// Each factor is bounded first, so that the product cannot overflow.
 		each := max.memory / 128
 		switch n, r, par := int64(p.Cost), int64(p.Block), int64(p.Parallel); {
 		case n < 2 || n&(n-1) != 0 || r < 1 || par < 1:
@@ -264,7 +258,7 @@ func deriveKey(kdf pkix.AlgorithmIdentifier, passphrase []byte, size int, max ef
 	return nil, fmt.Errorf("%w: key derivation %s, must be PBKDF2 or scrypt", ErrUnsupported, kdf.Algorithm)
 }
 
-// exactly is asn1.Unmarshal without anything behind the value.
+// exactly is asn1.Unmarshal, and an error where data follows the value.
 func exactly(der []byte, v any) error {
 	rest, err := asn1.Unmarshal(der, v)
 	if err == nil && len(rest) != 0 {
@@ -273,10 +267,9 @@ func exactly(der []byte, v any) error {
 	return err
 }
 
-// Encrypt writes a private key as an ENCRYPTED PRIVATE KEY block that openssl
-// 1.1.1 and later read: PBES2 of RFC 8018 section 6.2 with PBKDF2-HMAC-SHA256
-// and AES-256-CBC. Salt and initialization vector come from rand. An empty
-// passphrase is an error: it would protect nothing.
+// Encrypt returns a private key as an ENCRYPTED PRIVATE KEY block that openssl 1.1.1 and later can read: PBES2 of RFC
+// 8018 section 6.2 with PBKDF2-HMAC-SHA256 and AES-256-CBC. Salt and initialization vector come from rand. An empty
+// passphrase is an error.
 func Encrypt(key crypto.Signer, passphrase []byte, rand io.Reader) ([]byte, error) {
 	if len(passphrase) == 0 {
 		return nil, errors.New("the passphrase is empty")

@@ -6,14 +6,13 @@ import (
 	"encoding/asn1"
 )
 
-// SignatureOID is the algorithm with which a certificate is signed, as a dotted
-// number; "" when it cannot be read.
+// SignatureOID is the signature algorithm of a certificate, as a dotted number; "" where it cannot be parsed.
 func SignatureOID(c *x509.Certificate) string {
 	oid, _ := signatureOf(c)
 	return oid
 }
 
-// signatureOf is the AlgorithmIdentifier of a certificate: RFC 5280 4.1.1.2.
+// signatureOf is the signature AlgorithmIdentifier of a certificate (RFC 5280 4.1.1.2).
 func signatureOf(c *x509.Certificate) (oid string, parameters []byte) {
 	var whole struct {
 		TBS       asn1.RawValue
@@ -31,9 +30,8 @@ func signatureOf(c *x509.Certificate) (oid string, parameters []byte) {
 	return id.String(), rest
 }
 
-// SignatureKnown says that the strength of the signature of c can be told. OpenSSL
-// refuses a certificate, other than a self-signed one, that is signed with an algorithm
-// that it does not know; which ones it knows depends on its release.
+// SignatureKnown says whether mailcertd knows how strong OpenSSL considers the signature of c. OpenSSL refuses a
+// certificate, except a self-signed one, whose signature algorithm it does not know, which depends on its release.
 func SignatureKnown(c *x509.Certificate) bool {
 	_, known := Libssl{}.signatureBits(c)
 	return known
@@ -54,8 +52,8 @@ func (l Libssl) signatureBits(c *x509.Certificate) (bits int, known bool) {
 	return l.digestBits(algorithms[oid])
 }
 
-// otherSignatures are those that crypto/x509 does not know: half the octets of the
-// digest, in bits. MD2 is in no build.
+// otherSignatures are algorithms that crypto/x509 does not know, with the strength in bits: half the size of the
+// digest. No build of OpenSSL has MD2.
 var otherSignatures = map[string]int{
 	"1.2.840.113549.1.1.2": 0, "1.2.840.113549.1.1.3": 64, "1.3.14.3.2.3": 39, // MD2, MD4, MD5 with RSA
 	// RIPEMD-160 with RSA
@@ -73,8 +71,7 @@ var otherSignatures = map[string]int{
 	"1.3.101.113":             224, // Ed448
 }
 
-// pssBits reads the digest out of RSASSA-PSS-params (RFC 4055 3.1), which is SHA-1
-// where they name none.
+// pssBits is the strength of the digest in RSASSA-PSS-params (RFC 4055 3.1), which is SHA-1 where they name none.
 func (l Libssl) pssBits(parameters []byte) (bits int, known bool) {
 	var p struct {
 		Hash    pkix.AlgorithmIdentifier `asn1:"optional,explicit,tag:0"`
@@ -83,7 +80,7 @@ func (l Libssl) pssBits(parameters []byte) (bits int, known bool) {
 		Trailer int                      `asn1:"optional,explicit,tag:3,default:1"`
 	}
 	if len(parameters) == 0 {
-		return 0, true // "ca md too weak" too: the parameters cannot be decoded
+		return 0, true // OpenSSL cannot decode these parameters, and says "ca md too weak"
 	}
 	if _, err := asn1.Unmarshal(parameters, &p); err != nil {
 		return 0, true

@@ -14,15 +14,14 @@ import (
 	"math/big"
 )
 
-// SignedBy says that issuer's key made the signature of c, whatever its digest:
-// crypto/x509 refuses SHA-1 and MD5, and a CA certificate without
-// basicConstraints. Names, dates and usages are not looked at.
+// SignedBy says whether issuer's key made the signature of c. It accepts what crypto/x509 refuses: SHA-1, MD5, and a CA
+// certificate without basicConstraints. It does not check names, dates and usages.
 func SignedBy(c, issuer *x509.Certificate) bool {
 	return signed(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature, issuer)
 }
 
-// ListSignedBy says the same of a CRL whose issuer has that name. Like OpenSSL it asks
-// that a key usage, where the issuer has one, allows CRLs.
+// ListSignedBy says whether issuer has the name of the CRL's issuer and its key made the signature. Like OpenSSL it
+// requires that a key usage of the issuer, if there is one, allows CRLs.
 func ListSignedBy(l *x509.RevocationList, issuer *x509.Certificate) bool {
 	return SameName(l.RawIssuer, issuer.RawSubject) &&
 		(issuer.KeyUsage == 0 || issuer.KeyUsage&x509.KeyUsageCRLSign != 0) &&
@@ -58,13 +57,12 @@ func legacy(pub crypto.PublicKey, h crypto.Hash, sum, signature []byte) bool {
 	return false
 }
 
-// IssuedBy says that issuer's certificate has the name of c's issuer, and its key
-// made the signature.
+// IssuedBy says whether issuer has the name of c's issuer and its key made the signature.
 func IssuedBy(c, issuer *x509.Certificate) bool {
 	return SameName(c.RawIssuer, issuer.RawSubject) && SignedBy(c, issuer)
 }
 
-// SelfSigned says that a certificate is signed by its own key.
+// SelfSigned says whether a certificate is issued and signed by itself.
 func SelfSigned(c *x509.Certificate) bool { return IssuedBy(c, c) }
 
 var algorithms = map[string]x509.SignatureAlgorithm{
@@ -77,8 +75,7 @@ var algorithms = map[string]x509.SignatureAlgorithm{
 	"1.2.840.10045.4.3.4": x509.ECDSAWithSHA512, "1.3.101.112": x509.PureEd25519, "1.2.840.10040.4.3": x509.DSAWithSHA1,
 }
 
-// algorithmOf knows the algorithms without parameters that matter; RSA-PSS is
-// left to crypto/x509.
+// algorithmOf knows the algorithms without parameters that old certificates may have. RSA-PSS is left to crypto/x509.
 func algorithmOf(a pkix.AlgorithmIdentifier) x509.SignatureAlgorithm {
 	return algorithms[a.Algorithm.String()]
 }

@@ -11,19 +11,18 @@ import (
 	"math"
 )
 
-// Libssl is the OpenSSL that loads a certificate. sendmail sets no security level
-// (SSL_CTX_set_security_level(3)), so that of openssl.cnf is in force when it loads
-// one, else its build's own: 1 in OpenSSL up to 3.1, 2 in Debian and in OpenSSL from
-// 3.2. The zero value is OpenSSL 3 at level 1.
+// Libssl is the OpenSSL that loads a certificate. sendmail does not set a security level
+// (SSL_CTX_set_security_level(3)), so when it loads a certificate, the level of openssl.cnf applies, or that of the
+// build: 1 in OpenSSL up to 3.1, 2 in Debian and in OpenSSL 3.2 and later. The zero value is OpenSSL 3 at level 1.
 type Libssl struct {
-	Level int  // 0 to 5 as AtLevel has them; 0 means 1 here
-	Old   bool // OpenSSL 1.1.1, to which SHA-1 is good for level 1
+	Level int  // set it with AtLevel; 0 here means level 1
+	Old   bool // OpenSSL 1.1.1, which accepts SHA-1 at level 1
 }
 
-// levelZero is in Level what OpenSSL calls level 0.
+// levelZero is the value of Level for OpenSSL's level 0.
 const levelZero = -1
 
-// AtLevel is the same OpenSSL at the security level n, 0 to 5.
+// AtLevel is l at the security level n, 0 to 5.
 func (l Libssl) AtLevel(n int) Libssl {
 	if l.Level = n; n == 0 {
 		l.Level = levelZero
@@ -31,7 +30,7 @@ func (l Libssl) AtLevel(n int) Libssl {
 	return l
 }
 
-// SecurityLevel is the level in force, 0 to 5.
+// SecurityLevel is the level of l, 0 to 5.
 func (l Libssl) SecurityLevel() int {
 	switch l.Level {
 	case levelZero:
@@ -42,23 +41,21 @@ func (l Libssl) SecurityLevel() int {
 	return l.Level
 }
 
-// least are the bits that each security level asks for.
+// least are the bits of strength that each security level requires.
 var least = [...]int{0, 80, 112, 128, 192, 256}
 
-// What Refuses and RefusesCA say, in OpenSSL's words.
+// Results of Refuses and RefusesCA, in OpenSSL's words.
 const (
 	WeakKey    = "ee key too small"
 	WeakCAKey  = "ca key too small"
 	WeakDigest = "ca md too weak"
 )
 
-// Refuses says why SSL_CTX_use_certificate_file(3) does not load c, in OpenSSL's
-// words; "" when it does, as far as that can be known: a key of an unknown kind
-// is not held against it.
+// Refuses says why SSL_CTX_use_certificate_file(3) does not load c, in OpenSSL's words; "" where it does or this is not
+// known, as for a key of an unknown kind.
 func (l Libssl) Refuses(c *x509.Certificate) string { return l.refuses(c, WeakKey) }
 
-// RefusesCA says why c cannot be shown above a leaf: then no handshake succeeds. ""
-// when it can.
+// RefusesCA says why no handshake succeeds when c is sent above a leaf; "" where it may be sent.
 func (l Libssl) RefusesCA(c *x509.Certificate) string { return l.refuses(c, WeakCAKey) }
 
 func (l Libssl) refuses(c *x509.Certificate, weakKey string) string {
@@ -74,14 +71,14 @@ func (l Libssl) refuses(c *x509.Certificate, weakKey string) string {
 
 func (l Libssl) need() int { return least[min(l.SecurityLevel(), len(least)-1)] }
 
-// WeakKey says that the key of c is below the security level; one of an unknown kind
-// is not.
+// WeakKey says whether the key of c is below the security level. It is false for a key of an unknown kind.
 func (l Libssl) WeakKey(c *x509.Certificate) bool {
 	bits, known := keyBits(c.PublicKey)
 	return known && bits < l.need()
 }
 
-// WeakDigest says the same of the digest of its signature, whoever made that.
+// WeakDigest says whether the digest of the signature of c is below the security level, also in a self-signed
+// certificate.
 func (l Libssl) WeakDigest(c *x509.Certificate) bool {
 	bits, known := l.signatureBits(c)
 	return known && bits < l.need()
@@ -102,9 +99,9 @@ func keyBits(pub crypto.PublicKey) (bits int, known bool) {
 	return 0, false
 }
 
-// modulusBits is the strength of NIST SP 800-56B, appendix D, in steps of eight,
-// as OpenSSL computes it since 3.0; 1.1.1 has steps at 1024, 2048, 3072, 7680 and
-// 15360 alone, which come to the same at levels 1 to 3.
+// modulusBits is the strength of an RSA modulus by NIST SP 800-56B, appendix D, in steps of eight bits, as OpenSSL 3.0
+// and later computes it. OpenSSL 1.1.1 has steps only at 1024, 2048, 3072, 7680 and 15360, with the same results for
+// levels 1 to 3.
 func modulusBits(n int) int {
 	switch n {
 	case 2048:
@@ -123,7 +120,7 @@ func modulusBits(n int) int {
 	case n < 8:
 		return 0
 	case n > 15360:
-		return 256 // and more, which makes no difference
+		return 256 // level 5, the highest, requires no more
 	case n > 7680:
 		most = 256
 	}
@@ -132,7 +129,7 @@ func modulusBits(n int) int {
 	return min((y+4)&^7, most)
 }
 
-// digestBits is the strength that OpenSSL gives the digest of a signature.
+// digestBits is the strength that OpenSSL assigns to the digest of a signature.
 func (l Libssl) digestBits(a x509.SignatureAlgorithm) (bits int, known bool) {
 	switch a {
 	case x509.MD2WithRSA, x509.MD5WithRSA:

@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// element is one value of BER as ASN1_get_object(3) reads it: lengths may have
-// leading zeros, which DER and encoding/asn1 forbid.
+// element is one value of BER as ASN1_get_object(3) parses it: lengths may have leading zeros, which DER and
+// encoding/asn1 forbid.
 type element struct {
 	class, tag int
 	compound   bool
@@ -20,7 +20,7 @@ var (
 	errOtherBER = errors.New("BER of a kind that mailcertd does not read") // OpenSSL reads it
 )
 
-// first is the value that der begins with.
+// first parses the value at the beginning of der.
 func first(der []byte) (e element, rest []byte, err error) {
 	if len(der) < 2 {
 		return e, nil, errCut
@@ -66,7 +66,7 @@ func first(der []byte) (e element, rest []byte, err error) {
 	return e, der[e.size:], nil
 }
 
-// fields reads the values of a SEQUENCE one after the other. The first fault stays.
+// fields parses the values of a SEQUENCE one after the other. It keeps the first error.
 type fields struct {
 	left []byte
 	err  error
@@ -78,7 +78,7 @@ func (f *fields) fail(format string, args ...any) {
 	}
 }
 
-// next is the next value, which must be of that class and tag.
+// next parses the next value, which must have this class and tag.
 func (f *fields) next(class, tag int, what string) element {
 	if f.err != nil {
 		return element{}
@@ -100,7 +100,7 @@ func (f *fields) next(class, tag int, what string) element {
 	return e
 }
 
-// optional is the same for one that may be missing.
+// optional is next for a value that may be missing.
 func (f *fields) optional(class, tag int, what string) (element, bool) {
 	if f.err != nil || len(f.left) == 0 {
 		return element{}, false
@@ -112,7 +112,7 @@ func (f *fields) optional(class, tag int, what string) (element, bool) {
 	return e, f.err == nil
 }
 
-// inside are the fields of a constructed value.
+// inside are the fields of e, which must be constructed.
 func (f *fields) inside(e element, what string) fields {
 	if f.err == nil && !e.compound {
 		f.fail("its %s is not constructed", what)
@@ -120,8 +120,7 @@ func (f *fields) inside(e element, what string) fields {
 	return fields{e.body, f.err}
 }
 
-// list is the same for a SEQUENCE OF or a SET OF, which OpenSSL does not ask to be
-// constructed.
+// list is inside for a SEQUENCE OF or a SET OF, which OpenSSL accepts also where it is not constructed.
 func (f *fields) list(e element, what string) fields {
 	if f.err == nil && !e.compound {
 		f.fail("its %s: %w", what, errOtherBER)
@@ -139,7 +138,7 @@ func (f *fields) end(in fields, what string) {
 	}
 }
 
-// content is what asn1_ex_c2i of OpenSSL has against a primitive value.
+// content notes an error where asn1_ex_c2i of OpenSSL refuses the content of a primitive value.
 func (f *fields) content(e element, what string) {
 	if e.class != asn1.ClassUniversal {
 		return
@@ -182,7 +181,7 @@ func (f *fields) content(e element, what string) {
 	}
 }
 
-// value is content for one of any type.
+// value is content for a value of any type.
 func (f *fields) value(e element, what string) {
 	if e.class == asn1.ClassUniversal && (e.tag == asn1.TagSequence || e.tag == asn1.TagSet) && !e.compound {
 		f.fail("its %s is not constructed", what)
@@ -190,10 +189,10 @@ func (f *fields) value(e element, what string) {
 	f.content(e, what)
 }
 
-// paddedNegative: an octet of ones before a number below zero, unless it is needed.
+// paddedNegative says whether a negative number has a superfluous first octet of ones.
 func paddedNegative(b []byte) bool { return b[1] >= 0x80 }
 
-// algorithm is X509_ALGOR.
+// algorithm parses an X509_ALGOR.
 func (f *fields) algorithm(what string) {
 	in := f.inside(f.next(asn1.ClassUniversal, asn1.TagSequence, what), what)
 	in.next(asn1.ClassUniversal, asn1.TagOID, what)
@@ -208,7 +207,7 @@ func (f *fields) algorithm(what string) {
 	f.end(in, what)
 }
 
-// name is X509_NAME, with what its canonical form asks of the values.
+// name parses an X509_NAME, with the checks of its canonical form.
 func (f *fields) name(what string) {
 	in := f.list(f.next(asn1.ClassUniversal, asn1.TagSequence, what), what)
 	for in.err == nil && len(in.left) > 0 {
@@ -239,7 +238,7 @@ func (f *fields) name(what string) {
 	f.end(in, what)
 }
 
-// printable are the types of B_ASN1_PRINTABLE, those without a name among them.
+// printable says whether tag is one of the types in B_ASN1_PRINTABLE, also those without a name.
 func printable(tag int) bool {
 	switch tag {
 	case asn1.TagBitString, 7, 8, 9, 11, asn1.TagUTF8String, 13, 14, 15, asn1.TagSequence, 18, 19, 20, 22,
@@ -249,8 +248,7 @@ func printable(tag int) bool {
 	return false
 }
 
-// utf8As is UTF8_getc(3) over all of b: the shortest form, no surrogates, nothing
-// above U+10FFFF.
+// utf8As is UTF8_getc(3) over all of b: it accepts only the shortest form, no surrogates, nothing above U+10FFFF.
 func utf8As(b []byte) bool {
 	for i := 0; i < len(b); {
 		n, least, v := 0, 0, 0
@@ -284,7 +282,7 @@ func utf8As(b []byte) bool {
 	return true
 }
 
-// universalAs: every character of a UniversalString exists.
+// universalAs says whether every character of a UniversalString exists.
 func universalAs(b []byte) bool {
 	for ; len(b) >= 4; b = b[4:] {
 		v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
@@ -295,8 +293,8 @@ func universalAs(b []byte) bool {
 	return true
 }
 
-// certificateFault is what d2i_X509(3) has against der: nil when OpenSSL reads it,
-// errCut and errOtherBER as above, else why it does not.
+// certificateFault is the error of d2i_X509(3) for der: nil where OpenSSL parses it, errCut, errOtherBER (not known),
+// or another reason.
 func certificateFault(der []byte) error {
 	f := fields{left: der}
 	whole := f.inside(f.next(asn1.ClassUniversal, asn1.TagSequence, "outer form"), "outer form")

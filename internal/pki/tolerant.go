@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// ParseCertificate reads a certificate as d2i_X509(3) does: what crypto/x509 refuses for its contents (a serial below
-// zero, a name or an extension that RFC 5280 forbids, a key of an unknown kind) still has a subject, an issuer and a
-// key, and OpenSSL loads it. Of such a one the fields are filled that can be read: all Raw fields always, PublicKey nil
-// where its kind is unknown. What follows the certificate is skipped. Errors: ErrTruncated and ErrRefused for what
-// OpenSSL does not read either, ErrUnsupported for what it may read.
+// ParseCertificate parses a certificate as d2i_X509(3) does. A certificate that crypto/x509 refuses for its content (a
+// negative serial, a name or an extension that RFC 5280 forbids, a key of an unknown kind) still has a subject, an
+// issuer and a key, and OpenSSL loads it. For such a one, all Raw fields are set and the others as far as they can be
+// parsed; PublicKey is nil for an unknown kind. Data after the certificate is ignored. Errors: ErrTruncated and
+// ErrRefused where OpenSSL does not load it either, ErrUnsupported where it may.
 func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	switch fault := certificateFault(der); {
 	case errors.Is(fault, errOtherBER):
@@ -38,15 +38,15 @@ func ParseCertificate(der []byte) (*x509.Certificate, error) {
 	return nil, fmt.Errorf("%w: %s", ErrUnsupported, err)
 }
 
-// refusedError is ErrRefused, which is ErrGarbage too.
+// refusedError is an ErrRefused with the reason. It is an ErrGarbage too.
 type refusedError struct{ fault error }
 
 func (e refusedError) Error() string { return ErrRefused.Error() + ": " + e.fault.Error() }
 
 func (e refusedError) Is(target error) bool { return target == ErrRefused || target == ErrGarbage }
 
-// Parses says that crypto/x509 takes the certificate as well; where it does not,
-// no verdict that needs it can be given.
+// Parses says whether crypto/x509 accepts the certificate as well. Where it does not, checks that need it cannot be
+// made.
 func Parses(c *x509.Certificate) bool {
 	_, err := x509.ParseCertificate(c.Raw)
 	return err == nil
@@ -72,7 +72,7 @@ type rawCertificate struct {
 	Signature asn1.BitString
 }
 
-// tolerate walks the outer structure alone.
+// tolerate parses only the outer structure, and the extensions that extension knows.
 func tolerate(der []byte) (*x509.Certificate, bool) {
 	var r rawCertificate
 	if rest, err := asn1.Unmarshal(der, &r); err != nil || len(rest) > 0 {
@@ -139,8 +139,7 @@ func fillName(raw []byte, into *pkix.Name) {
 	}
 }
 
-// instant reads UTCTime and GeneralizedTime, with and without seconds; the zero
-// time for what is neither.
+// instant parses UTCTime and GeneralizedTime, with and without seconds; the zero time for anything else.
 func instant(v asn1.RawValue) time.Time {
 	forms := []string{"20060102150405Z0700", "200601021504Z0700"}
 	if v.Tag == asn1.TagUTCTime {
@@ -157,7 +156,7 @@ func instant(v asn1.RawValue) time.Time {
 	return time.Time{}
 }
 
-// extension fills in what a verdict needs; what cannot be read of it is left.
+// extension sets the fields for one extension, as far as it can be parsed.
 func extension(c *x509.Certificate, e pkix.Extension) {
 	switch e.Id.String() {
 	case "2.5.29.19":
@@ -215,7 +214,7 @@ func extension(c *x509.Certificate, e pkix.Extension) {
 
 // authority is an authority key identifier with all its parts (RFC 5280 4.2.1.1).
 type authority struct {
-	keyID  []byte // nil: none; an empty one is that of nobody
+	keyID  []byte // nil: none; an empty one matches no key
 	issuer []byte // the first directoryName, DER; nil: none
 	serial *big.Int
 }
@@ -244,7 +243,7 @@ func authorityKey(c *x509.Certificate) authority {
 	return a
 }
 
-// directoryName is the first name of that kind among GeneralNames.
+// directoryName is the first directoryName in GeneralNames; nil for none.
 func directoryName(der []byte) []byte {
 	for len(der) > 0 {
 		var n asn1.RawValue
@@ -260,7 +259,7 @@ func directoryName(der []byte) []byte {
 	return nil
 }
 
-// integer reads the contents of an INTEGER.
+// integer parses the content of an INTEGER, which may be negative.
 func integer(contents []byte) (*big.Int, error) {
 	if len(contents) == 0 {
 		return nil, errors.New("an empty INTEGER")
@@ -272,8 +271,8 @@ func integer(contents []byte) (*big.Int, error) {
 	return n, nil
 }
 
-// NamedBy says that the CA key identifier of c, where it has one, does not speak against issuer: X509_check_akid(3). A
-// key identifier that one of them lacks says nothing; an issuer and serial must be those of the issuer's own
+// NamedBy says whether the authority key identifier of c allows issuer, as X509_check_akid(3) does. A key identifier is
+// compared only where both have one; issuer name and serial in it, where present, must be those of the issuer's own
 // certificate.
 func NamedBy(c, issuer *x509.Certificate) bool {
 	a := authorityKey(c)
@@ -286,7 +285,7 @@ func NamedBy(c, issuer *x509.Certificate) bool {
 	return true
 }
 
-// SameName compares two names as X509_NAME_cmp(3) does: by their canonical form.
+// SameName says whether two names are equal in their canonical form, as X509_NAME_cmp(3) does.
 func SameName(a, b []byte) bool {
 	if string(a) == string(b) {
 		return true
@@ -296,8 +295,7 @@ func SameName(a, b []byte) bool {
 	return errA == nil && errB == nil && string(x) == string(y)
 }
 
-// BelowName says that name begins with all of base, relative name by relative
-// name: a directoryName within a subtree.
+// BelowName says whether name begins with all relative names of base: whether it is in the subtree of base.
 func BelowName(name, base []byte) bool {
 	n, errName := canonicalName(name)
 	b, errBase := canonicalName(base)
