@@ -45,7 +45,7 @@ func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 	}
 }
 
-// over says that the time of the context has ended: a question that it cuts short may come back before the context's own
+// over says whether the deadline of ctx has passed. A question that it cuts short may return before the context's own
 // timer has run.
 func over(ctx context.Context) bool {
 	end, has := ctx.Deadline()
