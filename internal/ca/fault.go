@@ -85,6 +85,7 @@ func (o *Observed) faults() {
 				"`install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
 	case o.KeyInfo.Err != nil && !o.KeyInfo.Encrypted:
 		o.fault(FaultKey, keyName, false, "", reason(o.KeyInfo.Err))
+		o.Faults[len(o.Faults)-1].Hint = converted(o.KeyInfo.Err, filepath.Join(dir, keyName))
 	case o.Current.Cert == nil:
 		n := durable.Read(filepath.Join(dir, certName), maxFile)
 		err := n.Err
@@ -95,6 +96,7 @@ func (o *Observed) faults() {
 			err = pki.ReadCertFile(n.Data).Err
 		}
 		o.fault(FaultCert, certName, false, "", reason(err))
+		o.Faults[len(o.Faults)-1].Hint = converted(err, n.Path)
 	case !o.signs():
 		o.fault(FaultCert, certName, false, "", unusable(o.Current.Cert).Error())
 	case o.Status == Damaged:
@@ -213,6 +215,16 @@ func reason(err error) string {
 		return "it is missing"
 	}
 	return err.Error()
+}
+
+// converted is the hint for a file of the CA that is not in PEM, the only form that openssl ca reads; "" where err has
+// another cause.
+func converted(err error, path string) string {
+	c := pki.ConversionOf(err, path)
+	if c.Command == "" {
+		return c.Advice
+	}
+	return "run `" + c.Command + " && mv " + c.Out + " " + c.In + "`"
 }
 
 // modes reports a CA directory, a key file or a list of members to which other users than the owner have access.

@@ -238,23 +238,13 @@ func unread(data []byte) error {
 	return nil
 }
 
-// formError is ErrGarbage or ErrDER, with the form of the file and how to convert it.
+// formError is ErrGarbage or ErrDER with the form that the file has. ConversionOf tells what to do about it.
 type formError struct {
 	error
-	form Form
+	form Form // of a file with the name aFile
 }
 
-func (e formError) Error() string {
-	is := e.error.Error() + ": it is " + e.form.Name
-	switch c := e.form.Command; {
-	case c == "":
-		return is
-	case strings.Contains(c, "FILE") && !strings.Contains(c, "`"):
-		return is + "; `" + c + "` converts a copy of it to PEM"
-	default:
-		return is + "; " + c
-	}
-}
+func (e formError) Error() string { return e.error.Error() + ": it is " + e.form.Name }
 func (e formError) Unwrap() error { return e.error }
 
 // formless is the error for a file without a block of the kind that is needed.

@@ -22,17 +22,25 @@ var (
 	oidSignedData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 2}
 )
 
-// FormOf recognizes the formats in which sellers and other programs deliver keys and certificates. path is used only in
-// the command.
-func FormOf(data []byte, path string) Form {
-	if path == "" {
-		path = "FILE"
-	}
+// aFile stands for the name of a file that is not known.
+const aFile = "FILE"
+
+// pemName is the file that the command of a Form writes.
+func pemName(path string) string {
 	out := strings.TrimSuffix(path, filepath.Ext(path)) + ".pem"
 	if out == path {
 		out = path + ".pem"
 	}
-	in, out := quoted(path), quoted(out)
+	return out
+}
+
+// FormOf recognizes the formats in which sellers and other programs deliver keys and certificates. path is used only in
+// the command.
+func FormOf(data []byte, path string) Form {
+	if path == "" {
+		path = aFile
+	}
+	in, out := quoted(path), quoted(pemName(path))
 	pkcs7 := func(name, inform string) Form {
 		return Form{name, "openssl pkcs7 " + inform + "-print_certs -in " + in + " -out " + out}
 	}
@@ -167,6 +175,34 @@ func textForm(data []byte, pkcs7 func(name, inform string) Form, in, out string)
 	return Form{strings.TrimSuffix(f.Name, " in DER") + " in base64 without BEGIN and END lines",
 		"openssl base64 -d -A -in " + in + " -out " + in + ".der && " +
 			strings.ReplaceAll(f.Command, "-in "+in, "-in "+in+".der")}
+}
+
+// Conversion is how a file of another form becomes PEM.
+type Conversion struct {
+	// Command is for a shell: it reads In and writes Out, names that are quoted as the shell needs it. "" where no
+	// command does it.
+	Command, In, Out string
+	// Several says that Out may contain more than the one certificate or key that is needed.
+	Several bool
+	// Advice is what to do where there is no command; "" for nothing.
+	Advice string
+}
+
+// ConversionOf returns the conversion of the file at path, where err is why ReadKeyFile, ReadCertFile or ReadLeafFile
+// could not use it; the zero value where the form of the file is not the cause. It needs no content, so that no error
+// keeps a key.
+func ConversionOf(err error, path string) (c Conversion) {
+	var e formError
+	if !errors.As(err, &e) {
+		return c
+	}
+	c.In, c.Out = quoted(path), quoted(pemName(path))
+	command := strings.NewReplacer(aFile+".pem", c.Out, aFile, c.In).Replace(e.form.Command)
+	if !strings.Contains(e.form.Command, aFile) || strings.Contains(e.form.Command, "`") {
+		return Conversion{Advice: command}
+	}
+	c.Command, c.Several = command, strings.HasPrefix(e.form.Name, "PKCS#")
+	return c
 }
 
 // firstLabel is the label of the first whole block; "" where there is none.

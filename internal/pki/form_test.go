@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -103,25 +104,39 @@ func TestFormInError(t *testing.T) {
 		err  error
 		is   error
 		want string
+		hint string // how the command for "/a b/host.cert" begins
 	}{
-		{"PKCS#7 as a certificate", ReadLeafFile(pkcs7).Err, ErrGarbage,
-			"it is PKCS#7 in PEM; `openssl pkcs7 -print_certs -in FILE -out FILE.pem` converts a copy of it to PEM"},
-		{"PKCS#7 as CAs", ReadCertFile(pkcs7).Err, ErrGarbage, "`openssl pkcs7 -print_certs"},
-		{"PKCS#12 as a certificate", ReadLeafFile(pkcs12).Err, ErrDER, "it is PKCS#12; `openssl pkcs12 -in FILE"},
-		{"PKCS#12 as a key", ReadKeyFile(pkcs12).Err, ErrDER, "it is PKCS#12; `openssl pkcs12 -in FILE"},
+		{"PKCS#7 as a certificate", ReadLeafFile(pkcs7).Err, ErrGarbage, "it is PKCS#7 in PEM",
+			"openssl pkcs7 -print_certs -in '/a b/host.cert' -out '/a b/host.pem'"},
+		{"PKCS#7 as CAs", ReadCertFile(pkcs7).Err, ErrGarbage, "it is PKCS#7 in PEM",
+			"openssl pkcs7 -print_certs -in '/a b/host.cert' -out '/a b/host.pem'"},
+		{"PKCS#12 as a certificate", ReadLeafFile(pkcs12).Err, ErrDER, "it is PKCS#12",
+			"openssl pkcs12 -in '/a b/host.cert' -out '/a b/host.pem' -nodes"},
+		{"PKCS#12 as a key", ReadKeyFile(pkcs12).Err, ErrDER, "it is PKCS#12",
+			"openssl pkcs12 -in '/a b/host.cert' -out '/a b/host.pem' -nodes"},
 		{"a key in DER", ReadKeyFile(openssl(t, key, "pkey", "-outform", "DER")).Err, ErrDER,
-			"`openssl pkey -inform der"},
+			"it is a private key in DER",
+			"openssl pkey -inform der -in '/a b/host.cert' -out '/a b/host.pem'"},
 		{"a certificate in DER", ReadCertFile(openssl(t, cert, "x509", "-outform", "DER")).Err, ErrDER,
-			"`openssl x509 -inform der"},
-		{"a key with a passphrase", ReadKeyFile(locked).Err, ErrEncrypted, "`openssl pkey -in FILE"},
-		{"a certificate as a key", ReadKeyFile(cert).Err, ErrGarbage, "it is a certificate without a private key"},
-		{"a key as a certificate", ReadLeafFile(key).Err, ErrGarbage, "it is a private key without a certificate"},
+			"it is a certificate in DER",
+			"openssl x509 -inform der -in '/a b/host.cert' -out '/a b/host.pem'"},
+		{"a key with a passphrase", ReadKeyFile(locked).Err, ErrEncrypted, "`openssl pkey -in FILE", ""},
+		{"a certificate as a key", ReadKeyFile(cert).Err, ErrGarbage, "it is a certificate without a private key", ""},
+		{"a key as a certificate", ReadLeafFile(key).Err, ErrGarbage, "it is a private key without a certificate", ""},
 		{"a key in UTF-16", ReadKeyFile(append([]byte("-\x00"), bytes.Join(bytes.Split(key, nil), []byte{0})...)).Err,
-			ErrGarbage, "it is text in UTF-16; `iconv"},
-		{"text", ReadLeafFile([]byte("hello\n")).Err, ErrGarbage, ErrGarbage.Error()},
+			ErrGarbage, "it is text in UTF-16", "iconv -f UTF-16LE -t UTF-8 '/a b/host.cert' > '/a b/host.pem'"},
+		{"a certificate in base64",
+			ReadLeafFile([]byte(base64.StdEncoding.EncodeToString(openssl(t, cert, "x509", "-outform", "DER")))).Err,
+			ErrGarbage, "in base64 without BEGIN and END lines",
+			"openssl base64 -d -A -in '/a b/host.cert' -out '/a b/host.cert'.der && " +
+				"openssl x509 -inform der -in '/a b/host.cert'.der -out '/a b/host.pem'"},
+		{"text", ReadLeafFile([]byte("hello\n")).Err, ErrGarbage, ErrGarbage.Error(), ""},
 	} {
 		if c.err == nil || !errors.Is(c.err, c.is) || !strings.Contains(c.err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", c.what, c.err, c.want)
+		}
+		if got := ConversionOf(fmt.Errorf("x: %w", c.err), "/a b/host.cert"); got.Command != c.hint {
+			t.Errorf("%s: %+v, want %s", c.what, got, c.hint)
 		}
 	}
 }

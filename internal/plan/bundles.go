@@ -149,9 +149,9 @@ func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding
 			if errors.Is(s.Err, certdir.ErrDangling) {
 				sev = Warning
 			}
-			told.report(Problem{Reason: TrustUnreadable, Severity: sev, Path: s.Path,
+			told.report(convertible(Problem{Reason: TrustUnreadable, Severity: sev, Path: s.Path,
 				Text: "trust: " + text + ": no CA is removed until it can be read",
-				Hint: "restore it, or correct `trust:` in " + a.cfg.Path})
+				Hint: "restore it, or correct `trust:` in " + a.cfg.Path}, s.Err, false))
 		case len(there) == 0:
 			sure = false
 			told.report(Problem{Reason: TrustEmpty, Severity: Error, Path: s.Path,

@@ -69,9 +69,13 @@ func await(p *pair, wanted []need) (out outcome) {
 	}
 	told := p.matches // for example a matching pair with a weak key
 	for _, pr := range complaints(p, wanted, false) {
-		pr.Hint = fmt.Sprintf(
-			"issuer is none: copy a key and the certificate for it to %s and %s; until then nothing is changed",
-			p.is.KeyFile, p.is.CertFile)
+		if pr.Hint != "" { // the file is here, in another form
+			pr.Hint += "; issuer is none: until then nothing is changed"
+		} else {
+			pr.Hint = fmt.Sprintf(
+				"issuer is none: copy a key and the certificate for it to %s and %s; until then nothing is changed",
+				p.is.KeyFile, p.is.CertFile)
+		}
 		told = told || pr.Reason == Mismatch
 		if waiting && !p.matches {
 			pr.Severity = Warning

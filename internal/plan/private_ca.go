@@ -139,8 +139,8 @@ func privateCA(a *assessment) (found finding) {
 		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir,
 			Repairable: a.doing(found, ReconcileCA),
 			Text:       "the CA cannot sign as it is",
-			Hint: "`mailcertd check` shows the cause as [ca-fault]: restore lost files from your own backups, and " +
-				"convert DER files to PEM with openssl; nothing is signed until then"})
+			Hint: "`mailcertd check` shows the cause as [ca-fault]: restore lost files from your own backups; " +
+				"nothing is signed until then"})
 	case ca.Complete:
 		found = found.and(generation(a)).and(lists(a)).and(requests(a))
 	}

@@ -187,6 +187,12 @@ func complaints(p *pair, wanted []need, repaired bool) []Problem {
 		if n.hint != nil && !repaired {
 			pr.Hint = n.hint(p)
 		}
+		switch n.reason {
+		case KeyUnusable:
+			pr = convertible(pr, p.keyFile.Key.Err, true)
+		case CertUnusable:
+			pr = convertible(pr, p.certFile.File.Err, true)
+		}
 		f.report(pr)
 	}
 	return f.problems

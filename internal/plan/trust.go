@@ -188,8 +188,8 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 			Text: missing(e.Node)})
 	case !loads && !unjudged:
 		reason = CAFileUnusable
-		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Repairable: repairable,
-			Text: e.File.Err.Error()})
+		out.report(convertible(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Repairable: repairable,
+			Text: e.File.Err.Error()}, e.File.Err, false))
 	}
 	if e.Node.Exists && (reason != "" || !kept && !unjudged && len(want) > 0 && !containsAll(a, want)) {
 		if being, now := bundleWritten(a); now {
