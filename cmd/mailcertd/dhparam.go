@@ -20,7 +20,8 @@ func (a *app) dhparamCommand() *cobra.Command {
 		Use: "dhparam", Args: noArgs,
 		Short: "show or choose the Diffie-Hellman parameters",
 		Long: `Without --group: shows what dh.param contains. With --group: installs this group
-of RFC 7919 and keeps it until "dh" in mailcertd.yaml is changed. The groups are
+of RFC 7919 and keeps it until "dh" in mailcertd.yaml is changed. It replaces no
+parameters that mailcertd did not make: remove dh.param first. The groups are
 ` + strings.Join(dh.Names(), ", ") + `.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if group == "" {

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/dh"
 	"mailcertd/internal/durable"
@@ -25,6 +27,8 @@ func parameters(a *assessment) (out outcome) {
 		// Parameters that load are kept.
 	case have.Name != "" && group != "" && have.Name != group && e.Node.Kind == durable.File:
 		reason, sev, text = DHGroup, Notice, "contains "+have.Name+", but "+group+" is configured"
+	case a.wish.Group != "" && have.Name != group:
+		out.report(keptParameters(e.Node, group))
 	case have.Name == "" && have.P.BitLen() < 2048:
 		out.report(Problem{Reason: DHWeak, Severity: Warning, Path: e.Node.Path,
 			Text: "contains parameters of less than 2048 bits; mailcertd did not make them, so it keeps them",
@@ -48,6 +52,19 @@ func parameters(a *assessment) (out outcome) {
 	out.report(Problem{Reason: reason, Severity: sev, Path: e.Node.Path, Text: text, Repairable: true})
 	out.change.Files = []File{{Name: certdir.DHName, Mode: publicMode, Data: params.PEM(), Reason: reason}}
 	return out
+}
+
+// keptParameters says why a person does not get the group that was asked for: dh.param is somebody else's, so it stays
+// until its owner removes it.
+func keptParameters(n durable.Node, group string) Problem {
+	pr := Problem{Reason: DHGroup, Severity: Error, Path: n.Path,
+		Text: "is kept, because it contains parameters that mailcertd did not make",
+		Hint: fmt.Sprintf("to get %s, remove the file, then run `mailcertd dhparam --group %s`", group, group)}
+	if n.Kind == durable.Link {
+		pr.Text = "is kept, because it is a link to " + n.Target
+		pr.Hint = fmt.Sprintf("to get %s, remove the link, then run `mailcertd dhparam --group %s`", group, group)
+	}
+	return pr
 }
 
 const (

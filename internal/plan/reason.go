@@ -53,7 +53,7 @@ const (
 	LinkWrong      Reason = "link-wrong"        // a hash link is outdated, dangling or in the way of another
 	DHMissing      Reason = "dh-missing"        // there is no dh.param
 	DHUnusable     Reason = "dh-unusable"       // dh.param is empty or garbage
-	DHGroup        Reason = "dh-group"          // dh.param contains another RFC 7919 group than the configured one
+	DHGroup        Reason = "dh-group"          // dh.param contains another group than the wanted one
 	DHWeak         Reason = "dh-weak"           // a person's parameters, which are kept, have fewer than 2048 bits
 	DirMissing     Reason = "directory-missing" // a directory does not exist
 	ModeRefused    Reason = "mode-refused"      // sendmail refuses a mode or an owner

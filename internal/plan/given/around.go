@@ -319,6 +319,14 @@ func DH(text string) Fact {
 // Group configures `dh`.
 func Group(name string) Fact { return Configured(func(c *config.Config) { c.DH = name }) }
 
+// DHIsLink makes dh.param a link to a file elsewhere.
+func DHIsLink() Fact {
+	return Seeing(func(o *plan.Observed) { o.Certs.DH.Node.Kind, o.Certs.DH.Node.Target = durable.Link, "/etc/dh.pem" })
+}
+
+// AskedGroup is a wish for these Diffie-Hellman parameters.
+func AskedGroup(name string) Fact { return Wish(func(w *plan.Wish) { w.Group, w.Once = name, true }) }
+
 // Trusts configures a bundle in `trust:` with the CAs of these labels; the file changed so long ago.
 func Trusts(age time.Duration, labels ...string) Fact {
 	return later(func(h *host) {
