@@ -9,6 +9,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
+	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
 
@@ -117,7 +118,7 @@ func privateCA(a *assessment) (found finding) {
 			Hint: "run this as root, or correct the cause in the message"})
 		return found
 	}
-	found = found.and(faults(a))
+	found = found.and(owner(a)).and(faults(a))
 	if why := misfit(a); why != "" && (o.Status == ca.Absent || o.Status == ca.Unfinished) {
 		found.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.Path, Text: "no CA is created: " + why,
 			Hint: "correct mailcertd.yaml"})
@@ -143,6 +144,25 @@ func privateCA(a *assessment) (found finding) {
 				"nothing is signed until then"})
 	case ca.Complete:
 		found = found.and(generation(a)).and(lists(a)).and(requests(a))
+	}
+	return found
+}
+
+// owner reports a CA directory or CA key that belongs to another user than root: this user can read and replace the key,
+// whatever the modes are. An unprivileged mailcertd works with files of its own user, and reports nothing.
+func owner(a *assessment) (found finding) {
+	for _, n := range []durable.Node{a.obs.CA.Dir, a.obs.CA.Key} {
+		if !a.obs.Root || !n.Exists || n.UID == 0 {
+			continue
+		}
+		dir := a.cfg.CA.Dir
+		if a.obs.CA.Dir.Kind == durable.Link {
+			dir += "/" // chown -R does not follow the link itself
+		}
+		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path,
+			Text: fmt.Sprintf("belongs to user %d, must belong to root: this user can sign with the CA's key", n.UID),
+			Hint: "chown -R 0:0 " + dir})
+		return found
 	}
 	return found
 }

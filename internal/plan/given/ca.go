@@ -77,6 +77,17 @@ func CAUnreadable() Fact {
 	})
 }
 
+// CAOf is a CA directory, or with key its key alone, that belongs to another user than root.
+func CAOf(uid uint32, key bool) Fact {
+	return Seeing(func(o *plan.Observed) {
+		if key {
+			o.CA.Key.UID = uid
+			return
+		}
+		o.CA.Dir.UID, o.CA.Key.UID = uid, uid
+	})
+}
+
 // CAFault is a fault of the CA's database.
 func CAFault(kind ca.FaultKind, repairable bool) Fact {
 	return later(func(h *host) {
