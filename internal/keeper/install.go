@@ -281,7 +281,7 @@ func (in *installer) notePickup(obs plan.Observed, st *state.State, after certdi
 	if !plan.NamesOurs(obs.UsedCF(), obs.Certs) || !plan.MayRun(obs.MTA) {
 		return
 	}
-	if st.Delivered.Set == set && st.Delivered.Instance == plan.InstanceID(plan.Instance(obs.MTA)) {
+	if st.PickedUp.Set == set && st.PickedUp.Instance == plan.InstanceID(plan.Instance(obs.MTA)) {
 		return // what sendmail serves comes back as it was
 	}
 	leaf := ""

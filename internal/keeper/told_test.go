@@ -51,7 +51,7 @@ func TestDaemonSeesWhatAVerbWaitsFor(t *testing.T) {
 			defer lock.Unlock()
 			seen := pending.Clone()
 			seen.Pickup = nil
-			seen.Delivered = state.Delivered{Set: r.Plan.Facts.Set, At: s.now, How: plan.Proven, Addr: "127.0.0.1:25"}
+			seen.PickedUp = state.PickedUp{Set: r.Plan.Facts.Set, At: s.now, How: plan.Proven, Addr: "127.0.0.1:25"}
 			daemon <- state.Save(&durable.Disk{}, s.cfg.State.Dir, seen)
 		})
 		return func() {}

@@ -81,7 +81,7 @@ func TestPickupOfALostChange(t *testing.T) {
 		"another sendmail":    {other, nil, false},
 		"it was told already": {inst, []state.HUP{{Instance: inst}}, false},
 	} {
-		obs.State.Delivered = state.Delivered{Set: plan.SetID(obs.Certs), Instance: plan.InstanceID(c.delivered),
+		obs.State.PickedUp = state.PickedUp{Set: plan.SetID(obs.Certs), Instance: plan.InstanceID(c.delivered),
 			How: plan.Proven}
 		obs.State.Pickup = &state.Pickup{Set: "of a change that never came", Instance: inst, HUPs: c.hups}
 		if p := plan.Make(s.cfg, obs, plan.Wish{}, s.now); (p.State.Pickup == nil) != c.dropped {

@@ -227,7 +227,7 @@ var pages = map[string]func(*Page){
 		r := statusOf(1)
 		r.Certificate.IssuerText, r.CA.Generations[0].Text, r.Name = hostile, hostile, hostile
 		r.Certificate.Names, r.Issued.NextDue[0].Names = []string{hostile, hostile}, []string{hostile}
-		r.Deliveries[0].Detail, r.Sendmail.Status, r.NextWhat = hostile, hostile, hostile
+		r.Pickups[0].Detail, r.Sendmail.Status, r.NextWhat = hostile, hostile, hostile
 		r.Problems = []plan.Problem{{Reason: plan.CFProblem, Severity: plan.Error, Path: hostile, Text: hostile,
 			Hint: hostile}}
 		Status(r, p)

@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	shownDeliveries = 3
-	shownTrust      = 5
-	nameLines       = 3 // limits the names of one certificate
+	shownPickups = 3
+	shownTrust   = 5
+	nameLines    = 3 // limits the names of one certificate
 )
 
 // Status draws the report. The problems come last, next to the prompt.
@@ -259,8 +259,8 @@ func sendmailRows(r report.Status, p *Page) {
 			p.inked(noInk, red, "serves", "%s: serial %s, not the one on disk", v.Addr, v.Serial)
 		}
 	}
-	first := max(len(r.Deliveries)-shownDeliveries, 0)
-	for i, d := range r.Deliveries[first:] {
+	first := max(len(r.Pickups)-shownPickups, 0)
+	for i, d := range r.Pickups[first:] {
 		label := ""
 		if i == 0 {
 			label = "last steps"

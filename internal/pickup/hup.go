@@ -24,7 +24,7 @@ const (
 	// The waits between looks at the process and the port grow, because each look leaves a line in maillog.
 	pollFirst, pollMost   = 50 * time.Millisecond, 2 * time.Second
 	probeFirst, probeMost = 200 * time.Millisecond, 30 * time.Second
-	keptDeliveries        = 20
+	keptPickups           = 20
 )
 
 func (t *Teller) Due(st state.State) bool {
@@ -98,20 +98,20 @@ func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 			p.Detail = "sendmail was not running after its HUP and was started again"
 			t.o.Log(slog.LevelError, "sendmail is running again", "command", strings.Join(t.s.StartCommand, " "))
 		}
-		st.Delivered = state.Delivered{Set: st.Pickup.Set, Leaf: st.Pickup.Leaf, At: now, How: p.Result, Addr: p.Addr,
+		st.PickedUp = state.PickedUp{Set: st.Pickup.Set, Leaf: st.Pickup.Leaf, At: now, How: p.Result, Addr: p.Addr,
 			Instance: plan.InstanceID(plan.Instance(t.o.Identify(ctx)))}
 		if p.Unidentified {
-			st.Delivered.Instance = ""
+			st.PickedUp.Instance = ""
 		}
 		st.Pickup = nil
 		t.o.Log(slog.LevelInfo, "sendmail serves the files on disk", "how", p.Result, "addr", p.Addr,
 			"serial", p.Serial,
 			"detail", p.Detail)
 	}
-	st.Deliveries = append(slices.Clone(st.Deliveries), state.Delivery{At: now, Leaf: r.Plan.Facts.LeafID,
+	st.Pickups = append(slices.Clone(st.Pickups), state.PickupResult{At: now, Leaf: r.Plan.Facts.LeafID,
 		Serial: p.Serial, Result: p.Result, Detail: p.Detail})
-	if n := len(st.Deliveries); n > keptDeliveries {
-		st.Deliveries = st.Deliveries[n-keptDeliveries:]
+	if n := len(st.Pickups); n > keptPickups {
+		st.Pickups = st.Pickups[n-keptPickups:]
 	}
 	t.o.Remember(r.Observed.State, st)
 	r.Pickup = p

@@ -68,7 +68,7 @@ func (t *Teller) rest(ctx context.Context, d time.Duration) {
 // SeenByDaemon sets the outcome for a verb's person where the daemon had the lock since then and made sendmail serve
 // the files on disk. No pickup is pending then, and the verb would print nothing about it.
 func (t *Teller) SeenByDaemon(r *View, since time.Time) {
-	d := r.Plan.State.Delivered
+	d := r.Plan.State.PickedUp
 	if r.Pickup != nil || r.Plan.State.Pickup != nil || d.Set != r.Plan.Facts.Set ||
 		d.At.Before(since.UTC().Truncate(time.Second)) {
 		return

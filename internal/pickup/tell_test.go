@@ -16,14 +16,14 @@ func TestSeenByDaemon(t *testing.T) {
 		st   state.State
 		told bool
 	}{
-		"seen":             {state.State{Delivered: state.Delivered{Set: "x", At: at, How: plan.Proven}}, true},
-		"started later":    {state.State{Delivered: state.Delivered{Set: "x", At: at, How: plan.StartedLater}}, true},
-		"no sendmail runs": {state.State{Delivered: state.Delivered{Set: "x", At: at, How: plan.NoneRunning}}, false},
+		"seen":             {state.State{PickedUp: state.PickedUp{Set: "x", At: at, How: plan.Proven}}, true},
+		"started later":    {state.State{PickedUp: state.PickedUp{Set: "x", At: at, How: plan.StartedLater}}, true},
+		"no sendmail runs": {state.State{PickedUp: state.PickedUp{Set: "x", At: at, How: plan.NoneRunning}}, false},
 		"before": {
-			state.State{Delivered: state.Delivered{Set: "x", At: at.Add(-time.Second), How: plan.Proven}}, false},
-		"another set": {state.State{Delivered: state.Delivered{Set: "y", At: at, How: plan.Proven}}, false},
+			state.State{PickedUp: state.PickedUp{Set: "x", At: at.Add(-time.Second), How: plan.Proven}}, false},
+		"another set": {state.State{PickedUp: state.PickedUp{Set: "y", At: at, How: plan.Proven}}, false},
 		"it is not done yet": {state.State{Pickup: &state.Pickup{Set: "x"},
-			Delivered: state.Delivered{Set: "x", At: at, How: plan.Proven}}, false},
+			PickedUp: state.PickedUp{Set: "x", At: at, How: plan.Proven}}, false},
 	} {
 		r := View{Plan: plan.Plan{State: c.st, Facts: plan.Facts{Set: "x"}}}
 		if New(Options{}, Settings{}).SeenByDaemon(&r, now); (r.Pickup != nil) != c.told {

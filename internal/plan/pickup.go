@@ -69,15 +69,15 @@ func MayRun(id mta.Identity) bool {
 
 // handover is what the state remembers of how sendmail, and the notify commands, came to use a set.
 type handover struct {
-	Pickup    *state.Pickup
-	Delivered state.Delivered
-	Notify    map[string]*state.NotifyPending
-	Notified  map[string]string
+	Pickup   *state.Pickup
+	PickedUp state.PickedUp
+	Notify   map[string]*state.NotifyPending
+	Notified map[string]string
 }
 
 // pickup decides whether a running sendmail must read the files on disk again. The package pickup tells sendmail.
 func pickup(a *assessment, sofar finding) (found finding, out handover) {
-	out.Pickup, out.Delivered = a.obs.State.Pickup, a.obs.State.Delivered
+	out.Pickup, out.PickedUp = a.obs.State.Pickup, a.obs.State.PickedUp
 	out.Notify, out.Notified = notified(a, sofar)
 	found = notifyProblems(a, out.Notify)
 	if !a.cfNamesOurs() {
@@ -90,7 +90,7 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 	}
 	if out.Pickup != nil {
 		seen := false
-		if out.Pickup, out.Delivered, seen = settle(a, *out.Pickup); seen {
+		if out.Pickup, out.PickedUp, seen = settle(a, *out.Pickup); seen {
 			return found, out
 		}
 	}
@@ -101,7 +101,7 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 				return found.and(leaveAlone(until, e.Node)), out
 			}
 		}
-		out.Pickup, out.Delivered = newlyPending(a)
+		out.Pickup, out.PickedUp = newlyPending(a)
 	}
 	if out.Pickup != nil {
 		found = found.and(pending(a, *out.Pickup))
@@ -111,15 +111,15 @@ func pickup(a *assessment, sofar finding) (found finding, out handover) {
 
 // settle returns what remains of a pending pickup, and the set that sendmail was last seen to use. seen says that the
 // running sendmail shows the pickup to be complete.
-func settle(a *assessment, d state.Pickup) (left *state.Pickup, done state.Delivered, seen bool) {
-	set, leaf, done := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.Delivered
+func settle(a *assessment, d state.Pickup) (left *state.Pickup, done state.PickedUp, seen bool) {
+	set, leaf, done := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.PickedUp
 	switch {
 	case len(d.HUPs) == 0 && !MayRun(a.obs.MTA): // a person stopped sendmail
-		return nil, state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}, true
+		return nil, state.PickedUp{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}, true
 	case settled(a, &d):
-		return nil, state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater,
+		return nil, state.PickedUp{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater,
 			Instance: InstanceID(Instance(a.obs.MTA))}, true
-	case d.Set != set && len(d.HUPs) == 0 && delivered(a, set): // a crash prevented the change for which it was pending
+	case d.Set != set && len(d.HUPs) == 0 && pickedUp(a, set): // a crash prevented the change for which it was pending
 		return nil, done, false
 	case d.Set != set: // the files have changed since: the pickup of what is on the disk now is pending
 		d.Set, d.Leaf = set, leaf
@@ -129,29 +129,29 @@ func settle(a *assessment, d state.Pickup) (left *state.Pickup, done state.Deliv
 
 // newlyPending starts a pickup where sendmail may not use the set on disk, and returns the set that it was last seen to
 // use.
-func newlyPending(a *assessment) (*state.Pickup, state.Delivered) {
-	set, leaf, done, inst := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.Delivered,
+func newlyPending(a *assessment) (*state.Pickup, state.PickedUp) {
+	set, leaf, done, inst := SetID(a.obs.Certs), pki.Fingerprint(a.host.leaf), a.obs.State.PickedUp,
 		Instance(a.obs.MTA)
 	changed := LastChange(a.obs.Certs)
 	switch {
 	case !MayRun(a.obs.MTA):
 		if done.Set != set || done.Instance != "" {
-			done = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}
+			done = state.PickedUp{Set: set, Leaf: leaf, At: a.stamp(), How: NoneRunning}
 		}
 	case done.Set == set && done.Instance == InstanceID(inst): // proven, or seen before
 	case done.Set == set && done.How == NoneRunning && done.Instance == "" &&
 		!inst.Started.Before(changed.Add(-StartTells)),
 		inst.Started.After(changed):
-		done = state.Delivered{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater, Instance: InstanceID(inst)}
+		done = state.PickedUp{Set: set, Leaf: leaf, At: a.stamp(), How: StartedLater, Instance: InstanceID(inst)}
 	default:
 		return &state.Pickup{Set: set, Leaf: leaf, Since: a.stamp(), Instance: inst, WasUp: true}, done
 	}
 	return nil, done
 }
 
-// delivered reports whether the running sendmail was seen to use this set.
-func delivered(a *assessment, set string) bool {
-	done, id := a.obs.State.Delivered, InstanceID(Instance(a.obs.MTA))
+// pickedUp reports whether the running sendmail was seen to use this set.
+func pickedUp(a *assessment, set string) bool {
+	done, id := a.obs.State.PickedUp, InstanceID(Instance(a.obs.MTA))
 	return done.Set == set && id != "" && done.Instance == id
 }
 

@@ -71,25 +71,25 @@ func TestStopped(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	changed := now.Add(-time.Hour)
 	const dir = "/etc/mail/certs"
-	none := state.Delivered{How: NoneRunning}
+	none := state.PickedUp{How: NoneRunning}
 	told := []state.HUP{{Instance: state.Instance{PID: 7}, At: now, Sent: true}}
 	for name, c := range map[string]struct {
 		status  mta.Status
 		started time.Time
 		pickup  *state.Pickup
-		done    state.Delivered
+		done    state.PickedUp
 		pending bool
 		how     string
 	}{
-		"stopped before any HUP": {mta.NotRunning, time.Time{}, &state.Pickup{}, state.Delivered{}, false,
+		"stopped before any HUP": {mta.NotRunning, time.Time{}, &state.Pickup{}, state.PickedUp{}, false,
 			NoneRunning},
 		"stopped after attempts that failed": {mta.NotRunning, time.Time{}, &state.Pickup{Attempts: 3},
-			state.Delivered{}, false, NoneRunning},
-		"a queue runner alone": {mta.NoListener, changed, &state.Pickup{}, state.Delivered{}, false,
+			state.PickedUp{}, false, NoneRunning},
+		"a queue runner alone": {mta.NoListener, changed, &state.Pickup{}, state.PickedUp{}, false,
 			NoneRunning},
 		"not running after its HUP": {mta.NotRunning, time.Time{}, &state.Pickup{HUPs: told},
-			state.Delivered{}, true, ""},
-		"it cannot be told":             {mta.BadPidFile, time.Time{}, &state.Pickup{}, state.Delivered{}, true, ""},
+			state.PickedUp{}, true, ""},
+		"it cannot be told":             {mta.BadPidFile, time.Time{}, &state.Pickup{}, state.PickedUp{}, true, ""},
 		"started since":                 {mta.OK, now, nil, none, false, StartedLater},
 		"started with the change":       {mta.OK, changed.Add(-StartTells), nil, none, false, StartedLater},
 		"started before, and seen late": {mta.OK, changed.Add(-StartTells - time.Second), nil, none, true, NoneRunning},
@@ -104,13 +104,13 @@ func TestStopped(t *testing.T) {
 		if !c.started.IsZero() {
 			a.obs.MTA.Instance = mta.Instance{PID: 8, PIDFile: "/p", PIDFileID: "1:2:3", Started: c.started}
 		}
-		a.obs.State.Pickup, a.obs.State.Delivered = c.pickup, c.done
+		a.obs.State.Pickup, a.obs.State.PickedUp = c.pickup, c.done
 		if c.done.How != "" {
-			a.obs.State.Delivered.Set = SetID(a.obs.Certs)
+			a.obs.State.PickedUp.Set = SetID(a.obs.Certs)
 		}
 		_, p := pickup(a, finding{})
-		if (p.Pickup != nil) != c.pending || p.Delivered.How != c.how {
-			t.Errorf("%s: %+v, %+v", name, p.Pickup, p.Delivered)
+		if (p.Pickup != nil) != c.pending || p.PickedUp.How != c.how {
+			t.Errorf("%s: %+v, %+v", name, p.Pickup, p.PickedUp)
 		}
 	}
 }

@@ -236,9 +236,9 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	for _, b := range a.issuers() {
 		found = found.and(askDaily(b, found))
 	}
-	delivery, delivered := pickup(a, found)
-	found = found.and(delivery)
-	kept, oldKeys := housekeeping(a, found, delivered.Pickup == nil)
+	told, over := pickup(a, found)
+	found = found.and(told)
+	kept, oldKeys := housekeeping(a, found, over.Pickup == nil)
 	found = found.and(kept).
 		and(leftovers(a, found)).
 		and(expiries(a, found)).
@@ -257,8 +257,8 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		of.Mismatch = seen
 		st.SetPair(name, of)
 	}
-	st.Pickup, st.Delivered = delivered.Pickup, delivered.Delivered
-	st.Notify, st.Notified = delivered.Notify, delivered.Notified
+	st.Pickup, st.PickedUp = over.Pickup, over.PickedUp
+	st.Notify, st.Notified = over.Notify, over.Notified
 	st.Failures = failures(st.Failures, found.actions)
 	for _, failure := range certs.obtained {
 		delete(st.Failures, failure)

@@ -148,8 +148,8 @@ func privateCA(a *assessment) (found finding) {
 	return found
 }
 
-// owner reports a CA directory or CA key that belongs to another user than root: this user can read and replace the key,
-// whatever the modes are. An unprivileged mailcertd works with files of its own user, and reports nothing.
+// owner reports a CA directory or CA key that belongs to another user than root: this user can read and replace the
+// key, whatever the modes are. An unprivileged mailcertd works with files of its own user, and reports nothing.
 func owner(a *assessment) (found finding) {
 	for _, n := range []durable.Node{a.obs.CA.Dir, a.obs.CA.Key} {
 		if !a.obs.Root || !n.Exists || n.UID == 0 {

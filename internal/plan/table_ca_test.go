@@ -41,7 +41,7 @@ var caRows = []row{
 	{"the CA is gone, and what is remembered too", Host(NoCA(), StateLost()),
 		"",
 		"notice foreign-kept",
-		"235.0 days: first warning before the certificate expires", "clock, delivered, high_water"},
+		"235.0 days: first warning before the certificate expires", "clock, high_water, picked_up"},
 	{"the CA is gone, and what is remembered cannot be read", Host(EmptyDisk(),
 		Loaded(state.Loaded{Path: StateDir + "/state.json", Unread: true, Problem: syscall.EIO})),
 		"stage-key key-missing rsa-2048; " +
@@ -314,7 +314,7 @@ var caRows = []row{
 		Unreadable("crl.pem")),
 		"",
 		"error unreadable",
-		"19.0 days: the next CRL is made", "delivered"},
+		"19.0 days: the next CRL is made", "picked_up"},
 	{"sendmail has a CRL that is over by this clock", Host(InstallCRL(), CRL(Day, 29*Day), CRLInstalled(),
 		ClockIs(60*Day)),
 		"",

@@ -93,7 +93,7 @@ var clockRows = []row{
 	{"the clock is right, and nothing is remembered", Host(StateLost()),
 		"",
 		"",
-		"141.1 days: renewal is due", "clock, delivered, high_water"},
+		"141.1 days: renewal is due", "clock, high_water, picked_up"},
 	{"the clock was last seen a day ago", Host(MarkAgo(25 * time.Hour)),
 		"",
 		"",

@@ -154,7 +154,7 @@ var memberRows = []row{
 	{"a member without memory of its certificate", Host(MemberOf("ca.home.example"), StateLost()),
 		"ask trust-ask",
 		"",
-		"141.1 days: renewal is due", "clock, delivered, high_water, ours"},
+		"141.1 days: renewal is due", "clock, high_water, ours, picked_up"},
 	{"a member that trusts another set than it told", Host(MemberOf("ca.home.example"),
 		Remembers(func(s *state.State) { s.Member.Told = "another" })),
 		"ask trust-ask",

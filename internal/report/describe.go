@@ -27,7 +27,7 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 		Certificate: describeCertificate(cfg, r, now), Pairs: []Pair{}, Trust: []string{}, Trusted: []Trusted{},
 		DH:         describeDH(o),
 		IssuerKind: string(cfg.Issuer.Kind), CA: privateCA, CRL: describeCRL(r),
-		Sendmail: describeSendmail(r), Problems: NonNil(p.Problems), Deliveries: []Delivery{}}
+		Sendmail: describeSendmail(r), Problems: NonNil(p.Problems), Pickups: []PickupResult{}}
 	for _, f := range p.Facts.Pairs {
 		rep.Pairs = append(rep.Pairs, describePair(cfg, r, f, rep.Sendmail, now))
 	}
@@ -63,9 +63,9 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 	if q := p.Ask; q != nil {
 		rep.Next, rep.NextWhat = moment(now.Truncate(time.Second)), q.Text.Base()
 	}
-	for _, d := range p.State.Deliveries {
-		rep.Deliveries = append(rep.Deliveries,
-			Delivery{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})
+	for _, d := range p.State.Pickups {
+		rep.Pickups = append(rep.Pickups,
+			PickupResult{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})
 	}
 	return rep
 }
@@ -190,7 +190,7 @@ func describeSendmail(r keeper.Result) Sendmail {
 	if d := st.Pickup; d != nil {
 		s.PickupPending, s.PickupPendingSince, s.PickupPendingError = true, moment(d.Since), d.LastError
 	}
-	if d := st.Delivered; d.Set == r.Plan.Facts.Set && d.Set != "" {
+	if d := st.PickedUp; d.Set == r.Plan.Facts.Set && d.Set != "" {
 		s.Seen, s.SeenAt = d.How, moment(d.At)
 	}
 	return s

@@ -190,9 +190,9 @@ func sendmailMetrics(m *metrics, r Status) {
 			}
 		}
 	}
-	if n := len(r.Deliveries); n > 0 {
-		d := r.Deliveries[n-1]
-		m.family("last_delivery_timestamp_seconds",
+	if n := len(r.Pickups); n > 0 {
+		d := r.Pickups[n-1]
+		m.family("last_pickup_timestamp_seconds",
 			"When sendmail was last told about new files, and with which result.").time(d.At, "result", d.Result)
 	}
 	if r.Next != nil {

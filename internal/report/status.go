@@ -34,7 +34,7 @@ type Status struct {
 	Problems    []plan.Problem `json:"problems"`         // worst first
 	Next        *time.Time     `json:"next,omitempty"`
 	NextWhat    string         `json:"next_what,omitempty"`
-	Deliveries  []Delivery     `json:"deliveries"` // oldest first
+	Pickups     []PickupResult `json:"pickups"` // oldest first
 }
 
 type OtherCA struct {
@@ -125,7 +125,7 @@ type Served struct {
 	Error    string `json:"error,omitempty"`
 }
 
-type Delivery struct {
+type PickupResult struct {
 	At     time.Time `json:"at"`
 	Serial string    `json:"serial,omitempty"`
 	Result string    `json:"result"`

@@ -66,16 +66,18 @@ func Load(dir string) (State, Loaded) {
 }
 
 // decode parses state.json, also with the keys of versions up to 0.1.0, so that an update of mailcertd does not forget
-// a pending pickup or the old keys to be deleted. After a downgrade, an old version does not find the new keys: it asks
-// sendmail once more what it serves, and does not delete these old keys.
+// a pending pickup, what sendmail has picked up, or the old keys to be deleted. After a downgrade, an old version does
+// not find the new keys: it asks sendmail once more what it serves, and does not delete these old keys.
 func decode(data []byte) (State, error) {
 	var s State
 	if err := json.Unmarshal(data, &s); err != nil {
 		return State{}, err
 	}
 	var older struct {
-		Debt    *Pickup `json:"debt"`
-		OldKeys []struct {
+		Debt       *Pickup        `json:"debt"`
+		Delivered  PickedUp       `json:"delivered"`
+		Deliveries []PickupResult `json:"deliveries"`
+		OldKeys    []struct {
 			Generation string `json:"generation"`
 		} `json:"old_keys"`
 	}
@@ -84,6 +86,12 @@ func decode(data []byte) (State, error) {
 	}
 	if s.Pickup == nil {
 		s.Pickup = older.Debt
+	}
+	if s.PickedUp == (PickedUp{}) {
+		s.PickedUp = older.Delivered
+	}
+	if s.Pickups == nil {
+		s.Pickups = older.Deliveries
 	}
 	for i, k := range older.OldKeys {
 		if s.OldKeys[i].Backup == "" {

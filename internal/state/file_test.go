@@ -128,7 +128,7 @@ func TestEqual(t *testing.T) {
 		}
 	}
 	empty := State{Ours: map[string]Ours{}, Notify: map[string]*NotifyPending{}, Failures: map[string]Failure{},
-		OldKeys: []OldKey{}, Deliveries: []Delivery{}}
+		OldKeys: []OldKey{}, Pickups: []PickupResult{}}
 	if !empty.Equal(State{}) ||
 		!(State{Pickup: &Pickup{HUPs: []HUP{}, Started: []time.Time{}}}).Equal(State{Pickup: &Pickup{}}) ||
 		(State{Pickup: &Pickup{}}).Equal(State{}) {

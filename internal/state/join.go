@@ -19,13 +19,13 @@ func Join(file, since State) State {
 		out.CA = since.CA
 	}
 	out.Ours = over(out.Ours, since.Ours)
-	if since.Delivered.At.After(out.Delivered.At) {
-		out.Delivered = since.Delivered
+	if since.PickedUp.At.After(out.PickedUp.At) {
+		out.PickedUp = since.PickedUp
 	}
 	if d := out.Pickup; since.Pickup != nil {
 		out.Pickup = since.Pickup
 		// else: the pickup in the file was proven meanwhile
-	} else if d != nil && since.Delivered.Set == d.Set && !since.Delivered.At.Before(d.Since) {
+	} else if d != nil && since.PickedUp.Set == d.Set && !since.PickedUp.At.Before(d.Since) {
 		out.Pickup = nil
 	}
 	for line, set := range since.Notified {
@@ -76,7 +76,7 @@ func Join(file, since State) State {
 			out.OldKeys[i].After = k.After
 		}
 	}
-	out.Deliveries = append(out.Deliveries, since.Deliveries...)
+	out.Pickups = append(out.Pickups, since.Pickups...)
 	if since.DH.Group != "" {
 		out.DH = since.DH
 	}

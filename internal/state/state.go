@@ -26,10 +26,10 @@ type State struct {
 	// CA is the hexadecimal SHA-256 of the SubjectPublicKeyInfo of the CA in use; "": there was none yet.
 	CA string `json:"ca,omitempty"`
 	// Ours are the files that mailcertd wrote, by the hexadecimal SHA-256 of their content.
-	Ours      map[string]Ours           `json:"ours,omitempty"`
-	Delivered Delivered                 `json:"delivered"`
-	Pickup    *Pickup                   `json:"pickup,omitempty"`
-	Notify    map[string]*NotifyPending `json:"notify,omitempty"` // by command line
+	Ours     map[string]Ours           `json:"ours,omitempty"`
+	PickedUp PickedUp                  `json:"picked_up"`
+	Pickup   *Pickup                   `json:"pickup,omitempty"`
+	Notify   map[string]*NotifyPending `json:"notify,omitempty"` // by command line
 	// Notified is the plan.SetID for which a command last ran, by command line.
 	Notified map[string]string  `json:"notified,omitempty"`
 	Failures map[string]Failure `json:"failures,omitempty"` // by what failed
@@ -38,11 +38,11 @@ type State struct {
 	// Hold is the Leaf ID of a restored certificate that stays until it is due.
 	Hold string `json:"hold,omitempty"`
 	// Carried is the Leaf ID of the certificate that a person last installed with `mailcertd install`, and when.
-	Carried    Seen       `json:"carried"`
-	OldKeys    []OldKey   `json:"old_keys,omitempty"`
-	DH         DHChoice   `json:"dh"`
-	Member     Member     `json:"member"`               // on a member: what it has asked the CA host
-	Deliveries []Delivery `json:"deliveries,omitempty"` // the last ones, oldest first
+	Carried Seen           `json:"carried"`
+	OldKeys []OldKey       `json:"old_keys,omitempty"`
+	DH      DHChoice       `json:"dh"`
+	Member  Member         `json:"member"`            // on a member: what it has asked the CA host
+	Pickups []PickupResult `json:"pickups,omitempty"` // the last ones, oldest first
 	// Pairs is what is remembered about the pairs other than the host's own, by their names; see State.Pair.
 	Pairs map[string]Pair `json:"pairs,omitempty"`
 }
@@ -67,8 +67,8 @@ type Ours struct {
 	Pending bool `json:"pending,omitempty"`
 }
 
-// Delivered is the set that sendmail was last seen to use.
-type Delivered struct {
+// PickedUp is the set that sendmail was last seen to use.
+type PickedUp struct {
 	Set      string    `json:"set,omitempty"`  // plan.SetID
 	Leaf     string    `json:"leaf,omitempty"` // pki.Fingerprint
 	At       time.Time `json:"at"`
@@ -171,8 +171,8 @@ type DHChoice struct {
 	Config string `json:"config,omitempty"`
 }
 
-// Delivery is one finished attempt to make sendmail use a set.
-type Delivery struct {
+// PickupResult is one finished attempt to make sendmail use a set.
+type PickupResult struct {
 	At     time.Time `json:"at"`
 	Leaf   string    `json:"leaf,omitempty"`
 	Serial string    `json:"serial,omitempty"`
@@ -197,7 +197,7 @@ func (s State) Clone() State {
 	c.Notified = maps.Clone(s.Notified)
 	c.Pairs = maps.Clone(s.Pairs)
 	c.OldKeys = slices.Clone(s.OldKeys)
-	c.Deliveries = slices.Clone(s.Deliveries)
+	c.Pickups = slices.Clone(s.Pickups)
 	if s.Pickup != nil {
 		d := *s.Pickup
 		d.HUPs, d.Started = slices.Clone(d.HUPs), slices.Clone(d.Started)
@@ -241,8 +241,8 @@ func (s State) plain() State {
 	if len(c.OldKeys) == 0 {
 		c.OldKeys = nil
 	}
-	if len(c.Deliveries) == 0 {
-		c.Deliveries = nil
+	if len(c.Pickups) == 0 {
+		c.Pickups = nil
 	}
 	if c.Pickup != nil {
 		if len(c.Pickup.HUPs) == 0 {

@@ -50,6 +50,8 @@ func TestOlderKeys(t *testing.T) {
 	if err := os.WriteFile(path, []byte(`{"version": 1,
   "debt": {"set": "s", "leaf": "l", "since": "2026-06-01T12:00:00Z", "instance": {"pid": 7, "pid_file": "/p"},
     "hups": [{"instance": {"pid": 7}, "at": "2026-06-01T12:00:01Z", "sent": true}], "attempts": 2, "was_up": true},
+  "delivered": {"set": "d", "leaf": "l", "at": "2026-05-01T12:00:00Z", "how": "proven", "instance": "7 /p"},
+  "deliveries": [{"at": "2026-05-01T12:00:00Z", "serial": "0A", "result": "proven"}],
   "old_keys": [{"generation": "20260601T115959Z", "name": "host.key", "after": "2026-06-08T12:00:00Z"}]}`),
 		0o600); err != nil {
 		t.Fatal(err)
@@ -62,6 +64,10 @@ func TestOlderKeys(t *testing.T) {
 		!s.Pickup.HUPs[0].Sent || s.Pickup.Instance.PID != 7 || !s.Pickup.WasUp {
 		t.Errorf("pickup %+v", s.Pickup)
 	}
+	if s.PickedUp.Set != "d" || s.PickedUp.How != "proven" || s.PickedUp.Instance != "7 /p" ||
+		len(s.Pickups) != 1 || s.Pickups[0].Serial != "0A" {
+		t.Errorf("picked up %+v, %+v", s.PickedUp, s.Pickups)
+	}
 	if len(s.OldKeys) != 1 || s.OldKeys[0].Backup != "20260601T115959Z" || s.OldKeys[0].Name != "host.key" {
 		t.Errorf("old keys %+v", s.OldKeys)
 	}
@@ -69,7 +75,7 @@ func TestOlderKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	data, err := os.ReadFile(path)
-	for _, old := range []string{`"debt"`, `"generation"`} {
+	for _, old := range []string{`"debt"`, `"generation"`, `"delivered"`, `"deliveries"`} {
 		if err != nil || strings.Contains(string(data), old) {
 			t.Errorf("%v: %s is still written:\n%s", err, old, data)
 		}

@@ -141,20 +141,20 @@ func SendmailStarted(ago time.Duration) Fact {
 func PickupPending(change ...func(*state.Pickup)) Fact {
 	return later(func(h *host) {
 		i := plan.Instance(h.Seen.MTA)
-		d := &state.Pickup{Set: plan.SetID(h.Seen.Certs), Leaf: h.Seen.State.Delivered.Leaf,
+		d := &state.Pickup{Set: plan.SetID(h.Seen.Certs), Leaf: h.Seen.State.PickedUp.Leaf,
 			Since:    h.Now.Add(-time.Hour),
 			Instance: i, WasUp: true}
 		for _, f := range change {
 			f(d)
 		}
 		h.Seen.State.Pickup = d
-		h.Seen.State.Delivered.Set = "another"
+		h.Seen.State.PickedUp.Set = "another"
 	})
 }
 
-// NeverDelivered has the state not know whether sendmail has ever read the set.
-func NeverDelivered() Fact {
-	return Seeing(func(o *plan.Observed) { o.State.Delivered = state.Delivered{} })
+// NeverPickedUp has the state not know whether sendmail has ever read the set.
+func NeverPickedUp() Fact {
+	return Seeing(func(o *plan.Observed) { o.State.PickedUp = state.PickedUp{} })
 }
 
 // ChangedAgo sets how long ago all files of the set changed.

@@ -232,8 +232,8 @@ func CRLInstalled() Fact {
 		d := &h.Seen.Certs
 		d.CRL.Node, d.CRL.Digest = h.file(certdir.CRLName, 0o644, pemList(h.crl))
 		h.Seen.State.Ours[plan.FileID(d.CRL.Digest)] = state.Ours{Kind: "crl", At: h.Now.Add(-Day)}
-		if h.Seen.State.Delivered.Set != "" {
-			h.Seen.State.Delivered.Set = plan.SetID(*d)
+		if h.Seen.State.PickedUp.Set != "" {
+			h.Seen.State.PickedUp.Set = plan.SetID(*d)
 		}
 		d.CRLLinks = map[string]string{}
 		for _, l := range certdir.CRLLinks(nil, d.CA.File.Certs) {

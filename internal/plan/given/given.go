@@ -163,10 +163,10 @@ func (h *host) remember(started time.Time) {
 	if h.leaf.comment {
 		s.Ours = nil
 	}
-	s.Delivered = state.Delivered{Set: plan.SetID(*d), Leaf: pki.Fingerprint(d.Cert.File.Certs[0]), At: started,
+	s.PickedUp = state.PickedUp{Set: plan.SetID(*d), Leaf: pki.Fingerprint(d.Cert.File.Certs[0]), At: started,
 		How:      plan.Proven,
 		Instance: plan.InstanceID(plan.Instance(o.MTA)), Addr: "127.0.0.1:25"}
-	s.Deliveries = []state.Delivery{{At: started, Leaf: s.Delivered.Leaf,
+	s.Pickups = []state.PickupResult{{At: started, Leaf: s.PickedUp.Leaf,
 		Serial: ca.FormatSerial(d.Cert.File.Certs[0].SerialNumber), Result: plan.Proven}}
 }
 

@@ -51,7 +51,7 @@ func Has(p certdir.Pair, key string, change ...Fact) Fact {
 			s.Ours[plan.FileID(e.Key.Digest)] = state.Ours{Kind: "key", At: h.Now.Add(-h.age)}
 			s.Ours[plan.FileID(e.Cert.Digest)] = state.Ours{Kind: "cert", At: h.Now.Add(-h.age)}
 		}
-		s.Delivered.Set = plan.SetID(h.Seen.Certs)
+		s.PickedUp.Set = plan.SetID(h.Seen.Certs)
 		h.leaf = kept
 	})
 }
@@ -67,7 +67,7 @@ func Lost(name string) Fact {
 		case certdir.KindCert:
 			e.Cert = certdir.CertEntry{Node: n, File: pki.CertFile{Err: fs.ErrNotExist}}
 		}
-		h.Seen.State.Delivered.Set = plan.SetID(h.Seen.Certs)
+		h.Seen.State.PickedUp.Set = plan.SetID(h.Seen.Certs)
 	})
 }
 
