@@ -30,6 +30,20 @@ func TestHelpOfVerbs(t *testing.T) {
 	}
 }
 
+// A line that is too long for a terminal keeps its columns: the name of the command or option, and what it does.
+func TestHelpKeepsColumns(t *testing.T) {
+	for _, verb := range []string{"", "ca", "list", "status"} {
+		text, _, _ := typed(append(strings.Fields(verb), "--help")...)
+		_, usage, _ := strings.Cut(text, "\nUsage:\n")
+		for line := range strings.SplitSeq(usage, "\n") {
+			indented := line == "" || line[0] == ' ' || strings.HasSuffix(line, ":") || strings.HasPrefix(line, "Use ")
+			if !indented || utf8.RuneCountInString(line) > 80 {
+				t.Errorf("help %s: %q", verb, line)
+			}
+		}
+	}
+}
+
 func TestHelpOfReasons(t *testing.T) {
 	for _, r := range man.Reasons() {
 		got, errs, status := typed("help", r.Name)

@@ -37,9 +37,9 @@ func (c *console) outFile() (*os.File, bool) {
 	return f, ok
 }
 
-// flagLine is an option and, from the second column on, what it does.
-var flagLine = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^( +(?:-\w, |    )--\S+(?: \S+)? +)(\S.*)$`)
+// columnLine is an option or a command and, from the second column on, what it does.
+var columnLine = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^( +(?:(?:-\w, |    )--\S+(?: \S+)?|[a-z]+) +)(\S.*)$`)
 })
 
 // foldUsage has the pages of help fit a terminal of 80 columns.
@@ -66,7 +66,7 @@ func foldUsage(root *cobra.Command) {
 				continue
 			}
 			before, what := "", strings.TrimSuffix(line, "\n")
-			if m := flagLine().FindStringSubmatch(what); m != nil {
+			if m := columnLine().FindStringSubmatch(what); m != nil {
 				before, what = m[1], m[2]
 			}
 			for i, part := range page.Wrap(what, mostWidth-len(before)) {
