@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -184,8 +185,13 @@ func faults(a *assessment) (found finding) {
 		if f.Repairable {
 			repairable++
 		}
-		if f.Kind == ca.FaultTaken {
+		switch f.Kind {
+		case ca.FaultTaken:
 			sev = Error // without a row the certificate in use cannot be revoked
+		case ca.FaultIndexFile:
+			sev = Error // the CA signs and revokes nothing without its database
+			f.Hint = cmp.Or(f.Hint, "nothing is signed or revoked until it can be read: move away what has this name, "+
+				"or correct the cause in the message; a missing index.txt is made again from newcerts")
 		}
 		text := string(f.Kind)
 		switch {
