@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -94,6 +95,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 	for _, f := range c.Files {
 		after.Put(f.Name, durable.Node{Exists: true, IsRegular: true, Data: f.Data})
 	}
+	c.Files = append(ownKeys(ar, &after, c.Files), c.Files...)
 	st := obs.State.Clone()
 	holds := func(p certdir.Pair) bool {
 		return slices.ContainsFunc(c.Files, func(f plan.File) bool {
@@ -108,8 +110,8 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 		if cs := e.Cert.File.Certs; len(cs) == 0 || e.Key.Key.Public == nil ||
 			!pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public) {
 			return fmt.Errorf(
-				"the certificate in %s of backup %s does not belong to the key that would be used with it: its own "+
-					"key is no longer in a backup", p.CertFile, id)
+				"the certificate in %s of backup %s does not belong to the key that would be used with it, and no "+
+					"backup that can be read contains its own key", p.CertFile, id)
 		}
 		held := st.Pair(p.Name)
 		held.Hold = pki.Fingerprint(e.Cert.File.Certs[0])
@@ -118,6 +120,58 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 	c.Archive = append(c.Archive, plan.CopiesFor(obs, c.Files)...)
 	return k.installer.install(obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir,
 		Text: plan.ToRestore.With("backup " + id), Change: c}, k.o.Now())
+}
+
+// ownKeys finds in other backups the keys of restored certificates, and puts them into the set that is tried. A renewal
+// with the same key backs up the certificate alone; the key is in the backup of the renewal that replaced it later.
+func ownKeys(ar *durable.Archive, after *certdir.Dir, restored []plan.File) (keys []plan.File) {
+	for _, p := range certdir.Pairs() {
+		has := func(name string) bool {
+			return slices.ContainsFunc(restored, func(f plan.File) bool { return f.Name == name })
+		}
+		e := after.Pair(p)
+		if !has(p.CertFile) || has(p.KeyFile) || len(e.Cert.File.Certs) == 0 {
+			continue
+		}
+		public := e.Cert.File.Certs[0].PublicKey
+		if e.Key.Key.Public != nil && pki.SamePublicKey(public, e.Key.Key.Public) {
+			continue
+		}
+		if data := keyOf(ar, p.KeyFile, public); data != nil {
+			keys = append(keys, plan.File{Name: p.KeyFile, Mode: 0o600, Data: data, Reason: plan.Held})
+			after.Put(p.KeyFile, durable.Node{Exists: true, IsRegular: true, Data: data})
+		}
+	}
+	return keys
+}
+
+// keyOf returns the private key of public from the newest backup that has it under that name; nil: none has it. Backups
+// that cannot be read have no key: the caller then says that it found none.
+func keyOf(ar *durable.Archive, name string, public crypto.PublicKey) []byte {
+	all, err := ar.List()
+	if err != nil {
+		return nil
+	}
+	for _, g := range all {
+		if g.Err != nil || g.Damaged || !slices.ContainsFunc(g.Files, func(f durable.Archived) bool {
+			return f.Name == name && !f.Deleted
+		}) {
+			continue
+		}
+		_, items, err := ar.Load(g.ID)
+		if err != nil {
+			continue
+		}
+		for _, it := range items {
+			if it.Name != name || it.LinkTo != "" {
+				continue
+			}
+			if k := pki.ReadKeyFile(it.Data); k.Public != nil && pki.SamePublicKey(public, k.Public) {
+				return it.Data
+			}
+		}
+	}
+	return nil
 }
 
 func holdsCert(g durable.Backup) bool {

@@ -1,0 +1,41 @@
+package keeper
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"mailcertd/internal/plan"
+)
+
+// A certificate that was renewed with the same key is backed up without it. Its backup can be restored while any
+// other backup has that key.
+func TestRestoreTakesKeyOfAnotherBackup(t *testing.T) {
+	t.Parallel()
+	s := newPairs(t, "")
+	s.settle(plan.Wish{})
+	key, cert := s.content("host.key"), s.content("host.cert")
+	for range 2 {
+		s.later(24 * time.Hour)
+		s.settle(s.allPairs(plan.Wish{Renew: true, Once: true}))
+	}
+	s.later(24 * time.Hour)
+	s.settle(s.allPairs(plan.Wish{Rekey: true, Once: true}))
+	if bytes.Equal(key, s.content("host.key")) || bytes.Equal(cert, s.content("host.cert")) {
+		t.Fatal("nothing was renewed")
+	}
+	gens, err := s.Archive()
+	if err != nil || len(gens) != 3 || len(gens[2].Files) != 1 {
+		t.Fatalf("backups %+v, %v", gens, err)
+	}
+	first := gens[2].ID
+	if _, err := s.Restore(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(key, s.content("host.key")) || !bytes.Equal(cert, s.content("host.cert")) {
+		t.Error("the first pair is not back")
+	}
+	if why := s.complete(s.settle(plan.Wish{})); why != "" || !bytes.Equal(cert, s.content("host.cert")) {
+		t.Errorf("the next ensure: %s", why)
+	}
+}
