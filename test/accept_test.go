@@ -42,6 +42,8 @@ var accepted = []accept{
 	// /etc/mail itself at 0775 has no row: sendmail does not even start then.
 	{name: "key 0400", damage: "chmod 0400 host.key", offered: true, keeps: true},
 	{name: "cert 0600", damage: "chmod 0600 host.cert", offered: true, keeps: true},
+	{name: "key inside a cert 0600", offered: true, keeps: true,
+		damage: "cat host.key host.cert > x && cat x > host.cert; rm x; chmod 0600 host.cert"},
 	{name: "directory 0700", damage: "chmod 0700 .", offered: true, keeps: true},
 	{name: "hard link", damage: "ln host.key /etc/mail/other.key", offered: true, keeps: true},
 	{name: "links to files",

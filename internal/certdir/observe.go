@@ -45,6 +45,7 @@ type CertEntry struct {
 	Node   durable.Node // Data is nil
 	File   pki.CertFile
 	Digest [32]byte
+	HasKey bool // there is a private key in it too
 }
 
 // DHEntry is dh.param; Node.Data holds its content.
@@ -168,7 +169,7 @@ func readWith(n durable.Node, as func([]byte) pki.CertFile) CertEntry {
 	e := CertEntry{Node: n, File: pki.CertFile{Err: n.Err}}
 	if n.Err == nil && n.IsRegular {
 		e.File = as(n.Data)
-		e.Digest = sum(n.Data)
+		e.Digest, e.HasKey = sum(n.Data), pki.HoldsKey(n.Data)
 	} else if n.Err == nil {
 		e.File.Err = fs.ErrNotExist
 	}
@@ -197,7 +198,7 @@ func (c *Reader) entry(path string) CertEntry {
 		n.Err = err
 		return CertEntry{Node: n, File: pki.CertFile{Err: err}}
 	}
-	return CertEntry{Node: n, File: p.file, Digest: p.digest}
+	return CertEntry{Node: n, File: p.file, Digest: p.digest, HasKey: p.hasKey}
 }
 
 func (c *Reader) trust(dir string) (durable.Node, []CertEntry) {

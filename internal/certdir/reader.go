@@ -23,6 +23,7 @@ type ident struct {
 type parsed struct {
 	file   pki.CertFile
 	digest [32]byte
+	hasKey bool
 	certs  []*x509.Certificate // those that can be parsed, also where others cannot
 	hashes []uint32            // the subject hash of each of file.Certs
 	hashed []bool              // false: the hash of its subject cannot be computed
@@ -57,7 +58,7 @@ func (c *Reader) read(n durable.Node) (*parsed, error) {
 }
 
 func parse(data []byte) *parsed {
-	p := &parsed{file: pki.ReadCertFile(data), digest: sum(data)}
+	p := &parsed{file: pki.ReadCertFile(data), digest: sum(data), hasKey: pki.HoldsKey(data)}
 	p.certs, p.passed = p.file.Certs, p.file.Passed+p.file.Refused
 	for _, x := range p.file.Certs {
 		h, err := pki.SubjectHash(x.RawSubject)

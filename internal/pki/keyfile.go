@@ -120,6 +120,23 @@ func StripCertificates(data []byte) []byte {
 	}
 }
 
+// HoldsKey reports whether a PEM file, such as one for certificates, contains a private key without a passphrase.
+func HoldsKey(data []byte) bool {
+	for pos := 0; bytes.Contains(data, []byte("PRIVATE KEY-----")); {
+		b, next, err := nextBlock(data, pos)
+		pos = next
+		switch {
+		case errors.Is(err, errNoStart):
+			return false
+		case err == nil && isKeyBlock(b.label):
+			if _, encrypted := keyForm(b); !encrypted {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // isKeyBlock says whether PEM_read_bio_PrivateKey(3) accepts this label.
 func isKeyBlock(t string) bool {
 	switch t {

@@ -230,6 +230,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(submission(a)).
 		and(directories(a)).
 		and(modes(a)).
+		and(exposed(a)).
 		and(issuing(a))
 	certs := set(a, found)
 	found = found.and(certs.finding)

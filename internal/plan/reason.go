@@ -57,7 +57,7 @@ const (
 	DHWeak         Reason = "dh-weak"           // a person's parameters, which are kept, have fewer than 2048 bits
 	DirMissing     Reason = "directory-missing" // a directory does not exist
 	ModeRefused    Reason = "mode-refused"      // sendmail refuses a mode or an owner
-	ModeLoose      Reason = "mode-loose"        // a directory of secrets is open to others
+	ModeLoose      Reason = "mode-loose"        // keys or other secrets are open to other users
 	InTheWay       Reason = "in-the-way"        // a directory or special file has the name of a file
 	Unreadable     Reason = "unreadable"        // the system reports an error when a file or directory is read
 	TrustMissing   Reason = "trust-missing"     // a cacert.pem that is not ours lacks our CA, which gets its own file

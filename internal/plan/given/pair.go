@@ -155,6 +155,11 @@ func (h *host) badCert(err error) {
 	}
 }
 
+// KeyInside is a host.cert, with this mode, in which the private key is too.
+func KeyInside(mode fs.FileMode) Fact {
+	return Seeing(func(o *plan.Observed) { o.Certs.Cert.HasKey, o.Certs.Cert.Node.Mode = true, mode })
+}
+
 // BadKey is a host.key that OpenSSL cannot load.
 func BadKey(err error) Fact {
 	return later(func(h *host) {
