@@ -124,6 +124,6 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	return keeper.New(keeper.Options{
 		Config: cfg, Disk: a.disk, Now: wallClock, Host: hostNames(cfg.Root, a.daemon),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
-		Brief: a.brief,
+		Brief: a.brief, Step: a.step(),
 	})
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"mailcertd/internal/page"
 )
 
 // progressAfter is how long a step may take before its progress is shown.
@@ -42,6 +44,14 @@ func (c *console) progress(what string, atMost time.Duration) (done func()) {
 		close(stop)
 		<-ended
 	}
+}
+
+// step shows a person who waits for `renew` what an order has come to; nil for all others.
+func (a *app) step() func(what string) {
+	if !a.renewing || !a.terminal() {
+		return nil
+	}
+	return func(what string) { fmt.Fprintf(a.err, "\r%-30s\n", "  "+page.Clean(what)) }
 }
 
 // elapsed says how long something has been going on.

@@ -32,6 +32,7 @@ type Config struct {
 	}
 	Issuer Issuer
 	Client Client
+	DNS    DNS
 	CA     struct {
 		Dir              string
 		Key              pki.KeyType
@@ -72,12 +73,14 @@ const (
 	IssuerLocal IssuerKind = "local" // the CA on this host
 	IssuerNone  IssuerKind = "none"  // no issuer: certificates are installed by hand
 	IssuerSSH   IssuerKind = "ssh"   // the CA on another host
+	IssuerACME  IssuerKind = "acme"  // an ACME CA, such as Let's Encrypt
 )
 
 // Issuer says who signs the certificates of this host, and how to reach it.
 type Issuer struct {
 	Kind IssuerKind
 	SSH  struct{ Target, Identity, KnownHosts string }
+	ACME ACME
 }
 
 // ClientKind says which certificate sendmail shows as a client.

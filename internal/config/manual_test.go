@@ -119,6 +119,18 @@ func settings(t *testing.T) map[string]setting {
 			defaults[k] = v
 		}
 	}
+	c, err = Parse([]byte("issuer: {acme: {agree_tos: true}}"), "c.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range flatten(t, c.YAML()) {
+		if strings.HasPrefix(k, "issuer.") {
+			defaults[k] = v
+		}
+	}
+	if _, err := Parse([]byte("issuer: {acme: {}}"), "c.yaml", ""); err != nil {
+		defaults["issuer.acme.agree_tos"] = "" // it has no default that may stay
+	}
 	c, err = Parse([]byte("client: {issuer: {ssh: {target: ca}}}"), "c.yaml", "")
 	if err != nil {
 		t.Fatal(err)

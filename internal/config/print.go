@@ -58,6 +58,15 @@ func (c Config) YAML() []byte {
 		pid = str(c.shown(c.Sendmail.PidFile))
 	}
 	issuer := func(i Issuer) *kv {
+		if i.Kind == IssuerACME {
+			a := i.ACME
+			return flow("acme", flow("directory", str(a.Directory), "agree_tos", num(a.AgreeTOS),
+				"contact", words(a.Contact), "profile", str(a.Profile),
+				"eab", flow("kid", str(a.EAB.KID), "hmac_file", str(c.shown(a.EAB.HMACFile))),
+				"ca_file", str(c.shown(a.CAFile)), "challenge", str(a.Challenge),
+				"http", flow("listen", str(a.HTTP.Listen), "webroot", str(c.shown(a.HTTP.Webroot))),
+				"command", words(a.Command), "preferred_chain", str(a.PreferredChain)))
+		}
 		if i.Kind != IssuerSSH {
 			return str(string(i.Kind))
 		}
@@ -83,6 +92,8 @@ func (c Config) YAML() []byte {
 			"warn_days", list(warn...)),
 		"issuer", issuer(c.Issuer),
 		"client", client,
+		"dns", flow("server", str(c.DNS.Server), "key_file", str(c.shown(c.DNS.KeyFile)), "zone", str(c.DNS.Zone),
+			"resolver", str(c.DNS.Resolver)),
 		"ca", flow("dir", str(c.shown(c.CA.Dir)), "key", str(string(c.CA.Key)), "days", num(c.CA.Days),
 			"passphrase_file", str(c.shown(c.CA.PassphraseFile)),
 			"subject", flow("country", str(s.Country), "state", str(s.State), "locality", str(s.Locality),

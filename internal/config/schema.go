@@ -34,6 +34,7 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 		{"validity", func(n *yaml.Node, key string) { r.validity(n, key, c) }},
 		{"issuer", func(n *yaml.Node, key string) { r.issuer(n, key, c, &c.Issuer, IssuerLocal, IssuerNone) }},
 		{"client", func(n *yaml.Node, key string) { r.client(n, key, c) }},
+		{"dns", func(n *yaml.Node, key string) { r.dns(n, key, c) }},
 		{"ca", func(n *yaml.Node, key string) { r.ca(n, key, c) }},
 		{"certs", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{{"dir", r.path(c, &c.Certs.Dir)}})
@@ -130,10 +131,14 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 		if len(words) > 1 {
 			list = "one of " + list
 		}
-		r.fail(n, key, "is %s: must be %sor {ssh: {target: USER@HOST}}", kindOf(n), list)
+		more := ""
+		if to == &c.Issuer {
+			more = " or {acme: {agree_tos: true}}"
+		}
+		r.fail(n, key, "is %s: must be %sor {ssh: {target: USER@HOST}}%s", kindOf(n), list, more)
 		return
 	}
-	r.mapping(n, key, []field{{"ssh", func(n *yaml.Node, key string) {
+	fields := []field{{"ssh", func(n *yaml.Node, key string) {
 		to.Kind = IssuerSSH
 		s := &to.SSH
 		r.mapping(n, key, []field{
@@ -146,7 +151,20 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 		} else if s.Target[0] == '-' {
 			r.fail(n, key+".target", "%q starts with a dash, and ssh(1) would read it as an option", s.Target)
 		}
-	}}})
+	}}}
+	switch public := at(n, "acme"); {
+	case to == &c.Issuer:
+		fields = append(fields, field{"acme", func(n *yaml.Node, key string) { r.acme(n, key, c, to) }})
+	case public != n:
+		r.fail(public, key+".acme",
+			"a public CA gives no certificates for clients: must be local or {ssh: {target: USER@HOST}}")
+		return
+	}
+	if len(n.Content) > 2 && at(n, "acme") != n && at(n, "ssh") != n {
+		r.fail(n, key, "has two issuers: must be one of ssh and acme")
+		return
+	}
+	r.mapping(n, key, fields)
 }
 
 // client reads a word, or the issuer of a separate client pair.

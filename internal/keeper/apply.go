@@ -11,6 +11,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -238,7 +239,11 @@ func fail(st *state.State, what string, err error, now time.Time) {
 	f.Count++
 	f.Last = now.UTC().Truncate(time.Second)
 	f.Next = f.Last.Add(state.Backoff(f.Count))
-	f.Error = err.Error()
+	f.Error, f.Kind = err.Error(), ""
+	var no issuer.Refusal
+	if errors.As(err, &no) && no.Kind != "" {
+		f.Next, f.Kind = plan.AskAgain(no, f.Count, f.Last), string(no.Kind)
+	}
 	if st.Failures == nil {
 		st.Failures = map[string]state.Failure{}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
 	"mailcertd/internal/issuer/ssh"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
@@ -20,6 +21,10 @@ type answer struct {
 	ask   plan.Ask
 	reply issuer.Reply
 	err   error
+	// renewal answers a question about the renewal of a leaf; acme and request are of an order.
+	renewal renewal
+	acme    *acmeAsker
+	request issuer.Request
 }
 
 // asker asks the issuer on another host, beside the loop, and takes in what it answers.
@@ -39,6 +44,7 @@ type question struct {
 	ask     plan.Ask
 	request issuer.Request
 	to      issuer.Issuer
+	acme    *acmeAsker // where an ACME CA is asked
 }
 
 // issuer is whom the configuration names.
@@ -52,8 +58,20 @@ func (as *asker) issuer() issuer.Issuer {
 
 // question prepares what is asked: a request is signed with the key that it is for.
 func (as *asker) question(ask plan.Ask) (question, error) {
-	q := question{ask: ask, to: as.issuer(), request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds,
-		Trusts: ask.Trusts}}
+	q := question{ask: ask, request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds, Trusts: ask.Trusts,
+		Replaces: ask.Replaces}}
+	if ask.ACME() {
+		var err error
+		if q.acme, err = as.acmeCA(as.o.Step); err != nil {
+			return q, err
+		}
+		q.to = q.acme
+		if as.o.Issuer != nil {
+			q.to = as.o.Issuer
+		}
+	} else {
+		q.to = as.issuer()
+	}
 	if r := ask.Request; r != nil {
 		key, err := as.pairKey(r.Pair, r.Staged)
 		if err != nil {
@@ -66,10 +84,22 @@ func (as *asker) question(ask plan.Ask) (question, error) {
 	return q, nil
 }
 
+// patience bounds the answer to a question.
+func patience(ask plan.Ask) time.Duration {
+	if ask.ACME() {
+		return acme.DefaultPatience
+	}
+	return ssh.DefaultPatience
+}
+
 // put asks and waits for the answer, without any lock.
 func (q question) put(ctx context.Context) answer {
+	if q.ask.Poll != nil {
+		w, err := q.acme.window(ctx, q.ask)
+		return answer{ask: q.ask, renewal: w, err: err}
+	}
 	reply, err := q.to.Ask(ctx, q.request)
-	return answer{ask: q.ask, reply: reply, err: err}
+	return answer{ask: q.ask, reply: reply, err: err, acme: q.acme, request: q.request}
 }
 
 // askLater puts the question while the loop goes on.
@@ -83,7 +113,7 @@ func (as *asker) askLater(ctx context.Context, ask plan.Ask) {
 	as.asking = true
 	as.log(Info, ask.Text.Doing(), "reason", string(ask.Reason))
 	go func() {
-		done := as.working(ask.Text.Doing(), ssh.DefaultPatience)
+		done := as.working(ask.Text.Doing(), patience(ask))
 		a := q.put(ctx)
 		done()
 		as.answers <- a
@@ -115,12 +145,24 @@ func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 	if err != nil {
 		return
 	}
-	as.state.change(ctx, func(s *state.State) { plan.RequestOut(s, ask.Request.Pair, key.Public(), as.o.Now(), 0) })
+	lasts := time.Duration(0)
+	if ask.ACME() {
+		lasts = 2 * patience(ask)
+	}
+	as.state.change(ctx, func(s *state.State) {
+		plan.RequestOut(s, ask.Request.Pair, key.Public(), as.o.Now(), lasts)
+	})
 }
 
 // take notes an answer or a failure, and gives the failure. What to do with it is
 // decided by the next look.
 func (as *asker) take(ctx context.Context, a answer) error {
+	switch {
+	case a.ask.Poll != nil:
+		return as.takeWindow(ctx, a, as.o.Host(ctx))
+	case a.ask.ACME():
+		return as.takeOrder(ctx, a)
+	}
 	now, pair := as.o.Now(), certdir.Host
 	if r := a.ask.Request; r != nil {
 		pair = r.Pair
@@ -165,14 +207,16 @@ func (as *asker) take(ctx context.Context, a answer) error {
 func (as *asker) askNow(ctx context.Context, ask plan.Ask) error {
 	q, err := as.question(ask)
 	if err != nil {
-		return err
+		return as.take(ctx, answer{ask: ask, err: err})
 	}
 	as.noteRequest(ctx, ask)
 	a := q.put(ctx)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := as.take(ctx, a); err != nil {
+	if err := as.take(ctx, a); err != nil && ask.ACME() {
+		return fmt.Errorf("%s: %w", as.cfg.Issuer.ACME.Directory, err)
+	} else if err != nil {
 		return fmt.Errorf("the CA at %s: %w", plan.CAHost(as.cfg).SSH.Target, err)
 	}
 	return nil

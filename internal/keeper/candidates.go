@@ -33,7 +33,7 @@ func replyOf(p certdir.Pair) string {
 func candidateNames() []string {
 	out := []string{acceptedName}
 	for _, p := range certdir.Pairs() {
-		out = append(out, replyOf(p))
+		out = append(out, replyOf(p), orderOf(p))
 	}
 	return out
 }

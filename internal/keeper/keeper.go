@@ -50,6 +50,10 @@ func New(o Options) *Keeper {
 	if o.Progress == nil {
 		o.Progress = func(string, time.Duration) func() { return func() {} }
 	}
+	if o.Step == nil {
+		log := o.Log
+		o.Step = func(what string) { log(Event{Level: Debug, Msg: what}) }
+	}
 	b := &base{o: o, cfg: o.Config}
 	k := &Keeper{base: b, CA: &PrivateCA{base: b}, run: newRun(), state: &stateFile{base: b},
 		candidates: &candidates{base: b, replies: map[string][]byte{}}, told: map[string]bool{},

@@ -50,6 +50,11 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path, Since: n.Changed})
 		}
 	})
+	in(filepath.Join(ob.cfg.State.Dir, acmeDir), func(name string, n durable.Node) {
+		if _, temporary := durable.TempOf(name); temporary {
+			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path, Since: n.Changed})
+		}
+	})
 	if plan.Obtains(ob.cfg, config.IssuerLocal) && obs.CA.Err == nil {
 		in(ob.cfg.CA.Dir, func(name string, n durable.Node) {
 			if ca.Aside(name) {

@@ -156,6 +156,10 @@ func (ob *observer) observeCA(obs *plan.Observed) {
 	if plan.Obtains(ob.cfg, config.IssuerSSH) {
 		ob.candidates.observeAnswer(obs)
 	}
+	obs.Orders, obs.OrderErrs = nil, nil
+	if plan.Obtains(ob.cfg, config.IssuerACME) {
+		ob.candidates.observeOrders(obs)
+	}
 	if !plan.Obtains(ob.cfg, config.IssuerLocal) {
 		return
 	}

@@ -40,6 +40,8 @@ type Options struct {
 	// Progress tells a terminal of work that may take long, until done is called.
 	// atMost is its limit; zero: none is known. nil: nothing is told.
 	Progress func(what string, atMost time.Duration) (done func())
+	// Step tells a person who waits what an order has come to; nil: the log at level debug is told.
+	Step func(what string)
 }
 
 // Level is how loud an event is.

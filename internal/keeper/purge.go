@@ -122,11 +122,13 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 			dir, rest, within := strings.Cut(rel, "/")
 			switch {
 			case isDir && !within:
-				return dir == archiveDir || dir == candidatesDir
+				return dir == archiveDir || dir == candidatesDir || dir == acmeDir
 			case dir == archiveDir:
 				id, _, _ := strings.Cut(rest, "/")
 				_, unfinished := durable.TempOf(id) // nothing was replaced on the strength of such a copy
 				return isDir || copies[id] || unfinished
+			case dir == acmeDir: // nobody else writes there
+				return !isDir
 			case dir == candidatesDir:
 				return !isDir && slices.Contains(candidateNames(), tidy(rest))
 			}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"mailcertd/internal/certdir"
-	"mailcertd/internal/issuer/ssh"
 	"mailcertd/internal/plan"
 )
 
@@ -23,14 +22,18 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 			return r, err
 		}
 		if asked[q.Request.Pair] { // one answer for each pair is enough
-			err = fmt.Errorf("the CA at %s sent a certificate that this host cannot use", plan.CAHost(k.cfg).SSH.Target)
+			from := "the CA at " + plan.CAHost(k.cfg).SSH.Target
+			if q.ACME() {
+				from = k.cfg.Issuer.ACME.Directory
+			}
+			err = fmt.Errorf("%s sent a certificate that this host cannot use", from)
 			if r.Plan.Rejected != "" {
 				err = fmt.Errorf("%w: %s", err, r.Plan.Rejected)
 			}
 			return r, err
 		}
 		asked[q.Request.Pair] = true
-		done := k.working(q.Text.Doing(), ssh.DefaultPatience)
+		done := k.working(q.Text.Doing(), patience(*q))
 		err = k.asker.askNow(ctx, *q)
 		done()
 		if err != nil {

@@ -14,6 +14,8 @@ func originWords(o report.Origin, target string, carried *time.Time, p *Page) st
 		return "issued by the CA on this host"
 	case report.FromElsewhere:
 		return "issued by the CA on " + hostOf(target)
+	case report.FromACME:
+		return "issued by a public CA (ACME)"
 	case report.FromMailcertd:
 		return "made by mailcertd, with a CA that no longer exists"
 	case report.FromInterim:

@@ -140,7 +140,31 @@ func pairRows(q report.Pair, p *Page) {
 	}
 }
 
+// acmeRows describe the ACME CA, and what the time of the renewal follows from.
+func acmeRows(a *report.ACMECA, p *Page) {
+	p.row("ACME CA", "%s", a.Directory)
+	p.row("  account", "%s", cmp.Or(a.Account, "none yet: the first order makes it"))
+	p.row("  profile", "%s", cmp.Or(a.Profile, "what the CA chooses"))
+	switch {
+	case a.WindowStart != nil && a.WindowEnd != nil:
+		p.row("  window", "from %s to %s, as the CA wants it", p.minute(*a.WindowStart), p.minute(*a.WindowEnd))
+	case a.Poll != nil:
+		p.row("  window", "the CA names none: renewed as validity.renew_before says")
+	default:
+		p.row("  window", "the CA was not asked yet")
+	}
+	if a.Poll != nil {
+		p.row("", "asked again %s", p.minute(*a.Poll))
+	}
+}
+
 func caRows(r report.Status, p *Page) {
+	if r.ACME != nil {
+		acmeRows(r.ACME, p)
+		if r.CA.Status != ca.Complete.String() && r.CA.Error == "" {
+			return
+		}
+	}
 	complete := r.CA.Status == ca.Complete.String()
 	switch {
 	case r.Issuer != nil && r.Issuer.Asked == nil:

@@ -74,7 +74,14 @@ type Ask struct {
 	// Holds are the serials of the certificates that this CA issued for the host's other pairs.
 	Holds  []*big.Int
 	Trusts []string // pki.Fingerprint of each CA certificate in cacert.pem
+	// Pair is what an ACME CA is asked about, Replaces the leaf that the new one takes the place of, and Poll the one
+	// whose renewal it is asked about; nil: none.
+	Pair           certdir.Pair
+	Replaces, Poll *x509.Certificate
 }
+
+// ACME reports whether an ACME CA is asked, and not a CA host.
+func (q Ask) ACME() bool { return q.Pair != (certdir.Pair{}) }
 
 // Request is what the issuer is asked for.
 type Request struct {
@@ -104,6 +111,8 @@ type File struct {
 	Source Source
 	Data   []byte // FromData: public content
 	Reason Reason
+	// Needed marks a file in trust/ without which sendmail would send an incomplete chain: it changes with the pair.
+	Needed bool
 }
 
 // Change is one transaction in the certs directory.

@@ -208,7 +208,7 @@ func facts(a *assessment) Facts {
 	}
 	f.Renewed = f.Pairs[0].Renewed
 	if p.leaf != nil && p.owner.mine() {
-		f.Due = RenewalDue(p.leaf, a.name, a.cfg.Validity.RenewBefore)
+		f.Due = a.dueOf(p.leaf)
 	}
 	return f
 }

@@ -52,7 +52,7 @@ func entryName(e certdir.CertEntry) string {
 // bundles gives every CA of `trust:` and every intermediate of a kept certificate a file in trust/, and removes the
 // files that are no longer wanted. final is what cacert.pem will hold. While a source cannot be read in full, nothing
 // is removed.
-func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
+func bundles(a *assessment, final []*x509.Certificate, set Change) (out outcome) {
 	cas, sure, told := configured(a)
 	out.finding = told
 	for _, p := range a.pairs {
@@ -64,6 +64,8 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 			sure = false // somebody may be copying the intermediates
 		}
 	}
+	chains := slices.DeleteFunc(a.chains(set), func(c *x509.Certificate) bool { return contains(final, c) })
+	cas = append(cas, chains...)
 	wanted := map[string]bool{}
 	for _, x := range cas {
 		wanted[TrustFile(x)] = true
@@ -73,7 +75,7 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 	for _, e := range a.obs.Certs.Trust {
 		name := entryName(e)
 		have[name] = e
-		if !wanted[name] && OwnTrust(e) {
+		if !wanted[name] && OwnTrust(e) && !a.stillServed(e) {
 			surplus = append(surplus, name)
 		}
 	}
@@ -96,7 +98,7 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 			out.finding = out.finding.and(blocked(e.Node))
 		default:
 			add = append(add, File{Name: name, Mode: publicMode, Data: pki.EncodeCertificate(x.Raw),
-				Reason: TrustAdded})
+				Reason: TrustAdded, Needed: contains(chains, x)})
 		}
 		wanted[name] = false
 	}
@@ -117,6 +119,7 @@ func bundles(a *assessment, final []*x509.Certificate) (out outcome) {
 	}
 	out.change.Files, out.change.Remove = add, surplus
 	dir := a.obs.Certs.Path + "/" + certdir.TrustDir
+	add = slices.DeleteFunc(slices.Clone(add), func(f File) bool { return f.Needed })
 	if len(add) > 0 {
 		out.report(Problem{Reason: TrustAdded, Severity: Warning, Path: dir, Repairable: true,
 			Text: "lacks " + counted(len(add), "CA") + " of the trust setting"})
@@ -174,11 +177,57 @@ func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding
 // intermediates are the CA certificates behind the leaf of a kept foreign certificate: sendmail loads the leaf alone,
 // so OpenSSL must find them by their hash links.
 func (p *pair) intermediates(final []*x509.Certificate) []*x509.Certificate {
-	if !p.keptForeign() || p.leaf == nil {
+	if p.leaf == nil || !p.keptForeign() && !(p.owner == Ours && p.matches) {
 		return nil
 	}
 	return slices.DeleteFunc(caCerts(p.certFile.File.Certs[1:]), func(x *x509.Certificate) bool {
 		return contains(final, x) || bytes.Equal(x.Raw, p.leaf.Raw)
+	})
+}
+
+// chains are the intermediates of the certificates that this plan installs.
+func (a *assessment) chains(set Change) (out []*x509.Certificate) {
+	for _, p := range a.pairs {
+		if f := set.file(p.is.CertFile); f != nil && f.Source == FromData {
+			if cs := pki.ReadCertFile(f.Data).Certs; len(cs) > 1 {
+				out = append(out, caCerts(cs[1:])...)
+			}
+		}
+	}
+	return out
+}
+
+// hostChain are the intermediates of host.cert as it will be, where it is of an ACME CA.
+func (a *assessment) hostChain(set Change) []*x509.Certificate {
+	if !a.acme() {
+		return nil
+	}
+	if f := set.file(certdir.CertName); f != nil {
+		if f.Source != FromData {
+			return nil
+		}
+		return caCerts(pki.ReadCertFile(f.Data).Certs[1:])
+	}
+	if p := a.host; p.leaf != nil && p.owner == Ours && p.matches {
+		return caCerts(p.certFile.File.Certs[1:])
+	}
+	return nil
+}
+
+// onlyInterim reports whether cacert.pem contains interim certificates alone. It is a CA file that sendmail can load,
+// and vouches for nobody.
+func (a *assessment) onlyInterim() bool {
+	f := a.obs.Certs.CA.File
+	return f.Err == nil && len(f.Certs) > 0 && !slices.ContainsFunc(f.Certs, func(c *x509.Certificate) bool {
+		return !pki.SelfSigned(c) || !slices.Contains(c.Subject.Organization, InterimOrganization)
+	})
+}
+
+// stillServed reports whether a CA in trust/ may stand above the leaf that a running sendmail serves until it has
+// picked up another one: an intermediate goes after its last leaf.
+func (a *assessment) stillServed(e certdir.CertEntry) bool {
+	return a.obs.State.Pickup != nil && slices.ContainsFunc(e.File.Certs, func(c *x509.Certificate) bool {
+		return !pki.SelfSigned(c)
 	})
 }
 

@@ -27,7 +27,7 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.living(c) || pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
 			continue
 		}
-		installedBefore := p.installedBefore(FileID(digest(pki.EncodeCertificate(c.Raw))))
+		installedBefore := p.installedBefore(FileID(digest(p.content(c))))
 		switch why {
 		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, CertWeak, Mismatch:
 			// Any matching certificate repairs this, also one that was installed before.
@@ -80,6 +80,9 @@ func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
 
 // living reports whether the generation that issued c is still valid.
 func (a *assessment) living(c *x509.Certificate) bool {
+	if a.acme() {
+		return true // its CA's own end is not known here
+	}
 	for _, g := range a.generations() {
 		if issuedUnder(c, g) {
 			return a.at.Before(g.NotAfter)
@@ -93,7 +96,7 @@ func leafChange(p *pair, is *ca.Issued, staged bool, why Reason) (c Change) {
 	if staged {
 		c.Files = append(c.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging, Reason: why})
 	}
-	c.Files = append(c.Files, File{Name: p.is.CertFile, Mode: publicMode, Data: pki.EncodeCertificate(is.Cert.Raw),
+	c.Files = append(c.Files, File{Name: p.is.CertFile, Mode: publicMode, Data: p.content(is.Cert),
 		Reason: why})
 	return c
 }

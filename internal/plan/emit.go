@@ -40,14 +40,15 @@ func (c Change) split() (core, extra Change) {
 		}
 	}
 	for _, f := range c.Files {
-		if inTrust(f.Name) || f.Name == certdir.CRLName {
+		if inTrust(f.Name) && !f.Needed || f.Name == certdir.CRLName {
 			extra.Files = append(extra.Files, f)
 		} else {
 			core.Files = append(core.Files, f)
 		}
 	}
 	for _, l := range c.Links {
-		if l.Target == "" || l.Target == certdir.CAName || l.Target == "./"+certdir.CAName {
+		needed := c.file(l.Target) != nil && c.file(l.Target).Needed
+		if l.Target == "" || l.Target == certdir.CAName || l.Target == "./"+certdir.CAName || needed {
 			core.Links = append(core.Links, l)
 		} else {
 			extra.Links = append(extra.Links, l)

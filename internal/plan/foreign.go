@@ -165,7 +165,7 @@ func expiry(p *pair, sofar finding) (found finding) {
 		reason = Expiring
 		// A certificate that is due and cannot be renewed is looked at when its failure or its end says so.
 		if !p.isDue(p.leaf) {
-			found.lookAt(RenewalDue(p.leaf, p.name, p.cfg.Validity.RenewBefore), "renewal is due")
+			found.lookAt(p.dueOf(p.leaf), "renewal is due")
 			return found
 		}
 	}

@@ -17,9 +17,23 @@ func withinReach(s state.State, now time.Time) state.State {
 	stamp := now.UTC().Truncate(time.Second)
 	most := stamp.Add(state.BackoffCap)
 	for key, f := range s.Failures {
+		most := most
+		if f.Kind != "" { // an ACME CA may want to be left alone for days: the wait began at Last
+			if f.Last.After(now) {
+				f.Next = stamp.Add(f.Next.Sub(f.Last))
+				f.Last = stamp
+			}
+			most = f.Last.Add(longestWait)
+		}
 		if f.Next.After(most) {
 			f.Next = most
-			s.Failures[key] = f
+		}
+		s.Failures[key] = f
+	}
+	for name, m := range s.ACME {
+		if m.Answered.After(now) {
+			m.Answered = stamp
+			s.ACME[name] = m
 		}
 	}
 	if s.Pickup != nil && s.Pickup.Next.After(most) {

@@ -93,7 +93,7 @@ var needs = []need{
 			switch {
 			case p.cfg.Issuer.Kind == config.IssuerNone:
 				return byHand(p)
-			case p.remote():
+			case p.remote(), p.acme():
 				return "" // request says which CA host is asked, and how to ask it now
 			}
 			return "mailcertd replaces it as soon as its issuer can sign"
@@ -119,6 +119,9 @@ var needs = []need{
 				!p.issuedHere(p.leaf)
 		},
 		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
+	{reason: IssuerChanged, severity: Warning, path: certPath,
+		applies: func(p *pair) bool { return p.otherIssuer() != "" },
+		text:    func(p *pair) string { return p.otherIssuer() }},
 	{reason: WrongName, severity: Error, path: certPath,
 		applies: func(p *pair) bool {
 			return p.owner.mine() && p.name != "" && !p.covers(p.leaf) && p.nameSettled()
@@ -204,7 +207,8 @@ func weak(pub crypto.PublicKey) bool {
 // client, or both.
 func (p *pair) fitsPurpose(c *x509.Certificate) bool {
 	server, client := purposes(c)
-	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame
+	// A public CA certifies servers only: `orders` says so, and another order would not help.
+	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.acme()
 	return (server || !p.is.Server()) && (client || !asClient)
 }
 

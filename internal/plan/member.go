@@ -87,7 +87,8 @@ func member(a *assessment) (found finding) {
 // does not list it yet. The entry keeps it ours after that CA is gone.
 func learnedAsOurs(p *pair) (id string, learned bool) {
 	id = FileID(p.certFile.Digest)
-	return id, p.remote() && p.leaf != nil && p.issuedHere(p.leaf) && !p.fileIsOurs(p.certFile.Digest)
+	return id, (p.remote() && p.leaf != nil && p.issuedHere(p.leaf) || p.isAnswer(p.leaf)) &&
+		!p.fileIsOurs(p.certFile.Digest)
 }
 
 func sameCerts(a, b []*x509.Certificate) bool {
@@ -96,6 +97,9 @@ func sameCerts(a, b []*x509.Certificate) bool {
 
 // sent is the last certificate for the pair from the CA on the other host; nil: none.
 func (p *pair) sent() *x509.Certificate {
+	if p.acme() {
+		return p.obs.Orders[p.is.Name].Leaf
+	}
 	if p.is == certdir.Host {
 		return p.obs.Reply.Leaf
 	}
@@ -105,14 +109,14 @@ func (p *pair) sent() *x509.Certificate {
 // arrived lists the certificates that could be installed: those in newcerts, or the one that the CA on the other host
 // sent.
 func (p *pair) arrived() []ca.Issued {
-	if !p.remote() {
+	if !p.remote() && !p.acme() {
 		if p.obs.CA.Status != ca.Complete {
 			return nil
 		}
 		return p.obs.CA.Issued
 	}
 	l := p.sent()
-	if l == nil || !p.issuedHere(l) {
+	if l == nil || p.remote() && !p.issuedHere(l) {
 		return nil
 	}
 	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
@@ -190,7 +194,7 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 // used.
 func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	switch {
-	case !p.issuedHere(c):
+	case p.remote() && !p.issuedHere(c):
 		return "this host does not trust its CA",
 			"run `mailcertd ca show` on the CA host; if that is the right CA, carry its certificate here and run " +
 				"`mailcertd install FILE`"

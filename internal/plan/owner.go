@@ -39,7 +39,7 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 	if c == nil {
 		return Nobody
 	}
-	if p.issuedHere(c) {
+	if p.issuedHere(c) || p.isAnswer(c) {
 		return Ours
 	}
 	if pki.SelfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
@@ -93,6 +93,9 @@ func (a *assessment) generations() []*x509.Certificate {
 
 // issuing are the generations of this assessment's issuer alone.
 func (a *assessment) issuing() []*x509.Certificate {
+	if a.acme() {
+		return nil
+	}
 	if a.remote() {
 		return slices.Clone(a.obs.Accepted)
 	}
@@ -116,6 +119,9 @@ func (a *assessment) remote() bool { return a.cfg.Issuer.Kind == config.IssuerSS
 
 // currentCA is the generation that signs now; nil when none is known.
 func (a *assessment) currentCA() *x509.Certificate {
+	if a.acme() {
+		return nil
+	}
 	if !a.remote() {
 		return a.obs.CA.Current.Cert
 	}
@@ -136,6 +142,9 @@ func (a *assessment) trustSet() []*x509.Certificate {
 
 // bundle is the part of trustSet that this assessment's issuer needs.
 func (a *assessment) bundle() []*x509.Certificate {
+	if a.acme() {
+		return nil
+	}
 	if !a.remote() {
 		return ca.Bundle(a.obs.CA, a.at)
 	}
@@ -146,6 +155,9 @@ func (a *assessment) bundle() []*x509.Certificate {
 
 // partial reports that a generation could not be read, so that a certificate of unknown origin may be from it.
 func (a *assessment) partial() bool {
+	if a.acme() {
+		return false
+	}
 	if a.remote() {
 		return a.obs.AcceptedErr != nil
 	}

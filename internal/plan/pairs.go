@@ -80,7 +80,7 @@ func (a *assessment) beside() *assessment {
 	if b.cfg.Issuer = a.hostIssuer; a.cfg.Issuer.Kind == a.hostIssuer.Kind {
 		b.cfg.Issuer = a.cfg.Client.Issuer
 	}
-	if b.remote() == a.remote() {
+	if b.remote() == a.remote() && b.acme() == a.acme() {
 		return nil
 	}
 	return &b

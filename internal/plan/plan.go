@@ -110,6 +110,17 @@ type Observed struct {
 	Accepted []*x509.Certificate
 	// AcceptedErr is why Accepted could not be read.
 	AcceptedErr error
+	// Orders are the last answers of an ACME CA, by the names of the pairs; OrderErrs says why one cannot be read.
+	Orders    map[string]issuer.Reply
+	OrderErrs map[string]error
+	// AtCA is what is known of the account at the ACME CA.
+	AtCA CAAccount
+}
+
+// CAAccount is the account at an ACME CA, for reports.
+type CAAccount struct {
+	URL     string // "": there is none yet
+	Profile string // what the last order asked for; "": what the CA chooses
 }
 
 // StagedKey is a new key, stored beside the one in use.
@@ -168,7 +179,7 @@ type Plan struct {
 	Problems []Problem // worst first
 	// State is the new state; it is written when it differs from the observed one.
 	State state.State
-	// Ask is the request to send to the CA on another host; nil: none.
+	// Ask is the question to put to the CA on another host, or to an ACME CA; nil: none.
 	Ask *Ask
 	// Rejected is why the certificate that the CA on another host has just sent cannot be used; "": it can be, or none
 	// was sent.
@@ -235,7 +246,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	certs := set(a, found)
 	found = found.and(certs.finding)
 	for _, b := range a.issuers() {
-		found = found.and(askDaily(b, found))
+		found = found.and(askDaily(b, found)).and(poll(b, found))
 	}
 	told, over := pickup(a, found)
 	found = found.and(told)

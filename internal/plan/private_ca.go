@@ -103,7 +103,7 @@ func makeCA(a *assessment) (found finding) {
 // issuing decides about the issuers: the CA directory, and the last answer of the CA on another host.
 func issuing(a *assessment) (found finding) {
 	for _, b := range a.issuers() {
-		found = found.and(privateCA(b)).and(member(b))
+		found = found.and(privateCA(b)).and(member(b)).and(orders(b))
 	}
 	return found
 }

@@ -28,6 +28,7 @@ const (
 	WrongName       Reason = "wrong-name"       // host.cert is for other names than the configuration wants
 	WrongPurpose    Reason = "wrong-purpose"    // host.cert lacks serverAuth or clientAuth
 	IssuerGone      Reason = "issuer-gone"      // our CA issued host.cert, but none of its present generations did
+	IssuerChanged   Reason = "issuer-changed"   // another issuer of ours than the configured ACME CA issued host.cert
 	StanzaSet       Reason = "stanza-set"       // made by the base system's rc.d/sendmail
 	InterimSet      Reason = "interim-set"      // our own self-signed certificate, until an issuer signs one
 	Due             Reason = "renewal-due"      // a third of the lifetime is left
@@ -95,6 +96,12 @@ const (
 	InboxRequest    Reason = "request"           // a member asks for something
 	AccountMissing  Reason = "account-missing"   // there is no such user for members
 	IssuerAway      Reason = "issuer-away"       // the CA on the other host could not be asked, or refused
+	ACMERateLimit   Reason = "acme-rate-limit"   // too many orders were placed in too short a time
+	ACMEChallenge   Reason = "acme-challenge"    // the ACME CA did not find what proves that a name is ours
+	ACMEAccount     Reason = "acme-account"      // the ACME CA does not accept the account, or makes none
+	ACMEClock       Reason = "acme-clock"        // the clock of this host or of the ACME CA is wrong
+	ACMEOrder       Reason = "acme-order"        // the ACME CA refuses the order
+	RenewalAsk      Reason = "renewal-ask"       // the question to the ACME CA when to renew
 	TrustAsk        Reason = "trust-ask"         // the daily question to the CA host which CAs to trust
 	CAEnded         Reason = "ca-ended"          // the CA's own certificate has expired
 	CAEarly         Reason = "ca-not-yet-valid"  // the CA's own certificate begins in the future

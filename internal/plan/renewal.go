@@ -31,12 +31,15 @@ func RenewalDue(c *x509.Certificate, host string, before time.Duration) time.Tim
 
 // isDue reports whether it is time to renew c.
 func (a *assessment) isDue(c *x509.Certificate) bool {
-	return !a.at.Before(RenewalDue(c, a.name, a.cfg.Validity.RenewBefore))
+	return !a.at.Before(a.dueOf(c))
 }
 
 // gains reports whether a certificate issued now would end later than c by more than a tenth of c's lifetime. Where the
 // CA's own end limits both, a renewal gains nothing and would be due again at once.
 func (p *pair) gains(c *x509.Certificate) bool {
+	if p.acme() {
+		return true // how long the next one lives is for that CA to say
+	}
 	ends := p.at.Add(time.Duration(p.cfg.Validity.Days) * 24 * time.Hour)
 	if g := p.currentCA(); g != nil && p.owner != Interim && ends.After(g.NotAfter) {
 		ends = g.NotAfter

@@ -150,6 +150,9 @@ func renewal(p *pair, sofar finding) outcome {
 	if p.remote() {
 		return request(p, left, sofar, first, newKey)
 	}
+	if p.acme() {
+		return order(p, left, first, newKey)
+	}
 	can, found := obtainable(p, sofar)
 	if !can {
 		if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {

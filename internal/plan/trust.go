@@ -51,7 +51,7 @@ func trust(a *assessment, set outcome) (out outcome) {
 	if f := out.change.file(ownTrustFile); f != nil {
 		want[ownTrustFile] = pki.ReadCertFile(f.Data).Certs
 	}
-	out = out.and(bundles(a, final))
+	out = out.and(bundles(a, final, set.change))
 	for _, f := range out.change.Files {
 		if inTrust(f.Name) {
 			want[f.Name] = pki.ReadCertFile(f.Data).Certs
@@ -208,6 +208,14 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 			return out // a file that works stays, so that the CAs of peers stay trusted
 		}
 		return put(File{Source: FromSelf})
+	}
+	if chain := a.hostChain(set.change); len(want) == 0 && len(chain) > 0 && (reason != "" || a.onlyInterim()) {
+		if reason == "" {
+			reason = CAFileStale
+			out.report(Problem{Reason: reason, Severity: Warning, Path: e.Node.Path, Repairable: true,
+				Text: "contains nothing but an interim certificate"})
+		}
+		return put(File{Data: encodeAll(chain)})
 	}
 	if reason != "" && len(want) == 0 {
 		if p.leaf == nil {

@@ -53,6 +53,9 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 		rep.Issuer = &OtherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(o.Accepted),
 			Asked: moment(p.State.Member.Asked)}
 	}
+	if cfg.Issuer.Kind == config.IssuerACME {
+		rep.ACME = describeACME(cfg, r)
+	}
 	if rep.Next = moment(p.Next); rep.Next != nil {
 		rep.NextWhat = p.NextWhat
 	}
@@ -68,6 +71,18 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 			PickupResult{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})
 	}
 	return rep
+}
+
+// describeACME describes the ACME CA. A window is told where it is about the installed certificate.
+func describeACME(cfg config.Config, r keeper.Result) *ACMECA {
+	a := &ACMECA{Directory: cfg.Issuer.ACME.Directory, Account: r.Observed.AtCA.URL,
+		Profile: r.Observed.AtCA.Profile}
+	m := r.Plan.State.ACME[certdir.Host.Name]
+	if m.Leaf == "" || m.Leaf != r.Plan.Facts.LeafID {
+		return a
+	}
+	a.WindowStart, a.WindowEnd, a.Poll, a.Why = moment(m.Start), moment(m.End), moment(m.Poll), m.Why
+	return a
 }
 
 // moment returns a pointer to t, nil for the zero time.

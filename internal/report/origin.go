@@ -18,6 +18,7 @@ type Origin string
 const (
 	FromHere       Origin = "issued-here"       // by the CA on this host
 	FromElsewhere  Origin = "issued-elsewhere"  // by the CA on the host of issuer.ssh
+	FromACME       Origin = "issued-by-acme"    // by the ACME CA of issuer.acme
 	FromMailcertd  Origin = "made-by-mailcertd" // ours, but its CA is gone
 	FromInterim    Origin = "interim"           // self-signed by mailcertd until a CA answers
 	FromBaseSystem Origin = "base-system"       // by the base system's rc.d/sendmail
@@ -34,6 +35,8 @@ func originOf(cfg config.Config, r keeper.Result, owner plan.Owner, c *x509.Cert
 	switch owner {
 	case plan.Ours:
 		switch {
+		case cfg.Issuer.Kind == config.IssuerACME && !issuedByKnown(cfg, r, c):
+			return FromACME, time.Time{}
 		case !issuedByKnown(cfg, r, c):
 			return FromMailcertd, time.Time{}
 		case cfg.Issuer.Kind == config.IssuerSSH:

@@ -79,6 +79,10 @@ func TestOrigin(t *testing.T) {
 		{"its CA is not accepted", plan.Ours, config.IssuerSSH, func(r *keeper.Result) {
 			r.Observed.CA.Current.Cert = privateCA
 		}, leaf, FromMailcertd},
+		{"by an ACME CA", plan.Ours, config.IssuerACME, nil, leaf, FromACME},
+		{"by the CA here, and the issuer is an ACME CA now", plan.Ours, config.IssuerACME, func(r *keeper.Result) {
+			r.Observed.CA.Current.Cert = privateCA
+		}, leaf, FromHere},
 		{"its CA is gone", plan.Ours, config.IssuerLocal, nil, leaf, FromMailcertd},
 		{"interim", plan.Interim, config.IssuerSSH, nil, alone, FromInterim},
 		{"of the base system", plan.Stanza, config.IssuerLocal, nil, leaf, FromBaseSystem},

@@ -24,11 +24,12 @@ type Status struct {
 	Trust       []string       `json:"trust"`          // subjects in cacert.pem
 	Trusted     []Trusted      `json:"trusted"`        // the same with their dates
 	DH          string         `json:"dh"`
-	IssuerKind  string         `json:"issuer_kind"` // local, none, ssh
+	IssuerKind  string         `json:"issuer_kind"` // local, none, ssh, acme
 	CA          CA             `json:"ca"`
 	Issued      *Issued        `json:"issued,omitempty"` // where this host has a CA
 	CRL         *CRL           `json:"crl,omitempty"`    // where there is one
 	Issuer      *OtherCA       `json:"issuer,omitempty"` // the CA on another host
+	ACME        *ACMECA        `json:"acme,omitempty"` // the ACME CA
 	Sendmail    Sendmail       `json:"sendmail"`
 	Serves      []Served       `json:"serves,omitempty"` // with --probe
 	Problems    []plan.Problem `json:"problems"`         // worst first
@@ -41,6 +42,17 @@ type OtherCA struct {
 	Target  string     `json:"target"`
 	Trusted int        `json:"trusted"`         // accepted CA generations
 	Asked   *time.Time `json:"asked,omitempty"` // when the CA host last answered
+}
+
+// ACMECA is an ACME CA, and when it wants the host's certificate to be renewed.
+type ACMECA struct {
+	Directory   string     `json:"directory"`
+	Account     string     `json:"account,omitempty"` // its URL; none yet where it is missing
+	Profile     string     `json:"profile,omitempty"` // what the last order asked for
+	WindowStart *time.Time `json:"window_start,omitempty"`
+	WindowEnd   *time.Time `json:"window_end,omitempty"`
+	Poll        *time.Time `json:"poll,omitempty"` // when the CA is asked for the window again
+	Why         string     `json:"window_url,omitempty"`
 }
 
 type Certificate struct {

@@ -83,6 +83,7 @@ func Join(file, since State) State {
 	if since.Member.Asked.After(out.Member.Asked) || since.Member.At.After(out.Member.At) {
 		out.Member = since.Member
 	}
+	out.ACME = over(out.ACME, since.ACME)
 	for name, p := range since.Pairs {
 		was := out.Pairs[name]
 		if p.Mismatch.Digest == was.Mismatch.Digest { // the file has the earlier time

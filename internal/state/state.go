@@ -45,6 +45,8 @@ type State struct {
 	Pickups []PickupResult `json:"pickups,omitempty"` // the last ones, oldest first
 	// Pairs is what is remembered about the pairs other than the host's own, by their names; see State.Pair.
 	Pairs map[string]Pair `json:"pairs,omitempty"`
+	// ACME is what is remembered of the pairs' certificates from an ACME CA, by the pairs' names.
+	ACME map[string]ACME `json:"acme,omitempty"`
 }
 
 // Clock is the doubt about a wall clock, which has to last for a time before it is believed.
@@ -143,6 +145,8 @@ type Failure struct {
 	Last  time.Time `json:"last"`
 	Next  time.Time `json:"next"` // the earliest next attempt
 	Error string    `json:"error"`
+	// Kind is what an issuer's refusal was about; "": another error.
+	Kind string `json:"kind,omitempty"`
 }
 
 // NameSeen is a host name and when it was first seen.
@@ -196,6 +200,7 @@ func (s State) Clone() State {
 	c.Failures = maps.Clone(s.Failures)
 	c.Notified = maps.Clone(s.Notified)
 	c.Pairs = maps.Clone(s.Pairs)
+	c.ACME = maps.Clone(s.ACME)
 	c.OldKeys = slices.Clone(s.OldKeys)
 	c.Pickups = slices.Clone(s.Pickups)
 	if s.Pickup != nil {
@@ -234,6 +239,9 @@ func (s State) plain() State {
 	}
 	if len(c.Pairs) == 0 {
 		c.Pairs = nil
+	}
+	if len(c.ACME) == 0 {
+		c.ACME = nil
 	}
 	if len(c.Failures) == 0 {
 		c.Failures = nil

@@ -168,7 +168,7 @@ func TestLostAnswer(t *testing.T) {
 func TestManyOrders(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_WFE_ORDERS_PER_PAGE=2", "PEBBLE_AUTHZREUSE=100"}})
 	o := p.options(newMemory())
-	for range 5 {
+	for range acme.MaxOrders - 1 {
 		obtain(t, o, request(t, "mx.example.test"))
 	}
 	r := request(t, "mx.example.test")
@@ -178,7 +178,7 @@ func TestManyOrders(t *testing.T) {
 	refused(t, o, r, issuer.KindAway, false)
 	p.hook(nil, nil)
 	obtain(t, o, r)
-	if p.orders() != 6 {
+	if p.orders() != acme.MaxOrders {
 		t.Errorf("%d orders", p.orders())
 	}
 }

@@ -190,6 +190,9 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 			open.Replaces = "" // the order does without
 		}
 	}
+	if err := s.count(w); err != nil {
+		return acme.Order{}, err
+	}
 	if s.saved.Profile != profile {
 		s.saved.Profile = profile
 		if err := s.save(s.file("account"), s.saved); err != nil {

@@ -63,6 +63,15 @@ func (i *Issuer) Account() (Account, error) {
 	return a, nil
 }
 
+// ReadAccount is the account that is noted in a Store for a directory.
+func ReadAccount(directory string, s Store) (Account, error) {
+	u, err := DirectoryURL(directory)
+	if err != nil {
+		return Account{}, err
+	}
+	return (&Issuer{o: Options{Store: s}, url: u}).Account()
+}
+
 // openOrder is an order that has been placed, or that is about to be: then it has no URL.
 type openOrder struct {
 	Names    []string  `json:"names"`

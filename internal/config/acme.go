@@ -1,0 +1,207 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"mailcertd/internal/pki"
+)
+
+// ACME is an ACME CA (RFC 8555), and how this host proves to it that its names are its own.
+type ACME struct {
+	Directory string // letsencrypt, letsencrypt-staging, or an https URL
+	AgreeTOS  bool
+	Contact   []string // e-mail addresses
+	Profile   string   // "": tlsserver at Let's Encrypt, elsewhere what the CA chooses
+	EAB       struct{ KID, HMACFile string }
+	CAFile    string // who vouches for the directory's own https; "": the system's roots
+	Challenge string
+	HTTP      struct{ Listen, Webroot string }
+	Command   []string
+	// PreferredChain is the name of a root; "": the CA's first chain.
+	PreferredChain string
+}
+
+// The values of issuer.acme.challenge.
+const (
+	ChallengeHTTP       = "http"
+	ChallengeDNS        = "dns"
+	ChallengeDNSPersist = "dns-persist"
+	ChallengeCommand    = "command"
+)
+
+// DNS says where records are added, and who is asked for them.
+type DNS struct {
+	Server   string // gets the updates; "": the primary server of the zone
+	KeyFile  string // as tsig-keygen writes it; "": updates are not signed
+	Zone     string // "": found by its SOA record
+	Resolver string // "": those of /etc/resolv.conf
+}
+
+// The limits of text in issuer.acme.
+const (
+	maxContacts = 10
+	maxProfile  = 64
+	maxChain    = 128
+)
+
+// acme reads issuer.acme.
+func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
+	to.Kind = IssuerACME
+	a := &to.ACME
+	a.Directory, a.Challenge, a.HTTP.Listen = "letsencrypt", ChallengeHTTP, ":80"
+	r.mapping(n, key, []field{
+		{"directory", func(n *yaml.Node, key string) { r.directory(n, key, &a.Directory) }},
+		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &a.AgreeTOS) }},
+		{"contact", func(n *yaml.Node, key string) { r.contacts(n, key, &a.Contact) }},
+		{"profile", func(n *yaml.Node, key string) { r.atMost(n, key, maxProfile, &a.Profile) }},
+		{"eab", func(n *yaml.Node, key string) {
+			r.mapping(n, key, []field{
+				{"kid", func(n *yaml.Node, key string) { r.text(n, key, &a.EAB.KID) }},
+				{"hmac_file", r.optionalPath(c, &a.EAB.HMACFile, "")},
+			})
+		}},
+		{"ca_file", r.optionalPath(c, &a.CAFile, "")},
+		{"challenge", func(n *yaml.Node, key string) {
+			r.oneOf(n, key, &a.Challenge, ChallengeHTTP, ChallengeDNS, ChallengeDNSPersist, ChallengeCommand)
+		}},
+		{"http", func(n *yaml.Node, key string) {
+			r.mapping(n, key, []field{
+				{"listen", func(n *yaml.Node, key string) { r.listen(n, key, &a.HTTP.Listen) }},
+				{"webroot", r.optionalPath(c, &a.HTTP.Webroot, "")},
+			})
+		}},
+		{"command", func(n *yaml.Node, key string) { r.command(n, key, &a.Command) }},
+		{"preferred_chain", func(n *yaml.Node, key string) { r.atMost(n, key, maxChain, &a.PreferredChain) }},
+	})
+	terms := func(e Error) bool { return e.Key == key+".agree_tos" }
+	if !a.AgreeTOS && !slices.ContainsFunc(r.errs, terms) {
+		r.fail(at(n, "agree_tos"), key+".agree_tos",
+			"is false: it must be true, which says that you agree to the CA's terms of service")
+	}
+	if (a.EAB.KID == "") != (a.EAB.HMACFile == "") {
+		r.fail(at(n, "eab"), key+".eab", "has one of kid and hmac_file: it must have both, or neither")
+	}
+	switch {
+	case a.Challenge == ChallengeCommand && len(a.Command) == 0:
+		r.fail(at(n, "challenge"), key+".command",
+			"is empty: challenge is command, so it must be a program and its arguments")
+	case a.Challenge != ChallengeCommand && len(a.Command) > 0:
+		r.fail(at(n, "command"), key+".command", "is set, and challenge is %s: the command would never run",
+			a.Challenge)
+	}
+}
+
+// dns reads the section of that name.
+func (r *reader) dns(n *yaml.Node, key string, c *Config) {
+	r.mapping(n, key, []field{
+		{"server", func(n *yaml.Node, key string) { r.server(n, key, &c.DNS.Server) }},
+		{"key_file", r.optionalPath(c, &c.DNS.KeyFile, "")},
+		{"zone", func(n *yaml.Node, key string) { r.hostName(n, key, &c.DNS.Zone) }},
+		{"resolver", func(n *yaml.Node, key string) {
+			var s string
+			if !r.text(n, key, &s) {
+				return
+			}
+			host, _, err := net.SplitHostPort(s)
+			if err != nil {
+				host = s
+			}
+			if s != "" && net.ParseIP(trimBrackets(host)) == nil {
+				r.fail(n, key, "%q: must be the address of a server, such as 127.0.0.1 or [::1]:53", s)
+				return
+			}
+			c.DNS.Resolver = s
+		}},
+	})
+}
+
+// directory reads the name of a CA, or the URL of its directory.
+func (r *reader) directory(n *yaml.Node, key string, to *string) {
+	var s string
+	if !r.text(n, key, &s) {
+		return
+	}
+	u, err := url.Parse(s)
+	https := err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.Fragment == ""
+	if s != "letsencrypt" && s != "letsencrypt-staging" && !https {
+		r.fail(n, key, "is %q: must be letsencrypt, letsencrypt-staging, or the https URL of a directory", s)
+		return
+	}
+	*to = s
+}
+
+func (r *reader) contacts(n *yaml.Node, key string, to *[]string) {
+	items := r.list(n, key, "e-mail addresses")
+	if len(items) > maxContacts {
+		r.fail(n, key, "has %d e-mail addresses: must have at most %d", len(items), maxContacts)
+		return
+	}
+	for _, x := range items {
+		var s string
+		if !r.text(x, key, &s) {
+			continue
+		}
+		name, host, found := strings.Cut(strings.TrimPrefix(s, "mailto:"), "@")
+		if !found || name == "" || host == "" || strings.ContainsAny(s, " ,?<>") || strings.Contains(host, "@") {
+			r.fail(x, key, "%q: must be one e-mail address, such as hostmaster@example.org", s)
+			continue
+		}
+		*to = append(*to, strings.TrimPrefix(s, "mailto:"))
+	}
+}
+
+// atMost reads text of so many bytes.
+func (r *reader) atMost(n *yaml.Node, key string, most int, to *string) {
+	var s string
+	if !r.text(n, key, &s) {
+		return
+	}
+	if len(s) > most {
+		r.fail(n, key, "is %d bytes long: must be text of at most %d bytes", len(s), most)
+		return
+	}
+	*to = s
+}
+
+// listen reads an address and a port to listen on.
+func (r *reader) listen(n *yaml.Node, key string, to *string) {
+	var s string
+	if !r.text(n, key, &s) {
+		return
+	}
+	host, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "0" || port == "" || host != "" && net.ParseIP(host) == nil {
+		r.fail(n, key, "%q: must be a port with or without an address, such as :80, 192.0.2.1:80 or [::1]:8080", s)
+		return
+	}
+	*to = s
+}
+
+// server reads the name or the address of a name server, with or without a port.
+func (r *reader) server(n *yaml.Node, key string, to *string) {
+	var s string
+	if !r.text(n, key, &s) {
+		return
+	}
+	host := s
+	if h, port, err := net.SplitHostPort(s); err == nil {
+		if _, err := net.LookupPort("udp", port); err != nil || port == "0" || port == "" {
+			r.fail(n, key, "%q: the port is wrong: it must be 1 to 65535", s)
+			return
+		}
+		host = h
+	}
+	if s == "" || net.ParseIP(trimBrackets(host)) != nil || pki.HostNameFault(strings.TrimSuffix(host, ".")) == "" {
+		*to = s
+		return
+	}
+	r.fail(n, key, "%q: must be the name or the address of a name server, such as ns1.example.org or 192.0.2.53:53", s)
+}

@@ -1,0 +1,54 @@
+package acme
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/issuer"
+)
+
+// Whatever happens, and whoever asks, at most so many orders are placed for the same names in a day: Let's Encrypt
+// allows five certificates for the same names in a week, and locks out who asks on and on.
+const (
+	MaxOrders   = 5
+	ordersEvery = 24 * time.Hour
+)
+
+// maxPlaced bounds the notes of placed orders.
+const maxPlaced = 8 * MaxOrders
+
+// placedOrder is the note that an order was about to be placed.
+type placedOrder struct {
+	Names []string  `json:"names"`
+	At    time.Time `json:"at"`
+}
+
+// count notes that an order is about to be placed, or refuses it.
+func (s *session) count(w want) error {
+	var all []placedOrder
+	name := s.file("placed")
+	if err := s.load(name, &all); err != nil {
+		return err
+	}
+	now := s.o.Now()
+	// A note from the future is of a clock that was wrong: it must not count for ever.
+	all = slices.DeleteFunc(all, func(p placedOrder) bool {
+		return !p.At.After(now.Add(-ordersEvery)) || p.At.After(now.Add(ordersEvery))
+	})
+	var same []placedOrder
+	for _, p := range all {
+		if slices.Equal(p.Names, w.names) {
+			same = append(same, p)
+		}
+	}
+	if len(same) >= MaxOrders {
+		again := same[len(same)-MaxOrders].At.Add(ordersEvery)
+		return issuer.Refusal{Kind: issuer.KindRateLimit, NotBefore: again, Reason: fmt.Sprintf(
+			"%d orders for %s were placed within 24 hours, and mailcertd places no more of them before %s",
+			MaxOrders, strings.Join(w.names, ", "), again.UTC().Format("2006-01-02 15:04 UTC"))}
+	}
+	all = append(all, placedOrder{Names: w.names, At: now.UTC().Truncate(time.Second)})
+	return s.save(name, all[max(0, len(all)-maxPlaced):])
+}

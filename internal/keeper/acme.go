@@ -1,0 +1,356 @@
+package keeper
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/dns"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// acmeDir holds, below the state directory, the account key, the account and the open orders.
+const acmeDir = "acme"
+
+// Bounds of the files that the configuration names, and of those in acmeDir.
+const (
+	maxHMACFile = 4 << 10
+	maxCAFile   = 1 << 20
+	maxNote     = 256 << 10
+)
+
+// acmeStore keeps the files of an ACME client in the state directory. All of them are for root alone.
+type acmeStore struct {
+	disk *durable.Disk
+	dir  string
+}
+
+func (s acmeStore) Read(name string) ([]byte, error) {
+	n := durable.Read(filepath.Join(s.dir, name), maxNote)
+	switch {
+	case n.Kind == durable.Missing && n.Err == nil:
+		return nil, &fs.PathError{Op: "open", Path: n.Path, Err: fs.ErrNotExist}
+	case n.Err != nil:
+		return nil, n.Err
+	}
+	return n.Data, nil
+}
+
+func (s acmeStore) Write(name string, data []byte) error {
+	return s.disk.Replace(filepath.Join(s.dir, name), data, 0o600)
+}
+
+func (s acmeStore) Remove(name string) error {
+	err := s.disk.Remove(filepath.Join(s.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// acmeAsker is the configured ACME CA: it shares nothing with the Keeper.
+type acmeAsker struct {
+	o   acme.Options
+	cfg config.Config
+	dir string
+}
+
+// acmeCA prepares asking the configured ACME CA.
+func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
+	c := b.cfg.Issuer.ACME
+	x := &acmeAsker{cfg: b.cfg, dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
+	if err := b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := b.o.Disk.Mkdir(x.dir, 0o700); err != nil {
+		return nil, err
+	}
+	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
+		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
+		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Now: b.o.Now,
+		Progress: tell, Proxy: http.ProxyFromEnvironment, Agent: "mailcertd",
+		Log: func(text string) { b.log(Warn, text, "reason", string(plan.ACMEOrder)) }}
+	if c.EAB.KID != "" {
+		n := durable.Read(c.EAB.HMACFile, maxHMACFile)
+		if n.Err != nil || !n.Exists {
+			return nil, refusedFile(issuer.KindEAB, "issuer.acme.eab.hmac_file", n)
+		}
+		hmac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(n.Data)), "="))
+		if err != nil || len(hmac) == 0 {
+			return nil, issuer.Refusal{Kind: issuer.KindEAB, Reason: "issuer.acme.eab.hmac_file " + c.EAB.HMACFile +
+				": must contain the key in base64url, as the CA gives it"} // the error would show a part of the key
+		}
+		x.o.EAB = acme.EAB{KID: c.EAB.KID, HMAC: hmac}
+	}
+	if c.CAFile != "" {
+		n := durable.Read(c.CAFile, maxCAFile)
+		if n.Err != nil || !n.Exists {
+			return nil, refusedFile(issuer.KindAway, "issuer.acme.ca_file", n)
+		}
+		x.o.CAs = n.Data
+	}
+	if c.Challenge == config.ChallengeDNS || c.Challenge == config.ChallengeDNSPersist {
+		zone, err := b.zone()
+		if err != nil {
+			return nil, err
+		}
+		x.o.DNS, x.o.Lookup = zone, zone.lookup
+	}
+	return x, nil
+}
+
+func refusedFile(kind issuer.Kind, setting string, n durable.Node) error {
+	why := "does not exist"
+	if n.Err != nil {
+		why = n.Err.Error()
+	}
+	return issuer.Refusal{Kind: kind, Reason: setting + " " + n.Path + ": " + why}
+}
+
+// alone asks while no other mailcertd does: two of them would place two orders. The lock is the kernel's, on the
+// directory of the account.
+func (x *acmeAsker) alone(ask func(*acme.Issuer) error) error {
+	lock, err := durable.TryLock(x.dir)
+	if errors.Is(err, durable.ErrLocked) {
+		return issuer.Refusal{Kind: issuer.KindAway, NotBefore: x.o.Now().Add(time.Minute),
+			Reason: "another mailcertd is asking the CA at this moment"}
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	i, err := acme.New(x.o)
+	if err != nil {
+		return err
+	}
+	return ask(i)
+}
+
+// Ask implements issuer.Issuer.
+func (x *acmeAsker) Ask(ctx context.Context, r issuer.Request) (reply issuer.Reply, err error) {
+	err = x.alone(func(i *acme.Issuer) error {
+		reply, err = i.Ask(ctx, r)
+		return err
+	})
+	return reply, err
+}
+
+// taken says that the answer is on the disk, so that the order is forgotten.
+func (x *acmeAsker) taken(r issuer.Request) error {
+	return x.alone(func(i *acme.Issuer) error { return i.Taken(r) })
+}
+
+// window asks when a leaf is to be renewed.
+func (x *acmeAsker) window(ctx context.Context, a plan.Ask) (w renewal, err error) {
+	err = x.alone(func(i *acme.Issuer) error {
+		w.Renewal, w.known, err = i.RenewalInfo(ctx, a.Poll)
+		return err
+	})
+	return w, err
+}
+
+// renewal is when an ACME CA wants a leaf to be renewed; known is false where it does not say.
+type renewal struct {
+	acme.Renewal
+	known bool
+}
+
+// pollEvery is when a CA that names no window is asked again.
+const pollEvery = 24 * time.Hour
+
+// takeWindow notes the window in which a leaf is to be renewed.
+func (as *asker) takeWindow(ctx context.Context, a answer, of plan.Host) error {
+	now, pair := as.o.Now(), a.ask.Pair
+	host, _ := plan.HostName(as.cfg, of)
+	as.state.change(ctx, func(s *state.State) {
+		key := plan.PollFailure(pair)
+		if a.err != nil {
+			fail(s, key, a.err, now)
+			as.log(Warn, "the CA did not say when to renew", "reason", string(plan.RenewalAsk), "error", a.err.Error(),
+				"next", s.Failures[key].Next.Format(time.RFC3339))
+			return
+		}
+		delete(s.Failures, key)
+		m := s.ACME[pair.Name]
+		if id := pki.Fingerprint(a.ask.Poll); m.Leaf != id {
+			m = state.ACME{Leaf: id, Directory: m.Directory}
+		}
+		m.Start, m.End, m.Renew, m.Why = time.Time{}, time.Time{}, time.Time{}, ""
+		m.Poll = now.UTC().Truncate(time.Second).Add(pollEvery)
+		if w := a.renewal; w.known {
+			m.Start, m.End, m.Poll, m.Why = w.Start.UTC(), w.End.UTC(), w.RetryAfter.UTC().Truncate(time.Second),
+				w.ExplanationURL
+			m.Renew = plan.MomentIn(m.Start, m.End, host, a.ask.Poll)
+		}
+		setACME(s, pair, m)
+	})
+	return a.err
+}
+
+// takeOrder notes the answer to an order.
+func (as *asker) takeOrder(ctx context.Context, a answer) error {
+	now, pair := as.o.Now(), a.ask.Pair
+	if a.err == nil {
+		a.err = as.candidates.keepOrder(pair, a.reply)
+	}
+	failure := plan.ObtainFailureOf(pair)
+	as.state.change(ctx, func(s *state.State) {
+		if a.err != nil {
+			fail(s, failure, a.err, now)
+			as.log(Fail, "the CA gave no certificate", "reason", string(plan.ACMEOrder), "error", a.err.Error(),
+				"next", s.Failures[failure].Next.Format(time.RFC3339))
+			return
+		}
+		delete(s.Failures, failure)
+		setACME(s, pair, state.ACME{Leaf: pki.Fingerprint(a.reply.Leaf), Directory: as.cfg.Issuer.ACME.Directory,
+			Answered: now.UTC().Truncate(time.Second)})
+	})
+	if a.err != nil || a.acme == nil {
+		return a.err
+	}
+	if err := a.acme.taken(a.request); err != nil { // it is asked for again, and answered with the same certificate
+		as.log(Warn, "an order that is done is still noted", "reason", string(plan.StateUnwritable), "error",
+			err.Error())
+	}
+	return nil
+}
+
+func setACME(s *state.State, pair certdir.Pair, m state.ACME) {
+	if s.ACME == nil {
+		s.ACME = map[string]state.ACME{}
+	}
+	s.ACME[pair.Name] = m
+}
+
+// orderOf is the file in candidates/ with the last answer to an order for a pair: the leaf, then its chain.
+func orderOf(p certdir.Pair) string { return "acme-" + p.Name + ".pem" }
+
+// keepOrder puts an answer on the disk: before that the order is not forgotten.
+func (c *candidates) keepOrder(p certdir.Pair, r issuer.Reply) error {
+	var b bytes.Buffer
+	b.Write(pki.EncodeCertificate(r.Leaf.Raw))
+	for _, x := range r.CAs {
+		b.Write(pki.EncodeCertificate(x.Raw))
+	}
+	dir := filepath.Dir(c.path(orderOf(p)))
+	if err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := c.o.Disk.Mkdir(dir, 0o700); err != nil {
+		return err
+	}
+	return c.o.Disk.Replace(c.path(orderOf(p)), b.Bytes(), 0o600)
+}
+
+// observeOrders reads the last answers of the ACME CA.
+func (c *candidates) observeOrders(obs *plan.Observed) {
+	obs.Orders, obs.OrderErrs = map[string]issuer.Reply{}, map[string]error{}
+	store := acmeStore{c.o.Disk, filepath.Join(c.cfg.State.Dir, acmeDir)}
+	if a, err := acme.ReadAccount(c.cfg.Issuer.ACME.Directory, store); err == nil { // else the next order says it
+		obs.AtCA = plan.CAAccount{URL: a.URL, Profile: a.Profile}
+	}
+	for _, p := range certdir.Pairs() {
+		n := durable.Read(c.path(orderOf(p)), issuer.MaxReply)
+		switch {
+		case n.Err != nil:
+			obs.OrderErrs[p.Name] = n.Err
+			continue
+		case !n.Exists:
+			continue
+		}
+		f := pki.ReadCertFile(n.Data)
+		if f.Err != nil || len(f.Certs) == 0 {
+			obs.OrderErrs[p.Name] = fmt.Errorf("%s: %w", n.Path, f.Err)
+			continue
+		}
+		obs.Orders[p.Name] = issuer.Reply{Status: issuer.Signed, Leaf: f.Certs[0], CAs: f.Certs[1:]}
+	}
+}
+
+// zone changes and reads TXT records as the configuration says.
+type zone struct{ *dns.Client }
+
+func (b *base) zone() (zone, error) {
+	c := b.cfg.DNS
+	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Now: b.o.Now}
+	if c.KeyFile != "" {
+		key, err := dns.ReadKey(c.KeyFile)
+		if err != nil {
+			return zone{}, issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns.key_file: " + err.Error()}
+		}
+		o.Key = key
+	}
+	client, err := dns.New(o)
+	return zone{client}, err
+}
+
+// recordTTL is how long a resolver may keep a record of a challenge.
+const recordTTL = time.Minute
+
+func (z zone) at(ctx context.Context, name, value string, do func(dns.Zone, dns.Record) error) error {
+	p, err := z.Place(ctx, name)
+	if err == nil {
+		err = do(p.Zone, dns.TXT(p.Name, value, recordTTL))
+	}
+	if err != nil {
+		return fmt.Errorf("the DNS: %w", err)
+	}
+	return nil
+}
+
+// Add implements acme.DNS.
+func (z zone) Add(ctx context.Context, name, value string) error {
+	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Add(ctx, in, r) })
+}
+
+// Remove implements acme.DNS.
+func (z zone) Remove(ctx context.Context, name, value string) error {
+	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Remove(ctx, in, r) })
+}
+
+// Wait implements acme.DNS.
+func (z zone) Wait(ctx context.Context, name, value string) error {
+	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Wait(ctx, in, r) })
+}
+
+// lookup implements acme.Lookup: it gives the records that every server of the zone has.
+func (z zone) lookup(ctx context.Context, name string) ([]string, error) {
+	p, err := z.Place(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	views, err := z.Lookup(ctx, p.Zone, p.Name, dns.TypeTXT)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	answered := false
+	for _, v := range views {
+		if v.Err != nil {
+			err = fmt.Errorf("the DNS: %s", v)
+			continue
+		}
+		answered, err = true, nil
+		for _, r := range v.Records {
+			out = append(out, r.Text())
+		}
+	}
+	if !answered {
+		return nil, err
+	}
+	return out, nil
+}

@@ -1,0 +1,301 @@
+package plan
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/state"
+)
+
+// acme reports whether the certificates of this assessment's issuer come from an ACME CA. Such a CA is asked as a CA
+// host is, but sends no CAs to trust: what it issued is ours by the state or by being its last answer, and the chain
+// of a leaf lies behind it in its file.
+func (a *assessment) acme() bool { return a.cfg.Issuer.Kind == config.IssuerACME }
+
+// acmeName names the CA for people.
+func (a *assessment) acmeName() string { return a.cfg.Issuer.ACME.Directory }
+
+// isAnswer reports whether c is the last certificate that the ACME CA sent for the pair.
+func (p *pair) isAnswer(c *x509.Certificate) bool {
+	l := p.sent()
+	return p.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
+}
+
+// chainOf returns the certificates that came with a leaf of the ACME CA, its issuer first.
+func (p *pair) chainOf(c *x509.Certificate) []*x509.Certificate {
+	if !p.isAnswer(c) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.obs.Orders[p.is.Name].CAs), pki.SelfSigned)
+}
+
+// content is what the pair's certificate file holds: the leaf and, of an ACME CA, the certificates up to the root.
+// sendmail reads the leaf alone, and finds the others by the hash links of their copies in trust/.
+func (p *pair) content(c *x509.Certificate) []byte {
+	return encodeAll(append([]*x509.Certificate{c}, p.chainOf(c)...))
+}
+
+// changed reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
+func (p *pair) otherIssuer() string {
+	if !p.acme() || p.owner != Ours || p.leaf == nil {
+		return ""
+	}
+	c := p.obs.CA
+	known := slices.Clone(p.obs.Accepted)
+	if c.Current.Cert != nil {
+		known = append(known, c.Current.Cert)
+	}
+	for _, g := range c.Older {
+		if g.Cert != nil {
+			known = append(known, g.Cert)
+		}
+	}
+	if slices.ContainsFunc(known, func(g *x509.Certificate) bool { return issuedUnder(p.leaf, g) }) {
+		return "a private CA issued it, and the issuer is now " + p.acmeName()
+	}
+	m := p.obs.State.ACME[p.is.Name]
+	if m.Leaf == pki.Fingerprint(p.leaf) && m.Directory != "" && m.Directory != p.acmeName() {
+		return m.Directory + " issued it, and the issuer is now " + p.acmeName()
+	}
+	return ""
+}
+
+// window is what the ACME CA last said of when the leaf is to be renewed; false: nothing is known of it.
+func (a *assessment) window(c *x509.Certificate) (state.ACME, bool) {
+	id := pki.Fingerprint(c)
+	for _, p := range certdir.Pairs() {
+		if m, known := a.obs.State.ACME[p.Name]; known && m.Leaf == id && !m.Renew.IsZero() {
+			return m, true
+		}
+	}
+	return state.ACME{}, false
+}
+
+// dueOf is when a certificate is renewed: in the window that an ACME CA has named for it, else as RenewalDue says. A
+// window that begins later than a tenth of the life before the end is not waited for.
+func (a *assessment) dueOf(c *x509.Certificate) time.Time {
+	m, known := a.window(c)
+	if !known {
+		return RenewalDue(c, a.name, a.cfg.Validity.RenewBefore)
+	}
+	if latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10); m.Renew.After(latest) {
+		return latest
+	}
+	return m.Renew
+}
+
+// MomentIn is the moment of a window at which this host renews: the same one at each look, and another one on another
+// host, so that not all hosts ask at once (RFC 9773 section 4.2).
+func MomentIn(start, end time.Time, host string, c *x509.Certificate) time.Time {
+	width := end.Sub(start)
+	if width <= 0 {
+		return start
+	}
+	sum := sha256.Sum256(append([]byte(host+"\x00"), c.SerialNumber.Bytes()...))
+	return start.Add(time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(width))).Truncate(time.Second)
+}
+
+// order asks the ACME CA for the certificate that the pair needs. Where sendmail has nothing to serve, an interim pair
+// is installed first, and the next look asks over its key. out holds the problems of the pair.
+func order(p *pair, out outcome, first need, newKey bool) outcome {
+	for i := range out.problems {
+		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
+			pr.Hint = "the daemon asks " + p.acmeName() + "; to ask now, run `mailcertd renew`"
+		}
+	}
+	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
+		return out.and(interim(p, newKey, first.reason))
+	}
+	if p.name == "" {
+		return out
+	}
+	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
+		out.lookAt(f.Next, "ask the CA again")
+		return out
+	}
+	if newKey && p.staged.Public == nil {
+		out.do(stageKey(p, first.reason))
+		return out
+	}
+	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
+		return out
+	}
+	useless, is := p.uselessAnswer(newKey)
+	out.finding = out.finding.and(useless)
+	if is && !p.wishOpen() {
+		return out
+	}
+	out.ask = &Ask{Reason: first.reason, Pair: p.is,
+		Text:    toAsk.With(p.acmeName() + " for a certificate for " + strings.Join(p.names, ", ")),
+		Request: p.asks(newKey)}
+	if p.leaf != nil && p.owner == Ours && p.otherIssuer() == "" {
+		out.ask.Replaces = p.leaf
+	}
+	return out
+}
+
+// uselessAnswer reports a certificate of the ACME CA that cannot be used here. The next one would be no better, so the
+// next order waits a day.
+func (p *pair) uselessAnswer(newKey bool) (found finding, is bool) {
+	pub := p.key
+	if newKey {
+		pub = p.staged.Public
+	}
+	l, m := p.sent(), p.obs.State.ACME[p.is.Name]
+	if l == nil || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) ||
+		m.Directory != p.acmeName() {
+		return found, false
+	}
+	why, hint := p.unusable(l)
+	again := m.Answered.Add(askEvery)
+	if why == "" || !p.now.Before(again) {
+		return found, false
+	}
+	found.rejected = why
+	found.report(Problem{Reason: IssuerAway, Severity: p.failing(), Path: p.cfg.Path, Hint: hint,
+		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s",
+			p.acmeName(), why, day(again))})
+	found.lookAt(again, "ask the CA again")
+	return found, true
+}
+
+// failing is how grave it is that the CA gives no certificate: an error where one is needed now.
+func (p *pair) failing() Severity {
+	if p.leaf == nil || p.owner == Interim || p.owner.mine() && p.isDue(p.leaf) {
+		return Error
+	}
+	return Warning
+}
+
+// refusals says, by the kind of a refusal, its reason and what a person does next.
+var refusals = map[issuer.Kind]struct {
+	reason Reason
+	hint   string
+}{
+	issuer.KindRateLimit: {ACMERateLimit, "wait: asking sooner makes it later"},
+	issuer.KindChallenge: {ACMEChallenge, "see what the CA looked for and found; then run `mailcertd renew`"},
+	issuer.KindAccount:   {ACMEAccount, "correct the account, then run `mailcertd renew`"},
+	issuer.KindTOS: {ACMEAccount,
+		"read the terms, set issuer.acme.agree_tos to true, then run `mailcertd renew`"},
+	issuer.KindEAB:   {ACMEAccount, "set issuer.acme.eab to what the CA gave you, then run `mailcertd renew`"},
+	issuer.KindAway:  {IssuerAway, "check the network, and issuer.acme.directory and ca_file"},
+	issuer.KindClock: {ACMEClock, "compare `date` with another host, and set the clock that is wrong"},
+	issuer.KindOrder: {ACMEOrder, "correct what the CA objects to, then run `mailcertd renew`"},
+}
+
+// The longest waits after a refusal, by what it is about. A CA that is away is soon back; a person has to do something
+// about most others.
+var waits = map[issuer.Kind]struct{ first, longest time.Duration }{
+	issuer.KindAway:      {time.Minute, time.Hour},
+	issuer.KindClock:     {time.Minute, time.Hour},
+	issuer.KindChallenge: {10 * time.Minute, 12 * time.Hour},
+	issuer.KindOrder:     {time.Hour, 24 * time.Hour},
+	issuer.KindRateLimit: {time.Hour, 24 * time.Hour},
+	issuer.KindAccount:   {time.Hour, 24 * time.Hour},
+	issuer.KindTOS:       {time.Hour, 24 * time.Hour},
+	issuer.KindEAB:       {time.Hour, 24 * time.Hour},
+}
+
+// longestWait bounds a Retry-After that a CA asks for.
+const longestWait = 31 * 24 * time.Hour
+
+// AskAgain is when the CA is asked again after the nth refusal in a row: later each time, and never before the time
+// that it has named. A person may ask at any time.
+func AskAgain(no issuer.Refusal, n int, now time.Time) time.Time {
+	w, known := waits[no.Kind]
+	if !known {
+		w = waits[issuer.KindOrder]
+	}
+	d := w.first
+	for ; n > 1 && d < w.longest; n-- {
+		d *= 2
+	}
+	next := now.Add(min(d, w.longest))
+	if no.NotBefore.After(next) {
+		next = no.NotBefore
+	}
+	if last := now.Add(longestWait); next.After(last) {
+		next = last
+	}
+	return next.UTC().Truncate(time.Second)
+}
+
+// orders reports on the ACME CA: why it gave no certificate, and what its certificates are not for.
+func orders(a *assessment) (found finding) {
+	if !a.acme() {
+		return found
+	}
+	for _, p := range a.pairs {
+		if !p.acme() || !p.wanted {
+			continue
+		}
+		if err := a.obs.OrderErrs[p.is.Name]; err != nil {
+			found.report(Problem{Reason: IssuerAway, Severity: Warning, Path: a.cfg.State.Dir,
+				Text: "the last answer of the CA cannot be read: " + err.Error()})
+		}
+		f, failed := a.obs.State.Failures[ObtainFailureOf(p.is)]
+		if failed {
+			is, known := refusals[issuer.Kind(f.Kind)]
+			if !known {
+				is = refusals[issuer.KindAway]
+			}
+			found.report(Problem{Reason: is.reason, Severity: p.failing(), Path: a.cfg.Path,
+				Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", a.acmeName(),
+					p.is.CertFile, day(f.First), counted(f.Count, "attempt"), f.Error),
+				Hint: is.hint + "; the present files stay in use, and mailcertd asks again " + day(f.Next)})
+		}
+		if p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && p.owner == Ours && p.matches &&
+			p.otherIssuer() == "" {
+			if _, client := purposes(p.leaf); !client {
+				found.report(Problem{Reason: WrongPurpose, Severity: Notice, Path: certPath(p),
+					Text: "is for servers only, as public CAs issue them: hosts that receive mail from this one log " +
+						"verify=FAIL",
+					Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in " +
+						"the .mc file as `mailcertd check` prints it"})
+			}
+		}
+	}
+	return found
+}
+
+// PollFailure is the key of state.Failures for failed questions when a pair's certificate is to be renewed.
+func PollFailure(p certdir.Pair) string { return "renewal-info " + p.Name }
+
+// poll asks the ACME CA when to renew the installed certificates, as often as it wants to be asked (RFC 9773).
+func poll(a *assessment, sofar finding) (found finding) {
+	if !a.acme() || sofar.ask != nil || a.clock != clockFine || a.doing(sofar, Install) {
+		return found
+	}
+	for _, p := range a.pairs {
+		if !p.acme() || !p.wanted || p.owner != Ours || p.leaf == nil || !p.matches || p.otherIssuer() != "" ||
+			len(p.leaf.AuthorityKeyId) == 0 || p.isDue(p.leaf) {
+			continue
+		}
+		m := a.obs.State.ACME[p.is.Name]
+		due := a.now
+		if m.Leaf == pki.Fingerprint(p.leaf) && m.Poll.Before(a.now.Add(2*askEvery)) { // a clock that was far ahead
+			due = m.Poll
+		}
+		if f, failed := a.obs.State.Failures[PollFailure(p.is)]; failed && f.Next.After(due) {
+			due = f.Next
+		}
+		text := toAsk.With(a.acmeName() + " when to renew " + p.is.CertFile)
+		if a.now.Before(due) {
+			found.lookAt(due, text.Base())
+			continue
+		}
+		found.ask = &Ask{Reason: RenewalAsk, Text: text, Pair: p.is, Poll: p.leaf}
+		return found
+	}
+	return found
+}

@@ -1,0 +1,125 @@
+package given
+
+import (
+	"crypto/x509"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// ACME configures Let's Encrypt as the issuer.
+func ACME() Fact {
+	return Configured(func(c *config.Config) {
+		c.Issuer = config.Issuer{Kind: config.IssuerACME, ACME: config.ACME{Directory: "letsencrypt", AgreeTOS: true,
+			Challenge: config.ChallengeHTTP}}
+	})
+}
+
+// Public is a certificate of 90 days from Let's Encrypt, with its intermediate behind it. The CA was asked an hour ago
+// when to renew it, named a window that begins in 20 days, and wants to be asked again in five hours.
+func Public() Fact {
+	return func(h *host) {
+		ACME()(h)
+		h.current = ""
+		h.intermediate()
+		h.leaf.issuer, h.leaf.usage = "le", []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		h.leaf.begins, h.leaf.ends, h.age = h.Now.Add(-40*Day), h.Now.Add(50*Day), 40*Day
+		h.leaf.behind, h.cacert = []*x509.Certificate{h.cas["le"]}, []string{"le"}
+		h.since = append([]func(*host){func(h *host) {
+			h.Seen.State.CA = ""
+			if h.noPair {
+				return
+			}
+			h.Seen.State.ACME = map[string]state.ACME{certdir.Host.Name: {
+				Leaf: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]), Directory: "letsencrypt",
+				Answered: h.Now.Add(-40 * Day), Start: h.Now.Add(20 * Day), End: h.Now.Add(22 * Day),
+				Renew: h.Now.Add(21 * Day), Poll: h.Now.Add(5 * time.Hour)}}
+		}}, h.since...)
+	}
+}
+
+func (h *host) intermediate() {
+	if h.cas["le"] != nil {
+		return
+	}
+	root := rootOf("isrg", subjectOf("ISRG", "Root X1"), h.Now.Add(-900*Day), h.Now.Add(2000*Day))
+	h.cas["le"] = cross(rootOf("le", subjectOf("Let's Encrypt", "E7"), h.Now.Add(-500*Day), h.Now.Add(500*Day)), root,
+		"isrg")
+}
+
+// Window is the moment at which a public certificate is renewed in its CA's window; zero: the CA named none.
+func Window(in time.Duration) Fact {
+	return onWindow(func(h *host, m *state.ACME) {
+		m.Start, m.End, m.Renew = h.Now.Add(in-Day), h.Now.Add(in+Day), h.Now.Add(in)
+	})
+}
+
+// NoWindow is a CA that does not say when to renew.
+func NoWindow() Fact {
+	return onWindow(func(_ *host, m *state.ACME) { m.Start, m.End, m.Renew = time.Time{}, time.Time{}, time.Time{} })
+}
+
+// PollIn sets when the CA is asked again when to renew.
+func PollIn(d time.Duration) Fact {
+	return onWindow(func(h *host, m *state.ACME) { m.Poll = h.Now.Add(d) })
+}
+
+// FromStaging is a certificate of Let's Encrypt's staging directory.
+func FromStaging() Fact {
+	return onWindow(func(_ *host, m *state.ACME) { m.Directory = "letsencrypt-staging" })
+}
+
+func onWindow(do func(*host, *state.ACME)) Fact {
+	return later(func(h *host) {
+		m := h.Seen.State.ACME[certdir.Host.Name]
+		do(h, &m)
+		h.Seen.State.ACME[certdir.Host.Name] = m
+	})
+}
+
+// Ordered is the last answer of the CA, for the key of that label and these names, sent so long ago.
+func Ordered(key string, age time.Duration, names ...string) Fact {
+	return later(func(h *host) {
+		h.intermediate()
+		kept := h.leaf
+		h.leaf = leaf{key: key, names: names, begins: h.Now.Add(-age - time.Hour), ends: h.Now.Add(90*Day - age),
+			issuer: "le", usage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
+		c := h.certificate()
+		h.leaf = kept
+		h.Seen.Orders = map[string]issuer.Reply{certdir.Host.Name: {Status: issuer.Signed, Leaf: c,
+			CAs: []*x509.Certificate{h.cas["le"]}}}
+		h.Seen.State.ACME = map[string]state.ACME{certdir.Host.Name: {Leaf: pki.Fingerprint(c),
+			Directory: "letsencrypt", Answered: h.Now.Add(-age)}}
+	})
+}
+
+// AnswerLies has the installed certificate be the last answer of the CA.
+func AnswerLies() Fact {
+	return Seeing(func(o *plan.Observed) {
+		cs := o.Certs.Cert.File.Certs
+		o.Orders = map[string]issuer.Reply{certdir.Host.Name: {Status: issuer.Signed, Leaf: cs[0], CAs: cs[1:]}}
+	})
+}
+
+// AnswerUnreadable is a last answer of the CA that cannot be read.
+func AnswerUnreadable() Fact {
+	return Seeing(func(o *plan.Observed) {
+		o.OrderErrs = map[string]error{certdir.Host.Name: issuer.ErrMessage}
+	})
+}
+
+// SaidNo is a refusal of that kind, after which the CA is asked again in that time.
+func SaidNo(kind issuer.Kind, next time.Duration) Fact {
+	return later(func(h *host) {
+		if h.Seen.State.Failures == nil {
+			h.Seen.State.Failures = map[string]state.Failure{}
+		}
+		h.Seen.State.Failures[plan.ObtainFailure] = state.Failure{Count: 2, First: h.Now.Add(-time.Hour),
+			Last: h.Now.Add(-time.Minute), Next: h.Now.Add(next), Error: "the CA says no", Kind: string(kind)}
+	})
+}

@@ -1,0 +1,36 @@
+package acme
+
+import (
+	"testing"
+	"time"
+
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
+)
+
+// TestLimit: whatever is asked for, no more than a few orders for the same names reach the CA in a day; other names
+// have orders of their own, and the next day is another one.
+func TestLimit(t *testing.T) {
+	p := start(t, settings{})
+	now := time.Now()
+	o := p.options(newMemory())
+	o.Now = func() time.Time { return now }
+	r := request(t, "mx.example.test")
+	for range acme.MaxOrders {
+		r.Replaces = obtain(t, o, r).Leaf
+	}
+	_, err := client(t, o).Ask(t.Context(), r)
+	no, is := err.(issuer.Refusal)
+	if !is || no.Kind != issuer.KindRateLimit || no.Final || no.NotBefore.Sub(now).Round(time.Minute) != 24*time.Hour {
+		t.Errorf("%+v", err)
+	}
+	if p.orders() != acme.MaxOrders {
+		t.Errorf("%d orders", p.orders())
+	}
+	obtain(t, o, request(t, "mx2.example.test"))
+	now = now.Add(-72 * time.Hour) // notes of a clock that was ahead count no more
+	obtain(t, o, r)
+	if p.orders() != acme.MaxOrders+2 {
+		t.Errorf("%d orders", p.orders())
+	}
+}
