@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -191,13 +192,15 @@ func (w *wire) retryAfter() (time.Time, bool) {
 	return at, true
 }
 
-var linkPattern = regexp.MustCompile(`<([^<>]+)>\s*;[^,]*\brel="?([a-z-]+)"?`)
+var linkPattern = sync.OnceValue(func() *regexp.Regexp { // not before main, where every command would wait for it
+	return regexp.MustCompile(`<([^<>]+)>\s*;[^,]*\brel="?([a-z-]+)"?`)
+})
 
 // links are the targets of a header's links of one relation (RFC 8288).
 func links(h http.Header, rel string) []string {
 	var out []string
 	for _, line := range h["Link"] {
-		for _, m := range linkPattern.FindAllStringSubmatch(line, -1) {
+		for _, m := range linkPattern().FindAllStringSubmatch(line, -1) {
 			if m[2] == rel {
 				out = append(out, m[1])
 			}

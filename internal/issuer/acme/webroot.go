@@ -59,7 +59,7 @@ func writeToken(dir, token, answer string) (err error) {
 
 // removeToken removes an answer. One that is not there, or a webroot that is gone, is no error.
 func removeToken(dir, token string) error {
-	if !tokens.MatchString(token) {
+	if !isToken(token) {
 		return nil // never written by this program
 	}
 	root, err := os.OpenRoot(dir)
