@@ -29,7 +29,7 @@ type Status struct {
 	Issued      *Issued        `json:"issued,omitempty"` // where this host has a CA
 	CRL         *CRL           `json:"crl,omitempty"`    // where there is one
 	Issuer      *OtherCA       `json:"issuer,omitempty"` // the CA on another host
-	ACME        *ACMECA        `json:"acme,omitempty"` // the ACME CA
+	ACME        *ACMECA        `json:"acme,omitempty"`   // the ACME CA
 	Sendmail    Sendmail       `json:"sendmail"`
 	Serves      []Served       `json:"serves,omitempty"` // with --probe
 	Problems    []plan.Problem `json:"problems"`         // worst first
