@@ -15,7 +15,8 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	asked := map[certdir.Pair]bool{}
 	for {
 		q := r.Plan.Ask
-		if err == nil && q == nil && len(asked) > 0 { // after a pickup r is planned without the wish
+		// After a pickup r is planned without the wish: another pair may have been renewed, and this one not yet.
+		if err == nil && q == nil && (len(asked) > 0 || r.Pickup != nil) {
 			q = k.Check(ctx, wish).Plan.Ask
 		}
 		if err != nil || q == nil || q.Request == nil {
