@@ -103,8 +103,8 @@ func (c *console) purgeText(cfg config.Config, list []keeper.Purged) error {
 	}
 	if len(left) == 1 || len(left) == 2 {
 		fmt.Fprintf(&text,
-			"hint: with only %s left, sendmail offers no STARTTLS, and its rc script makes no new files: remove that "+
-				"file too\n", strings.Join(left, " and "))
+			"hint: with only %s left, sendmail offers no STARTTLS, and its rc script makes no new files: move "+
+				"what is left to another directory, or remove it\n", strings.Join(left, " and "))
 	}
 	_, err := io.WriteString(c.out, text.String())
 	return err

@@ -13,6 +13,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/inbox"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
 )
@@ -64,6 +65,12 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	}
 	for _, f := range slices.Backward(certdir.Files()) {
 		n, sum := d.File(f.Name)
+		if cert, _ := d.File(f.Pair.CertFile); f.Kind == certdir.KindKey && known(sum) && cert.Exists &&
+			!mine[f.Pair] && !known(d.Pair(f.Pair).Cert.Digest) && belongs(d.Pair(f.Pair)) {
+			// A bought certificate is lost without its key, although mailcertd made the key for its request.
+			out = append(out, Purged{Path: n.Path, Kept: "it is the key of " + cert.Path + ", which stays"})
+			continue
+		}
 		add(n, known(sum) || f.Kind == certdir.KindCert && mine[f.Pair])
 	}
 	for name, target := range d.CRLLinks {
@@ -138,6 +145,12 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	return slices.DeleteFunc(out, func(p Purged) bool { // said once for the whole generation
 		return p.Kept == notOurs && filepath.Dir(filepath.Dir(p.Path)) == k.archiveDir()
 	}), failed
+}
+
+// belongs reports whether the key of a pair is that of its certificate.
+func belongs(e *certdir.PairEntry) bool {
+	cs := e.Cert.File.Certs
+	return len(cs) > 0 && e.Key.Key.Public != nil && pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public)
 }
 
 // tidy is the name that a file will have, or had: without the marks of one that

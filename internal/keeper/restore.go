@@ -107,8 +107,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 		if !holds(p) && (p != certdir.Host || slices.ContainsFunc(certdir.Pairs(), holds)) {
 			continue // a backup without any pair is restored for host.cert: its CAs are that certificate's
 		}
-		if cs := e.Cert.File.Certs; len(cs) == 0 || e.Key.Key.Public == nil ||
-			!pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public) {
+		if !belongs(e) {
 			return fmt.Errorf(
 				"the certificate in %s of backup %s does not belong to the key that would be used with it, and no "+
 					"backup that can be read contains its own key", p.CertFile, id)
@@ -130,14 +129,10 @@ func ownKeys(ar *durable.Archive, after *certdir.Dir, restored []plan.File) (key
 			return slices.ContainsFunc(restored, func(f plan.File) bool { return f.Name == name })
 		}
 		e := after.Pair(p)
-		if !has(p.CertFile) || has(p.KeyFile) || len(e.Cert.File.Certs) == 0 {
+		if !has(p.CertFile) || has(p.KeyFile) || len(e.Cert.File.Certs) == 0 || belongs(e) {
 			continue
 		}
-		public := e.Cert.File.Certs[0].PublicKey
-		if e.Key.Key.Public != nil && pki.SamePublicKey(public, e.Key.Key.Public) {
-			continue
-		}
-		if data := keyOf(ar, p.KeyFile, public); data != nil {
+		if data := keyOf(ar, p.KeyFile, e.Cert.File.Certs[0].PublicKey); data != nil {
 			keys = append(keys, plan.File{Name: p.KeyFile, Mode: 0o600, Data: data, Reason: plan.Held})
 			after.Put(p.KeyFile, durable.Node{Exists: true, IsRegular: true, Data: data})
 		}
