@@ -136,7 +136,7 @@ func TestServedIsListed(t *testing.T) {
 		{"another row", func(dir, serial string) error {
 			return os.WriteFile(filepath.Join(dir, indexName),
 				[]byte("V\t360101000000Z\t\t"+serial+"\tunknown\t/CN=else\n"), 0o644)
-		}, FaultTaken, false},
+		}, FaultIndexOther, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, d := made(t)
@@ -159,7 +159,7 @@ func TestServedIsListed(t *testing.T) {
 				t.Errorf("%d rows, %v", len(obs.index()), obs.Faults)
 			}
 			if other := Observe(o.Dir, Filter{Serving: []*x509.Certificate{leafOfAnother(t)}}); other.has(
-				FaultUnlisted) || other.has(FaultTaken) {
+				FaultUnlisted) || other.has(FaultTaken) || other.has(FaultIndexOther) {
 				t.Errorf("somebody else's certificate is missed: %v", other.Faults)
 			}
 		})

@@ -42,6 +42,7 @@ const (
 	FaultNext         FaultKind = "the next generation is incomplete"
 	FaultUnlisted     FaultKind = "the certificate that this host serves is missing from the database"
 	FaultTaken        FaultKind = "another certificate has the serial number of the one that this host serves"
+	FaultIndexOther   FaultKind = "the row of the certificate that this host serves is not that certificate's"
 	FaultLeftover     FaultKind = "a temporary file from an interrupted write"
 	FaultConfOld      FaultKind = "openssl.cnf is from an earlier mailcertd, and makes openssl count serial numbers"
 	FaultKeyElsewhere FaultKind = "the CA key is in another place"

@@ -3,6 +3,7 @@ package ca
 import (
 	"bytes"
 	"crypto/x509"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,6 +37,13 @@ func (o *Observed) unlisted(c *x509.Certificate) {
 	switch {
 	case err != nil || there.Err != nil:
 		return // the step that needs the file reports the error
+	case row && !sameRow(e, c) && len(cs) > 0 && bytes.Equal(cs[0].Raw, c.Raw):
+		// Nobody else has the serial number: the row alone is wrong, for example because a write was cut short.
+		want := entryFor(c)
+		o.fault(FaultIndexOther, fmt.Sprintf("%s:%d", indexName, e.Line), false, "", "serial "+serial)
+		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf("correct the row by hand: its last field must be %s, its second "+
+			"one %s; or run `mailcertd renew` to issue a certificate with another serial number", want.Subject,
+			formatTime(want.Expires))
 	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(e, c):
 		o.fault(FaultTaken, name, false, "", "serial "+serial)
 		o.Faults[len(o.Faults)-1].Hint = "the certificate that is in use cannot be revoked: run `mailcertd renew` to " +

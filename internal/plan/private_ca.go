@@ -186,8 +186,8 @@ func faults(a *assessment) (found finding) {
 			repairable++
 		}
 		switch f.Kind {
-		case ca.FaultTaken:
-			sev = Error // without a row the certificate in use cannot be revoked
+		case ca.FaultTaken, ca.FaultIndexOther:
+			sev = Error // without its row the certificate in use cannot be revoked
 		case ca.FaultIndexFile:
 			sev = Error // the CA signs and revokes nothing without its database
 			f.Hint = cmp.Or(f.Hint, "nothing is signed or revoked until it can be read: move away what has this name, "+
