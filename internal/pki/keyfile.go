@@ -184,6 +184,8 @@ func parseKeyBlock(b block) (crypto.Signer, error) {
 		key, err = x509.ParsePKCS1PrivateKey(b.der)
 	case "EC PRIVATE KEY":
 		key, err = x509.ParseECPrivateKey(b.der)
+	case "DSA PRIVATE KEY":
+		err = ErrUnsupported // no such key is read here; below it is seen whether another kind is in it
 	default:
 		key, err = x509.ParsePKCS8PrivateKey(b.der)
 	}
@@ -230,7 +232,7 @@ func labelled(label string, key any) bool {
 	case *rsa.PrivateKey:
 		return label != "EC PRIVATE KEY" && label != "DSA PRIVATE KEY"
 	case *ecdsa.PrivateKey:
-		return label != "DSA PRIVATE KEY"
+		return label != "RSA PRIVATE KEY" && label != "DSA PRIVATE KEY"
 	}
 	return label != "RSA PRIVATE KEY" && label != "EC PRIVATE KEY" && label != "DSA PRIVATE KEY"
 }

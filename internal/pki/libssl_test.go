@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -354,3 +355,47 @@ func TestOddCertificates(t *testing.T) {
 		}
 	}
 }
+
+// A key under a label of another kind: what we take, libssl loads. The command openssl(1) reads more than libssl does.
+func TestKeyLabelsAsLibssl(t *testing.T) {
+	dir := t.TempDir()
+	rsa := openssl(t, nil, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
+	ec := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+	var keys []KeyFile
+	var questions, names []string
+	for name, bodies := range map[string][][]byte{"rsa": {rsa, openssl(t, rsa, "rsa", "-traditional")},
+		"ec": {ec, openssl(t, ec, "ec")}} {
+		cert := filepath.Join(dir, name+".crt")
+		if err := os.WriteFile(cert, openssl(t, bodies[0], "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x",
+			"-config", "/dev/null"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for i, body := range bodies {
+			for _, label := range []string{"", "RSA ", "EC ", "DSA "} {
+				data := keyLabel.ReplaceAll(body, []byte("$1 "+label+"PRIVATE KEY"))
+				path := filepath.Join(dir, fmt.Sprintf("%s%d%s.key", name, i, strings.TrimSpace(label)))
+				if err := os.WriteFile(path, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				names = append(names, filepath.Base(path))
+				keys = append(keys, ReadKeyFile(data))
+				questions = append(questions, "pair\t1\t"+cert+"\t"+path)
+			}
+		}
+	}
+	taken := 0
+	for i, answer := range libssl(t, questions) {
+		if keys[i].Err == nil {
+			taken++
+		}
+		if loads := answer == "ok"; loads != (keys[i].Err == nil) && !errors.Is(keys[i].Err, ErrUnsupported) {
+			t.Errorf("%s: libssl: %s; we: %v", names[i], answer, keys[i].Err)
+		}
+	}
+	if taken < 6 {
+		t.Errorf("only %d were taken", taken)
+	}
+}
+
+// keyLabel is the label in the first and the last line of a private key.
+var keyLabel = regexp.MustCompile(`(BEGIN|END) [A-Z ]*PRIVATE KEY`)
