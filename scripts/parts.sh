@@ -43,6 +43,7 @@ need sendmail sendmail-bin /usr/libexec/sendmail/sendmail
 need test sendmail-cf /usr/share/sendmail/cf/m4/cf.m4
 need test m4 m4
 need test openssl openssl
+need test curl curl
 need test iproute2 ip
 need test strace strace
 need test shellcheck shellcheck
