@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -45,7 +44,7 @@ func (p *pair) content(c *x509.Certificate) []byte {
 	return encodeAll(append([]*x509.Certificate{c}, p.chainOf(c)...))
 }
 
-// changed reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
+// otherIssuer reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
 func (p *pair) otherIssuer() string {
 	if !p.acme() || p.owner != Ours || p.leaf == nil {
 		return ""
@@ -103,78 +102,6 @@ func MomentIn(start, end time.Time, host string, c *x509.Certificate) time.Time 
 	}
 	sum := sha256.Sum256(append([]byte(host+"\x00"), c.SerialNumber.Bytes()...))
 	return start.Add(time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(width))).Truncate(time.Second)
-}
-
-// order asks the ACME CA for the certificate that the pair needs. Where sendmail has nothing to serve, an interim pair
-// is installed first, and the next look asks over its key. out holds the problems of the pair.
-func order(p *pair, out outcome, first need, newKey bool) outcome {
-	for i := range out.problems {
-		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
-			pr.Hint = "the daemon asks " + p.acmeName() + "; to ask now, run `mailcertd renew`"
-		}
-	}
-	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
-		return out.and(interim(p, newKey, first.reason))
-	}
-	if p.name == "" {
-		return out
-	}
-	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
-		out.lookAt(f.Next, "ask the CA again")
-		return out
-	}
-	if newKey && p.staged.Public == nil {
-		out.do(stageKey(p, first.reason))
-		return out
-	}
-	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
-		return out
-	}
-	useless, is := p.uselessAnswer(newKey)
-	out.finding = out.finding.and(useless)
-	if is && !p.wishOpen() {
-		return out
-	}
-	out.ask = &Ask{Reason: first.reason, Pair: p.is,
-		Text:    toAsk.With(p.acmeName() + " for a certificate for " + strings.Join(p.names, ", ")),
-		Request: p.asks(newKey)}
-	if p.leaf != nil && p.owner == Ours && p.otherIssuer() == "" {
-		out.ask.Replaces = p.leaf
-	}
-	return out
-}
-
-// uselessAnswer reports a certificate of the ACME CA that cannot be used here. The next one would be no better, so the
-// next order waits a day.
-func (p *pair) uselessAnswer(newKey bool) (found finding, is bool) {
-	pub := p.key
-	if newKey {
-		pub = p.staged.Public
-	}
-	l, m := p.sent(), p.obs.State.ACME[p.is.Name]
-	if l == nil || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) ||
-		m.Directory != p.acmeName() {
-		return found, false
-	}
-	why, hint := p.unusable(l)
-	again := m.Answered.Add(askEvery)
-	if why == "" || !p.now.Before(again) {
-		return found, false
-	}
-	found.rejected = why
-	found.report(Problem{Reason: IssuerAway, Severity: p.failing(), Path: p.cfg.Path, Hint: hint,
-		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s",
-			p.acmeName(), why, day(again))})
-	found.lookAt(again, "ask the CA again")
-	return found, true
-}
-
-// failing is how grave it is that the CA gives no certificate: an error where one is needed now.
-func (p *pair) failing() Severity {
-	if p.leaf == nil || p.owner == Interim || p.owner.mine() && p.isDue(p.leaf) {
-		return Error
-	}
-	return Warning
 }
 
 // refusals says, by the kind of a refusal, its reason and what a person does next.

@@ -39,11 +39,7 @@ func member(a *assessment) (found finding) {
 		return found
 	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed {
-		sev := Warning
-		if a.host.leaf == nil || a.host.owner == Interim || a.host.owner.mine() && a.isDue(a.host.leaf) {
-			sev = Error
-		}
-		found.report(Problem{Reason: IssuerAway, Severity: sev, Path: a.cfg.Path,
+		found.report(Problem{Reason: IssuerAway, Severity: a.host.failing(), Path: a.cfg.Path,
 			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%d attempts): %s",
 				a.cfg.Issuer.SSH.Target,
 				day(f.First), f.Count, f.Error),
@@ -120,104 +116,6 @@ func (p *pair) arrived() []ca.Issued {
 		return nil
 	}
 	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
-}
-
-// request asks the CA on the other host for the certificate that the pair needs. Where sendmail has nothing to serve,
-// an interim pair is installed first, and the next look asks over its key. out holds the problems of the pair.
-func request(p *pair, out outcome, sofar finding, first need, newKey bool) outcome {
-	for i := range out.problems {
-		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
-			pr.Hint = "the daemon asks " + p.cfg.Issuer.SSH.Target + "; to ask now, run `mailcertd renew`"
-		}
-	}
-	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
-		return out.and(interim(p, newKey, first.reason))
-	}
-	if p.name == "" || p.partial() { // without a name or all generations no answer can be checked
-		return out
-	}
-	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
-		out.lookAt(f.Next, "ask the CA again")
-		return out
-	}
-	if newKey && p.staged.Public == nil {
-		out.do(stageKey(p, first.reason))
-		return out // the interim pair is installed first
-	}
-	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
-		return out
-	}
-	useless, is := rejected(p, sofar, newKey)
-	out.finding = out.finding.and(useless)
-	if is && !p.wishOpen() {
-		return out
-	}
-	out.ask = &Ask{Reason: first.reason, Trusts: p.trusts(), Renew: p.replaces(newKey), Holds: p.holds(),
-		Text:    toAsk.With(p.cfg.Issuer.SSH.Target + " for a certificate for " + strings.Join(p.names, ", ")),
-		Request: p.asks(newKey)}
-	return out
-}
-
-// rejected reports a new answer whose certificate for that key cannot be used here. The next answer would be the same,
-// so the next request waits an hour, or until the certificate begins.
-func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
-	pub := p.key
-	if newKey {
-		pub = p.staged.Public
-	}
-	l := p.sent()
-	if l == nil || p.doing(sofar, AcceptCA) || !pki.SamePublicKey(l.PublicKey, pub) ||
-		pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
-		return found, false
-	}
-	why, hint := p.unusable(l)
-	again := p.obs.State.Member.Asked.Add(askOften)
-	if l.NotBefore.After(p.now) && l.NotBefore.Before(again) {
-		again = l.NotBefore
-	}
-	if why == "" || !p.now.Before(again) {
-		return found, false
-	}
-	sev := Warning
-	if p.leaf == nil || p.owner == Interim || p.owner.mine() && p.isDue(p.leaf) {
-		sev = Error
-	}
-	found.rejected = why
-	found.report(Problem{Reason: IssuerAway, Severity: sev, Path: p.cfg.Path, Hint: hint,
-		Text: fmt.Sprintf("the CA at %s sent a certificate that this host cannot use: %s; mailcertd asks again at %s",
-			p.cfg.Issuer.SSH.Target, why, day(again))})
-	found.lookAt(again, "ask the CA again")
-	return found, true
-}
-
-// unusable is why a certificate of the CA on another host cannot be used here, and what a person can do; "": it can be
-// used.
-func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
-	switch {
-	case p.remote() && !p.issuedHere(c):
-		return "this host does not trust its CA",
-			"run `mailcertd ca show` on the CA host; if that is the right CA, carry its certificate here and run " +
-				"`mailcertd install FILE`"
-	case !pki.HasSAN(c) || !p.covers(c):
-		return "it is for " + strings.Join(CertNames(c), ", ") + ", must be for " + strings.Join(p.names, ", "),
-			"check host.name and host.altnames here, and `mailcertd ca show` on the CA host"
-	case !p.fitsPurpose(c):
-		return "it lacks serverAuth or clientAuth", ""
-	case p.tooEarly(c):
-		return "it becomes valid on " + day(c.NotBefore) + ", but the clock of this host says " + day(p.now),
-			"the clocks of the two hosts differ: set the one that is wrong"
-	case p.at.After(c.NotAfter):
-		return "it expired on " + day(c.NotAfter) + ", but the clock of this host says " + day(p.now),
-			"the clocks of the two hosts differ: set the one that is wrong"
-	case !p.living(c):
-		return "the CA that issued it has expired", "see `mailcertd ca show` on the CA host"
-	case isListed(p.assessment, c):
-		return "it was revoked", "see `mailcertd list` on the CA host"
-	case p.isDue(c):
-		return "it expires on " + day(c.NotAfter) + ", so its renewal would be due at once",
-			"check validity in mailcertd.yaml, and the clocks of the two hosts"
-	}
-	return "", ""
 }
 
 // replaces is the serial of the installed certificate if that CA issued it: the request names it so that the CA allows

@@ -147,11 +147,8 @@ func renewal(p *pair, sofar finding) outcome {
 	if is := p.candidate(pub, first.reason); is != nil {
 		return repaired.and(outcome{change: leafChange(p, is, newKey, first.reason)})
 	}
-	if p.remote() {
+	if p.remote() || p.acme() {
 		return request(p, left, sofar, first, newKey)
-	}
-	if p.acme() {
-		return order(p, left, first, newKey)
 	}
 	can, found := obtainable(p, sofar)
 	if !can {

@@ -1,0 +1,139 @@
+package plan
+
+import (
+	"crypto/x509"
+	"fmt"
+	"strings"
+
+	"mailcertd/internal/pki"
+)
+
+// theCA names the CA that is asked for certificates, for people: the one on the CA host, or the ACME CA.
+func (a *assessment) theCA() string {
+	if a.acme() {
+		return a.acmeName()
+	}
+	return "the CA at " + a.cfg.Issuer.SSH.Target
+}
+
+// whom is the short form of theCA: the CA host, or the ACME CA.
+func (a *assessment) whom() string {
+	if a.acme() {
+		return a.acmeName()
+	}
+	return a.cfg.Issuer.SSH.Target
+}
+
+// request asks the CA host or the ACME CA for the certificate that the pair needs. Where sendmail has nothing to serve,
+// an interim pair is installed first, and the next look asks over its key. out holds the problems of the pair.
+func request(p *pair, out outcome, sofar finding, first need, newKey bool) outcome {
+	for i := range out.problems {
+		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
+			pr.Hint = "the daemon asks " + p.whom() + "; to ask now, run `mailcertd renew`"
+		}
+	}
+	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
+		return out.and(interim(p, newKey, first.reason))
+	}
+	if p.name == "" || p.partial() { // without a name or all generations no answer can be checked
+		return out
+	}
+	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
+		out.lookAt(f.Next, "ask the CA again")
+		return out
+	}
+	if newKey && p.staged.Public == nil {
+		out.do(stageKey(p, first.reason))
+		return out // the interim pair is installed first
+	}
+	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
+		return out
+	}
+	useless, is := rejected(p, sofar, newKey)
+	out.finding = out.finding.and(useless)
+	if is && !p.wishOpen() {
+		return out
+	}
+	ask := Ask{Reason: first.reason, Request: p.asks(newKey),
+		Text: toAsk.With(p.whom() + " for a certificate for " + strings.Join(p.names, ", "))}
+	if p.acme() {
+		ask.Pair = p.is
+		if p.leaf != nil && p.owner == Ours && p.otherIssuer() == "" {
+			ask.Replaces = p.leaf
+		}
+	} else {
+		ask.Trusts, ask.Renew, ask.Holds = p.trusts(), p.replaces(newKey), p.holds()
+	}
+	out.ask = &ask
+	return out
+}
+
+// rejected reports a new answer whose certificate for that key cannot be used here. The next answer would be the same,
+// so the next request waits: an hour with a CA host, a day with an ACME CA, or until the certificate begins.
+func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
+	pub, again := p.key, p.obs.State.Member.Asked.Add(askOften)
+	if newKey {
+		pub = p.staged.Public
+	}
+	l, decided := p.sent(), !p.doing(sofar, AcceptCA)
+	if p.acme() {
+		m := p.obs.State.ACME[p.is.Name]
+		again, decided = m.Answered.Add(askEvery), m.Directory == p.acmeName() // else it is another CA's answer
+	}
+	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
+		return found, false
+	}
+	why, hint := p.unusable(l)
+	if l.NotBefore.After(p.now) && l.NotBefore.Before(again) {
+		again = l.NotBefore
+	}
+	if why == "" || !p.now.Before(again) {
+		return found, false
+	}
+	if p.acme() && hint != "" { // what it says of a CA host is not to be done there
+		hint = "compare `date` with another host, and check host.name, host.altnames and issuer.acme in mailcertd.yaml"
+	}
+	found.rejected = why
+	found.report(Problem{Reason: IssuerAway, Severity: p.failing(), Path: p.cfg.Path, Hint: hint,
+		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s", p.theCA(),
+			why, day(again))})
+	found.lookAt(again, "ask the CA again")
+	return found, true
+}
+
+// failing is how grave it is that the CA gives no certificate: an error where one is needed now.
+func (p *pair) failing() Severity {
+	if p.leaf == nil || p.owner == Interim || p.owner.mine() && p.isDue(p.leaf) {
+		return Error
+	}
+	return Warning
+}
+
+// unusable is why a certificate that the CA sent cannot be used here, and what a person can do; "": it can be used.
+func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
+	switch {
+	case p.remote() && !p.issuedHere(c):
+		return "this host does not trust its CA",
+			"run `mailcertd ca show` on the CA host; if that is the right CA, carry its certificate here and run " +
+				"`mailcertd install FILE`"
+	case !pki.HasSAN(c) || !p.covers(c):
+		return "it is for " + strings.Join(CertNames(c), ", ") + ", must be for " + strings.Join(p.names, ", "),
+			"check host.name and host.altnames here, and `mailcertd ca show` on the CA host"
+	case !p.fitsPurpose(c):
+		return "it lacks serverAuth or clientAuth", ""
+	case p.tooEarly(c):
+		return "it becomes valid on " + day(c.NotBefore) + ", but the clock of this host says " + day(p.now),
+			"the clocks of the two hosts differ: set the one that is wrong"
+	case p.at.After(c.NotAfter):
+		return "it expired on " + day(c.NotAfter) + ", but the clock of this host says " + day(p.now),
+			"the clocks of the two hosts differ: set the one that is wrong"
+	case !p.living(c):
+		return "the CA that issued it has expired", "see `mailcertd ca show` on the CA host"
+	case isListed(p.assessment, c):
+		return "it was revoked", "see `mailcertd list` on the CA host"
+	case p.isDue(c):
+		return "it expires on " + day(c.NotAfter) + ", so its renewal would be due at once",
+			"check validity in mailcertd.yaml, and the clocks of the two hosts"
+	}
+	return "", ""
+}
