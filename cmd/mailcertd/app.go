@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"time"
 
@@ -124,6 +125,6 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	return keeper.New(keeper.Options{
 		Config: cfg, Disk: a.disk, Now: wallClock, Host: hostNames(cfg.Root, a.daemon),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
-		Brief: a.brief, Step: a.step(),
+		Brief: a.brief, Step: a.step(), Proxy: http.ProxyFromEnvironment,
 	})
 }

@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
-	"mailcertd/internal/dns"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/issuer/acme"
@@ -82,7 +80,7 @@ func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
 		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Now: b.o.Now,
-		Progress: tell, Proxy: http.ProxyFromEnvironment, Agent: "mailcertd",
+		Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd",
 		Log: func(text string) { b.log(Warn, text, "reason", string(plan.ACMEOrder)) }}
 	if c.EAB.KID != "" {
 		n := durable.Read(c.EAB.HMACFile, maxHMACFile)
@@ -279,78 +277,4 @@ func (c *candidates) observeOrders(obs *plan.Observed) {
 		}
 		obs.Orders[p.Name] = issuer.Reply{Status: issuer.Signed, Leaf: f.Certs[0], CAs: f.Certs[1:]}
 	}
-}
-
-// zone changes and reads TXT records as the configuration says.
-type zone struct{ *dns.Client }
-
-func (b *base) zone() (zone, error) {
-	c := b.cfg.DNS
-	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Now: b.o.Now}
-	if c.KeyFile != "" {
-		key, err := dns.ReadKey(c.KeyFile)
-		if err != nil {
-			return zone{}, issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns.key_file: " + err.Error()}
-		}
-		o.Key = key
-	}
-	client, err := dns.New(o)
-	return zone{client}, err
-}
-
-// recordTTL is how long a resolver may keep a record of a challenge.
-const recordTTL = time.Minute
-
-func (z zone) at(ctx context.Context, name, value string, do func(dns.Zone, dns.Record) error) error {
-	p, err := z.Place(ctx, name)
-	if err == nil {
-		err = do(p.Zone, dns.TXT(p.Name, value, recordTTL))
-	}
-	if err != nil {
-		return fmt.Errorf("the DNS: %w", err)
-	}
-	return nil
-}
-
-// Add implements acme.DNS.
-func (z zone) Add(ctx context.Context, name, value string) error {
-	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Add(ctx, in, r) })
-}
-
-// Remove implements acme.DNS.
-func (z zone) Remove(ctx context.Context, name, value string) error {
-	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Remove(ctx, in, r) })
-}
-
-// Wait implements acme.DNS.
-func (z zone) Wait(ctx context.Context, name, value string) error {
-	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Wait(ctx, in, r) })
-}
-
-// lookup implements acme.Lookup: it gives the records that every server of the zone has.
-func (z zone) lookup(ctx context.Context, name string) ([]string, error) {
-	p, err := z.Place(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	views, err := z.Lookup(ctx, p.Zone, p.Name, dns.TypeTXT)
-	if err != nil {
-		return nil, err
-	}
-	var out []string
-	answered := false
-	for _, v := range views {
-		if v.Err != nil {
-			err = fmt.Errorf("the DNS: %s", v)
-			continue
-		}
-		answered, err = true, nil
-		for _, r := range v.Records {
-			out = append(out, r.Text())
-		}
-	}
-	if !answered {
-		return nil, err
-	}
-	return out, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -40,6 +42,8 @@ type Options struct {
 	// Progress tells a terminal of work that may take long, until done is called.
 	// atMost is its limit; zero: none is known. nil: nothing is told.
 	Progress func(what string, atMost time.Duration) (done func())
+	// Proxy names the proxy for a request to an ACME CA, as http.Transport has it; nil: none.
+	Proxy func(*http.Request) (*url.URL, error)
 	// Step tells a person who waits what an order has come to; nil: the log at level debug is told.
 	Step func(what string)
 }

@@ -1,0 +1,97 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"mailcertd/internal/dns"
+	"mailcertd/internal/issuer"
+)
+
+// zone changes and reads TXT records as the configuration says.
+type zone struct{ *dns.Client }
+
+func (b *base) zone() (zone, error) {
+	c := b.cfg.DNS
+	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Now: b.o.Now}
+	if c.KeyFile != "" {
+		key, err := dns.ReadKey(c.KeyFile)
+		if err != nil {
+			return zone{}, issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns.key_file: " + err.Error()}
+		}
+		o.Key = key
+	}
+	client, err := dns.New(o)
+	return zone{client}, err
+}
+
+// recordTTL is how long a resolver may keep a record of a challenge.
+const recordTTL = time.Minute
+
+func (z zone) at(ctx context.Context, name, value string, do func(dns.Zone, dns.Record) error) error {
+	p, err := z.Place(ctx, name)
+	if err == nil {
+		err = do(p.Zone, dns.TXT(p.Name, value, recordTTL))
+	}
+	if err != nil {
+		return fmt.Errorf("the DNS: %w", err)
+	}
+	return nil
+}
+
+// Add implements acme.DNS.
+func (z zone) Add(ctx context.Context, name, value string) error {
+	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Add(ctx, in, r) })
+}
+
+// Remove implements acme.DNS.
+func (z zone) Remove(ctx context.Context, name, value string) error {
+	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Remove(ctx, in, r) })
+}
+
+// Wait implements acme.DNS.
+func (z zone) Wait(ctx context.Context, name, value string) error {
+	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Wait(ctx, in, r) })
+}
+
+// lookup implements acme.Lookup: it gives the records that every server of the zone has.
+func (z zone) lookup(ctx context.Context, name string) ([]string, error) {
+	p, err := z.Place(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	views, err := z.Lookup(ctx, p.Zone, p.Name, dns.TypeTXT)
+	if err != nil {
+		return nil, err
+	}
+	return everywhere(views)
+}
+
+// everywhere are the texts that all servers have which answered. A server with several addresses answers once more for
+// each. The CA may ask any of them, so that a record which one lacks does not count. No answer at all is an error.
+func everywhere(views []dns.View) ([]string, error) {
+	have, answers := map[string]int{}, 0
+	var failed error
+	for _, v := range views {
+		if v.Err != nil {
+			failed = fmt.Errorf("the DNS: %s", v)
+			continue
+		}
+		answers++
+		texts := map[string]bool{}
+		for _, r := range v.Records {
+			texts[r.Text()] = true
+		}
+		for text := range texts {
+			have[text]++
+		}
+	}
+	if answers == 0 {
+		return nil, failed
+	}
+	maps.DeleteFunc(have, func(_ string, n int) bool { return n < answers })
+	return slices.Sorted(maps.Keys(have)), nil
+}
