@@ -4,8 +4,6 @@ package acme
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,7 +13,6 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -33,6 +30,7 @@ import (
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/issuer/acme"
 	"mailcertd/internal/pki"
+	"mailcertd/test/bed"
 )
 
 var tools string
@@ -84,7 +82,7 @@ func start(t *testing.T, s settings) *pebble {
 	t.Helper()
 	dir := t.TempDir()
 	p := &pebble{t: t, log: &safeBuffer{}, httpPort: port(t)}
-	cert, key := httpsPair(t)
+	cert, key := bed.HTTPSPair(t)
 	write(t, filepath.Join(dir, "cert.pem"), cert)
 	write(t, filepath.Join(dir, "key.pem"), key)
 	api, manage, dns, dnsManage := port(t), port(t), port(t), port(t)
@@ -415,28 +413,6 @@ func write(t *testing.T, path string, data []byte) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// httpsPair is what Pebble's own https shows.
-func httpsPair(t *testing.T) (cert, key []byte) {
-	t.Helper()
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
-		BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(k)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
 }
 
 // managed asks Pebble's management.

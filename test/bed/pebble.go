@@ -51,7 +51,7 @@ func NewPebble(t testing.TB, h *Host, dns string) *Pebble {
 			t.Fatalf("%s: %v\n%s", name, err, out)
 		}
 	}
-	cert, key := p.https(t)
+	cert, key := HTTPSPair(t)
 	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{"listenAddress": pebbleAddr,
 		"managementListenAddress": pebbleManage, "certificate": filepath.Join(p.dir, "cert.pem"),
 		"privateKey": filepath.Join(p.dir, "key.pem"), "httpPort": 80, "tlsPort": 443, "keyAlgorithm": "ecdsa",
@@ -135,7 +135,8 @@ func (p *Pebble) RenewFrom(t testing.TB, cert []byte, start, end time.Time) {
 	p.h.Must(t, "curl", "-sfk", "-d", string(body), "https://"+pebbleManage+"/set-renewal-info/")
 }
 
-func (p *Pebble) https(t testing.TB) (cert, key []byte) {
+// HTTPSPair makes the certificate and key that a Pebble shows at 127.0.0.1, in PEM.
+func HTTPSPair(t testing.TB) (cert, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
