@@ -126,8 +126,8 @@ func (s *sieve) sift(keys []uint64, twice []uint64) []uint64 {
 }
 
 // bitmap tells which keys were never seen: each sets one bit, so that another key may have set it too. It takes 2 MiB
-// at most, whatever the number of keys; of a million, a key that was never seen has a clear bit in 15 of 16 cases. It stays when the pass has ended; a sieve of
-// 8 MiB would be too much for the daemon to keep.
+// at most, whatever the number of keys; of a million, a key that was never seen has a clear bit in 15 of 16 cases. It
+// stays when the pass has ended; a sieve of 8 MiB would be too much for the daemon to keep.
 type bitmap []uint64
 
 // newBitmap is for an index.txt of that many octets: 16 bits for each row.
