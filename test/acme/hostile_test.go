@@ -119,6 +119,9 @@ func TestHostile(t *testing.T) {
 		{"certificate is none", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 200, "application/pem-certificate-chain", "none")
 		}, issuer.KindAway, false, "chain"},
+		{"certificate is not there yet", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
+			return says(w, 404, problem, `{"type":"urn:ietf:params:acme:error:malformed","detail":"no such certificate"}`)
+		}, issuer.KindAway, false, "does not have it yet"},
 		{"certificate of another", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 200, "application/pem-certificate-chain", string(p.cas)+string(p.cas))
 		}, issuer.KindAway, false, "the certificate"},

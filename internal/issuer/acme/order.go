@@ -85,8 +85,16 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 	if err != nil {
 		return issuer.Reply{}, err
 	}
-	reply, _, err := s.follow(ctx, w, order)
-	return reply, err
+	reply, again, err := s.follow(ctx, w, order)
+	switch {
+	case err != nil || !again:
+		return reply, err
+	case s.wire.last.status == 404:
+		return issuer.Reply{}, issuer.Refusal{Kind: issuer.KindAway,
+			Reason: "the CA says that the certificate is issued, and does not have it yet"}
+	}
+	return issuer.Reply{}, issuer.Refusal{Kind: issuer.KindClock,
+		Reason: "the CA has sent a certificate that is old already by the clock of this host"}
 }
 
 // continued is the order that was noted. Where the note has no URL yet, the CA may have it in its list.

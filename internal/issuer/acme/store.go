@@ -88,7 +88,8 @@ func (o openOrder) is(w want) bool { return o.Key == w.keyID && slices.Equal(o.N
 // orders are the notes of open orders, the oldest first.
 func (i *Issuer) orders() ([]openOrder, error) {
 	var all []openOrder
-	return all, i.load(i.file("orders"), &all)
+	err := i.load(i.file("orders"), &all)
+	return all, err
 }
 
 // note keeps an order's note, in place of the one for the same names and key. Those of other keys go when they have

@@ -95,7 +95,8 @@ const (
 
 func (i *Issuer) traces() ([]trace, error) {
 	var all []trace
-	return all, i.load(tracesFile, &all)
+	err := i.load(tracesFile, &all)
+	return all, err
 }
 
 // Tidy removes what a crash has left where others see it: DNS records, and files in a webroot. Ask does it at its end.
