@@ -63,14 +63,13 @@ func (s acmeStore) Remove(name string) error {
 // acmeAsker is the configured ACME CA: it shares nothing with the Keeper.
 type acmeAsker struct {
 	o   acme.Options
-	cfg config.Config
 	dir string
 }
 
 // acmeCA prepares asking the configured ACME CA.
 func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 	c := b.cfg.Issuer.ACME
-	x := &acmeAsker{cfg: b.cfg, dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
+	x := &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
 	if err := b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -119,13 +118,44 @@ func refusedFile(kind issuer.Kind, setting string, n durable.Node) error {
 	return issuer.Refusal{Kind: kind, Reason: setting + " " + n.Path + ": " + why}
 }
 
+// errBusy says that another mailcertd asked the CA meanwhile: nothing was asked, and whether anything still is to be
+// asked shows at the next look.
+var errBusy = errors.New("another mailcertd was asking the CA")
+
+// busyStep is how often it is seen whether another mailcertd still asks.
+const busyStep = 200 * time.Millisecond
+
+// after waits while another mailcertd asks the CA. If it had to wait, it gives errBusy: what is to be asked may have
+// come meanwhile. It waits no longer than that one's question may take.
+func (x *acmeAsker) after(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, acme.DefaultPatience)
+	defer cancel()
+	for waited := false; ; waited = true {
+		lock, err := durable.TryLock(x.dir)
+		switch {
+		case err == nil && waited:
+			lock.Unlock()
+			return errBusy
+		case err == nil:
+			lock.Unlock()
+			return nil
+		case !errors.Is(err, durable.ErrLocked):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errBusy
+		case <-time.After(busyStep):
+		}
+	}
+}
+
 // alone asks while no other mailcertd does: two of them would place two orders. The lock is the kernel's, on the
 // directory of the account.
 func (x *acmeAsker) alone(ask func(*acme.Issuer) error) error {
 	lock, err := durable.TryLock(x.dir)
 	if errors.Is(err, durable.ErrLocked) {
-		return issuer.Refusal{Kind: issuer.KindAway, NotBefore: x.o.Now().Add(time.Minute),
-			Reason: "another mailcertd is asking the CA at this moment"}
+		return errBusy
 	}
 	if err != nil {
 		return err
@@ -140,6 +170,9 @@ func (x *acmeAsker) alone(ask func(*acme.Issuer) error) error {
 
 // Ask implements issuer.Issuer.
 func (x *acmeAsker) Ask(ctx context.Context, r issuer.Request) (reply issuer.Reply, err error) {
+	if err = x.after(ctx); err != nil {
+		return reply, err
+	}
 	err = x.alone(func(i *acme.Issuer) error {
 		reply, err = i.Ask(ctx, r)
 		return err
@@ -154,6 +187,9 @@ func (x *acmeAsker) taken(r issuer.Request) error {
 
 // window asks when a leaf is to be renewed.
 func (x *acmeAsker) window(ctx context.Context, a plan.Ask) (w renewal, err error) {
+	if err = x.after(ctx); err != nil {
+		return w, err
+	}
 	err = x.alone(func(i *acme.Issuer) error {
 		w.Renewal, w.known, err = i.RenewalInfo(ctx, a.Poll)
 		return err
@@ -183,10 +219,7 @@ func (as *asker) takeWindow(ctx context.Context, a answer, of plan.Host) error {
 			return
 		}
 		delete(s.Failures, key)
-		m := s.ACME[pair.Name]
-		if id := pki.Fingerprint(a.ask.Poll); m.Leaf != id {
-			m = state.ACME{Leaf: id, Directory: m.Directory}
-		}
+		m := s.ACME[pair.Name].About(pki.Fingerprint(a.ask.Poll))
 		m.Start, m.End, m.Renew, m.Why = time.Time{}, time.Time{}, time.Time{}, ""
 		m.Poll = now.UTC().Truncate(time.Second).Add(pollEvery)
 		if w := a.renewal; w.known {
@@ -214,10 +247,12 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 			return
 		}
 		delete(s.Failures, failure)
-		setACME(s, pair, state.ACME{Leaf: pki.Fingerprint(a.reply.Leaf), Directory: as.cfg.Issuer.ACME.Directory,
-			Answered: now.UTC().Truncate(time.Second)})
+		m := s.ACME[pair.Name] // what it says of the installed certificate stays true until that is replaced
+		m.Sent, m.SentBy, m.Answered = pki.Fingerprint(a.reply.Leaf), a.acme.o.Directory,
+			now.UTC().Truncate(time.Second)
+		setACME(s, pair, m)
 	})
-	if a.err != nil || a.acme == nil {
+	if a.err != nil {
 		return a.err
 	}
 	if err := a.acme.taken(a.request); err != nil { // it is asked for again, and answered with the same certificate

@@ -158,6 +158,8 @@ func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 // decided by the next look.
 func (as *asker) take(ctx context.Context, a answer) error {
 	switch {
+	case errors.Is(a.err, errBusy): // no failure of the CA
+		return a.err
 	case a.ask.Poll != nil:
 		return as.takeWindow(ctx, a, as.o.Host(ctx))
 	case a.ask.ACME():

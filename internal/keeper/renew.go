@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"mailcertd/internal/certdir"
@@ -37,7 +38,9 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 		done := k.working(q.Text.Doing(), patience(*q))
 		err = k.asker.askNow(ctx, *q)
 		done()
-		if err != nil {
+		if errors.Is(err, errBusy) { // the daemon asked meanwhile: its answer will do
+			delete(asked, q.Request.Pair)
+		} else if err != nil {
 			return r, err
 		}
 		before, begun := r, k.o.Now()

@@ -62,9 +62,8 @@ func (p *pair) otherIssuer() string {
 	if slices.ContainsFunc(known, func(g *x509.Certificate) bool { return issuedUnder(p.leaf, g) }) {
 		return "a private CA issued it, and the issuer is now " + p.acmeName()
 	}
-	m := p.obs.State.ACME[p.is.Name]
-	if m.Leaf == pki.Fingerprint(p.leaf) && m.Directory != "" && m.Directory != p.acmeName() {
-		return m.Directory + " issued it, and the issuer is now " + p.acmeName()
+	if by := p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)); by != "" && by != p.acmeName() {
+		return by + " issued it, and the issuer is now " + p.acmeName()
 	}
 	return ""
 }

@@ -78,7 +78,7 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	l, decided := p.sent(), !p.doing(sofar, AcceptCA)
 	if p.acme() {
 		m := p.obs.State.ACME[p.is.Name]
-		again, decided = m.Answered.Add(askEvery), m.Directory == p.acmeName() // else it is another CA's answer
+		again, decided = m.Answered.Add(askEvery), m.SentBy == p.acmeName() // else it is another CA's answer
 	}
 	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
 		return found, false

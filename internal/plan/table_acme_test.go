@@ -77,6 +77,14 @@ var acmeRows = []row{
 		"error interim-set",
 		"136.6 days: renewal is due",
 		""},
+	{"the window has come, and the CA has answered", Host(Public(), Window(-Day), Ordered("host", 0, Name)),
+		"install renewal-due: host.cert, a copy of host.cert",
+		"notice wrong-purpose, notice renewal-due+",
+		"", ""},
+	{"the directory is another one, and has answered", Host(Public(), FromStaging(), Ordered("host", 0, Name)),
+		"install issuer-changed: host.cert, a copy of host.cert",
+		"warning issuer-changed+",
+		"", ""},
 	{"an interim certificate, and the ACME CA has answered", Host(ACME(), Interim(), Ordered("host", 0, Name)),
 		"install interim-set: host.cert, cacert.pem, 861e18cb.0 and remove 22fde19a.0, " +
 			"a copy of host.cert, a copy of cacert.pem",
@@ -214,7 +222,7 @@ func TestChainComesWithTheLeaf(t *testing.T) {
 		t.Errorf("no link to the issuer: %q, %+v", names, c.Links)
 	}
 	// With CAs of peers in cacert.pem it stays, and the chain gets a file in trust/.
-	p = Host(Public(), LivesFor(90*Day, 20*Day), Ordered("host", 0, Name), Seeing(func(o *plan.Observed) {
+	p = Host(Public(), Window(-Day), LivesFor(90*Day, 20*Day), Ordered("host", 0, Name), Seeing(func(o *plan.Observed) {
 		o.Certs.CA.File.Certs = Host().Seen.Certs.CA.File.Certs
 	})).Plan()
 	c = p.Actions[0].Change

@@ -36,6 +36,7 @@ func Public() Fact {
 				return
 			}
 			h.Seen.State.ACME = map[string]state.ACME{certdir.Host.Name: {
+				Sent: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]), SentBy: "letsencrypt",
 				Leaf: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]), Directory: "letsencrypt",
 				Answered: h.Now.Add(-40 * Day), Start: h.Now.Add(20 * Day), End: h.Now.Add(22 * Day),
 				Renew: h.Now.Add(21 * Day), Poll: h.Now.Add(5 * time.Hour)}}
@@ -71,7 +72,9 @@ func PollIn(d time.Duration) Fact {
 
 // FromStaging is a certificate of Let's Encrypt's staging directory.
 func FromStaging() Fact {
-	return onWindow(func(_ *host, m *state.ACME) { m.Directory = "letsencrypt-staging" })
+	return onWindow(func(_ *host, m *state.ACME) {
+		m.Directory, m.SentBy = "letsencrypt-staging", "letsencrypt-staging"
+	})
 }
 
 func onWindow(do func(*host, *state.ACME)) Fact {
@@ -93,8 +96,9 @@ func Ordered(key string, age time.Duration, names ...string) Fact {
 		h.leaf = kept
 		h.Seen.Orders = map[string]issuer.Reply{certdir.Host.Name: {Status: issuer.Signed, Leaf: c,
 			CAs: []*x509.Certificate{h.cas["le"]}}}
-		h.Seen.State.ACME = map[string]state.ACME{certdir.Host.Name: {Leaf: pki.Fingerprint(c),
-			Directory: "letsencrypt", Answered: h.Now.Add(-age)}}
+		m := h.Seen.State.ACME[certdir.Host.Name] // of the installed certificate, if the CA has sent that
+		m.Sent, m.SentBy, m.Answered = pki.Fingerprint(c), "letsencrypt", h.Now.Add(-age)
+		h.Seen.State.ACME = map[string]state.ACME{certdir.Host.Name: m}
 	})
 }
 
