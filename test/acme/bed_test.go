@@ -13,6 +13,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	mrand "math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -398,14 +399,33 @@ func (s *safeBuffer) String() string {
 
 func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
+var (
+	portMu    sync.Mutex
+	portsUsed = map[int]bool{}
+)
+
+// port is a free port that nobody else gets until a test listens there: the system hands out those from 32768 on.
 func port(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	portMu.Lock()
+	defer portMu.Unlock()
+	var failed error
+	for range 100 {
+		n := 20_000 + mrand.IntN(12_000)
+		if portsUsed[n] {
+			continue
+		}
+		l, err := net.Listen("tcp", at(n))
+		if err != nil {
+			failed = err
+			continue
+		}
+		_ = l.Close()
+		portsUsed[n] = true
+		return n
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free: ", failed)
+	return 0
 }
 
 func write(t *testing.T, path string, data []byte) {
