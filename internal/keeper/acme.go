@@ -21,17 +21,18 @@ import (
 	"mailcertd/internal/state"
 )
 
-// acmeDir holds, below the state directory, the account key, the account and the open orders.
+// acmeDir is the directory below the state directory that contains the account key, the account's URL and the open
+// orders.
 const acmeDir = "acme"
 
-// Bounds of the files that the configuration names, and of those in acmeDir.
+// The largest sizes, in bytes, of the files that the configuration names and of the files in acmeDir.
 const (
 	maxHMACFile = 4 << 10
 	maxCAFile   = 1 << 20
 	maxNote     = 256 << 10
 )
 
-// acmeStore keeps the files of an ACME client in the state directory. All of them are for root alone.
+// acmeStore keeps the files of an ACME client in the state directory. Only root can read them.
 type acmeStore struct {
 	disk *durable.Disk
 	dir  string
@@ -60,13 +61,13 @@ func (s acmeStore) Remove(name string) error {
 	return err
 }
 
-// acmeAsker is the configured ACME CA: it shares nothing with the Keeper.
+// acmeAsker asks the configured ACME CA. It shares nothing with the Keeper, so that it may run beside the loop.
 type acmeAsker struct {
 	o   acme.Options
 	dir string
 }
 
-// acmeCA prepares asking the configured ACME CA.
+// acmeCA returns an asker for the configured ACME CA. tell gets each step of an order as a line for a person.
 func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 	c := b.cfg.Issuer.ACME
 	x := &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
@@ -89,7 +90,8 @@ func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 		hmac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(n.Data)), "="))
 		if err != nil || len(hmac) == 0 {
 			return nil, issuer.Refusal{Kind: issuer.KindEAB, Reason: "issuer.acme.eab.hmac_file " + c.EAB.HMACFile +
-				": must contain the key in base64url, as the CA gives it"} // the error would show a part of the key
+				// The cause is left out: it would show a part of the key.
+				": must contain the key in base64url, as the CA gives it"}
 		}
 		x.o.EAB = acme.EAB{KID: c.EAB.KID, HMAC: hmac}
 	}
@@ -118,15 +120,15 @@ func refusedFile(kind issuer.Kind, setting string, n durable.Node) error {
 	return issuer.Refusal{Kind: kind, Reason: setting + " " + n.Path + ": " + why}
 }
 
-// errBusy says that another mailcertd asked the CA meanwhile: nothing was asked, and whether anything still is to be
-// asked shows at the next look.
+// errBusy says that another mailcertd was asking the CA and that this one has asked nothing. The next look decides
+// whether there is still something to ask.
 var errBusy = errors.New("another mailcertd was asking the CA")
 
-// busyStep is how often it is seen whether another mailcertd still asks.
+// busyStep is the time between two attempts to get the lock that another mailcertd holds while it asks.
 const busyStep = 200 * time.Millisecond
 
-// after waits while another mailcertd asks the CA. If it had to wait, it gives errBusy: what is to be asked may have
-// come meanwhile. It waits no longer than that one's question may take.
+// after waits until no other mailcertd asks the CA, at most as long as one question may take. It returns errBusy if it
+// had to wait, because the other process may have got the certificate that this one wanted.
 func (x *acmeAsker) after(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, acme.DefaultPatience)
 	defer cancel()
@@ -150,8 +152,8 @@ func (x *acmeAsker) after(ctx context.Context) error {
 	}
 }
 
-// alone asks while no other mailcertd does: two of them would place two orders. The lock is the kernel's, on the
-// directory of the account.
+// alone calls ask while it holds the kernel's lock on the account's directory, because two processes that ask at the
+// same time would place two orders. It returns errBusy when another process holds the lock.
 func (x *acmeAsker) alone(ask func(*acme.Issuer) error) error {
 	lock, err := durable.TryLock(x.dir)
 	if errors.Is(err, durable.ErrLocked) {
@@ -180,12 +182,12 @@ func (x *acmeAsker) Ask(ctx context.Context, r issuer.Request) (reply issuer.Rep
 	return reply, err
 }
 
-// taken says that the answer is on the disk, so that the order is forgotten.
+// taken removes the note of the order for r. It is called when the answer is on the disk.
 func (x *acmeAsker) taken(r issuer.Request) error {
 	return x.alone(func(i *acme.Issuer) error { return i.Taken(r) })
 }
 
-// window asks when a leaf is to be renewed.
+// window asks the CA when the leaf a.Poll should be renewed.
 func (x *acmeAsker) window(ctx context.Context, a plan.Ask) (w renewal, err error) {
 	if err = x.after(ctx); err != nil {
 		return w, err
@@ -197,16 +199,16 @@ func (x *acmeAsker) window(ctx context.Context, a plan.Ask) (w renewal, err erro
 	return w, err
 }
 
-// renewal is when an ACME CA wants a leaf to be renewed; known is false where it does not say.
+// renewal is the time in which an ACME CA wants a leaf to be renewed. known is false where the CA names none.
 type renewal struct {
 	acme.Renewal
 	known bool
 }
 
-// pollEvery is when a CA that names no window is asked again.
+// pollEvery is the time until the next question to a CA that has named no time of renewal.
 const pollEvery = 24 * time.Hour
 
-// takeWindow notes the window in which a leaf is to be renewed.
+// takeWindow writes into the state when a leaf is to be renewed, or that the CA did not say.
 func (as *asker) takeWindow(ctx context.Context, a answer, of plan.Host) error {
 	now, pair := as.o.Now(), a.ask.Pair
 	host, _ := plan.HostName(as.cfg, of)
@@ -232,7 +234,7 @@ func (as *asker) takeWindow(ctx context.Context, a answer, of plan.Host) error {
 	return a.err
 }
 
-// takeOrder notes the answer to an order.
+// takeOrder stores the answer to an order, or notes the failure.
 func (as *asker) takeOrder(ctx context.Context, a answer) error {
 	now, pair := as.o.Now(), a.ask.Pair
 	if a.err == nil {
@@ -247,7 +249,8 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 			return
 		}
 		delete(s.Failures, failure)
-		m := s.ACME[pair.Name] // what it says of the installed certificate stays true until that is replaced
+		// What the state says about the installed certificate stays true until that certificate is replaced.
+		m := s.ACME[pair.Name]
 		m.Sent, m.SentBy, m.Answered = pki.Fingerprint(a.reply.Leaf), a.acme.o.Directory,
 			now.UTC().Truncate(time.Second)
 		setACME(s, pair, m)
@@ -255,7 +258,8 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 	if a.err != nil {
 		return a.err
 	}
-	if err := a.acme.taken(a.request); err != nil { // it is asked for again, and answered with the same certificate
+	// The next order then finds the note, and the CA answers it with the same certificate.
+	if err := a.acme.taken(a.request); err != nil {
 		as.log(Warn, "an order that is done is still noted", "reason", string(plan.StateUnwritable), "error",
 			err.Error())
 	}
@@ -269,10 +273,10 @@ func setACME(s *state.State, pair certdir.Pair, m state.ACME) {
 	s.ACME[pair.Name] = m
 }
 
-// orderOf is the file in candidates/ with the last answer to an order for a pair: the leaf, then its chain.
+// orderOf names the file in candidates/ with the last answer to an order for a pair: the leaf, then its chain.
 func orderOf(p certdir.Pair) string { return "acme-" + p.Name + ".pem" }
 
-// keepOrder puts an answer on the disk: before that the order is not forgotten.
+// keepOrder writes an answer to the disk. The order is forgotten only after that, so that a crash loses no certificate.
 func (c *candidates) keepOrder(p certdir.Pair, r issuer.Reply) error {
 	var b bytes.Buffer
 	b.Write(pki.EncodeCertificate(r.Leaf.Raw))
@@ -293,7 +297,8 @@ func (c *candidates) keepOrder(p certdir.Pair, r issuer.Reply) error {
 func (c *candidates) observeOrders(obs *plan.Observed) {
 	obs.Orders, obs.OrderErrs = map[string]issuer.Reply{}, map[string]error{}
 	store := acmeStore{c.o.Disk, filepath.Join(c.cfg.State.Dir, acmeDir)}
-	if a, err := acme.ReadAccount(c.cfg.Issuer.ACME.Directory, store); err == nil { // else the next order says it
+	// An account that cannot be read is reported by the next order.
+	if a, err := acme.ReadAccount(c.cfg.Issuer.ACME.Directory, store); err == nil {
 		obs.AtCA = plan.CAAccount{URL: a.URL, Profile: a.Profile}
 	}
 	for _, p := range certdir.Pairs() {

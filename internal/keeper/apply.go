@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// applier carries out what was planned, under the lock that the caller holds.
+// applier carries out planned actions. The caller holds the lock on the certs directory.
 type applier struct {
 	*base
 	run        *run
@@ -27,8 +27,9 @@ type applier struct {
 	installer  *installer
 }
 
-// apply executes a plan in its order, essential actions first. What fails is noted with a backoff of its own and told
-// once; what needs it is skipped, and all else goes on. It returns what was done, and the errors of essential actions.
+// apply carries out a plan in its order, essential actions first. An action that fails is logged once and gets its own
+// backoff; actions that need it are skipped, and all others are carried out. apply returns the actions that succeeded
+// and the errors of essential ones.
 func (ap *applier) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (done []plan.Action, err error) {
 	st := p.State
 	var essential []error
@@ -42,27 +43,28 @@ func (ap *applier) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (d
 			continue
 		}
 		err := ap.act(ctx, obs, &st, act, p)
-		if errors.Is(err, errUseless) { // it is noted and told, and the next round makes do without
+		if errors.Is(err, errUseless) { // obtain has logged it already. The next round plans without a new certificate.
 			continue
 		}
 		if err == nil {
-			if act.Kind != plan.Obtain { // whether what was signed serves, the next round says
+			if act.Kind != plan.Obtain { // the next round says whether the new certificate can be used
 				delete(st.Failures, act.FailureKey())
 			}
 			done = append(done, act)
-			if act.Kind != plan.Install && act.Kind != plan.Obtain { // these tell more, in a line of their own
+			// install and obtain log a line of their own, which says more.
+			if act.Kind != plan.Install && act.Kind != plan.Obtain {
 				ap.log(Info, act.Text.Did(), "reason", string(act.Reason))
 			}
 			if act.Kind == plan.Recover {
-				break // everything else was decided on half a set
+				break // the other actions were decided on an incomplete set
 			}
 			continue
 		}
-		if ctx.Err() != nil { // it was told to stop, and did not fail
+		if ctx.Err() != nil { // the process was told to stop, so this is not a failure of the action
 			ap.state.remember(obs.State, st)
 			return done, ctx.Err()
 		}
-		// it did not fail: what was decided on is there no more
+		// This is not a failure: the files are no longer those on which the plan was based.
 		if errors.Is(err, errChanged) && ap.run.changed < maxChanged {
 			ap.run.changed++
 			ap.log(Info, "checking again before anything is changed", "reason", string(act.Reason), "why", err.Error())
@@ -73,14 +75,15 @@ func (ap *applier) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (d
 			level = Fail
 			essential = append(essential, fmt.Errorf("%s: %w", act.Text.CouldNot(), err))
 		}
-		if act.Kind != plan.Obtain { // which notes its own
+		if act.Kind != plan.Obtain { // obtain notes its own failures
 			fail(&st, act.FailureKey(), err, ap.o.Now())
 		}
 		ap.run.failed[act.FailureKey()] = true
 		ap.log(level, act.Text.CouldNot(), "reason", string(act.Reason), "error", err.Error(),
 			"next", st.Failures[act.FailureKey()].Next.Format(time.RFC3339))
 		failed = append(failed, act.Kind)
-		if errors.Is(err, durable.ErrCommitted) { // the next round finishes it, and nothing is decided before that
+		// The next round finishes the transaction; nothing else is decided before that.
+		if errors.Is(err, durable.ErrCommitted) {
 			break
 		}
 	}
@@ -88,10 +91,10 @@ func (ap *applier) apply(ctx context.Context, obs plan.Observed, p plan.Plan) (d
 	return done, errors.Join(essential...)
 }
 
-// maxChanged bounds how often in one run a transaction begins again because somebody has written one of its files.
+// maxChanged is how often in one run a transaction begins again because another program has written one of its files.
 const maxChanged = 3
 
-// recover finishes an interrupted change, or clears away what it left, and tells what cannot be finished.
+// recover finishes an interrupted change, or removes what the change left behind, and logs what cannot be finished.
 func (ap *applier) recover(set *durable.Set) error {
 	r, err := set.Recover(certdir.KeyFiles()...)
 	if r.Dropped {
@@ -157,11 +160,11 @@ func (ap *applier) act(ctx context.Context, obs plan.Observed, st *state.State, 
 	return fmt.Errorf("no such action: %s", act.Kind)
 }
 
-// errUseless says that a certificate is not asked for again, because one that was issued in this run could not be used.
+// errUseless says that a certificate issued in this run could not be used, and that no other one is asked for.
 var errUseless = errors.New("the certificate that was just issued cannot be used")
 
-// obtain asks the issuer. The local CA's answer is in newcerts when this returns: the next look finds it there, as it
-// would after a crash.
+// obtain asks the local CA for a certificate. When it returns, the certificate is in newcerts, and the next look finds
+// it there, as it would after a crash.
 func (ap *applier) obtain(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, p plan.Plan) error {
 	pub, failure := obs.Certs.Pair(act.Pair).Key.Key.Public, act.FailureKey()
 	if act.Request.Staged {
@@ -175,7 +178,7 @@ func (ap *applier) obtain(ctx context.Context, obs plan.Observed, st *state.Stat
 		}
 		pub = staged.Public
 	}
-	if ap.run.obtained[act.Pair.Name] { // it would go on for ever, or at every look
+	if ap.run.obtained[act.Pair.Name] { // without this check every look would issue another certificate
 		err := fmt.Errorf("the certificate that was just issued cannot be used: mailcertd %s again", act.Text.Would())
 		if obs.CA.IssuedErr != nil {
 			err = fmt.Errorf("the certificate that was just issued cannot be read: %w", obs.CA.IssuedErr)
@@ -193,7 +196,7 @@ func (ap *applier) obtain(ctx context.Context, obs plan.Observed, st *state.Stat
 		fail(st, failure, err, ap.o.Now())
 		return err
 	}
-	ap.run.obtained[act.Pair.Name] = true // whether it serves, the next round says
+	ap.run.obtained[act.Pair.Name] = true // the next round says whether the certificate can be used
 	if st.CA == "" {
 		st.CA = pki.KeyFingerprint(issuerKey(obs))
 	}
@@ -209,7 +212,7 @@ func issuerKey(obs plan.Observed) any {
 	return nil
 }
 
-// leafOf is the installed certificate; nil where none can be read.
+// leafOf returns the installed host certificate; nil means that there is none or that it cannot be read.
 func leafOf(obs plan.Observed) *x509.Certificate {
 	if f := obs.Certs.Cert.File; f.Err == nil && len(f.Certs) > 0 {
 		return f.Certs[0]
@@ -217,7 +220,7 @@ func leafOf(obs plan.Observed) *x509.Certificate {
 	return nil
 }
 
-// leaves are the installed certificates of all pairs.
+// leaves returns the installed certificates of all pairs that can be read.
 func leaves(obs plan.Observed) []*x509.Certificate {
 	var out []*x509.Certificate
 	for _, p := range certdir.Pairs() {
@@ -230,7 +233,7 @@ func leaves(obs plan.Observed) []*x509.Certificate {
 
 func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
 
-// fail counts one failure and sets the earliest next attempt.
+// fail counts one failure of what, a failure key, and sets the earliest time of the next attempt.
 func fail(st *state.State, what string, err error, now time.Time) {
 	f := st.Failures[what]
 	if f.Count == 0 {

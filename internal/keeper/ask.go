@@ -16,38 +16,39 @@ import (
 	"mailcertd/internal/state"
 )
 
-// answer is what came of a question.
+// answer is the result of a question.
 type answer struct {
 	ask   plan.Ask
 	reply issuer.Reply
 	err   error
-	// renewal answers a question about the renewal of a leaf; acme and request are of an order.
+	// renewal is set for a question about the time of renewal; acme and request are set for an order.
 	renewal renewal
 	acme    *acmeAsker
 	request issuer.Request
 }
 
-// asker asks the issuer on another host, beside the loop, and takes in what it answers.
+// asker asks the issuer on another host beside the loop, and stores the answers.
 type asker struct {
 	*base
 	state      *stateFile
 	candidates *candidates
-	// asking says that a question is out; its answer comes through answers. The loop alone reads and writes it.
+	// asking is true while a question is out. Only the loop reads and writes it, so it needs no lock; the goroutine
+	// that asks sends its answer through answers.
 	asking  bool
 	answers chan answer
-	wake    chan<- struct{} // tells the loop to look again
+	wake    chan<- struct{} // a message on it makes the loop look again
 }
 
-// question is all that asking needs: it shares nothing with the Keeper, and may
-// be put while that goes on.
+// question is all that is needed to ask. It shares nothing with the Keeper, so that a goroutine can ask while the loop
+// goes on.
 type question struct {
 	ask     plan.Ask
 	request issuer.Request
 	to      issuer.Issuer
-	acme    *acmeAsker // where an ACME CA is asked
+	acme    *acmeAsker // set when an ACME CA is asked, else nil
 }
 
-// issuer is whom the configuration names.
+// issuer returns the issuer that the configuration names.
 func (as *asker) issuer() issuer.Issuer {
 	if as.o.Issuer != nil {
 		return as.o.Issuer
@@ -56,7 +57,7 @@ func (as *asker) issuer() issuer.Issuer {
 	return ssh.Host{Target: s.Target, Identity: s.Identity, KnownHosts: s.KnownHosts}
 }
 
-// question prepares what is asked: a request is signed with the key that it is for.
+// question prepares a question. A request for a certificate is signed with the key that the certificate is for.
 func (as *asker) question(ask plan.Ask) (question, error) {
 	q := question{ask: ask, request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds, Trusts: ask.Trusts,
 		Replaces: ask.Replaces}}
@@ -84,7 +85,7 @@ func (as *asker) question(ask plan.Ask) (question, error) {
 	return q, nil
 }
 
-// patience bounds the answer to a question.
+// patience is the longest time that a question may take.
 func patience(ask plan.Ask) time.Duration {
 	if ask.ACME() {
 		return acme.DefaultPatience
@@ -92,7 +93,7 @@ func patience(ask plan.Ask) time.Duration {
 	return ssh.DefaultPatience
 }
 
-// put asks and waits for the answer, without any lock.
+// put asks and waits for the answer. It holds no lock on the certs directory meanwhile.
 func (q question) put(ctx context.Context) answer {
 	if q.ask.Poll != nil {
 		w, err := q.acme.window(ctx, q.ask)
@@ -102,11 +103,11 @@ func (q question) put(ctx context.Context) answer {
 	return answer{ask: q.ask, reply: reply, err: err, acme: q.acme, request: q.request}
 }
 
-// askLater puts the question while the loop goes on.
+// askLater asks in a goroutine while the loop goes on. arrivals takes the answer in.
 func (as *asker) askLater(ctx context.Context, ask plan.Ask) {
 	q, err := as.question(ask)
 	if err != nil {
-		_ = as.take(ctx, answer{ask: ask, err: err}) // which notes it
+		_ = as.take(ctx, answer{ask: ask, err: err}) // take notes the failure in the state
 		return
 	}
 	as.noteRequest(ctx, ask)
@@ -124,7 +125,7 @@ func (as *asker) askLater(ctx context.Context, ask plan.Ask) {
 	}()
 }
 
-// arrivals takes in the answer to a question, if there is one.
+// arrivals stores the answer to a question, if there is one. It does not wait.
 func (as *asker) arrivals(ctx context.Context) {
 	select {
 	case a := <-as.answers:
@@ -136,7 +137,7 @@ func (as *asker) arrivals(ctx context.Context) {
 	}
 }
 
-// noteRequest notes that a staged key waits for its certificate.
+// noteRequest notes in the state that a staged key waits for its certificate, so that the key is not removed meanwhile.
 func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 	if ask.Request == nil || !ask.Request.Staged {
 		return
@@ -154,11 +155,10 @@ func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 	})
 }
 
-// take notes an answer or a failure, and gives the failure. What to do with it is
-// decided by the next look.
+// take stores an answer, or notes its failure and returns it. The next look decides what to do with the answer.
 func (as *asker) take(ctx context.Context, a answer) error {
 	switch {
-	case errors.Is(a.err, errBusy): // no failure of the CA
+	case errors.Is(a.err, errBusy): // the CA did not fail: it was not asked
 		return a.err
 	case a.ask.Poll != nil:
 		return as.takeWindow(ctx, a, as.o.Host(ctx))
@@ -171,13 +171,14 @@ func (as *asker) take(ctx context.Context, a answer) error {
 	}
 	failure := plan.ObtainFailureOf(pair)
 	if a.err == nil {
-		if pair != certdir.Host { // its certificate has a file of its own; what came with it is news for all pairs
+		// This pair's certificate goes into a file of its own. The rest of the reply concerns every pair.
+		if pair != certdir.Host {
 			memory := as.candidates.replies[pair.Name]
 			as.candidates.keep(replyOf(pair), a.reply.Encode(), &memory)
 			as.candidates.replies[pair.Name] = memory
 			a.reply.Leaf, a.reply.Status = nil, issuer.Trust
 		}
-		if a.reply.Leaf == nil { // a certificate that has not been installed yet is not forgotten
+		if a.reply.Leaf == nil { // a certificate that was sent before and is not installed yet must not be lost
 			var obs plan.Observed
 			as.candidates.observeAnswer(&obs)
 			var pe *fs.PathError
@@ -205,7 +206,7 @@ func (as *asker) take(ctx context.Context, a answer) error {
 	return a.err
 }
 
-// askNow puts a question and notes the answer.
+// askNow asks, waits, and stores the answer. Its error names the CA.
 func (as *asker) askNow(ctx context.Context, ask plan.Ask) error {
 	q, err := as.question(ask)
 	if err != nil {
@@ -224,7 +225,7 @@ func (as *asker) askNow(ctx context.Context, ask plan.Ask) error {
 	return nil
 }
 
-// close waits for the question that is out, and says whether its answer came before late.
+// close waits for the answer to the open question until late. It returns true when no question is open any more.
 func (as *asker) close(late <-chan time.Time) bool {
 	if !as.asking {
 		return true

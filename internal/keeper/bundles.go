@@ -11,12 +11,11 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// systemTrust are the places of FreeBSD's public CAs, the first that is there
-// counts: certctl(8)'s directory, what it is made from, and security/ca_root_nss's
-// or FreeBSD 15's single file.
+// systemTrust are the places of FreeBSD's public CAs. The first one that exists is used: the directory that certctl(8)
+// fills, the directory that it reads, and the single file of security/ca_root_nss or of FreeBSD 15.
 var systemTrust = []string{"/etc/ssl/certs", "/usr/share/certs/trusted", "/etc/ssl/cert.pem"}
 
-// trustPlaces are the paths that one entry of `trust:` may mean, in order.
+// trustPlaces returns the paths that one entry of `trust:` may mean, in the order in which they are tried.
 func trustPlaces(cfg config.Config, name string) []string {
 	if name != "system" {
 		return []string{name}
@@ -28,8 +27,7 @@ func trustPlaces(cfg config.Config, name string) []string {
 	return out
 }
 
-// TrustPaths are all the files and directories that `trust:` depends on,
-// whether or not they are there.
+// TrustPaths returns all files and directories on which `trust:` depends, whether or not they exist.
 func TrustPaths(cfg config.Config) []string {
 	var out []string
 	for _, name := range cfg.Trust {
@@ -38,7 +36,7 @@ func TrustPaths(cfg config.Config) []string {
 	return out
 }
 
-// sources reads what `trust:` names.
+// sources reads the CA certificates that `trust:` names.
 func (ob *observer) sources(files *certdir.Reader) []plan.TrustSource {
 	var out []plan.TrustSource
 	for _, name := range ob.cfg.Trust {
@@ -54,8 +52,8 @@ func (ob *observer) sources(files *certdir.Reader) []plan.TrustSource {
 	return out
 }
 
-// stillOwn leaves out what is no longer exactly the certificate after which it
-// is called: somebody has written to it since it was looked at.
+// stillOwn returns the names in trust/ that may be removed: a file that is gone, or one that still contains exactly the
+// certificate whose digest is in its name. A file that somebody has changed since the last look is left out.
 func (in *installer) stillOwn(names []string) []string {
 	var out []string
 	for _, name := range names {

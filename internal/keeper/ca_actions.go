@@ -12,7 +12,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// act carries out one action on the CA directory or its inbox. at is the time that is believed.
+// act carries out one action on the CA directory or its inbox. at is the time that is believed, which may differ from
+// the clock.
 func (pc *PrivateCA) act(ctx context.Context, obs plan.Observed, st *state.State, act plan.Action, at time.Time) error {
 	switch act.Kind {
 	case plan.ReconcileCA:
@@ -21,7 +22,8 @@ func (pc *PrivateCA) act(ctx context.Context, obs plan.Observed, st *state.State
 	case plan.InitCA:
 		defer pc.working(act.Text.Doing(), 0)()
 		o := pc.Options(obs)
-		o.Unfinished = obs.CA.Status == ca.Unfinished // one that was seen and has gone is not made again
+		// If this unfinished CA has disappeared since it was observed, Init must not make a new one.
+		o.Unfinished = obs.CA.Status == ca.Unfinished
 		c, err := ca.Init(ctx, pc.o.Disk, o, pc.o.Rand, at)
 		if err == nil {
 			st.CA = pki.KeyFingerprint(c.PublicKey)

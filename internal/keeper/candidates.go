@@ -12,16 +12,15 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// The files of candidates/ in the state directory: what the CA on the other
-// host answered last, and which of its certificates are accepted. Nothing in
-// them is secret.
+// The files of candidates/ in the state directory: the last answers of the CA on the other host, and the CA
+// certificates that are accepted from it. They contain no secrets.
 const (
 	candidatesDir = "candidates"
-	replyName     = "reply.pem" // for the host's own pair; see replyOf
+	replyName     = "reply.pem" // the reply for the host's own pair; see replyOf
 	acceptedName  = "ca.pem"
 )
 
-// replyOf is the file with the last certificate that was sent for a pair.
+// replyOf names the file with the last certificate that the CA host sent for a pair.
 func replyOf(p certdir.Pair) string {
 	if p == certdir.Host {
 		return replyName
@@ -29,7 +28,7 @@ func replyOf(p certdir.Pair) string {
 	return "reply-" + p.Name + ".pem"
 }
 
-// candidateNames are all files of candidates/.
+// candidateNames returns the names of all files that may be in candidates/.
 func candidateNames() []string {
 	out := []string{acceptedName}
 	for _, p := range certdir.Pairs() {
@@ -38,19 +37,20 @@ func candidateNames() []string {
 	return out
 }
 
-// candidates are what the CA host answered, in the state directory.
+// candidates reads and writes the answers of the CA host in the state directory. Like the Keeper it belongs to the loop
+// and has no lock.
 type candidates struct {
 	*base
-	// reply and accepted are kept here where they could not be written.
+	// reply, accepted and replies hold answers that could not be written to the disk; nil means that the disk has them.
 	reply, accepted []byte
-	replies         map[string][]byte // by the names of the other pairs
+	replies         map[string][]byte // by the names of the pairs other than the host's own
 }
 
 func (c *candidates) path(name string) string {
 	return filepath.Join(c.cfg.State.Dir, candidatesDir, name)
 }
 
-// observeAnswer reads what the CA on the other host answered.
+// observeAnswer reads the last answers of the CA on the other host, and the CA certificates that are accepted from it.
 func (c *candidates) observeAnswer(obs *plan.Observed) {
 	read := func(name string, kept []byte) ([]byte, error) {
 		if kept != nil {
@@ -84,7 +84,8 @@ func (c *candidates) observeAnswer(obs *plan.Observed) {
 	c.observeOthers(obs)
 }
 
-// observeOthers reads the certificates that came for the other pairs. What cannot be read is asked for again.
+// observeOthers reads the certificates that came for the other pairs. A file that cannot be read is an error of obs,
+// and its certificate is asked for again.
 func (c *candidates) observeOthers(obs *plan.Observed) {
 	for _, p := range certdir.Pairs() {
 		if p == certdir.Host {
@@ -112,7 +113,7 @@ func (c *candidates) observeOthers(obs *plan.Observed) {
 	}
 }
 
-// keep writes a file of candidates/; where that fails it is kept in memory.
+// keep writes a file of candidates/. If that fails, *memory keeps the data as long as this process lives.
 func (c *candidates) keep(name string, data []byte, memory *[]byte) {
 	err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700)
 	if err == nil {
@@ -128,7 +129,7 @@ func (c *candidates) keep(name string, data []byte, memory *[]byte) {
 	}
 }
 
-// accept accepts CA certificates of the other host.
+// accept stores the CA certificates of the other host that are accepted from now on.
 func (c *candidates) accept(certs []*x509.Certificate) error {
 	var data []byte
 	for _, one := range certs {

@@ -19,12 +19,11 @@ import (
 	"mailcertd/internal/state"
 )
 
-// carriedLasts is how long a new key waits for a certificate that a person
-// carries.
+// carriedLasts is how long a new key waits for a certificate that a person brings. The key is removed after that.
 const carriedLasts = 30 * 24 * time.Hour
 
-// Request is a certificate request for this host in PEM: over the key of a pair, or over
-// a new one that waits in the staging area.
+// Request returns a certificate request for this host in PEM. It is for the installed key of a pair or, with rekey, for
+// a new key that waits in the staging area.
 func (k *Keeper) Request(ctx context.Context, p certdir.Pair, rekey bool) ([]byte, error) {
 	if err := plan.Requestable(k.cfg, p); err != nil {
 		return nil, err
@@ -35,7 +34,7 @@ func (k *Keeper) Request(ctx context.Context, p certdir.Pair, rekey bool) ([]byt
 		return nil, errors.New("the host name cannot be certified: set host.name, or the host name")
 	}
 	if p != certdir.Host && obs.Certs.Pair(p).Key.Node.Kind == durable.Missing {
-		rekey = true // ensure makes none without an issuer
+		rekey = true // ensure makes no key for this pair without an issuer
 	}
 	if rekey {
 		if err := k.stageKey(ctx, p, plan.RequestedKey(k.cfg, obs, p)); err != nil {
@@ -49,7 +48,7 @@ func (k *Keeper) Request(ctx context.Context, p certdir.Pair, rekey bool) ([]byt
 	return pki.CreateRequest(key, name, k.cfg.Host.AltNames, k.o.Rand)
 }
 
-// stageKey makes a new key beside the old one, or keeps the one that waits.
+// stageKey makes a new key in the staging area, unless one waits there already.
 func (k *Keeper) stageKey(ctx context.Context, p certdir.Pair, t pki.KeyType) error {
 	lock, err := k.lock(ctx)
 	if err != nil {
@@ -59,7 +58,7 @@ func (k *Keeper) stageKey(ctx context.Context, p certdir.Pair, t pki.KeyType) er
 	set := durable.OpenSet(k.o.Disk, k.cfg.Certs.Dir)
 	key, err := k.pairKey(p, true)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoKey) {
-		return err // it is there, and may be waiting for its certificate
+		return err // the staged key exists, and a request for it may have been sent already
 	}
 	if err != nil {
 		if key, err = k.newKey(ctx, t); err != nil {
@@ -76,33 +75,33 @@ func (k *Keeper) stageKey(ctx context.Context, p certdir.Pair, t pki.KeyType) er
 	before, _ := k.state.loadState()
 	after := before.Clone()
 	plan.RequestOut(&after, p, key.Public(), k.o.Now(), carriedLasts)
-	if err := k.state.remember(before, after); err != nil { // else the next ensure deletes the unused key
+	// Without this note the next ensure would delete the key as unused.
+	if err := k.state.remember(before, after); err != nil {
 		return fmt.Errorf("no request was made, because its key cannot be stored: %w", err)
 	}
 	return nil
 }
 
-// Incoming is a file that a person wants installed.
+// Incoming is a file that a person wants to install.
 type Incoming struct {
 	Data []byte
-	Path string // what it is called, for messages; "" when that is not known
-	// Passphrase asks for that of an encrypted key; nil: there is nobody to ask.
+	Path string // the name of the file for messages; "" means that it is not known
+	// Passphrase asks a person for the passphrase of an encrypted key; nil means that nobody can be asked.
 	Passphrase parcel.Passphrase
-	Force      bool // although its name, dates or chain are wrong
-	DryRun     bool // check it alone
+	Force      bool // Install it although its name, dates or chain are wrong
+	DryRun     bool // check the file and install nothing
 }
 
-// InstallFile installs a certificate that a person carried here, with its key
-// or over the one that is here, and tells sendmail: the same transaction as
-// everything else. With the CA on another host a file of CA certificates alone
-// says that they are right.
+// InstallFile installs a certificate that a person has brought, with its key or for the key that is installed, and
+// tells sendmail. It uses the same transaction as a renewal. Where the CA is on another host, a file that contains only
+// CA certificates accepts them. Besides the result it returns notes for the person.
 func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string, error) {
 	p, err := parcel.Read(in.Data, in.Path, in.Passphrase)
 	if err != nil {
 		return Result{}, nil, err
 	}
 	unlock := func() {}
-	if !in.DryRun { // the lock makes the certs directory, to have something to hold
+	if !in.DryRun { // lock makes the certs directory if it is missing, because the lock is held on the directory
 		lock, err := k.lock(ctx)
 		if err != nil {
 			return Result{}, nil, err
@@ -134,7 +133,7 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	return r, notes, err
 }
 
-// installed says that a certificate was that of a pair.
+// installed says whether leaf was the certificate of a pair in obs.
 func installed(obs plan.Observed, leaf *x509.Certificate) bool {
 	return slices.ContainsFunc(certdir.Pairs(), func(p certdir.Pair) bool {
 		cs := obs.Certs.Pair(p).Cert.File.Certs
@@ -171,7 +170,7 @@ func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) 
 	if t.Pair == certdir.Host {
 		st.Carried = state.Seen{Digest: pki.Fingerprint(p.Leaf), Since: k.o.Now().UTC().Truncate(time.Second)}
 	}
-	if len(t.Change.Files) == 0 { // it is what is here
+	if len(t.Change.Files) == 0 { // the given certificate is the one that is installed
 		k.state.remember(obs.State, st)
 		return t.Notes, nil
 	}

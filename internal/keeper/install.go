@@ -18,15 +18,15 @@ import (
 	"mailcertd/internal/state"
 )
 
-// installer replaces files of the certs directory, all of a set or none.
+// installer replaces files of the certs directory: all files of a change, or none.
 type installer struct {
 	*base
 	state *stateFile
 }
 
-// install carries out one transaction, in the order in which a crash does no harm: backups, staging, sendmail's rules
-// over what is staged, the note that a pickup is pending, the commit. at is the time that is believed; an interim
-// certificate begins by it.
+// install carries out one transaction. The order of its steps makes a crash harmless after each of them: backups,
+// staging, sendmail's rules on the staged files, the note that a pickup is pending, the commit. at is the time that is
+// believed; the validity of an interim certificate begins with it.
 func (in *installer) install(obs plan.Observed, st *state.State, act plan.Action, at time.Time) error {
 	c := act.Change
 	now := in.o.Now()
@@ -68,9 +68,10 @@ func (in *installer) install(obs plan.Observed, st *state.State, act plan.Action
 	if c.Pickup {
 		in.notePickup(obs, st, after, now)
 	}
-	in.state.remember(obs.State, *st) // durably; where there is no state directory the daemon's memory has to do
+	// The note must be on the disk before the commit. Without a state directory only this process remembers it.
+	in.state.remember(obs.State, *st)
 	todo := steps(files, c.Links)
-	for _, name := range append(in.stillOwn(c.Remove), c.Drop...) { // after their links
+	for _, name := range append(in.stillOwn(c.Remove), c.Drop...) { // the files are removed after the links to them
 		todo = append(todo, durable.Step{Op: durable.OpRemove, Name: name})
 	}
 	if err := in.unchanged(obs, files); err != nil {
@@ -83,18 +84,18 @@ func (in *installer) install(obs plan.Observed, st *state.State, act plan.Action
 		return err
 	}
 	msg := act.Text.Did()
-	if err != nil { // the next look finishes it
+	if err != nil { // the change is committed; the next look finishes it
 		msg = act.Text.Doing()
 	}
 	in.log(Info, msg, in.describe(act, files)...)
 	return err
 }
 
-// errChanged says that somebody wrote a file while it was about to be replaced. Test with errors.Is.
+// errChanged says that another program wrote a file while it was about to be replaced. Test for it with errors.Is.
 var errChanged = errors.New("another program is writing it, so nothing was changed")
 
-// unchanged looks again at what is about to be replaced: it must be what was copied and judged. A mode that was set
-// meanwhile, by this plan too, is no change of it.
+// unchanged looks again at the files that are about to be replaced. Their content must still be what was backed up and
+// judged. A changed mode does not count: an action of this plan may have set it.
 func (in *installer) unchanged(obs plan.Observed, files []staged) error {
 	for _, f := range files {
 		was, known := obs.Replaced(f.Name)
@@ -115,11 +116,11 @@ func (in *installer) unchanged(obs plan.Observed, files []staged) error {
 // staged is one file of a transaction with its content.
 type staged struct {
 	plan.File
-	data []byte // nil for FromStaging: it is there
+	data []byte // nil for FromStaging: the file is staged already
 	sum  [32]byte
 }
 
-// contents works out what each file will hold.
+// contents returns the content of each file of a change.
 func (in *installer) contents(c *plan.Change, at time.Time) ([]staged, error) {
 	var out []staged
 	self := map[certdir.Pair][]byte{}
@@ -145,7 +146,7 @@ func (in *installer) contents(c *plan.Change, at time.Time) ([]staged, error) {
 				return nil, fmt.Errorf("%s: without its certificates no key would be left", n.Path)
 			}
 		case plan.FromSelf:
-			pair := certdir.Host // cacert.pem holds the one of the host's own pair
+			pair := certdir.Host // cacert.pem contains the interim certificate of the host's own pair
 			if of, _ := certdir.FileOf(f.Name); of.Kind == certdir.KindCert {
 				pair = of.Pair
 			}
@@ -163,7 +164,8 @@ func (in *installer) contents(c *plan.Change, at time.Time) ([]staged, error) {
 	return out, nil
 }
 
-// archive copies what is replaced or removed, before anything is touched.
+// archive makes backups of the files that will be replaced or removed, before anything is changed. A backup of another
+// owner's file must succeed; one of our own files may fail, with a warning.
 func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change, reason string, now time.Time) error {
 	if len(c.Archive) == 0 {
 		return nil
@@ -172,11 +174,12 @@ func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change,
 	for _, a := range c.Archive {
 		path := filepath.Join(in.cfg.Certs.Dir, a.Name)
 		n := durable.Look(path)
-		if n.Err != nil && n.Kind != durable.Link { // of a link its text is copied
+		// A link may point to nothing, because only its target's path is copied.
+		if n.Err != nil && n.Kind != durable.Link {
 			return fmt.Errorf("nothing was changed, because no backup could be made: %w", n.Err)
 		}
 		if n.Kind == durable.Missing {
-			continue // it went meanwhile
+			continue // it was removed since the plan was made
 		}
 		it := durable.Item{Name: a.Name, Foreign: a.Foreign, Secret: a.Secret, Mode: n.Mode.Perm()}
 		if n.Kind == durable.Link && n.Target == "" {
@@ -204,14 +207,16 @@ func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change,
 			own = append(own, it)
 		}
 	}
-	_ = in.o.Disk.MkdirAll(in.cfg.State.Dir, 0o700) // else the archive makes it, open to others; Add tells of an error
+	// The archive would make the state directory too, but readable for others. Add reports an error.
+	_ = in.o.Disk.MkdirAll(in.cfg.State.Dir, 0o700)
 	ar := durable.OpenArchive(in.o.Disk, in.archiveDir())
 	for _, items := range [][]durable.Item{foreign, own} {
 		if len(items) == 0 {
 			continue
 		}
 		id, err := ar.Add(now, reason, items)
-		if err != nil && !items[0].Foreign { // newcerts has our certificates, and a key of ours is not lost but old
+		// This is no loss: newcerts contains our certificates, and nobody needs our replaced key.
+		if err != nil && !items[0].Foreign {
 			in.log(Warn, "no backup of what is replaced", "reason", string(plan.StateUnwritable), "error", err.Error())
 			continue
 		}
@@ -228,8 +233,7 @@ func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change,
 	return nil
 }
 
-// stage puts the files into the staging area and returns the certs directory
-// as it will be.
+// stage puts the files into the staging area. It returns the certs directory as it will be after the commit.
 func (in *installer) stage(set *durable.Set, obs plan.Observed, files []staged) (certdir.Dir, error) {
 	after := obs.Certs
 	for _, f := range files {
@@ -248,12 +252,12 @@ func (in *installer) stage(set *durable.Set, obs plan.Observed, files []staged) 
 	return after, nil
 }
 
-// ErrRefused says that sendmail would refuse a candidate set.
+// ErrRefused says that sendmail would refuse the new files, and that they were not installed.
 var ErrRefused = errors.New("sendmail would refuse the new set, so it was not installed")
 
-// acceptable runs sendmail's rules over the candidate. What is refused already
-// and not by the candidate's doing does not speak against it, and neither do
-// the directories that hold it: no file in them would be accepted.
+// acceptable applies sendmail's rules to the new set. It returns ErrRefused for a file that sendmail would refuse now
+// and did not refuse before. Complaints about the directories above do not count, because they concern every file in
+// them.
 func (in *installer) acceptable(obs plan.Observed, after certdir.Dir) error {
 	before := mta.Judge(obs.CF, plan.Files(obs.CF, obs.Certs, obs.Accept))
 	then := mta.Judge(obs.CF, plan.Files(obs.CF, after, obs.Accept))
@@ -272,17 +276,18 @@ func (in *installer) acceptable(obs plan.Observed, after certdir.Dir) error {
 	return nil
 }
 
-// notePickup notes, before the first file changes, that a running sendmail has to pick up the set.
+// notePickup notes in the state, before the first file changes, that a running sendmail has to read the new set.
 func (in *installer) notePickup(obs plan.Observed, st *state.State, after certdir.Dir, now time.Time) {
 	set := plan.SetID(after)
-	for _, argv := range in.cfg.Notify { // whoever else reads the files, sendmail or not
+	// Other programs that read the files are told too, whether or not sendmail runs.
+	for _, argv := range in.cfg.Notify {
 		pickup.OweNotify(st, argv, set)
 	}
 	if !plan.NamesOurs(obs.UsedCF(), obs.Certs) || !plan.MayRun(obs.MTA) {
 		return
 	}
 	if st.PickedUp.Set == set && st.PickedUp.Instance == plan.InstanceID(plan.Instance(obs.MTA)) {
-		return // what sendmail serves comes back as it was
+		return // sendmail already serves this set, which has come back
 	}
 	leaf := ""
 	if cs := after.Cert.File.Certs; len(cs) > 0 {
@@ -290,17 +295,18 @@ func (in *installer) notePickup(obs plan.Observed, st *state.State, after certdi
 	}
 	stamp := now.UTC().Truncate(time.Second)
 	d := state.Pickup{Set: set, Leaf: leaf, Since: stamp, Instance: plan.Instance(obs.MTA), WasUp: true}
-	if st.Pickup != nil { // an older pending pickup of the same instance goes on, with its signals
+	// A pickup of the same instance that is already pending continues, with the HUPs that were sent for it.
+	if st.Pickup != nil {
 		d.Since, d.HUPs, d.Started = st.Pickup.Since, st.Pickup.HUPs, st.Pickup.Started
 	}
 	st.Pickup = &d
 }
 
-// note marks the content of a file as ours. What was restored is whose it was. A certificate counts as installed only
-// when it is: one that a crash kept out is still there to be used.
+// note marks the content of a file as ours in the state. A restored file keeps the owner that it had. A certificate
+// counts as ours only once it is installed: after a crash before the commit it can still be used.
 func note(st *state.State, f staged, installed []string, now time.Time) {
 	if f.Reason == plan.Held || f.Reason == plan.Installed || f.Reason == plan.TrustAdded {
-		return // and a CA's own file says itself whose it is
+		return // the name of a file in trust/ contains the digest of its CA, which says that it is ours
 	}
 	kind := kindOf(f)
 	if kind == "" {
@@ -313,7 +319,7 @@ func note(st *state.State, f staged, installed []string, now time.Time) {
 	st.AddOurs(hex.EncodeToString(f.sum[:]), string(kind), now, installed...)
 }
 
-// kindOf is "" for a file in trust/.
+// kindOf returns the kind of a file of the set, and "" for a file in trust/.
 func kindOf(f staged) certdir.Kind {
 	of, _ := certdir.FileOf(f.Name)
 	return of.Kind
@@ -324,8 +330,8 @@ func steps(files []staged, links []certdir.LinkChange) []durable.Step {
 	install := func(f staged) {
 		out = append(out, durable.Step{Op: durable.OpInstall, Name: f.Name, Digest: hex.EncodeToString(f.sum[:])})
 	}
-	// Trust first, then each pair's key and its certificate: whoever reads in between
-	// finds what the new certificate needs.
+	// The CA files come first, then each pair's key and its certificate, so that a program that reads in between finds
+	// the CAs that the new certificate needs.
 	for _, f := range files {
 		if k := kindOf(f); k != certdir.KindKey && k != certdir.KindCert {
 			install(f)

@@ -14,8 +14,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// selfSigned makes the interim certificate of a pair: for the host's names, signed by its own key, marked in its
-// subject. It serves where no CA can sign.
+// selfSigned makes the interim certificate of a pair: for the host's names, signed with the pair's own key, and with a
+// subject that marks it as interim. It is served as long as no CA can sign.
 func (in *installer) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time) ([]byte, error) {
 	n := durable.Read(in.Path(pair.KeyFile), certdir.MaxFile)
 	if c.StagesKey(pair) {
@@ -44,7 +44,7 @@ func (in *installer) selfSigned(c *plan.Change, pair certdir.Pair, now time.Time
 		SubjectKeyId:          id,
 		AuthorityKeyId:        id,
 	}
-	if len(c.Interim.Name) <= 64 { // RFC 5280 ub-common-name
+	if len(c.Interim.Name) <= 64 { // 64 characters is ub-common-name in RFC 5280.
 		t.Subject.CommonName = c.Interim.Name
 	}
 	for _, n := range append([]string{c.Interim.Name}, c.Interim.AltNames...) {

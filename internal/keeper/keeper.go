@@ -1,6 +1,5 @@
-// Package keeper is the core that every verb and the daemon call: observe the
-// disk and sendmail, let plan decide, apply the decision under the lock, and
-// deliver it to sendmail.
+// Package keeper is the core that every verb and the daemon call: it observes the disk and sendmail, lets package plan
+// decide, carries the plan out under the lock, and lets package pickup tell sendmail.
 package keeper
 
 import (
@@ -16,7 +15,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Keeper keeps one host's files. It is not safe for concurrent use: one loop owns it and its parts.
+// Keeper keeps the files of one host. It has no lock and is not safe for concurrent use: one loop owns it and its
+// parts.
 type Keeper struct {
 	*base
 	// CA is the private CA of this host.
@@ -29,14 +29,14 @@ type Keeper struct {
 	installer  *installer
 	applier    *applier
 	asker      *asker
-	// pickup tells sendmail and runs the commands of `notify`.
+	// pickup tells sendmail, and runs the commands of `notify`.
 	pickup *pickup.Teller
 	wake   chan struct{}
-	// told has the problems that are in the log already, by reason, path and text.
+	// told contains the problems that were logged already, by reason, path and text.
 	told map[string]bool
 }
 
-// New makes a Keeper. It looks at nothing yet.
+// New makes a Keeper. It reads nothing from the disk yet.
 func New(o Options) *Keeper {
 	if o.Rand == nil {
 		o.Rand = rand.Reader
@@ -67,46 +67,48 @@ func New(o Options) *Keeper {
 	return k
 }
 
-// run is what one run of Settle has come to know and the next one has to forget.
+// run is what one run of Settle remembers. The next run begins with an empty one.
 type run struct {
 	failed   map[string]bool // the failure keys of the actions that failed
 	obtained map[string]bool // the pairs, by name, for which the private CA has signed a certificate
-	changed  int             // how often somebody wrote a file that was about to be replaced
+	changed  int             // how often another program wrote a file that was about to be replaced
 }
 
 func newRun() *run { return &run{failed: map[string]bool{}, obtained: map[string]bool{}} }
 
-// Wake says that something arrived: look again.
+// Wake returns the channel that gets a message when something has arrived, such as an answer, and the loop has
+// to look again.
 func (k *Keeper) Wake() <-chan struct{} { return k.wake }
 
-// Config is the configuration in force.
+// Config returns the configuration in force.
 func (k *Keeper) Config() config.Config { return k.cfg }
 
-// Result is what a run of the core came to.
+// Result is the outcome of one run of the core.
 type Result struct {
-	pickup.View               // the last look: what is left to do and to say, and what became of telling sendmail
-	Done        []plan.Action // what was done, in order
-	Changed     bool          // something on the disk is another now
+	pickup.View               // the last look: what is left to do, the problems, and the state of the pickup
+	Done        []plan.Action // the actions that were carried out, in order
+	Changed     bool          // something on the disk was changed
 }
 
-// Check observes and plans, and changes nothing.
+// Check observes and plans. It changes nothing.
 func (k *Keeper) Check(ctx context.Context, wish plan.Wish) Result {
 	obs := k.observer.observe(ctx)
 	return Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
 }
 
-// maxRounds bounds look, decide and act. A first boot takes three rounds; a
-// plan that is still not empty then is a fault that is reported.
+// maxRounds is how often one run observes, plans and acts. A first boot takes three rounds. If the plan is still not
+// empty after the last round, that is a fault of mailcertd and is reported.
 const maxRounds = 8
 
-// endPatience is how long a verb that is interrupted waits for its commands to end.
+// endPatience is how long an interrupted verb waits for the commands that it has started.
 const endPatience = 1500 * time.Millisecond
 
-// Settle makes everything complete, fulfils the wish and tells sendmail, whatever fails on the way. It returns the
-// errors of essential steps; Result.Plan then says what is left, and what failed beside it.
+// Settle makes the set complete, fulfils the wish and tells sendmail, and continues after failures. It returns the
+// errors of essential steps. Result.Plan says what is left to do and which chores failed.
 func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	*k.run = *newRun()
-	defer func() { k.run.failed = map[string]bool{} }() // a Check after this run reports only what the state remembers
+	// A Check after this run reports only the failures that the state remembers.
+	defer func() { k.run.failed = map[string]bool{} }()
 	lock, err := k.tryLock()
 	r := k.Check(ctx, wish)
 	pending := r.Plan.State.Pickup != nil || len(r.Plan.State.Notify) > 0
@@ -117,14 +119,15 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	}
 	if errors.Is(err, durable.ErrLocked) {
 		if lock, err = k.lock(ctx); err == nil {
-			r = k.Check(ctx, wish) // another program was at work meanwhile
+			r = k.Check(ctx, wish) // the other mailcertd may have changed files while this one waited
 		}
 	}
 	if err != nil {
 		return r, err
 	}
 	defer func() {
-		lock.Unlock() // another one, when it was given back meanwhile
+		// A pickup gives the lock back while it waits, so this may be another lock than the one taken above.
+		lock.Unlock()
 		if wish.Once && ctx.Err() != nil {
 			k.Close(endPatience)
 		}
@@ -158,33 +161,33 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	if wish.Once {
 		failed = errors.Join(failed, k.pickup.AwaitNotified(ctx, &r.View, &lock))
 	}
-	if lock == nil { // it was given back and could not be had again
+	if lock == nil { // a pickup gave the lock back and could not get it again
 		return r, failed
 	}
 	k.tell(r.Plan)
 	return r, failed
 }
 
-// again reads these parts again and plans again; what was done so far stays in r.
+// again observes these parts again and plans again. The record in r of what was done stays.
 func (k *Keeper) again(ctx context.Context, r *Result, wish plan.Wish, parts part) {
 	k.observer.observeParts(ctx, &r.Observed, parts)
 	r.Plan = plan.Make(k.cfg, r.Observed, wish, k.o.Now())
 }
 
-// hasWork says that more than looking is to be done.
+// hasWork says whether there is more to do than to look.
 func (k *Keeper) hasWork(p plan.Plan, obs plan.Observed) bool {
 	return !p.Empty() || !p.State.Equal(obs.State) || k.pickup.Due(p.State) || k.pickup.NotifyDue(p.State)
 }
 
-// Configure puts another configuration in force.
+// Configure puts another configuration in force. Only the loop that owns the Keeper calls it.
 func (k *Keeper) Configure(cfg config.Config) {
 	k.cfg = cfg
 	k.pickup.Configure(k.pickupSettings())
 	k.log(Info, "configuration read", "file", cfg.Path)
 }
 
-// Look is one turn of the daemon: settle, and say when to look again at the
-// latest. The zero time means that nothing is due.
+// Look is one turn of the daemon: it settles, and returns the time at which the daemon looks again at the latest. The
+// zero time means that nothing is due.
 func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
 	k.asker.arrivals(ctx)
@@ -214,15 +217,16 @@ func soonest(a, b time.Time) time.Time {
 	return a
 }
 
-// tell logs each problem once: when it first shows, when its text changes, and
-// when it is gone.
+// tell logs each problem when it first appears and when its text changes. A problem that disappears is forgotten, so
+// that it is logged when it comes again.
 func (k *Keeper) tell(p plan.Plan) {
 	seen := map[string]bool{}
 	for _, pr := range p.Problems {
-		if pr.Repairable || pr.Reason == plan.StepFailed { // the attempt itself was told
+		if pr.Repairable || pr.Reason == plan.StepFailed { // the attempt to repair it has been logged
 			continue
 		}
-		id := string(pr.Reason) + "\x00" + pr.Path + "\x00" + pr.Text // one path may have two of a reason
+		// One path may have two problems with the same reason.
+		id := string(pr.Reason) + "\x00" + pr.Path + "\x00" + pr.Text
 		seen[id] = true
 		if k.told[id] {
 			continue
@@ -236,7 +240,7 @@ func (k *Keeper) tell(p plan.Plan) {
 			kv = append(kv, "hint", pr.Hint)
 		}
 		level := []Level{Info, Warn, Fail}[pr.Severity]
-		if pr.Reason == plan.SendmailDown { // so it is at every boot
+		if pr.Reason == plan.SendmailDown { // at every boot sendmail starts after mailcertd, so this is normal
 			level = Debug
 		}
 		k.log(level, pr.Text, kv...)

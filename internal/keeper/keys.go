@@ -11,9 +11,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// newKey makes a private key. RSA takes seconds, on an old machine minutes: the
-// search for its primes has no length that could be foretold, and SIGTERM does
-// not wait for it.
+// newKey makes a private key. An RSA key takes seconds, or minutes on an old machine. Nobody can predict how long the
+// search for its primes takes, so SIGTERM does not wait for it.
 func (b *base) newKey(ctx context.Context, t pki.KeyType) (crypto.Signer, error) {
 	defer b.working("making a new "+string(t)+" key", 0)()
 	return pki.GenerateKeyContext(ctx, t, b.o.Rand)
@@ -22,7 +21,8 @@ func (b *base) newKey(ctx context.Context, t pki.KeyType) (crypto.Signer, error)
 // errNoKey says that a file was read and contains no usable key.
 var errNoKey = errors.New("contains no usable key")
 
-// pairKey is the installed private key of a pair, or the staged one.
+// pairKey reads the installed private key of a pair, or its staged one. Its error wraps errNoKey when the file could be
+// read.
 func (b *base) pairKey(p certdir.Pair, staged bool) (crypto.Signer, error) {
 	n := durable.Read(b.Path(p.KeyFile), certdir.MaxFile)
 	if staged {

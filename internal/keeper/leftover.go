@@ -15,9 +15,9 @@ import (
 	"mailcertd/internal/state"
 )
 
-// observeLeftovers looks for what is in the state directory, the archive and the CA directory and is used by nobody:
-// temporary files of writes that were interrupted, copies of what could not be read, backups that are not whole. The
-// rooms of the CA and of the inbox see their own temporary files.
+// observeLeftovers looks for files in the state directory, the archive and the CA directory that nothing uses:
+// temporary files of interrupted writes, copies of files that could not be parsed, incomplete backups. Packages ca and
+// inbox look for their own temporary files.
 func (ob *observer) observeLeftovers(obs *plan.Observed) {
 	in := func(dir string, see func(name string, n durable.Node)) {
 		names, err := durable.Names(dir, 0)
@@ -31,7 +31,8 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 			switch n := durable.Look(filepath.Join(dir, name)); n.Kind {
 			case durable.Unknown:
 				obs.LeftoversErr = errors.Join(obs.LeftoversErr, n.Err)
-			case durable.File: // what else has such a name, mailcertd never made
+			// mailcertd makes only regular files with such names; anything else belongs to somebody else.
+			case durable.File:
 				see(name, n)
 			}
 		}
@@ -39,7 +40,8 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 	add := func(l plan.Leftover) { obs.Leftovers = append(obs.Leftovers, l) }
 	in(ob.cfg.State.Dir, func(name string, n durable.Node) {
 		switch base, temporary := durable.TempOf(name); {
-		case temporary && base == state.FileName: // who holds the lock is the only one that writes it
+		// Only the holder of the lock writes the state, and this process holds it, so nobody is writing this file now.
+		case temporary && base == state.FileName:
 			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path})
 		case state.Aside(name):
 			add(plan.Leftover{Kind: plan.StateAside, Path: n.Path, Since: n.Changed})
@@ -88,7 +90,7 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 	}
 }
 
-// clear removes what is left over.
+// clear removes one leftover.
 func (ap *applier) clear(ctx context.Context, act plan.Action) error {
 	archive := durable.OpenArchive(ap.o.Disk, ap.archiveDir())
 	switch {

@@ -10,14 +10,14 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Bounds of openssl.cnf with what it includes.
+// The largest size of openssl.cnf and the most files that it may include.
 const (
 	maxConf     = 1 << 20 // bytes of each file
-	maxIncludes = 100     // files
+	maxIncludes = 100     // the number of files
 )
 
-// systemLibssl is the OpenSSL that sendmail is linked with, at the security level
-// that openssl.cnf sets for every program.
+// systemLibssl describes the OpenSSL that sendmail is linked with, at the security level that openssl.cnf sets for
+// every program.
 func systemLibssl(conf string) pki.Libssl {
 	l := libssl()
 	left := maxIncludes
@@ -27,8 +27,9 @@ func systemLibssl(conf string) pki.Libssl {
 	return l
 }
 
-// included is an openssl.cnf with the files in it that it includes (config(5)): a file, or all *.cnf and *.conf of a
-// directory. One that cannot be read is skipped, and so is a relative path: it depends on where sendmail was started.
+// included returns the content of an openssl.cnf and of the files that it includes (config(5)): single files, or all
+// *.cnf and *.conf of a directory. Files that cannot be read are skipped. Relative paths are skipped too, because they
+// depend on the directory in which sendmail was started. left counts down the files that may still be read.
 func included(path string, left *int) []byte {
 	n := durable.Read(path, maxConf)
 	if *left--; *left < 0 || n.Err != nil || !n.Exists {
@@ -56,11 +57,11 @@ func included(path string, left *int) []byte {
 	return out
 }
 
-// includes are the files that an .include of path means.
+// includes returns the files that `.include path` means.
 func includes(path string) []string {
 	names, err := durable.Names(path, 0)
 	if err != nil {
-		return []string{path} // no directory, or one that reading it tells of
+		return []string{path} // path is a file, or a directory that cannot be read: reading it gives the error
 	}
 	var out []string
 	for _, name := range names {

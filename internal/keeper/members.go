@@ -13,9 +13,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// answerMembers answers every request in the inbox. What can be refused is
-// refused without opening the CA; what has to wait is told so, and the member
-// asks again.
+// answerMembers answers every request in the inbox. A request that the policy refuses is refused without opening the
+// CA. While hold says why nothing may be signed, a request gets an answer that says so, and the member asks again.
 func (pc *PrivateCA) answerMembers(ctx context.Context, obs plan.Observed, hold string, at time.Time) error {
 	dir := pc.cfg.CA.Inbox
 	var failed error
@@ -28,7 +27,9 @@ func (pc *PrivateCA) answerMembers(ctx context.Context, obs plan.Observed, hold 
 	for _, sub := range obs.Inbox.Pending {
 		replies = append(replies, c.reply(sub))
 	}
-	if len(c.heard) > 0 { // before the answers: who asks again must not be counted less
+	// This is written before the answers, so that a crash in between does not give a member more certificates than it
+	// may have.
+	if len(c.heard) > 0 {
 		var err error
 		if c.session != nil {
 			err = c.session.Hear(c.heard)
@@ -48,14 +49,13 @@ func (pc *PrivateCA) answerMembers(ctx context.Context, obs plan.Observed, hold 
 	return failed
 }
 
-// answering is where members are served: the CA is opened for the first of them
-// that wants something signed.
+// answering serves the members of one run. It opens the CA for the first request that needs a signature.
 type answering struct {
 	pc      *PrivateCA
 	ctx     context.Context
 	obs     plan.Observed
-	hold    string    // why nothing is signed now
-	at      time.Time // now, as far as it is believed
+	hold    string    // why nothing is signed now; "" means that signing is allowed
+	at      time.Time // the time that is believed
 	session *ca.Session
 	heard   map[string]ca.Heard
 }
@@ -74,7 +74,7 @@ func (c *answering) observed() ca.Observed {
 	return c.obs.CA
 }
 
-// reply works out the answer for one request, and signs what it asks for.
+// reply decides about one request, signs a certificate if one is due, and returns the answer.
 func (c *answering) reply(sub inbox.Submission) issuer.Reply {
 	pc := c.pc
 	asked := plan.Receive(c.observed(), sub, c.hold, pc.cfg.Validity.Days)

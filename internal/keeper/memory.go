@@ -8,25 +8,25 @@ import (
 	"mailcertd/internal/state"
 )
 
-// stateFile is what is remembered: the file in the state directory, and what replaces it where it cannot be read or
-// written.
+// stateFile keeps the state: in the file in the state directory, and in memory where the file cannot be read or
+// written. It belongs to the loop and has no lock of its own; every write of the file happens under the lock on the
+// certs directory.
 type stateFile struct {
 	*base
-	// memory is the state where it could not be written; nil: the disk has it.
+	// memory is a state that could not be written; nil means that the file is up to date.
 	memory *state.State
-	// heldBack is the state of a run that goes on, see holdBack; nil: all of it is written.
+	// heldBack is the state of a run that is not finished, see holdBack; nil means that nothing waits to be written.
 	heldBack *state.State
-	// unread says that the state file could not be read at the last look; apart,
-	// that memory began without knowing what the file says.
+	// unread says that the state file could not be read at the last look. apart says that memory was begun without
+	// knowing what the file contains.
 	unread, apart bool
-	unreadErr     error // why
-	// stateErr is why the state could not be written last; nil: it could.
+	unreadErr     error // why the file could not be read
+	// stateErr is why the last write of the state failed; nil means that it succeeded.
 	stateErr error
 }
 
-// loadState is what is remembered: by the file, or by this process where the
-// file could not be written. A file that could not be read for once is read again
-// at the next look, and what came in between is put on top of it.
+// loadState returns the state: from the file, or from memory if the last write failed. A file that could not be read
+// once is read again at the next look, and the changes made meanwhile are then joined with it.
 func (f *stateFile) loadState() (state.State, state.Loaded) {
 	s, l := state.Load(f.cfg.State.Dir)
 	f.unread, f.unreadErr = l.Unread, l.Problem
@@ -44,9 +44,9 @@ func (f *stateFile) loadState() (state.State, state.Loaded) {
 	return s, l
 }
 
-// holdBack keeps what a step of a run has come to know until the next write of the state: before anything that must be
-// known after a crash, such as that a pickup is pending, and at the end of the run. A crash in between forgets what the
-// next look finds out again.
+// holdBack keeps a new state in memory until the next write. A write comes before anything that must be known after a
+// crash, such as a pending pickup, and at the end of a run. A crash before the write loses only what the next look
+// finds out again. It saves a write and its syncs for each step.
 func (f *stateFile) holdBack(before, after state.State) {
 	if f.heldBack == nil && after.Equal(before) {
 		return
@@ -55,22 +55,22 @@ func (f *stateFile) holdBack(before, after state.State) {
 	f.heldBack = &s
 }
 
-// writeHeldBack writes what a run that ends early has held back.
+// writeHeldBack writes the held-back state of a run that ends early.
 func (f *stateFile) writeHeldBack() {
 	if f.heldBack != nil {
 		f.remember(*f.heldBack, *f.heldBack)
 	}
 }
 
-// remember writes the state when it differs. Where it cannot be written it is
-// kept in memory, the disk is tried again at the next change, and the error is
-// reported by every look until then. Only who keeps a person's choice needs it.
+// remember writes the state if it has changed. If that fails, the state is kept in memory, the next change tries the
+// disk again, and every look until then reports the error. So most callers ignore the error; only a caller that stores
+// a person's choice must return it.
 func (f *stateFile) remember(before, after state.State) error {
 	if after.Equal(before) && f.memory == nil && f.heldBack == nil {
 		return nil
 	}
 	f.heldBack = nil
-	if f.unread { // what it says is not known: it is not written over
+	if f.unread { // the content of the file is not known, so it must not be overwritten
 		f.apart = f.apart || f.memory == nil
 		m := after.Clone()
 		f.memory = &m
@@ -89,8 +89,7 @@ func (f *stateFile) remember(before, after state.State) error {
 	return nil
 }
 
-// change changes the state under the lock. Its error is reported by the next look,
-// too.
+// change takes the lock and lets edit change the state. The next look reports its error too, so callers may ignore it.
 func (f *stateFile) change(ctx context.Context, edit func(*state.State)) error {
 	lock, err := f.lock(ctx)
 	if err != nil {

@@ -18,19 +18,18 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// observer reads what a decision rests on: the disk, the private CA, sendmail, and what is remembered.
+// observer reads everything that a decision is based on: the disk, the private CA, sendmail, and the state.
 type observer struct {
 	*base
 	run        *run
 	state      *stateFile
 	candidates *candidates
 	ca         *PrivateCA
-	// rc is how rc.conf has sendmail run, as of the last full look.
+	// rc says how rc.conf starts sendmail, as of the last full look.
 	rc mta.RC
 }
 
-// observe reads everything that a decision may rest on. It changes nothing and
-// decides nothing.
+// observe reads everything that a decision may be based on. It changes nothing and decides nothing.
 func (ob *observer) observe(ctx context.Context) plan.Observed {
 	obs := plan.Observed{Build: ob.o.Build, Root: ob.o.UID == 0, Host: ob.o.Host(ctx)}
 	ob.rc = obs.Host.Sendmail
@@ -38,7 +37,7 @@ func (ob *observer) observe(ctx context.Context) plan.Observed {
 	return obs
 }
 
-// observeParts reads these parts again; the others stay what they are.
+// observeParts reads these parts again and leaves the others as they are.
 func (ob *observer) observeParts(ctx context.Context, obs *plan.Observed, parts part) {
 	obs.FailedNow = ob.run.failed
 	if parts&certsPart != 0 {
@@ -65,30 +64,31 @@ func (ob *observer) observeParts(ctx context.Context, obs *plan.Observed, parts 
 			obs.Submit = nil
 		}
 	}
-	if parts&sendmailPart != 0 || !obs.MTA.Same() { // a sendmail that was started meanwhile is told too
+	// A sendmail that was started since the last look has to be told too.
+	if parts&sendmailPart != 0 || !obs.MTA.Same() {
 		ob.observeSendmail(ctx, obs)
-		obs.Accept = ob.acceptance(*obs) // whom it runs as and trusts, its sendmail.cf says
+		obs.Accept = ob.acceptance(*obs) // sendmail.cf says whom sendmail runs as and trusts
 	}
 	obs.Accept.Now = ob.o.Now()
 	if ob.cfg.Root != "" && parts&certsPart != 0 && !plan.NamesOurs(obs.CF, obs.Certs) {
-		// Below --root, what is above it is not part of the system looked at.
+		// With --root, the directories above it do not belong to the system that is looked at.
 		obs.Certs.Parents = below(obs.Certs.Parents, ob.cfg.Root)
 	}
 }
 
-// part is a part of what is observed: what an action changes is read again after it.
+// part is a set of bits. Each bit is a part of the observation that is read again after an action may have changed it.
 type part uint
 
-// The parts. What the system and rc.conf say of this host is asked once in a run.
+// The parts. The host's name and the settings of rc.conf are in none of them: they are asked once in a run.
 const (
-	certsPart    part = 1 << iota // the certs directory, its staging area, the bundles of trust
-	statePart                     // the state directory, the backups
-	issuerPart                    // the CA directory and its inbox; what another host's CA has answered
+	certsPart    part = 1 << iota // The certs directory, its staging area, the bundles of `trust:`.
+	statePart                     // the state directory and the backups
+	issuerPart                    // the CA directory and its inbox; the answers of an issuer on another host
 	sendmailPart                  // sendmail.cf and the sendmail that runs
 	everything   = certsPart | statePart | issuerPart | sendmailPart
 )
 
-// touchedBy is what these actions may have changed, whether they were carried out, failed, or were cut short.
+// touchedBy returns the parts that these actions may have changed, whether they succeeded, failed or were interrupted.
 func touchedBy(actions []plan.Action) (parts part) {
 	for _, act := range actions {
 		switch act.Kind {
@@ -100,9 +100,9 @@ func touchedBy(actions []plan.Action) (parts part) {
 			parts |= issuerPart
 		case plan.PruneBackup, plan.DeleteOldKey:
 			parts |= statePart
-		case plan.Install: // the CA is asked about the certificate that is served
+		case plan.Install: // Install marks a certificate as installed, which changes what is asked of the CA
 			parts |= certsPart | statePart | issuerPart
-		default: // such as a mode, which any of them may have
+		default: // for example a mode: it may have been changed anywhere
 			parts |= everything
 		}
 	}
@@ -116,7 +116,7 @@ func (ob *observer) observeCerts(obs *plan.Observed) {
 	set := durable.OpenSet(ob.o.Disk, ob.cfg.Certs.Dir)
 	pending, err := set.Pending()
 	if err == nil {
-		err = pending.Err // nobody knows whether a change is committed: nothing is touched
+		err = pending.Err // nobody knows whether a change was committed, so nothing is changed
 	}
 	if err != nil && obs.Certs.Err == nil {
 		obs.Certs.Err = err
@@ -148,8 +148,8 @@ func (ob *observer) observeState(obs *plan.Observed) {
 	obs.Archive, obs.ArchiveErr = durable.OpenArchive(ob.o.Disk, ob.archiveDir()).List()
 }
 
-// observeCA looks at what belongs to a CA for more than this host: passphrase,
-// inbox, account; and, with the CA elsewhere, at what it answered.
+// observeCA reads what else a CA needs: on the CA host the passphrase, the inbox and the members' account, and with an
+// issuer on another host that issuer's answers.
 func (ob *observer) observeCA(obs *plan.Observed) {
 	obs.Passphrase, obs.Inbox, obs.Account = plan.Passphrase{}, inbox.Box{}, plan.Account{GID: -1}
 	obs.Reply, obs.ReplyErr, obs.OtherReplies, obs.Accepted, obs.AcceptedErr = issuer.Reply{}, nil, nil, nil, nil

@@ -15,43 +15,43 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Options is what a Keeper needs from outside. Config, Disk, Now and Host are
-// required.
+// Options is what a Keeper gets from its caller. Config, Disk, Now and Host are required.
 type Options struct {
 	Config config.Config
 	Disk   *durable.Disk
 	Now    func() time.Time
-	Rand   io.Reader // nil: crypto/rand
-	// Host says what the system and rc.conf call this host.
+	Rand   io.Reader // nil means crypto/rand
+	// Host says how the system and rc.conf name this host.
 	Host func(context.Context) plan.Host
-	// Build is when this program was built; zero: unknown.
+	// Build is the time at which this program was built; zero means that it is unknown.
 	Build time.Time
-	// UID is the effective user ID; 0 means that owners can be set and that
-	// sendmail is taken to run as root.
+	// UID is the effective user ID. 0 means that mailcertd can change owners, and that sendmail is taken to run as
+	// root.
 	UID uint32
-	// Log takes one line per decision; nil: nothing is told.
+	// Log gets one event for each decision; nil means that nothing is logged.
 	Log func(Event)
-	// Issuer is asked for certificates where the CA is on another host; nil: over ssh, as configured.
+	// Issuer is asked for certificates where the CA is on another host; nil means that it is asked over ssh, as
+	// configured.
 	Issuer issuer.Issuer
-	// NotifyFor bounds each command of `notify`; zero: a minute. One that takes
-	// longer is tried again later.
+	// NotifyFor is the longest time for each command of `notify`; zero means a minute. A command that takes longer is
+	// stopped and tried again later.
 	NotifyFor time.Duration
-	// Brief is what `ensure` is, which runs before sendmail does: it starts none, and
-	// waits only a moment for one that it told.
+	// Brief is set for `ensure`, which runs before sendmail starts: it does not start sendmail, and waits only a moment
+	// for the proof after a HUP.
 	Brief bool
-	// Progress tells a terminal of work that may take long, until done is called.
-	// atMost is its limit; zero: none is known. nil: nothing is told.
+	// Progress shows on a terminal that long work goes on, until done is called. atMost is the time limit of the work;
+	// zero means that none is known. nil means that nothing is shown.
 	Progress func(what string, atMost time.Duration) (done func())
-	// Proxy names the proxy for a request to an ACME CA, as http.Transport has it; nil: none.
+	// Proxy returns the proxy for a request to an ACME CA, as in http.Transport; nil means none.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Step tells a person who waits what an order has come to; nil: the log at level debug is told.
+	// Step tells a waiting person about each step of an order; nil means that the steps are logged at level debug.
 	Step func(what string)
 }
 
-// Level is how loud an event is.
+// Level is the severity of an event.
 type Level = slog.Level
 
-// The levels, as log levels.
+// The levels, equal to those of log/slog.
 const (
 	Debug = slog.LevelDebug
 	Info  = slog.LevelInfo
@@ -59,29 +59,28 @@ const (
 	Fail  = slog.LevelError
 )
 
-// Event is one decision or result, for the log. KV are key and value in turn;
-// no value is ever a secret.
+// Event is one decision or result for the log. KV contains keys and values in turn. No value is ever a secret.
 type Event struct {
 	Level Level
 	Msg   string
 	KV    []any
 }
 
-// base is what a Keeper and all its parts share: what New was given, and the configuration in force. Configure alone
-// changes it, in the loop that owns the Keeper and never while a run goes on.
+// base is what a Keeper and all its parts share: the options of New and the configuration in force. Only Configure
+// changes it, in the loop that owns the Keeper and never during a run, so it needs no lock.
 type base struct {
 	o   Options
 	cfg config.Config
-	// testOnlyStillEvery stands for stillEvery; zero means stillEvery itself.
+	// testOnlyStillEvery replaces stillEvery in tests; zero means stillEvery itself.
 	testOnlyStillEvery time.Duration
 }
 
 func (b *base) log(l Level, msg string, kv ...any) { b.o.Log(Event{Level: l, Msg: msg, KV: kv}) }
 
-// Path is the path of a file in the certs directory.
+// Path returns the path of a file in the certs directory.
 func (b *base) Path(name string) string { return filepath.Join(b.cfg.Certs.Dir, name) }
 
-// archiveDir is the directory with the backups, below the state directory.
+// archiveDir returns the directory of the backups, which is below the state directory.
 func (b *base) archiveDir() string { return filepath.Join(b.cfg.State.Dir, archiveDir) }
 
 const archiveDir = "archive"

@@ -10,13 +10,13 @@ import (
 	"mailcertd/internal/state"
 )
 
-// pickupSettings are those of the configuration in force.
+// pickupSettings returns the settings for package pickup from the configuration in force.
 func (k *Keeper) pickupSettings() pickup.Settings {
 	return pickup.Settings{CertsDir: k.cfg.Certs.Dir, Probe: k.cfg.Sendmail.Probe,
 		StartCommand: k.cfg.Sendmail.StartCommand, Notify: k.cfg.Notify}
 }
 
-// pickupOptions give package pickup the looks, the plan, the lock and the state of this Keeper.
+// pickupOptions gives package pickup access to this Keeper's observer, plan, lock and state.
 func (k *Keeper) pickupOptions() pickup.Options {
 	return pickup.Options{
 		Now: k.o.Now, Log: k.log, Working: k.working, NotifyFor: k.o.NotifyFor, Brief: k.o.Brief, Wake: k.wake,
@@ -42,13 +42,13 @@ func (k *Keeper) pickupOptions() pickup.Options {
 	}
 }
 
-// Serves looks at what sendmail serves, for a person who asked.
+// Serves asks sendmail which certificates it serves, for a person who asked for it.
 func (k *Keeper) Serves(ctx context.Context, r Result) []mta.Served {
 	return k.pickup.Serves(ctx, r.View)
 }
 
-// Close waits for what is out, once its context is done: no ssh and no command of
-// ours must stay behind.
+// Close waits at most patience for open questions and commands, after their context is done: no ssh and no command may
+// stay behind when mailcertd ends.
 func (k *Keeper) Close(patience time.Duration) {
 	late := time.NewTimer(patience)
 	defer late.Stop()

@@ -14,35 +14,35 @@ import (
 	"mailcertd/internal/state"
 )
 
-// maxSecret bounds the passphrase file, in bytes.
+// maxSecret is the largest size of the passphrase file in bytes.
 const maxSecret = 4096
 
-// unlocked remembers which passphrase opened which key: finding out takes as
-// long as the key's makers wanted it to take.
+// unlocked remembers whether a passphrase opened a key, because deriving a key from a passphrase is slow on purpose.
+// what is the digest of both, err the result.
 type unlocked struct {
 	what [32]byte
 	err  error
 }
 
-// PrivateCA is the CA of this host: its directory, its database, and the passphrase of its key. Like the Keeper that it
-// belongs to it is not safe for concurrent use.
+// PrivateCA is the CA of this host: its directory, its database, and the passphrase of its key. It has no lock: the
+// loop that owns the Keeper owns it too.
 type PrivateCA struct {
 	*base
-	// database keeps the answers of index.txt as long as that file is the same.
+	// database keeps the answers from index.txt as long as that file does not change.
 	database ca.Memory
-	// passphrase was given by a person; nil: there is only the configured file.
+	// passphrase was typed by a person; nil means that only the configured file is used.
 	passphrase []byte
 	unlocked   unlocked
 }
 
-// SetPassphrase gives the CA key's passphrase, which a person typed.
+// SetPassphrase sets the passphrase of the CA's key to one that a person has typed. It keeps a copy.
 func (pc *PrivateCA) SetPassphrase(secret []byte) { pc.passphrase = bytes.Clone(secret) }
 
-// Unlocks says whether secret opens the CA's key; pki.ErrPassphrase: no.
+// Unlocks returns nil if secret opens the CA's key, and an error that wraps pki.ErrPassphrase if it does not.
 func (pc *PrivateCA) Unlocks(secret []byte) error { return ca.Unlocks(pc.cfg.CA.Dir, secret) }
 
-// Observe looks at this host's CA alone: what signing and listing need,
-// and soon over. asking are the hosts for which something will be signed.
+// Observe reads only this host's CA, which is all that signing and listing need and is much faster than a full look.
+// asking names the hosts for which certificates will be signed.
 func (pc *PrivateCA) Observe(asking ...string) plan.Observed {
 	obs := plan.Observed{CA: pc.database.Observe(pc.cfg.CA.Dir, ca.Filter{Asking: asking})}
 	pc.observePassphrase(&obs)
@@ -79,8 +79,7 @@ func (pc *PrivateCA) observePassphrase(obs *plan.Observed) {
 	p.Ready = true
 }
 
-// secret is the passphrase for the CA's key; nil where the key has none, or
-// none is known.
+// secret returns the passphrase of the CA's key; nil means that the key has none or that it is not known.
 func (pc *PrivateCA) secret(obs plan.Observed) []byte {
 	if pc.passphrase != nil && (obs.CA.Status == ca.Absent || obs.CA.KeyInfo.Encrypted) {
 		return pc.passphrase
@@ -95,7 +94,7 @@ func (pc *PrivateCA) secret(obs plan.Observed) []byte {
 	return secret
 }
 
-// ConfiguredPassphrase is what ca.passphrase_file says; nil when none is configured.
+// ConfiguredPassphrase returns the passphrase in ca.passphrase_file; nil means that no file is configured.
 func (pc *PrivateCA) ConfiguredPassphrase() ([]byte, error) {
 	if pc.cfg.CA.PassphraseFile == "" {
 		return nil, nil
@@ -103,7 +102,7 @@ func (pc *PrivateCA) ConfiguredPassphrase() ([]byte, error) {
 	return pc.readSecret()
 }
 
-// readSecret is what a person typed, else the first line of ca.passphrase_file.
+// readSecret returns the passphrase that a person has typed, else the first line of ca.passphrase_file.
 func (pc *PrivateCA) readSecret() ([]byte, error) {
 	if pc.passphrase != nil {
 		return pc.passphrase, nil
@@ -129,7 +128,7 @@ func (pc *PrivateCA) readSecret() ([]byte, error) {
 	return line, nil
 }
 
-// Options are what the operations of package ca need to know, the passphrase included.
+// Options returns the options for operations of package ca, with the passphrase.
 func (pc *PrivateCA) Options(obs plan.Observed) ca.Options {
 	name, _ := plan.HostName(pc.cfg, obs.Host)
 	s := pc.cfg.CA.Subject

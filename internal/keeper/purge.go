@@ -18,11 +18,11 @@ import (
 	"mailcertd/internal/state"
 )
 
-// PurgeList says what Purge would remove and what it would leave. What
-// mailcertd did not make stays, and so do the copies of it.
+// PurgeList lists what Purge would remove and what it would leave. Files that mailcertd did not make stay, and so do
+// their backups.
 func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	obs := k.observer.observe(ctx)
-	if obs.Loaded.Unread { // whose things are would be a guess
+	if obs.Loaded.Unread { // without the state it is not known which files are ours
 		return nil, fmt.Errorf("nothing was removed: %w", obs.Loaded.Problem)
 	}
 	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr,
@@ -115,7 +115,7 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	if made {
 		below(k.cfg.CA.Inbox, inbox.Owns)
 	}
-	copies := map[string]bool{} // the generations of the archive that may go
+	copies := map[string]bool{} // the backups that may be removed
 	for _, g := range obs.Archive {
 		if copies[g.ID] = !g.Foreign && !g.Damaged; !copies[g.ID] {
 			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID),
@@ -132,9 +132,10 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 				return dir == archiveDir || dir == candidatesDir || dir == acmeDir
 			case dir == archiveDir:
 				id, _, _ := strings.Cut(rest, "/")
-				_, unfinished := durable.TempOf(id) // nothing was replaced on the strength of such a copy
+				// A file is replaced only after its backup is complete, so an unfinished backup is not the only copy.
+				_, unfinished := durable.TempOf(id)
 				return isDir || copies[id] || unfinished
-			case dir == acmeDir: // nobody else writes there
+			case dir == acmeDir: // only mailcertd writes there
 				return !isDir
 			case dir == candidatesDir:
 				return !isDir && slices.Contains(candidateNames(), tidy(rest))
@@ -142,19 +143,20 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 			return tidy(rel) == state.FileName
 		})
 	}
-	return slices.DeleteFunc(out, func(p Purged) bool { // said once for the whole generation
+	// The backup as a whole is in the list already, with the reason why it stays.
+	return slices.DeleteFunc(out, func(p Purged) bool {
 		return p.Kept == notOurs && filepath.Dir(filepath.Dir(p.Path)) == k.archiveDir()
 	}), failed
 }
 
-// belongs reports whether the key of a pair is that of its certificate.
+// belongs says whether the key of a pair is the key of its certificate.
 func belongs(e *certdir.PairEntry) bool {
 	cs := e.Cert.File.Certs
 	return len(cs) > 0 && e.Key.Key.Public != nil && pki.SamePublicKey(cs[0].PublicKey, e.Key.Key.Public)
 }
 
-// tidy is the name that a file will have, or had: without the marks of one that
-// is being written and of one that could not be read.
+// tidy returns the final name of a temporary file, or the former name of a file that was moved aside because it could
+// not be parsed.
 func tidy(name string) string {
 	if base, temporary := durable.TempOf(name); temporary {
 		name = base
@@ -163,8 +165,8 @@ func tidy(name string) string {
 	return name
 }
 
-// Purge removes everything mailcertd made, when agree says nil to the list of
-// it; nobody else changes anything meanwhile.
+// Purge removes everything that mailcertd made, if agree returns nil for the list. It holds the locks of the daemon and
+// of the certs directory, so that no other mailcertd changes anything meanwhile.
 func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 	daemon, err := k.LockDaemon()
 	if err != nil {
@@ -193,7 +195,7 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 			}
 		}
 	}
-	// The directories themselves go when nothing is left in them.
+	// The directories themselves are removed only when they are empty.
 	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.archiveDir(),
 		k.cfg.State.Dir} {
 		_ = os.Remove(dir)

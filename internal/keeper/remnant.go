@@ -14,24 +14,25 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Purged is one thing that Purge removes, or leaves and why.
+// Purged is one path that Purge removes, or leaves for the reason in Kept.
 type Purged struct {
 	Path string
-	Kept string // "" when it is removed; else why it stays
+	Kept string // why the path stays; "" means that it is removed
 
-	// under is what goes with a directory, files before the directories they are
-	// in. Nothing else below Path is touched.
+	// under lists what is removed together with a directory, files before the directories that contain them. Nothing
+	// else below Path is removed.
 	under []string
 }
 
 const notOurs = "mailcertd did not make it"
 
-// marks are the files that say that the rest is ours. They go last, and when it is durable that the rest is gone:
-// purge may be interrupted, and is said again then.
+// marks are the files that identify a directory as ours. They are removed last, after the other removals are durable:
+// if purge is interrupted, the next purge still finds them and knows that the rest is ours.
 var marks = []string{durable.ManifestName, ca.MarkName, state.FileName}
 
-// remnant lists what is in a directory of ours: the directory alone when all of it is to go, and otherwise its parts.
-// owns says what is ours, by paths relative to dir. Links are never followed, and are nobody's but a person's.
+// remnant lists what is in a directory of ours. If everything in it is to be removed, the list contains the directory
+// alone, otherwise its parts. owns says whether a path relative to dir is ours. Links are never followed and never
+// ours.
 func remnant(dir string, owns func(rel string, dir bool) bool) ([]Purged, error) {
 	_, out, err := remnantBelow(dir, "", owns)
 	return out, err
@@ -82,8 +83,8 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 	return false, out, nil
 }
 
-// remove does it, and notes in touched the directories of what it removed. What came into a directory meanwhile
-// stays, and so does the directory then.
+// remove removes p and notes in touched the directories from which something was removed. If somebody has put a file
+// into a directory meanwhile, the file and the directory stay.
 func (p Purged) remove(disk *durable.Disk, touched map[string]bool) error {
 	for _, path := range append(p.under, p.Path) {
 		if slices.Contains(marks, filepath.Base(path)) {
@@ -102,8 +103,8 @@ func (p Purged) remove(disk *durable.Disk, touched map[string]bool) error {
 	return nil
 }
 
-// settle makes durable what was removed from these directories: a key that is gone must not come back with a loss of
-// power. Of each that is gone too, the nearest one that stays is synced.
+// settle syncs these directories, so that a removed key does not come back after a loss of power. For a directory that
+// was removed itself, the nearest one above it that still exists is synced.
 func settle(disk *durable.Disk, touched map[string]bool) error {
 	synced := map[string]bool{}
 	for _, dir := range slices.Sorted(maps.Keys(touched)) {

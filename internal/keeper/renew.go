@@ -9,21 +9,20 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Renew is Settle for a person who waits: where the CA is on another host, it
-// is asked now, and the answer installed.
+// Renew is Settle for a person who waits: an issuer on another host is asked now, and its answer is installed.
 func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	r, err := k.Settle(ctx, wish)
 	asked := map[certdir.Pair]bool{}
 	for {
 		q := r.Plan.Ask
-		// After a pickup r is planned without the wish: another pair may have been renewed, and this one not yet.
+		// After a pickup r was planned without the wish. Then another pair may have been renewed and this one not yet.
 		if err == nil && q == nil && (len(asked) > 0 || r.Pickup != nil) {
 			q = k.Check(ctx, wish).Plan.Ask
 		}
 		if err != nil || q == nil || q.Request == nil {
 			return r, err
 		}
-		if asked[q.Request.Pair] { // one answer for each pair is enough
+		if asked[q.Request.Pair] { // the issuer has answered for this pair already; asking again would not help
 			from := "the CA at " + plan.CAHost(k.cfg).SSH.Target
 			if q.ACME() {
 				from = k.cfg.Issuer.ACME.Directory
@@ -38,7 +37,7 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 		done := k.working(q.Text.Doing(), patience(*q))
 		err = k.asker.askNow(ctx, *q)
 		done()
-		if errors.Is(err, errBusy) { // the daemon asked meanwhile: its answer will do
+		if errors.Is(err, errBusy) { // the daemon was asking meanwhile; its answer is as good
 			delete(asked, q.Request.Pair)
 		} else if err != nil {
 			return r, err

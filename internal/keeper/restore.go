@@ -15,8 +15,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// ErrNoBackup says that the archive holds nothing of that name, or
-// nothing at all.
+// ErrNoBackup says that the archive contains no backup of a certificate, or that the named backup contains none of the
+// set's files.
 var ErrNoBackup = errors.New("there are no backups of a certificate yet")
 
 // Archive lists the backups, newest first.
@@ -24,8 +24,8 @@ func (k *Keeper) Archive() ([]durable.Backup, error) {
 	return durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
 }
 
-// Restore brings a backup back: "" is the newest. What is there now is archived first; sendmail's rules are asked
-// before anything changes; the restored certificate is then kept until its renewal is due.
+// Restore installs a backup; an empty id means the newest one with a certificate. Before that, sendmail's rules are
+// applied to it, and the present files are backed up. The restored certificate is then kept until its renewal is due.
 func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
 	lock, err := k.lock(ctx)
 	if err != nil {
@@ -56,7 +56,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 			return err
 		}
 		for _, g := range gens {
-			if g.Err != nil { // it may be the newest
+			if g.Err != nil { // it may be the newest one
 				return fmt.Errorf(
 					"nothing was changed, because mailcertd does not know which backup is the newest: %w; name one "+
 						"of those that `mailcertd restore --list` shows", g.Err)
@@ -84,7 +84,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 		if of.Kind == certdir.KindKey {
 			mode = 0o600
 		}
-		if ofSet && of.Kind != certdir.KindCRL { // a list of the revoked is made again
+		if ofSet && of.Kind != certdir.KindCRL { // the CRL is not restored, because the CA can make a newer one
 			c.Files = append(c.Files, plan.File{Name: it.Name, Mode: mode, Data: it.Data, Reason: plan.Held})
 		}
 	}
@@ -105,7 +105,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 	for _, p := range certdir.Pairs() {
 		e := after.Pair(p)
 		if !holds(p) && (p != certdir.Host || slices.ContainsFunc(certdir.Pairs(), holds)) {
-			continue // a backup without any pair is restored for host.cert: its CAs are that certificate's
+			continue // a backup without a key or certificate contains CA certificates; they belong to host.cert
 		}
 		if !belongs(e) {
 			return fmt.Errorf(
@@ -121,8 +121,9 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 		Text: plan.ToRestore.With("backup " + id), Change: c}, k.o.Now())
 }
 
-// ownKeys finds in other backups the keys of restored certificates, and puts them into the set that is tried. A renewal
-// with the same key backs up the certificate alone; the key is in the backup of the renewal that replaced it later.
+// ownKeys finds the keys of restored certificates in other backups, and adds them to the set that is tried. This is
+// needed because a renewal that keeps the key backs up only the certificate. The key is in the backup of the later
+// renewal that replaced the key.
 func ownKeys(ar *durable.Archive, after *certdir.Dir, restored []plan.File) (keys []plan.File) {
 	for _, p := range certdir.Pairs() {
 		has := func(name string) bool {
@@ -140,8 +141,8 @@ func ownKeys(ar *durable.Archive, after *certdir.Dir, restored []plan.File) (key
 	return keys
 }
 
-// keyOf returns the private key of public from the newest backup that has it under that name; nil: none has it. Backups
-// that cannot be read have no key: the caller then says that it found none.
+// keyOf returns the private key that belongs to public from the newest backup that contains it under that name; nil
+// means that none does. Backups that cannot be read are skipped, and the caller reports that no key was found.
 func keyOf(ar *durable.Archive, name string, public crypto.PublicKey) []byte {
 	all, err := ar.List()
 	if err != nil {
@@ -176,8 +177,8 @@ func holdsCert(g durable.Backup) bool {
 	})
 }
 
-// unseen is why a person's file must not be installed now: what it would replace,
-// or what it is judged by, could not be looked at, or another change comes first.
+// unseen returns why a person's file must not be installed now: the files that it would replace or that are needed to
+// judge it could not be read, or an interrupted change must be finished first. nil means that nothing prevents it.
 func unseen(obs plan.Observed) error {
 	if obs.Pending.Journal {
 		return durable.ErrUnfinished
@@ -203,7 +204,7 @@ func unseen(obs plan.Observed) error {
 	return nil
 }
 
-// setNodes are what is under the names of the set, the CRL left out: it can be made again at any time.
+// setNodes returns the files of the set except the CRL, which can be made again at any time.
 func setNodes(d certdir.Dir) []durable.Node {
 	var out []durable.Node
 	for _, f := range certdir.Files() {
@@ -214,9 +215,8 @@ func setNodes(d certdir.Dir) []durable.Node {
 	return out
 }
 
-// ChooseGroup remembers a group for dh.param that holds until the
-// configuration says another. What cannot be remembered is an error: the next
-// ensure would take it away again.
+// ChooseGroup stores the group for dh.param that a person chose. The choice is valid until the configuration names
+// another group. It is an error if the choice cannot be stored, because the next ensure would undo it.
 func (k *Keeper) ChooseGroup(ctx context.Context, group string) error {
 	if err := k.state.change(ctx, func(s *state.State) {
 		s.DH = state.DHChoice{Group: group, Config: k.cfg.DH}

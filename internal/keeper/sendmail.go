@@ -11,15 +11,15 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// observeSendmail identifies the process that the pid file names. Below --root
-// without a sendmail.cf there is nothing to identify.
+// observeSendmail identifies the process that the pid file names. With --root and without a sendmail.cf below it there
+// is no sendmail to identify.
 func (ob *observer) observeSendmail(ctx context.Context, obs *plan.Observed) {
 	obs.RunningCF = nil
 	if obs.CF.Missing && ob.cfg.Root != "" {
 		return
 	}
 	obs.MTA = mta.Identify(ctx, ob.identifyOptions(obs.CF))
-	// A stale pid file, or one of somebody else, names no cf that anybody reads.
+	// The cf named by a stale pid file, or by that of another program, is not read by any sendmail.
 	if cf := obs.MTA.CF; obs.MTA.Status.Serving() && cf != "" &&
 		(cf != obs.CF.Path || !mta.SameOptions(obs.MTA.Argv, ob.rc.Argv())) {
 		running := mta.ReadCF(cf, obs.MTA.Argv...)
@@ -27,9 +27,8 @@ func (ob *observer) observeSendmail(ctx context.Context, obs *plan.Observed) {
 	}
 }
 
-// readCF reads the sendmail.cf that a sendmail that is started now would read,
-// with the options that it would be started with. What mailcertd.yaml says comes
-// before rc.conf, and rc.conf before the defaults.
+// readCF reads the sendmail.cf that a sendmail started now would read, with the options of that start. mailcertd.yaml
+// has precedence over rc.conf, and rc.conf over the defaults.
 func (ob *observer) readCF() mta.CF {
 	path, argv := ob.cfg.Sendmail.CF, ob.rc.Argv()
 	if named := mta.ConfigFile(argv); named != "" && path == config.Default(ob.cfg.Root).Sendmail.CF {
@@ -42,8 +41,8 @@ func (ob *observer) identifyOptions(cf mta.CF) mta.IdentifyOptions {
 	o := mta.IdentifyOptions{PidFile: ob.cfg.Sendmail.PidFile, Program: ob.program(), Procname: ob.rc.Procname,
 		DefaultCF: ob.cfg.Sendmail.CF}
 	if o.PidFile == "" {
-		// sendmail writes the one of its cf. rc.d/sendmail looks at its own, which has a default in
-		// /etc/defaults/rc.conf: another value was set by somebody.
+		// sendmail writes the pid file that its cf names. rc.d/sendmail reads the one of rc.conf, which has a default
+		// in /etc/defaults/rc.conf. Any other value there was set by the administrator and is tried first.
 		if o.PidFile, o.Also = cf.PidFile, ob.rc.PidFile; o.Also != "" && o.Also != mta.DefaultPidFile {
 			o.PidFile, o.Also = o.Also, o.PidFile
 		}
@@ -51,7 +50,7 @@ func (ob *observer) identifyOptions(cf mta.CF) mta.IdentifyOptions {
 	return o
 }
 
-// program is the sendmail that is configured: it alone is ever run.
+// program returns the path of the sendmail that is configured. mailcertd runs no other one.
 func (ob *observer) program() string {
 	if p := ob.cfg.Sendmail.Program; p != config.Default("").Sendmail.Program || ob.rc.Program == "" {
 		return p
@@ -59,8 +58,8 @@ func (ob *observer) program() string {
 	return ob.rc.Program
 }
 
-// acceptance says who may own the files: root, and whom sendmail.cf trusts or
-// runs as. An unprivileged mailcertd serves an unprivileged sendmail.
+// acceptance says which users may own the files: root, and the users that sendmail.cf trusts or that sendmail runs as.
+// If mailcertd itself is unprivileged, its own user may own them too.
 func (ob *observer) acceptance(obs plan.Observed) plan.Acceptance {
 	acc := plan.Acceptance{Root: ob.o.UID == 0, OwnersOK: []uint32{0}, Libssl: systemLibssl(mta.OpenSSLConf),
 		Now: ob.o.Now()}
@@ -76,7 +75,8 @@ func (ob *observer) acceptance(obs plan.Observed) plan.Acceptance {
 	return acc
 }
 
-// lookupUID takes a name, a number, or "user:group" as RunAsUser allows.
+// lookupUID returns the user ID for a name, a number, or "user:group" as RunAsUser allows; false means that there is no
+// such user.
 func lookupUID(name string) (uint32, bool) {
 	for i, r := range name {
 		if r == ':' || r == '.' {

@@ -7,8 +7,8 @@ import (
 // stillEvery is how often the log says that long work still goes on.
 const stillEvery = time.Minute
 
-// working tells of work that may take long, until done is called: a terminal at
-// once, the log once a minute. atMost is its limit; zero: nobody knows.
+// working tells that long work goes on until done is called: a terminal at once, the log once a minute. atMost is the
+// time limit of the work; zero means that it is not known.
 func (b *base) working(what string, atMost time.Duration) (done func()) {
 	shown := b.o.Progress(what, atMost)
 	every := b.testOnlyStillEvery

@@ -11,7 +11,7 @@ import (
 	"mailcertd/internal/issuer"
 )
 
-// zone changes and reads TXT records as the configuration says.
+// zone adds, removes and reads TXT records in the configured way.
 type zone struct{ *dns.Client }
 
 func (b *base) zone() (zone, error) {
@@ -28,7 +28,7 @@ func (b *base) zone() (zone, error) {
 	return zone{client}, err
 }
 
-// recordTTL is how long a resolver may keep a record of a challenge.
+// recordTTL is how long a resolver may cache a record of a challenge.
 const recordTTL = time.Minute
 
 func (z zone) at(ctx context.Context, name, value string, do func(dns.Zone, dns.Record) error) error {
@@ -57,7 +57,7 @@ func (z zone) Wait(ctx context.Context, name, value string) error {
 	return z.at(ctx, name, value, func(in dns.Zone, r dns.Record) error { return z.Client.Wait(ctx, in, r) })
 }
 
-// lookup implements acme.Lookup: it gives the records that every server of the zone has.
+// lookup implements acme.Lookup. It returns the TXT records that every server of the zone has.
 func (z zone) lookup(ctx context.Context, name string) ([]string, error) {
 	p, err := z.Place(ctx, name)
 	if err != nil {
@@ -70,8 +70,8 @@ func (z zone) lookup(ctx context.Context, name string) ([]string, error) {
 	return everywhere(views)
 }
 
-// everywhere are the texts that all servers have which answered. A server with several addresses answers once more for
-// each. The CA may ask any of them, so that a record which one lacks does not count. No answer at all is an error.
+// everywhere returns the texts that all servers have which answered. Each address of a server counts as one server. The
+// CA may ask any of them, so a record that one of them lacks does not count. It is an error if none answered.
 func everywhere(views []dns.View) ([]string, error) {
 	have, answers := map[string]int{}, 0
 	var failed error
