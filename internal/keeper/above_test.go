@@ -9,8 +9,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A directory above the certs directory belongs to others: what sendmail
-// refuses there is told, with what a person can do, and never changed.
+// The directories above the certs directory belong to other software: what sendmail refuses about them is reported with
+// what a person can do, and never changed.
 func TestParentsAreToldAndLeftAlone(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("sendmail checks directories only as root")
@@ -32,7 +32,7 @@ func TestParentsAreToldAndLeftAlone(t *testing.T) {
 		}
 		r := s.settle(plan.Wish{})
 		if fi, err := os.Stat(above); err != nil || fi.Mode()&(os.ModePerm|os.ModeSticky) != mode {
-			t.Errorf("%v: the directory above is %v now (%v)", mode, fi.Mode(), err)
+			t.Errorf("%v: the directory above it has become %v now (%v)", mode, fi.Mode(), err)
 		}
 		told := false
 		for _, p := range r.Plan.Problems {
@@ -41,7 +41,7 @@ func TestParentsAreToldAndLeftAlone(t *testing.T) {
 			}
 		}
 		if !told {
-			t.Errorf("%v: nothing is said of the directory above: %+v", mode, r.Plan.Problems)
+			t.Errorf("%v: the directory above is not reported: %+v", mode, r.Plan.Problems)
 		}
 	}
 }

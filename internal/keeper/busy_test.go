@@ -10,7 +10,8 @@ import (
 	"mailcertd/internal/issuer"
 )
 
-// While another mailcertd asks the ACME CA, this one waits, and asks nothing afterwards: the answer may have come.
+// While another mailcertd asks the ACME CA, this one waits. Afterwards it asks nothing, because the answer may have
+// come.
 func TestAskAfterAnother(t *testing.T) {
 	x := &acmeAsker{dir: t.TempDir()}
 	lock, err := durable.TryLock(x.dir)
@@ -31,8 +32,9 @@ func TestAskAfterAnother(t *testing.T) {
 	if err := <-asked; !errors.Is(err, errBusy) {
 		t.Errorf("it asked: %v", err)
 	}
-	if _, err := x.Ask(t.Context(), issuer.Request{}); err == nil || errors.Is(err, errBusy) { // it has no options
-		t.Errorf("nobody asks, and it did not try: %v", err)
+	// The options are empty, so asking fails.
+	if _, err := x.Ask(t.Context(), issuer.Request{}); err == nil || errors.Is(err, errBusy) {
+		t.Errorf("no other mailcertd asks, and this one did not try: %v", err)
 	}
 	lock, err = durable.TryLock(x.dir)
 	if err != nil {
@@ -44,7 +46,7 @@ func TestAskAfterAnother(t *testing.T) {
 	if _, err := x.Ask(ctx, issuer.Request{}); !errors.Is(err, errBusy) {
 		t.Errorf("after its time: %v", err)
 	}
-	if err := x.taken(issuer.Request{}); !errors.Is(err, errBusy) { // in the loop: it must not wait
+	if err := x.taken(issuer.Request{}); !errors.Is(err, errBusy) { // taken is called in the loop, so it must not wait
 		t.Errorf("taken: %v", err)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A person carries a request for the client pair to another CA and its answer back: it is installed over the key that
-// is here, or with the new key that waits for it, touches no other pair, and stays.
+// A person takes a request for the client pair to another CA and brings the certificate back. It is installed for the
+// key that is here, or together with the new key that waits for it. It changes no other pair, and it is kept.
 func TestInstallClientPair(t *testing.T) {
 	for _, rekey := range []bool{false, true} {
 		t.Run(fmt.Sprint("rekey ", rekey), func(t *testing.T) {
@@ -46,11 +46,11 @@ func TestInstallClientPair(t *testing.T) {
 			key, err := pki.ParseKey(s.read(s.certs("client.key")))
 			if err != nil || !pki.SamePublicKey(key.Public(), c.PublicKey) ||
 				!bytes.Contains(s.read(s.certs("client.cert")), pki.EncodeCertificate(c.Raw)) {
-				t.Errorf("the client pair is not the installed one: %v", err)
+				t.Errorf("the client pair is not the one that was brought: %v", err)
 			}
 			after := s.contents()
 			if same := before["client.key"] == after["client.key"]; same == rekey {
-				t.Errorf("client.key is the same: %v", same)
+				t.Errorf("client.key is the old key: %v", same)
 			}
 			if before["host.key"] != after["host.key"] || before["host.cert"] != after["host.cert"] {
 				t.Error("the host's own pair has changed")
@@ -60,7 +60,7 @@ func TestInstallClientPair(t *testing.T) {
 			s.settle(plan.Wish{})
 			is := s.contents()
 			if is["client.cert"] != after["client.cert"] || is["client.key"] != after["client.key"] {
-				t.Error("two days later the client pair is another one")
+				t.Error("two days later the client pair has been replaced")
 			}
 		})
 	}

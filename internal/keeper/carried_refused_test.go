@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// What is not right is refused, says why, and changes nothing; --force
-// overrules a person's own judgement and nothing that sendmail could not load.
+// An unsuitable file is refused with the reason, and nothing changes. --force installs what only a person can judge,
+// and never what sendmail could not load.
 func TestInstallRefused(t *testing.T) {
 	now := newSite(t, "issuer: none").now
 	good := purchased(t, now, nil)
@@ -48,10 +48,10 @@ func TestInstallRefused(t *testing.T) {
 	for _, c := range []struct {
 		what   string
 		text   string
-		secret string // that somebody types; "": nobody is there
-		why    string // of the refusal; "": it is installed
-		forced bool   // --force overrules it
-		notes  int    // when it is installed, without --force
+		secret string // the passphrase that a person types; "" means that nobody can be asked
+		why    string // in the refusal; "" means that the file is installed
+		forced bool   // --force installs it
+		notes  int    // when it is installed without --force
 	}{
 		{what: "good", text: full},
 		{what: "right passphrase", text: string(locked) + good.leaf.pem() + chain, secret: "right"},
@@ -118,7 +118,7 @@ func TestInstallRefused(t *testing.T) {
 						t.Errorf("dry run %v: %v, want %q", dry, err, c.why)
 					}
 					if err != nil && strings.Contains(err.Error(), "--force") != c.forced {
-						t.Errorf("the way out: %v", err)
+						t.Errorf("the refusal does not say what to do: %v", err)
 					}
 					if after := snapshot(t, s.root); after != before {
 						t.Fatalf("dry run %v changed something:\n%s\n\n%s", dry, before, after)
@@ -140,7 +140,7 @@ func TestInstallRefused(t *testing.T) {
 				p, err := pki.ParseKey(s.read(s.certs("host.key")))
 				if err != nil || !pki.SamePublicKey(p.Public(), s.leaf().PublicKey) || !s.archived(f.key) ||
 					!s.archived(f.cert) {
-					t.Errorf("not installed as a whole: %v", err)
+					t.Errorf("key and certificate were not installed together: %v", err)
 				}
 				s.twice(c.text, force)
 			}
@@ -148,7 +148,7 @@ func TestInstallRefused(t *testing.T) {
 	}
 }
 
-// sentinel errors stay what they are on the way out.
+// Callers can test the errors of InstallFile with errors.Is.
 func TestInstallErrors(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	b := purchased(t, s.now, nil)

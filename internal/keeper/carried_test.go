@@ -27,8 +27,8 @@ func (s *site) install(text string, change func(*Incoming)) (Result, []string, e
 	return s.InstallFile(context.Background(), in)
 }
 
-// holds fails the test unless the set is that key and certificate, as the first
-// of its file, and sendmail takes it.
+// holds fails the test unless the set contains that key and certificate, the certificate is the first in its file, and
+// sendmail accepts the set.
 func (s *site) holds(when string, r Result, want signerOf) {
 	s.t.Helper()
 	key, err := pki.ParseKey(s.read(s.certs("host.key")))
@@ -43,20 +43,20 @@ func (s *site) holds(when string, r Result, want signerOf) {
 	}
 }
 
-// twice installs the same again, which changes nothing on the disk.
+// twice installs the same file again, which must change nothing on the disk.
 func (s *site) twice(text string, change func(*Incoming)) {
 	s.t.Helper()
 	before := snapshot(s.t, s.root)
 	if r, _, err := s.install(text, change); err != nil || r.Changed {
-		s.t.Errorf("the second time: changed %v, %v", r.Changed, err)
+		s.t.Errorf("the second installation: changed %v, %v", r.Changed, err)
 	}
 	if after := snapshot(s.t, s.root); after != before {
-		s.t.Errorf("the second time changed something on the disk:\n%s\n\n%s", before, after)
+		s.t.Errorf("the second installation changed something on the disk:\n%s\n\n%s", before, after)
 	}
 }
 
-// Whatever the order of its parts, and whatever is there before, a good file is installed; what was there is kept as a
-// person's.
+// A good file is installed whatever the order of its parts and whatever is there before. A backup of a person's former
+// files is kept.
 func TestInstallOrders(t *testing.T) {
 	var orders [][]int
 	var permute func(done, left []int)
@@ -96,7 +96,7 @@ func TestInstallOrders(t *testing.T) {
 			s.holds("installed", r, b.leaf)
 			if file := pki.ReadCertFile(s.read(s.certs("host.cert"))); len(file.Certs) != 2 ||
 				!file.Certs[1].Equal(b.middle.cert) {
-				t.Errorf("host.cert holds %d certificates, want the host's and the intermediate one", len(file.Certs))
+				t.Errorf("host.cert contains %d certificates, want the leaf and the intermediate one", len(file.Certs))
 			}
 			if !bytes.Contains(s.read(s.certs("cacert.pem")), []byte(b.root.pem())) {
 				t.Error("the root is not in cacert.pem")
@@ -105,7 +105,7 @@ func TestInstallOrders(t *testing.T) {
 				t.Error("certificates are in the key file")
 			}
 			if i%2 == 0 && (!s.archived(f.key) || !s.archived(f.cert) || !s.archived(f.ca)) {
-				t.Error("what was there is not in the archive, or may be pruned")
+				t.Error("there is no backup of the former files, or it may be pruned")
 			}
 			s.twice(text, nil)
 		})
@@ -130,8 +130,8 @@ func encode(certs ...*x509.Certificate) string {
 	return text.String()
 }
 
-// The file of `mailcertd issue` brings its key; that of `mailcertd sign` is for
-// the key that is here, or for the new one that waits for it.
+// The file of `mailcertd issue` contains its key. The file of `mailcertd sign` is for the key that is here, or for the
+// new one that waits for it.
 func TestInstallIssuedAndSigned(t *testing.T) {
 	ctx := context.Background()
 	s := newSite(t, "issuer: none")
@@ -181,18 +181,18 @@ func TestInstallIssuedAndSigned(t *testing.T) {
 		text := encode(append([]*x509.Certificate{c}, roots...)...)
 		r, notes, err := s.install(text, nil)
 		if err != nil || len(notes) > 0 {
-			t.Fatalf("rekey %v: %v, %q", rekey, err, notes)
+			t.Fatalf("rekey %v: error %v, notes %q", rekey, err, notes)
 		}
 		s.holds(fmt.Sprint("signed, rekey ", rekey), r, signerOf{cert: c})
 		if same := bytes.Equal(before, s.read(s.certs("host.key"))); same == rekey {
-			t.Errorf("rekey %v: the key is the same: %v", rekey, same)
+			t.Errorf("rekey %v: the key is the old one: %v", rekey, same)
 		}
 		s.twice(text, nil)
 	}
 }
 
-// With the CA on another host a person's word makes its certificate right; a
-// second word changes nothing.
+// With the CA on another host, a person accepts its certificate by installing it. Installing it a second time changes
+// nothing.
 func TestInstallCA(t *testing.T) {
 	s := newSite(t, "issuer: {ssh: {target: ca@ca.example.org}}")
 	b := purchased(t, s.now, nil)
@@ -214,7 +214,7 @@ func TestInstallCA(t *testing.T) {
 	}
 }
 
-// Beside a CA of our own what a person installed stays.
+// A certificate that a person installed is kept although this host has a CA of its own.
 func TestInstallBesideOurCA(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -230,8 +230,8 @@ func TestInstallBesideOurCA(t *testing.T) {
 	s.holds("two days later", s.settle(plan.Wish{}), b.leaf)
 }
 
-// The interim certificate of a host that waits for its certificate goes when that comes, out of cacert.pem and with
-// its link.
+// When the certificate for which a host waits has come, its interim certificate is removed, also from cacert.pem, with
+// its hash link.
 func TestInstallEndsInterim(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Interim {
@@ -244,9 +244,9 @@ func TestInstallEndsInterim(t *testing.T) {
 	}
 	s.holds("the end of an interim certificate", r, p.leaf)
 	if cas := pki.ReadCertFile(s.read(s.certs("cacert.pem"))).Certs; len(cas) != 1 || !cas[0].Equal(p.root.cert) {
-		t.Errorf("cacert.pem holds %d certificates", len(cas))
+		t.Errorf("cacert.pem contains %d certificates", len(cas))
 	}
-	// A file that brings the seller's next root alone with it says so.
+	// If the file contains the seller's next root and the root is not in use yet, a note says so.
 	next := purchased(t, s.now, nil)
 	r, _, err = s.install(p.leaf.pem()+p.middle.pem()+p.root.pem()+next.root.pem(), nil)
 	if err != nil || len(r.Done) == 0 {

@@ -34,7 +34,7 @@ func TestClasses(t *testing.T) {
 	}
 }
 
-// A chore that fails is in nobody's way: host.cert comes back, the failure is told once, and the next attempt waits.
+// A chore that fails holds nothing up: host.cert comes back, the failure is logged once, and the next attempt waits.
 func TestChoreStandsAside(t *testing.T) {
 	fails := func(part string) func(durable.Point) error {
 		return func(p durable.Point) error {
@@ -47,7 +47,7 @@ func TestChoreStandsAside(t *testing.T) {
 	for _, c := range []struct {
 		name, yaml string
 		spoil      func(t *testing.T, s *site)
-		silent     bool // nothing fails, because the thing is left alone
+		silent     bool // nothing fails, because this thing is left alone
 	}{
 		{"crl.pem is a directory", "crl: {install: true}", func(t *testing.T, s *site) {
 			path := filepath.Join(s.cfg.CA.Dir, "crl.pem")
@@ -61,7 +61,7 @@ func TestChoreStandsAside(t *testing.T) {
 			}
 			s.o.Disk.Before = fails("CA/crl")
 		}, false},
-		{"a file of somebody's in gen-1", "", func(t *testing.T, s *site) {
+		{"somebody's file in gen-1", "", func(t *testing.T, s *site) {
 			rollover(t, s)
 			s.write(filepath.Join(s.cfg.CA.Dir, "gen-1", "README"), []byte("mine"))
 			s.later(2 * 365 * 24 * time.Hour)
@@ -126,7 +126,7 @@ func TestChoreStandsAside(t *testing.T) {
 				}
 			}
 			if told > 1 || c.silent == (told > 0) {
-				t.Errorf("told %d times:\n%s", told, strings.Join(s.log, "\n"))
+				t.Errorf("logged %d times:\n%s", told, strings.Join(s.log, "\n"))
 			}
 			if c.silent {
 				return
@@ -135,7 +135,7 @@ func TestChoreStandsAside(t *testing.T) {
 			if !reported(p, plan.StepFailed) || p.Worst() == plan.Error {
 				t.Errorf("%+v", p.Problems)
 			}
-			// The backoff binds the daemon and not a person, and ends with the cause.
+			// The backoff applies to the daemon and not to a person. It ends when its cause has been corrected.
 			s.log = nil
 			s.settle(plan.Wish{})
 			if !strings.Contains(strings.Join(s.log, "\n"), "could not ") {
@@ -145,7 +145,7 @@ func TestChoreStandsAside(t *testing.T) {
 	}
 }
 
-// rollover puts a second generation of the CA in force.
+// rollover puts a second generation of the CA into force.
 func rollover(t *testing.T, s *site) {
 	t.Helper()
 	for range 2 {
@@ -168,7 +168,7 @@ func reported(p plan.Plan, r plan.Reason) bool {
 	return false
 }
 
-// No CRL number is taken for a list that cannot be written.
+// A CRL that cannot be written uses up no CRL number.
 func TestCRLNumberStays(t *testing.T) {
 	s := newSite(t, "crl: {install: true}")
 	s.settle(plan.Wish{})
@@ -181,11 +181,11 @@ func TestCRLNumberStays(t *testing.T) {
 		s.settle(plan.Wish{})
 	}
 	if after := string(s.read(filepath.Join(s.cfg.CA.Dir, "crlnumber"))); after != before {
-		t.Errorf("number %q became %q", before, after)
+		t.Errorf("crlnumber changed from %q to %q", before, after)
 	}
 }
 
-// A CA made by hand whose certificate may not sign lists has a revoked row: its host gets a certificate all the same.
+// A CA made by hand may not sign CRLs, and has a revoked row. Its host gets a certificate nevertheless.
 func TestCAWithoutCRLSign(t *testing.T) {
 	s := newSite(t, "")
 	dir := s.cfg.CA.Dir
@@ -219,8 +219,8 @@ func TestCAWithoutCRLSign(t *testing.T) {
 	}
 }
 
-// A state that cannot be written is a problem that every look reports until it can, and what a person chose is an
-// error and not done: the next ensure would take it away.
+// A state that cannot be written is reported by every look until it can be written. An error stops a choice or request
+// of a person then, because the next ensure would undo it.
 func TestStateCannotBeWritten(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -231,7 +231,7 @@ func TestStateCannotBeWritten(t *testing.T) {
 		return nil
 	}
 	if err := s.ChooseGroup(t.Context(), "ffdhe4096"); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("a choice: %v", err)
+		t.Errorf("a choice of parameters: %v", err)
 	}
 	if _, err := s.Request(t.Context(), certdir.Host, true); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("a request over a new key: %v", err)

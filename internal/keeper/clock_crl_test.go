@@ -10,9 +10,9 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A host was off, and sendmail's CRL is over: it refuses everybody. When the clock
-// has run on for an hour there is one that holds by that clock and by the one that
-// was seen before, long before the clock is believed; nothing else is touched.
+// A host was off, and meanwhile sendmail's CRL has expired, so that sendmail refuses every client. An hour after the
+// start, long before the clock is believed, there is a CRL that is valid by the clock and by the time that was seen
+// last. Nothing else is changed.
 func TestCRLOverWhileDoubted(t *testing.T) {
 	for _, days := range []string{"1", "2", "7"} {
 		s := newSite(t, "crl: {install: true, days: "+days+"}")
@@ -22,7 +22,7 @@ func TestCRLOverWhileDoubted(t *testing.T) {
 		s.now = right.Add(10 * aDay)
 		s.runs(time.Minute)
 		if p := problem(s.Check(context.Background(), plan.Wish{}).Plan, plan.CRLStale); p == nil {
-			t.Errorf("%s days: it refuses everybody, and that is not told", days)
+			t.Errorf("%s days: sendmail refuses everybody, and that is not reported", days)
 		}
 		s.runs(70 * time.Minute)
 		lists := ca.Observe(s.cfg.CA.Dir, ca.Filter{}).CRL.Lists
@@ -45,7 +45,7 @@ func TestCRLOverWhileDoubted(t *testing.T) {
 		s.now = right.Add(22 * time.Hour)
 		s.runs(time.Minute)
 		if why := s.valid(); why != "" {
-			t.Errorf("%s days: set right: %s", days, why)
+			t.Errorf("%s days: after the clock was corrected: %s", days, why)
 		}
 	}
 }

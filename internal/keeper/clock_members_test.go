@@ -14,8 +14,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// apart sets the member's clock so far from the CA's; both run on for d, and every
-// question of the member is counted.
+// apart sets the member's clock away from the CA's and lets both run on for d. It returns how many questions the member
+// asked.
 func (f *family) apart(m *site, by, d time.Duration) (asked int) {
 	f.t.Helper()
 	ca := m.o.Issuer
@@ -31,16 +31,17 @@ func (f *family) apart(m *site, by, d time.Duration) (asked int) {
 	return asked
 }
 
-// A member whose clock is not that of the CA host gets certificates that have not begun by it, or that are due at once.
-// It asks once an hour, says why, and has one that serves when the clocks agree.
+// A member's clock differs from the CA host's, so that it gets certificates that are not valid yet by its clock, or are
+// due at once. It asks once an hour, says why, and has a usable certificate as soon as the clocks agree.
 func TestMemberWithAnotherClock(t *testing.T) {
 	for _, c := range []struct {
 		name, yaml string
-		has        bool // it has a certificate before
+		has        bool // it has a certificate already
 		by         time.Duration
-		serves     bool // all the same
+		serves     bool // it serves a certificate although the clocks differ
 	}{
-		{"first boot, three hours behind", "", false, -3 * time.Hour, true}, // when it has begun,
+		// It is served once its notBefore has passed.
+		{"first boot, three hours behind", "", false, -3 * time.Hour, true},
 		{"first boot, forty hours behind", "", false, -40 * time.Hour, false},
 		{"first boot, forty days behind", "", false, -40 * aDay, false},
 		{"three hours behind", "", true, -3 * time.Hour, true},
@@ -75,7 +76,7 @@ func TestMemberWithAnotherClock(t *testing.T) {
 	}
 }
 
-// A person hears why the answer cannot be used.
+// renew tells a person why the answer cannot be used.
 func TestRenewWithAnotherClock(t *testing.T) {
 	f := newFamily(t, "", "", "a.example.org")
 	m := f.members["a.example.org"]
@@ -89,8 +90,8 @@ func TestRenewWithAnotherClock(t *testing.T) {
 	}
 }
 
-// A CRL that has not begun by the member's clock makes OpenSSL refuse everybody: it
-// is told, and waits; the one before goes on serving while it can.
+// With a CRL that is not valid yet by the member's clock, OpenSSL would refuse everybody. It is reported and not
+// installed yet; the former CRL stays as long as it is valid.
 func TestMemberCRLFromTheFuture(t *testing.T) {
 	f := newFamily(t, "", "crl: {install: true}", "a.example.org", "b.example.org")
 	f.day(time.Hour)
@@ -123,8 +124,7 @@ func TestMemberCRLFromTheFuture(t *testing.T) {
 	}
 }
 
-// A member was off for so long that its CRL is over. Its clock is doubted, and the
-// CA's new list is given to sendmail all the same.
+// A member was off for so long that its CRL has expired. The CA's new CRL is installed although the clock is doubted.
 func TestMemberCRLAfterDaysOff(t *testing.T) {
 	f := newFamily(t, "crl: {days: 7}", "crl: {install: true}", "a.example.org")
 	f.day(time.Hour)

@@ -20,7 +20,7 @@ import (
 
 const aDay = 24 * time.Hour
 
-// runs is the daemon for so long, looking when it asks to, an hour apart at most.
+// runs lets the daemon run for d. It looks when it asks for it, at the latest after an hour.
 func (s *site) runs(d time.Duration) {
 	s.t.Helper()
 	for end := s.now.Add(d); ; {
@@ -38,7 +38,7 @@ func (s *site) runs(d time.Duration) {
 	}
 }
 
-// valid says what a peer with the right time has against the host; "" if nothing is.
+// valid returns why a peer with the right time would refuse the host; "" means that it would not.
 func (s *site) valid() string {
 	if why := s.complete(s.Check(context.Background(), plan.Wish{})); why != "" {
 		return why
@@ -54,8 +54,8 @@ func (s *site) valid() string {
 	return ""
 }
 
-// A clock that leaps far ahead for less than a day changes nothing, however old
-// everything looks by it, and when it is right again all is as it was.
+// A clock that jumps far ahead for less than a day changes nothing, although everything looks old by it. When it is
+// right again, everything is as before.
 func TestLeapAhead(t *testing.T) {
 	for _, leap := range []time.Duration{3 * aDay, 40 * aDay, 300 * aDay, 366 * aDay, 8 * 365 * aDay, 30 * 365 * aDay} {
 		s := newSite(t, "crl: {install: true}\nstate: {keep: 1}")
@@ -67,7 +67,8 @@ func TestLeapAhead(t *testing.T) {
 		s.runs(aDay)
 		right, before := s.now, snapshot(t, s.cfg.Certs.Dir)+snapshot(t, s.cfg.CA.Dir)+snapshot(t, s.archiveDir())
 		mark, _ := state.Load(s.cfg.State.Dir)
-		short := 50 * time.Minute // by the leapt clock the certificate may be over: then it is believed after an hour
+		// By this clock the certificate may have expired; then the clock is believed after an hour.
+		short := 50 * time.Minute
 		s.now = right.Add(leap)
 		s.runs(short)
 		r := s.Check(context.Background(), plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
@@ -90,8 +91,8 @@ func TestLeapAhead(t *testing.T) {
 	}
 }
 
-// A clock that is far ahead and stays so is right: the host was off. It is
-// believed after a day, and after an hour where the certificate looks over.
+// A clock that is far ahead and stays so is right: the host was off. It is believed after a day, or after an hour if
+// the certificate has expired by it.
 func TestLeapLasts(t *testing.T) {
 	for _, c := range []struct{ off, within time.Duration }{
 		{40 * aDay, 25 * time.Hour}, {300 * aDay, 25 * time.Hour}, {400 * aDay, 2 * time.Hour},
@@ -110,13 +111,12 @@ func TestLeapLasts(t *testing.T) {
 			t.Errorf("off for %s: %s", c.off, why)
 		}
 		if r := s.Check(context.Background(), plan.Wish{}); reported(r.Plan, plan.ClockAhead) {
-			t.Errorf("off for %s: never believed: %s", c.off, reasons(r))
+			t.Errorf("off for %s: not believed in time: %s", c.off, reasons(r))
 		}
 	}
 }
 
-// What is missing is made at once, whatever the clock says, and is valid by the
-// right one.
+// A missing certificate is made at once, whatever the clock says, and is valid by the right time.
 func TestMissingByAWrongClock(t *testing.T) {
 	for _, leap := range []time.Duration{40 * aDay, 400 * aDay, 20 * 365 * aDay, -2 * aDay, -300 * aDay} {
 		s := newSite(t, "")
@@ -140,13 +140,13 @@ func TestMissingByAWrongClock(t *testing.T) {
 	}
 }
 
-// A first boot with a wrong clock: when it is right, at once or later, everything
-// that was made is made right, the CA over its key.
+// The first boot happens with a wrong clock. When the clock is right, at once or later, everything that was made is
+// made again with the right dates; the CA keeps its key.
 func TestFirstBootByAWrongClock(t *testing.T) {
 	needOpenssl(t)
 	for _, c := range []struct {
 		name  string
-		wrong time.Time // in place of June 2026
+		wrong time.Time // the wrong time, in place of June 2026
 		ran   time.Duration
 		heals time.Duration
 	}{
@@ -190,9 +190,9 @@ func TestFirstBootByAWrongClock(t *testing.T) {
 	}
 }
 
-// A leap that was believed, because it lasted: the host serves a certificate from
-// the future when the clock is set right. The older one comes back at once,
-// without a signature; where there is none, another is issued within an hour.
+// The clock jumped ahead and was believed, because it stayed so. When it is corrected, the host serves a certificate
+// that is not valid yet. The older certificate comes back at once without a signature; if there is none, another one is
+// issued within an hour.
 func TestBackFromTheFuture(t *testing.T) {
 	for _, older := range []bool{true, false} {
 		s := newSite(t, "crl: {install: true}")
@@ -223,8 +223,8 @@ func TestBackFromTheFuture(t *testing.T) {
 	}
 }
 
-// It is lost just then: what is made at once is valid by the clock as it is now, and
-// by the one that was believed.
+// If the certificate is lost just then, the new one is valid by the present clock and by the time that was believed
+// before.
 func TestLostWhenSetRight(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -245,7 +245,7 @@ func TestLostWhenSetRight(t *testing.T) {
 	}
 }
 
-// forget takes a certificate out of newcerts and its row out of index.txt.
+// forget removes a certificate from newcerts and its row from index.txt.
 func (s *site) forget(id string) {
 	s.t.Helper()
 	for _, is := range ca.Observe(s.cfg.CA.Dir, ca.Filter{Name: name}).Issued {
@@ -266,7 +266,7 @@ func (s *site) forget(id string) {
 	}
 }
 
-// Times that a wrong clock put into the future hold nothing up.
+// Times in the state that a wrong clock put into the future delay nothing.
 func TestTimesFromTheFuture(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -289,14 +289,14 @@ func TestTimesFromTheFuture(t *testing.T) {
 	}
 }
 
-// A member goes on trusting a CA whose certificate was made again over its key.
+// A member still trusts a CA whose certificate was made again for the same key.
 func TestRedatedForMembers(t *testing.T) {
 	f := newFamily(t, "", "", "a.example.org")
 	f.day(0)
 	f.day(280 * aDay)
-	rollover(t, f.ca) // a generation from the future
+	rollover(t, f.ca) // this generation is not valid yet
 	f.day(aDay)
-	f.day(-200 * aDay) // and the clocks are set right
+	f.day(-200 * aDay) // the clocks are corrected
 	f.day(aDay)
 	f.day(aDay)
 	for who, s := range map[string]*site{"the CA's host": f.ca, "the member": f.members["a.example.org"]} {

@@ -19,13 +19,13 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// foreign is a pair of somebody else's CA.
+// foreign is a pair of another CA with that CA's certificate.
 type foreign struct{ key, cert, ca []byte }
 
 func makeForeign(t testing.TB, now time.Time) foreign { return makeForeignFor(t, now, 365) }
 
-// makeForeignFor makes one that ends in so many days and has begun just now, or
-// a month ago where it lives for a year and more.
+// makeForeignFor makes a pair that expires in so many days. It becomes valid a month ago if it lives for a year or
+// more, else now.
 func makeForeignFor(t testing.TB, now time.Time, days int) foreign {
 	t.Helper()
 	from := now
@@ -56,7 +56,7 @@ func makeForeignFor(t testing.TB, now time.Time, days int) foreign {
 	return foreign{key, pki.EncodeCertificate(leaf.Raw), pki.EncodeCertificate(root.Raw)}
 }
 
-// wreck brings a site into a state that the seed decides.
+// wreck damages a site in ways that the seed decides. It returns the content of the files that must not be lost.
 func wreck(t testing.TB, s *site, f foreign, seed uint64) (kept map[string][]byte) {
 	r := mrand.New(mrand.NewPCG(seed, 1))
 	if r.IntN(8) > 0 {
@@ -88,7 +88,7 @@ func wreck(t testing.TB, s *site, f foreign, seed uint64) (kept map[string][]byt
 			_ = os.Remove(p)
 			_ = os.Symlink([]string{"cacert.pem", "nowhere", "host.key", "../outside.pem", "/"}[r.IntN(5)], p)
 		case 2:
-			if st, err := os.Lstat(p); err == nil && st.Mode().IsRegular() { // never through a link
+			if st, err := os.Lstat(p); err == nil && st.Mode().IsRegular() { // never write through a link
 				_ = os.Chmod(p, fs.FileMode(r.IntN(0o1000)))
 			}
 		default:
@@ -131,8 +131,8 @@ func wreck(t testing.TB, s *site, f foreign, seed uint64) (kept map[string][]byt
 	return kept
 }
 
-// converges applies the plan until it is empty: three rounds at the most. No
-// foreign file is lost, and a foreign pair that works stays where it is.
+// converges applies the plan until it is empty, which may take three rounds. No foreign file may be lost, and a foreign
+// pair that works stays.
 func converges(t testing.TB, f foreign, seed uint64) {
 	s := newSite(t, "")
 	kept := wreck(t, s, f, seed)
@@ -153,7 +153,7 @@ func converges(t testing.TB, f foreign, seed uint64) {
 			t.Fatalf("seed %d: still not done: %s\n%v", seed, p.Actions[0].Text.Base(), s.log)
 		}
 		if _, err := s.applier.apply(ctx, obs, p); err != nil {
-			t.Logf("seed %d: %v", seed, err) // such as a directory in the way: reported
+			t.Logf("seed %d: %v", seed, err) // such as a directory in the way, which is reported
 			break
 		}
 	}
@@ -170,10 +170,10 @@ func converges(t testing.TB, f foreign, seed uint64) {
 		return nil
 	})
 	for p, b := range kept {
-		staging := filepath.Base(filepath.Dir(p)) == ".mailcertd" // ours alone
+		staging := filepath.Base(filepath.Dir(p)) == ".mailcertd" // only mailcertd writes there
 		state := filepath.Base(p) == "state.json"
 		if now, err := os.ReadFile(p); err == nil && filepath.Base(p) == "index.txt" && bytes.HasPrefix(now, b) {
-			continue // rows are added to what cannot be read
+			continue // rows are added to a file that cannot be parsed
 		}
 		if !after[string(b)] && !staging && !state {
 			t.Errorf("seed %d: %s is lost\n%v", seed, p, s.log)
@@ -186,8 +186,8 @@ func converges(t testing.TB, f foreign, seed uint64) {
 	}
 }
 
-// recoveries: clearing up after an interruption, and repairing the database,
-// each take a round of their own.
+// recoveries counts the extra rounds: removing what an interruption left, and repairing the database, take a round
+// each.
 func recoveries(o plan.Observed) int {
 	n := 0
 	if o.Pending.Journal || o.Pending.Damaged || len(o.Pending.Staged) > 0 {

@@ -12,8 +12,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A copy that takes its time is told once, however often the file is written to, and no hash link comes or goes with
-// the parts of cacert.pem.
+// A slow copy is logged once, however often the file is written to, and no hash link comes or goes with the parts of
+// cacert.pem.
 func TestCopyingIsQuiet(t *testing.T) {
 	_, cert, root := boughtPair(t)
 	for file, whole := range map[string][]byte{"host.cert": cert, "cacert.pem": root} {
@@ -35,7 +35,7 @@ func TestCopyingIsQuiet(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			for i := range 3 { // each in another second
+			for i := range 3 { // each part is written in another second
 				if i > 0 {
 					if _, err := f.Write(whole[(i-1)*len(whole)/3 : i*len(whole)/3]); err != nil {
 						t.Fatal(err)
@@ -51,19 +51,19 @@ func TestCopyingIsQuiet(t *testing.T) {
 				}
 			}
 			if n := strings.Count(strings.Join(s.log, "\n"), "somebody may still be copying it"); n != 1 {
-				t.Errorf("told %d times:\n%s", n, strings.Join(s.log, "\n"))
+				t.Errorf("logged %d times:\n%s", n, strings.Join(s.log, "\n"))
 			}
 		})
 	}
 }
 
-// waitForTick changes the file's attributes until its ctime is in another second than at the call.
+// waitForTick changes the file's attributes until its ctime is in a later second than before.
 func waitForTick(t *testing.T, path string) {
 	t.Helper()
 	first := time.Now().Unix()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Unix() == first; {
 		if time.Now().After(deadline) {
-			t.Fatal("the clock stands still")
+			t.Fatal("the ctime does not move on")
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

@@ -14,7 +14,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// boughtPair is a key and a certificate of another CA, as two files, and that CA.
+// boughtPair returns the key, the certificate and the CA of a bought pair, as three files.
 func boughtPair(t *testing.T) (key, cert, root []byte) {
 	t.Helper()
 	s := newSite(t, "")
@@ -23,8 +23,8 @@ func boughtPair(t *testing.T) (key, cert, root []byte) {
 	return s.read(s.certs("host.key")), s.read(s.certs("host.cert")), s.read(s.certs("cacert.pem"))
 }
 
-// Somebody copies a pair of another CA into place in pieces, while the daemon looks after each piece. Nothing is
-// replaced under the copy, and what is there in the end is what was copied, byte for byte.
+// A person copies a pair of another CA into place in pieces, and the daemon looks after each piece. It replaces nothing
+// during the copy, and at the end the files are what was copied, byte for byte.
 func TestSlowCopy(t *testing.T) {
 	key, cert, root := boughtPair(t)
 	for _, c := range []struct {
@@ -59,7 +59,7 @@ func TestSlowCopy(t *testing.T) {
 					if _, err := f.Write(part); err != nil {
 						t.Fatal(err)
 					}
-					if len(part) < 40 { // headers and last lines: every state of the file that matters
+					if len(part) < 40 { // these are headers and last lines, where every state of the file matters
 						look("a part of " + name)
 					}
 				}
@@ -71,19 +71,19 @@ func TestSlowCopy(t *testing.T) {
 					t.Errorf("%s is not what was copied:\n%s\n%s", name, got, strings.Join(s.log, "\n"))
 				}
 			}
-			s.now = time.Now().Add(2 * time.Minute) // it has rested
+			s.now = time.Now().Add(2 * time.Minute) // the file has not changed for longer than the daemon waits
 			look("rested")
 			for _, name := range []string{"host.key", "host.cert"} {
 				if got := s.read(s.certs(name)); !bytes.Equal(got, content[name]) {
-					t.Errorf("%s was replaced after it had rested", name)
+					t.Errorf("%s was replaced two minutes after the copy", name)
 				}
 			}
 		})
 	}
 }
 
-// What stays half-written is replaced when it has rested, with a copy of all of it; a verb does not wait, and a file
-// that is gone comes back at once.
+// An incomplete file is replaced, with a backup of all of it, when it has not changed for ten minutes. A verb does not
+// wait, and a deleted file comes back at once.
 func TestHalfWritten(t *testing.T) {
 	_, cert, _ := boughtPair(t)
 	half := cert[:len(cert)/2]
@@ -149,7 +149,8 @@ func TestHalfWritten(t *testing.T) {
 	}
 }
 
-// Somebody writes a file in the moment before it would be replaced: nothing is changed, and nothing of it is lost.
+// Another program writes a file in the moment before it would be replaced. Nothing is changed, and the program's file
+// is not lost.
 func TestWrittenBeforeTheCommit(t *testing.T) {
 	s := newSite(t, "")
 	s.now = time.Now()
@@ -164,10 +165,11 @@ func TestWrittenBeforeTheCommit(t *testing.T) {
 		return nil
 	}
 	r, err := s.Settle(context.Background(), plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
-	if err != nil || len(r.Plan.State.Failures) != 0 { // it is no failure: what was decided on is there no more
+	// This is not a failure, because the files are no longer those on which the plan was based.
+	if err != nil || len(r.Plan.State.Failures) != 0 {
 		t.Errorf("%v, %+v", err, r.Plan.State.Failures)
 	}
 	if got := s.read(s.certs("host.cert")); !bytes.Equal(got, mine) {
-		t.Errorf("it is now\n%s", got)
+		t.Errorf("the file contains\n%s", got)
 	}
 }

@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A list lives for crl.days, however short: sendmail has one all the time, it is
-// never over, and each is read a few times less often than the daemon looks.
+// A CRL is valid for crl.days, however few. sendmail has a valid one at all times, and a new one is made much less
+// often than the daemon looks.
 func TestCRLLives(t *testing.T) {
 	for _, c := range []struct{ days, most int }{{1, 14}, {2, 8}, {3, 6}} {
 		t.Run(fmt.Sprint(c.days), func(t *testing.T) {

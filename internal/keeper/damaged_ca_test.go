@@ -14,8 +14,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// What is damaged in the CA directory takes nothing out of the certs directory: host.cert goes on verifying, every
-// generation stays trusted, and the lists of those that were revoked stay.
+// A damaged file in the CA directory removes nothing from the certs directory: host.cert still verifies, every
+// generation stays trusted, and every CRL stays.
 func TestDamagedGenerationStaysTrusted(t *testing.T) {
 	t.Parallel()
 	garbage := func(p string) error { return os.WriteFile(p, []byte("no certificate\n"), 0o644) }
@@ -57,7 +57,7 @@ func TestDamagedGenerationStaysTrusted(t *testing.T) {
 			}
 			if got := s.read(s.certs(certdir.CRLName)); bytes.Count(got, []byte("BEGIN X509 CRL")) < bytes.Count(list,
 				[]byte("BEGIN X509 CRL")) {
-				t.Error("crl.pem lost a list")
+				t.Error("crl.pem has lost a CRL")
 			}
 			if err := s.verify(); err != nil {
 				t.Error(err)

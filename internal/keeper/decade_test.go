@@ -13,14 +13,13 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Ten years of a daemon's life, in the steps that it asks for: the installed
-// certificate is never expired, never outlives its CA, always verifies; the
-// CA's generations come in time; the archive of our own stays bounded and the
-// copy of a person's file is there at the end.
+// Ten years of a daemon that looks as often as it asks to: the installed certificate never expires, never outlives its
+// CA, and always verifies; new generations of the CA come in time; the number of our backups stays bounded, and the
+// backup of a person's file is still there at the end.
 func TestTenYears(t *testing.T) {
 	for _, c := range []struct {
 		name, yaml         string
-		renewals           int // at least
+		renewals           int // the least number
 		generations, rekey int
 	}{
 		{"defaults", "", 12, 1, 0},
@@ -70,12 +69,12 @@ func TestTenYears(t *testing.T) {
 					}
 				}
 				if own := s.ownBackups(); own > s.cfg.State.Keep {
-					t.Fatalf("%v: %d generations of our own in the archive", s.now, own)
+					t.Fatalf("%v: %d backups of our own files in the archive", s.now, own)
 				}
-				// The daemon sleeps until then; an hour at most, a week here: less often is harder.
+				// The daemon sleeps until then, at most an hour. Here it sleeps up to a week, which is the harder test.
 				s.now = soonest(next, s.now.AddDate(0, 0, 7))
 				s.believed()
-				if err := s.verify(); err != nil { // the last moment before it looks again
+				if err := s.verify(); err != nil { // the last moment before the daemon looks again
 					t.Fatalf("%v: %v", s.now, err)
 				}
 			}
@@ -93,7 +92,7 @@ func TestTenYears(t *testing.T) {
 				t.Error("the copy of somebody's own file is gone")
 			}
 			if keys := s.archivedKeys(); keys > 0 {
-				t.Errorf("%d replaced keys lie in the archive, none was replaced in the last week", keys)
+				t.Errorf("the archive contains %d replaced keys, and none was replaced in the last week", keys)
 			}
 			st, _ := state.Load(s.cfg.State.Dir)
 			if len(st.Ours) > 256 || len(st.OldKeys) > 1 {
@@ -127,7 +126,7 @@ func (s *site) ownBackups() int {
 	return n
 }
 
-// archivedKeys counts our replaced keys that are still there.
+// archivedKeys counts our replaced keys that are still in the archive.
 func (s *site) archivedKeys() int {
 	n := 0
 	gens, _ := s.Archive()
@@ -141,8 +140,8 @@ func (s *site) archivedKeys() int {
 	return n
 }
 
-// The clock: behind what was seen, or implausible, nothing new is signed over
-// a working set and the mark stays; the owner's word resets it.
+// When the clock is behind the time that was seen, or implausible, nothing new is signed over a working set and the
+// high-water mark stays. `renew --trust-clock` resets the mark.
 func TestClock(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -168,7 +167,7 @@ func TestClock(t *testing.T) {
 	if st, _ := state.Load(s.cfg.State.Dir); !st.HighWater.Equal(s.now) {
 		t.Errorf("the mark is %v", st.HighWater)
 	}
-	// With nothing to serve, a wrong clock does not keep sendmail without TLS.
+	// With nothing to serve, sendmail gets a certificate even with a wrong clock.
 	s.now = time.Unix(1e9, 0)
 	if err := os.RemoveAll(s.cfg.Certs.Dir); err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// lie is what is in the two files of the pair; nil: nothing.
+// lie writes the two files of the host's pair; nil removes the file.
 func (s *site) lie(key, cert []byte) {
 	s.t.Helper()
 	for n, b := range map[string][]byte{"host.key": key, "host.cert": cert} {
@@ -30,7 +30,7 @@ func (s *site) content(name string) []byte {
 	return b
 }
 
-// severity of the worst problem with that reason, -1 for none.
+// severity returns the worst severity of the problems with that reason, and -1 if there is none.
 func severity(r Result, why plan.Reason) plan.Severity {
 	worst := plan.Severity(-1)
 	for _, p := range r.Plan.Problems {
@@ -41,20 +41,20 @@ func severity(r Result, why plan.Reason) plan.Severity {
 	return worst
 }
 
-// With issuer none, nothing of a person's is replaced or archived because it is no pair yet: not at once, not after ten
-// minutes, not by a verb. An interim certificate is made only where it takes nobody's place.
+// With issuer none, a person's files are not replaced or backed up because they are not yet a pair: not at once, not
+// after ten minutes, and not by a verb. An interim certificate is made only where it replaces no file of a person.
 func TestDeliveryLeftAlone(t *testing.T) {
 	base := newSite(t, "issuer: none")
 	f, other := makeForeign(t, base.now), makeForeign(t, base.now)
 	half := func(b []byte) []byte { return b[:len(b)/2] }
-	// The interim certificate that was there before stands for I.
+	// The interim certificate that was there before is called I.
 	for name, c := range map[string]struct {
 		// I: the interim certificate's, F: bought, O: of another purchase, h: half of the bought one, 0: empty,
 		// -: missing
 		key, cert string
-		interim   bool   // made after all
-		waits     bool   // the daemon gives ten minutes first
-		stays     string // what is left of the bought ones in any case
+		interim   bool   // an interim certificate is made
+		waits     bool   // the daemon waits ten minutes first
+		stays     string // the bought files that must stay in any case
 	}{
 		"key first":                                   {"F", "I", false, true, "k"},
 		"certificate first":                           {"I", "F", false, true, "c"},
@@ -112,7 +112,7 @@ func TestDeliveryLeftAlone(t *testing.T) {
 						t.Errorf("looks again at %v", r.Plan.Next)
 					}
 					if severity(r, plan.Mismatch) == plan.Error && !c.interim {
-						t.Error("an error at once")
+						t.Error("reported as an error at once")
 					}
 					s.now = start.Add(9 * time.Minute)
 					if look(); !same() {
@@ -123,7 +123,7 @@ func TestDeliveryLeftAlone(t *testing.T) {
 				r = look()
 				if c.interim {
 					if r.Plan.Facts.Owner != plan.Interim || !r.Plan.Facts.Offered {
-						t.Errorf("no interim certificate: %s", reasons(r))
+						t.Errorf("there is no interim certificate: %s", reasons(r))
 					}
 					return
 				}
@@ -132,26 +132,26 @@ func TestDeliveryLeftAlone(t *testing.T) {
 				}
 				s.now = start.Add(48 * time.Hour)
 				if look(); !same() || s.archived(key) || s.archived(cert) {
-					t.Error("it was archived, or changed later")
+					t.Error("it was backed up, or changed later")
 				}
 				s.lie(f.key, f.cert)
 				r = s.settle(plan.Wish{})
 				if r.Plan.Facts.Owner != plan.Foreign || !r.Plan.Facts.Offered || r.Plan.Worst() == plan.Error ||
 					r.Plan.State.Mismatch.Digest != "" {
-					t.Errorf("whole at last: it is %s, %s", r.Plan.Facts.Owner, reasons(r))
+					t.Errorf("with both files complete the certificate is %s; %s", r.Plan.Facts.Owner, reasons(r))
 				}
 			})
 		}
 	}
 }
 
-// What was nobody's purchase is no delivery: the stanza's throw-away certificate, and an interim certificate that no
-// state remembers.
+// Files that nobody has bought are not protected in this way: the stanza's throw-away certificate, and an interim
+// certificate that no state remembers.
 func TestDeliveryOfNothing(t *testing.T) {
 	needOpenssl(t)
 	for name, c := range map[string]struct {
 		before func(s *site) error
-		yields bool // to an interim certificate
+		yields bool // it is replaced by an interim certificate
 	}{
 		"the stanza's without its key": {func(s *site) error { return os.Remove(s.certs("host.key")) }, true},
 		"a key over the stanza's": {func(s *site) error {
@@ -189,7 +189,7 @@ func TestDeliveryOfNothing(t *testing.T) {
 	}
 }
 
-// Each piece that arrives starts the ten minutes again, and cacert.pem is left to its owner as well.
+// Each piece that arrives starts the ten minutes again. cacert.pem is left to its owner as well.
 func TestDeliveryInPieces(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	s.settle(plan.Wish{})
@@ -211,22 +211,22 @@ func TestDeliveryInPieces(t *testing.T) {
 		t.Error(why)
 	}
 	if gens, _ := s.Archive(); slices.ContainsFunc(gens, func(g durable.Backup) bool { return g.Foreign }) {
-		t.Error("something of its owner's was archived")
+		t.Error("a file of its owner was backed up")
 	}
 }
 
-// A kept certificate that ends is told on the configured days, once each, and
-// daily from the last of them on; every look says when the next one is due.
+// The end of a certificate that is kept is logged once on each configured day, and daily from the last of these days
+// on. Every look says when the next line is due.
 func TestForeignExpiry(t *testing.T) {
 	for _, c := range []struct {
 		yaml string
 		life int   // days
-		want []int // whole days before the end on which a line is logged
+		want []int // the whole days before the end on which a line is logged
 	}{
 		{"issuer: none", 3650, []int{30, 14, 7, 3, 1, 0}},
 		{"issuer: none", 365, []int{30, 14, 7, 3, 1, 0}},
 		{"issuer: none\nvalidity: {warn_days: [20, 4]}", 365, []int{20, 4, 3, 2, 1, 0}},
-		// Not before the last quarter, where the renewal should have happened.
+		// Not before the last quarter of its life, when it should have been renewed.
 		{"issuer: none", 90, []int{22, 14, 7, 3, 1, 0}},
 		{"issuer: none", 45, []int{11, 7, 3, 1, 0}},
 		{"issuer: none", 6, []int{1, 1, 0}},
@@ -255,7 +255,7 @@ func TestForeignExpiry(t *testing.T) {
 			s.believed()
 		}
 		if !slices.Equal(got, c.want) {
-			t.Errorf("%s, %d days: told %v days before the end, want %v", c.yaml, c.life, got, c.want)
+			t.Errorf("%s, %d days: logged %v days before the end, want %v", c.yaml, c.life, got, c.want)
 		}
 	}
 }

@@ -11,11 +11,11 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// mostSyncs is how often a first boot may wait for the disk.
+// mostSyncs is the largest number of syncs in a first boot.
 const mostSyncs = 24
 
-// Each fsync of a first boot is one that a promise needs: on a disk that takes ten milliseconds for it, boot waits a
-// quarter of a second for them.
+// Each sync of a first boot is needed for one of the promises. On a disk that takes ten milliseconds for a sync, the
+// boot waits a quarter of a second for all of them.
 func TestFirstBootSyncs(t *testing.T) {
 	for _, key := range []string{"rsa-2048", "ecdsa-p256"} {
 		for name, start := range map[string]func(root string) error{
@@ -61,8 +61,8 @@ func makeAll(root string, dirs ...string) (err error) {
 	return err
 }
 
-// What an interrupted first boot has left beside the CA's place is removed, also where no CA is made any more, and
-// purge removes it too.
+// What an interrupted first boot has left beside the CA's place is removed, even where no CA is made any more. purge
+// removes it too.
 func TestLeftBesideCA(t *testing.T) {
 	ensure := func(s *site) {
 		if r := s.settle(plan.Wish{}); !r.Plan.Empty() {
@@ -71,7 +71,7 @@ func TestLeftBesideCA(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name, yaml string
-		before     bool // the CA is there already
+		before     bool // the CA exists already
 		remove     func(s *site)
 	}{
 		{"a CA is made", "", false, ensure},

@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// bought is what a public CA sells: a leaf under two intermediates under a root.
+// bought is what a public CA sells: a leaf under two intermediates, and their root.
 type bought struct {
 	key                   []byte
 	leaf, low, high, root *x509.Certificate
@@ -57,8 +57,8 @@ func buy(t testing.TB, now time.Time, serial int64) bought {
 	return b
 }
 
-// chains says whether openssl verifies the leaf alone through the certs
-// directory, as a sendmail that loads the leaf alone must.
+// chains says whether openssl verifies the leaf with the certs directory alone, as sendmail must, which loads only the
+// leaf.
 func (s *site) chains(b bought) bool {
 	s.t.Helper()
 	leaf := filepath.Join(s.t.TempDir(), "leaf.pem")
@@ -68,8 +68,8 @@ func (s *site) chains(b bought) bool {
 	return err == nil && strings.Contains(string(out), "OK")
 }
 
-// The intermediates of a kept certificate are found by hash, under the names
-// that openssl rehash would give them; they go with it.
+// The intermediates of a certificate that is kept can be found by hash links with the names that openssl rehash gives.
+// They are removed together with the certificate.
 func TestIntermediates(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "")
@@ -78,11 +78,11 @@ func TestIntermediates(t *testing.T) {
 	s.put(foreign{b.key, hostCert, bundle(b.root)})
 	r := s.settle(plan.Wish{})
 	if !s.chains(b) || r.Plan.Facts.Owner != plan.Foreign {
-		t.Errorf("openssl finds no chain; it is %s", r.Plan.Facts.Owner)
+		t.Errorf("openssl finds no chain; the certificate is %s", r.Plan.Facts.Owner)
 	}
 	s.expect("as bought", cas{b.low, b.high}, nil)
 	if _, err := os.Stat(s.caFile(b.root)); err == nil {
-		t.Error("what stands in cacert.pem has a file as well")
+		t.Error("a certificate in cacert.pem has a file as well")
 	}
 	if !bytes.Equal(hostCert, s.read(s.certs("host.cert"))) {
 		t.Error("host.cert was changed")
@@ -110,7 +110,7 @@ func TestIntermediates(t *testing.T) {
 		t.Errorf("openssl rehash: %s, ours: %s", names(flat), names(s.certs("")))
 	}
 
-	// Another purchase: the old ones go. Then they are in cacert.pem, and need no file.
+	// After another purchase the old intermediates are removed. Then the new ones are in cacert.pem and need no file.
 	b2 := buy(t, s.now, 8)
 	s.put(foreign{b2.key, bundle(b2.leaf, b2.low, b2.high), bundle(b2.root)})
 	s.settle(plan.Wish{})
@@ -125,8 +125,8 @@ func TestIntermediates(t *testing.T) {
 	}
 }
 
-// A certificate of ours has no intermediates to place; those of one that `renew --force` replaces go; while a person
-// copies, they stay.
+// A certificate of ours has no intermediates. Those of a bought one are removed when `renew --force` replaces it, and
+// stay while a person copies files.
 func TestIntermediatesStay(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "issuer: none")

@@ -22,7 +22,7 @@ import (
 
 const name = "mail.example.org"
 
-// site is one host's files below a root of its own, with a clock that is set.
+// site is one host's files below a root directory of its own, with a clock that the test sets.
 type site struct {
 	t    testing.TB
 	root string
@@ -31,8 +31,8 @@ type site struct {
 	*Keeper
 }
 
-// newSite has no sendmail. yaml is the configuration; keys are ECDSA unless it
-// says otherwise, because they are made fast.
+// newSite makes a site without sendmail. yaml is the configuration. Keys are ECDSA unless it says otherwise, because
+// these are made fast.
 func newSite(t testing.TB, yaml string) *site {
 	t.Helper()
 	s := &site{t: t, root: t.TempDir(), now: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}
@@ -52,7 +52,7 @@ func newSite(t testing.TB, yaml string) *site {
 	return s
 }
 
-// settle is one ensure; it fails the test on an error.
+// settle is one ensure. It fails the test on an error.
 func (s *site) settle(w plan.Wish) Result {
 	s.t.Helper()
 	w.Once = true
@@ -63,7 +63,7 @@ func (s *site) settle(w plan.Wish) Result {
 	return r
 }
 
-// believed has the daemon have lived on until now: its clock did not leap.
+// believed makes the state as if the daemon had run until now, so that the clock did not jump.
 func (s *site) believed() {
 	s.t.Helper()
 	st, l := state.Load(s.cfg.State.Dir)
@@ -76,7 +76,7 @@ func (s *site) believed() {
 	}
 }
 
-// later is now some time later, without a leap of the clock.
+// later moves the clock on by d without a jump.
 func (s *site) later(d time.Duration) {
 	s.t.Helper()
 	s.now = s.now.Add(d)
@@ -102,7 +102,7 @@ func (s *site) leaf() *x509.Certificate {
 	return f.Certs[0]
 }
 
-// verify checks host.cert against cacert.pem at the set time.
+// verify verifies host.cert with cacert.pem at the site's time.
 func (s *site) verify() error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(s.read(s.certs("cacert.pem")))
@@ -111,7 +111,7 @@ func (s *site) verify() error {
 	return err
 }
 
-// complete says what a complete set still lacks, "" if nothing is.
+// complete says what the set lacks; "" means that it is complete.
 func (s *site) complete(r Result) string {
 	switch {
 	case !r.Plan.Empty():
@@ -127,7 +127,7 @@ func (s *site) complete(r Result) string {
 	return ""
 }
 
-// snapshot is every name below a directory with everything that lstat says.
+// snapshot lists every name below a directory with everything that lstat says.
 func snapshot(t testing.TB, dir string) string {
 	t.Helper()
 	var lines []string
@@ -154,7 +154,7 @@ func TestEnsureTwice(t *testing.T) {
 		t.Fatal(why)
 	}
 	if len(r.Done) == 0 || !r.Changed {
-		t.Error("nothing was done")
+		t.Error("the first ensure did nothing")
 	}
 	before := snapshot(t, s.root)
 	if r := s.settle(plan.Wish{}); r.Changed || snapshot(t, s.root) != before {
@@ -165,7 +165,7 @@ func TestEnsureTwice(t *testing.T) {
 	}
 }
 
-// damages are the states that every file may be found in.
+// damages are the states that a file may be in.
 var damages = map[string]func(path string, good []byte) error{
 	"missing":   func(p string, _ []byte) error { return os.Remove(p) },
 	"empty":     func(p string, _ []byte) error { return os.Truncate(p, 0) },
@@ -184,8 +184,8 @@ var damages = map[string]func(path string, good []byte) error{
 
 var setFiles = []string{"host.key", "host.cert", "cacert.pem", "dh.param"}
 
-// Every state of every file, and every subset of them missing, is named by check and repaired by ensure; a good key
-// survives.
+// check reports every state of every file and every subset of missing files, and ensure repairs them. A good key is
+// kept.
 func TestRepair(t *testing.T) {
 	type hit struct{ file, how string }
 	var cases [][]hit
@@ -242,7 +242,7 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// What has been deleted comes back as it was, without a new certificate.
+// A deleted certificate comes back from newcerts; no new one is issued.
 func TestCertificateComesBack(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -255,11 +255,11 @@ func TestCertificateComesBack(t *testing.T) {
 	}
 	s.settle(plan.Wish{})
 	if !s.leaf().Equal(was) {
-		t.Error("another certificate was issued although the old one lies in newcerts")
+		t.Error("another certificate was issued although the old one is in newcerts")
 	}
 }
 
-// Whole directories go: certs comes back; a CA that was there is not bred again.
+// Whole directories are deleted: the certs directory is made again, but no new CA is made where one was before.
 func TestDirectoriesGone(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -277,7 +277,7 @@ func TestDirectoriesGone(t *testing.T) {
 		t.Errorf("changed %v, problems %+v", r.Changed, r.Plan.Problems)
 	}
 	if _, err := os.Stat(s.cfg.CA.Dir); err == nil {
-		t.Error("a new CA was made unasked")
+		t.Error("a new CA was made without being asked for")
 	}
 	if s.settle(plan.Wish{MakeCA: true}); s.verify() != nil {
 		t.Errorf("after ca init: %v", s.verify())

@@ -13,7 +13,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// left is what is below the site's directories under a name that only something interrupted has.
+// left lists the files below the site's directories whose names only an interrupted write leaves.
 func (s *site) left() string {
 	var out []string
 	_ = filepath.WalkDir(s.root, func(p string, d os.DirEntry, err error) error {
@@ -26,15 +26,15 @@ func (s *site) left() string {
 	return strings.Join(out, " ")
 }
 
-// What an interrupted write left is ours and was never in use: it goes. What may hold a person's only copy is told and
-// stays, until a person removes it.
+// A temporary file of an interrupted write is ours, was never in use, and is removed. A file that may be a person's
+// only copy is reported and stays until a person removes it.
 func TestLeftovers(t *testing.T) {
 	for name, c := range map[string]struct {
-		path   func(s *site) string // of a file that is put there
+		path   func(s *site) string // the path of a file that is made
 		data   string
-		age    time.Duration // how far ahead the clock is
+		age    time.Duration // how far the clock is moved ahead
 		goes   bool
-		reason plan.Reason // that it is told with; "": nothing is told when all is done
+		reason plan.Reason // the reason with which it is reported; "" means that nothing is reported at the end
 	}{
 		"half a state file": {path: func(s *site) string { return s.cfg.State.Dir + "/.state.json.mailcertd" },
 			data: "{", goes: true},
@@ -64,7 +64,9 @@ func TestLeftovers(t *testing.T) {
 			return s.cfg.State.Dir + "/state.json.bad-20260101T000000Z-1"
 		}, data: "{",
 			age: 31 * 24 * time.Hour, goes: true},
-		"a mended database": {path: func(s *site) string { return s.cfg.CA.Dir + "/index.txt.bad-17" }, data: "V\t",
+		"the former index.txt of a repaired database": {path: func(s *site) string {
+			return s.cfg.CA.Dir + "/index.txt.bad-17"
+		}, data: "V\t",
 			age:    99 * 24 * time.Hour,
 			reason: plan.KeptAside},
 		"a copy without a manifest": {path: func(s *site) string {
@@ -84,7 +86,7 @@ func TestLeftovers(t *testing.T) {
 			s := newSite(t, "")
 			s.now = time.Now()
 			s.settle(plan.Wish{})
-			s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())}) // which archives
+			s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())}) // this makes a backup
 			path := c.path(s)
 			for _, d := range []string{filepath.Dir(filepath.Dir(path)), filepath.Dir(path)} {
 				if err := os.MkdirAll(d, 0o700); err != nil {
@@ -104,10 +106,10 @@ func TestLeftovers(t *testing.T) {
 			}
 			r := s.settle(plan.Wish{})
 			if _, err := os.Lstat(path); os.IsNotExist(err) != c.goes {
-				t.Errorf("it is there: %v; left: %s\n%s", err, s.left(), strings.Join(s.log, "\n"))
+				t.Errorf("it exists: %v; left over: %s\n%s", err, s.left(), strings.Join(s.log, "\n"))
 			}
 			if c.reason != "" && !reported(r.Plan, c.reason) {
-				t.Errorf("not told: %+v", r.Plan.Problems)
+				t.Errorf("not reported: %+v", r.Plan.Problems)
 			}
 			if !r.Plan.Empty() || r.Plan.Worst() == plan.Error {
 				t.Errorf("%+v, %+v", r.Plan.Actions, r.Plan.Problems)
@@ -131,8 +133,8 @@ func reasonsAndActions(p plan.Plan) string {
 	return strings.Join(out, ", ")
 }
 
-// A copy of our own key without a manifest goes: its bytes are known to be ours. With one file of a person's beside it
-// all of it stays, and is told.
+// A backup of only our own key without a manifest is removed, because its bytes are known to be ours. With one file of
+// a person in it, all of it stays and is reported.
 func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 	for name, stranger := range map[string]bool{"alone": false, "with a note of somebody's": true} {
 		t.Run(name, func(t *testing.T) {
@@ -147,14 +149,14 @@ func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := s.read(filepath.Join(dir, "host.key")); string(got) != string(old) {
-				t.Fatal("no copy of the old key lies there")
+				t.Fatal("there is no backup of the old key")
 			}
 			if stranger {
 				s.write(filepath.Join(dir, "note"), []byte("mine"))
 			}
 			r := s.settle(plan.Wish{})
 			if _, err := os.Stat(dir); os.IsNotExist(err) == stranger {
-				t.Errorf("the copy: %v\n%+v", err, r.Plan.Problems)
+				t.Errorf("the backup: %v\n%+v", err, r.Plan.Problems)
 			}
 			if reported(r.Plan, plan.BackupDamaged) != stranger {
 				t.Errorf("%+v", r.Plan.Problems)
@@ -163,7 +165,7 @@ func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 	}
 }
 
-// A lost state file does not keep a replaced key for ever: the archive says that it is one.
+// A replaced key is removed in time although the state file is lost: the archive says that it is a replaced key.
 func TestOldKeyWithoutState(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -187,8 +189,8 @@ func TestOldKeyWithoutState(t *testing.T) {
 	}
 }
 
-// Killed at any point of a renewal with a new key: one ensure later nothing is left of it, and there is no copy of a
-// key beside those that the archive says it has.
+// mailcertd is killed at any point of a renewal with a new key. After the next ensure nothing is left of the renewal,
+// and the only copies of keys are those in the archive's manifests.
 func TestNothingLeftOfAKilledRenewal(t *testing.T) {
 	for n := int64(1); ; n++ {
 		s := newSite(t, "")
@@ -210,7 +212,7 @@ func TestNothingLeftOfAKilledRenewal(t *testing.T) {
 		}()
 		if !died {
 			if n < 20 {
-				t.Fatalf("it has %d points", n)
+				t.Fatalf("the renewal has only %d points", n)
 			}
 			return
 		}

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// The security level of openssl.cnf, also where that is in a file or a directory that it includes.
+// The security level is also found where openssl.cnf includes the file or directory that sets it.
 func TestLibsslIncludes(t *testing.T) {
 	const chain = "openssl_conf = a\n[a]\nssl_conf = b\n[b]\nsystem_default = c\n"
 	const level = "[c]\nCipherString = DEFAULT@SECLEVEL=3\n"
 	for _, c := range []struct {
 		what  string
-		files map[string]string // DIR in them is the directory
-		want  int               // -1: that of the system's build
+		files map[string]string // DIR in the contents stands for the directory
+		want  int               // -1 means the level of the system's build
 	}{
 		{"none", map[string]string{"openssl.cnf": chain + level}, 3},
 		{"a file", map[string]string{"openssl.cnf": chain + ".include DIR/more.cnf\n", "more.cnf": level}, 3},
@@ -31,7 +31,7 @@ func TestLibsslIncludes(t *testing.T) {
 				"more.cnf": level}, 4},
 		{"missing", map[string]string{"openssl.cnf": chain + ".include DIR/gone.cnf\n" + level}, 3},
 		{"itself", map[string]string{"openssl.cnf": chain + level + ".include DIR/openssl.cnf\n"}, 3},
-		{"a word that begins so", map[string]string{"openssl.cnf": chain + ".includes DIR/more.cnf\n",
+		{"a longer word that begins with .include", map[string]string{"openssl.cnf": chain + ".includes DIR/more.cnf\n",
 			"more.cnf": level}, -1},
 	} {
 		dir := t.TempDir()

@@ -20,13 +20,13 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// family is the CA host and members of it that reach its inbox without ssh, all on one clock.
+// family is the CA host and its members, all on one clock. The members reach its inbox without ssh.
 type family struct {
 	t       *testing.T
 	ca      *site
 	members map[string]*site
 	away    map[string]bool // members that are switched off
-	dead    bool            // the CA host is
+	dead    bool            // the CA host is switched off
 	n       int
 }
 
@@ -44,11 +44,11 @@ func newFamily(t *testing.T, caYAML, memberYAML string, names ...string) *family
 		})
 		f.members[name] = m
 	}
-	f.ca.settle(plan.Wish{}) // makes the inbox
+	f.ca.settle(plan.Wish{}) // this makes the inbox
 	return f
 }
 
-// ask is what Submit and the CA's daemon do together.
+// ask does what the forced command and the CA host's daemon do together.
 func (f *family) ask(name string, request []byte) ([]byte, error) {
 	if f.dead {
 		return nil, errors.New("no route to host")
@@ -60,8 +60,7 @@ func (f *family) ask(name string, request []byte) ([]byte, error) {
 		return nil, err
 	}
 	_ = os.Chtimes(path, f.ca.now, f.ca.now)
-	// The answer is taken as soon as it is there: by this clock it is old, and is
-	// cleared away in the same look.
+	// The answer is taken as soon as it exists: by this clock it is old, and the same look removes it.
 	var answer []byte
 	f.ca.o.Disk.Before = func(p durable.Point) error {
 		if p.Op == "remove" && p.Path == path {
@@ -79,7 +78,7 @@ func (f *family) ask(name string, request []byte) ([]byte, error) {
 	return answer, nil
 }
 
-// day is one look of every host that is on, with the answers to its questions.
+// day moves the clock on by d and lets every host that is on look, with the answers to its questions.
 func (f *family) day(d time.Duration) {
 	f.t.Helper()
 	now := f.ca.now.Add(d)
@@ -99,7 +98,7 @@ func (f *family) day(d time.Duration) {
 	}
 }
 
-// look lets a member look until it has no question any more.
+// look lets a member look until it has no more questions.
 func (f *family) look(m *site) {
 	f.t.Helper()
 	for range 5 {
@@ -113,7 +112,7 @@ func (f *family) look(m *site) {
 	}
 }
 
-// trusts says whether y's cacert.pem verifies x's certificate now.
+// trusts returns nil if y's cacert.pem verifies x's certificate now.
 func trusts(y, x *site) error {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(y.read(y.certs("cacert.pem")))
@@ -140,8 +139,8 @@ func (f *family) everybody(what string) {
 	}
 }
 
-// A CA that lives for 400 days, with two members, one of which is off for six
-// weeks when the next generation starts: whoever is on trusts everybody, always.
+// A CA lives for 400 days and has two members. One of them is off for six weeks when the next generation starts. At all
+// times the hosts that are on trust each other.
 func TestMembersThroughGenerations(t *testing.T) {
 	const away = "b.example.org"
 	f := newFamily(t, "ca: {days: 400}\nvalidity: {days: 100}", "validity: {days: 100}", "a.example.org", away)
@@ -149,7 +148,7 @@ func TestMembersThroughGenerations(t *testing.T) {
 	f.everybody("the first day")
 	subject := string(f.ca.leaf().RawIssuer)
 	generations := map[string]bool{}
-	var waited, passed int // days
+	var waited, passed int // numbers of days
 	for d := 0; d < 600; d += 2 {
 		f.away[away] = d >= 258 && d < 300
 		f.day(48 * time.Hour)
@@ -164,7 +163,7 @@ func TestMembersThroughGenerations(t *testing.T) {
 			passed += 2
 		}
 		if string(f.ca.leaf().RawIssuer) != subject {
-			t.Fatal("the CA's subject changed")
+			t.Fatal("the CA's subject has changed")
 		}
 		if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan,
 			plan.CAWaiting); (p != nil) != (len(waiting) > 0) {
@@ -172,7 +171,7 @@ func TestMembersThroughGenerations(t *testing.T) {
 		}
 	}
 	if len(generations) != 3 || waited < 10 || waited > 30 || passed == 0 {
-		t.Errorf("%d generations, waited on %d days, passed over on %d", len(generations), waited, passed)
+		t.Errorf("%d generations, waited on %d days, not waited for the member on %d", len(generations), waited, passed)
 	}
 	for name, m := range f.members {
 		if strings.Contains(strings.Join(m.log, "\n"), "ca-refused") {
@@ -184,8 +183,8 @@ func TestMembersThroughGenerations(t *testing.T) {
 	}
 }
 
-// The CA is away when a certificate is due: the old one stays, the question is
-// put again with a backoff, and it is reported, louder when it gets late.
+// The CA host is off when a certificate is due. The old certificate stays, the question is repeated with a backoff, and
+// the problem is reported, with a higher severity when little time is left.
 func TestCAAway(t *testing.T) {
 	f := newFamily(t, "validity: {days: 90}", "validity: {days: 90}", "a.example.org")
 	f.day(time.Hour)
@@ -208,7 +207,7 @@ func TestCAAway(t *testing.T) {
 		t.Errorf("due: %+v", r.Plan.Problems)
 	}
 	if m.leaf().SerialNumber.Cmp(was) != 0 {
-		t.Error("the certificate changed")
+		t.Error("the certificate has changed")
 	}
 	if n := m.Check(context.Background(), plan.Wish{}).Plan.State.Failures[plan.ObtainFailure]; n.Count < 60 ||
 		n.Next.Sub(n.Last) > time.Hour {
@@ -232,8 +231,8 @@ func problem(p plan.Plan, r plan.Reason) *plan.Problem {
 	return nil
 }
 
-// Without its state a member asks, and knows its certificate again; another CA
-// in the place of its own is refused until somebody says that it is right.
+// A member that has lost its state asks again and recognises its certificate. Another CA in the place of its own is
+// refused until a person accepts it.
 func TestMemberForgets(t *testing.T) {
 	f := newFamily(t, "", "", "a.example.org")
 	f.day(time.Hour)
@@ -249,7 +248,7 @@ func TestMemberForgets(t *testing.T) {
 	if r := m.Check(context.Background(), plan.Wish{}); r.Plan.Facts.Owner != plan.Ours {
 		t.Errorf("it is %s now", r.Plan.Facts.Owner)
 	}
-	// The CA host is made again: another CA under the same name.
+	// The CA host is installed again: another CA under the same name.
 	if err := os.RemoveAll(f.ca.cfg.CA.Dir); err != nil {
 		t.Fatal(err)
 	}
@@ -277,14 +276,14 @@ func TestMemberForgets(t *testing.T) {
 	}
 }
 
-// A member with crl.install gets the CA's list within a day, and loses it before
-// it could be over while the CA is away: a stale one refuses everybody.
+// A member with crl.install gets the CA's CRL within a day. While the CA host is off, the member removes the CRL before
+// it expires, because with an expired CRL sendmail refuses every client.
 func TestMemberCRL(t *testing.T) {
 	f := newFamily(t, "", "crl: {install: true}", "a.example.org", "b.example.org")
 	f.day(time.Hour)
 	a := f.members["a.example.org"]
 	if _, err := os.Stat(a.certs("crl.pem")); err == nil {
-		t.Error("a CRL from nowhere")
+		t.Error("there is a CRL that the CA has not made")
 	}
 	s, err := ca.Open(context.Background(), f.ca.o.Disk, f.ca.CA.Options(f.ca.observer.observe(context.Background())))
 	if err != nil {
@@ -295,7 +294,7 @@ func TestMemberCRL(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	f.day(25 * time.Hour) // the CA's daemon makes the list, the member asks
+	f.day(25 * time.Hour) // the CA host's daemon makes the CRL, and the member asks for it
 	f.day(25 * time.Hour)
 	list := func() *x509.RevocationList {
 		b, _ := pem.Decode(a.read(a.certs("crl.pem")))
@@ -312,26 +311,26 @@ func TestMemberCRL(t *testing.T) {
 	for range 40 {
 		f.day(24 * time.Hour)
 		if now := list(); !now.NextUpdate.After(f.ca.now.Add(5 * 24 * time.Hour)) {
-			t.Fatalf("%s: the list ends on %s", f.ca.now, now.NextUpdate)
+			t.Fatalf("%s: the CRL expires on %s", f.ca.now, now.NextUpdate)
 		}
 	}
 	ends := list().NextUpdate
 	f.dead = true
 	for f.ca.now.Before(ends) {
 		if _, err := os.Stat(a.certs("crl.pem")); err == nil && ends.Sub(f.ca.now) < 23*time.Hour {
-			t.Fatalf("%s: it is over on %s and still there", f.ca.now, ends)
+			t.Fatalf("%s: the CRL expires on %s and is still installed", f.ca.now, ends)
 		}
 		f.day(time.Hour)
 	}
 	if _, err := os.Stat(a.certs("crl.pem")); err == nil {
-		t.Error("it is over and still there")
+		t.Error("the CRL has expired and is still installed")
 	}
 	if links, _ := filepath.Glob(a.certs("*.r0")); len(links) > 0 {
 		t.Errorf("%v", links)
 	}
 }
 
-// An inbox that somebody has filled is told of as an error.
+// An inbox that somebody has filled up is reported as an error.
 func TestCrowdedInbox(t *testing.T) {
 	f := newFamily(t, "", "", "a.example.org")
 	in := filepath.Join(f.ca.cfg.CA.Inbox, "in")
@@ -344,8 +343,8 @@ func TestCrowdedInbox(t *testing.T) {
 		p.Severity != plan.Error {
 		t.Errorf("%+v", p)
 	}
-	f.ca.now = time.Now().Add(time.Hour) // by the clock that the directories were made by
-	for range 3 {                        // a share at each look
+	f.ca.now = time.Now().Add(time.Hour) // by the clock with which the directories were made
+	for range 3 {                        // each look removes a part of them
 		f.ca.settle(plan.Wish{})
 	}
 	if p := problem(f.ca.Check(context.Background(), plan.Wish{}).Plan, plan.InboxDue); p != nil {

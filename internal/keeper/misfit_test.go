@@ -9,8 +9,9 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A configuration by which the CA could do nothing for its own host makes none: with host.name it is refused, with the
-// system's name an interim certificate serves and the CA is made when it has been corrected.
+// With a configuration whose CA could not sign for its own host, no CA is made. If the name comes from host.name, the
+// configuration is refused. If it is the system's name, an interim certificate serves, and the CA is made when the
+// configuration has been corrected.
 func TestMisfit(t *testing.T) {
 	for what, yaml := range map[string]string{
 		"common_name":       "ca: {subject: {common_name: " + strings.ToUpper(name) + "}}",

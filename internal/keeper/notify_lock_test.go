@@ -14,7 +14,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// slow is a notify command that counts its runs and goes on until it may end.
+// slow is a notify command that counts its runs and does not end until the test allows it.
 type slow struct {
 	t       *testing.T
 	dir     string
@@ -49,7 +49,7 @@ func (c *slow) wait(n int) {
 	}
 }
 
-// beside is another process on the same files.
+// beside returns another process on the same files.
 func (s *site) beside() *site {
 	other := &site{t: s.t, root: s.root, now: s.now}
 	o := s.o
@@ -65,8 +65,8 @@ func (s *site) look() {
 	}
 }
 
-// A notify command that takes its time holds the lock of nobody, for a verb and
-// for the daemon, and no other process runs it a second time meanwhile.
+// A slow notify command does not keep the lock, neither for a verb nor for the daemon, and no other process runs it a
+// second time meanwhile.
 func TestNotifyHoldsNoLock(t *testing.T) {
 	for _, verb := range []bool{true, false} {
 		t.Run(map[bool]string{true: "a verb", false: "the daemon"}[verb], func(t *testing.T) {
@@ -85,7 +85,7 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 			}()
 			c.wait(1)
 			if !verb {
-				<-ended // its look is over, and the command runs
+				<-ended // the look has ended, and the command runs
 			}
 			lock, err := durable.TryLock(s.cfg.Certs.Dir)
 			for until := time.Now().Add(5 * time.Second); err != nil &&
@@ -96,7 +96,7 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 				t.Fatalf("while the command runs: %v", err)
 			}
 			lock.Unlock()
-			// The certificate is renewed meanwhile, and the command is not run beside itself.
+			// The certificate is renewed meanwhile, and the command is not started a second time.
 			before := other.leaf().SerialNumber.String()
 			if r, err := other.Settle(t.Context(),
 				plan.Wish{Renew: true, From: pki.Fingerprint(other.leaf()), Once: true}); err != nil ||
@@ -109,19 +109,19 @@ func TestNotifyHoldsNoLock(t *testing.T) {
 			c.mayEnd(true)
 			<-ended
 			s.Close(10 * time.Second)
-			s.look() // its outcome is taken in, and a run for the newer set is pending
+			s.look() // the result is taken in, and a run for the newer set is pending
 			c.wait(2)
 			s.Close(10 * time.Second)
 			s.look()
 			if st, _ := s.state.loadState(); len(st.Notify) != 0 || c.started() != 2 ||
 				st.Notified[strings.Join(s.cfg.Notify[0], " ")] == "" {
-				t.Errorf("pending %+v, told %v, %d runs", st.Notify, st.Notified, c.started())
+				t.Errorf("pending %+v, notified %v, %d runs", st.Notify, st.Notified, c.started())
 			}
 		})
 	}
 }
 
-// Two commands run beside each other: the one that hangs does not hold up the other.
+// Two commands run at the same time: the one that hangs does not delay the other.
 func TestNotifyEachForItself(t *testing.T) {
 	c := newSlow(t)
 	other := filepath.Join(t.TempDir(), "told")
@@ -138,8 +138,8 @@ func TestNotifyEachForItself(t *testing.T) {
 	s.Close(10 * time.Second)
 }
 
-// A process that dies while the command runs leaves it pending: another runs it when
-// the time of the one that was cut short is over, and not before.
+// A process that dies while the command runs leaves the run pending. Another process runs the command when the time
+// limit of the interrupted run has passed, and not before.
 func TestNotifyAfterACrash(t *testing.T) {
 	c := newSlow(t)
 	c.mayEnd(true)
@@ -163,7 +163,7 @@ func TestNotifyAfterACrash(t *testing.T) {
 	if st, _ := other.state.loadState(); len(st.Notify) != 0 || c.started() != 2 {
 		t.Errorf("pending %+v, %d runs", st.Notify, c.started())
 	}
-	// A clock that was set back does not make it endless.
+	// A clock that was set back does not delay it for ever.
 	s.state.change(t.Context(), func(st *state.State) {
 		pickup.OweNotify(st, s.cfg.Notify[0], st.Notified[line])
 		st.Notify[line].Running = s.now.Add(time.Hour)

@@ -13,8 +13,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Commands are run once after a change, again until they succeed, and never
-// without a change. They see no shell.
+// Commands run once after a change, again until they succeed, and never without a change. They are not run by a shell.
 func TestNotify(t *testing.T) {
 	dir := t.TempDir()
 	out, ready := filepath.Join(dir, "out file"), filepath.Join(dir, "ready")
@@ -30,17 +29,17 @@ func TestNotify(t *testing.T) {
 	if runs() != 1 || len(r.Plan.State.Notify) != 1 {
 		t.Fatalf("%d runs, %+v", runs(), r.Plan.State.Notify)
 	}
-	r, err := s.Settle(context.Background(), plan.Wish{}) // as the daemon
+	r, err := s.Settle(context.Background(), plan.Wish{}) // this is the daemon
 	begun := false
 	for _, d := range r.Plan.State.Notify {
 		begun = begun || !d.Running.IsZero()
 	}
 	if err != nil || begun || runs() != 1 || r.Plan.Worst() != plan.Error ||
 		!strings.Contains(reasons(r), "notify-pending") {
-		t.Errorf("before its time: %v, %d runs, %s", err, runs(), reasons(r))
+		t.Errorf("the daemon runs it before the backoff has passed: %v, %d runs, %s", err, runs(), reasons(r))
 	}
 	if s.settle(plan.Wish{}); runs() != 2 {
-		t.Errorf("a person does not wait: %d runs", runs())
+		t.Errorf("for a person it runs without a backoff: %d runs", runs())
 	}
 	if err := os.WriteFile(ready, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -59,7 +58,7 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// A command that hangs is ended when its time is up, and its run stays pending.
+// A command that hangs is stopped at its time limit, and its run stays pending.
 func TestNotifyHangs(t *testing.T) {
 	s := newSite(t, "notify: [[sleep, \"1000\"]]")
 	s.o.NotifyFor = 100 * time.Millisecond
@@ -73,7 +72,7 @@ func TestNotifyHangs(t *testing.T) {
 	t.Errorf("%+v", r.Plan.State.Notify)
 }
 
-// purge leaves nothing of ours and takes nothing of others.
+// purge removes everything that mailcertd made and nothing else.
 func TestPurge(t *testing.T) {
 	s := newSite(t, "")
 	f := makeForeign(t, s.now)
@@ -81,7 +80,7 @@ func TestPurge(t *testing.T) {
 	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s.settle(plan.Wish{}) // archives what a person put there
+	s.settle(plan.Wish{}) // this backs up a person's file
 	if err := os.WriteFile(s.certs("own.txt"), []byte("mine"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -106,8 +105,7 @@ func TestPurge(t *testing.T) {
 
 func agreed([]Purged) error { return nil }
 
-// A certificate that a person or another program puts there is a change like
-// our own, told once.
+// A certificate that a person or another program installed is a change too, and is notified once.
 func TestNotifyOfSomebodysChange(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "told")
 	s := newSite(t, "issuer: none\nnotify: [[sh, -c, 'echo x >>"+out+"']]")

@@ -13,8 +13,9 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Whether sendmail serves what is on disk is not known where a certificate could not be read: that is never "another".
-func TestUnreadIsNotAnother(t *testing.T) { // not parallel: the seam for reads is one
+// If a certificate cannot be read, it is not known whether sendmail serves what is on the disk. It is never reported as
+// another certificate.
+func TestUnreadIsNotAnother(t *testing.T) { // not parallel, because all tests share the hook that makes reads fail
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	second := filepath.Join(s.root, "second.pem")

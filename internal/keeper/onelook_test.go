@@ -11,14 +11,13 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A run looks at everything once, and after each step at what the step may have changed: nothing is asked again because
-// something else was done.
+// A run reads everything once, and after each step only what the step may have changed.
 func TestOneLook(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		before func(s *site)
 		wish   func(s *site) plan.Wish
-		most   map[string]int // reads of these files, by the ends of their paths
+		most   map[string]int // the most reads of these files, by the ends of their paths
 	}{
 		{"first boot", nil, nil, map[string]int{"/mail/sendmail.cf": 1, "/mail/CA/cakey.pem": 5, "/mail/submit.cf": 1}},
 		{"nothing to do", func(s *site) { s.settle(plan.Wish{}) }, nil,
@@ -63,7 +62,7 @@ func TestOneLook(t *testing.T) {
 				t.Error(lacks)
 			}
 			if hosts != 1 {
-				t.Errorf("the system was asked %d times what it is called and what rc.conf says", hosts)
+				t.Errorf("the system was asked %d times for its name and for rc.conf", hosts)
 			}
 			for end, most := range c.most {
 				t.Logf("%s: %d", end, opened[end])

@@ -16,7 +16,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// put installs a pair and a CA as a person would.
+// put installs a pair and a CA, as a person would.
 func (s *site) put(f foreign) {
 	s.t.Helper()
 	if err := os.MkdirAll(s.cfg.Certs.Dir, 0o755); err != nil {
@@ -30,8 +30,7 @@ func (s *site) put(f foreign) {
 	}
 }
 
-// archived says that the archive holds that content, in a backup that is
-// never pruned.
+// archived says that the archive contains b, in a backup that is never pruned.
 func (s *site) archived(b []byte) bool {
 	gens, err := s.Archive()
 	if err != nil {
@@ -59,7 +58,7 @@ func reasons(r Result) string {
 	return strings.Join(out, " ")
 }
 
-// The base stanza's set gets a certificate of our CA over its own key, and a copy.
+// The set of the base stanza gets a certificate of our CA for its own key. The stanza's certificate is backed up.
 func TestStanzaSet(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -71,7 +70,7 @@ func TestStanzaSet(t *testing.T) {
 	}
 	key, cert := s.read(s.certs("host.key")), s.read(s.certs("host.cert"))
 	if r := s.Check(t.Context(), plan.Wish{Once: true}); r.Plan.Facts.Owner != plan.Stanza {
-		t.Fatalf("it is %s", r.Plan.Facts.Owner)
+		t.Fatalf("the certificate is %s", r.Plan.Facts.Owner)
 	}
 	if why := s.complete(s.settle(plan.Wish{})); why != "" {
 		t.Error(why)
@@ -88,20 +87,20 @@ func TestStanzaSet(t *testing.T) {
 	}
 }
 
-// A CA that a person made with the same openssl.cnf looks alike, but its key is
-// there: it is adopted, not taken for a throw-away.
+// A CA that a person made with the same openssl.cnf looks like the stanza's, but its key is there: it is adopted, not
+// treated as a throw-away CA.
 func TestHandMadeSet(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	_ = os.RemoveAll(s.cfg.State.Dir)
 	was := s.leaf()
 	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Ours || !s.leaf().Equal(was) {
-		t.Errorf("it is %s", r.Plan.Facts.Owner)
+		t.Errorf("the certificate is %s", r.Plan.Facts.Owner)
 	}
 }
 
-// A bought set stays byte for byte, even expired; links, dh.param and modes are
-// kept right; it is reported in time; `renew --force` replaces it with a copy.
+// A bought set stays byte for byte, even when it has expired. Its links, dh.param and modes are corrected, its end is
+// reported in time, and `renew --force` replaces it with a backup.
 func TestForeignSet(t *testing.T) {
 	s := newSite(t, "")
 	f := makeForeign(t, s.now)
@@ -122,7 +121,7 @@ func TestForeignSet(t *testing.T) {
 		t.Fatal("something was changed")
 	}
 	start := s.now
-	for _, days := range []int{200, 340, 364, 400} { // in order: the clock never goes back
+	for _, days := range []int{200, 340, 364, 400} { // in this order, because the clock never goes back
 		s.now = start.AddDate(0, 0, days)
 		s.believed()
 		r := s.settle(plan.Wish{})
@@ -146,7 +145,7 @@ func TestForeignSet(t *testing.T) {
 	if !s.archived(f.cert) || !s.archived(f.ca) {
 		t.Error("no copies")
 	}
-	// And back: what was bought is a person's own again, and stays.
+	// After `restore` the bought certificate is a person's again, and stays.
 	gens, _ := s.Archive()
 	for _, g := range gens {
 		if g.Foreign {
@@ -156,16 +155,16 @@ func TestForeignSet(t *testing.T) {
 		}
 	}
 	if !bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
-		t.Error("restore did not bring it back")
+		t.Error("restore did not bring the certificate back")
 	}
 	if r := s.settle(plan.Wish{}); r.Plan.Facts.Owner != plan.Foreign ||
 		!bytes.Equal(f.cert, s.read(s.certs("host.cert"))) {
-		t.Errorf("it is %s now", r.Plan.Facts.Owner)
+		t.Errorf("the certificate is %s now", r.Plan.Facts.Owner)
 	}
 }
 
-// Somebody copies key and certificate one after the other: the daemon waits
-// ten minutes, ensure does not.
+// A person copies the key and the certificate one after the other. The daemon waits ten minutes before it repairs the
+// set; ensure does not wait.
 func TestMismatchWaits(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -187,7 +186,7 @@ func TestMismatchWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Equal(f.cert, s.read(s.certs("host.cert"))) || !s.archived(f.cert) {
-		t.Error("after ten minutes it is not mended, or there is no copy")
+		t.Error("after ten minutes the set is not repaired, or there is no backup")
 	}
 	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
 		t.Fatal(err)
@@ -197,7 +196,7 @@ func TestMismatchWaits(t *testing.T) {
 	}
 }
 
-// Our host.key with the certificate in it: the key is kept, the certificate goes.
+// If our host.key contains the certificate too, the key is kept and the certificate is removed from it.
 func TestStrip(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -208,7 +207,7 @@ func TestStrip(t *testing.T) {
 	}
 	s.settle(plan.Wish{})
 	if !bytes.Equal(key, s.read(s.certs("host.key"))) {
-		t.Error("it is not the key alone")
+		t.Error("host.key contains more than the key")
 	}
 }
 
@@ -236,7 +235,7 @@ func TestLinksOutside(t *testing.T) {
 	}
 }
 
-// What cannot be repaired is reported, and everything else is done.
+// A problem that cannot be repaired is reported, and everything else is done.
 func TestInTheWay(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -254,8 +253,8 @@ func TestInTheWay(t *testing.T) {
 	}
 }
 
-// A locked CA: what works stays; what does not is bridged by an interim certificate, which goes when the CA can sign
-// again.
+// With a locked CA a working certificate stays. An interim certificate bridges a missing one, and is replaced when the
+// CA can sign again.
 func TestLockedCA(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -274,7 +273,7 @@ func TestLockedCA(t *testing.T) {
 	_ = os.Remove(s.certs("host.key"))
 	r := s.settle(plan.Wish{})
 	if r.Plan.Facts.Owner != plan.Interim || !r.Plan.Facts.Offered || r.Plan.Worst() != plan.Error {
-		t.Errorf("it is %s, offered %v: %s", r.Plan.Facts.Owner, r.Plan.Facts.Offered, reasons(r))
+		t.Errorf("the certificate is %s, offered %v: %s", r.Plan.Facts.Owner, r.Plan.Facts.Offered, reasons(r))
 	}
 	if err := os.WriteFile(cakey, open, 0o600); err != nil {
 		t.Fatal(err)
@@ -285,7 +284,8 @@ func TestLockedCA(t *testing.T) {
 	}
 }
 
-// Names: configured ones hold at once, the system's after a day; an address is in the SAN as one.
+// A changed name in the configuration is followed at once, a changed system name after a day. An address becomes an
+// address in the SAN.
 func TestNames(t *testing.T) {
 	s := newSite(t, "host: {name: "+name+", altnames: [192.0.2.7, smtp.example.org]}")
 	s.settle(plan.Wish{})
@@ -302,7 +302,7 @@ func TestNames(t *testing.T) {
 
 	s = newSite(t, "")
 	s.settle(plan.Wish{})
-	// the host's own name is the system's, the others are not
+	// The host name is the system's; the alternative names are configured.
 	for _, also := range [][]string{{"smtp.example.org"}, nil} {
 		s.cfg.Host.AltNames = also
 		if r := s.settle(plan.Wish{}); len(s.leaf().DNSNames) != 1+len(also) ||
@@ -314,7 +314,7 @@ func TestNames(t *testing.T) {
 	s.o.Host = func(context.Context) plan.Host { return plan.Host{System: other} }
 	r := s.settle(plan.Wish{})
 	if s.leaf().DNSNames[0] != name || !strings.Contains(reasons(r), "name-changed") {
-		t.Errorf("at once: %v %s", s.leaf().DNSNames, reasons(r))
+		t.Errorf("a changed system name was followed at once: %v %s", s.leaf().DNSNames, reasons(r))
 	}
 	s.now = s.now.Add(25 * time.Hour)
 	s.settle(plan.Wish{})
@@ -330,8 +330,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// Ours, expired while nobody looked, or with a hand-made CA beside it: renewed,
-// and what was not ours is kept.
+// Our certificate has expired while the host was off, or a person's CA is in the same file: the certificate is renewed,
+// and the person's files are kept.
 func TestLeftAlone(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -348,15 +348,15 @@ func TestLeftAlone(t *testing.T) {
 		t.Error(why)
 	}
 	if !s.archived(f.ca) {
-		t.Error("no copy of somebody's CA file")
+		t.Error("there is no backup of somebody's CA file")
 	}
-	// A person's CA beside ours in the same file stays.
+	// A person's CA in the same file as ours stays.
 	both := append(s.read(s.certs("cacert.pem")), f.ca...)
 	if err := os.WriteFile(s.certs("cacert.pem"), both, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if s.settle(plan.Wish{}); !bytes.Equal(both, s.read(s.certs("cacert.pem"))) {
-		t.Error("a CA that somebody added was taken away")
+		t.Error("a CA that somebody added was removed")
 	}
 	if links, _ := filepath.Glob(s.certs("*.0")); len(links) != 2 {
 		t.Errorf("hash links: %v", links)

@@ -15,7 +15,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// A bought pair under one of these names stays byte for byte, is told, and is replaced by `renew --force` with a copy.
+// A bought second or client pair stays byte for byte and is reported. `renew --force` replaces it with a backup.
 func TestPairsForeign(t *testing.T) {
 	t.Parallel()
 	for _, p := range []certdir.Pair{certdir.HostECDSA, certdir.Client} {
@@ -37,7 +37,7 @@ func TestPairsForeign(t *testing.T) {
 			return pr.Reason == plan.ForeignKept &&
 				pr.Path == s.certs(p.CertFile)
 		}) {
-			t.Errorf("%s: it is not told: %s", p.Name, reasons(r))
+			t.Errorf("%s: it is not reported: %s", p.Name, reasons(r))
 		}
 		s.settle(s.allPairs(plan.Wish{Force: true}))
 		if same() || !s.archived(f.cert) {
@@ -49,8 +49,8 @@ func TestPairsForeign(t *testing.T) {
 	}
 }
 
-// A pair that is not wanted any more goes, with copies of its files, when it is ours and no sendmail.cf names it; one
-// of a person's stays.
+// A pair that is no longer configured is removed, with a backup of its files, if it is ours and no sendmail.cf names
+// it. A person's pair stays.
 func TestPairsNotWanted(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, threePairs)
@@ -81,11 +81,11 @@ func TestPairsNotWanted(t *testing.T) {
 	}
 	if !strings.Contains(reasons(r), string(plan.ForeignKept)) && !strings.Contains(reasons(r),
 		string(plan.PairUnwanted)) {
-		t.Errorf("it is not told: %s", reasons(r))
+		t.Errorf("it is not reported: %s", reasons(r))
 	}
 }
 
-// A backup brings back every pair that it holds, and purge removes them all.
+// restore brings back every pair in a backup, and purge removes all of them.
 func TestPairsRestorePurge(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, threePairs)
@@ -97,7 +97,7 @@ func TestPairsRestorePurge(t *testing.T) {
 	}
 	for name, text := range s.contents() {
 		if text != was[name] {
-			t.Errorf("%s is not what it was", name)
+			t.Errorf("%s has another content than before", name)
 		}
 	}
 	if why := s.settled(); why != "" {
@@ -106,20 +106,20 @@ func TestPairsRestorePurge(t *testing.T) {
 	st, _ := state.Load(s.cfg.State.Dir)
 	for _, p := range certdir.Pairs() {
 		if st.Pair(p.Name).Hold != pki.Fingerprint(s.leafIn(p)) {
-			t.Errorf("%s is restored and not held", p.Name)
+			t.Errorf("%s is restored but not marked to be kept", p.Name)
 		}
 	}
 	if err := s.Purge(t.Context(), func([]Purged) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range s.contents() {
-		if text != "" && name != "host.key" { // which newPairs put there
+		if text != "" && name != "host.key" { // newPairs put that file there itself
 			t.Errorf("purge leaves %s", name)
 		}
 	}
 }
 
-// Without a state, purge knows each pair's certificate by its CA.
+// Without the state, purge recognises each pair's certificate by the CA that issued it.
 func TestPairsPurgeWithoutState(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, threePairs)

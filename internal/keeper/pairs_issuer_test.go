@@ -21,8 +21,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A CA host that knows of one certificate of each member gives a new key of the first pair a certificate too, although
-// the second pair's is newer.
+// An older CA host remembers one certificate of each member. It issues a certificate for a new key of the first pair,
+// although the certificate of the second pair is newer.
 func TestPairsOlderCARekey(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t, "", "key: {type: rsa-2048, second: ecdsa-p256}\n", "mx.example.org")
@@ -42,11 +42,12 @@ func TestPairsOlderCARekey(t *testing.T) {
 	}
 	is := m.contents()
 	if is["host.key"] == was["host.key"] || is["host-ecdsa.key"] != was["host-ecdsa.key"] {
-		t.Error("the first pair alone was to get a new key")
+		t.Error("only the first pair should get a new key")
 	}
 }
 
-// Wherever an installation of several pairs is cut short, the next ensure makes it whole, and no half of it is left.
+// An installation of several pairs is interrupted at any operation. The next ensure completes it, and nothing half-done
+// is left.
 func TestPairsCutShort(t *testing.T) {
 	for name, how := range map[string]struct {
 		wish plan.Wish
@@ -65,7 +66,7 @@ func TestPairsCutShort(t *testing.T) {
 				w := how.wish
 				if w.Rekey {
 					w = s.allPairs(w)
-					w.From, w.FromKey = "", "" // the host's RSA key stays: it is made slowly
+					w.From, w.FromKey = "", "" // the host's RSA key stays, because making one is slow
 				}
 				w.Once = true
 				start, hit := s.o.Disk.Points(), false
@@ -111,8 +112,8 @@ func TestPairsCutShort(t *testing.T) {
 	}
 }
 
-// A member asks its CA for each pair, installs and renews it; an older CA host, which does not know of other pairs,
-// serves a second one too.
+// A member asks its CA for each pair, installs it and renews it. An older CA host, which does not know about other
+// pairs, issues for a second pair too.
 func TestPairsOfMember(t *testing.T) {
 	for _, older := range []bool{false, true} {
 		t.Run(map[bool]string{false: "", true: "older CA host"}[older], func(t *testing.T) {
@@ -150,14 +151,14 @@ func TestPairsOfMember(t *testing.T) {
 			check("at first")
 			was := m.contents()
 			issued := 2
-			if !older { // which allows four valid certificates in all
+			if !older { // an older CA host allows four valid certificates in all
 				issued++
 				if _, err := m.Renew(t.Context(), m.allPairs(plan.Wish{Once: true})); err != nil {
 					t.Errorf("renew: %v", err)
 				}
 				for _, p := range pairs {
 					if m.contents()[p.CertFile] == was[p.CertFile] {
-						t.Errorf("renew leaves %s", p.Name)
+						t.Errorf("renew does not renew %s", p.Name)
 					}
 				}
 				check("after renew")
@@ -169,7 +170,7 @@ func TestPairsOfMember(t *testing.T) {
 			check("after 280 days")
 			for _, p := range pairs {
 				if m.contents()[p.CertFile] == was[p.CertFile] || m.contents()[p.KeyFile] != was[p.KeyFile] {
-					t.Errorf("%s was not renewed over its key", p.Name)
+					t.Errorf("%s was not renewed with its key", p.Name)
 				}
 			}
 			if n := len(ca.Observe(f.ca.cfg.CA.Dir, ca.Filter{Name: "mx.example.org"}).Issued); n != issued*len(pairs) {
@@ -179,7 +180,7 @@ func TestPairsOfMember(t *testing.T) {
 	}
 }
 
-// The client's pair may come from another issuer than the host's own: both CAs are trusted then.
+// The client pair may have another issuer than the host's own pair. Then both CAs are trusted.
 func TestClientIssuer(t *testing.T) {
 	t.Parallel()
 	const away = "{ssh: {target: ca}}"

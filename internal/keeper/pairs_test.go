@@ -19,10 +19,10 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// threePairs asks for all of them.
+// threePairs configures all three pairs.
 const threePairs = "key: {type: rsa-2048, second: ecdsa-p256}\nclient: {issuer: local}\n"
 
-// rsaKey is one RSA key for all tests: they are made slowly.
+// rsaKey is one RSA key for all tests, because making one is slow.
 var rsaKey = sync.OnceValues(func() ([]byte, error) {
 	k, err := pki.GenerateKey(pki.RSA2048, rand.Reader)
 	if err != nil {
@@ -31,7 +31,7 @@ var rsaKey = sync.OnceValues(func() ([]byte, error) {
 	return pki.MarshalKey(k)
 })
 
-// newPairs is a site with that configuration, after its first ensure.
+// newPairs makes a site with that configuration and runs its first ensure.
 func newPairs(t testing.TB, yaml string) *site {
 	t.Helper()
 	s := newSite(t, yaml)
@@ -45,7 +45,7 @@ func newPairs(t testing.TB, yaml string) *site {
 	return s
 }
 
-// leafIn is the leaf of a pair, nil for none.
+// leafIn returns the leaf of a pair; nil means that there is none.
 func (s *site) leafIn(p certdir.Pair) *x509.Certificate {
 	f := pki.ReadLeafFile(s.content(p.CertFile))
 	if f.Err != nil || len(f.Certs) == 0 {
@@ -54,8 +54,8 @@ func (s *site) leafIn(p certdir.Pair) *x509.Certificate {
 	return f.Certs[0]
 }
 
-// whole says what is wrong with the pairs of threePairs, "" if nothing is: each leaf is for the key beside it, for this
-// host, for servers and clients, and of a CA in cacert.pem.
+// whole says what is wrong with the pairs of threePairs; "" means nothing. Each leaf must belong to its key, be for
+// this host and for servers and clients, and be issued by a CA in cacert.pem.
 func (s *site) whole() string {
 	s.t.Helper()
 	roots := x509.NewCertPool()
@@ -85,7 +85,7 @@ func (s *site) whole() string {
 	return ""
 }
 
-// settled says that an ensure has nothing left to do, changes nothing, and finds the pairs whole.
+// settled says what is wrong after another ensure, which must do nothing and find the pairs complete; "" means nothing.
 func (s *site) settled() string {
 	s.t.Helper()
 	before := snapshot(s.t, s.root)
@@ -99,7 +99,7 @@ func (s *site) settled() string {
 	return s.whole()
 }
 
-// contents are the files of the pairs, by name.
+// contents returns the files of the pairs, by name.
 func (s *site) contents() map[string]string {
 	out := map[string]string{}
 	for _, f := range certdir.Files() {
@@ -119,7 +119,7 @@ func installs(r Result) (n int) {
 	return n
 }
 
-// allPairs is the wish for other certificates of every pair that there is.
+// allPairs returns the wish w for every pair that exists.
 func (s *site) allPairs(w plan.Wish) plan.Wish {
 	w.Renew = true
 	return s.Check(context.Background(), plan.Wish{}).Plan.Facts.Replace(w)
@@ -141,7 +141,7 @@ func TestPairsFirst(t *testing.T) {
 	}
 }
 
-// Pairs that are asked for later come to what is there, which stays.
+// Pairs that are configured later are added, and the pairs that exist stay.
 func TestPairsAdded(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, "key: {type: rsa-2048}")
@@ -158,7 +158,7 @@ func TestPairsAdded(t *testing.T) {
 	}
 }
 
-// All pairs are renewed in their time, each over its key; two that are due together change together.
+// Every pair is renewed when it is due, and keeps its key. Two pairs that are due together are changed together.
 func TestPairsRenew(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, threePairs)
@@ -171,7 +171,7 @@ func TestPairsRenew(t *testing.T) {
 	is := s.contents()
 	for _, p := range certdir.Pairs() {
 		if is[p.KeyFile] != was[p.KeyFile] || is[p.CertFile] == was[p.CertFile] {
-			t.Errorf("%s: the key stays %t, the certificate is another one %t", p.Name, is[p.KeyFile] == was[p.KeyFile],
+			t.Errorf("%s: same key: %t, new certificate: %t", p.Name, is[p.KeyFile] == was[p.KeyFile],
 				is[p.CertFile] != was[p.CertFile])
 		}
 	}
@@ -180,7 +180,7 @@ func TestPairsRenew(t *testing.T) {
 	}
 }
 
-// `renew` and `renew --rekey` go for every pair, and are fulfilled once.
+// `renew` and `renew --rekey` renew every pair, once.
 func TestPairsAsked(t *testing.T) {
 	t.Parallel()
 	for _, rekey := range []bool{false, true} {
@@ -191,7 +191,7 @@ func TestPairsAsked(t *testing.T) {
 		is := s.contents()
 		for _, p := range certdir.Pairs() {
 			if (is[p.KeyFile] != was[p.KeyFile]) != rekey || is[p.CertFile] == was[p.CertFile] {
-				t.Errorf("rekey %t, %s: another key %t, another certificate %t", rekey, p.Name,
+				t.Errorf("rekey %t, %s: new key: %t, new certificate: %t", rekey, p.Name,
 					is[p.KeyFile] != was[p.KeyFile],
 					is[p.CertFile] != was[p.CertFile])
 			}
@@ -202,7 +202,7 @@ func TestPairsAsked(t *testing.T) {
 	}
 }
 
-// Every damage of every file of a pair is named by check and repaired by ensure; the other pairs stay as they are.
+// check reports every damage of every file of a pair, and ensure repairs it. The other pairs stay as they are.
 func TestPairsRepair(t *testing.T) {
 	for _, p := range []certdir.Pair{certdir.HostECDSA, certdir.Client} {
 		for _, file := range []string{p.KeyFile, p.CertFile} {
@@ -228,7 +228,7 @@ func TestPairsRepair(t *testing.T) {
 						}
 					}
 					if file == p.CertFile && string(s.content(p.KeyFile)) != was[p.KeyFile] {
-						t.Error("the key was good, and is another one")
+						t.Error("the key was good and has been replaced")
 					}
 				})
 			}
@@ -236,7 +236,7 @@ func TestPairsRepair(t *testing.T) {
 	}
 }
 
-// The two halves of two pairs do not match, and are repaired without a file of a person's being lost.
+// Two pairs whose keys and certificates do not belong together are repaired, and no file of a person is lost.
 func TestPairsMismatch(t *testing.T) {
 	t.Parallel()
 	for _, p := range []certdir.Pair{certdir.HostECDSA, certdir.Client} {

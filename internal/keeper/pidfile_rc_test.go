@@ -10,7 +10,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// The cf of a command line counts where that sendmail runs: a stale pid file decides nothing.
+// The cf in a command line counts only while that sendmail runs: a stale pid file decides nothing.
 func TestCFOfRunning(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -21,13 +21,13 @@ func TestCFOfRunning(t *testing.T) {
 		line string
 		want bool
 	}{
-		"it runs":         {os.Getpid(), exe + " -bd -C /other.cf", true},
-		"nobody has it":   {4194000, exe + " -bd -C /other.cf", false},
-		"no sendmail":     {os.Getppid(), exe + " -bd -C /other.cf", false},
-		"a queue runner":  {os.Getpid(), exe + " -q30m -C /other.cf", false},
-		"the same cf":     {os.Getpid(), exe + " -bd", false},
-		"another option":  {os.Getpid(), exe + " -bd -OPort=1", true},
-		"no command line": {os.Getpid(), "", false},
+		"it runs":                 {os.Getpid(), exe + " -bd -C /other.cf", true},
+		"no process has this pid": {4194000, exe + " -bd -C /other.cf", false},
+		"no sendmail":             {os.Getppid(), exe + " -bd -C /other.cf", false},
+		"a queue runner":          {os.Getpid(), exe + " -q30m -C /other.cf", false},
+		"the same cf":             {os.Getpid(), exe + " -bd", false},
+		"another option":          {os.Getpid(), exe + " -bd -OPort=1", true},
+		"no command line":         {os.Getpid(), "", false},
 	} {
 		s := newSite(t, "")
 		cf, pid := filepath.Join(s.root, "etc/mail/sendmail.cf"), filepath.Join(s.root, "pid")
@@ -48,8 +48,8 @@ func TestCFOfRunning(t *testing.T) {
 	}
 }
 
-// The pid file is the one that sendmail writes, by its cf. rc.conf has a default of its own, which says nothing against
-// it; another value does.
+// The pid file is the one that the cf names, because sendmail writes it. The default in rc.conf does not override it;
+// another value there does.
 func TestPidFiles(t *testing.T) {
 	for _, c := range []struct{ yaml, cf, rc, first, also string }{
 		{"", mta.DefaultPidFile, "", mta.DefaultPidFile, ""},
@@ -61,7 +61,7 @@ func TestPidFiles(t *testing.T) {
 	} {
 		s := newSite(t, c.yaml)
 		if c.yaml != "" {
-			c.first = s.cfg.Sendmail.PidFile // below the root
+			c.first = s.cfg.Sendmail.PidFile // the path is below the root
 		}
 		s.observer.rc.PidFile = c.rc
 		if o := s.observer.identifyOptions(mta.CF{PidFile: c.cf}); o.PidFile != c.first || o.Also != c.also {

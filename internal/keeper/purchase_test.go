@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// signerOf is a person who signs: a CA, or the host itself.
+// signerOf signs certificates: a CA, or a host for itself. It contains its key and certificate.
 type signerOf struct {
 	cert *x509.Certificate
 	key  crypto.Signer
@@ -29,8 +29,8 @@ func (s signerOf) keyPEM(t testing.TB) string {
 	return string(b)
 }
 
-// signed makes a key and its certificate, good for a year around now unless
-// change says otherwise; by nil is itself.
+// signed makes a key and a certificate for it, valid from a month ago until a year from now unless change sets other
+// dates. Without by the certificate is self-signed.
 func signed(t testing.TB, now time.Time, cn string, isCA bool, by *signerOf, change func(*x509.Certificate)) signerOf {
 	t.Helper()
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
@@ -67,7 +67,7 @@ func signedOver(t testing.TB, now time.Time, cn string, isCA bool, key crypto.Si
 	return signerOf{c, key}
 }
 
-// purchase is what somebody sells: root, intermediate, and the host's own.
+// purchase is what a public CA sells: its root, an intermediate, and the leaf of the host.
 type purchase struct{ root, middle, leaf signerOf }
 
 func purchased(t testing.TB, now time.Time, change func(*x509.Certificate)) purchase {

@@ -8,8 +8,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// mailcertd made the key, and a CA signed its request: without the key the certificate, which stays, would be worth
-// nothing.
+// mailcertd made the key, and another CA signed the request for it. purge leaves the certificate, so it must leave the
+// key too: without its key the certificate is useless.
 func TestPurgeKeepsKeyOfBoughtCertificate(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "issuer: none")

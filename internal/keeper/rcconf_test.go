@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A mailcertd that has just been started cannot ask rc.conf, which sets another name than the system's: the
-// certificate stays for the name that it is for, for days and when somebody renews it.
+// rc.conf sets another name than the system's, and a mailcertd that was just started cannot ask for it. The certificate
+// stays for its present name, for days and when a person renews it.
 func TestNameWhileRCConfIsSilent(t *testing.T) {
 	s := newSite(t, "")
 	host := plan.Host{System: "system.example.org", RC: name}
@@ -27,17 +27,17 @@ func TestNameWhileRCConfIsSilent(t *testing.T) {
 		}
 	}
 	if !s.leaf().Equal(first) {
-		t.Errorf("it was replaced by one for %s", s.leaf().DNSNames)
+		t.Errorf("the certificate was replaced by one for %s", s.leaf().DNSNames)
 	}
 	s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(first)})
 	if l := s.leaf(); l.Equal(first) || plan.CertNames(l)[0] != name {
-		t.Errorf("renewed, it is for %s", l.DNSNames)
+		t.Errorf("the renewed certificate is for %s", l.DNSNames)
 	}
-	host = plan.Host{System: "system.example.org"} // it says now that nothing is set
+	host = plan.Host{System: "system.example.org"} // rc.conf answers now that it sets no name
 	s.settle(plan.Wish{})
 	s.later(25 * time.Hour)
 	s.settle(plan.Wish{})
 	if l := s.leaf(); plan.CertNames(l)[0] != "system.example.org" {
-		t.Errorf("a day after rc.conf answered, it is for %s", l.DNSNames)
+		t.Errorf("a day after rc.conf answered, the certificate is for %s", l.DNSNames)
 	}
 }

@@ -16,16 +16,15 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// every thins out the calls that are made to fail: 1 is all of them, which takes
-// minutes.
+// every says which of the reads are made to fail: each sixth one. 1 means all of them, which takes minutes.
 const every = 6
 
-// readCall is one look at the disk.
+// readCall is one read of the disk.
 type readCall struct{ op, path string }
 
-// One error at a look at the disk, in every verb that changes something: no panic; what another program made is there
-// afterwards or in the archive; no row of the CA stands twice; what is remembered is not forgotten; and the next run,
-// without the error, makes everything complete.
+// One read of the disk fails, in every verb that changes something. mailcertd does not panic, what another program made
+// still exists or is backed up, no row of index.txt is doubled, the state is not forgotten, and the next run without
+// the error completes everything.
 func TestOneReadFails(t *testing.T) {
 	if _, err := exec.LookPath("cp"); err != nil {
 		t.Skip(err)
@@ -50,7 +49,7 @@ func TestOneReadFails(t *testing.T) {
 		name string
 		prep func(*site)
 		verb func(*site) error
-		keep []string // what another program made
+		keep []string // the files that another program made
 	}{
 		{"ensure", own, (*site).ensure, nil},
 		{"ensure without host.cert", func(s *site) { own(s); _ = os.Remove(s.certs("host.cert")) },
@@ -128,7 +127,7 @@ func TestOneReadFails(t *testing.T) {
 				undo()
 				what := calls[at].op + " " + calls[at].path
 				if err != nil && !strings.Contains(err.Error(), syscall.EIO.Error()) && !told(s.log) {
-					t.Errorf("%s (call %d): the number is not told: %v", what, at, err)
+					t.Errorf("%s (call %d): the error does not tell the errno: %v", what, at, err)
 				}
 				for _, text := range c.keep {
 					if !s.holdsSomewhere([]byte(text)) {
@@ -139,16 +138,16 @@ func TestOneReadFails(t *testing.T) {
 				seen := map[string]bool{}
 				for _, r := range rows {
 					if seen[r] {
-						t.Errorf("%s (call %d): a row twice: %s", what, at, r)
+						t.Errorf("%s (call %d): index.txt has a row twice: %s", what, at, r)
 					}
 					seen[r] = true
 				}
-				s.now = s.now.Add(2 * 3600e9) // past any backoff
+				s.now = s.now.Add(2 * 3600e9) // this is later than any backoff
 				if err := s.ensure(); err != nil {
 					t.Errorf("%s (call %d): the run after it: %v", what, at, err)
 				}
 				if len(s.Check(context.Background(), plan.Wish{}).Observed.State.Ours) == 0 {
-					t.Errorf("%s (call %d): what is remembered was lost", what, at)
+					t.Errorf("%s (call %d): the state was lost", what, at)
 				}
 			}
 		})
@@ -157,20 +156,20 @@ func TestOneReadFails(t *testing.T) {
 
 func told(log []string) bool { return strings.Contains(strings.Join(log, "\n"), syscall.EIO.Error()) }
 
-// some are the calls to let fail: of each kind of call at each path the first
-// three, which are those of the look before the lock, under it, and of what acts.
+// some returns the indexes of the calls that are made to fail: the first three of each kind of call at each path, which
+// are made by the look before the lock, by the look under it, and by the action.
 func some(calls []readCall) []int {
 	count := map[readCall]int{}
 	var out []int
 	for i, c := range calls {
 		if c.op == "resolve" || c.op == "stat" {
-			continue // they say what lstat and open say
+			continue // these repeat what lstat and open do
 		}
 		dir, base := filepath.Split(c.path)
 		key := c
 		if strings.Contains(dir, "/trust/") || strings.Contains(dir, "newcerts") ||
 			strings.Count(base, ".") == 1 && len(base) == 10 {
-			key.path = dir // any of them
+			key.path = dir // any file in that directory
 		}
 		if count[key]++; count[key] <= 3 {
 			out = append(out, i)

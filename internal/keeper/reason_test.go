@@ -14,15 +14,15 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Why a pickup has failed is told in full, also where a program listens who cannot be asked.
+// The reason why a pickup has failed is reported in full, also where the program that listens cannot be asked.
 func TestWhyThePickupFailed(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		runs bool   // that sendmail runs, and got its one HUP a while ago
-		says string // with the reason why it could not be asked
+		runs bool   // sendmail runs, and got its one HUP a while ago
+		says string // this text, with the reason why sendmail could not be asked
 	}{
 		"it has not restarted": {true, "got its HUP at "},
 		"its pid file is gone": {false, "cannot find out which one (there is no pid file): "},
@@ -55,7 +55,7 @@ func TestWhyThePickupFailed(t *testing.T) {
 		pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: told, WasUp: true,
 			Instance: plan.Instance(r.Observed.MTA),
 			HUPs:     []state.HUP{{Instance: plan.Instance(r.Observed.MTA), At: told, Sent: true}}}
-		if !c.runs { // another one than is seen now
+		if !c.runs { // the pickup was noted for another instance than the one that runs now
 			pending.Pickup.HUPs[0].Instance.PID = 7
 		}
 		if err := state.Save(s.o.Disk, s.cfg.State.Dir, pending); err != nil {
@@ -74,14 +74,15 @@ func TestWhyThePickupFailed(t *testing.T) {
 			}
 		}
 		if !reported(r.Plan, plan.PickupPending) {
-			t.Errorf("%s: it is not told: %s", name, reasons(r))
+			t.Errorf("%s: it is not reported: %s", name, reasons(r))
 		}
 	}
 }
 
-// Where nobody can be asked and the pid file makes no sense, sendmail may be back after its HUP: none is started.
+// sendmail cannot be asked and the pid file makes no sense. sendmail may have restarted after its HUP, so mailcertd
+// does not start another one.
 func TestNoStartUnseen(t *testing.T) {
-	for what, starts := range map[string]bool{"no number\n": false, "": true} { // "": no pid file at all
+	for what, starts := range map[string]bool{"no number\n": false, "": true} { // "" means that there is no pid file
 		s := newSite(t, "sendmail: {probe: none, pid_file: /sendmail.pid, start_command: [\"true\"]}")
 		s.now = time.Now()
 		s.settle(plan.Wish{})

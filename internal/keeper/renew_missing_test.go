@@ -8,8 +8,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// `renew` issues a certificate also where host.cert is missing and the one before comes back from newcerts, whoever
-// brings it back.
+// `renew` issues a certificate even where host.cert is missing and the former certificate comes back from newcerts,
+// whether the daemon or the verb brings it back.
 func TestRenewOfWhatComesBack(t *testing.T) {
 	other := func(path string) error {
 		_, cert, _ := boughtPair(t)
@@ -17,7 +17,7 @@ func TestRenewOfWhatComesBack(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		harm   func(path string) error
-		daemon bool // is faster
+		daemon bool // a daemon looks before the verb does
 	}{
 		"missing":               {os.Remove, false},
 		"missing, and a daemon": {os.Remove, true},
@@ -41,7 +41,7 @@ func TestRenewOfWhatComesBack(t *testing.T) {
 			}
 			s.settle(plan.Wish{Renew: true, From: f.Renewed, FromKey: f.KeyID})
 			if after := s.leaf(); after.SerialNumber.Cmp(before.SerialNumber) == 0 {
-				t.Error("the certificate is the one before")
+				t.Error("the certificate is the former one")
 			}
 			if n := len(s.Check(context.Background(), plan.Wish{}).Observed.CA.Issued); n != 2 {
 				t.Errorf("%d certificates were issued, want 2", n)

@@ -8,8 +8,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A certificate that was renewed with the same key is backed up without it. Its backup can be restored while any
-// other backup has that key.
+// A renewal that keeps the key backs up the certificate without it. This backup can be restored as long as another
+// backup contains the key.
 func TestRestoreTakesKeyOfAnotherBackup(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, "")
@@ -33,7 +33,7 @@ func TestRestoreTakesKeyOfAnotherBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(key, s.content("host.key")) || !bytes.Equal(cert, s.content("host.cert")) {
-		t.Error("the first pair is not back")
+		t.Error("the first pair was not restored")
 	}
 	if why := s.complete(s.settle(plan.Wish{})); why != "" || !bytes.Equal(cert, s.content("host.cert")) {
 		t.Errorf("the next ensure: %s", why)

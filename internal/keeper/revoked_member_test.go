@@ -9,8 +9,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A member whose certificate is revoked gets another one, also where an older one of its own is not revoked: the CA
-// does not give again what the member has replaced.
+// A member whose certificate is revoked gets a new one. The CA does not give it an older certificate again that the
+// member has replaced, even if that one is not revoked.
 func TestMemberRevokedAfterARenewal(t *testing.T) {
 	f := newFamily(t, "", "", "a.example.org")
 	f.day(time.Hour)
@@ -23,7 +23,7 @@ func TestMemberRevokedAfterARenewal(t *testing.T) {
 	}
 	second := m.leaf()
 	if second.SerialNumber.Cmp(first.SerialNumber) == 0 {
-		t.Fatal("the renewal gave the certificate before")
+		t.Fatal("the renewal gave the former certificate again")
 	}
 	f.ca.revokes(second.SerialNumber, "superseded")
 	for range 3 {
@@ -31,7 +31,8 @@ func TestMemberRevokedAfterARenewal(t *testing.T) {
 	}
 	third := m.leaf()
 	if third.SerialNumber.Cmp(first.SerialNumber) == 0 || third.SerialNumber.Cmp(second.SerialNumber) == 0 {
-		t.Errorf("it has serial %X, after %X and %X", third.SerialNumber, first.SerialNumber, second.SerialNumber)
+		t.Errorf("the new certificate has serial %X, after %X and %X", third.SerialNumber, first.SerialNumber,
+			second.SerialNumber)
 	}
 	if r := m.Check(context.Background(), plan.Wish{}); problem(r.Plan, plan.LeafRevoked) != nil ||
 		problem(r.Plan, plan.IssuerAway) != nil {

@@ -16,7 +16,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// revokes is what `mailcertd revoke` does to the database of that site's CA.
+// revokes revokes a certificate in the database of that site's CA, as `mailcertd revoke` does.
 func (s *site) revokes(serial *big.Int, reason string) {
 	s.t.Helper()
 	session, err := ca.Open(context.Background(), s.o.Disk, ca.Options{Dir: s.cfg.CA.Dir, CRLDays: s.cfg.CRL.Days})
@@ -32,8 +32,8 @@ func (s *site) revokes(serial *big.Int, reason string) {
 	}
 }
 
-// A certificate that the CA has revoked is replaced at once, with its key where
-// somebody else may have that; a member learns it when it next asks.
+// A certificate that the CA has revoked is replaced at once, together with its key if the reason says that somebody
+// else may have the key. A member learns of the revocation when it next asks.
 func TestOwnRevoked(t *testing.T) {
 	for _, reason := range []string{"", "superseded", "keyCompromise", "CACompromise"} {
 		for _, where := range []string{"the CA's host", "a member"} {
@@ -54,7 +54,7 @@ func TestOwnRevoked(t *testing.T) {
 				}
 				if other := !pki.SamePublicKey(before.PublicKey, after.PublicKey); other != strings.HasSuffix(reason,
 					"Compromise") {
-					t.Errorf("another key: %v", other)
+					t.Errorf("it has a new key: %v", other)
 				}
 				if p := problem(s.Check(context.Background(), plan.Wish{}).Plan, plan.LeafRevoked); p != nil {
 					t.Errorf("%+v", p)
@@ -65,14 +65,14 @@ func TestOwnRevoked(t *testing.T) {
 					f.day(time.Hour)
 				}
 				if s.leaf().SerialNumber.Cmp(serial) != 0 {
-					t.Error("and renewed again")
+					t.Error("it was renewed a second time")
 				}
 			})
 		}
 	}
 }
 
-// A CA that cannot sign leaves a revoked certificate in place, and says so.
+// If the CA cannot sign, a revoked certificate stays in place, and this is reported.
 func TestOwnRevokedAndLocked(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -104,8 +104,8 @@ func TestOwnRevokedAndLocked(t *testing.T) {
 	}
 }
 
-// What the CA signs and nobody can use is not signed again in the same run, and then at growing distances; meanwhile a
-// interim certificate serves.
+// If the CA signs a certificate that cannot be used, it does not sign again in the same run, and later only with
+// growing delays. Meanwhile an interim certificate serves.
 func TestSignedForNothing(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -115,7 +115,7 @@ func TestSignedForNothing(t *testing.T) {
 		}
 	}
 	certs := filepath.Join(s.cfg.CA.Dir, "newcerts")
-	lose := func(p durable.Point) error { // each certificate, once it has its row
+	lose := func(p durable.Point) error { // each certificate is lost after its row was written
 		if p.Op == "append" {
 			files, _ := filepath.Glob(filepath.Join(certs, "*.pem"))
 			for _, f := range files {
@@ -131,7 +131,7 @@ func TestSignedForNothing(t *testing.T) {
 		t.Errorf("%d certificates were signed, want 1", n-1)
 	}
 	if o := s.leaf().Subject.Organization; len(o) != 1 || o[0] != plan.InterimOrganization {
-		t.Errorf("no interim certificate, but %v", o)
+		t.Errorf("instead of an interim certificate there is %v", o)
 	}
 	var last time.Duration
 	for range 4 {
@@ -163,9 +163,8 @@ func TestSignedForNothing(t *testing.T) {
 	}
 }
 
-// The one certificate of a generation that is not in force any more is revoked,
-// and with it that generation ends: nothing over the lost key is installed,
-// although an older certificate over it would serve.
+// The only certificate of a former generation is revoked because the key is compromised. Nothing with that key is
+// installed any more, although an older certificate for it would be valid.
 func TestOwnRevokedWithItsGeneration(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})

@@ -26,7 +26,8 @@ func begins(lines []string, with string) bool {
 	return slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, with) })
 }
 
-// The log tells of a step in the past when it is done, a terminal what is being done, and what failed was not done.
+// The log tells in the past tense what was done, a terminal shows what is being done, and a failed step is not called
+// done.
 func TestStepsAreToldInTheirForm(t *testing.T) {
 	s := newSite(t, "")
 	said := s.listen()
@@ -98,7 +99,7 @@ func TestStepsAreToldInTheirForm(t *testing.T) {
 	}
 }
 
-// A certificate that is not asked for again, because the one of this run could not be used, was not issued.
+// If a certificate of this run could not be used, no other one is issued, and the log does not say that one was.
 func TestUselessCertificateIsNotIssuedAgain(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})

@@ -9,8 +9,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A staged key that nobody waits for, as an interrupted install leaves it, does
-// not stay for ever beside a set that is kept.
+// A staged key for which no certificate is expected, as an interrupted install leaves it, is removed even when the
+// installed set is kept.
 func TestStagedBesideKept(t *testing.T) {
 	for _, bought := range []bool{false, true} {
 		s := newSite(t, "")

@@ -9,8 +9,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The base stanza's throw-away CA is trusted no longer than its certificate serves: that of a member goes, too,
-// although the CA on the other host is trusted before its certificate comes.
+// The base stanza's throw-away CA is trusted only as long as its certificate serves. This is true on a member too,
+// which trusts the CA on the other host before its own certificate comes.
 func TestStanzaOfMember(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip("openssl is not installed")
@@ -18,7 +18,7 @@ func TestStanzaOfMember(t *testing.T) {
 	f := newFamily(t, "", "", "a.example.org")
 	m := f.members["a.example.org"]
 	f.ca.now = time.Now().Add(time.Minute)
-	f.day(time.Hour) // it knows the CA
+	f.day(time.Hour) // it knows the CA now
 	f.ca.revokes(m.leaf().SerialNumber, "superseded")
 	if err := os.RemoveAll(m.cfg.Certs.Dir); err != nil {
 		t.Fatal(err)

@@ -14,8 +14,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// A verb waits for sendmail; the daemon gets the lock meanwhile, and sees what the verb waits for. The verb says so: it
-// finds no pending pickup, and said nothing.
+// A verb waits for sendmail, and the daemon gets the lock meanwhile and proves the pickup. The verb then finds no
+// pending pickup. It must report the proof and not stay silent.
 func TestDaemonSeesWhatAVerbWaitsFor(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -30,7 +30,7 @@ func TestDaemonSeesWhatAVerbWaitsFor(t *testing.T) {
 		fmt.Appendf(nil, "O ServerCertFile=%s\nO ServerKeyFile=%s\nO CACertFile=%s\nO CACertPath=%s\n",
 			s.certs("host.cert"), s.certs("host.key"), s.certs("cacert.pem"), s.cfg.Certs.Dir))
 	r := s.settle(plan.Wish{})
-	// sendmail was told a moment ago, and is not back yet.
+	// sendmail got its HUP a moment ago, and has not restarted yet.
 	pending := r.Plan.State.Clone()
 	pending.Pickup = &state.Pickup{Set: r.Plan.Facts.Set, Since: s.now,
 		HUPs: []state.HUP{{Instance: state.Instance{PID: 7}, At: s.now, Sent: true}}}
@@ -67,7 +67,7 @@ func TestDaemonSeesWhatAVerbWaitsFor(t *testing.T) {
 	}
 }
 
-// A pickup that failed is tried again by the daemon when its time has come, and by a person at once.
+// A failed pickup is tried again by the daemon after its backoff, and by a person at once.
 func TestPersonRetriesThePickup(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -77,7 +77,8 @@ func TestPersonRetriesThePickup(t *testing.T) {
 	l.Close()
 	s := newSite(t, "sendmail: {probe: \""+closed+"\", pid_file: /sendmail.pid}")
 	s.settle(plan.Wish{})
-	s.write(s.cfg.Sendmail.PidFile, []byte("no number\n")) // so that a sendmail may run: only asking tells
+	// With such a pid file a sendmail may run, and only asking it can tell.
+	s.write(s.cfg.Sendmail.PidFile, []byte("no number\n"))
 	s.write(s.cfg.Sendmail.CF, fmt.Appendf(nil, "O ServerCertFile=%s\n", s.certs("host.cert")))
 	r := s.settle(plan.Wish{})
 	pending := r.Plan.State.Clone()
@@ -90,13 +91,13 @@ func TestPersonRetriesThePickup(t *testing.T) {
 		r.Plan.State.Pickup == nil {
 		t.Errorf("the daemon does not wait: %v, %+v", err, r.Pickup)
 	}
-	// nobody listens: no pickup is pending
+	// No program listens, so no pickup is pending.
 	if r := s.settle(plan.Wish{}); r.Pickup == nil || r.Plan.State.Pickup != nil {
-		t.Errorf("a person waits: %+v, %+v", r.Pickup, r.Plan.State.Pickup)
+		t.Errorf("for a person it was not tried again at once: %+v, %+v", r.Pickup, r.Plan.State.Pickup)
 	}
 }
 
-// Two problems of one reason and path are told once each, not at every look.
+// Two problems with the same reason and path are logged once each, not at every look.
 func TestToldOnce(t *testing.T) {
 	said := map[string]int{}
 	k := New(Options{Log: func(e Event) { said[e.Msg]++ }})
@@ -104,10 +105,10 @@ func TestToldOnce(t *testing.T) {
 		{Reason: plan.Unreadable, Severity: plan.Warning, Path: "/state", Text: "no list"},
 		{Reason: plan.Unreadable, Severity: plan.Warning, Path: "/state", Text: "no look"},
 	}}
-	for _, p := range []plan.Plan{two, two, two, {}, two} { // and again when they had gone
+	for _, p := range []plan.Plan{two, two, two, {}, two} { // they are logged again after they had disappeared
 		k.tell(p)
 	}
 	if said["no list"] != 2 || said["no look"] != 2 {
-		t.Errorf("told %v", said)
+		t.Errorf("logged %v", said)
 	}
 }

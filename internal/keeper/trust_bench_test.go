@@ -11,8 +11,8 @@ import (
 // publicCAs is the system's own bundle of public CAs.
 const publicCAs = "/etc/ssl/certs/ca-certificates.crt"
 
-// trusting is a site that has linked every public CA, with the system's clock:
-// the files must have rested before they are known.
+// trusting makes a site that has linked every public CA. It uses the system's clock, because a file must be unchanged
+// for a while before it counts as known.
 func trusting(t testing.TB) *site {
 	if _, err := os.Stat(publicCAs); err != nil {
 		t.Skip(err)
@@ -34,7 +34,7 @@ func trusting(t testing.TB) *site {
 	return s
 }
 
-// One complete look with all public CAs linked that finds nothing to do.
+// Measures one complete look with all public CAs linked that finds nothing to do.
 func BenchmarkLookWithPublicCAs(b *testing.B) {
 	s := trusting(b)
 	for b.Loop() {

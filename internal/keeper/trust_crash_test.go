@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Wherever a change of trusted CAs is cut short, the next ensure completes it:
-// no half-written file, no dangling link, nothing of sendmail's touched.
+// A change of the trusted CAs is interrupted at any operation. The next ensure completes it: no half-written file, no
+// dangling link, and no file of sendmail's set changed.
 func TestTrustCutShort(t *testing.T) {
 	needOpenssl(t)
 	a, b, twin := caCert(t, "A", false), caCert(t, "B", true), caCert(t, "A", false)
@@ -21,7 +21,7 @@ func TestTrustCutShort(t *testing.T) {
 		s.write(s.root+"/b.crt", bundle(a, b))
 		s.settle(plan.Wish{})
 		set := plan.SetID(s.Check(t.Context(), plan.Wish{}).Observed.Certs)
-		s.write(s.root+"/b.crt", bundle(b, twin)) // one comes, one goes, under one name
+		s.write(s.root+"/b.crt", bundle(b, twin)) // one CA is added and one removed, both with the same subject
 		start := s.o.Disk.Points()
 		s.o.Disk.Before = func(p durable.Point) error {
 			if p.N >= start+n {
@@ -43,7 +43,7 @@ func TestTrustCutShort(t *testing.T) {
 			}
 			return
 		}
-		if err != nil && !errors.Is(err, cut) { // else these are files that sendmail can do without
+		if err != nil && !errors.Is(err, cut) { // sendmail can do without these files
 			t.Fatalf("operation %d: %v", n, err)
 		}
 		s.o.Disk.Before = nil

@@ -20,8 +20,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// caCert is a self-signed certificate: of a CA, or, with v1, one that says
-// nothing of it, as the oldest public roots do.
+// caCert makes a self-signed certificate: of a CA or, with v1, one without the CA extension, as the oldest public roots
+// are.
 func caCert(t testing.TB, cn string, v1 bool) *x509.Certificate {
 	t.Helper()
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
@@ -61,14 +61,14 @@ func (s *site) write(path string, data []byte) {
 	}
 }
 
-// caFile is the file in trust/ that a CA has to itself.
+// caFile returns the file in trust/ that contains only that CA.
 func (s *site) caFile(c *x509.Certificate) string {
 	sum := sha256.Sum256(c.Raw)
 	return s.certs("trust/ca-" + hex.EncodeToString(sum[:])[:32] + ".pem")
 }
 
-// trusts says whether openssl finds that CA in the certs directory by its hash
-// link, and complains when file, link and finding do not agree.
+// trusts says whether openssl finds that CA in the certs directory by its hash link. It fails the test if the file, the
+// link and openssl do not agree.
 func (s *site) trusts(c *x509.Certificate) bool {
 	s.t.Helper()
 	self := filepath.Join(s.t.TempDir(), "ca.pem")
@@ -124,8 +124,8 @@ func needOpenssl(t *testing.T) {
 
 type cas = []*x509.Certificate
 
-// CAs come and go with the bundle and the configuration; cacert.pem does not
-// grow, sendmail has nothing to pick up, and what a person put into trust/ stays.
+// CAs come and go with the bundle and the configuration. cacert.pem does not grow, sendmail has nothing to pick up, and
+// files that a person put into trust/ stay.
 func TestTrustFollowsBundle(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "")
@@ -171,7 +171,7 @@ func TestTrustFollowsBundle(t *testing.T) {
 	s.settle(plan.Wish{})
 	s.expect("damaged", cas{b, twin}, nil)
 	if !s.archived([]byte("damaged\n")) {
-		t.Error("no copy of what somebody wrote there")
+		t.Error("there is no backup of what somebody wrote there")
 	}
 	mine := append([]byte("# mine\n"), bundle(b)...)
 	s.write(s.caFile(b), mine)
@@ -197,14 +197,14 @@ func TestTrustFollowsBundle(t *testing.T) {
 	}
 }
 
-// What cannot be read takes no trust away, and what can be read is still added.
+// A bundle that cannot be read removes no trust, and one that can be read still adds its CAs.
 func TestTrustStays(t *testing.T) {
 	needOpenssl(t)
 	a, b, c := caCert(t, "A", false), caCert(t, "B", false), caCert(t, "C", false)
 	for name, x := range map[string]struct {
 		damage func(s *site) error
 		reason plan.Reason
-		mended bool // it is no damage: the CA goes
+		mended bool // the bundle is not damaged, so the CA is removed
 	}{
 		"missing": {func(s *site) error { return os.Remove(s.root + "/etc/b.crt") }, plan.TrustUnreadable, false},
 		"empty": {func(s *site) error { return os.Truncate(s.root+"/etc/b.crt", 0) },
@@ -262,16 +262,16 @@ func TestTrustStays(t *testing.T) {
 	}
 }
 
-// system is the first of the base system's stores that is there, below --root.
+// `system` means the first of the base system's stores that exists, below --root.
 func TestTrustSystem(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "trust: [system]")
 	if r := s.settle(plan.Wish{}); !strings.Contains(reasons(r), "trust-unreadable") {
-		t.Errorf("none is there: %s", reasons(r))
+		t.Errorf("none exists: %s", reasons(r))
 	}
 	a, b, c := caCert(t, "A", false), caCert(t, "B", false), caCert(t, "C", false)
 	all := cas{a, b, c}
-	// from the last choice up
+	// From the last choice to the first.
 	for i, path := range []string{"/etc/ssl/cert.pem", "/usr/share/certs/trusted/c.pem", "/etc/ssl/certs/0a.0"} {
 		s.write(s.root+path, bundle(all[i]))
 		if r := s.settle(plan.Wish{}); strings.Contains(reasons(r), "trust-") {
@@ -289,8 +289,8 @@ func TestTrustSystem(t *testing.T) {
 	}
 }
 
-// The post's own way: cacert.pem is a link to a public bundle. It is never
-// written through or replaced, every CA in it is linked, and ours beside it.
+// Many hosts have cacert.pem as a link to a public bundle. It is never written through or replaced, every CA in it is
+// linked, and ours is added beside it.
 func TestTrustLinkedBundle(t *testing.T) {
 	needOpenssl(t)
 	data, err := os.ReadFile(publicCAs)
@@ -312,7 +312,7 @@ func TestTrustLinkedBundle(t *testing.T) {
 		t.Error("the bundle was touched")
 	}
 	if text, _ := os.Readlink(s.certs("cacert.pem")); text != out {
-		t.Errorf("cacert.pem is another: %q", text)
+		t.Errorf("cacert.pem was replaced: %q", text)
 	}
 	for _, c := range append(pki.ReadCertFile(data).Certs, pki.ReadCertFile(ours).Certs...) {
 		if _, err := os.Stat(s.certs(pki.HashName(c.RawSubject, 0))); err != nil {
@@ -328,7 +328,7 @@ func TestTrustLinkedBundle(t *testing.T) {
 	}
 }
 
-// The daemon takes nothing away while a bundle is being written.
+// The daemon removes nothing while a bundle is being written.
 func TestTrustSettles(t *testing.T) {
 	needOpenssl(t)
 	s := newSite(t, "trust: [/etc/dir]")
@@ -354,7 +354,7 @@ func TestTrustSettles(t *testing.T) {
 	s.expect("after five", cas{a}, cas{b})
 }
 
-// trust/ that is a link is not written through; everything else is done.
+// If trust/ is a link, nothing is written through it, and everything else is done.
 func TestTrustBlocked(t *testing.T) {
 	s := newSite(t, "trust: [/b.crt]")
 	s.write(s.root+"/b.crt", bundle(caCert(t, "A", false)))
@@ -371,7 +371,7 @@ func TestTrustBlocked(t *testing.T) {
 	}
 }
 
-// purge takes what is ours in trust/ and nothing else.
+// purge removes our files in trust/ and nothing else.
 func TestTrustPurged(t *testing.T) {
 	s := newSite(t, "trust: [/b.crt]")
 	a := caCert(t, "A", false)
@@ -386,7 +386,7 @@ func TestTrustPurged(t *testing.T) {
 	}
 }
 
-// All public CAs are linked in one transaction. What looking again costs, BenchmarkLookWithPublicCAs tells.
+// All public CAs are linked in one transaction. BenchmarkLookWithPublicCAs measures what a later look costs.
 func TestTrustPublicCAs(t *testing.T) {
 	s := trusting(t)
 	want := map[string]bool{}

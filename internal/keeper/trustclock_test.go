@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// The clock ran ahead, and a certificate from the future is there when it is set right. What the hint says, `mailcertd
-// renew --trust-clock`, repairs it at the first try.
+// The clock was ahead, and the certificate is not valid yet when it is corrected. `mailcertd renew --trust-clock`,
+// which the hint names, repairs this at the first attempt.
 func TestTrustClock(t *testing.T) {
 	for _, ahead := range []time.Duration{3 * 24 * time.Hour, 40 * 24 * time.Hour, 300 * 24 * time.Hour} {
 		s := newSite(t, "")
@@ -38,8 +38,8 @@ func TestTrustClock(t *testing.T) {
 	}
 }
 
-// The CA has really ended, while the host lay in a cupboard: the owner's word makes
-// the next generation, and a certificate of it, at the first try.
+// The CA has really expired while the host was off for long. `renew --trust-clock` makes the next generation and a
+// certificate of it at the first attempt.
 func TestTrustClockPastTheCA(t *testing.T) {
 	for _, missing := range []bool{false, true} {
 		s := newSite(t, "crl: {install: true}")

@@ -16,24 +16,24 @@ import (
 
 const rsaFirst = "key: {type: rsa-2048, second: ecdsa-p256}\n"
 
-// exchange has key.type and key.second change places.
+// exchange swaps key.type and key.second.
 func (s *site) exchange() { s.cfg.Key.Type, s.cfg.Key.Second = s.cfg.Key.Second, s.cfg.Key.Type }
 
-// kinds are the families of the server keys, the host's own first.
+// kinds returns the key types of the server pairs, the host's own first.
 func (s *site) kinds() string {
 	var out []string
 	for _, p := range []certdir.Pair{certdir.Host, certdir.HostECDSA} {
 		key, leaf := pki.ReadKeyFile(s.content(p.KeyFile)), s.leafIn(p)
 		if leaf == nil || !pki.SamePublicKey(key.Public, leaf.PublicKey) {
-			return p.Name + " is no pair"
+			return p.Name + " is not a pair"
 		}
 		out = append(out, pki.TypeOf(leaf.PublicKey).Family())
 	}
 	return strings.Join(out, " ")
 }
 
-// When key.type and key.second change places, the keys that work stay, and new keys that are asked for change places
-// in one transaction, on a CA host and on a member.
+// When key.type and key.second are swapped, working keys stay. New keys that a person asks for are swapped in one
+// transaction, on a CA host and on a member.
 func TestPairsChangePlaces(t *testing.T) {
 	t.Parallel()
 	f := newFamily(t, "", rsaFirst+"client: {issuer: {ssh: {target: ca}}}\n", "mx.example.org")
@@ -43,7 +43,7 @@ func TestPairsChangePlaces(t *testing.T) {
 		was := s.contents()
 		s.exchange()
 		if r := s.settle(plan.Wish{}); r.Changed || s.kinds() != "rsa ecdsa" {
-			t.Errorf("%s: a change of the settings alone did %v: %s", what, r.Done, s.kinds())
+			t.Errorf("%s: only the settings were changed, and mailcertd did %v: %s", what, r.Done, s.kinds())
 		}
 		s.later(24 * time.Hour)
 		if _, err := s.Renew(t.Context(), s.allPairs(plan.Wish{Once: true, Rekey: true})); err != nil {
@@ -51,7 +51,7 @@ func TestPairsChangePlaces(t *testing.T) {
 		}
 		for name, text := range s.contents() {
 			if text == was[name] && (what == "member" || !strings.HasPrefix(name, "client")) {
-				t.Errorf("%s: %s is as it was", what, name)
+				t.Errorf("%s: %s has not changed", what, name)
 			}
 		}
 		if s.kinds() != "ecdsa rsa" {
@@ -63,7 +63,7 @@ func TestPairsChangePlaces(t *testing.T) {
 	}
 }
 
-// Wherever such an exchange is cut short, the next ensure has one key of each kind.
+// Such a swap is interrupted at any operation. After the next ensure there is one key of each type.
 func TestPairsChangePlacesCutShort(t *testing.T) {
 	t.Parallel()
 	cut := errors.New("cut short")
@@ -93,12 +93,12 @@ func TestPairsChangePlacesCutShort(t *testing.T) {
 	}
 }
 
-// A backup of one pair alone is held for that pair: host.cert, which was not restored, goes on being renewed.
+// A backup of only one pair is kept for that pair. host.cert, which was not restored, is still renewed when due.
 func TestRestoredPairAlone(t *testing.T) {
 	t.Parallel()
 	s := newPairs(t, threePairs)
 	s.write(s.certs("client.cert"), s.content("host.cert"))
-	s.settle(plan.Wish{}) // client.cert alone is replaced by its own
+	s.settle(plan.Wish{}) // only client.cert is replaced, by its own issuer
 	st, _ := state.Load(s.cfg.State.Dir)
 	was := st.Pair("host").Hold
 	s.later(24 * time.Hour)
@@ -111,6 +111,6 @@ func TestRestoredPairAlone(t *testing.T) {
 	}
 	st, _ = state.Load(s.cfg.State.Dir)
 	if st.Pair("host").Hold != was || st.Pair("client").Hold != pki.Fingerprint(s.leafIn(certdir.Client)) {
-		t.Errorf("held are %q and %q", st.Pair("host").Hold, st.Pair("client").Hold)
+		t.Errorf("kept certificates: %q and %q", st.Pair("host").Hold, st.Pair("client").Hold)
 	}
 }

@@ -15,7 +15,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// A change that failed before its commit has changed nothing: nobody is told of it, now or after a crash.
+// A change that failed before its commit has changed nothing, so no command of `notify` is run for it, now or after a
+// crash.
 func TestUndoneChangeNeedsNoPickup(t *testing.T) {
 	for name, fault := range map[string]func(){"it fails": nil, "it is killed": func() { panic("killed") }} {
 		t.Run(name, func(t *testing.T) {
@@ -25,7 +26,7 @@ func TestUndoneChangeNeedsNoPickup(t *testing.T) {
 			s.settle(plan.Wish{})
 			told := func() int { b, _ := os.ReadFile(out); return strings.Count(string(b), "told") }
 			if told() != 1 {
-				t.Fatalf("told %d times at first", told())
+				t.Fatalf("notified %d times at first", told())
 			}
 			s.o.Disk.Before = func(p durable.Point) error {
 				if p.Op == "rename" && filepath.Base(p.Path) == "journal" {
@@ -47,21 +48,21 @@ func TestUndoneChangeNeedsNoPickup(t *testing.T) {
 			if pending := len(st.Notify) > 0; pending != (fault != nil) {
 				t.Errorf("noted: %+v", st.Notify)
 			}
-			// What was signed serves at the next look; before it nothing is to be told.
+			// The next look installs the certificate that was signed. Before that there is nothing to notify.
 			obs := s.observer.observe(context.Background())
 			obs.CA.Issued = nil
 			if p := plan.Make(s.cfg, obs, plan.Wish{}, s.now); p.Empty() && len(p.State.Notify) > 0 {
 				t.Errorf("still pending: %+v", p.State.Notify)
 			}
 			if told() != 1 {
-				t.Errorf("told %d times", told())
+				t.Errorf("notified %d times", told())
 			}
 		})
 	}
 }
 
-// A pickup that was noted for a change which a crash prevented is dropped, where the running sendmail was seen to use
-// what is there; where it was told already, or another one runs, it stays.
+// A crash prevented a change for which a pickup was noted. The pickup is dropped if sendmail was seen to use the
+// present set. It stays if sendmail got a HUP already, or if another sendmail runs.
 func TestPickupOfALostChange(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -77,9 +78,9 @@ func TestPickupOfALostChange(t *testing.T) {
 		hups      []state.HUP
 		dropped   bool
 	}{
-		"seen to use it":      {inst, nil, true},
-		"another sendmail":    {other, nil, false},
-		"it was told already": {inst, []state.HUP{{Instance: inst}}, false},
+		"seen to use it":       {inst, nil, true},
+		"another sendmail":     {other, nil, false},
+		"it got a HUP already": {inst, []state.HUP{{Instance: inst}}, false},
 	} {
 		obs.State.PickedUp = state.PickedUp{Set: plan.SetID(obs.Certs), Instance: plan.InstanceID(c.delivered),
 			How: plan.Proven}
@@ -90,8 +91,8 @@ func TestPickupOfALostChange(t *testing.T) {
 	}
 }
 
-// A journal that is damaged is dropped, and so is the rest of a change whose files another program has changed since:
-// the log says so.
+// A damaged journal is dropped, and so is the rest of a change whose files another program has changed since. The log
+// says so.
 func TestDroppedJournalIsTold(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})

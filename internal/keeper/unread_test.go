@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// install --dry-run makes nothing, not even the directory that the lock would are on.
+// install --dry-run makes nothing, not even the certs directory, which is made to hold a lock on it.
 func TestInstallDryRunMakesNothing(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	good := purchased(t, s.now, nil)
@@ -34,8 +34,8 @@ func TestInstallDryRunMakesNothing(t *testing.T) {
 	}
 }
 
-// One error of a read of an older generation's certificate takes nothing out of cacert.pem.
-func TestUnreadGenerationStaysTrusted(t *testing.T) { // not parallel: the seam for reads is one
+// If the certificate of an older generation cannot be read once, nothing is removed from cacert.pem.
+func TestUnreadGenerationStaysTrusted(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	o := s.CA.Options(s.observer.observe(context.Background()))
@@ -60,9 +60,9 @@ func TestUnreadGenerationStaysTrusted(t *testing.T) { // not parallel: the seam 
 	}
 }
 
-// A member that cannot read which CA certificates it accepted accepts none again, asks nobody, replaces nothing, and
-// forgets none of them when a person brings another.
-func TestUnreadAcceptance(t *testing.T) { // not parallel: the seam for reads is one
+// A member cannot read which CA certificates it accepted. It accepts none by itself, asks nobody, replaces nothing, and
+// keeps the accepted ones when a person brings another one.
+func TestUnreadAcceptance(t *testing.T) { // not parallel, because all tests share the hook that makes reads fail
 	f := newFamily(t, "", "", "a.example.org")
 	m := f.members["a.example.org"]
 	f.look(m)
@@ -90,9 +90,9 @@ func TestUnreadAcceptance(t *testing.T) { // not parallel: the seam for reads is
 	}
 }
 
-// Purge removes nothing where it cannot read what it remembers: it would take its own key for a person's, and the CA
-// away from under it.
-func TestPurgeWithoutState(t *testing.T) { // not parallel: the seam for reads is one
+// purge removes nothing when it cannot read the state: it would treat its own key as a person's file, and remove the
+// CA.
+func TestPurgeWithoutState(t *testing.T) { // not parallel, because all tests share the hook that makes reads fail
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	first := true

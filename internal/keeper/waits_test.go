@@ -10,8 +10,9 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// What is under the name of a hash link and lets OpenSSL wait for ever is an error that names the file, whatever its
-// number; a link to such a thing goes. Nobody asks for a CRL by default.
+// A file whose name is that of a hash link may block OpenSSL for ever, such as a FIFO. It is an error that names the
+// file, whatever its number; a link to such a file is removed. By default no CRL is needed, so a CRL's name is not a
+// problem.
 func TestWaitsUnderAHashName(t *testing.T) {
 	const install = "crl: {install: true}"
 	for _, c := range []struct {
@@ -60,7 +61,7 @@ func TestWaitsUnderAHashName(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("it is not told: %s", reasons(r))
+			t.Errorf("it is not reported: %s", reasons(r))
 		})
 	}
 }

@@ -16,12 +16,12 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// What waits for another process tells a terminal once, with its limit, and the
-// log again and again, until it is over.
+// Waiting for another process is shown on a terminal once, with the time limit, and logged again and again until it
+// ends.
 func TestWorking(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
-	if err := os.Remove(filepath.Join(s.cfg.Certs.Dir, "dh.param")); err != nil { // something to do
+	if err := os.Remove(filepath.Join(s.cfg.Certs.Dir, "dh.param")); err != nil { // there is something to do
 		t.Fatal(err)
 	}
 	lock, err := durable.TryLock(s.cfg.Certs.Dir)
@@ -63,7 +63,7 @@ type blocks struct{ release chan struct{} }
 
 func (b blocks) Read([]byte) (int, error) { <-b.release; return 0, io.EOF }
 
-// The search for primes does not keep anybody from stopping the program.
+// SIGTERM stops the program although the search for primes goes on.
 func TestNewKeyStops(t *testing.T) {
 	s := newSite(t, "")
 	release := make(chan struct{})

@@ -19,8 +19,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// A pair of another CA that OpenSSL loads stays byte for byte, however odd; what
-// is odd about it is told.
+// A pair of another CA that OpenSSL loads stays byte for byte, however unusual. What is unusual about it is reported.
 func TestOddPairsAreKept(t *testing.T) {
 	now := newSite(t, "").now
 	root := signed(t, now, "Seller", true, nil, nil)
@@ -34,7 +33,7 @@ func TestOddPairsAreKept(t *testing.T) {
 	for _, c := range []struct {
 		what      string
 		key, cert string
-		tells     plan.Reason // beside foreign-kept; "": nothing
+		tells     plan.Reason // the reason besides foreign-kept; "" means none
 		severity  plan.Severity
 	}{
 		{"as it is", good.keyPEM(t), good.pem(), "", 0},
@@ -69,17 +68,17 @@ func TestOddPairsAreKept(t *testing.T) {
 					t.Errorf("asks for what no seller gives: %+v", p)
 				}
 				if c.tells == "" && strings.HasPrefix(string(p.Reason), "cert-") {
-					t.Errorf("nothing is wrong with it: %+v", p)
+					t.Errorf("a problem is reported and nothing is wrong: %+v", p)
 				}
 			}
 			if c.tells != "" && !told {
-				t.Errorf("%s is not told: %+v", c.tells, r.Plan.Problems)
+				t.Errorf("%s is not reported: %+v", c.tells, r.Plan.Problems)
 			}
 		})
 	}
 }
 
-// What OpenSSL refuses is named, and replaced where somebody can issue here.
+// A pair that OpenSSL refuses is reported, and replaced where somebody can issue here.
 func TestWeakDigest(t *testing.T) {
 	for _, yaml := range []string{"issuer: none", ""} {
 		s := newSite(t, yaml)
@@ -90,12 +89,12 @@ func TestWeakDigest(t *testing.T) {
 		s.put(foreign{[]byte(old.keyPEM(t)), []byte(old.pem()), []byte(root.pem())})
 		before := s.Check(t.Context(), plan.Wish{Once: true})
 		if !strings.Contains(reasons(before), string(plan.CertWeak)) {
-			t.Errorf("%q: not told: %s", yaml, reasons(before))
+			t.Errorf("%q: not reported: %s", yaml, reasons(before))
 		}
 		r := s.settle(plan.Wish{})
 		switch replaced := !bytes.Equal(s.leaf().Raw, old.cert.Raw); {
 		case yaml == "" && (!replaced || !s.archived([]byte(old.pem())) || s.complete(r) != ""):
-			t.Errorf("not replaced with a copy: %s", s.complete(r))
+			t.Errorf("not replaced, or no backup: %s", s.complete(r))
 		case yaml != "" && r.Plan.Facts.Offered && !replaced:
 			t.Error("called fine")
 		}
@@ -116,12 +115,12 @@ func TestOwnLeafWithWeakDigest(t *testing.T) {
 	r := s.settle(plan.Wish{})
 	if strings.Contains(reasons(r), string(plan.ForeignKept)) || s.archived([]byte(old.pem())) ||
 		bytes.Equal(s.leaf().Raw, old.cert.Raw) || s.complete(r) != "" {
-		t.Errorf("not known as its own: %s; %s", reasons(r), s.complete(r))
+		t.Errorf("not recognised as our own: %s; %s", reasons(r), s.complete(r))
 	}
 }
 
-// A person's cacert.pem with a certificate that crypto/x509 does not take: it
-// stays and has its link, and our CA is trusted all the same.
+// A person's cacert.pem contains a certificate that crypto/x509 cannot parse. It stays and keeps its hash link, and our
+// CA is trusted nevertheless.
 func TestOddCAStays(t *testing.T) {
 	s := newSite(t, "")
 	root := signed(t, s.now, "Seller", true, nil, nil)
@@ -137,7 +136,7 @@ func TestOddCAStays(t *testing.T) {
 	}
 	for _, first := range []bool{true, false} {
 		text := root.pem() + string(odd)
-		if !first { // beside what is ours
+		if !first { // the file contains our CA already
 			text = string(s.read(s.certs("cacert.pem"))) + text
 		}
 		if err := os.WriteFile(s.certs("cacert.pem"), []byte(text), 0o644); err != nil {
@@ -150,7 +149,7 @@ func TestOddCAStays(t *testing.T) {
 			t.Error(d)
 		}
 		d := certdir.Observe(s.cfg.Certs.Dir)
-		if first { // a file without anything of ours is replaced as a whole, and a copy is kept
+		if first { // a file without a certificate of ours is replaced as a whole, with a backup
 			if !s.archived([]byte(text)) {
 				t.Error("no copy")
 			}
@@ -167,8 +166,7 @@ func TestOddCAStays(t *testing.T) {
 	}
 }
 
-// A file with an expired cross-certificate beside the good root is installed:
-// OpenSSL finds the way that is valid.
+// A file with the good root and an expired cross-certificate is installed, because OpenSSL finds the valid path.
 func TestInstallPastCross(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	oldRoot := signed(t, s.now, "Old root", true, nil, nil)
@@ -183,7 +181,7 @@ func TestInstallPastCross(t *testing.T) {
 	}
 }
 
-// One certificate in DER is taken for the key that is here.
+// One certificate in DER is installed for the key that is here.
 func TestInstallDER(t *testing.T) {
 	s := newSite(t, "issuer: none")
 	o := otherCA(t, s.now)
@@ -207,8 +205,8 @@ func TestInstallDER(t *testing.T) {
 	}
 }
 
-// A bought pair without the certificate of its CA: the leaf replaces it in cacert.pem, and is somebody else's all the
-// same. No CA of ours was ever there.
+// A bought pair came without its CA: the leaf itself is in cacert.pem instead. It is still recognised as bought. No CA
+// of ours ever existed here.
 func TestBoughtWithoutItsCA(t *testing.T) {
 	s := newSite(t, "")
 	f := makeForeign(t, s.now)
@@ -225,8 +223,8 @@ func TestBoughtWithoutItsCA(t *testing.T) {
 	}
 }
 
-// A cacert.pem of which nothing can be read here and which OpenSSL loads: it stays
-// byte for byte, and the CA of the new host is trusted all the same.
+// Nothing in cacert.pem can be parsed here, but OpenSSL loads it. It stays byte for byte, and the CA of the new host is
+// trusted nevertheless.
 func TestUnreadableCAsOnNewHost(t *testing.T) {
 	s := newSite(t, "")
 	root := signed(t, s.now, "Seller", true, nil, nil)
@@ -234,7 +232,7 @@ func TestUnreadableCAsOnNewHost(t *testing.T) {
 	if der[0] != 0x30 || der[1] != 0x82 {
 		t.Fatalf("%x", der[:4])
 	}
-	odd := append([]byte{0x30, 0x83, 0}, der[2:]...) // a length as BER may have it
+	odd := append([]byte{0x30, 0x83, 0}, der[2:]...) // this is a length that BER allows and DER does not
 	text := pki.EncodeCertificate(odd)
 	if err := os.MkdirAll(s.cfg.Certs.Dir, 0o755); err != nil {
 		t.Fatal(err)

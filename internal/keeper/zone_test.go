@@ -8,7 +8,7 @@ import (
 	"mailcertd/internal/dns"
 )
 
-// A record counts where every server that answers has it: the CA may ask any of them.
+// A TXT record counts only if every server that answers has it, because the CA may ask any of them.
 func TestRecordsOfAllServers(t *testing.T) {
 	away := errors.New("no answer in time")
 	view := func(err error, texts ...string) dns.View {
@@ -26,10 +26,10 @@ func TestRecordsOfAllServers(t *testing.T) {
 	}{
 		{"all have it", []dns.View{view(nil, "a", "b"), view(nil, "a")}, []string{"a"}, false},
 		{"the secondary lags", []dns.View{view(nil, "a"), view(nil)}, nil, false},
-		{"one is away", []dns.View{view(away), view(nil, "a")}, []string{"a"}, false},
-		{"the last is away", []dns.View{view(nil, "a"), view(away)}, []string{"a"}, false},
+		{"one does not answer", []dns.View{view(away), view(nil, "a")}, []string{"a"}, false},
+		{"the last does not answer", []dns.View{view(nil, "a"), view(away)}, []string{"a"}, false},
 		{"twice in one answer", []dns.View{view(nil, "a", "a"), view(nil)}, nil, false},
-		{"all are away", []dns.View{view(away), view(away)}, nil, true},
+		{"none answers", []dns.View{view(away), view(away)}, nil, true},
 	} {
 		got, err := everywhere(c.views)
 		if !slices.Equal(got, c.want) || (err != nil) != c.err {
