@@ -45,11 +45,11 @@ func (s *session) authorize(ctx context.Context, w want, order acme.Order) (err 
 	}()
 	for _, p := range proofs {
 		if err := way.prepare(ctx, p); err != nil {
-			return s.unprepared(ctx, p, err)
+			return s.unprepared(ctx, way, p.name, err)
 		}
 	}
-	if err := way.ready(ctx); err != nil {
-		return s.unprepared(ctx, proofs[0], err)
+	if name, err := way.ready(ctx); err != nil {
+		return s.unprepared(ctx, way, name, err)
 	}
 	for _, p := range proofs {
 		if p.challenge.Status != acme.StatusPending {
@@ -111,7 +111,7 @@ func notOffered(kind, name string, a acme.Authorization) error {
 }
 
 // unprepared is why the CA was not told to look.
-func (s *session) unprepared(ctx context.Context, p proof, err error) error {
+func (s *session) unprepared(ctx context.Context, w way, name string, err error) error {
 	var r issuer.Refusal
 	switch {
 	case ctx.Err() != nil:
@@ -123,8 +123,12 @@ func (s *session) unprepared(ctx context.Context, p proof, err error) error {
 	if errors.As(err, &kept) {
 		return err
 	}
-	return issuer.Refusal{Kind: issuer.KindChallenge, Reason: text.OneLine(fmt.Sprintf("%s of %s: %v", p.challenge.Type,
-		p.name, err), issuer.MaxReason)}
+	about := w.kind()
+	if name != "" {
+		about += " of " + name
+	}
+	return issuer.Refusal{Kind: issuer.KindChallenge, Reason: text.OneLine(fmt.Sprintf("%s: %v", about, err),
+		issuer.MaxReason)}
 }
 
 // judged waits until the CA has looked at everything.

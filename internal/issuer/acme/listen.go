@@ -45,18 +45,18 @@ func (l *listenWay) prepare(_ context.Context, p proof) error {
 }
 
 // ready binds the port.
-func (l *listenWay) ready(ctx context.Context) error {
+func (l *listenWay) ready(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", l.address)
 	if err != nil {
-		return l.occupied(err)
+		return "", l.occupied(err)
 	}
 	l.doors = &door{Listener: ln, room: make(chan struct{}, guestsMost)}
 	l.server = &http.Server{Handler: http.HandlerFunc(l.answer), ReadTimeout: requestIn, WriteTimeout: requestIn,
 		MaxHeaderBytes: requestMost, ErrorLog: log.New(io.Discard, "", 0)}
 	l.server.SetKeepAlivesEnabled(false)
 	l.done.Go(func() { _ = l.server.Serve(l.doors) })
-	return nil
+	return "", nil
 }
 
 // occupied says who has the port, and what can be done.

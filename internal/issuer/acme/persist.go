@@ -40,8 +40,8 @@ func (d persistWay) prepare(ctx context.Context, p proof) error {
 		`a record is missing; add it to the zone and leave it there: %s. IN TXT %q`, at, value), issuer.MaxReason)}
 }
 
-func (persistWay) ready(context.Context) error  { return nil }
-func (persistWay) undo(context.Context) []error { return nil }
+func (persistWay) ready(context.Context) (string, error) { return "", nil }
+func (persistWay) undo(context.Context) []error          { return nil }
 
 // permits says whether a record allows the account to ask this CA: an issue-value of RFC 8659 section 4.2, with
 // accounturi.

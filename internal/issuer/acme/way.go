@@ -16,8 +16,9 @@ type way interface {
 	kind() string
 	// prepare makes what the CA will look for. What others see is noted in the Store before.
 	prepare(ctx context.Context, p proof) error
-	// ready is called once, when everything is prepared: it returns when the CA can look.
-	ready(ctx context.Context) error
+	// ready is called once, when everything is prepared: it returns when the CA can look, or with the name that is not
+	// ready, "" where that is all of them, and why.
+	ready(ctx context.Context) (name string, err error)
 	// undo removes what was prepared, and gives what went wrong.
 	undo(ctx context.Context) []error
 }
@@ -25,9 +26,9 @@ type way interface {
 func (s *session) way() way {
 	switch s.o.Challenge {
 	case DNS01:
-		return &dnsWay{published{i: s.Issuer, kindOf: DNS01}}
+		return &dnsWay{published: published{i: s.Issuer, kindOf: DNS01}}
 	case Command:
-		return &dnsWay{published{i: s.Issuer, kindOf: Command}}
+		return &dnsWay{published: published{i: s.Issuer, kindOf: Command}}
 	case DNSPersist:
 		return persistWay{s}
 	}
@@ -167,7 +168,10 @@ func recordOf(p proof) (name, value string) {
 }
 
 // dnsWay puts a TXT record into the zone, by itself or by the owner's program.
-type dnsWay struct{ published }
+type dnsWay struct {
+	published
+	names []string // of the order, for each of what was made
+}
 
 func (d *dnsWay) kind() string { return acme.ChallengeTypeDNS01 }
 
@@ -176,6 +180,7 @@ func (d *dnsWay) prepare(ctx context.Context, p proof) error {
 	if err := d.note(trace{Kind: d.kindOf, Name: name, Value: value}); err != nil {
 		return err
 	}
+	d.names = append(d.names, p.name)
 	d.i.o.Progress("adding the TXT record " + name)
 	if d.kindOf == Command {
 		return d.i.run(ctx, "add", name, value)
@@ -183,15 +188,29 @@ func (d *dnsWay) prepare(ctx context.Context, p proof) error {
 	return d.i.o.DNS.Add(ctx, name, value)
 }
 
-func (d *dnsWay) ready(ctx context.Context) error {
+// everywhereIn bounds the wait for one record, at the most half of what is left: the order needs the rest, and who waits
+// is told which server lacks the record.
+const everywhereIn = 5 * time.Minute
+
+func (d *dnsWay) ready(ctx context.Context) (string, error) {
 	if d.i.o.DNS == nil {
-		return nil // the program has waited
+		return "", nil // the program has waited
 	}
-	for _, t := range d.made {
+	for n, t := range d.made {
 		d.i.o.Progress("waiting until every server of the zone has " + t.Name)
-		if err := d.i.o.DNS.Wait(ctx, t.Name, t.Value); err != nil {
-			return err
+		if err := d.wait(ctx, t); err != nil {
+			return d.names[n], err
 		}
 	}
-	return nil
+	return "", nil
+}
+
+func (d *dnsWay) wait(ctx context.Context, t trace) error {
+	patience := everywhereIn
+	if end, has := ctx.Deadline(); has {
+		patience = min(patience, time.Until(end)/2)
+	}
+	limited, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return d.i.o.DNS.Wait(limited, t.Name, t.Value)
 }

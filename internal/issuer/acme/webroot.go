@@ -29,7 +29,7 @@ func (d *webrootWay) prepare(_ context.Context, p proof) error {
 	return writeToken(dir, p.challenge.Token, p.challenge.KeyAuthorization)
 }
 
-func (d *webrootWay) ready(context.Context) error { return nil }
+func (d *webrootWay) ready(context.Context) (string, error) { return "", nil }
 
 func writeToken(dir, token, answer string) (err error) {
 	root, err := os.OpenRoot(dir)
