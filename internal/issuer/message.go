@@ -46,6 +46,9 @@ type Request struct {
 	// Replaces is the leaf that the new one takes the place of, as it is held now; nil: none. An ACME CA is told
 	// (RFC 9773 section 5), and never answers with it again. It is no part of the message to a CA host.
 	Replaces *x509.Certificate
+	// Lost says that the last answer for this key and these names cannot be read any more: an ACME CA is asked for the
+	// same certificate, which costs no order. It is no part of the message to a CA host.
+	Lost bool
 }
 
 // ErrMessage says that a message does not have the format of this package.

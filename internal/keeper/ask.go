@@ -60,7 +60,7 @@ func (as *asker) issuer() issuer.Issuer {
 // question prepares a question. A request for a certificate is signed with the key that the certificate is for.
 func (as *asker) question(ask plan.Ask) (question, error) {
 	q := question{ask: ask, request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds, Trusts: ask.Trusts,
-		Replaces: ask.Replaces}}
+		Replaces: ask.Replaces, Lost: ask.Lost}}
 	if ask.ACME() {
 		var err error
 		if q.acme, err = as.acmeCA(as.o.Step); err != nil {

@@ -30,6 +30,16 @@ func (p *pair) isAnswer(c *x509.Certificate) bool {
 	return p.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
 }
 
+// answerLost reports whether the last answer of the ACME CA cannot be read, or is gone, and was never installed. The CA
+// still has it, so that no order is spent.
+func (p *pair) answerLost() bool {
+	sent := p.obs.State.ACME[p.is.Name].Sent
+	if sent != "" && sent == pki.Fingerprint(p.leaf) {
+		return false
+	}
+	return p.obs.OrderErrs[p.is.Name] != nil || sent != "" && p.sent() == nil
+}
+
 // chainOf returns the certificates that came with a leaf of the ACME CA, its issuer first.
 func (p *pair) chainOf(c *x509.Certificate) []*x509.Certificate {
 	if !p.isAnswer(c) {
@@ -167,7 +177,8 @@ func orders(a *assessment) (found finding) {
 		}
 		if err := a.obs.OrderErrs[p.is.Name]; err != nil {
 			found.report(Problem{Reason: IssuerAway, Severity: Warning, Path: a.cfg.State.Dir,
-				Text: "the last answer of the CA cannot be read: " + err.Error()})
+				Text: "the last answer of the CA cannot be read: " + err.Error(),
+				Hint: "if it is needed, mailcertd asks for the same certificate again, without another order"})
 		}
 		f, failed := a.obs.State.Failures[ObtainFailureOf(p.is)]
 		if failed {

@@ -78,6 +78,8 @@ type Ask struct {
 	// whose renewal it is asked about; nil: none.
 	Pair           certdir.Pair
 	Replaces, Poll *x509.Certificate
+	// Lost says that the last answer of the ACME CA was not installed and cannot be read: it is asked for again.
+	Lost bool
 }
 
 // ACME reports whether an ACME CA is asked, and not a CA host.

@@ -57,7 +57,7 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 	ask := Ask{Reason: first.reason, Request: p.asks(newKey),
 		Text: toAsk.With(p.whom() + " for a certificate for " + strings.Join(p.names, ", "))}
 	if p.acme() {
-		ask.Pair = p.is
+		ask.Pair, ask.Lost = p.is, p.answerLost()
 		if p.leaf != nil && p.owner == Ours && p.otherIssuer() == "" {
 			ask.Replaces = p.leaf
 		}

@@ -127,7 +127,11 @@ func done(p plan.Plan) string {
 		out = append(out, text.String())
 	}
 	if q := p.Ask; q != nil && q.Request != nil {
-		out = append(out, "ask "+string(q.Reason)+over(*q.Request))
+		again := ""
+		if q.Lost {
+			again = ", the same again"
+		}
+		out = append(out, "ask "+string(q.Reason)+over(*q.Request)+again)
 	} else if q != nil {
 		out = append(out, "ask "+string(q.Reason))
 	}

@@ -200,11 +200,12 @@ func (i *Issuer) ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	return s.obtain(ctx, want)
 }
 
-// Taken forgets the order that a request was answered from: the caller has the answer on its disk.
+// Taken says that the caller has the answer to a request on its disk: the next request for the same is another order,
+// unless it says that this answer is lost.
 func (i *Issuer) Taken(r issuer.Request) error {
 	want, err := wanted(r)
 	if err != nil {
 		return err
 	}
-	return i.forget(want)
+	return i.taken(want)
 }

@@ -26,6 +26,7 @@ type want struct {
 	ids      []acme.Identifier
 	keyID    string
 	replaces *x509.Certificate
+	lost     bool // see issuer.Request.Lost
 }
 
 // wanted reads a request.
@@ -38,7 +39,7 @@ func wanted(r issuer.Request) (want, error) {
 	if err != nil {
 		return want{}, fmt.Errorf("the certificate request: %w", err)
 	}
-	w := want{csr: csr, replaces: r.Replaces}
+	w := want{csr: csr, replaces: r.Replaces, lost: r.Lost}
 	sum := sha256.Sum256(csr.RawSubjectPublicKeyInfo)
 	w.keyID = hex.EncodeToString(sum[:])
 	dns := slices.Clone(csr.DNSNames)
@@ -68,7 +69,7 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 	if err != nil {
 		return issuer.Reply{}, err
 	}
-	if has {
+	if has && (!open.Taken || w.lost) {
 		order, found, err := s.continued(ctx, w, open)
 		if err != nil {
 			return issuer.Reply{}, err
@@ -78,7 +79,7 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 			if err != nil || !again {
 				return reply, err
 			}
-			has = false // an old certificate: this needs an order of its own
+			// an old certificate: this needs an order of its own
 		}
 	}
 	order, err := s.place(ctx, w)

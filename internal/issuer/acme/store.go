@@ -81,6 +81,9 @@ type openOrder struct {
 	URL      string    `json:"url,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Since    time.Time `json:"since"`
+	// Taken says that the caller has had the certificate. The note stays while the CA has the order, because the caller
+	// may lose it.
+	Taken bool `json:"taken,omitempty"`
 }
 
 func (o openOrder) is(w want) bool { return o.Key == w.keyID && slices.Equal(o.Names, w.names) }
@@ -101,7 +104,8 @@ func (i *Issuer) note(w want, o openOrder) error {
 	}
 	now := i.o.Now()
 	all = slices.DeleteFunc(all, func(x openOrder) bool {
-		return x.is(w) || !x.Expires.IsZero() && now.After(x.Expires.Add(keepExpired))
+		return x.is(w) || x.Taken && now.After(x.Expires) ||
+			!x.Expires.IsZero() && now.After(x.Expires.Add(keepExpired))
 	})
 	all = append(all, o)
 	return i.save(i.file("orders"), all[max(0, len(all)-maxOpen):])
@@ -131,6 +135,19 @@ func (i *Issuer) forget(w want) error {
 		return nil
 	}
 	return i.save(i.file("orders"), all)
+}
+
+// taken notes that the caller has the certificate of an order.
+func (i *Issuer) taken(w want) error {
+	o, has, err := i.noted(w)
+	if err != nil || !has || o.Taken {
+		return err
+	}
+	if o.URL == "" {
+		return i.forget(w)
+	}
+	o.Taken = true
+	return i.note(w, o)
 }
 
 // load reads a note. One that is not there leaves v as it is.

@@ -1,0 +1,27 @@
+package acme
+
+import "testing"
+
+// TestUnreadableAnswer: an answer that the caller had and cannot read any more costs no second order; the next request for
+// the same is another one.
+func TestUnreadableAnswer(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	r := request(t, "mx.example.test")
+	first := obtain(t, o, r)
+	if err := client(t, o).Taken(r); err != nil {
+		t.Fatal(err)
+	}
+	r.Lost = true
+	again := obtain(t, o, r)
+	if !again.Leaf.Equal(first.Leaf) || p.orders() != 1 {
+		t.Errorf("%d orders, the same certificate: %v", p.orders(), again.Leaf.Equal(first.Leaf))
+	}
+	if err := client(t, o).Taken(r); err != nil {
+		t.Fatal(err)
+	}
+	r.Lost = false
+	if next := obtain(t, o, r); next.Leaf.Equal(first.Leaf) || p.orders() != 2 {
+		t.Errorf("%d orders, the same certificate: %v", p.orders(), next.Leaf.Equal(first.Leaf))
+	}
+}
