@@ -16,6 +16,7 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/issuer"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pickup"
@@ -106,6 +107,9 @@ func inTrouble() []given.Fact {
 		given.ExpiresIn(20 * report.Day), given.Locked(), given.Mode("host.key", 0o644), given.NoDH(),
 		given.Failed("do install "+given.Certs, 3, 5*time.Minute)}
 }
+
+// account is one at an ACME CA.
+func account() given.Fact { return given.Account("https://acme.example/acct/1234567", "tlsserver") }
 
 // toldInVain is a sendmail that got a HUP and still serves the old set.
 func toldInVain(d *state.Pickup) {
@@ -210,6 +214,46 @@ var pages = map[string]func(*Page){
 	"wide": drawn(Status, func() report.Status {
 		return statusOf(1, given.CACalled("株式会社例示電子郵便証明書発行管理機構第一事業部", "例示認証局 e\u0301 第３世代"))
 	}),
+	"acme": drawn(Status, func() report.Status { return statusOf(0, given.Public(), account()) }),
+	"acme-third": drawn(Status, func() report.Status {
+		return statusOf(0, given.Public(), given.NoWindow(), account())
+	}),
+	"acme-pairs": drawn(Status, func() report.Status {
+		return statusOf(0, given.Public(), given.WantsSecond(), given.Names(certdir.HostECDSA),
+			given.PublicPair(certdir.HostECDSA, "rsa-2048", -report.Day), account(),
+			given.SaidNoTo(certdir.HostECDSA, issuer.KindAway, 5*time.Minute,
+				"failed: the directory: connection refused"))
+	}),
+	"acme-waiting": drawn(Status, func() report.Status { return statusOf(0, given.ACME(), given.Interim()) }),
+	"acme-rate-limit": drawn(Status, func() report.Status {
+		return statusOf(0, given.Public(), given.Window(-report.Day), account(),
+			given.SaidNoTo(certdir.Host, issuer.KindRateLimit, 31*time.Hour, "failed: a new order: the CA says: too "+
+				"many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s "+
+				"[rateLimited]"))
+	}),
+	"acme-challenge": drawn(Status, func() report.Status {
+		return statusOf(0, given.ACME(), given.Interim(), account(),
+			given.SaidNoTo(certdir.Host, issuer.KindChallenge, 10*time.Minute, "failed: http-01 of "+given.Name+
+				": the CA says: 192.0.2.1: Fetching http://"+given.Name+"/.well-known/acme-challenge/x: Timeout "+
+				"during connect (likely firewall problem) [connection]"))
+	}),
+	"acme-tos": drawn(Status, func() report.Status {
+		return statusOf(0, given.ACME(), given.Interim(), given.SaidNoTo(certdir.Host, issuer.KindTOS, time.Hour,
+			"refused: the CA asks that you agree to its terms of service: read https://ca.example/terms, then set "+
+				"agree_tos to true"))
+	}),
+	"acme-account": drawn(Status, func() report.Status {
+		return statusOf(0, given.Public(), given.Window(-report.Day), account(),
+			given.SaidNoTo(certdir.Host, issuer.KindAccount, time.Hour, "refused: the CA does not accept the account "+
+				"any more: Account is not valid, has status \"deactivated\" [unauthorized]; to begin with another "+
+				"account, remove acme.example-12345678.key and acme.example-12345678.account"))
+	}),
+	"acme-due": func(p *Page) {
+		w := given.Host(given.Public(), given.WantsSecond(), given.Names(certdir.HostECDSA),
+			given.PublicPair(certdir.HostECDSA, "rsa-2048", 10*report.Day), given.Window(-report.Day),
+			given.SaidNoTo(certdir.Host, issuer.KindChallenge, time.Hour, "failed: http-01 of "+given.Name))
+		Due(plan.NeedsPerson(plan.DueFacts{Config: w.Config, Observed: w.Seen, Plan: w.Plan()}, 60, w.Now), p)
+	},
 	"long": func(p *Page) {
 		long := strings.TrimSuffix(fill("a23456789.", 240), ".") + ".home.example"
 		r := statusOf(1, given.HostName(long), given.IsFor(long))

@@ -126,6 +126,9 @@ func pairRows(q report.Pair, p *Page) {
 	if c.Renewal == nil {
 		p.row("", "mailcertd does not renew it")
 	}
+	if c.Origin == report.FromACME {
+		windowRows("  window", c, p)
+	}
 	switch {
 	case !q.Named:
 		p.row("", "sendmail.cf does not name it")
@@ -140,27 +143,46 @@ func pairRows(q report.Pair, p *Page) {
 	}
 }
 
-// acmeRows describe the ACME CA, and what the time of the renewal follows from.
-func acmeRows(a *report.ACMECA, p *Page) {
+// acmeRows describe the ACME CA, and what the time of the renewal of the host's certificate follows from.
+func acmeRows(a *report.ACMECA, c *report.Certificate, p *Page) {
 	p.row("ACME CA", "%s", a.Directory)
 	p.row("  account", "%s", cmp.Or(a.Account, "none yet: the first order makes it"))
-	p.row("  profile", "%s", cmp.Or(a.Profile, "what the CA chooses"))
-	switch {
-	case a.WindowStart != nil && a.WindowEnd != nil:
-		p.row("  window", "from %s to %s, as the CA wants it", p.minute(*a.WindowStart), p.minute(*a.WindowEnd))
-	case a.Poll != nil:
-		p.row("  window", "the CA names none: renewed as validity.renew_before says")
-	default:
-		p.row("  window", "the CA was not asked yet")
+	none := "what the CA chooses"
+	if a.Account == "" {
+		none = "none yet: the first order asks for it"
 	}
-	if a.Poll != nil {
-		p.row("", "asked again %s", p.minute(*a.Poll))
+	p.row("  profile", "%s", cmp.Or(a.Profile, none))
+	if c != nil && c.Origin == report.FromACME {
+		windowRows("  window", c, p)
+	}
+}
+
+// windowRows say what the time of the renewal of an ACME CA's certificate follows from.
+func windowRows(label string, c *report.Certificate, p *Page) {
+	w := cmp.Or(c.Window, &report.Window{})
+	if w.Start != nil && w.End != nil {
+		p.row(label, "from %s to %s, as the CA wants it", p.minute(*w.Start), p.minute(*w.End))
+		label = ""
+	}
+	switch {
+	case c.RenewalBy == plan.DueByEnd:
+		p.row(label, "it begins too late: renewed when a tenth of the life is left")
+	case w.Start != nil:
+	case c.Window == nil:
+		p.row(label, "the CA was not asked yet")
+	case c.RenewalBy == plan.DueByDays:
+		p.row(label, "the CA names none: renewed as many days before the end as validity.renew_before says")
+	default:
+		p.row(label, "the CA names none: renewed when a third of the life is left")
+	}
+	if w.Poll != nil {
+		p.row("", "asked again %s", p.minute(*w.Poll))
 	}
 }
 
 func caRows(r report.Status, p *Page) {
 	if r.ACME != nil {
-		acmeRows(r.ACME, p)
+		acmeRows(r.ACME, r.Certificate, p)
 		if r.CA.Status != ca.Complete.String() && r.CA.Error == "" {
 			return
 		}

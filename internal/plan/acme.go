@@ -89,17 +89,38 @@ func (a *assessment) window(c *x509.Certificate) (state.ACME, bool) {
 	return state.ACME{}, false
 }
 
-// dueOf is when a certificate is renewed: in the window that an ACME CA has named for it, else as RenewalDue says. A
-// window that begins later than a tenth of the life before the end is not waited for.
-func (a *assessment) dueOf(c *x509.Certificate) time.Time {
+// DueBy is what the time of a renewal follows from. Its words must not change: JSON has them.
+type DueBy string
+
+// What the time of a renewal follows from.
+const (
+	DueByLife   DueBy = "life"   // validity.renew_before: a third of the life is left
+	DueByDays   DueBy = "days"   // validity.renew_before: so many days are left
+	DueByWindow DueBy = "window" // the window that the ACME CA has named
+	DueByEnd    DueBy = "end"    // the window of the ACME CA begins too late: a tenth of the life is left
+)
+
+// renewal is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
+// else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for.
+func (a *assessment) renewal(c *x509.Certificate) (due time.Time, by DueBy) {
 	m, known := a.window(c)
-	if !known {
-		return RenewalDue(c, a.name, a.cfg.Validity.RenewBefore)
+	latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10)
+	switch before := a.cfg.Validity.RenewBefore; {
+	case known && m.Renew.After(latest):
+		return latest, DueByEnd
+	case known:
+		return m.Renew, DueByWindow
+	case before > 0:
+		return RenewalDue(c, a.name, before), DueByDays
+	default:
+		return RenewalDue(c, a.name, before), DueByLife
 	}
-	if latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10); m.Renew.After(latest) {
-		return latest
-	}
-	return m.Renew
+}
+
+// dueOf is when a certificate is renewed.
+func (a *assessment) dueOf(c *x509.Certificate) time.Time {
+	due, _ := a.renewal(c)
+	return due
 }
 
 // MomentIn is the moment of a window at which this host renews: the same one at each look, and another one on another

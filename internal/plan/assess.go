@@ -200,16 +200,19 @@ func facts(a *assessment) Facts {
 		}
 		one := PairFacts{Pair: q.is, Wanted: q.wanted, Named: namesPair(a.cf(), a.obs.Certs, q.is), Owner: q.owner,
 			LeafID: pki.Fingerprint(q.leaf), KeyID: pki.KeyFingerprint(q.key)}
-		one.Renewed = one.LeafID
+		one.Renewed, one.Public = one.LeafID, q.acme()
+		if q.leaf != nil && q.owner.mine() {
+			one.Due, one.By = q.renewal(q.leaf)
+		}
+		if m := a.obs.State.ACME[q.is.Name]; q.acme() && q.leaf != nil && m.Leaf == one.LeafID {
+			one.Window = m
+		}
 		if is := q.candidate(q.key, CertMissing); !q.matches && is != nil {
 			one.Renewed = pki.Fingerprint(is.Cert)
 		}
 		f.Pairs = append(f.Pairs, one)
 	}
-	f.Renewed = f.Pairs[0].Renewed
-	if p.leaf != nil && p.owner.mine() {
-		f.Due = a.dueOf(p.leaf)
-	}
+	f.Renewed, f.Due = f.Pairs[0].Renewed, f.Pairs[0].Due
 	return f
 }
 

@@ -132,7 +132,8 @@ func hostDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	case now.Before(p.Facts.Due):
 		return rows
 	default:
-		row.Text = "its renewal has been due since " + p.Facts.Due.Local().Format("2006-01-02") + lastFailure(f)
+		row.Text = "its renewal has been due since " + p.Facts.Due.Local().Format("2006-01-02") +
+			lastFailure(f, certdir.Host)
 	}
 	if now.After(end) {
 		row.Severity = Error
@@ -150,7 +151,6 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 			continue
 		}
 		end, text := leaf[0].NotAfter.UTC(), ""
-		due := RenewalDue(leaf[0], f.Plan.Facts.Name, f.Config.Validity.RenewBefore)
 		issuer := f.Config.Issuer.Kind
 		if p.Pair == certdir.Client {
 			issuer = f.Config.Client.Issuer.Kind
@@ -161,10 +161,10 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 				p.Pair.KeyFile + ", or move them away"
 		case issuer == config.IssuerNone:
 			text = "mailcertd does not renew it (issuer is none)"
-		case now.Before(due):
+		case now.Before(p.Due):
 			continue
 		default:
-			text = "its renewal has been due since " + due.Local().Format("2006-01-02") + lastFailure(f)
+			text = "its renewal has been due since " + p.Due.Local().Format("2006-01-02") + lastFailure(f, p.Pair)
 		}
 		row := DueRow{Severity: Warning, What: p.Pair.Name, Name: cmp.Or(f.Plan.Facts.Name, p.Pair.CertFile),
 			Ends: &end, Text: text}
@@ -176,9 +176,9 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 	return rows
 }
 
-// lastFailure is why the last request for a certificate failed, "" when that is unknown.
-func lastFailure(f DueFacts) string {
-	if l, failed := f.Plan.State.Failures[ObtainFailure]; failed {
+// lastFailure is why the last request for a pair's certificate failed, "" when that is unknown.
+func lastFailure(f DueFacts, p certdir.Pair) string {
+	if l, failed := f.Plan.State.Failures[ObtainFailureOf(p)]; failed {
 		return ": " + l.Error
 	}
 	for _, pr := range f.Plan.Problems {

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
@@ -38,6 +39,14 @@ type PairFacts struct {
 	KeyID  string
 	// Renewed is what a renewal replaces: LeafID, or the leaf that comes back in its place.
 	Renewed string
+	// Due is when the installed certificate is renewed, and By what that follows from; zero: mailcertd does not renew
+	// it.
+	Due time.Time
+	By  DueBy
+	// Public says that an ACME CA is asked for this pair, and Window is what it has said of the installed certificate;
+	// zero: nothing yet.
+	Public bool
+	Window state.ACME
 }
 
 // Replace returns the wish w, extended to all installed pairs.

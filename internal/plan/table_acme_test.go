@@ -295,3 +295,27 @@ func TestMomentIn(t *testing.T) {
 		t.Errorf("a window that ends before it begins: %s", got)
 	}
 }
+
+// Every pair of an ACME CA is due by its own window, and says why it has no certificate yet.
+func TestDueByWindow(t *testing.T) {
+	for _, c := range []struct {
+		moment time.Duration // in the window of host-ecdsa
+		want   int
+	}{{-Day, 1}, {8 * Day, 0}} { // the last quarter of the life has begun
+		w := Host(Public(), LivesFor(90*Day, 20*Day), WantsSecond(), Names(certdir.HostECDSA),
+			PublicPair(certdir.HostECDSA, "rsa-2048", c.moment),
+			SaidNoTo(certdir.HostECDSA, issuer.KindAway, time.Hour, "the directory is away"))
+		p, n := w.Plan(), 0
+		for _, r := range plan.NeedsPerson(plan.DueFacts{Config: w.Config, Observed: w.Seen, Plan: p}, 60, w.Now) {
+			if r.What == certdir.HostECDSA.Name {
+				n++
+				if !strings.Contains(r.Text, "due since") || !strings.HasSuffix(r.Text, ": the directory is away") {
+					t.Errorf("%+v", r)
+				}
+			}
+		}
+		if f := p.Facts.Pairs[1]; n != c.want || f.By != plan.DueByWindow || !f.Due.Equal(Now.Add(c.moment)) {
+			t.Errorf("%s: %d rows, due at %s by %s", c.moment, n, f.Due, f.By)
+		}
+	}
+}

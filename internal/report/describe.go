@@ -77,12 +77,27 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 func describeACME(cfg config.Config, r keeper.Result) *ACMECA {
 	a := &ACMECA{Directory: cfg.Issuer.ACME.Directory, Account: r.Observed.AtCA.URL,
 		Profile: r.Observed.AtCA.Profile}
-	m := r.Plan.State.ACME[certdir.Host.Name]
-	if m.Leaf == "" || m.Leaf != r.Plan.Facts.LeafID {
-		return a
+	for _, f := range r.Plan.Facts.Pairs {
+		if !f.Public {
+			continue
+		}
+		if w := windowOf(f); w != nil && f.Pair == certdir.Host {
+			a.WindowStart, a.WindowEnd, a.Poll, a.Why = w.Start, w.End, w.Poll, w.Why
+		}
+		if no, refused := r.Plan.State.Failures[plan.ObtainFailureOf(f.Pair)]; refused {
+			a.Refusals = append(a.Refusals, Refusal{Pair: f.Pair.Name, Kind: no.Kind, Text: no.Error,
+				Since: no.First.UTC(), Attempts: no.Count, Next: no.Next.UTC()})
+		}
 	}
-	a.WindowStart, a.WindowEnd, a.Poll, a.Why = moment(m.Start), moment(m.End), moment(m.Poll), m.Why
 	return a
+}
+
+// windowOf is what an ACME CA has said of the installed certificate of a pair; nil: nothing.
+func windowOf(f plan.PairFacts) *Window {
+	if m := f.Window; !m.Poll.IsZero() || !m.Renew.IsZero() {
+		return &Window{Start: moment(m.Start), End: moment(m.End), Poll: moment(m.Poll), Why: m.Why}
+	}
+	return nil
 }
 
 // moment returns a pointer to t, nil for the zero time.
@@ -118,34 +133,32 @@ func describePair(cfg config.Config, r keeper.Result, f plan.PairFacts, sendmail
 	if f.Pair == certdir.Client && cfg.Client.Kind == config.ClientOwn {
 		cfg.Issuer = cfg.Client.Issuer
 	}
-	var due time.Time
-	if f.Owner == plan.Ours || f.Owner == plan.Interim {
-		due = plan.RenewalDue(cs[0], r.Plan.Facts.Name, cfg.Validity.RenewBefore)
-	}
-	p.Certificate = certificate(cfg, r, e.Cert, f.Owner, due, now)
+	p.Certificate = certificate(cfg, r, e.Cert, f, now)
 	return p
 }
 
 // describeCertificate describes host.cert; nil when it cannot be read.
 func describeCertificate(cfg config.Config, r keeper.Result, now time.Time) *Certificate {
-	e, f := r.Observed.Certs.Cert, r.Plan.Facts
+	e, f := r.Observed.Certs.Cert, plan.PairFacts{Owner: r.Plan.Facts.Owner}
 	if len(e.File.Certs) == 0 {
 		return nil
 	}
-	return certificate(cfg, r, e, f.Owner, f.Due, now)
+	if all := r.Plan.Facts.Pairs; len(all) > 0 {
+		f = all[0]
+	}
+	return certificate(cfg, r, e, f, now)
 }
 
 // certificate describes the first certificate of e, which must exist.
-func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, owner plan.Owner, due,
-	now time.Time) *Certificate {
+func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, f plan.PairFacts, now time.Time) *Certificate {
 	c := e.File.Certs[0]
-	from, carried := originOf(cfg, r, owner, c)
-	return &Certificate{Path: e.Node.Path, Owner: owner, Origin: from, Carried: moment(carried),
+	from, carried := originOf(cfg, r, f.Owner, c)
+	return &Certificate{Path: e.Node.Path, Owner: f.Owner, Origin: from, Carried: moment(carried),
 		Names:  NonNil(plan.CertNames(c)),
 		Issuer: pki.OneLine(c.RawIssuer), IssuerText: pki.Readable(c.RawIssuer),
 		Serial:    ca.FormatSerial(c.SerialNumber),
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: WholeDays(c.NotAfter, now),
-		Renewal: moment(due), SHA256: pki.Fingerprint(c)}
+		Renewal: moment(f.Due), RenewalBy: f.By, Window: windowOf(f), SHA256: pki.Fingerprint(c)}
 }
 
 func describeDH(o plan.Observed) string {

@@ -66,6 +66,7 @@ func WriteMetrics(w io.Writer, r Status) error {
 		"Whether sendmail would offer STARTTLS with the files on disk, by its own rules.").truth(r.Offered)
 	certificateMetrics(&m, r)
 	caMetrics(&m, r)
+	acmeMetrics(&m, r.ACME)
 	sendmailMetrics(&m, r)
 	count := map[plan.Severity]int{}
 	for _, pr := range r.Problems {
@@ -113,6 +114,7 @@ func certificateMetrics(m *metrics, r Status) {
 	each("certificate_renewal_timestamp_seconds",
 		"When mailcertd renews an installed certificate; missing if it does not.",
 		func(f *family, c *Certificate) { f.time(*c.Renewal, which(c)...) })
+	windowMetrics(m, all, which)
 	if len(r.Trusted) > 0 {
 		f := m.family("trust_not_after_timestamp_seconds", "When a CA in cacert.pem expires.")
 		seen := map[string]bool{}

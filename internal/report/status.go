@@ -53,6 +53,25 @@ type ACMECA struct {
 	WindowEnd   *time.Time `json:"window_end,omitempty"`
 	Poll        *time.Time `json:"poll,omitempty"` // when the CA is asked for the window again
 	Why         string     `json:"window_url,omitempty"`
+	Refusals    []Refusal  `json:"refusals,omitempty"` // orders that have given no certificate
+}
+
+// Window is when an ACME CA wants a certificate to be renewed. Without Start and End it has named no time.
+type Window struct {
+	Start *time.Time `json:"start,omitempty"`
+	End   *time.Time `json:"end,omitempty"`
+	Poll  *time.Time `json:"poll,omitempty"` // when the CA is asked for the window again
+	Why   string     `json:"url,omitempty"`
+}
+
+// Refusal is an order that has given no certificate.
+type Refusal struct {
+	Pair     string    `json:"pair"`
+	Kind     string    `json:"kind,omitempty"` // see issuer.Kind
+	Text     string    `json:"text"`
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts"`
+	Next     time.Time `json:"next"` // when the CA is asked again
 }
 
 type Certificate struct {
@@ -68,6 +87,8 @@ type Certificate struct {
 	NotAfter   time.Time  `json:"not_after"`
 	DaysLeft   int        `json:"days_left"` // full days; negative after the end
 	Renewal    *time.Time `json:"renewal,omitempty"`
+	RenewalBy  plan.DueBy `json:"renewal_by,omitempty"` // what Renewal follows from
+	Window     *Window    `json:"window,omitempty"`     // of an ACME CA that was asked for it
 	SHA256     string     `json:"sha256"`
 }
 

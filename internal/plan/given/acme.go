@@ -20,14 +20,14 @@ func ACME() Fact {
 	})
 }
 
-// Public is a certificate of 90 days from Let's Encrypt, with its intermediate behind it. The CA was asked an hour ago
+// Public is a certificate of 90 days from Let's Encrypt, with an empty subject and its intermediate behind it. The CA was asked an hour ago
 // when to renew it, named a window that begins in 20 days, and wants to be asked again in five hours.
 func Public() Fact {
 	return func(h *host) {
 		ACME()(h)
 		h.current = ""
 		h.intermediate()
-		h.leaf.issuer, h.leaf.usage = "le", []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		h.leaf.issuer, h.leaf.nameless, h.leaf.usage = "le", true, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		h.leaf.begins, h.leaf.ends, h.age = h.Now.Add(-40*Day), h.Now.Add(50*Day), 40*Day
 		h.leaf.behind, h.cacert = []*x509.Certificate{h.cas["le"]}, []string{"le"}
 		h.since = append([]func(*host){func(h *host) {
@@ -42,6 +42,33 @@ func Public() Fact {
 				Renew: h.Now.Add(21 * Day), Poll: h.Now.Add(5 * time.Hour)}}
 		}}, h.since...)
 	}
+}
+
+// PublicPair installs another pair from Let's Encrypt beside that of Public, over the key of that label. The moment
+// of its renewal, in the window of the CA, is in that time.
+func PublicPair(p certdir.Pair, key string, in time.Duration) Fact {
+	return later(func(h *host) {
+		kept := h.leaf
+		h.leaf.key = key
+		c := h.certificate()
+		h.leaf = kept
+		e, s := h.Seen.Certs.Pair(p), &h.Seen.State
+		e.Key.Node, e.Key.Digest = h.file(p.KeyFile, 0o600, []byte("key "+p.Name+key))
+		e.Key.Node.Data = nil
+		e.Key.Key = pki.KeyFile{Public: public(key), Type: pki.TypeOf(public(key)), Form: "PKCS#8", Keys: 1}
+		e.Cert = h.certs(p.CertFile, pki.ReadLeafFile, c, h.cas["le"])
+		s.Ours[plan.FileID(e.Key.Digest)] = state.Ours{Kind: "key", At: h.Now.Add(-h.age)}
+		s.Ours[plan.FileID(e.Cert.Digest)] = state.Ours{Kind: "cert", At: h.Now.Add(-h.age)}
+		s.ACME[p.Name] = state.ACME{Sent: pki.Fingerprint(c), SentBy: "letsencrypt", Leaf: pki.Fingerprint(c),
+			Directory: "letsencrypt", Answered: h.Now.Add(-40 * Day), Start: h.Now.Add(in - Day),
+			End: h.Now.Add(in + Day), Renew: h.Now.Add(in), Poll: h.Now.Add(4 * time.Hour)}
+		s.PickedUp.Set = plan.SetID(h.Seen.Certs)
+	})
+}
+
+// Account is an account at the CA, whose last order had that profile.
+func Account(url, profile string) Fact {
+	return Seeing(func(o *plan.Observed) { o.AtCA = plan.CAAccount{URL: url, Profile: profile} })
 }
 
 func (h *host) intermediate() {
@@ -119,11 +146,16 @@ func AnswerUnreadable() Fact {
 
 // SaidNo is a refusal of that kind, after which the CA is asked again in that time.
 func SaidNo(kind issuer.Kind, next time.Duration) Fact {
+	return SaidNoTo(certdir.Host, kind, next, "the CA says no")
+}
+
+// SaidNoTo is SaidNo for a pair, in these words.
+func SaidNoTo(p certdir.Pair, kind issuer.Kind, next time.Duration, words string) Fact {
 	return later(func(h *host) {
 		if h.Seen.State.Failures == nil {
 			h.Seen.State.Failures = map[string]state.Failure{}
 		}
-		h.Seen.State.Failures[plan.ObtainFailure] = state.Failure{Count: 2, First: h.Now.Add(-time.Hour),
-			Last: h.Now.Add(-time.Minute), Next: h.Now.Add(next), Error: "the CA says no", Kind: string(kind)}
+		h.Seen.State.Failures[plan.ObtainFailureOf(p)] = state.Failure{Count: 2, First: h.Now.Add(-time.Hour),
+			Last: h.Now.Add(-time.Minute), Next: h.Now.Add(next), Error: words, Kind: string(kind)}
 	})
 }

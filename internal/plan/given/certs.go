@@ -111,6 +111,7 @@ type leaf struct {
 	sha1         bool
 	comment      bool // as the base system's stanza makes it, with OpenSSL's comment
 	interim      bool
+	nameless     bool                // its subject is empty, as public CAs issue them
 	behind       []*x509.Certificate // further certificates in host.cert, after the leaf
 	serial       *big.Int
 }
@@ -126,7 +127,7 @@ func (l leaf) certificate(issuer *x509.Certificate) *x509.Certificate {
 	if t.SerialNumber == nil {
 		t.SerialNumber = number(l.key + l.issuer + l.begins.String() + l.ends.String())
 	}
-	if len(l.names) > 0 {
+	if len(l.names) > 0 && !l.nameless {
 		t.Subject.CommonName = l.names[0]
 	}
 	for _, n := range l.names {
