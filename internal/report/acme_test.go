@@ -10,6 +10,7 @@ import (
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/pickup"
+	"mailcertd/internal/plan"
 	"mailcertd/internal/plan/given"
 )
 
@@ -17,7 +18,8 @@ import (
 // a subject, and all is there.
 func TestACMEReport(t *testing.T) {
 	w := given.Host(given.Public(), given.WantsSecond(), given.Names(certdir.HostECDSA),
-		given.PublicPair(certdir.HostECDSA, "rsa-2048", -given.Day), given.Account("https://acme.example/acct/1", "tlsserver"),
+		given.PublicPair(certdir.HostECDSA, "rsa-2048", -given.Day),
+		given.Account("https://acme.example/acct/1", "tlsserver"),
 		given.SaidNoTo(certdir.HostECDSA, issuer.KindRateLimit, time.Hour, "too many"))
 	for _, p := range []certdir.Pair{certdir.Host, certdir.HostECDSA} {
 		if c := w.Seen.Certs.Pair(p).Cert.File.Certs[0]; c.Subject.String() != "" {
@@ -27,8 +29,9 @@ func TestACMEReport(t *testing.T) {
 	r := NewStatus("1", w.Config, keeper.Result{View: pickup.View{Observed: w.Seen, Plan: w.Plan()}}, w.Now)
 	for _, p := range r.Pairs {
 		c := p.Certificate
-		if c == nil || len(c.Names) != 1 || c.Names[0] != given.Name || c.Origin != FromACME || c.RenewalBy != "window" ||
-			c.Window == nil || c.Window.Start == nil || !c.Renewal.After(*c.Window.Start) {
+		if c == nil || len(c.Names) != 1 || c.Names[0] != given.Name || c.Origin != FromACME ||
+			c.RenewalBy != plan.DueByWindow || c.Window == nil || c.Window.Start == nil ||
+			!c.Renewal.After(*c.Window.Start) {
 			t.Errorf("%s: %+v", p.Name, c)
 		}
 	}

@@ -150,7 +150,8 @@ func describeCertificate(cfg config.Config, r keeper.Result, now time.Time) *Cer
 }
 
 // certificate describes the first certificate of e, which must exist.
-func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, f plan.PairFacts, now time.Time) *Certificate {
+func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, f plan.PairFacts,
+	now time.Time) *Certificate {
 	c := e.File.Certs[0]
 	from, carried := originOf(cfg, r, f.Owner, c)
 	return &Certificate{Path: e.Node.Path, Owner: f.Owner, Origin: from, Carried: moment(carried),

@@ -2,8 +2,8 @@ package acme
 
 import "testing"
 
-// TestUnreadableAnswer: an answer that the caller had and cannot read any more costs no second order; the next request for
-// the same is another one.
+// TestUnreadableAnswer: an answer that the caller had and cannot read any more costs no second order; the next request
+// for the same is another one.
 func TestUnreadableAnswer(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())

@@ -188,8 +188,8 @@ func (d *dnsWay) prepare(ctx context.Context, p proof) error {
 	return d.i.o.DNS.Add(ctx, name, value)
 }
 
-// everywhereIn bounds the wait for one record, at the most half of what is left: the order needs the rest, and who waits
-// is told which server lacks the record.
+// everywhereIn bounds the wait for one record, at the most half of what is left: the order needs the rest, and then the
+// error says which server lacks the record.
 const everywhereIn = 5 * time.Minute
 
 func (d *dnsWay) ready(ctx context.Context) (string, error) {

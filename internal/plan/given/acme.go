@@ -20,8 +20,9 @@ func ACME() Fact {
 	})
 }
 
-// Public is a certificate of 90 days from Let's Encrypt, with an empty subject and its intermediate behind it. The CA was asked an hour ago
-// when to renew it, named a window that begins in 20 days, and wants to be asked again in five hours.
+// Public is a certificate of 90 days from Let's Encrypt, with an empty subject and its intermediate behind it. The CA
+// was asked an hour ago when to renew it, named a window that begins in 20 days, and wants to be asked again in five
+// hours.
 func Public() Fact {
 	return func(h *host) {
 		ACME()(h)
