@@ -17,25 +17,25 @@ import (
 	"mailcertd/internal/page"
 )
 
-// The exit statuses, as the manual has them.
+// The exit statuses, which the manual describes.
 const (
 	exitFine  = 0 // fine, warnings included
-	exitTodo  = 1 // something is to be done, or failed
+	exitTodo  = 1 // something has to be done, or something failed
 	exitUsage = 2 // wrong usage or configuration
 )
 
-// app is one run of the program: the options that were given, and where it reads and prints.
+// app is one run of the program: its options, and the streams that it reads and prints to.
 type app struct {
 	console
 	globalFlags
 
 	dryRun   bool // --dry-run
-	renewing bool // the verb is renew, which may wait for a person or another host
+	renewing bool // the verb is renew, which may wait for a person or for another host
 	json     bool // --json
 
 	brief     bool          // see keeper.Options.Brief
-	daemon    bool          // the process stays, so rc.conf is asked again from time to time
-	notifyFor time.Duration // bounds each command of `notify`; zero: keeper's own bound
+	daemon    bool          // the process goes on running, so rc.conf is asked again from time to time
+	notifyFor time.Duration // the longest time for each command of `notify`; zero means the keeper's own limit
 
 	disk *durable.Disk
 }
@@ -44,7 +44,7 @@ func newApp(in io.Reader, out, errw io.Writer) *app {
 	return &app{console: console{in: in, out: &output{Writer: out}, err: errw}, disk: newDisk()}
 }
 
-// errTodo says that a verb has told everything itself and exits with 1.
+// errTodo says that a verb has printed everything itself, and that the exit status is 1.
 var errTodo = errors.New("something has to be done")
 
 func (a *app) execute(ctx context.Context, args []string) int {
@@ -119,7 +119,7 @@ To try it without root, in your own directory: mailcertd --root ./demo ensure`,
 	return root
 }
 
-// keeper wires the core to this machine.
+// keeper connects the core to this machine.
 func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{

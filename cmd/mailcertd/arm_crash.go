@@ -13,11 +13,10 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// arm makes a binary for crash tests: MAILCERTD_CRASH_AT=N kills the process
-// with SIGKILL right before its Nth durable operation, MAILCERTD_TORN_AT=N when half of that one's bytes
-// are written, and MAILCERTD_POINTS=FILE writes down every operation that is reached; MAILCERTD_RECORD=FILE
-// the same in JSON with everything that it is to do, keys included. MAILCERTD_CLOCK is by how much its clock is wrong,
-// such as 960h.
+// arm prepares a binary for crash tests. MAILCERTD_CRASH_AT=N kills the process with SIGKILL before its Nth durable
+// operation, and MAILCERTD_TORN_AT=N when half of the bytes of that operation are written. MAILCERTD_POINTS=FILE writes
+// down every operation that is reached; MAILCERTD_RECORD=FILE does it in JSON with the data of each operation, keys
+// included. MAILCERTD_CLOCK sets how much the clock is ahead, such as 960h.
 func arm(d *durable.Disk) {
 	at, _ := strconv.ParseInt(os.Getenv("MAILCERTD_CRASH_AT"), 10, 64)
 	torn, _ := strconv.ParseInt(os.Getenv("MAILCERTD_TORN_AT"), 10, 64)

@@ -14,10 +14,9 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// failures makes operations of the disk fail. MAILCERTD_FAULT is four words:
-// "change" or "read", the number of the operation among those (from 1), the name
-// of the error (ENOSPC), and "once", "lasting" or "short": that one, all from there on, or that one, a
-// write, after half of its bytes.
+// failures makes operations of the disk fail. MAILCERTD_FAULT has four words: "change" or "read"; the number of the
+// operation among those, from 1; the name of the error, such as ENOSPC; and "once", "lasting" or "short". "once" fails
+// that operation, "lasting" that one and all later ones, and "short" fails a write after half of its bytes.
 // MAILCERTD_READS=FILE gets a line for each read.
 func failures(d *durable.Disk) {
 	serveSoak(d)

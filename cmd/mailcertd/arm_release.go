@@ -4,5 +4,5 @@ package main
 
 import "mailcertd/internal/durable"
 
-// arm does nothing: only a binary built for crash tests kills itself.
+// arm does nothing here: only a binary built for crash tests kills itself.
 func arm(*durable.Disk) {}

@@ -19,9 +19,9 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// chance lets operations of the disk fail at random, the same way for the same seed and the same operations.
+// chance makes operations of the disk fail at random, but in the same way for the same seed and the same operations.
 type chance struct {
-	permille atomic.Int64 // of all operations; 0: none
+	permille atomic.Int64 // how many of a thousand operations fail
 	hits     atomic.Int64
 	mu       sync.Mutex
 	dice     *rand.Rand
@@ -32,7 +32,7 @@ var (
 	changeErrnos = []syscall.Errno{unix.ENOSPC, unix.EIO, unix.EROFS, unix.EMFILE, unix.EACCES, unix.EDQUOT}
 )
 
-// newChance puts it before every change of d and before every read.
+// newChance makes a chance and installs it before every change of d and before every read.
 func newChance(d *durable.Disk, seed uint64, permille int64) *chance {
 	c := &chance{dice: rand.New(rand.NewPCG(seed, 0))}
 	c.permille.Store(permille)
@@ -61,9 +61,10 @@ func (c *chance) roll(from []syscall.Errno) error {
 	return from[c.dice.IntN(len(from))]
 }
 
-// serveSoak is for `make soak`, where a process is watched for an hour. MAILCERTD_SOAK is "SEED FILE". At each SIGUSR1
-// it takes how many operations of a thousand shall fail from FILE, and writes into FILE.said: that number, how many
-// operations failed so far, the goroutines, and the octets of the heap that are in use after a collection.
+// serveSoak serves `make soak`, where a process is watched for an hour. MAILCERTD_SOAK is "SEED FILE". At each SIGUSR1
+// the process reads from FILE how many of a thousand operations shall fail, and writes into FILE.said: that number, the
+// number of operations that failed so far, the number of goroutines, and the bytes of the heap that are in use after a
+// collection.
 func serveSoak(d *durable.Disk) {
 	word, file, ok := strings.Cut(os.Getenv("MAILCERTD_SOAK"), " ")
 	if !ok {

@@ -99,18 +99,17 @@ anywhere, and that user cannot read the CA's key.`,
 	return cmd
 }
 
-// enrolment is what `ca enrol` explains.
+// enrolment is the data for the instructions that `ca enrol` prints.
 type enrolment struct {
 	name    string
 	from    []string
-	key     string // the public ssh key, or a gap
+	key     string // the public ssh key, or a placeholder
 	target  string
-	command string // that sshd runs here
+	command string // the command that sshd runs here
 	cfg     config.Config
 }
 
-// printEnrolment prints the lines that go onto the two hosts, ready to be
-// copied.
+// printEnrolment prints the lines for the two hosts, ready to be copied.
 func (c *console) printEnrolment(r keeper.Result, e enrolment) error {
 	own, _ := plan.HostName(e.cfg, r.Observed.Host)
 	account := e.cfg.CA.Account
@@ -153,8 +152,8 @@ func (c *console) printEnrolment(r keeper.Result, e enrolment) error {
 	return nil
 }
 
-// forcedCommand is what sshd runs for a host, in the user's home: with absolute
-// paths, and none that the shell or authorized_keys would read otherwise.
+// forcedCommand returns the command that sshd runs for a member. sshd starts it in the user's home directory, so its
+// paths are absolute. A path with characters that the shell or authorized_keys would interpret is an error.
 func (g *globalFlags) forcedCommand(name string) (string, error) {
 	words := []string{executable()}
 	if g.configPath != "" {
@@ -186,10 +185,10 @@ func (g *globalFlags) forcedCommand(name string) (string, error) {
 	return strings.Join(append(words, "sign", "--submit", name), " "), nil
 }
 
-// sshDir is where sshd has its host keys, sshd_config(5).
+// sshDir is the directory of sshd's host keys, see sshd_config(5).
 const sshDir = "/etc/ssh"
 
-// hostKeys are this host's public ssh keys as known_hosts has them, and a comment for each that cannot be read.
+// hostKeys returns this host's public ssh keys as lines of known_hosts, and a comment for each that cannot be read.
 func hostKeys(dir, host string) []string {
 	names, err := durable.Names(dir, 0)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -210,8 +209,8 @@ func hostKeys(dir, host string) []string {
 	return out
 }
 
-// knownHost is the line in known_hosts for a public ssh key; "" where the file
-// holds none, or one of the old DSA, which no ssh takes any more.
+// knownHost returns the line of known_hosts for a public ssh key. It returns "" if the file contains no key, or a DSA
+// key, which current versions of ssh do not accept.
 func knownHost(host string, pub []byte) string {
 	w := strings.Fields(string(pub))
 	if len(w) < 2 || w[0] == "ssh-dss" {
@@ -220,7 +219,7 @@ func knownHost(host string, pub []byte) string {
 	return host + " " + w[0] + " " + w[1]
 }
 
-// publicKey reads one line of an OpenSSH public key file.
+// publicKey reads the line of an OpenSSH public key file.
 func (c *console) publicKey(path string) (string, error) {
 	data, err := c.input(path, 16<<10)
 	if err != nil {

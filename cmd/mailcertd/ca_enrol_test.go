@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// The line for authorized_keys holds for sshd, which starts it elsewhere.
+// sshd starts the command of authorized_keys in another directory, so its paths must be absolute.
 func TestForcedCommand(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -32,7 +32,7 @@ func TestForcedCommand(t *testing.T) {
 	}
 }
 
-// A public key file may be empty, cut off or of a kind that is gone.
+// A public key file may be empty, incomplete, or contain a type of key that is no longer used.
 func TestKnownHost(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
@@ -46,7 +46,7 @@ func TestKnownHost(t *testing.T) {
 	}
 }
 
-// A host key that cannot be read is left out and named; no directory is no error.
+// A host key that cannot be read is left out, and a comment names it. A missing directory is not an error.
 func TestHostKeys(t *testing.T) {
 	dir := t.TempDir()
 	for _, err := range []error{os.WriteFile(filepath.Join(dir, "ssh_host_rsa_key.pub"),

@@ -36,7 +36,7 @@ host.`,
 	return cmd
 }
 
-// initEncrypted makes a CA whose key has a passphrase from the beginning.
+// initEncrypted makes a CA whose key is encrypted from the beginning.
 func (a *app) initEncrypted(ctx context.Context) error {
 	cfg, err := a.load()
 	if err != nil {

@@ -40,7 +40,7 @@ any time; "mailcertd ca show" shows the progress.`,
 				return err
 			}
 			if !begun(r.Observed.CA, wish) {
-				return errTodo // what failed was printed
+				return errTodo // the failure was printed already
 			}
 			own, _ := plan.HostName(o.cfg, o.obs.Host)
 			hosts, err := byHand(o.obs.CA, own, wallClock())
@@ -60,15 +60,16 @@ any time; "mailcertd ca show" shows the progress.`,
 	return cmd
 }
 
-// begun says that what `ca rollover` was asked for is so.
+// begun says whether `ca rollover` has done what the person asked for.
 func begun(o ca.Observed, wish plan.Wish) bool {
-	if o.Current.Cert == nil { // it cannot be read
+	if o.Current.Cert == nil { // the certificate cannot be read
 		return false
 	}
 	return pki.Fingerprint(o.Current.Cert) != wish.RolloverFrom || !wish.Promote && o.HasNext()
 }
 
-// byHand are the hosts with a valid certificate that do not ask for theirs.
+// byHand returns the hosts that have a valid certificate and are not members, so that a person brings them their
+// certificates.
 func byHand(o ca.Observed, own string, now time.Time) (out []string, err error) {
 	err = ca.Each(o, now, func(l ca.Listed) error {
 		if l.Status == "valid" && len(l.Names) > 0 && l.Names[0] != own && ca.Find(o.Members, l.Names[0]) == nil &&

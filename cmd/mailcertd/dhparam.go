@@ -48,10 +48,10 @@ parameters that mailcertd did not make: remove dh.param first. The groups are
 	return cmd
 }
 
-// showDH says what dh.param contains.
+// showDH prints what dh.param contains.
 func showDH(w io.Writer, e certdir.DHEntry) error {
 	switch {
-	case e.Node.Err != nil: // nobody knows what is there
+	case e.Node.Err != nil: // it is not known what the file contains
 		return e.Node.Err
 	case !e.Node.Exists:
 		fmt.Fprintf(w, "%s: missing\n", e.Node.Path)

@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// ensureNotifyFor is what each command of `notify` gets while the boot waits;
-// the daemon tries again one that needs longer.
+// ensureNotifyFor is the longest time for each command of `notify` while the boot waits. The daemon later repeats a
+// command that needs more time.
 const ensureNotifyFor = 3 * time.Second
 
 func (a *app) ensureCommand() *cobra.Command {

@@ -13,15 +13,15 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// globalFlags are the options of every command: they say which configuration is read, and what is logged.
+// globalFlags are the options of every command. They say which configuration is read and what is logged.
 type globalFlags struct {
 	configPath string
 	root       string
 	logLevel   string
-	rootSet    func() bool // --root was given, perhaps as ""
+	rootSet    func() bool // says whether --root was given, even as ""
 }
 
-// register adds the options to a command's.
+// register adds the options to f.
 func (g *globalFlags) register(f *pflag.FlagSet) {
 	g.rootSet = func() bool { return f.Changed("root") }
 	f.StringVar(&g.configPath, "config", "", "configuration `file` (default "+defaultConfig+" below --root)")
@@ -30,7 +30,7 @@ func (g *globalFlags) register(f *pflag.FlagSet) {
 		"trace, debug, info, warn or error (default: log.level of the configuration)")
 }
 
-// load reads the configuration, and does nothing else: every error in it ends with exit status 2.
+// load reads the configuration and has no other effect. Every error in the configuration ends with exit status 2.
 func (g *globalFlags) load() (config.Config, error) {
 	root := g.root
 	if g.root != "" || g.rootSet() {

@@ -10,13 +10,13 @@ import (
 	"mailcertd/man"
 )
 
-// Bounds of the width of explanations, in characters.
+// The smallest and largest width of explanations, in characters.
 const (
 	mostWidth  = 80
 	leastWidth = 40
 )
 
-// helpCommand explains verbs, as cobra's own does, and reasons.
+// helpCommand explains verbs, as cobra's own help does, and reasons.
 func helpCommand(c *console) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND | REASON]", Short: "explain a command, or a word in [brackets]",
@@ -44,7 +44,7 @@ text.`,
 			}
 			if len(args) == 1 {
 				if r, found := man.Find(args[0]); found {
-					if isVerb { // request is both
+					if isVerb { // some words, such as request, are both a verb and a reason
 						fmt.Fprintln(c.out)
 					}
 					_, err := fmt.Fprintf(c.out, "[%s]\n%s", r.Name, r.Text(c.width()))
@@ -72,7 +72,7 @@ func (c *console) listReasons() {
 	}
 }
 
-// topics are the words that help knows.
+// topics returns the words that help can explain.
 func topics(root *cobra.Command) []string {
 	out := []string{"reasons"}
 	for _, c := range root.Commands() {
@@ -86,10 +86,10 @@ func topics(root *cobra.Command) []string {
 	return out
 }
 
-// mostMeant is how many suggestions help anybody.
+// mostMeant is the largest number of suggestions.
 const mostMeant = 4
 
-// nearest is what was meant, by cobra's own measure.
+// nearest suggests the words that a person may have meant, by cobra's own measure of distance.
 func nearest(root *cobra.Command, word string) string {
 	all := &cobra.Command{SuggestionsMinimumDistance: root.SuggestionsMinimumDistance}
 	for _, t := range topics(root) {
@@ -105,7 +105,7 @@ func nearest(root *cobra.Command, word string) string {
 	return "; did you mean " + strings.Join(found, " or ") + "?"
 }
 
-// width is how many characters a line of the terminal holds, within bounds.
+// width returns how many characters a line of the terminal has, within the limits above.
 func (c *console) width() int {
 	if f, ok := c.outFile(); ok {
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {

@@ -13,7 +13,7 @@ import (
 	"mailcertd/man"
 )
 
-// typed is what a command line comes to.
+// typed runs a command line and returns its output, its standard error and its exit status.
 func typed(args ...string) (out, errs string, status int) {
 	var o, e bytes.Buffer
 	status = newApp(strings.NewReader(""), &o, &e).execute(context.Background(), args)
@@ -30,7 +30,8 @@ func TestHelpOfVerbs(t *testing.T) {
 	}
 }
 
-// A line that is too long for a terminal keeps its columns: the name of the command or option, and what it does.
+// A line that is too long for a terminal is folded within its column: the name of the command or option, then its
+// description.
 func TestHelpKeepsColumns(t *testing.T) {
 	for _, verb := range []string{"", "ca", "list", "status"} {
 		text, _, _ := typed(append(strings.Fields(verb), "--help")...)
@@ -47,7 +48,7 @@ func TestHelpKeepsColumns(t *testing.T) {
 func TestHelpOfReasons(t *testing.T) {
 	for _, r := range man.Reasons() {
 		got, errs, status := typed("help", r.Name)
-		verb, _, _ := typed(r.Name, "--help") // a reason may be called as a verb is
+		verb, _, _ := typed(r.Name, "--help") // a reason may have the same name as a verb
 		if !strings.HasPrefix(got, "[") && !strings.HasPrefix(got, verb+"\n[") {
 			t.Errorf("help %s begins with\n%s", r.Name, got)
 		}

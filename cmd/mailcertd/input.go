@@ -11,11 +11,11 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// input is a file, or standard input for "-" and "". It is bounded.
+// input reads a file, or standard input for "-" and "". A file with more than most bytes is an error.
 func (c *console) input(path string, most int64) ([]byte, error) {
 	from := c.in
 	if path != "" && path != "-" {
-		f, err := durable.Open(path) // never waits for a FIFO without a writer
+		f, err := durable.Open(path) // this does not block on a FIFO without a writer
 		if err != nil {
 			return nil, reasonOf(err)
 		}
@@ -24,7 +24,7 @@ func (c *console) input(path string, most int64) ([]byte, error) {
 			f.Close()
 			return nil, reasonOf(err)
 		}
-		// A shell's pipe has a writer: /dev/stdin, or <(command), which is /dev/fd/N.
+		// A pipe of the shell has a writer: /dev/stdin, or <(command), which is /dev/fd/N.
 		piped := path == "/dev/stdin" || strings.HasPrefix(path, "/dev/fd/")
 		if !st.Mode().IsRegular() && !(piped && st.Mode()&os.ModeNamedPipe != 0) {
 			f.Close()
@@ -40,7 +40,7 @@ func (c *console) input(path string, most int64) ([]byte, error) {
 	return data, err
 }
 
-// reasonOf is the system's own reason: the caller names the file.
+// reasonOf returns the system's reason without the path, because the caller names the file.
 func reasonOf(err error) error {
 	var at *fs.PathError
 	if errors.As(err, &at) {

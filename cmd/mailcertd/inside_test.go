@@ -9,12 +9,11 @@ import (
 	"testing"
 )
 
-// With --root, no link leads a change outside: it is followed as chroot(2)
-// follows it, or refused.
+// With --root, a link never leads a change out of the root: it is followed as chroot(2) would, or refused.
 func TestRootHoldsLinks(t *testing.T) {
 	for _, name := range []string{"etc/mail/certs", "etc/mail/CA", "var/db/mailcertd", "etc/mail",
 		"etc/mail/CA/newcerts"} {
-		for _, there := range []bool{true, false} { // what the link names, seen from within the root
+		for _, there := range []bool{true, false} { // the target of the link exists within the root
 			base, err := filepath.EvalSymlinks(t.TempDir())
 			if err != nil {
 				t.Fatal(err)
@@ -53,14 +52,14 @@ func TestRootHoldsLinks(t *testing.T) {
 				t.Errorf("%s: exit %d: %s", name, status, &out)
 			}
 			if strings.Contains(out.String(), "no sendmail runs") {
-				t.Errorf("ensure tells at every boot what is so at every boot: %s", &out)
+				t.Errorf("ensure reports at every boot that sendmail does not run, which is normal then: %s", &out)
 			}
 		}
 	}
 }
 
-// A link to nothing at all where mailcertd only reads, or would make a directory of its own, holds up nothing else:
-// what whoever follows it finds is that nothing is there.
+// A link whose target does not exist delays nothing else where mailcertd only reads, or would make a directory of its
+// own: it counts as a missing file.
 func TestRootWithLinksToNothing(t *testing.T) {
 	for _, name := range []string{"etc/mail/sendmail.cf", "var/run/sendmail.pid", "etc/mail/certs/trust",
 		"etc/mail/CA/private", "var/db/mailcertd/archive"} {

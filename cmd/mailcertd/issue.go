@@ -84,8 +84,8 @@ is a directory, and each host gets NAME.pem in it. The key is not kept here.`,
 			if err != nil {
 				return err
 			}
-			secret := func() ([]byte, error) { return nil, nil } // no passphrase
-			if encrypt {                                         // asked for once, when it is needed
+			secret := func() ([]byte, error) { return nil, nil } // there is no passphrase
+			if encrypt {                                         // the passphrase is asked for once, when it is needed
 				secret = sync.OnceValues(func() ([]byte, error) { return a.newPassphrase("the key in " + out) })
 			}
 			for i, p := range all {
@@ -122,13 +122,13 @@ func keyText(key crypto.Signer, secret []byte) ([]byte, error) {
 	return pki.MarshalKey(key)
 }
 
-// carried is one host's file of `issue`: key, certificate and the CA's.
+// carried is one host's parcel that `issue` makes: key, certificate and the CA's certificate.
 type carried struct {
 	ask  ca.Ask
 	file string
 }
 
-// parcels checks all that can be checked before anything is signed.
+// parcels checks everything that can be checked before the first signature.
 func (o *localCA) parcels(names []string, sample ca.Ask, alt []string, out string) ([]carried, error) {
 	dir := out
 	if len(names) == 1 {
@@ -143,7 +143,7 @@ func (o *localCA) parcels(names []string, sample ca.Ask, alt []string, out strin
 		return nil, fmt.Errorf("%s: is not a directory; with several hosts (%s) -o must be one", dir,
 			strings.Join(names, ", "))
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // in place of keys that are not made yet
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // this key stands in for the keys that are not made yet
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (o *localCA) parcels(names []string, sample ca.Ask, alt []string, out strin
 		case begun.Kind == durable.Unknown:
 			return nil, begun.Err
 		}
-		if begun.Kind == durable.Missing { // else its key says what becomes of it
+		if begun.Kind == durable.Missing { // if the parcel was begun before, its key decides how it is continued
 			ask := p.ask
 			ask.Public = key.Public()
 			if _, err := ca.Preview(o.obs.CA, o.opts, ask, o.at); err != nil {
@@ -214,7 +214,7 @@ func (o *localCA) issue(ctx context.Context, p carried, kt pki.KeyType, secret f
 	if err := o.consent(yes, "Sign the certificate?"); err != nil {
 		return err
 	}
-	if fresh { // before it is signed: a certificate whose key is lost blocks its name
+	if fresh { // the key is written before the signature: a certificate whose key is lost blocks its name
 		word, err := secret()
 		if err != nil {
 			return err

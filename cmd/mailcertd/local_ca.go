@@ -15,33 +15,33 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// localCA is the CA of this host, as the verbs use it that a person signs and revokes with.
+// localCA is the CA of this host, for the verbs with which a person signs and revokes.
 type localCA struct {
 	*console
 	disk *durable.Disk
 	cfg  config.Config
 	k    *keeper.Keeper
-	obs  plan.Observed // what was seen when the verb began
-	opts ca.Options    // with the key's passphrase, where it has one
-	at   time.Time     // the time that signatures are made by
-	// seen is the time by which certificates count as expired. While the clock is doubted it may be earlier than at:
-	// a certificate that has expired by a wrong clock may still be valid.
+	obs  plan.Observed // the state of the CA when the verb began
+	opts ca.Options    // with the passphrase of the key, if it has one
+	at   time.Time     // the time with which signatures are made
+	// seen is the time by which certificates count as expired. While the clock is doubted, seen may be earlier than at,
+	// because a certificate that has expired by a wrong clock may still be valid.
 	seen time.Time
 }
 
-// need says how much a verb needs of the CA: looking at less is faster, and the passphrase is asked for only when the
-// key is used.
+// need says how much of the CA a verb needs. To read less is faster, and the passphrase is asked for only when the key
+// is used.
 type need int
 
 const (
 	toLook need = iota // the CA directory
 	toSee              // the CA directory, and everything else that is observed on this host
 	toSign             // the CA directory and the CA's key
-	toRule             // all of it: directory, key and the rest of this host
+	toRule             // the CA directory, the CA's key, and everything else on this host
 )
 
-// localCA looks at the CA and returns an error unless the CA is complete. Where n needs the key it asks for its
-// passphrase. asking are the names of the hosts that something will be signed for.
+// localCA reads the CA. It returns an error if the CA is not complete. If n needs the key, it asks for the passphrase.
+// asking names the hosts for which something will be signed.
 func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, error) {
 	cfg, err := a.load()
 	if err != nil {
@@ -56,7 +56,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 	}
 	o := obs.CA
 	switch unread := o.Unread(); {
-	case unread != nil: // what is missing in it would be a guess
+	case unread != nil: // it would be a guess to say what is missing
 		return nil, unread
 	case o.Status == ca.Absent:
 		return nil, fmt.Errorf("%s: there is no CA on this host: create one with `mailcertd ca init`", cfg.CA.Dir)
@@ -79,10 +79,11 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 	out.opts = k.CA.Options(obs)
 	if n == toSign || n == toRule {
 		s := plan.SigningTime(cfg, obs, out.at)
-		if s.Doubt != nil && n == toSign { // how long it is doubted depends on what is there
+		if s.Doubt != nil && n == toSign { // how long a clock is doubted depends on the installed files
 			s = plan.SigningTime(cfg, k.Check(ctx, plan.Wish{}).Observed, out.at)
 		}
-		if out.at, out.opts.Backdate = s.At, s.Backdate; s.Doubt != nil { // a person decides, the daemon waits
+		// The daemon would wait; here a person decides.
+		if out.at, out.opts.Backdate = s.At, s.Backdate; s.Doubt != nil {
 			out.seen = s.At.Add(-s.Backdate)
 			fmt.Fprintf(a.err, "warning: %s\n  hint: a certificate that you sign now becomes valid on %s; %s\n",
 				page.Clean(page.ProblemText(*s.Doubt)),
@@ -92,8 +93,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 	return out, nil
 }
 
-// unlock asks for the CA key's passphrase where it has one and the
-// configuration has none.
+// unlock asks for the passphrase of the CA's key if the key has one and the configuration does not contain it.
 func (c *console) unlock(k *keeper.Keeper, o plan.Observed) error {
 	if o.CA.Status != ca.Complete || !o.CA.KeyInfo.Encrypted || o.Passphrase.Ready {
 		return nil

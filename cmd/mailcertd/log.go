@@ -10,7 +10,7 @@ import (
 	"mailcertd/internal/rcd"
 )
 
-// quiet is the log of a verb that a person runs: it writes nothing unless --log-level, level here, was given, because
+// quiet is the log of a verb that a person runs. It writes nothing unless --log-level, here level, is given, because
 // the verb itself prints what it did and what failed.
 func quiet(level string, w io.Writer) func(keeper.Event) {
 	if level == "" {
@@ -20,7 +20,7 @@ func quiet(level string, w io.Writer) func(keeper.Event) {
 	return logTo(l)
 }
 
-// logTo writes the core's events to a logger.
+// logTo returns a function that writes the core's events to a logger.
 func logTo(l hclog.Logger) func(keeper.Event) {
 	return func(e keeper.Event) {
 		switch e.Level {
@@ -36,8 +36,8 @@ func logTo(l hclog.Logger) func(keeper.Event) {
 	}
 }
 
-// sink is the daemon's log, where `log:` of the configuration wants it. With `target: auto` that is standard error when
-// it is a terminal, else syslog.
+// sink returns the daemon's log, in the place that `log:` of the configuration names. With `target: auto` it is
+// standard error if that is a terminal, else syslog.
 func (c *console) sink(cfg config.Config) hclog.Logger {
 	return rcd.NewLogger(rcd.LogOptions{Level: cfg.Log.Level, Target: cfg.Log.Target, Facility: cfg.Log.Facility,
 		Stderr: c.err, Terminal: c.terminal()})

@@ -1,5 +1,5 @@
-// Command mailcertd keeps sendmail's certificates: /etc/mail/certs complete
-// before sendmail starts, renewed before they expire, and seen to be served.
+// Command mailcertd maintains sendmail's TLS files: it completes /etc/mail/certs before sendmail starts, renews
+// certificates before they expire, and verifies that sendmail serves the new ones.
 package main
 
 import (
@@ -11,7 +11,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	go func() { <-ctx.Done(); stop() }() // the first signal drains, the second kills
+	// The first signal cancels the context, so that the work ends in good order; the second one kills the process.
+	go func() { <-ctx.Done(); stop() }()
 	a := newApp(os.Stdin, os.Stdout, os.Stderr)
 	status := a.execute(ctx, os.Args[1:])
 	stop()

@@ -18,13 +18,12 @@ import (
 	"time"
 )
 
-// The words in FILES that stand for a part of a name.
+// The words in FILES that stand for a variable part of a name.
 var filePatterns = strings.NewReplacer("HASH", "[0-9a-f]{8}", "DIGEST", "[0-9a-f]{32}", "SERIAL", "[0-9A-F]{2,}",
 	"BACKUP", `\d{8}T\d{6}Z-\d{2,}`, ".rN", `\.r\d`, "gen-N", `gen-\d`, ".N", `\.\d`)
 
-// elsewhere are the entries of FILES that no verb below --root makes: they come
-// with the port or from daemon(8), belong to a host that asks another one, or
-// to one whose cacert.pem is a link.
+// elsewhere lists the entries of FILES that no verb makes below --root: they come with the port or from daemon(8), or
+// exist only on a host that asks another one, or on a host whose cacert.pem is a link.
 var elsewhere = []string{
 	"/usr/local/etc/mailcertd.yaml.sample", "/usr/local/etc/rc.d/mailcertd",
 	"/usr/local/etc/periodic/security/480.mailcertd",
@@ -32,7 +31,7 @@ var elsewhere = []string{
 	"/var/db/mailcertd/candidates", "/etc/mail/certs/trust/mailcertd-ca.pem",
 }
 
-// listed is one entry of FILES.
+// listedFile is one entry of FILES.
 type listedFile struct {
 	path, mode string
 	expr       *regexp.Regexp
@@ -50,7 +49,7 @@ func listedFiles(t *testing.T) []*listedFile {
 	return out
 }
 
-// fullLife makes a host that has used every file.
+// fullLife makes a host on which every file of FILES has been used.
 func fullLife(t *testing.T, root string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -85,12 +84,12 @@ func fullLife(t *testing.T, root string) {
 	}
 }
 
-// Every file that the program makes is in FILES with its mode, and every file there is made.
+// Every file that the program makes is in FILES with its mode, and every file in FILES is made.
 func TestManualHasEveryFile(t *testing.T) {
 	root := t.TempDir()
 	fullLife(t, root)
 	list := listedFiles(t)
-	// told of in their directory's entry
+	// These are described in the entry of their directory.
 	parts := regexp.MustCompile(`^/etc/mail/(CA/gen-\d|CA/next|certs/\.mailcertd)/|^/var/db/mailcertd/archive/[^/]+/`)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, root)

@@ -22,20 +22,20 @@ import (
 	"mailcertd/man"
 )
 
-// same fails where the manual and the code differ, in either direction.
+// same fails the test if the manual and the code differ, in either direction.
 func same(t *testing.T, what string, manual, code []string) {
 	t.Helper()
 	slices.Sort(manual)
 	slices.Sort(code)
 	if len(code) == 0 {
-		t.Errorf("%s: the code has none: this test looks in the wrong place", what)
+		t.Errorf("%s: the code has none, so this test looks in the wrong place", what)
 	}
 	if d := cmp.Diff(manual, code); d != "" {
 		t.Errorf("%s: the manual (-) and the code (+) differ:\n%s", what, d)
 	}
 }
 
-// items are the headings of the tagged lists in a section, without ".It ".
+// items returns the headings of the tagged lists in a section, without ".It ".
 func items(t *testing.T, section, prefix string) []string {
 	t.Helper()
 	source := man.Section(section)
@@ -51,7 +51,7 @@ func items(t *testing.T, section, prefix string) []string {
 	return out
 }
 
-// option is a flag in a heading, with the argument that it takes.
+// option matches a flag in a heading, with its argument.
 var option = regexp.MustCompile(`Fl (-?[\w-]+)`)
 
 func optionsOf(heading string) []string {
@@ -66,11 +66,11 @@ func optionsOf(heading string) []string {
 	return out
 }
 
-// manualVerbs are the verbs of COMMANDS, each with its options.
+// manualVerbs returns the verbs of COMMANDS, each with its options.
 func manualVerbs(t *testing.T) []string {
 	t.Helper()
 	var out, current []string
-	headings := false // the line before was a verb, too: what follows is for both
+	headings := false // the line before was a verb too, so the text that follows describes both
 	for line := range strings.SplitSeq(man.Section("COMMANDS"), "\n") {
 		heading, isVerb := strings.CutPrefix(line, ".It Cm ")
 		switch {
@@ -108,7 +108,7 @@ func codeOptions(set *pflag.FlagSet) []string {
 	return out
 }
 
-// tree is the program as a user finds it.
+// tree returns the commands as a user sees them.
 func tree() *cobra.Command {
 	root := newApp(strings.NewReader(""), io.Discard, io.Discard).command()
 	root.InitDefaultCompletionCmd()
@@ -116,7 +116,7 @@ func tree() *cobra.Command {
 	return root
 }
 
-// Every verb with every option is in the manual, and nothing else is.
+// The manual describes every verb with every option, and nothing else.
 func TestManualHasEveryVerb(t *testing.T) {
 	var code []string
 	var walk func(*cobra.Command)
@@ -151,7 +151,7 @@ func TestManualHasEveryVerb(t *testing.T) {
 	}
 }
 
-// sources parses every file of the program, without its tests.
+// sources parses every file of the program, without the tests.
 func sources(t *testing.T, visit func(path string, file *ast.File)) {
 	t.Helper()
 	for _, top := range []string{"../../internal", "../../cmd"} {
@@ -171,7 +171,7 @@ func sources(t *testing.T, visit func(path string, file *ast.File)) {
 	}
 }
 
-// typeName is what a type is called, with or without its package.
+// typeName returns the name of a type, with or without its package.
 func typeName(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.Ident:
@@ -191,8 +191,8 @@ func literal(e ast.Expr) string {
 	return s
 }
 
-// constants are the values of every string of that type in the program:
-// declared, converted, or put into a field of its name.
+// constants returns the values of every string of that type in the program: strings that are declared, converted, or
+// put into a field of that name.
 func constants(t *testing.T, kind string) []string {
 	t.Helper()
 	var out []string
@@ -263,12 +263,12 @@ func TestManualHasEveryStatus(t *testing.T) {
 	same(t, "exit statuses", items(t, "EXIT STATUS", ""), code)
 }
 
-// Every variable of the environment that the program itself reads. PATH and TZ
-// are read by what it is made of.
+// The manual describes every variable of the environment that the program itself reads. PATH and TZ are read by the
+// libraries that it uses.
 func TestManualHasTheEnvironment(t *testing.T) {
 	code := []string{"PATH", "TZ"}
 	sources(t, func(path string, file *ast.File) {
-		if strings.HasPrefix(filepath.Base(path), "arm_") { // in no binary that is installed
+		if strings.HasPrefix(filepath.Base(path), "arm_") { // this file is in no binary that is installed
 			return
 		}
 		ast.Inspect(file, func(n ast.Node) bool {
@@ -283,7 +283,7 @@ func TestManualHasTheEnvironment(t *testing.T) {
 	same(t, "environment", items(t, "ENVIRONMENT", "Ev "), code)
 }
 
-// readFile is a file of this project.
+// readFile reads a file of this project.
 func readFile(t *testing.T, name string) string {
 	t.Helper()
 	data, err := os.ReadFile("../../" + name)
@@ -293,7 +293,7 @@ func readFile(t *testing.T, name string) string {
 	return string(data)
 }
 
-// found are the first groups of all matches, each once.
+// found returns the first groups of all matches, each once.
 func found(expr, text string) []string {
 	var out []string
 	for _, m := range regexp.MustCompile(expr).FindAllStringSubmatch(text, -1) {
@@ -311,7 +311,7 @@ func TestManualHasTheService(t *testing.T) {
 		found(`(?m)^# (mailcertd_\w+) \(`, script))
 	for _, v := range found(`(?m)^: \$\{(\w+):?=`, script) {
 		if !slices.Contains(variables, v) {
-			t.Errorf("the script has a default for %s, and the manual does not know it", v)
+			t.Errorf("the script has a default for %s, and the manual does not describe it", v)
 		}
 	}
 	same(t, "commands of the service", items(t, "RC.CONF VARIABLES", "Ic service mailcertd "),

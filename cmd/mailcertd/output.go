@@ -16,8 +16,8 @@ import (
 	"mailcertd/internal/page"
 )
 
-// output is standard output. It remembers the first failure to write: a report
-// that nobody got is a failure of the verb.
+// output is standard output. It remembers the first error of a write, because the verb fails if its report could not be
+// written.
 type output struct {
 	io.Writer
 	failed error
@@ -31,18 +31,18 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// outFile is standard output where that is a file, such as a terminal.
+// outFile returns standard output if it is a file, such as a terminal.
 func (c *console) outFile() (*os.File, bool) {
 	f, ok := c.out.Writer.(*os.File)
 	return f, ok
 }
 
-// columnLine is an option or a command and, from the second column on, what it does.
+// columnLine matches an option or a command and, in the second column, its description.
 var columnLine = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^( +(?:(?:-\w, |    )--\S+(?: \S+)?|[a-z]+) +)(\S.*)$`)
 })
 
-// foldUsage has the pages of help fit a terminal of 80 columns.
+// foldUsage folds the pages of help to the 80 columns of a terminal.
 func foldUsage(root *cobra.Command) {
 	usual := root.UsageFunc()
 	root.SetUsageFunc(func(c *cobra.Command) error {
@@ -57,7 +57,7 @@ func foldUsage(root *cobra.Command) {
 			return err
 		}
 		var folded strings.Builder
-		// The manual and the messages say option, not flag.
+		// The manual and the messages say option, where cobra says flag.
 		said := strings.NewReplacer("[flags]", "[options]", "\nFlags:", "\nOptions:", "\nGlobal Flags:",
 			"\nOptions of every command:").Replace(text.String())
 		for _, line := range strings.SplitAfter(said, "\n") {
@@ -81,7 +81,7 @@ func foldUsage(root *cobra.Command) {
 	})
 }
 
-// completion makes the usage errors of cobra's own verb those of this program.
+// completion makes the usage errors of cobra's own completion command look like those of this program.
 func completion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

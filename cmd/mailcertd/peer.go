@@ -18,11 +18,11 @@ import (
 	"mailcertd/internal/report"
 )
 
-// peerFor bounds the whole dialogue with another host.
+// peerFor is the longest time for the whole dialogue with another host.
 const peerFor = mta.Patience
 
-// peer is `check --peer HOST[:PORT]`: what sendmail would log of a connection
-// to that host, with the certificate, key and trust that lie here.
+// peer carries out `check --peer HOST[:PORT]`: it reports what sendmail would log about a connection to that host with
+// this host's certificate, key and trusted CAs.
 func (a *app) peer(ctx context.Context, target string) error {
 	host, port, err := hostPort(target)
 	if err != nil {
@@ -45,7 +45,7 @@ func (a *app) peer(ctx context.Context, target string) error {
 	}
 	var trouble string
 	if key := certs.Key; o.Leaf != nil {
-		// As SSL_CTX_check_private_key(3) has it: a key that does not fit does not count.
+		// A key that does not belong to the certificate is not used, as in SSL_CTX_check_private_key(3).
 		n := durable.Read(key.Node.Path, certdir.MaxFile)
 		signer, err := pki.ParseKey(n.Data)
 		switch {
@@ -91,9 +91,9 @@ func (a *app) peer(ctx context.Context, target string) error {
 	return nil
 }
 
-// clientFiles are the files that sendmail's client reads: those that sendmail.cf
-// names, byCF then. They are the ones kept here without a sendmail.cf, and below
-// --root, where its paths are another system's unless they name these.
+// clientFiles returns the files that sendmail reads as a client: those that sendmail.cf names, and byCF is true then.
+// Without a sendmail.cf they are the files of the certs directory. This is also the case with --root, where the paths
+// in sendmail.cf belong to another system, unless it names these files.
 func clientFiles(o plan.Observed, root string) (d certdir.Dir, byCF bool) {
 	cf := o.UsedCF()
 	if cf.Missing || cf.Node.Err != nil || root != "" && !plan.NamesOurs(cf, o.Certs) {
@@ -108,8 +108,8 @@ func clientFiles(o plan.Observed, root string) (d certdir.Dir, byCF bool) {
 	return certdir.Elsewhere(cf.CACert, cf.CACertPath, first(cf.ClientCert), first(cf.ClientKey)), true
 }
 
-// hostPort reads HOST, HOST:PORT, an IPv6 address, or [ADDRESS]:PORT. The port
-// is a number from 1 to 65535, 25 when none is named.
+// hostPort parses HOST, HOST:PORT, an IPv6 address, or [ADDRESS]:PORT. The port is a number from 1 to 65535; without
+// one it is 25.
 func hostPort(s string) (host, port string, err error) {
 	host, port = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"), "25"
 	if net.ParseIP(host) == nil && strings.Contains(s, ":") {

@@ -10,8 +10,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// check --peer takes what sendmail's client takes: the files that sendmail.cf
-// names, whatever is kept here.
+// check --peer uses the files that sendmail uses as a client: those that sendmail.cf names, whatever is in the certs
+// directory.
 func TestClientFiles(t *testing.T) {
 	dir := t.TempDir()
 	ours := filepath.Join(dir, "certs")

@@ -8,12 +8,11 @@ import (
 	"mailcertd/internal/page"
 )
 
-// progressAfter is how long a step may take before its progress is shown.
+// progressAfter is the time after which the progress of a step is shown.
 const progressAfter = time.Second
 
-// progress tells a person at a terminal what takes long, and after a second
-// for how long it has been going on. A remaining time is shown only where there
-// is a limit; nothing is foretold. done ends it.
+// progress tells a person at a terminal about long work. After a second it shows how long the work has been going on.
+// It shows the limit if there is one, and predicts nothing. done ends it.
 func (c *console) progress(what string, atMost time.Duration) (done func()) {
 	if !c.terminal() {
 		return func() {}
@@ -46,7 +45,8 @@ func (c *console) progress(what string, atMost time.Duration) (done func()) {
 	}
 }
 
-// step shows a person who waits for `renew` what an order has come to; nil for all others.
+// step returns a function that shows each step of an order to a person who waits for `renew`; it is nil for all other
+// verbs.
 func (a *app) step() func(what string) {
 	if !a.renewing || !a.terminal() {
 		return nil

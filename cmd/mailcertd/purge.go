@@ -60,7 +60,7 @@ script has made new files.`,
 	return cmd
 }
 
-// confirm asks on a terminal. Without one, there is no answer, and that means no.
+// confirm asks on a terminal. Without a terminal there is no answer, which means no.
 func (c *console) confirm(question string) error {
 	f, ok := c.in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
@@ -74,13 +74,13 @@ func (c *console) confirm(question string) error {
 	return nil
 }
 
-// purgeText says what goes and what stays. sendmail needs key, certificate and
+// purgeText prints what is removed and what stays, and what this means for sendmail, which needs key, certificate and
 // CA file together.
 func (c *console) purgeText(cfg config.Config, list []keeper.Purged) error {
 	var text strings.Builder
 	needed := []string{certdir.Host.KeyFile, certdir.Host.CertFile, certdir.CAName}
-	var left []string // of what sendmail needs
-	off := false      // some of that goes
+	var left []string // files that sendmail needs and that stay
+	off := false      // a file that sendmail needs is removed
 	for _, p := range list {
 		if p.Kept == "" {
 			what := ""

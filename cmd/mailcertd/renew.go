@@ -22,7 +22,7 @@ serves it. TLSA 3 1 1 records stay valid, unless --rekey makes a new key.`,
 			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) (plan.Wish, error) {
 				r := k.Check(ctx, plan.Wish{})
 				for _, n := range []durable.Node{r.Observed.Certs.Key.Node, r.Observed.Certs.Cert.Node} {
-					if n.Unread() { // which pair is to be replaced is not known
+					if n.Unread() { // it is not known which pair is to be replaced
 						return plan.Wish{}, n.Err
 					}
 				}

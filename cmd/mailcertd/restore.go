@@ -70,7 +70,7 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 					cs[0].NotAfter.Local().Format("2006-01-02"))
 			}
 			fmt.Fprintln(a.out, what)
-			if len(r.Done) == 0 && r.Pickup == nil { // else printDone would say that there was nothing to do
+			if len(r.Done) == 0 && r.Pickup == nil { // otherwise printDone would say that there was nothing to do
 				a.printProblems(a.err, r.Plan)
 			} else {
 				a.printDone(r, false)

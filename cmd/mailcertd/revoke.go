@@ -73,7 +73,7 @@ func (o *localCA) revokeAll(ctx context.Context, name string) error {
 	return o.revoke(ctx, serials, "cessationOfOperation")
 }
 
-// revoke marks certificates, makes the CRL again and says who reads it.
+// revoke marks certificates as revoked, makes a new CRL, and says who reads it.
 func (o *localCA) revoke(ctx context.Context, serials []string, reason string) error {
 	s, err := ca.Open(ctx, o.disk, o.opts)
 	if err != nil {
@@ -101,7 +101,8 @@ func (o *localCA) revoke(ctx context.Context, serials []string, reason string) e
 	s.Close()
 	fmt.Fprintf(o.out, "new CRL in %s\n", o.cfg.CA.Dir)
 	o.sayWhoReads()
-	// sendmail's copy, where there is one; this host's own certificate, if it was that
+	// This updates sendmail's copy of the CRL if there is one, and replaces this host's own certificate if that was
+	// revoked.
 	r, err := o.k.Settle(ctx, plan.Wish{Once: true})
 	undone := o.cfg.CRL.Install && !handedOn(o.cfg)
 	if len(r.Done) > 0 || undone {
@@ -115,7 +116,7 @@ func (o *localCA) revoke(ctx context.Context, serials []string, reason string) e
 	return err
 }
 
-// handedOn says that sendmail's CRL has the list that the CA made last.
+// handedOn says whether sendmail's CRL contains the list that the CA made last.
 func handedOn(cfg config.Config) bool {
 	list, copied := durable.Read(filepath.Join(cfg.CA.Dir, certdir.CRLName), maxCRL),
 		durable.Read(filepath.Join(cfg.Certs.Dir, certdir.CRLName), maxCRL)
@@ -132,11 +133,11 @@ func handedOn(cfg config.Config) bool {
 	return false
 }
 
-// maxCRL bounds a CRL that is read, in bytes.
+// maxCRL is the largest size of a CRL that is read, in bytes.
 const maxCRL = 64 << 20
 
-// sayWhoReads says whether any sendmail.cf in sight reads a CRL at all: without
-// one a revoked certificate goes on being verify=OK.
+// sayWhoReads says whether a sendmail.cf on this host makes sendmail read a CRL. Without one sendmail still logs
+// verify=OK for a revoked certificate.
 func (o *localCA) sayWhoReads() {
 	cfs := []mta.CF{o.obs.CF}
 	if o.obs.RunningCF != nil {

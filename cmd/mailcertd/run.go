@@ -24,7 +24,7 @@ import (
 	"mailcertd/internal/watch"
 )
 
-// closePatience is how long the daemon waits at its end for an ssh of its own.
+// closePatience is how long the daemon waits at its end for its own ssh and commands.
 const closePatience = 1500 * time.Millisecond
 
 func (a *app) runCommand() *cobra.Command {
@@ -34,7 +34,8 @@ func (a *app) runCommand() *cobra.Command {
 		Long: `Runs in the foreground; with rc.d, daemon(8) puts it into the background. SIGHUP
 makes it read the configuration again, SIGTERM stops it.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			signals := make(chan os.Signal, 4) // before anything that takes time: an early SIGHUP would end the process
+			// The handler is set before anything that takes time, because an early SIGHUP would end the process.
+			signals := make(chan os.Signal, 4)
 			signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, os.Interrupt)
 			cfg, err := a.load()
 			if err != nil {
@@ -44,7 +45,7 @@ makes it read the configuration again, SIGTERM stops it.`,
 				}
 				return err
 			}
-			runtime.GOMAXPROCS(1) // it rests nearly all of its life: more threads only wake each other
+			runtime.GOMAXPROCS(1) // the daemon is idle nearly all the time, and more threads would only wake each other
 			log := a.sink(cfg)
 			a.daemon = true
 			k := a.keeper(cfg, logTo(log))
@@ -80,7 +81,8 @@ makes it read the configuration again, SIGTERM stops it.`,
 				w.Follow(watchOptions(cfg))
 				return nil
 			}
-			// The first one, which also ends the context, drains; the second is the system's.
+			// The first signal also ends the context, so that the daemon stops in good order. After that the system's
+			// own handling is in force, and the second signal kills.
 			defer context.AfterFunc(cmd.Context(), func() { signal.Reset(syscall.SIGTERM, os.Interrupt) })()
 			log.Info("started", "version", version, "pid", os.Getpid(), "certs", cfg.Certs.Dir)
 			err = rcd.Run(cmd.Context(), rcd.Options{Keeper: k, Reload: reload, Watch: w, Wake: k.Wake(),
@@ -91,8 +93,8 @@ makes it read the configuration again, SIGTERM stops it.`,
 	}
 }
 
-// watchOptions: the certs directory, the CA's and the ones that hold them;
-// never /etc, which kqueue would open file by file.
+// watchOptions says what is watched: the certs directory, the CA directory, and the directories that contain them. /etc
+// is never watched, because kqueue would open each of its files.
 func watchOptions(cfg config.Config) watch.Options {
 	dirs := []string{cfg.Certs.Dir, cfg.CA.Dir}
 	for _, d := range []string{filepath.Dir(cfg.Certs.Dir), filepath.Dir(cfg.CA.Dir)} {
@@ -108,8 +110,8 @@ func watchOptions(cfg config.Config) watch.Options {
 		Swept: sweptPaths(cfg)}
 }
 
-// sweptPaths: trust/ and the bundles that it follows. Some have hundreds of
-// files, and ten seconds are soon enough.
+// sweptPaths returns trust/ and the bundles from which it is filled. They are only swept and not watched: some have
+// hundreds of files, and a delay of ten seconds does no harm.
 func sweptPaths(cfg config.Config) []string {
 	return append([]string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}, keeper.TrustPaths(cfg)...)
 }

@@ -9,7 +9,7 @@ import (
 	"mailcertd/internal/page"
 )
 
-// newPage is an empty page for where the output goes.
+// newPage makes an empty page with the width and colours of the place where the output goes.
 func (c *console) newPage(now time.Time) *page.Page {
 	p := &page.Page{Width: page.WithoutTTY, Zone: time.Local, Now: now}
 	f, ok := c.outFile()
@@ -23,8 +23,8 @@ func (c *console) newPage(now time.Time) *page.Page {
 	return p
 }
 
-// colourful says whether a terminal gets colours: not if its user says no (https://no-color.org), nor if the terminal
-// has none.
+// colourful says whether a terminal gets colours: it does not if its user has set NO_COLOR (https://no-color.org) or if
+// the terminal has no colours.
 func colourful(noColor, term string) bool {
 	return noColor == "" && term != "" && term != "dumb"
 }

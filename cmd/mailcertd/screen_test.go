@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Colour is for terminals whose users want it; a file or a pipe gets none.
+// Only a terminal gets colours, and only if its user wants them. A file or a pipe gets none.
 func TestColourful(t *testing.T) {
 	for _, c := range []struct {
 		noColor, term string

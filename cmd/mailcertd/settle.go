@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// settle is the body of every verb that makes something so.
+// settle is the common part of every verb that changes something.
 func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Context) (plan.Wish, error)) error {
 	cfg, err := a.load()
 	if err != nil {
@@ -29,7 +29,7 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 		a.printPlan(r)
 		return verdict(r.Plan)
 	}
-	if a.renewing && cfg.Issuer.Kind == config.IssuerLocal { // a person waits
+	if a.renewing && cfg.Issuer.Kind == config.IssuerLocal { // a person waits for renew
 		if err := a.unlock(k, k.CA.Observe()); err != nil {
 			return err
 		}
@@ -46,12 +46,12 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 	return verdict(r.Plan)
 }
 
-// stepFailed says that something was tried and could not be done.
+// stepFailed says whether a step of the plan was tried and failed.
 func stepFailed(p plan.Plan) bool {
 	return slices.ContainsFunc(p.Problems, func(pr plan.Problem) bool { return pr.Reason == plan.StepFailed })
 }
 
-// verdict is the exit status of what is left.
+// verdict returns errTodo if a remaining problem is an error, else nil. It becomes the exit status.
 func verdict(p plan.Plan) error {
 	if p.Worst() == plan.Error {
 		return errTodo
@@ -69,8 +69,9 @@ func (c *console) printPlan(r keeper.Result) {
 	c.printProblems(c.err, r.Plan)
 }
 
-// printDone says what was done, what came of telling sendmail, and what is left. With renewing it also says that
-// sendmail does not run: who renews a certificate waits for sendmail to serve it, while `ensure` runs before sendmail.
+// printDone prints what was done, the result of telling sendmail, and what is left to do. With renewing it also says
+// that sendmail does not run: a person who renews a certificate waits until sendmail serves it, while `ensure` runs
+// before sendmail.
 func (c *console) printDone(r keeper.Result, renewing bool) {
 	for _, act := range r.Done {
 		fmt.Fprintf(c.out, "%s  [%s]\n", page.Clean(act.Text.Did()), act.Reason)
@@ -105,7 +106,8 @@ func (c *console) printDone(r keeper.Result, renewing bool) {
 	}
 }
 
-// printProblems lists problems for a log, a line each, worst first; what the plan itself repairs is left out.
+// printProblems prints the problems, worst first, one line each and a line for a hint. Problems that the plan itself
+// repairs are left out.
 func (c *console) printProblems(w io.Writer, p plan.Plan) {
 	for _, pr := range p.Problems {
 		if pr.Repairable {

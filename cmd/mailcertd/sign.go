@@ -59,7 +59,7 @@ of the host.`,
 			if err != nil {
 				return fmt.Errorf("the request in %s: %w", cmp.Or(file, "standard input"), err)
 			}
-			if len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 { // a long SEQUENCE
+			if len(data) > 1 && data[0] == 0x30 && data[1] >= 0x80 { // this is the beginning of a long SEQUENCE in DER
 				return fmt.Errorf(
 					"the request in %s is DER, must be PEM: convert it with "+
 						"`openssl req -inform der -in FILE -out FILE.pem`", cmp.Or(file, "standard input"))
@@ -122,12 +122,12 @@ of the host.`,
 	return cmd
 }
 
-// besideUsage says what --beside of sign and issue does.
+// besideUsage describes the option --beside of sign and issue.
 const besideUsage = "the key is that of another pair of the host: its valid certificates with other keys stay"
 
 var errBeside = errors.New("--beside keeps the certificates that --replace revokes: use one of them")
 
-// submitFor hands a member's request to the daemon and waits for the answer. sshd runs it, as an unprivileged user: the
+// submitFor passes a member's request to the daemon and waits for the answer. sshd runs it as an unprivileged user. The
 // member's name comes from authorized_keys, never from the request.
 func submitFor(ctx context.Context, box, name string, in io.Reader, out io.Writer) error {
 	reply, err := inbox.Submit(ctx, box, name, in)
@@ -138,7 +138,7 @@ func submitFor(ctx context.Context, box, name string, in io.Reader, out io.Write
 	return err
 }
 
-// sign signs with a session of its own, and gives what goes with a certificate.
+// sign signs in a session of its own. It returns the certificate and the CA certificates that go with it.
 func (o *localCA) sign(ctx context.Context, ask ca.Ask) (*x509.Certificate, []*x509.Certificate, error) {
 	s, err := ca.Open(ctx, o.disk, o.opts)
 	if err != nil {
@@ -149,7 +149,7 @@ func (o *localCA) sign(ctx context.Context, ask ca.Ask) (*x509.Certificate, []*x
 	return cert, ca.Bundle(s.Observed(), o.at), err
 }
 
-// showAsk prints what is about to be signed, on standard error.
+// showAsk prints on standard error what is about to be signed.
 func (o *localCA) showAsk(ask ca.Ask, d ca.Decision) {
 	w := o.err
 	if d.Repeat != nil {

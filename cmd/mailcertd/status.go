@@ -87,7 +87,7 @@ and rename it, for example from cron(8), as root:
 	return cmd
 }
 
-// statusFormat is the format that was asked for; --json is another word for json.
+// statusFormat returns the format that was asked for; --json means --format json.
 func statusFormat(json, given bool, format string) (string, error) {
 	switch format {
 	case formatText, formatJSON, formatPrometheus:
@@ -103,8 +103,7 @@ func statusFormat(json, given bool, format string) (string, error) {
 	return format, nil
 }
 
-// printDue prints what needs a person within that many days, and nothing when
-// all is well.
+// printDue prints what needs a person within that many days, and nothing if nothing does.
 func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config, r keeper.Result, days int,
 	probe bool) error {
 	now := wallClock()
@@ -130,13 +129,13 @@ func (a *app) printDue(ctx context.Context, k *keeper.Keeper, cfg config.Config,
 	return nil
 }
 
-// askable says that a sendmail with our files may be asked what it serves.
+// askable says whether a sendmail that uses our files may be asked which certificate it serves.
 func askable(r keeper.Result) bool {
 	return r.Plan.Facts.NamesOurs && plan.MayRun(r.Observed.MTA)
 }
 
-// mostDueDays bounds --due.
+// mostDueDays is the largest value of --due.
 const mostDueDays = 36500
 
-// errDueDays is a --due that makes no sense.
+// errDueDays is the error for a value of --due that is out of range.
 var errDueDays = fmt.Errorf("--due: must be 0 to %d days", mostDueDays)

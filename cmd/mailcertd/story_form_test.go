@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// No page tells of a step that was done, or is yet to be done, as if it gave an order: such a line says "created" or
-// "would create".
+// A line about a step never reads like an order: it says "created" after the step, or "would create" before it.
 func TestStoriesTellStepsInTheirForm(t *testing.T) {
 	order := regexp.MustCompile(
 		`(?m)^(answer|ask|change|create|delete|finish|install|issue|make|remove|repair|restore|start|tell)\b.*  \[[a-z-]+\]$`)

@@ -17,21 +17,20 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// Set by the linker: -X main.version=… -X main.commit=… -X main.built=…
-// -X main.defaultConfig=…
+// The linker sets these: -X main.version=… -X main.commit=… -X main.built=… -X main.defaultConfig=…
 var (
 	version = "devel"
 	commit  = ""
 	built   = "" // RFC 3339, UTC: RELEASED in release.mk
-	// defaultConfig is where the configuration is installed, below --root.
+	// defaultConfig is the path of the installed configuration, below --root.
 	defaultConfig = "/usr/local/etc/mailcertd.yaml"
 )
 
-// wallClock is the time of day; a binary for crash tests sets it wrong.
+// wallClock returns the time of day. A binary for crash tests sets it wrong.
 var wallClock = time.Now
 
-// buildTime is the time before which no clock can be right: the release's, else
-// the commit's, else zero for unknown. Not the link time: a build is reproducible.
+// buildTime returns the time before which no clock can be right: the time of the release, else that of the commit, else
+// zero for unknown. The time of linking is not used, because builds are reproducible.
 func buildTime() time.Time {
 	text := built
 	if text == "" {
@@ -52,30 +51,30 @@ func buildTime() time.Time {
 
 func absPath(p string) (string, error) { return filepath.Abs(p) }
 
-// newDisk is the seam to the file system of this process: root sets owners.
+// newDisk makes the access to the file system of this process. As root it sets owners.
 func newDisk() *durable.Disk {
 	d := &durable.Disk{Chown: os.Geteuid() == 0}
 	arm(d)
 	return d
 }
 
-// rcConfStays is how long an answer of sysrc counts in the daemon; a verb asks once.
-// rcConfRests is how long one that gave no answer in rcConfPatience is left alone.
+// rcConfStays is how long the daemon uses an answer of sysrc; a verb asks once. rcConfRests is the pause after a
+// question that had no answer within rcConfPatience.
 const (
 	rcConfStays    = time.Minute
 	rcConfRests    = time.Minute
 	rcConfPatience = 5 * time.Second
 )
 
-// rcAsker asks the system and rc.conf what this host is called and how it runs sendmail.
+// rcAsker asks the system and rc.conf for this host's name and for the way in which it runs sendmail.
 type rcAsker struct {
-	root   string // rc.conf of a system below --root is not this machine's
+	root   string // with --root, this machine's rc.conf does not apply
 	daemon bool   // rc.conf is asked again when its answer is old
 	clock  func() time.Time
 
 	vars   map[string]string
-	next   time.Time // when it is asked again; zero: it was not asked
-	unread error     // why it could not be asked last
+	next   time.Time // the time of the next question; zero means that none was asked yet
+	unread error     // why the last question had no answer
 }
 
 func hostNames(root string, daemon bool) func(context.Context) plan.Host {
@@ -93,9 +92,9 @@ func (a *rcAsker) host(ctx context.Context) plan.Host {
 	return h
 }
 
-// ask asks rc.conf where its last answer counts no more. In MAILCERTD_RC_CONF rc.d/mailcertd hands over what rc.conf
-// says, as sysrc(8) prints it: it has read rc.conf already, and sysrc takes 0.15 s. Its verbs alone are given it, not
-// the daemon, which daemon(8) may start again months later.
+// ask asks rc.conf if its last answer is too old. rc.d/mailcertd passes the settings of rc.conf in MAILCERTD_RC_CONF,
+// in the format of sysrc(8), because it has read rc.conf already and sysrc takes 0.15 s. It passes them to its verbs
+// but not to the daemon, which daemon(8) may start again months later.
 func (a *rcAsker) ask(ctx context.Context) {
 	now := a.clock()
 	switch {
@@ -110,15 +109,14 @@ func (a *rcAsker) ask(ctx context.Context) {
 	}
 	var got map[string]string
 	got, a.unread = rcConf(ctx, names)
-	if a.next = a.clock().Add(rcConfRests); a.unread == nil { // else what it said before counts
+	if a.next = a.clock().Add(rcConfRests); a.unread == nil { // without an answer the former one is used
 		a.vars, a.next = got, a.clock().Add(rcConfStays)
 	}
 }
 
-// rcConf asks sysrc(8) for variables, all at once, as rc.d/sendmail finds them: in
-// rc.conf.d/sendmail too. A sysrc that knows no -s is asked without it. No sysrc, no
-// answer: none is set. One that does not end in its time, or that could not be run, is
-// an error.
+// rcConf asks sysrc(8) for all variables at once, including those in rc.conf.d/sendmail, which rc.d/sendmail reads too.
+// A sysrc without the option -s is asked without it. Where there is no sysrc, or it has no answer, no variable is set.
+// It is an error if sysrc could not be run or did not end in time.
 func rcConf(ctx context.Context, names []string) (map[string]string, error) {
 	path, err := exec.LookPath("sysrc")
 	if err != nil {
@@ -129,7 +127,7 @@ func rcConf(ctx context.Context, names []string) (map[string]string, error) {
 			Patience: rcConfPatience}.Run(ctx)
 		var exit *exec.ExitError
 		switch {
-		case err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0): // no answer in its time, or it was killed
+		case err != nil && (!errors.As(err, &exit) || exit.ExitCode() < 0): // it did not answer in time, or was killed
 			return nil, err
 		case err == nil || len(said.Out) > 0:
 			return sysrcValues(string(said.Out), names), nil
@@ -138,7 +136,7 @@ func rcConf(ctx context.Context, names []string) (map[string]string, error) {
 	return nil, nil
 }
 
-// sysrcValues reads sysrc's lines, "name: value". A value may go on over lines.
+// sysrcValues parses the output of sysrc, lines of "name: value". A value may have several lines.
 func sysrcValues(text string, names []string) map[string]string {
 	vars, last := map[string]string{}, ""
 	for line := range strings.SplitSeq(text, "\n") {

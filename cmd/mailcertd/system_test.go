@@ -14,8 +14,7 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// rc.conf is asked once for all variables; without sysrc, or without its
-// answer, none is set.
+// rc.conf is asked once for all variables. Without sysrc, or without its answer, no variable is set.
 func TestRCConf(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
@@ -32,7 +31,7 @@ func TestRCConf(t *testing.T) {
 		t.Fatal(err)
 	}
 	names := hostNames("", false)
-	for range 5 { // one run of a verb looks as often
+	for range 5 { // one run of a verb looks as often as this
 		h := names(context.Background())
 		want := mta.RC{Program: "/usr/local/sbin/sendmail",
 			Flags: []string{"-L", "sm-mta", "-bd", "-ODaemonPortOptions=Addr=::1"}}
@@ -46,7 +45,7 @@ func TestRCConf(t *testing.T) {
 		t.Errorf("sysrc was run:\n%s%v", text, err)
 	}
 	if h := ask("/somewhere"); h.RC != "" {
-		t.Errorf("below a root this machine's rc.conf says nothing: %+v", h)
+		t.Errorf("with --root the settings of this machine's rc.conf were used: %+v", h)
 	}
 	old := "#!/bin/sh\n[ \"$1\" != -s ] || exit 1\necho 'sendmail_cert_cn: old.example.org'\n"
 	if err := os.WriteFile(filepath.Join(dir, "sysrc"), []byte(old), 0o755); err != nil {
@@ -55,7 +54,7 @@ func TestRCConf(t *testing.T) {
 	if h := ask(""); h.RC != "old.example.org" {
 		t.Errorf("a sysrc without -s: %+v", h)
 	}
-	// No answer is not the answer that nothing is set.
+	// A question without an answer is not the same as an answer that nothing is set.
 	killed := "#!/bin/sh\n[ -e " + calls + " ] || kill -9 $$\necho 'sendmail_cert_cn: mail.example.org'\n"
 	if err := os.WriteFile(filepath.Join(dir, "sysrc"), []byte(killed), 0o755); err != nil {
 		t.Fatal(err)
@@ -81,7 +80,7 @@ func TestRCConf(t *testing.T) {
 	for range 2 {
 		now = now.Add(2 * rcConfStays)
 		if h := asked(context.Background()); h.RC != "mail.example.org" || h.RCErr == nil {
-			t.Errorf("what it said before counts: %+v", h)
+			t.Errorf("the former answer should stay in use: %+v", h)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "sysrc"), []byte("#!/bin/sh\nexit 127\n"), 0o755); err != nil {
@@ -92,8 +91,8 @@ func TestRCConf(t *testing.T) {
 	}
 }
 
-// rc.d hands over what rc.conf says: a verb does not ask again, and the daemon, whose environment may be months old,
-// does, once a minute.
+// rc.d passes the settings of rc.conf. A verb does not ask again. The daemon, whose environment may be months old, asks
+// once a minute.
 func TestRCConfGiven(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("PATH", dir)
@@ -107,7 +106,7 @@ func TestRCConfGiven(t *testing.T) {
 	for _, c := range []struct {
 		daemon bool
 		want   string
-		asks   int // in three minutes, with a look every twenty seconds
+		asks   int // the number of questions in three minutes, with a look every twenty seconds
 	}{{false, "given.example.org", 0}, {true, "asked.example.org", 3}} {
 		_ = os.Remove(asks)
 		host := (&rcAsker{daemon: c.daemon, clock: func() time.Time { return now }}).host

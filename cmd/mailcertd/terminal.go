@@ -13,10 +13,10 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// errNoTerminal says that nobody is there to be asked.
+// errNoTerminal says that there is no terminal on which a person could be asked.
 var errNoTerminal = errors.New("there is no terminal to ask for it")
 
-// tty is the person's terminal, whatever stdin and stdout are.
+// tty opens the person's terminal, even if standard input and output are not terminals.
 func (c *console) tty() (*os.File, error) {
 	f, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
@@ -25,8 +25,7 @@ func (c *console) tty() (*os.File, error) {
 	return f, nil
 }
 
-// agree shows a question and takes y or yes for consent; anything else, the
-// end of input too, is a no.
+// agree shows a question. y or yes means consent; anything else, also the end of input, means no.
 func (c *console) agree(question string) (bool, error) {
 	f, err := c.tty()
 	if err != nil {
@@ -45,7 +44,7 @@ func (c *console) agree(question string) (bool, error) {
 	return text == "y" || text == "yes", nil
 }
 
-// passphrase asks without echo.
+// passphrase asks for a passphrase without showing what is typed.
 func (c *console) passphrase(prompt string) ([]byte, error) {
 	f, err := c.tty()
 	if err != nil {
@@ -53,7 +52,7 @@ func (c *console) passphrase(prompt string) ([]byte, error) {
 	}
 	defer f.Close()
 	fd := int(f.Fd())
-	before, err := term.MakeRaw(fd) // before the prompt: who types at once is not shown either
+	before, err := term.MakeRaw(fd) // the echo is off before the prompt appears, so that nothing typed early is shown
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +64,7 @@ func (c *console) passphrase(prompt string) ([]byte, error) {
 	return []byte(secret), err
 }
 
-// newPassphrase asks twice.
+// newPassphrase asks for a new passphrase twice.
 func (c *console) newPassphrase(what string) ([]byte, error) {
 	for range tries {
 		first, err := c.passphrase("New passphrase for " + what)
@@ -91,7 +90,7 @@ func (c *console) newPassphrase(what string) ([]byte, error) {
 // tries is how often a passphrase is asked for.
 const tries = 3
 
-// askUntil asks for a passphrase until opens takes it.
+// askUntil asks for a passphrase until opens accepts it, at most as often as tries says.
 func (c *console) askUntil(prompt string, opens func([]byte) error) ([]byte, error) {
 	for range tries {
 		secret, err := c.passphrase(prompt)
@@ -110,8 +109,7 @@ func (c *console) askUntil(prompt string, opens func([]byte) error) ([]byte, err
 	return nil, fmt.Errorf("%w, after %d tries, and nothing was changed", pki.ErrPassphrase, tries)
 }
 
-// consent asks a person unless yes was said beforehand. Without a terminal
-// nothing is signed.
+// consent asks a person unless yes was given as an option. Without a terminal nothing is signed.
 func (c *console) consent(yes bool, question string) error {
 	if yes {
 		return nil

@@ -1,5 +1,5 @@
-// What a mail host may show is looked at, not trusted: Go's own bounds for keys
-// and serials are no verdict of OpenSSL's or sendmail's.
+// mailcertd only looks at what a mail host shows, and does not trust it. So it lifts Go's limits for keys and serial
+// numbers, which are not those of OpenSSL and sendmail.
 
 //go:debug rsa1024min=0
 //go:debug x509negativeserial=1

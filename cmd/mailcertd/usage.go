@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// sayNotRoot comes first where a verb works on the system's own files without
-// root: what follows would be read as the state of the host.
+// sayNotRoot prints a line before everything else if a verb works on the system's own files without root. Otherwise the
+// output could be mistaken for the real state of the host.
 func (c *console) sayNotRoot(root string) {
 	if os.Geteuid() == 0 || root != "" || c.saidUser {
 		return
@@ -20,7 +20,7 @@ func (c *console) sayNotRoot(root string) {
 		"mailcertd: this is not run as root: it cannot read what only root may read, and it can change nothing")
 }
 
-// nearestFlag suggests what an unknown option may have been meant to be.
+// nearestFlag suggests the option that a person may have meant.
 func nearestFlag(cmd *cobra.Command, err error) string {
 	word, unknown := strings.CutPrefix(err.Error(), "unknown flag: --")
 	if !unknown {
@@ -38,7 +38,7 @@ func nearestFlag(cmd *cobra.Command, err error) string {
 	return ""
 }
 
-// flagError is the error of a wrong option without Go's own names in it.
+// flagError returns the error for a wrong option, in the words of this program and not of Go's.
 func flagError(err error) string {
 	text, _, number := strings.Cut(err.Error(), ": strconv.")
 	text = strings.NewReplacer("unknown flag: --", "unknown option --", "unknown shorthand flag: ", "unknown option ",
@@ -49,7 +49,7 @@ func flagError(err error) string {
 	return text
 }
 
-// atMostOne refuses a second argument with exit status 2.
+// atMostOne refuses a second argument, with exit status 2.
 func atMostOne(_ *cobra.Command, args []string) error {
 	if len(args) > 1 {
 		return usageError{fmt.Errorf("unexpected argument %q", args[1])}
@@ -66,7 +66,7 @@ func oneArg(what string) cobra.PositionalArgs {
 	}
 }
 
-// separated splits what one flag holds at its commas.
+// separated splits the values of an option at their commas.
 func separated(flag []string) []string {
 	var out []string
 	for _, f := range flag {
@@ -75,12 +75,12 @@ func separated(flag []string) []string {
 	return out
 }
 
-// usageError is wrong usage or a wrong configuration: exit status 2.
+// usageError is wrong usage or a wrong configuration. The exit status is 2.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// noArgs refuses arguments with exit status 2.
+// noArgs refuses arguments, with exit status 2.
 func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
