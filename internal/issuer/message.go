@@ -43,11 +43,11 @@ type Request struct {
 	// Trusts are the CA certificates that the member trusts now, as the hex SHA-256 of their DER.
 	Trusts []string
 	CSR    []byte // PEM, or nil
-	// Replaces is the leaf that the new one takes the place of, as it is held now; nil: none. An ACME CA is told
-	// (RFC 9773 section 5), and never answers with it again. It is no part of the message to a CA host.
+	// Replaces is the installed leaf that the new one will replace; nil means none. The request to an ACME CA names it
+	// (RFC 9773 section 5), so that the CA never answers with it again. It is not a part of the message to a CA host.
 	Replaces *x509.Certificate
-	// Lost says that the last answer for this key and these names cannot be read any more: an ACME CA is asked for the
-	// same certificate, which costs no order. It is no part of the message to a CA host.
+	// Lost says that the last answer for this key and these names cannot be read any more. An ACME CA is then asked for
+	// the same certificate, which costs no order. It is not a part of the message to a CA host.
 	Lost bool
 }
 

@@ -55,11 +55,11 @@ func TestHostile(t *testing.T) {
 		{"redirected directory", "/dir", redirect, issuer.KindAway, false, "redirects"},
 		{"not JSON", "/dir", dir("<html>"), issuer.KindAway, false, "JSON"},
 		{"a list", "/dir", dir("[]"), issuer.KindAway, false, "JSON"},
-		{"empty object", "/dir", dir("{}"), issuer.KindAway, false, "want an https URL"},
+		{"empty object", "/dir", dir("{}"), issuer.KindAway, false, "must be an https URL"},
 		{"leads to http", "/dir", dir(`{"newNonce":"https://127.0.0.1:1/","newAccount":"https://127.0.0.1:1/",` +
-			`"newOrder":"http://127.0.0.1:1/"}`), issuer.KindAway, false, "want an https URL"},
+			`"newOrder":"http://127.0.0.1:1/"}`), issuer.KindAway, false, "must be an https URL"},
 		{"leads to file", "/dir", dir(`{"newNonce":"file:///etc/passwd","newAccount":"https://127.0.0.1:1/",` +
-			`"newOrder":"https://127.0.0.1:1/"}`), issuer.KindAway, false, "want an https URL"},
+			`"newOrder":"https://127.0.0.1:1/"}`), issuer.KindAway, false, "must be an https URL"},
 		{"huge header", "/dir", func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("X", strings.Repeat("x", 900<<10))
 			return says(w, 200, "application/json", "{}")
@@ -80,7 +80,7 @@ func TestHostile(t *testing.T) {
 		{"order at http", "/order-plz", func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Location", "http://127.0.0.1:1/order")
 			return says(w, 201, "application/json", `{"status":"pending"}`)
-		}, issuer.KindAway, false, "want an https URL"},
+		}, issuer.KindAway, false, "must be an https URL"},
 		{"order for others", "/order-plz", func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Location", "https://"+r.Host+"/my-order/x")
 			return says(w, 201, "application/json", `{"status":"pending","identifiers":[{"type":"dns","value":"b.example"}]}`)
@@ -101,7 +101,7 @@ func TestHostile(t *testing.T) {
 		{"account at http", "/sign-me-up", func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("Location", "http://127.0.0.1:1/account")
 			return says(w, 201, "application/json", `{"status":"valid"}`)
-		}, issuer.KindAway, false, "want an https URL"},
+		}, issuer.KindAway, false, "must be an https URL"},
 		{"token is a path", "/authZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 200, "application/json", `{"status":"pending","identifier":{"type":"dns","value":"mx.example.test"},`+
 				`"challenges":[{"type":"http-01","url":"https://x/","status":"pending","token":"../../../../etc/x-y-z-0123"}]}`)

@@ -18,8 +18,8 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// login makes the account ready: the one that is noted, else the one that the CA has for the key, else a new one. The
-// key is on the disk before the CA sees it.
+// login prepares the account: the one that is noted, else the one that the CA has for our key, else a new one. A new
+// key is written to the disk before it is sent to the CA.
 func (s *session) login(ctx context.Context) error {
 	if tos := s.meta().TermsOfService; tos != "" && !s.o.AgreeTOS {
 		return termsRefusal(tos)
@@ -46,7 +46,7 @@ func termsRefusal(tos string) error {
 		text.OneLine(tos, 300))}
 }
 
-// key is the account key; isNew says that it was made now.
+// key returns the account key. isNew says that it was made just now.
 func (s *session) key() (key crypto.Signer, isNew bool, err error) {
 	name := s.file("key")
 	data, err := s.o.Store.Read(name)
@@ -71,7 +71,7 @@ func (s *session) key() (key crypto.Signer, isNew bool, err error) {
 	return key, true, nil
 }
 
-// register finds the account of a key that the CA may know, or makes one.
+// register finds the account that the CA may have for our key, or makes one.
 func (s *session) register(ctx context.Context, isNew bool) error {
 	s.account.Location = ""
 	if !isNew {
@@ -117,13 +117,13 @@ func (s *session) register(ctx context.Context, isNew bool) error {
 	return s.refuse(ctx, "a new account", err)
 }
 
-// registered notes the account.
+// registered checks and notes the account.
 func (s *session) registered(a acme.Account) error {
 	if a.Status != "" && a.Status != acme.StatusValid {
 		return s.deactivated(acme.Problem{Detail: "its status is " + text.OneLine(a.Status, 60)})
 	}
 	if !strings.HasPrefix(a.Location, "https://") {
-		return s.away("the account", badAnswer{fmt.Sprintf("its URL is %.200q, want an https URL", a.Location)})
+		return s.away("the account", badAnswer{fmt.Sprintf("its URL is %.200q, must be an https URL", a.Location)})
 	}
 	s.account.Location = a.Location
 	s.saved = Account{Directory: s.url, URL: a.Location, Orders: a.Orders, Contact: s.o.Contact,
@@ -139,8 +139,7 @@ func (s *session) contacts() []string {
 	return out
 }
 
-// contact tells the CA addresses that have changed. Without any the CA is left with what it has: an empty list is not
-// sent.
+// contact sends changed addresses to the CA. An empty list is not sent, so the CA keeps the addresses that it has.
 func (s *session) contact(ctx context.Context) error {
 	if slices.Equal(s.saved.Contact, s.o.Contact) || len(s.o.Contact) == 0 {
 		return nil
@@ -159,7 +158,8 @@ func (s *session) contact(ctx context.Context) error {
 	return s.save(s.file("account"), s.saved)
 }
 
-// deactivated is the no to an account that cannot be used again: a key has one account (RFC 8555 section 7.3.6).
+// deactivated returns the refusal for an account that cannot be used again: a key has only one account (RFC 8555
+// section 7.3.6).
 func (s *session) deactivated(err error) error {
 	var p acme.Problem
 	errors.As(err, &p)
@@ -168,13 +168,13 @@ func (s *session) deactivated(err error) error {
 		s.file("key"), s.file("account")), issuer.MaxReason)}
 }
 
-// unknown says what is wrong where the CA refuses requests of the account: nil means that it knows the account, perhaps
-// under a URL that is noted only now.
+// unknown finds out why the CA refuses requests of the account. nil means that the CA knows the account, perhaps under
+// another URL, which is noted now.
 func (s *session) unknown(ctx context.Context) error {
 	return s.register(ctx, false)
 }
 
-// asKind gives a refusal another kind, for which asking again does not help.
+// asKind changes the kind of a refusal and makes it final.
 func asKind(err error, k issuer.Kind) error {
 	var r issuer.Refusal
 	if errors.As(err, &r) {

@@ -1,8 +1,8 @@
-// Package acme asks an ACME CA for certificates (RFC 8555). mholt/acmez speaks the protocol; what must survive a crash,
-// how long something is waited for, and what a no means is decided here.
+// Package acme asks an ACME CA for certificates (RFC 8555). mholt/acmez speaks the protocol. This package decides what
+// must survive a crash, how long to wait, and what a refusal means.
 //
-// A certificate costs one order, whatever happens: what was done is noted in the Store before and after, and the next
-// question continues from there.
+// A certificate costs one order, whatever happens: each step is noted in the Store before and after it is done, and the
+// next question continues from there.
 package acme
 
 import (
@@ -20,48 +20,50 @@ import (
 	"mailcertd/internal/issuer"
 )
 
-// The ways to prove that a name is ours.
+// The ways to prove that a name belongs to this host.
 const (
 	HTTP       = "http"        // http-01, RFC 8555 section 8.3
-	DNS01      = "dns"         // dns-01, RFC 8555 section 8.4
+	DNS01      = "dns"         // dns-persist-01, draft-ietf-acme-dns-persist: one record that stays
 	DNSPersist = "dns-persist" // dns-persist-01, draft-ietf-acme-dns-persist: one record that stays
-	Command    = "command"     // dns-01 by a program of the owner
+	Command    = "command"     // dns-01 with a program of the owner
 )
 
-// Challenges are the ways that Options.Challenge knows.
+// Challenges returns the values that Options.Challenge may have.
 func Challenges() []string { return []string{HTTP, DNS01, DNSPersist, Command} }
 
-// DefaultPatience bounds one question, validation by the CA included.
+// DefaultPatience is the longest time for one question, with the validation by the CA.
 const DefaultPatience = 10 * time.Minute
 
-// Options are what an Issuer needs. Directory, Store and Now are required, and what its Challenge uses.
+// Options are what an Issuer needs. Directory, Store and Now are required, and so are the fields for the Challenge.
 type Options struct {
 	Directory string   // letsencrypt, letsencrypt-staging, or an https URL
 	AgreeTOS  bool     // the owner agrees to the CA's terms of service
 	Contact   []string // e-mail addresses
-	Profile   string   // "": tlsserver at Let's Encrypt where it is offered, else what the CA chooses
+	Profile   string   // "" means tlsserver at Let's Encrypt if it is offered, else the choice of the CA
 	EAB       EAB
-	CAs       []byte // PEM: who vouches for the directory's own https; nil: the system's roots
+	CAs       []byte // PEM: the CAs that may sign the directory's https certificate; nil means the system's roots
 	Challenge string
 	Listener  Listener
-	Command   []string // for Command: a program and its arguments; add or remove, NAME and VALUE are appended
-	DNS       DNS      // for DNS01; with Command, where not nil, it waits for the record
-	Lookup    Lookup   // for DNSPersist
-	// PreferredChain is the common name of a root: of the chains that the CA offers, the one to that root is taken;
-	// "" or not offered: the CA's first.
+	// For Command: a program and its arguments. Three arguments are appended: add or remove, NAME and VALUE.
+	Command []string
+	DNS     DNS    // for DNS01; with Command and not nil, it waits until the record can be seen
+	Lookup  Lookup // for DNSPersist
+	// PreferredChain is the common name of a root. Of the chains that the CA offers, the one with that root is used. If
+	// it is "" or not offered, the CA's first chain is used.
 	PreferredChain string
 	Store          Store
-	Log            func(text string) // what went wrong beside the order; nil: dropped
-	Progress       func(step string) // for a person who waits; nil: dropped
+	Log            func(text string) // gets what went wrong beside the order; nil means that it is dropped
+	Progress       func(step string) // gets each step, for a person who waits; nil means that it is dropped
 	Now            func() time.Time
-	// Proxy is asked which proxy leads to the directory; nil: none does.
+	// Proxy returns the proxy for a request; nil means none.
 	Proxy func(*http.Request) (*url.URL, error)
-	// Patience bounds one question; zero: DefaultPatience. An order that is open then is continued by the next one.
+	// Patience is the longest time for one question; zero means DefaultPatience. The next question continues an order
+	// that is still open then.
 	Patience time.Duration
-	Agent    string // the program's name and version, for the CA's logs
+	Agent    string // the program's name and version, which the CA logs
 }
 
-// EAB is an external account binding (RFC 8555 section 7.3.4). HMAC is the key itself, no longer encoded.
+// EAB is an external account binding (RFC 8555 section 7.3.4). HMAC is the decoded key.
 type EAB struct {
 	KID  string
 	HMAC []byte
@@ -69,52 +71,55 @@ type EAB struct {
 
 // Listener says how http-01 is answered.
 type Listener struct {
-	Listen  string // address and port, such as ":80"; bound only while an order needs it
-	Webroot string // the directory that a web server of this host serves; "": nothing is written, Listen is used
+	Listen string // the address and port, such as ":80"; the port is in use only while an order needs it
+	// The directory that a web server of this host serves; "" means that nothing is written and Listen is used.
+	Webroot string
 }
 
-// DNS changes TXT records and knows the servers that answer for them. Names are absolute, without a final dot.
+// DNS changes TXT records, and asks the servers of their zone. Names are absolute, without a final dot.
 type DNS interface {
-	// Add adds a record beside those of the same name; one that is there already is no error.
+	// Add adds a record to those with the same name. It is not an error if the record exists already.
 	Add(ctx context.Context, name, value string) error
-	// Remove removes a record; one that is not there is no error.
+	// Remove removes a record. It is not an error if the record does not exist.
 	Remove(ctx context.Context, name, value string) error
-	// Wait waits until every server of the zone answers with the record.
+	// Wait waits until every server of the zone returns the record.
 	Wait(ctx context.Context, name, value string) error
 }
 
-// Lookup asks a server of the zone itself for TXT records; none at all is no error.
+// Lookup asks the servers of the zone for TXT records. It is not an error if there are none.
 type Lookup func(ctx context.Context, name string) ([]string, error)
 
-// Issuer asks one directory. It is asked by one goroutine at a time, and by one process at a time over one Store.
+// Issuer asks one directory. It has no lock: only one goroutine at a time may use it, and only one process at a time
+// may use a Store.
 type Issuer struct {
 	o        Options
 	url      string
 	roots    *x509.CertPool
-	answerIn time.Duration // bounds one answer of the directory
+	answerIn time.Duration // the longest time for one answer of the directory
 }
 
 var _ issuer.Issuer = (*Issuer)(nil)
 
-// directories are those that have a name.
+// directories maps the short names of directories to their URLs.
 var directories = map[string]string{
 	"letsencrypt":         "https://acme-v02.api.letsencrypt.org/directory",
 	"letsencrypt-staging": "https://acme-staging-v02.api.letsencrypt.org/directory",
 }
 
-// DirectoryURL is the URL of a directory, given by name or as a URL. Only https is spoken (RFC 8555 section 6.1).
+// DirectoryURL returns the URL of a directory that is given by its short name or its URL. Only https is allowed (RFC
+// 8555 section 6.1).
 func DirectoryURL(name string) (string, error) {
 	if u := directories[name]; u != "" {
 		return u, nil
 	}
 	u, err := url.Parse(name)
 	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil || u.Fragment != "" {
-		return "", fmt.Errorf("directory %q: want letsencrypt, letsencrypt-staging or an https URL", name)
+		return "", fmt.Errorf("directory %q: must be letsencrypt, letsencrypt-staging or an https URL", name)
 	}
 	return u.String(), nil
 }
 
-// New checks the options. Nothing is asked yet.
+// New checks the options and returns all their errors. It sends nothing.
 func New(o Options) (*Issuer, error) {
 	i := &Issuer{o: o, answerIn: answerIn}
 	var errs []error
@@ -139,7 +144,7 @@ func New(o Options) (*Issuer, error) {
 		errs = append(errs, fmt.Errorf("challenge %s: nothing asks the DNS", o.Challenge))
 	}
 	if (o.EAB.KID == "") != (len(o.EAB.HMAC) == 0) {
-		errs = append(errs, errors.New("external account binding: want a key identifier and an HMAC key, or neither"))
+		errs = append(errs, errors.New("external account binding: must have a key identifier and an HMAC key, or neither"))
 	}
 	if len(o.CAs) > 0 {
 		i.roots = x509.NewCertPool()
@@ -159,12 +164,12 @@ func New(o Options) (*Issuer, error) {
 	return i, errors.Join(errs...)
 }
 
-// Ask obtains the certificate that a request asks for: it continues an open order for the same names and key, or places
-// one. The Reply has the leaf, and in CAs the certificates of the chain from the leaf's issuer upwards, as the CA sent
-// them. Nothing listens and nothing runs any more when it returns.
+// Ask obtains the certificate that a request asks for. It continues an open order for the same names and key, or places
+// a new one. The Reply contains the leaf and, in CAs, the certificates of the chain from the leaf's issuer upwards, as
+// the CA sent them. When Ask returns, it has ended everything that it started.
 //
-// The order stays noted until Taken says that the answer is kept: asked again before, Ask answers with the same
-// certificate, unless that is what the request Replaces.
+// Until Taken says that the answer is stored, Ask returns the same certificate again, unless that is the one which the
+// request Replaces. After that it does so only for a request which says that the answer is Lost.
 func (i *Issuer) Ask(ctx context.Context, r issuer.Request) (issuer.Reply, error) {
 	limited, cancel := context.WithTimeout(ctx, i.o.Patience)
 	defer cancel()
@@ -187,7 +192,8 @@ func (i *Issuer) ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	if err != nil {
 		return issuer.Reply{}, err
 	}
-	// What a crash has left is adopted where the open order needs it: the CA may be looking at this moment.
+	// What a crash has left is not removed before the order ends, because an open order may use it: the CA may be
+	// reading it at this moment.
 	defer i.Tidy(context.WithoutCancel(ctx))
 	s, err := i.open(ctx)
 	if err != nil {
@@ -200,8 +206,8 @@ func (i *Issuer) ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	return s.obtain(ctx, want)
 }
 
-// Taken says that the caller has the answer to a request on its disk: the next request for the same is another order,
-// unless it says that this answer is lost.
+// Taken notes that the caller has written the answer to a request to its disk. The next request for the same names and
+// key is then a new order, unless it says that the answer was lost (Request.Lost).
 func (i *Issuer) Taken(r issuer.Request) error {
 	want, err := wanted(r)
 	if err != nil {

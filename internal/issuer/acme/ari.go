@@ -15,23 +15,23 @@ import (
 
 // Renewal is when the CA wants a leaf to be replaced (RFC 9773 section 4.2).
 type Renewal struct {
-	Start, End     time.Time // the window; it may have passed: then at once
+	Start, End     time.Time // the window; a window in the past means at once
 	RetryAfter     time.Time // when to ask again
-	ExplanationURL string    // why the window is what it is; "": not said
+	ExplanationURL string    // why the CA chose this window; "" means that it did not say
 }
 
-// Bounds of the time until the CA is asked again, as RFC 9773 section 4.3 advises, and what is taken where it does not
-// say one.
+// The limits of the time until the CA is asked again, as RFC 9773 section 4.3 advises, and the time that is used if the
+// CA names none.
 const (
 	soonestLook = time.Minute
 	latestLook  = 24 * time.Hour
 	usualLook   = 6 * time.Hour
 )
 
-// RenewalInfo asks when a leaf is to be replaced. ok is false where the CA has no such advice. No account is needed.
+// RenewalInfo asks when a leaf should be replaced. ok is false if the CA has no such advice. It needs no account.
 func (i *Issuer) RenewalInfo(ctx context.Context, leaf *x509.Certificate) (r Renewal, ok bool, err error) {
 	if len(leaf.AuthorityKeyId) == 0 {
-		return r, false, nil // RFC 9773 section 4.1: it has no identifier
+		return r, false, nil // such a leaf has no identifier for this question (RFC 9773 section 4.1)
 	}
 	limited, cancel := context.WithTimeout(ctx, 2*i.answerIn)
 	defer cancel()

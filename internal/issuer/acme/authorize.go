@@ -13,25 +13,25 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// maxAuthorizations bounds those of one order.
+// maxAuthorizations is the largest number of authorizations in one order.
 const maxAuthorizations = 100
 
-// isToken reports whether s is a token as RFC 8555 section 8.1 has it. It becomes part of a path.
+// isToken says whether s is a token of RFC 8555 section 8.1. This is checked because it becomes part of a path.
 func isToken(s string) bool {
 	return len(s) >= 16 && len(s) <= 200 && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '_' && r != '-'
 	})
 }
 
-// proof is one name that the CA wants to see proved.
+// proof is the proof of one name that the CA asks for.
 type proof struct {
-	url       string // of the authorization
+	url       string // the URL of the authorization
 	name      string // as in the order, with the asterisk of a wildcard
 	challenge acme.Challenge
 }
 
-// authorize proves the names of an order: everything is made ready for all of them first, then the CA is told to look.
-// What was made ready is removed before it returns.
+// authorize proves the names of an order. It prepares the answers for all names first, then tells the CA to look, and
+// removes what it has prepared before it returns.
 func (s *session) authorize(ctx context.Context, w want, order acme.Order) (err error) {
 	proofs, err := s.proofs(ctx, w, order)
 	if err != nil || len(proofs) == 0 {
@@ -53,10 +53,10 @@ func (s *session) authorize(ctx context.Context, w want, order acme.Order) (err 
 	}
 	for _, p := range proofs {
 		if p.challenge.Status != acme.StatusPending {
-			continue // the CA was told before
+			continue // the CA was told to look before
 		}
 		s.o.Progress(fmt.Sprintf("the CA looks at %s (%s)", p.name, p.challenge.Type))
-		// A no may mean that it was told before: then the authorization says more.
+		// A problem may mean that the CA was told to look before. Then the authorization says more.
 		if _, err := s.client.InitiateChallenge(ctx, s.account, p.challenge); err != nil && !isProblem(err) {
 			return s.refuse(ctx, p.challenge.Type+" of "+p.name, err)
 		}
@@ -64,7 +64,7 @@ func (s *session) authorize(ctx context.Context, w want, order acme.Order) (err 
 	return s.judged(ctx, proofs)
 }
 
-// proofs are what is not proved yet, each with the configured challenge.
+// proofs returns the proofs that are still missing, each with the configured challenge.
 func (s *session) proofs(ctx context.Context, w want, order acme.Order) ([]proof, error) {
 	if n := len(order.Authorizations); n > maxAuthorizations || n == 0 {
 		return nil, s.refuse(ctx, "the order", badAnswer{fmt.Sprintf("it has %d authorizations", n)})
@@ -110,7 +110,8 @@ func notOffered(kind, name string, a acme.Authorization) error {
 		issuer.MaxReason)}
 }
 
-// unprepared is why the CA was not told to look.
+// unprepared returns the refusal for a challenge that could not be prepared, so that the CA was not told to look. name
+// is the name whose challenge it was; "" means all of them.
 func (s *session) unprepared(ctx context.Context, w way, name string, err error) error {
 	var r issuer.Refusal
 	switch {
@@ -131,7 +132,7 @@ func (s *session) unprepared(ctx context.Context, w way, name string, err error)
 		issuer.MaxReason)}
 }
 
-// judged waits until the CA has looked at everything.
+// judged waits until the CA has checked all names.
 func (s *session) judged(ctx context.Context, proofs []proof) error {
 	var failures []issuer.Refusal
 	for _, p := range proofs {
@@ -163,7 +164,7 @@ func (s *session) judged(ctx context.Context, proofs []proof) error {
 	return ended{all}
 }
 
-// failure is why an authorization came to nothing, with what the CA saw; nil while it is pending.
+// failure returns why an authorization failed, with what the CA saw; nil while it is pending.
 func failure(a acme.Authorization) *issuer.Refusal {
 	if a.Status == acme.StatusPending || a.Status == acme.StatusValid {
 		return nil

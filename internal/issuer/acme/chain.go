@@ -17,11 +17,11 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// maxChain bounds the certificates of a chain.
+// maxChain is the largest number of certificates in a chain.
 const maxChain = 10
 
-// download gets the certificate of an order. again says that it is an old one: what the request replaces, or one that
-// has lived for half of its time, as when nobody said Taken long ago.
+// download gets the certificate of an order. again says that it is an old certificate: the one that the request
+// replaces, or one of which half the lifetime has passed, for example because Taken was not called long ago.
 func (s *session) download(ctx context.Context, w want, order acme.Order) (r issuer.Reply, again bool, err error) {
 	s.o.Progress("downloading the certificate")
 	got, err := s.client.GetCertificateChain(ctx, s.account, order.Certificate)
@@ -55,7 +55,7 @@ func (s *session) download(ctx context.Context, w want, order acme.Order) (r iss
 	return issuer.Reply{Status: issuer.Signed, Leaf: leaf, CAs: chain[1:]}, false, nil
 }
 
-// readChain reads a chain (RFC 8555 section 9.1): the leaf first, each signed by the next.
+// readChain parses a chain (RFC 8555 section 9.1): the leaf first, and each certificate signed by the next one.
 func readChain(data []byte) ([]*x509.Certificate, error) {
 	var chain []*x509.Certificate
 	for {
@@ -74,7 +74,7 @@ func readChain(data []byte) ([]*x509.Certificate, error) {
 		chain = append(chain, c)
 	}
 	if len(chain) < 2 {
-		return nil, fmt.Errorf("its chain has %d certificates, want the leaf and its issuer", len(chain))
+		return nil, fmt.Errorf("its chain has %d certificates, must have the leaf and its issuer", len(chain))
 	}
 	for n, c := range chain[1:] {
 		if !c.IsCA || !pki.IssuedBy(chain[n], c) {
@@ -84,7 +84,7 @@ func readChain(data []byte) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// preferred is the chain to the root of that name, else the first.
+// preferred returns the chain to the root with that name, else the first chain.
 func preferred(chains [][]*x509.Certificate, root string) (chain []*x509.Certificate, found bool) {
 	at := slices.IndexFunc(chains, func(c []*x509.Certificate) bool {
 		last := c[len(c)-1]
@@ -96,7 +96,7 @@ func preferred(chains [][]*x509.Certificate, root string) (chain []*x509.Certifi
 	return chains[at], true
 }
 
-// unfit says why a leaf does not answer what was asked; "": it does.
+// unfit says why a leaf does not fit the request; "" means that it does.
 func unfit(leaf *x509.Certificate, w want) string {
 	if !pki.SamePublicKey(leaf.PublicKey, w.csr.PublicKey) {
 		return "it is for another key than that of the request"

@@ -10,13 +10,13 @@ import (
 	"mailcertd/internal/text"
 )
 
-// Bounds of the owner's program.
+// The limits of the owner's program.
 const (
-	commandIn   = 5 * time.Minute // the time that a record may take to be everywhere included
-	commandSays = 16 << 10        // bytes
+	commandIn   = 5 * time.Minute // this includes the time until the record can be seen everywhere
+	commandSays = 16 << 10        // bytes of output
 )
 
-// run runs the owner's program with add or remove, the name of the record and its value. None of that is secret.
+// run runs the owner's program with add or remove, the name of the record and its value. None of these is secret.
 func (i *Issuer) run(ctx context.Context, verb, name, value string) error {
 	said, err := command.Command{Argv: append(slices.Clone(i.o.Command), verb, name, value), Patience: commandIn,
 		Keep: commandSays, Session: true}.Run(ctx)

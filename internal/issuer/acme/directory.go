@@ -19,7 +19,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// session is one question: the directory as it is now, and the account.
+// session is one question with the directory as it is now and the account.
 type session struct {
 	*Issuer
 	wire    *wire
@@ -30,8 +30,9 @@ type session struct {
 	saved   Account
 }
 
-// open reads the directory. acmez keeps directories for half a day, and asks for the renewal information of every chain
-// that it downloads: so it is given what was read here, without that, under a name of its own (the fragment).
+// open reads the directory. acmez would keep a directory for half a day, and ask for the renewal information of every
+// chain that it downloads. To prevent both, it gets the directory that was read here without the URL for renewal
+// information, under a name of its own (a fragment in the URL).
 func (i *Issuer) open(ctx context.Context) (*session, error) {
 	w := &wire{base: i.transport(), now: i.o.Now, url: i.url, alternates: i.o.PreferredChain != ""}
 	s := &session{Issuer: i, wire: w, http: &http.Client{Transport: w, Timeout: i.answerIn}}
@@ -50,22 +51,22 @@ func (i *Issuer) open(ctx context.Context) (*session, error) {
 	w.known, w.newOrder = known, s.dir.NewOrder
 	s.client = &acme.Client{Directory: i.url + "#" + hex.EncodeToString(sum[:8]), HTTPClient: s.http,
 		UserAgent: i.o.Agent,
-		// what is waited for is waited for here
+		// This package waits itself, so acmez must not.
 		PollInterval: time.Nanosecond, PollTimeout: time.Nanosecond}
 	return s, nil
 }
 
-// close ends the connections.
+// close closes the connections.
 func (s *session) close() { s.http.CloseIdleConnections() }
 
-// CloseIdleConnections is what http.Client.CloseIdleConnections calls.
+// CloseIdleConnections is called by http.Client.CloseIdleConnections.
 func (w *wire) CloseIdleConnections() {
 	if t, ok := w.base.(*http.Transport); ok {
 		t.CloseIdleConnections()
 	}
 }
 
-// get reads JSON without an account.
+// get reads a JSON document without an account.
 func (s *session) get(ctx context.Context, u string, v any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
@@ -106,7 +107,7 @@ func (s *session) directory(ctx context.Context) error {
 			continue
 		}
 		if p, err := url.Parse(u); err != nil || p.Scheme != "https" || p.Host == "" {
-			return s.refuse(ctx, "the directory "+s.url, badAnswer{fmt.Sprintf("%s is %.200q, want an https URL",
+			return s.refuse(ctx, "the directory "+s.url, badAnswer{fmt.Sprintf("%s is %.200q, must be an https URL",
 				name, u)})
 		}
 	}
@@ -120,7 +121,7 @@ func (s *session) meta() acme.DirectoryMeta {
 	return *s.dir.Meta
 }
 
-// profile is what the order asks for. Let's Encrypt's own advice for servers is tlsserver.
+// profile returns the profile for the order. For servers Let's Encrypt itself advises tlsserver.
 func (s *session) profile() (string, error) {
 	offered := s.meta().Profiles
 	if s.o.Profile == "" {

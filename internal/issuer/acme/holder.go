@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// holder says which program listens on a port, or how to find out.
+// holder returns a sentence that says which program listens on a port, or how to find out.
 func holder(address string) string {
 	_, port, _ := net.SplitHostPort(address)
 	n, err := net.LookupPort("tcp", port)
@@ -28,7 +28,8 @@ func holder(address string) string {
 	return fmt.Sprintf("`sockstat -46l -p %d` says which program listens there", n)
 }
 
-// linuxHolder is the name and process ID of who listens on a port; "": not found, as for another user's process.
+// linuxHolder returns the name and the process ID of the program that listens on a port; "" means that it was not
+// found, for example because it belongs to another user.
 func linuxHolder(port int) string {
 	sockets := map[string]bool{}
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
@@ -58,7 +59,7 @@ func linuxHolder(port int) string {
 	return ""
 }
 
-// portOf is the port of an address in hex, such as 0100007F:0050.
+// portOf returns the port of an address in hex, such as 0100007F:0050.
 func portOf(address string) int {
 	_, port, _ := strings.Cut(address, ":")
 	if b, err := hex.DecodeString(port); err != nil || len(b) != 2 {

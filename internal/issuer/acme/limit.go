@@ -9,23 +9,23 @@ import (
 	"mailcertd/internal/issuer"
 )
 
-// Whatever happens, and whoever asks, at most so many orders are placed for the same names in a day: Let's Encrypt
-// allows five certificates for the same names in a week, and locks out who asks on and on.
+// At most this many orders for the same names are placed in a day, whoever asks: Let's Encrypt allows five certificates
+// for the same names in a week, and locks out a client that keeps on asking.
 const (
 	MaxOrders   = 5
 	ordersEvery = 24 * time.Hour
 )
 
-// maxPlaced bounds the notes of placed orders.
+// maxPlaced is the largest number of notes of placed orders.
 const maxPlaced = 8 * MaxOrders
 
-// placedOrder is the note that an order was about to be placed.
+// placedOrder notes that an order is about to be placed.
 type placedOrder struct {
 	Names []string  `json:"names"`
 	At    time.Time `json:"at"`
 }
 
-// count notes that an order is about to be placed, or refuses it.
+// count notes that an order is about to be placed. It returns a refusal if too many were placed.
 func (s *session) count(w want) error {
 	var all []placedOrder
 	name := s.file("placed")
@@ -33,7 +33,7 @@ func (s *session) count(w want) error {
 		return err
 	}
 	now := s.o.Now()
-	// A note from the future is of a clock that was wrong: it must not count for ever.
+	// A note from the future was made with a wrong clock. It must not count for ever.
 	all = slices.DeleteFunc(all, func(p placedOrder) bool {
 		return !p.At.After(now.Add(-ordersEvery)) || p.At.After(now.Add(ordersEvery))
 	})

@@ -17,18 +17,19 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// Bounds of the listener of http-01.
+// The limits of the listener for http-01.
 const (
 	requestIn   = 10 * time.Second // one request and its answer
 	requestMost = 8 << 10          // bytes of a request's header
-	guestsMost  = 64               // connections at the same time; more are closed at once
+	guestsMost  = 64               // connections at the same time; further ones are closed at once
 )
 
-// listenWay answers http-01 itself, for all names of an order at one port.
+// listenWay answers http-01 itself, for all names of an order on one port.
 type listenWay struct {
 	address string
 	log     func(string)
-	answers map[string]string // path to answer; written before serving begins
+	// Maps paths to answers. It is written only before the server starts, so it needs no lock.
+	answers map[string]string
 	server  *http.Server
 	done    sync.WaitGroup
 	doors   *door
@@ -44,7 +45,7 @@ func (l *listenWay) prepare(_ context.Context, p proof) error {
 	return nil
 }
 
-// ready binds the port.
+// ready binds the port and starts the server.
 func (l *listenWay) ready(ctx context.Context) (string, error) {
 	var lc net.ListenConfig
 	ln, err := lc.Listen(ctx, "tcp", l.address)
@@ -59,7 +60,7 @@ func (l *listenWay) ready(ctx context.Context) (string, error) {
 	return "", nil
 }
 
-// occupied says who has the port, and what can be done.
+// occupied returns the error for a port that is in use: which program uses it, and what the owner can do.
 func (l *listenWay) occupied(err error) error {
 	r := issuer.Refusal{Kind: issuer.KindChallenge, Reason: fmt.Sprintf("http-01 cannot listen on %s: %v",
 		l.address, err)}
@@ -73,7 +74,7 @@ func (l *listenWay) occupied(err error) error {
 	return r
 }
 
-// answer answers a token that is asked for, and nothing else.
+// answer serves the answer for a known token, and nothing else.
 func (l *listenWay) answer(w http.ResponseWriter, r *http.Request) {
 	said, known := l.answers[r.URL.Path]
 	if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -84,7 +85,7 @@ func (l *listenWay) answer(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, said)
 }
 
-// undo frees the port and waits until nothing of it runs any more.
+// undo stops the server and waits until all of its goroutines have ended.
 func (l *listenWay) undo(context.Context) []error {
 	if l.server == nil {
 		return nil
@@ -98,7 +99,7 @@ func (l *listenWay) undo(context.Context) []error {
 	return nil
 }
 
-// door lets a bounded number of connections in.
+// door is a listener with a largest number of connections at the same time.
 type door struct {
 	net.Listener
 	room   chan struct{}

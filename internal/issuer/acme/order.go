@@ -19,17 +19,17 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// want is what a request asks an ACME CA for.
+// want is what a request needs from an ACME CA.
 type want struct {
 	csr      *x509.CertificateRequest
-	names    []string // sorted; addresses among them
+	names    []string // sorted, with addresses among them
 	ids      []acme.Identifier
 	keyID    string
 	replaces *x509.Certificate
 	lost     bool // see issuer.Request.Lost
 }
 
-// wanted reads a request.
+// wanted parses a request.
 func wanted(r issuer.Request) (want, error) {
 	block, _ := pem.Decode(r.CSR)
 	if block == nil {
@@ -63,7 +63,7 @@ func wanted(r issuer.Request) (want, error) {
 	return w, nil
 }
 
-// obtain follows an order to its certificate.
+// obtain takes an order up to its certificate.
 func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 	open, has, err := s.noted(w)
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 			if err != nil || !again {
 				return reply, err
 			}
-			// an old certificate: this needs an order of its own
+			// This is an old certificate, so a new order is needed.
 		}
 	}
 	order, err := s.place(ctx, w)
@@ -98,7 +98,7 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 		Reason: "the CA has sent a certificate that is old already by the clock of this host"}
 }
 
-// continued is the order that was noted. Where the note has no URL yet, the CA may have it in its list.
+// continued returns the order that was noted. If the note has no URL yet, it looks for the order in the CA's list.
 func (s *session) continued(ctx context.Context, w want, open openOrder) (order acme.Order, found bool, err error) {
 	if open.URL == "" {
 		return s.listed(ctx, w, open)
@@ -106,7 +106,7 @@ func (s *session) continued(ctx context.Context, w want, open openOrder) (order 
 	order, err = s.order(ctx, open.URL)
 	switch {
 	case isProblem(err, acme.ProblemTypeAccountDoesNotExist), isProblem(err, acme.ProblemTypeUnauthorized):
-		// the account is another one, or not accepted any more: then this says so
+		// The account is another one, or the CA does not accept it any more; unknown finds out which.
 		return acme.Order{}, false, s.unknown(ctx)
 	case s.wire.last.status == 404, isProblem(err, acme.ProblemTypeMalformed):
 		return acme.Order{}, false, nil
@@ -130,20 +130,22 @@ func sameNames(o acme.Order, w want) bool {
 	return slices.Equal(slices.Compact(names), w.names)
 }
 
-// Bounds of the search in a list of orders.
+// The limits of the search in a list of orders.
 const (
 	maxPages  = 20
 	maxListed = 20
 )
 
-// listed looks for an order that was placed and whose URL was lost: RFC 8555 section 7.1.2.1. A CA without the list,
-// such as Let's Encrypt, gives a pending order for the same names back when it is asked for a new one.
+// listed looks for an order that was placed and whose URL was lost, in the list of RFC 8555 section 7.1.2.1. A CA
+// without the list, such as Let's Encrypt, returns a pending order for the same names again when it is asked for a new
+// one.
 func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Order, bool, error) {
 	var urls []string
 	seen := map[string]bool{}
 	for page := s.saved.Orders; page != "" && !seen[page] && len(seen) < maxPages; {
 		seen[page] = true
-		_, err := s.client.GetOrder(ctx, s.account, acme.Order{Location: page}) // what it does not know is in wire.last
+		// The answer is read from wire.last, because GetOrder parses it as an order.
+		_, err := s.client.GetOrder(ctx, s.account, acme.Order{Location: page})
 		var list struct {
 			Orders []string `json:"orders"`
 		}
@@ -151,7 +153,7 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 			err = json.Unmarshal(s.wire.last.body, &list)
 		}
 		if isProblem(err) && s.wire.last.status < 500 {
-			break // there is no list after all
+			break // the CA has no list
 		}
 		if err != nil {
 			return acme.Order{}, false, s.refuse(ctx, "the list of orders", err)
@@ -166,7 +168,7 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 		return acme.Order{}, false, err
 	}
 	urls = slices.DeleteFunc(urls, func(u string) bool {
-		return slices.ContainsFunc(all, func(o openOrder) bool { return o.URL == u }) // that of another key
+		return slices.ContainsFunc(all, func(o openOrder) bool { return o.URL == u }) // this order is for another key
 	})
 	slices.Reverse(urls)
 	for _, u := range urls[:min(len(urls), maxListed)] {
@@ -187,7 +189,7 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 	return acme.Order{}, false, nil
 }
 
-// place asks for a new order. That it will is noted before, its URL after.
+// place asks for a new order. It writes a note before that, and adds the URL to the note after it.
 func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 	profile, err := s.profile()
 	if err != nil {
@@ -196,7 +198,7 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 	open := openOrder{Names: w.names, Key: w.keyID, Profile: profile, Since: s.o.Now().UTC().Truncate(time.Second)}
 	if w.replaces != nil && s.dir.RenewalInfo != "" && len(w.replaces.AuthorityKeyId) > 0 {
 		if open.Replaces, err = acme.ARIUniqueIdentifier(w.replaces); err != nil {
-			open.Replaces = "" // the order does without
+			open.Replaces = "" // the new order does not name the certificate that it replaces
 		}
 	}
 	if err := s.count(w); err != nil {
@@ -220,7 +222,7 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 		case err == nil:
 			return s.placed(ctx, w, open, order)
 		case isProblem(err, acme.ProblemTypeAccountDoesNotExist, acme.ProblemTypeUnauthorized) && !known:
-			known = true // the CA may have lost its accounts, or have ended this one
+			known = true // the CA may have lost its accounts, or have closed this one
 			if err := s.unknown(ctx); err != nil {
 				return acme.Order{}, s.forgetting(w, err)
 			}
@@ -237,15 +239,15 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 			continue
 		}
 		refusal := s.refuse(ctx, "a new order", err)
-		if isProblem(err) && !errors.As(err, &lost) { // a clear no: there is no order to be looked for
+		if isProblem(err) && !errors.As(err, &lost) { // the CA has clearly refused, so there is no order to look for
 			refusal = s.forgetting(w, refusal)
 		}
 		return acme.Order{}, refusal
 	}
 }
 
-// withoutReplaces says whether an order may be accepted when it does not say which certificate it replaces: that one is
-// replaced already, or the CA does not know it, as after a change of the issuer.
+// withoutReplaces says whether the same order may be accepted if it does not name the certificate that it replaces:
+// because that certificate is replaced already, or because the CA does not know it, as after a change of the issuer.
 func withoutReplaces(err error) bool {
 	var lost *lostOrder
 	if errors.As(err, &lost) {
@@ -260,10 +262,10 @@ func isNotFound(err error) bool {
 	return errors.As(err, &p) && p.Status == 404
 }
 
-// placed notes the URL of a new order.
+// placed checks a new order and notes its URL.
 func (s *session) placed(ctx context.Context, w want, open openOrder, order acme.Order) (acme.Order, error) {
 	if !strings.HasPrefix(order.Location, "https://") {
-		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{fmt.Sprintf("its URL is %.200q, want an https URL",
+		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{fmt.Sprintf("its URL is %.200q, must be an https URL",
 			order.Location)})
 	}
 	open.URL, open.Expires = order.Location, order.Expires
@@ -276,13 +278,13 @@ func (s *session) placed(ctx context.Context, w want, open openOrder, order acme
 	return order, nil
 }
 
-// order reads an order.
+// order reads an order from its URL.
 func (s *session) order(ctx context.Context, u string) (acme.Order, error) {
 	return s.client.GetOrder(ctx, s.account, acme.Order{Location: u})
 }
 
-// follow does what an order needs next, until it has its certificate. again says that the certificate is an old one,
-// which is not what is asked for.
+// follow does what an order needs next, until it has its certificate. again says that this is an old certificate, which
+// is not what was asked for.
 func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issuer.Reply, again bool, err error) {
 	pause := pauses{}
 	finalized := 0
@@ -336,7 +338,7 @@ func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issue
 // ended is an error after which the CA does nothing more for an order.
 type ended struct{ issuer.Refusal }
 
-// failed forgets an order that the CA has ended. What is open stays noted.
+// failed forgets an order that the CA has ended. The note of an open order stays.
 func (s *session) failed(w want, err error) error {
 	var e ended
 	if errors.As(err, &e) {
@@ -345,7 +347,7 @@ func (s *session) failed(w want, err error) error {
 	return err
 }
 
-// forgetting forgets an order and gives err, with what went wrong in doing so.
+// forgetting forgets an order and returns err, joined with any error of forgetting it.
 func (s *session) forgetting(w want, err error) error {
 	if f := s.forget(w); f != nil {
 		return errors.Join(err, f)
@@ -353,7 +355,7 @@ func (s *session) forgetting(w want, err error) error {
 	return err
 }
 
-// invalid says why an order came to nothing.
+// invalid says why an order failed.
 func (s *session) invalid(ctx context.Context, order acme.Order) error {
 	var failures []string
 	kind := issuer.KindOrder

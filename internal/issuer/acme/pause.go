@@ -5,23 +5,24 @@ import (
 	"time"
 )
 
-// Bounds of the wait before the CA is asked again how far it is.
+// The shortest and longest wait before the CA is asked again about its progress.
 const (
 	firstPause = 100 * time.Millisecond
 	longPause  = 5 * time.Second
 )
 
-// pauses are the waits between two looks at something: as long as Retry-After says, else longer and longer.
+// pauses computes the waits between two questions about the same thing: as long as Retry-After says, else longer each
+// time.
 type pauses struct{ next time.Duration }
 
-// notYet says that the CA wants to be asked only after the time that a question has.
+// notYet says that the CA wants to be asked again only after the time limit of this question.
 type notYet struct{ at time.Time }
 
 func (e notYet) Error() string {
 	return "the CA asks for patience until " + e.at.UTC().Format(time.RFC3339)
 }
 
-// wait waits. Where the CA wants to be asked only after the end of ctx, it does not wait at all: notYet.
+// wait waits until the next question. If the CA wants to be asked only after the end of ctx, it returns notYet at once.
 func (p *pauses) wait(ctx context.Context, w *wire) error {
 	if p.next == 0 {
 		p.next = firstPause

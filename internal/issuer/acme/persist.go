@@ -14,7 +14,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// persistWay checks the record of dns-persist-01, which the owner adds once for each name. Nothing is changed.
+// persistWay checks the record of dns-persist-01, which the owner adds once for each name. It changes nothing.
 type persistWay struct{ s *session }
 
 func (persistWay) kind() string { return acme.ChallengeTypeDNSPersist01 }
@@ -43,8 +43,8 @@ func (d persistWay) prepare(ctx context.Context, p proof) error {
 func (persistWay) ready(context.Context) (string, error) { return "", nil }
 func (persistWay) undo(context.Context) []error          { return nil }
 
-// permits says whether a record allows the account to ask this CA: an issue-value of RFC 8659 section 4.2, with
-// accounturi.
+// permits says whether a record allows the account to ask this CA. The record has the form of an issue-value in RFC
+// 8659 section 4.2, with accounturi.
 func permits(value string, issuers []string, account string, wildcard bool, now time.Time) bool {
 	parts := strings.Split(value, ";")
 	if !slices.Contains(issuers, strings.ToLower(strings.TrimSuffix(strings.Trim(parts[0], " \t"), "."))) {

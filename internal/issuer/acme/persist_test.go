@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// TestPermits: a record permits what the CA will accept, and nothing else (draft-ietf-acme-dns-persist section 4).
+// permits is true for the records that the CA will accept, and for no others (draft-ietf-acme-dns-persist section 4).
 func TestPermits(t *testing.T) {
 	const account = "https://ca.test/acct/1"
 	now := time.Unix(1_800_000_000, 0)

@@ -16,8 +16,8 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// kinds says what a problem document is about (RFC 8555 section 6.7), and whether it is final: asking again in the same
-// way does not help.
+// kinds says what a problem document is about (RFC 8555 section 6.7), and whether it is final, so that asking again in
+// the same way does not help.
 var kinds = map[string]struct {
 	kind  issuer.Kind
 	final bool
@@ -43,7 +43,7 @@ var kinds = map[string]struct {
 	"badNonce":                {issuer.KindAway, false},
 }
 
-// refuse makes an error that says what happened: a Refusal, or the end of ctx. about is what was asked.
+// refuse returns an error that says what happened: a Refusal, or the end of ctx. about names what was asked for.
 func (s *session) refuse(ctx context.Context, about string, err error) error {
 	var refusal issuer.Refusal
 	var problem acme.Problem
@@ -76,7 +76,7 @@ func (s *session) refuse(ctx context.Context, about string, err error) error {
 	return r
 }
 
-// away is an error of the way to the CA, or an answer that is not one.
+// away returns the refusal for an error on the way to the CA, or for an answer that is not one of ACME.
 func (s *session) away(about string, err error) error {
 	r := issuer.Refusal{Kind: issuer.KindAway}
 	why, hint := err.Error(), ""
@@ -103,7 +103,7 @@ func (s *session) away(about string, err error) error {
 	return r
 }
 
-// said is what a problem document says, with what it says about single names.
+// said returns the text of a problem document, with what it says about single names.
 func said(p acme.Problem) string {
 	var b strings.Builder
 	b.WriteString(text.OneLine(p.Detail, 500))
@@ -119,7 +119,7 @@ func said(p acme.Problem) string {
 	return strings.TrimSpace(b.String())
 }
 
-// isProblem says whether the CA answered with a problem of one of these types; without types: with any.
+// isProblem says whether the CA answered with a problem of one of these types; without types, with any problem.
 func isProblem(err error, types ...string) bool {
 	var p acme.Problem
 	if !errors.As(err, &p) {

@@ -13,22 +13,23 @@ import (
 	"time"
 )
 
-// Store keeps small files. A file that was written is on the disk, whole, before Write returns, with mode 0600. Names
-// have no slash.
+// Store keeps small files. When Write returns, the complete file is on the disk, with mode 0600. Names contain no
+// slash.
 type Store interface {
-	// Read gives an error that is fs.ErrNotExist where there is no such file.
+	// Read returns an error that is fs.ErrNotExist if the file does not exist.
 	Read(name string) ([]byte, error)
 	Write(name string, data []byte) error
 	Remove(name string) error
 }
 
-// tracesFile notes what has been put where others see it and must be removed again. It is one for all directories.
+// tracesFile notes what was published where others see it and must be removed again. There is one file for all
+// directories.
 const tracesFile = "traces.json"
 
-// maxOpen bounds the orders that are noted at the same time.
+// maxOpen is the largest number of orders that are noted at the same time.
 const maxOpen = 8
 
-// file is the name of a file that belongs to this directory.
+// file returns the name of a file that belongs to this directory.
 func (i *Issuer) file(kind string) string {
 	sum, host := sha256.Sum256([]byte(i.url)), ""
 	if u, err := url.Parse(i.url); err == nil {
@@ -43,17 +44,17 @@ func (i *Issuer) file(kind string) string {
 	return fmt.Sprintf("%.80s-%s.%s", host, hex.EncodeToString(sum[:4]), kind)
 }
 
-// Account is what is known about the account without asking anybody.
+// Account is what is known about the account without asking the CA.
 type Account struct {
 	Directory string   `json:"directory"`
-	URL       string   `json:"url"`              // "": there is none yet
-	Orders    string   `json:"orders,omitempty"` // the URL of its list of orders, where the CA has one
+	URL       string   `json:"url"`              // "" means that there is none yet
+	Orders    string   `json:"orders,omitempty"` // the URL of its list of orders, if the CA has one
 	Contact   []string `json:"contact,omitempty"`
-	// Profile is what the last order asked for; "": what the CA chooses.
+	// Profile is the profile that the last order asked for; "" means the choice of the CA.
 	Profile string `json:"profile,omitempty"`
 }
 
-// Account is the account that is noted in the Store.
+// Account returns the account that is noted in the Store.
 func (i *Issuer) Account() (Account, error) {
 	a := Account{}
 	if err := i.load(i.file("account"), &a); err != nil {
@@ -63,7 +64,7 @@ func (i *Issuer) Account() (Account, error) {
 	return a, nil
 }
 
-// ReadAccount is the account that is noted in a Store for a directory.
+// ReadAccount returns the account that is noted in a Store for a directory.
 func ReadAccount(directory string, s Store) (Account, error) {
 	u, err := DirectoryURL(directory)
 	if err != nil {
@@ -72,10 +73,10 @@ func ReadAccount(directory string, s Store) (Account, error) {
 	return (&Issuer{o: Options{Store: s}, url: u}).Account()
 }
 
-// openOrder is an order that has been placed, or that is about to be: then it has no URL.
+// openOrder is an order that was placed, or that is about to be placed and has no URL yet.
 type openOrder struct {
 	Names    []string  `json:"names"`
-	Key      string    `json:"key"` // the SHA-256 of the public key that the certificate is for
+	Key      string    `json:"key"` // the SHA-256 of the public key of the certificate
 	Profile  string    `json:"profile,omitempty"`
 	Replaces string    `json:"replaces,omitempty"` // RFC 9773 section 4.1
 	URL      string    `json:"url,omitempty"`
@@ -88,15 +89,15 @@ type openOrder struct {
 
 func (o openOrder) is(w want) bool { return o.Key == w.keyID && slices.Equal(o.Names, w.names) }
 
-// orders are the notes of open orders, the oldest first.
+// orders returns the notes of open orders, the oldest first.
 func (i *Issuer) orders() ([]openOrder, error) {
 	var all []openOrder
 	err := i.load(i.file("orders"), &all)
 	return all, err
 }
 
-// note keeps an order's note, in place of the one for the same names and key. Those of other keys go when they have
-// expired, or when there are too many of them.
+// note writes the note of an order and replaces the one for the same names and key. Notes for other keys are removed
+// when their orders have expired, or when there are too many.
 func (i *Issuer) note(w want, o openOrder) error {
 	all, err := i.orders()
 	if err != nil {
@@ -111,10 +112,10 @@ func (i *Issuer) note(w want, o openOrder) error {
 	return i.save(i.file("orders"), all[max(0, len(all)-maxOpen):])
 }
 
-// keepExpired is how long the note of another order is kept after the order's end.
+// keepExpired is how long the note of an order for another key is kept after the order has expired.
 const keepExpired = 30 * 24 * time.Hour
 
-// noted is the note of an order for these names and this key.
+// noted returns the note of an order for these names and this key.
 func (i *Issuer) noted(w want) (openOrder, bool, error) {
 	all, err := i.orders()
 	at := slices.IndexFunc(all, func(x openOrder) bool { return x.is(w) })
@@ -124,7 +125,7 @@ func (i *Issuer) noted(w want) (openOrder, bool, error) {
 	return all[at], true, nil
 }
 
-// forget removes an order's note.
+// forget removes the note of an order.
 func (i *Issuer) forget(w want) error {
 	all, err := i.orders()
 	if err != nil {
@@ -137,7 +138,7 @@ func (i *Issuer) forget(w want) error {
 	return i.save(i.file("orders"), all)
 }
 
-// taken notes that the caller has the certificate of an order.
+// taken notes that the caller has stored the certificate of an order.
 func (i *Issuer) taken(w want) error {
 	o, has, err := i.noted(w)
 	if err != nil || !has || o.Taken {
@@ -150,7 +151,7 @@ func (i *Issuer) taken(w want) error {
 	return i.note(w, o)
 }
 
-// load reads a note. One that is not there leaves v as it is.
+// load reads a note into v. If there is none, v stays as it is.
 func (i *Issuer) load(name string, v any) error {
 	data, err := i.o.Store.Read(name)
 	switch {

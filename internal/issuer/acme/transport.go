@@ -18,33 +18,34 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// Bounds of an answer of the directory.
+// The limits of an answer of the directory.
 const (
 	maxAnswer     = 1 << 20 // bytes
 	maxHeader     = 64 << 10
 	maxAlternates = 4
 	answerIn      = 30 * time.Second
-	// maxRetryAfter bounds what a Retry-After is believed.
+	// maxRetryAfter is the longest Retry-After that is obeyed.
 	maxRetryAfter = 31 * 24 * time.Hour
 )
 
-// answer is what came last. acmez gives neither the header of an answer to its caller nor what it does not know.
+// answer is the last answer of the CA. It is kept because acmez returns neither the header of an answer nor an answer
+// that it cannot parse.
 type answer struct {
 	status int
 	header http.Header
 	body   []byte
 }
 
-// badAnswer is an answer that is not used, and after which nothing else is asked.
+// badAnswer is an answer that cannot be used. All later requests of the question fail.
 type badAnswer struct{ why string }
 
 func (e badAnswer) Error() string { return e.why }
 
-// lostOrder says that an order has been asked for and nobody knows whether the CA placed it. acmez would ask once more
-// at once, and a CA that did place it would have two.
+// lostOrder says that an order was asked for and that it is not known whether the CA placed it. Without this error
+// acmez would ask again at once, and a CA that had placed the order would then have two.
 type lostOrder struct {
 	err     error
-	problem *acme.Problem // what the CA said about it, if anything
+	problem *acme.Problem // what the CA said about it; nil means nothing
 }
 
 func (e *lostOrder) Error() string {
@@ -52,22 +53,23 @@ func (e *lostOrder) Error() string {
 }
 func (e *lostOrder) Unwrap() error { return e.err }
 
-// wire carries everything to the directory and back. Each answer is read here, whole and bounded. It is used by one
-// goroutine.
+// wire carries every request to the directory and back, and reads each answer completely, up to a limit. Only one
+// goroutine uses it, so it has no lock.
 type wire struct {
 	base     http.RoundTripper
 	now      func() time.Time
-	known    []byte // what a GET of the directory is answered with, once it is known
-	url      string // of the directory
+	known    []byte // the answer to a GET of the directory, once it is known
+	url      string // the URL of the directory
 	newOrder string
-	// alternates lets the links to other chains of a certificate through: acmez downloads each of them.
+	// alternates lets the links to other chains of a certificate through. It is off at other times, because acmez
+	// downloads each of these chains.
 	alternates bool
 	lost       *lostOrder
 	broken     error
 	last       answer
 }
 
-// transport is the http of one question. HTTP/2 is not spoken: nothing here needs it.
+// transport returns the HTTP transport of one question. It does not speak HTTP/2, which nothing here needs.
 func (i *Issuer) transport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  i.o.Proxy,
@@ -82,7 +84,7 @@ func (i *Issuer) transport() *http.Transport {
 	}
 }
 
-// RoundTrip carries one request. After an answer that no CA should give all later requests fail, too.
+// RoundTrip carries one request. After a badAnswer all later requests fail too.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	asked := req.URL.String()
 	switch {
@@ -137,7 +139,7 @@ func (w *wire) carry(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// prune takes links out that acmez would follow without bounds: a chain in PEM is whole, it needs no `up`.
+// prune removes links that acmez would follow without a limit. A chain in PEM is complete and needs no `up`.
 func (w *wire) prune(h http.Header) {
 	var kept []string
 	for _, l := range links(h, "alternate") {
@@ -151,8 +153,8 @@ func (w *wire) prune(h http.Header) {
 	}
 }
 
-// lostBy says whether an answer to newOrder leaves open what the CA did. A connection that was not made, and a no of
-// the CA (4xx), are clear; so is a yes, which is continued from its URL.
+// lostBy says whether it is unknown after an answer to newOrder what the CA did. It is known if no connection was made,
+// if the CA refused (4xx), and if the CA agreed, because then the order is continued from its URL.
 func lostBy(resp *http.Response, a answer, err error) *lostOrder {
 	var dial *net.OpError
 	var bad badAnswer
@@ -173,7 +175,7 @@ func lostBy(resp *http.Response, a answer, err error) *lostOrder {
 	return lost
 }
 
-// retryAfter is when the last answer wants to be asked again, and whether it says so (RFC 9110 section 10.2.3).
+// retryAfter returns when the last answer wants to be asked again, and whether it says so (RFC 9110 section 10.2.3).
 func (w *wire) retryAfter() (time.Time, bool) {
 	value, now := w.last.header.Get("Retry-After"), w.now()
 	at, err := http.ParseTime(value)
@@ -192,11 +194,12 @@ func (w *wire) retryAfter() (time.Time, bool) {
 	return at, true
 }
 
-var linkPattern = sync.OnceValue(func() *regexp.Regexp { // not before main, where every command would wait for it
+// It is compiled at the first use, because every command would wait for it at its start.
+var linkPattern = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`<([^<>]+)>\s*;[^,]*\brel="?([a-z-]+)"?`)
 })
 
-// links are the targets of a header's links of one relation (RFC 8288).
+// links returns the targets of a header's links with one relation (RFC 8288).
 func links(h http.Header, rel string) []string {
 	var out []string
 	for _, line := range h["Link"] {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestRetryAfter: both forms are read, and none is believed beyond its bounds.
+// Both forms of Retry-After are parsed, and no value is obeyed beyond the limit.
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	w := &wire{now: func() time.Time { return now }}
@@ -38,7 +38,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestOptions: all that is wrong is said at once, and a name of a directory is enough.
+// New returns all errors of the options at once, and the short name of a directory is enough.
 func TestOptions(t *testing.T) {
 	_, err := New(Options{Directory: "http://x", Challenge: "tls", EAB: EAB{KID: "k"}, CAs: []byte("none")})
 	for _, want := range []string{"https URL", `challenge "tls"`, "a store", "external account binding", "PEM"} {

@@ -14,12 +14,12 @@ import (
 type way interface {
 	// kind is the challenge type of the protocol.
 	kind() string
-	// prepare makes what the CA will look for. What others see is noted in the Store before.
+	// prepare publishes what the CA will look for. A note about it is in the Store before others can see it.
 	prepare(ctx context.Context, p proof) error
-	// ready is called once, when everything is prepared: it returns when the CA can look, or with the name that is not
-	// ready, "" where that is all of them, and why.
+	// ready is called once, when everything is prepared. It returns when the CA can look. With an error it also returns
+	// the name that is not ready; "" means all names.
 	ready(ctx context.Context) (name string, err error)
-	// undo removes what was prepared, and gives what went wrong.
+	// undo removes what was prepared, and returns the errors.
 	undo(ctx context.Context) []error
 }
 
@@ -38,31 +38,31 @@ func (s *session) way() way {
 	return &listenWay{address: s.o.Listener.Listen, log: s.o.Log}
 }
 
-// trace is something that others see and that must be removed again, also after a crash.
+// trace is something that others can see and that must be removed again, even after a crash.
 type trace struct {
 	Kind  string `json:"kind"` // dns, command or webroot
-	Name  string `json:"name"` // of the record, or of the file
+	Name  string `json:"name"` // the name of the record or of the file
 	Value string `json:"value,omitempty"`
-	Dir   string `json:"dir,omitempty"` // the webroot
+	Dir   string `json:"dir,omitempty"` // the directory of a webroot
 }
 
-// webroot is the kind of the trace that is a file.
+// webroot is the kind of a trace that is a file.
 const webroot = "webroot"
 
-// storeError is an error of the Store: nothing was done.
+// storeError is an error of the Store. Nothing was done.
 type storeError struct{ error }
 
 func (e storeError) Unwrap() error { return e.error }
 
-// published notes what is about to be seen, and removes it.
+// published notes what is about to be published, and removes it later.
 type published struct {
 	i      *Issuer
 	kindOf string
 	made   []trace
 }
 
-// note notes a trace before it is made. One that is noted already may have been made, by a program that was killed
-// then: it is made once more.
+// note notes a trace before it is published. If it is noted already, a program that was killed may have published it,
+// so it is published again.
 func (p *published) note(t trace) error {
 	all, err := p.i.traces()
 	if err == nil && !slices.Contains(all, t) {
@@ -75,7 +75,7 @@ func (p *published) note(t trace) error {
 	return nil
 }
 
-// undo removes everything that was made here, also when ctx has ended: a moment is left for that.
+// undo removes everything that was published here. If ctx has ended, it still gets a short time for this.
 func (p *published) undo(ctx context.Context) []error {
 	patience := undoIn
 	if ctx.Err() != nil {
@@ -88,7 +88,7 @@ func (p *published) undo(ctx context.Context) []error {
 	return errs
 }
 
-// What removing may take, and what it may take when the program ends.
+// The longest times for removing: normally, and when the program ends.
 const (
 	undoIn    = 30 * time.Second
 	undoAtEnd = 5 * time.Second
@@ -100,8 +100,8 @@ func (i *Issuer) traces() ([]trace, error) {
 	return all, err
 }
 
-// Tidy removes what a crash has left where others see it: DNS records, and files in a webroot. Ask does it at its end.
-// What cannot be removed now stays noted.
+// Tidy removes what a crash has left where others can see it: DNS records, and files in a webroot. Ask calls it at its
+// end. What cannot be removed now stays noted.
 func (i *Issuer) Tidy(ctx context.Context) {
 	left, err := i.traces()
 	if err != nil {
@@ -115,7 +115,7 @@ func (i *Issuer) Tidy(ctx context.Context) {
 	}
 }
 
-// remove removes traces and their notes.
+// remove removes traces, and the notes of those that it removed.
 func (i *Issuer) remove(ctx context.Context, traces []trace) (errs []error) {
 	var gone []trace
 	for _, t := range traces {
@@ -162,7 +162,7 @@ func (i *Issuer) removeOne(ctx context.Context, t trace) error {
 	return nil
 }
 
-// recordOf is the TXT record of dns-01.
+// recordOf returns the name and the value of the TXT record of dns-01.
 func recordOf(p proof) (name, value string) {
 	return p.challenge.DNS01TXTRecordName(), p.challenge.DNS01KeyAuthorization()
 }

@@ -11,11 +11,11 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 )
 
-// wellKnown is where http-01 looks, below the root of the web server (RFC 8555 section 8.3).
+// wellKnown is the path of http-01 below the root of the web server (RFC 8555 section 8.3).
 const wellKnown = ".well-known/acme-challenge"
 
-// webrootWay writes the answers where a web server of this host serves them. The directory may be a web server's own:
-// nothing is written through a link that leaves it.
+// webrootWay writes the answers into a directory that a web server of this host serves. The web server may own the
+// directory, so nothing is written through a link that leaves it.
 type webrootWay struct{ published }
 
 func (d *webrootWay) kind() string { return acme.ChallengeTypeHTTP01 }
@@ -42,7 +42,7 @@ func writeToken(dir, token, answer string) (err error) {
 	}
 	name := path.Join(wellKnown, token)
 	if data, err := root.ReadFile(name); err == nil && string(data) == answer {
-		return nil // written before a crash; the CA may be reading it
+		return nil // the file was written before a crash, and the CA may be reading it
 	}
 	_ = root.Remove(name)
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
@@ -50,17 +50,17 @@ func writeToken(dir, token, answer string) (err error) {
 		return fmt.Errorf("the webroot %s: %w", dir, err)
 	}
 	_, err = f.WriteString(answer)
-	// whatever the umask is, the web server can read it
+	// The web server must be able to read the file, whatever the umask is.
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return fmt.Errorf("the webroot %s: %w", dir, err)
 	}
 	return nil
 }
 
-// removeToken removes an answer. One that is not there, or a webroot that is gone, is no error.
+// removeToken removes an answer. It is not an error if the file or the webroot does not exist.
 func removeToken(dir, token string) error {
 	if !isToken(token) {
-		return nil // never written by this program
+		return nil // this program writes no such file
 	}
 	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
