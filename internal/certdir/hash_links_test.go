@@ -19,7 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// lay puts names into a directory: name=target is a link, name:kind a file.
+// lay makes the entries of a directory: "name=target" is a link, "name:kind" a file.
 func lay(t *testing.T, dir string, names []string, kinds map[string]string) {
 	t.Helper()
 	for _, x := range names {
@@ -36,7 +36,7 @@ func lay(t *testing.T, dir string, names []string, kinds map[string]string) {
 	}
 }
 
-// hashes is what a directory holds under names of hash links.
+// hashes returns the entries of a directory whose names are those of hash links.
 func hashes(t *testing.T, dir string) []string {
 	t.Helper()
 	var out []string
@@ -50,7 +50,7 @@ func hashes(t *testing.T, dir string) []string {
 	return out
 }
 
-// wanted is what mailcertd wants: cacert.pem and everything in trust.
+// wanted returns the certificates that need links: those of cacert.pem and of every file in trust.
 func wanted(d Dir) map[string][]*x509.Certificate {
 	want := map[string][]*x509.Certificate{CAName: d.CA.File.Certs}
 	for _, e := range d.Trust {
@@ -74,7 +74,8 @@ func apply(t *testing.T, dir string, changes []LinkChange) {
 	}
 }
 
-// What others put there, and what is in openssl's way. H is the hash of our CA and of its twin, F that of a foreign CA.
+// The directory contains entries of others, or something at which openssl's search ends. H is the hash of our CA and of
+// another CA with the same name, F that of a foreign CA.
 func TestLinksAmongOthers(t *testing.T) {
 	ours, twin, foreign := caCert(t, "Ours"), caCert(t, "Ours"), caCert(t, "Foreign")
 	replace := strings.NewReplacer("H.", pki.HashName(ours.RawSubject, 0)[:9], "F.",
@@ -83,7 +84,7 @@ func TestLinksAmongOthers(t *testing.T) {
 		"empty": "", "der": string(ours.Raw), "cut": bundle(twin)[:200]}
 	for _, c := range []struct {
 		name, files, want string
-		takes             string // names whose change must say that they are a person's
+		takes             string // the names whose change must be marked as one of a person's entry
 	}{
 		{"somebody's file is in our place", "H.0:twin", "H.0:file H.1=cacert.pem", ""},
 		{"and leaves a gap", "H.1:twin", "H.0=cacert.pem H.1:file", ""},
@@ -137,7 +138,7 @@ func TestLinksAmongOthers(t *testing.T) {
 			}
 			if diff := cmp.Diff(strings.Fields(replace.Replace(c.takes)), takes); diff != "" &&
 				len(takes)+len(c.takes) > 0 {
-				t.Errorf("whose it is: %s", diff)
+				t.Errorf("the owner of the entry is wrong: %s", diff)
 			}
 			apply(t, dir, changes)
 			want := strings.Fields(replace.Replace(c.want))
@@ -147,17 +148,16 @@ func TestLinksAmongOthers(t *testing.T) {
 			}
 			d = Observe(dir)
 			if again := Links(d.Links, wanted(d)); len(again) > 0 {
-				t.Errorf("not done: %+v", again)
+				t.Errorf("the change is not complete: %+v", again)
 			}
-			if !t.Failed() { // openssl would wait for ever in a FIFO
+			if !t.Failed() { // openssl would wait for ever on a FIFO
 				verify(t, dir, ours)
 			}
 		})
 	}
 }
 
-// What openssl's own rehash has made is right as it is, and what we make is
-// what rehash would have made.
+// Links that openssl rehash has made need no change, and the links that we make are the same.
 func TestLinksLikeRehash(t *testing.T) {
 	dir := t.TempDir()
 	lay(t, dir, []string{"cacert.pem:ours", "corp.pem:corp"},
@@ -193,9 +193,8 @@ func read(t *testing.T, path string) []byte {
 	return data
 }
 
-// Any directory, one step: nothing is left to do, every wanted file is within
-// openssl's reach, and nobody's right link or
-// file is lost.
+// In any directory one step is enough: then nothing is left to do, openssl finds every wanted file, and no correct link
+// and no file of others is lost.
 func TestLinksAnyDirectory(t *testing.T) {
 	ours, twin, foreign := caCert(t, "Ours"), caCert(t, "Ours"), caCert(t, "Foreign")
 	kinds := map[string]string{"ours": bundle(ours), "twin": bundle(twin), "foreign": bundle(foreign),
@@ -233,7 +232,7 @@ func TestLinksAnyDirectory(t *testing.T) {
 		if again := Links(after.Links, wanted(after)); len(again) > 0 {
 			t.Fatalf("seed %d: %v: not done: %+v", seed, names, again)
 		}
-		reach := map[string]bool{} // what openssl sees: from .0 up to the first that it cannot load
+		reach := map[string]bool{} // what openssl finds: from .0 up to the first entry that it cannot load
 		by := map[string]Link{}
 		for _, l := range after.Links {
 			by[l.Name] = l
@@ -247,7 +246,8 @@ func TestLinksAnyDirectory(t *testing.T) {
 		for target, certs := range wanted(after) {
 			for _, h := range Hashes(certs) {
 				if !reach[fmt.Sprintf("%08x %s", h, filepath.Join(dir, target))] {
-					t.Fatalf("seed %d: %v: %08x in %s is out of reach: %v", seed, names, h, target, hashes(t, dir))
+					t.Fatalf("seed %d: %v: openssl does not find %08x in %s: %v", seed, names, h, target,
+						hashes(t, dir))
 				}
 			}
 		}

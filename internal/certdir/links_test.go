@@ -21,7 +21,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// leaves has one certificate of each authority.
+// leaves has one certificate of each CA.
 var leaves = map[*x509.Certificate][]byte{}
 
 func caCert(t *testing.T, cn string) *x509.Certificate {
@@ -155,7 +155,7 @@ func verify(t *testing.T, dir string, c *x509.Certificate) {
 	}
 }
 
-// Nothing in the directory makes looking at it fail or hang.
+// No entry of the directory makes Observe fail or hang.
 func TestObserve(t *testing.T) {
 	dir := t.TempDir()
 	for n, text := range map[string]string{"host.key": "hello", "1234abcd.0": "x", "1234ABCD.0": "not a hash link",
@@ -177,7 +177,8 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-// A link that could not be looked at may be the one that is wanted: none is made beside it, and none of its run moves.
+// A link that could not be examined may be the one that is wanted: no second one is made, and no link of the same hash
+// is moved.
 func TestUnknownLinkIsNotDoubled(t *testing.T) {
 	dir := t.TempDir()
 	c := caCert(t, "A")

@@ -20,7 +20,7 @@ import (
 
 var fileNames = []string{KeyName, CertName, CAName, DHName, "0a1b2c3d.0", "trust/t.pem"}
 
-// node is what Observe saw of a name, and why it is of no use.
+// node returns what Observe found under a name, and why it cannot be used.
 func node(d Dir, name string) (durable.Node, error) {
 	switch name {
 	case KeyName:
@@ -43,12 +43,12 @@ func node(d Dir, name string) (durable.Node, error) {
 	return d.Links[0].Node, nil
 }
 
-// Anything may be under any name: it is seen as what it is, read within bounds, and nothing hangs.
+// Whatever is under a name is recognised, read up to a limit, and nothing hangs.
 func TestObserveAnything(t *testing.T) {
 	for name, c := range map[string]struct {
 		put  func(path string) error
 		kind durable.Kind
-		err  error // of a file that should hold something
+		err  error // the error of an entry that should be a file with content
 	}{
 		"missing": {func(string) error { return nil }, durable.Missing, fs.ErrNotExist},
 		"a FIFO": {func(p string) error { return syscall.Mkfifo(p, 0o600) }, durable.Other,
@@ -104,7 +104,7 @@ func TestObserveAnything(t *testing.T) {
 	}
 }
 
-// A directory that is a link, or none at all.
+// The directory is a link, or is missing.
 func TestObserveDirectory(t *testing.T) {
 	top := t.TempDir()
 	real := filepath.Join(top, "a", "b")
@@ -122,7 +122,7 @@ func TestObserveDirectory(t *testing.T) {
 		t.Errorf("%+v", d)
 	}
 	var parents []string
-	for _, p := range d.Parents { // those of what it leads to: they decide who may write
+	for _, p := range d.Parents { // these are the parents of the link's target: they decide who may write
 		parents = append(parents, p.Path)
 	}
 	if len(parents) < 3 || parents[0] != filepath.Dir(real) || parents[1] != top || parents[len(parents)-1] != "/" {
@@ -137,8 +137,7 @@ func TestObserveDirectory(t *testing.T) {
 	}
 }
 
-// What may not be read is told apart from what is wrong or missing, so that
-// nothing is put in its place.
+// A file that must not be read is distinguished from a wrong or missing one, so that nothing is put in its place.
 func TestObserveForbidden(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: to become somebody else for a moment")
@@ -166,7 +165,7 @@ func TestObserveForbidden(t *testing.T) {
 		}
 	}
 	if ch := Links(d.Links, nil); len(ch) > 0 {
-		t.Errorf("a file that nobody could look into: %+v", ch)
+		t.Errorf("a file that could not be read: %+v", ch)
 	}
 	_ = os.Chmod(dir, 0o700)
 	asNobody(func() { closed = Observe(dir) })
@@ -184,7 +183,7 @@ func asNobody(f func()) {
 	f()
 }
 
-// Names are sorted into what they are for; only exact hash names are links.
+// Entries are sorted by their names. Only exact names of hash links count as such.
 func TestObserveNames(t *testing.T) {
 	dir := t.TempDir()
 	links := []string{"00000000.0", "0a1b2c3d.0", "0a1b2c3d.10", "0a1b2c3d.9999", "ffffffff.1"}
@@ -213,12 +212,12 @@ func TestObserveNames(t *testing.T) {
 	}
 	for _, n := range extra {
 		if !seen[n] {
-			t.Errorf("%s is taken for something", n)
+			t.Errorf("%s is not among the other names", n)
 		}
 	}
 }
 
-// The secret is not kept, whatever the file is like.
+// The private key is not kept in the result, whatever the file contains.
 func TestObserveDropsSecret(t *testing.T) {
 	dir := t.TempDir()
 	key, err := exec.Command("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256").Output()
@@ -234,7 +233,7 @@ func TestObserveDropsSecret(t *testing.T) {
 		d := Observe(dir)
 		if d.Key.Node.Data != nil || d.Key.Digest == [32]byte{} ||
 			strings.Contains(fmt.Sprintf("%+v %v", d, d.Key.Key.Err), body[8:40]) {
-			t.Errorf("%s: the key is in what was seen", name)
+			t.Errorf("%s: the result contains the key", name)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// TestFiles: the list is complete, each name stands once, and what a certificate needs comes before it.
+// The list is complete, contains each name once, and names a file after the files that it needs.
 func TestFiles(t *testing.T) {
 	t.Parallel()
 	want := []string{"cacert.pem", "dh.param", "crl.pem", "host.key", "host.cert", "host-ecdsa.key", "host-ecdsa.cert",
@@ -28,12 +28,11 @@ func TestFiles(t *testing.T) {
 		}
 	}
 	if _, ok := FileOf("host.pem"); ok {
-		t.Error("host.pem is no file of the set")
+		t.Error("host.pem is found, and is not a file of the set")
 	}
 }
 
-// TestEveryFileIsSeen: what is under each name of the list is observed under it, and Put gives what an observation of
-// the same content gives.
+// Observe finds the file of each name in the list, and Put gives the same as an observation of the same content.
 func TestEveryFileIsSeen(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -44,7 +43,7 @@ func TestEveryFileIsSeen(t *testing.T) {
 	}
 	d := Observe(dir)
 	if len(d.Extra) > 0 {
-		t.Errorf("files of the list are called extra: %v", d.Extra)
+		t.Errorf("files of the list are among the other names: %v", d.Extra)
 	}
 	var after Dir
 	for _, f := range Files() {
@@ -57,7 +56,7 @@ func TestEveryFileIsSeen(t *testing.T) {
 			t.Errorf("%s: put as %x", f.Name, put)
 		}
 		if f.Kind == KindKey && d.Pair(f.Pair).Key.Node.Data != nil {
-			t.Errorf("%s: the secret is kept", f.Name)
+			t.Errorf("%s: the private key is kept", f.Name)
 		}
 	}
 }

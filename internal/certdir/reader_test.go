@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// sized makes self-signed certificates whose files have one and the same size.
+// sized makes self-signed certificates whose files have the same size.
 func sized(t testing.TB, cn string) []byte {
 	t.Helper()
 	pub, key, err := ed25519.GenerateKey(rand.Reader)
@@ -33,7 +33,7 @@ func sized(t testing.TB, cn string) []byte {
 	return pki.EncodeCertificate(der)
 }
 
-// A file is read once in a look, by whatever name, and again by the next one.
+// A look reads a file once, whatever names lead to it, and the next look reads it again.
 func TestReaderReadsOnce(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "b.pem")
@@ -65,6 +65,6 @@ func TestReaderReadsOnce(t *testing.T) {
 	}
 	var next Reader
 	if b := next.Bundle(path); b.Certs[0].Subject.CommonName != "b" {
-		t.Error("the next look has the content of the one before")
+		t.Error("the next look returned the content of the previous one")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// realSendmail is the program itself, behind a qualified host name of its own:
-// with another one it sleeps for a minute. The test is skipped without it.
+// realSendmail returns a function that runs sendmail itself, with a qualified host name of its own: with an unqualified
+// one it sleeps for a minute. Without sendmail the test is skipped.
 func realSendmail(t *testing.T, under ...string) func(stdin string, args ...string) string {
 	t.Helper()
 	const program = "/usr/libexec/sendmail/sendmail"
@@ -29,13 +29,12 @@ func realSendmail(t *testing.T, under ...string) func(stdin string, args ...stri
 			append(append([]string{"30", "unshare", "-u", "sh", "-c", `hostname mail.example.org && exec "$@"`, "sh"},
 				under...), append([]string{program}, args...)...)...)
 		cmd.Stdin = strings.NewReader(stdin)
-		out, _ := cmd.CombinedOutput() // its status says little
+		out, _ := cmd.CombinedOutput() // its exit status says little
 		return string(out)
 	}
 }
 
-// Every beginning of every option that matters means to us what it means to
-// sendmail: the option, or nothing.
+// Every abbreviation of every option that matters means the same to us as to sendmail: the option, or nothing.
 func TestAbbreviationsAsSendmail(t *testing.T) {
 	sendmail := realSendmail(t)
 	var written []string
@@ -63,18 +62,18 @@ func TestAbbreviationsAsSendmail(t *testing.T) {
 		theirs[n-1000] = m[1]
 	}
 	if len(theirs) < 100 {
-		t.Fatalf("sendmail told of %d options", len(theirs))
+		t.Fatalf("sendmail logged %d options", len(theirs))
 	}
 	for i, w := range written {
 		var cf CF
 		name, _, _ := cf.splitOption(" " + w + "=x")
 		if name != theirs[i] {
-			t.Errorf("%q: %q, sendmail takes it for %q", w, name, theirs[i])
+			t.Errorf("%q: %q, sendmail reads it as %q", w, name, theirs[i])
 		}
 	}
 }
 
-// Paths come out of a cf as sendmail itself looks for them.
+// The paths that we read from a cf are the paths that sendmail opens.
 func TestPathsAsSendmail(t *testing.T) {
 	sendmail := realSendmail(t, "strace", "-f", "-s", "200", "-e", "trace=%file")
 	for _, text := range []string{
@@ -100,12 +99,12 @@ func TestPathsAsSendmail(t *testing.T) {
 		out := sendmail("QUIT\r\n", "-C", path, "-bs")
 		m := regexp.MustCompile(`stat\w*\((?:AT_FDCWD, )?"([^"]*mta-seen/[^"]*)"`).FindStringSubmatch(out)
 		if m == nil {
-			t.Errorf("%q: sendmail looked for nothing:\n%.300s", text, out)
+			t.Errorf("%q: sendmail opened no file:\n%.300s", text, out)
 			continue
 		}
 		ours := ParseCF([]byte(body)).ServerCert
 		if len(ours) == 0 || ours[0] != m[1] {
-			t.Errorf("%q: %q, sendmail looks for %q", text, ours, m[1])
+			t.Errorf("%q: %q, sendmail opens %q", text, ours, m[1])
 		}
 	}
 }

@@ -80,15 +80,17 @@ func TestPidFile(t *testing.T) {
 	}
 }
 
-// Where the daemon is asked: STARTTLS first, TLS at once behind it.
+// Endpoints returns where the daemon can be asked: first the ports with STARTTLS, then those with TLS from the
+// beginning.
 func TestEndpoints(t *testing.T) {
 	for options, want := range map[string][]Endpoint{
-		"Name=TLS, Port=smtps, M=s":                     {{"127.0.0.1:465", true}},
-		"Port=465, M=Es | Port=587, M=Ea":               {{"127.0.0.1:587", false}, {"127.0.0.1:465", true}},
-		"M=S":                                           nil,
-		"M=S | Family=inet6, Addr=::1, Port=25":         {{"[::1]:25", false}},
-		"Family=local, Addr=/var/run/sm.sock":           nil,
-		"Port=imap2":                                    {{"127.0.0.1:143", false}}, // services(5)
+		"Name=TLS, Port=smtps, M=s":             {{"127.0.0.1:465", true}},
+		"Port=465, M=Es | Port=587, M=Ea":       {{"127.0.0.1:587", false}, {"127.0.0.1:465", true}},
+		"M=S":                                   nil,
+		"M=S | Family=inet6, Addr=::1, Port=25": {{"[::1]:25", false}},
+		"Family=local, Addr=/var/run/sm.sock":   nil,
+		// The name of a port comes from services(5).
+		"Port=imap2":                                    {{"127.0.0.1:143", false}},
 		"Port=no-such-service":                          nil,
 		"Addr=IPv6:2001:db8::1, Family=inet6":           {{"[2001:db8::1]:25", false}},
 		"Addr=mail.example.org | Addr=mail.example.org": {{"mail.example.org:25", false}},
@@ -106,7 +108,7 @@ func TestEndpoints(t *testing.T) {
 	}
 }
 
-// script is a server that says these lines, one after each line it gets.
+// script starts a server that sends these lines, one after each line that it receives.
 func script(t *testing.T, lines ...string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -135,7 +137,7 @@ func script(t *testing.T, lines ...string) string {
 	return l.Addr().String()
 }
 
-// Whatever answers on port 25 cannot make the probe hang, panic or believe.
+// Whatever program answers on port 25, it cannot make the probe hang or panic, or make it believe a lie.
 func TestProbeUntrusted(t *testing.T) {
 	long := strings.Repeat("x", 5000)
 	for name, c := range map[string]struct {
@@ -171,11 +173,11 @@ func TestProbeUntrusted(t *testing.T) {
 	l, _ := net.Listen("tcp", "127.0.0.1:0")
 	l.Close()
 	if s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "x"); !s.Refused {
-		t.Errorf("nobody listens: %+v", s)
+		t.Errorf("no program listens: %+v", s)
 	}
 }
 
-// A certificate is seen whoever signed it.
+// The probe returns a certificate whoever has signed it.
 func TestProbeSees(t *testing.T) {
 	cert := testPair(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -207,7 +209,7 @@ func TestProbeSees(t *testing.T) {
 	}
 }
 
-// Each reply is one code throughout, bounded, and never half read.
+// Each reply has one code on all lines, is bounded in length, and is never returned in part.
 func FuzzReply(f *testing.F) {
 	for _, s := range []string{"220 hi\r\n", "250-a\r\n250 b\r\n", "250\r\n", "2x0 a\n", "250-a\r\n220 b\r\n"} {
 		f.Add(s)
@@ -220,7 +222,7 @@ func FuzzReply(f *testing.F) {
 	})
 }
 
-// Every address that comes out can be dialled as it is written.
+// Every address that is returned can be dialled in the form in which it is returned.
 func FuzzCF(f *testing.F) {
 	f.Add("O DaemonPortOptions=Name=MTA, Family=inet6, Addr=::1, Port=25\nO ServerCertFile=a,b\n")
 	f.Fuzz(func(t *testing.T, s string) {
@@ -237,7 +239,7 @@ func FuzzCF(f *testing.F) {
 	})
 }
 
-// A pid is one that may be signalled: never 0, 1 or a group.
+// A returned pid can be signalled safely: it is never 0, 1 or a process group.
 func FuzzPidFile(f *testing.F) {
 	f.Add("123\n/usr/sbin/sendmail -bd -C x\n")
 	f.Add("-1\nx")

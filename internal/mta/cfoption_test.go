@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Options and macros are read as readcf() reads them.
+// Options and macros are parsed as sendmail's readcf() does.
 func TestOptionLines(t *testing.T) {
 	for _, c := range []struct {
 		name, cf string
@@ -31,7 +31,7 @@ func TestOptionLines(t *testing.T) {
 			CF{CACert: "/a", ServerCert: []string{"/b"}, DH: "/c", CRL: "/d", PidFile: "/e", TrustedUser: "root",
 				RunAsUser: "mail", CACertPath: "/f",
 				Problems: []string{"the option name Client is ambiguous: sendmail ignores the line"}}},
-		{"what is none",
+		{"lines that are not options",
 			"O\tCACertFile=/tab\nOCACertFile=/nospace\nO CACertFile\t=/tabname\nO CACertFileX=/long\n O " +
 				"CACertFile=/continued\n#O CACertFile=/comment\n", nil, CF{}},
 		{"comments", "O CACertFile=/a # why\nO CACertPath=/b\\#c\nO ServerCertFile=/d#e\n", nil,
@@ -39,7 +39,7 @@ func TestOptionLines(t *testing.T) {
 		{"an old letter", "OOPort=26\n", nil, CF{Listeners: []Listener{{Family: "inet", Port: "26"}}}},
 		{"flags", "O DontBlameSendmail=GroupReadableKeyFile CertOwner;GroupWritableDirPathSafe\n", nil,
 			CF{DontBlame: []string{"groupreadablekeyfile", "certowner", "groupwritabledirpathsafe"}}},
-		{"the command line stands", "O ServerCertFile=/a\nO DaemonPortOptions=Port=25\nO CACertFile=/c\n",
+		{"the command line overrides the cf", "O ServerCertFile=/a\nO DaemonPortOptions=Port=25\nO CACertFile=/c\n",
 			[]string{"sendmail", "-L", "sm-mta", "-bd", "-ODaemonPortOptions=Name=MTA,", "Port=2525", "-O",
 				"ServerC=/b", "-oOPort=26", "-q30m"},
 			CF{ServerCert: []string{"/b"}, CACert: "/c",
@@ -57,7 +57,7 @@ func TestOptionLines(t *testing.T) {
 	}
 }
 
-// rc.conf is read as rc.d/sendmail reads it.
+// rc.conf is parsed as rc.d/sendmail does.
 func TestRC(t *testing.T) {
 	vars := map[string]string{"sendmail_enable": "NO", "sendmail_submit_enable": "yes", "sendmail_flags": "-bd -q30m",
 		"sendmail_submit_flags": "-bd -ODaemonPortOptions=Addr=localhost",
@@ -77,7 +77,7 @@ func TestRC(t *testing.T) {
 	}
 }
 
-// Flags in rc.conf are words as sh has them.
+// The flags in rc.conf are split into words as sh does.
 func TestShellWords(t *testing.T) {
 	for text, want := range map[string][]string{
 		"":                  nil,
@@ -96,11 +96,11 @@ func TestShellWords(t *testing.T) {
 	}
 	if !SameOptions([]string{"sendmail", "-ODaemonPortOptions=Name=MTA,", "Port=25"},
 		append([]string{"sendmail"}, shellWords("-ODaemonPortOptions='Name=MTA, Port=25'")...)) {
-		t.Error("the pid file's line has no quotes and says the same")
+		t.Error("the line in the pid file has no quotes and means the same")
 	}
 }
 
-// A certificate of another owner is refused, unless the cf says that it may be.
+// A certificate with another owner is refused unless DontBlameSendmail allows it.
 func TestCertOwner(t *testing.T) {
 	f := Files{OwnersOK: []uint32{0}}
 	for _, v := range []*View{&f.Cert.View, &f.Key.View, &f.CACert.View} {
@@ -114,7 +114,7 @@ func TestCertOwner(t *testing.T) {
 			}
 		}
 		if n != min(want, 1) && n != want {
-			t.Errorf("%q: %d complaints of an owner, want %d", flags, n, want)
+			t.Errorf("%q: %d complaints about an owner, want %d", flags, n, want)
 		}
 	}
 }

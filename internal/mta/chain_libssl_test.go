@@ -24,9 +24,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// world makes small PKIs in which now and then something is odd: an expired
-// certificate, key identifiers of somebody else, two CAs of one name, a root of
-// version 1, SHA-1, name constraints.
+// world makes small PKIs in which now and then something is unusual: an expired certificate, a wrong key identifier,
+// two CAs with one name, a root of X.509 version 1, SHA-1, name constraints.
 type world struct {
 	t    *testing.T
 	r    *mrand.Rand
@@ -41,7 +40,7 @@ type made struct {
 
 func (w *world) rarely() bool { return w.r.IntN(14) == 0 }
 
-// sign makes one certificate; nil parent: signed by itself.
+// sign makes one certificate. With a nil parent it is self-signed.
 func (w *world) sign(name string, parent *made, leaf bool) made {
 	key := w.keys[w.r.IntN(len(w.keys))]
 	c := &x509.Certificate{SerialNumber: big.NewInt(int64(1 + w.r.IntN(1000000))),
@@ -91,7 +90,7 @@ func (w *world) sign(name string, parent *made, leaf bool) made {
 	if w.r.IntN(3) > 0 {
 		c.SubjectKeyId = pki.KeyID(key.Public())
 	} else {
-		c.SubjectKeyId = []byte(name) // else crypto/x509 makes one for CAs
+		c.SubjectKeyId = []byte(name) // without it crypto/x509 makes one for CAs
 	}
 	if w.rarely() {
 		c.SignatureAlgorithm = x509.ECDSAWithSHA1
@@ -105,7 +104,7 @@ func (w *world) sign(name string, parent *made, leaf bool) made {
 	if w.r.IntN(30) == 0 {
 		signer = w.keys[w.r.IntN(len(w.keys))]
 	}
-	// crypto/x509 takes the key identifier of the template's parent: it must not
+	// crypto/x509 would copy the key identifier of the parent's template.
 	template := *parent.cert
 	template.SubjectKeyId, template.PublicKey = nil, nil
 	der, err := x509.CreateCertificate(rand.Reader, c, &template, key.Public(), signer)
@@ -122,8 +121,7 @@ func (w *world) sign(name string, parent *made, leaf bool) made {
 	return made{x, key}
 }
 
-// authorityKey says in one of the ways of RFC 5280 4.2.1.1 who the issuer is, or
-// is wrong about it.
+// authorityKey identifies the issuer in one of the ways of RFC 5280 section 4.2.1.1, or identifies it wrongly.
 func (w *world) authorityKey(c *x509.Certificate, parent *made) {
 	var parts []byte
 	add := func(tag int, compound bool, b []byte) {
@@ -142,7 +140,7 @@ func (w *world) authorityKey(c *x509.Certificate, parent *made) {
 		add(0, false, id)
 	default:
 		issuer := parent.cert.RawIssuer
-		if len(issuer) == 0 { // its own
+		if len(issuer) == 0 { // the issuer is the certificate itself
 			issuer, _ = asn1.Marshal(c.Subject.ToRDNSequence())
 		}
 		serial := parent.cert.SerialNumber
@@ -161,7 +159,7 @@ func (w *world) authorityKey(c *x509.Certificate, parent *made) {
 	c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 35}, Value: value})
 }
 
-// versionOne takes version and extensions away and signs again.
+// versionOne removes the version and the extensions and signs again.
 func (w *world) versionOne(der []byte, key *ecdsa.PrivateKey) []byte {
 	var cert struct {
 		TBS       asn1.RawValue
@@ -196,7 +194,7 @@ func (w *world) versionOne(der []byte, key *ecdsa.PrivateKey) []byte {
 	return out
 }
 
-// Thousands of chains: our verdict is that of X509_verify_cert(3), in its words.
+// For thousands of chains our verdict is that of X509_verify_cert(3), in the same words.
 func TestChainsAsLibssl(t *testing.T) {
 	w := &world{t: t, r: mrand.New(mrand.NewPCG(3, 4)), now: time.Unix(1_800_000_000, 0)}
 	for range 5 {
@@ -247,8 +245,7 @@ func TestChainsAsLibssl(t *testing.T) {
 	t.Logf("%d chains, %d good, %d refused for another reason", len(ours), good, words)
 }
 
-// chain is a PKI of one or two roots, up to two levels of CAs, cross-certificates,
-// and a leaf.
+// chain makes a PKI with one or two roots, up to two levels of CAs, cross-certificates, and a leaf.
 func (w *world) chain() (store, shown []*x509.Certificate, usage x509.ExtKeyUsage, word string) {
 	roots := []made{w.sign("Root", nil, false)}
 	if w.r.IntN(3) == 0 {
@@ -261,7 +258,7 @@ func (w *world) chain() (store, shown []*x509.Certificate, usage x509.ExtKeyUsag
 		others = append(others, next)
 		top = next
 	}
-	if len(roots) > 1 && w.r.IntN(2) == 0 { // the second root certifies the first's key
+	if len(roots) > 1 && w.r.IntN(2) == 0 { // the second root certifies the key of the first
 		cross := w.cross(roots[0], roots[1])
 		others = append(others, cross)
 	}
@@ -318,12 +315,12 @@ func digestOf(a x509.SignatureAlgorithm, b []byte) []byte {
 	return sum[:]
 }
 
-// libssl asks the system's own libssl many questions at once. See judge.c.
+// libssl passes many questions at once to the system's own libssl, see judge.c.
 func libssl(t *testing.T, questions []string) []string {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings one
+		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings a C compiler
 			t.Fatal("there is no C compiler")
 		}
 		t.Skip("there is no C compiler")

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// mailer.conf is read as mailwrapper(8) reads it, the port's first.
+// mailer.conf is parsed as mailwrapper(8) does. The port's file is read first.
 func TestMailerConf(t *testing.T) {
 	dir := t.TempDir()
 	port, base := filepath.Join(dir, "port"), filepath.Join(dir, "base")
@@ -26,12 +26,12 @@ func TestMailerConf(t *testing.T) {
 		{"", "  sendmail  /indented\n", "/indented"},
 		{"mailq /x\n", "sendmail /y\n", "error: names no program for sendmail"},
 		{"", "broken\nsendmail /x\n", "error: names no program for broken"},
-		{"", "mailq \nsendmail /x\n", "/x"}, // a blank behind it: mailwrapper reads on
+		{"", "mailq \nsendmail /x\n", "/x"}, // after the blank mailwrapper continues with the next line
 		{"", "sendmail \n", "error: not a program"},
 		{"", "sendmail /x\r\n", "error: not a program"}, // mailwrapper would run "/x\r"
 		{"", "sendmail /x\v/y\n", "/x\v/y"},
 		{"", "a b \\\n# comment\nsendmail /x\n", "/x"},
-		{"", "sendmail /a\\#b\n", "/a\\#b"}, // escaped: no comment
+		{"", "sendmail /a\\#b\n", "/a\\#b"}, // the character is escaped, so this is not a comment
 		{"", "", DefaultMailer},
 	} {
 		for path, text := range map[string]string{port: c.port, base: c.base} {
@@ -50,7 +50,7 @@ func TestMailerConf(t *testing.T) {
 	}
 }
 
-// A service jail shares our root; a jail with a root of its own is another system.
+// A service jail has our root directory; a jail with its own root directory is another system.
 func TestJails(t *testing.T) {
 	for _, c := range []struct {
 		theirs, own, path string
@@ -69,14 +69,14 @@ func TestJails(t *testing.T) {
 	}
 }
 
-// relink puts the program into d/real, and a link in links, to which d/sendmail leads, in its place.
+// relink moves the program to d/real, and puts a link in its place that leads there through another link in links.
 func relink(d, links string) error {
 	return errors.Join(os.Mkdir(d+"/real", 0o755), os.Mkdir(links, 0o755), os.Rename(d+"/sendmail", d+"/real/sendmail"),
 		os.Symlink("../real/sendmail", links+"/sendmail"), os.Symlink(links+"/sendmail", d+"/sendmail"))
 }
 
-// What others than root could change decides neither whom root signals nor
-// what root runs; an upgraded program is still the one.
+// A file that users other than root could change decides neither which process root signals nor what root runs. A
+// program that was upgraded still counts as the same one.
 func TestCustodyOfIdentity(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("owners are set")
@@ -150,7 +150,7 @@ func TestCustodyOfIdentity(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := exec.Command(program, "60")
-			for i := 0; ; i++ { // ETXTBSY: a fork of another test may hold it for a moment
+			for i := 0; ; i++ { // ETXTBSY: a forked child of another test may keep the file open for a moment
 				if err = cmd.Start(); err == nil || i == 50 {
 					break
 				}
@@ -173,7 +173,7 @@ func TestCustodyOfIdentity(t *testing.T) {
 			}
 			if replaced := strings.Contains(c.name, "newer program"); id.Status == OK &&
 				(id.Replaced != replaced || id.Program != real(program)) {
-				t.Errorf("a HUP starts %s, another file: %v", id.Program, id.Replaced)
+				t.Errorf("a HUP starts %s; is it another file: %v", id.Program, id.Replaced)
 			}
 			if there := id.Instance.StillThere(); !there {
 				t.Error("the instance is there")
@@ -191,7 +191,7 @@ func TestCustodyOfIdentity(t *testing.T) {
 	}
 }
 
-// mailer.conf decides what a HUP starts: it must be root's too.
+// mailer.conf decides what a HUP starts, so it must be root's too.
 func TestCustodyOfMailerConf(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("owners are set")
@@ -219,7 +219,7 @@ func TestCustodyOfMailerConf(t *testing.T) {
 	}
 }
 
-// On FreeBSD the executable of a replaced program has no path: its name is left.
+// On FreeBSD the executable of a replaced program has no path; only its name is known.
 func TestUpgraded(t *testing.T) {
 	for _, c := range []struct {
 		exe, now string
@@ -229,7 +229,7 @@ func TestUpgraded(t *testing.T) {
 		{"", "/usr/local/sbin/sendmail", false},
 		{"/usr/local/sbin/sendmail.old", "/usr/local/sbin/sendmail", true},
 		{"/usr/local/sbin/sendmail-8.17.1", "/usr/local/sbin/sendmail", true},
-		{"/usr/libexec/sendmail/sendmail", "/usr/local/sbin/sendmail", false}, // the port's, or postfix's
+		{"/usr/libexec/sendmail/sendmail", "/usr/local/sbin/sendmail", false}, // the port's sendmail, or postfix
 		{"/usr/local/sbin/dma", "/usr/local/sbin/sendmail", false},
 		{"a-very-long-name-of-a-", "/x/a-very-long-name-of-a-program", false},
 		{"a-very-long-name-of", "/x/a-very-long-name-of-a-program", true},
@@ -240,7 +240,7 @@ func TestUpgraded(t *testing.T) {
 	}
 }
 
-// The second pid file counts where the first leads to no sendmail.
+// The second pid file is used when the first names no sendmail.
 func TestTwoPidFiles(t *testing.T) {
 	dir := t.TempDir()
 	exe, _ := os.Executable()
@@ -272,7 +272,7 @@ func TestTwoPidFiles(t *testing.T) {
 	}
 }
 
-// The cf check runs nothing that others than root could change.
+// The test of a cf runs no program that users other than root could change.
 func TestSaneCFRunsOnlyRootsProgram(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("owners are set")

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// A server with two pairs shows each client its own, whatever it speaks; one that lacks a family is known to lack it.
+// A server with two pairs shows each client the certificate that it asks for, with any version of TLS. A server without
+// a key type is recognised as lacking it.
 func TestProbeForFamily(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		t.Skip(err)
@@ -53,7 +54,7 @@ func TestProbeForFamily(t *testing.T) {
 				case has && (s.Err != nil || s.Leaf == nil || s.Leaf.Subject.CommonName != family):
 					t.Errorf("%s: %+v", family, s)
 				case !has && (!s.Lacks || s.Leaf != nil || s.Unseen()):
-					t.Errorf("%s: not known to lack it: %+v", family, s)
+					t.Errorf("%s: it was not recognised as lacking it: %+v", family, s)
 				}
 			}
 		})

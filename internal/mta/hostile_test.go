@@ -8,7 +8,7 @@ import (
 	"mailcertd/internal/command"
 )
 
-// Whatever is in the files and answers of other programs, also nothing at all, is read without a panic.
+// Any content of a file and any answer of another program, even an empty one, is parsed without a panic.
 func TestParsersTakeAnything(t *testing.T) {
 	for _, in := range []string{"", "\n", " ", "\t\n\n", "\x00", "#", "\\", "\\\n", "=", "O", "O ", "O =", "O =x", "D",
 		"D{", "D{x", "${", "${x", "$", "$&",

@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/command"
 )
 
-// While a program uses the connection, for minutes perhaps, nothing is in the folder for temporary files that a kill
-// would leave there.
+// While a program uses the connection, perhaps for minutes, the directory for temporary files contains nothing that
+// would be left after a kill.
 func TestTunnelLeavesNothing(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -24,12 +24,12 @@ func TestTunnelLeavesNothing(t *testing.T) {
 			return command.Said{}, err
 		}
 		defer c.Close()
-		go c.Write([]byte("x")) //nolint:errcheck // the other end says whether it came
+		go c.Write([]byte("x")) //nolint:errcheck // the other end checks whether it arrived
 		if _, err := far.Read(make([]byte, 1)); err != nil {
 			return command.Said{}, err
 		}
 		if left, _ := filepath.Glob(tmp + "/*"); len(left) > 0 {
-			t.Errorf("while it is used there is %s", left)
+			t.Errorf("while the connection is used there is %s", left)
 		}
 		return command.Said{}, nil
 	})
@@ -38,8 +38,8 @@ func TestTunnelLeavesNothing(t *testing.T) {
 	}
 }
 
-// What a kill left before the program came goes with the next one; what anybody
-// else may have there stays.
+// What was left when mailcertd was killed before the program connected is removed by the next connection. Files of
+// others in that directory stay.
 func TestMeetingsOfTheDead(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -61,7 +61,7 @@ func TestMeetingsOfTheDead(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	m, err := newMeeting() // all of these are too young
+	m, err := newMeeting() // all of these are too young to be removed
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// tlsServer is a server of OpenSSL's that speaks TLS at once, and its address.
+// tlsServer starts an OpenSSL server that speaks TLS from the beginning, and returns its address.
 func tlsServer(t *testing.T, serverArgs ...string) string {
 	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -36,8 +36,8 @@ func tlsServer(t *testing.T, serverArgs ...string) string {
 	return tlsAddr
 }
 
-// behindSMTP speaks SMTP up to STARTTLS, and then hands over to
-// a real `openssl s_server` with these arguments.
+// behindSMTP starts a server that speaks SMTP up to STARTTLS and then connects the client with a real `openssl
+// s_server` with these arguments. It returns the address.
 func behindSMTP(t *testing.T, serverArgs ...string) string {
 	t.Helper()
 	tlsAddr := tlsServer(t, serverArgs...)
@@ -72,7 +72,7 @@ func behindSMTP(t *testing.T, serverArgs ...string) string {
 			buf := make([]byte, 16<<10)
 			silence := 10 * time.Second // a busy machine may start the client's openssl late
 			for {
-				_ = deadline(time.Now().Add(silence)) // nobody says 221: silence ends it
+				_ = deadline(time.Now().Add(silence)) // no reply 221 comes, so a timeout ends the connection
 				n, err := from.Read(buf)
 				if n > 0 {
 					silence = 3 * time.Second
@@ -99,7 +99,7 @@ func behindSMTP(t *testing.T, serverArgs ...string) string {
 	return l.Addr().String()
 }
 
-// Whatever OpenSSL's own client gets along with is seen.
+// The probe sees every certificate that OpenSSL's own client sees.
 func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		if os.Getenv("MAILCERTD_NOSKIP") != "" {
@@ -140,20 +140,20 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	for name, c := range map[string]struct {
 		pair   string
 		args   []string
-		openly bool // Go alone cannot
+		openly bool // Go alone cannot see it
 		err    string
 	}{
 		"ECDHE":   {"rsa", []string{"-tls1_2", "-cipher", "ECDHE"}, false, ""},
 		"TLS 1.3": {"rsa", []string{"-tls1_3"}, false, ""},
 		"DHE": {"rsa", []string{"-tls1_2", "-cipher", "DHE-RSA-AES256-GCM-SHA384", "-dhparam",
 			file("dh")}, true, ""},
-		"RSA key exchange": {"rsa", []string{"-tls1_2", "-cipher", "AES256-GCM-SHA384"}, false, ""},
-		"CBC and SHA-256":  {"rsa", []string{"-tls1_2", "-cipher", "AES256-SHA256"}, true, ""},
-		"TLS 1.0":          {"rsa", []string{"-tls1", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
-		"RSA 1024":         {"rsa1024", []string{"-tls1_2", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
-		"Ed448":            {"ed448", nil, true, ""},
-		"a serial below 0": {"below", nil, true, ""},
-		"none in common":   {"rsa", []string{"-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}, false, "openssl s_client"},
+		"RSA key exchange":    {"rsa", []string{"-tls1_2", "-cipher", "AES256-GCM-SHA384"}, false, ""},
+		"CBC and SHA-256":     {"rsa", []string{"-tls1_2", "-cipher", "AES256-SHA256"}, true, ""},
+		"TLS 1.0":             {"rsa", []string{"-tls1", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
+		"RSA 1024":            {"rsa1024", []string{"-tls1_2", "-cipher", "DEFAULT@SECLEVEL=0"}, false, ""},
+		"Ed448":               {"ed448", nil, true, ""},
+		"a serial below 0":    {"below", nil, true, ""},
+		"no cipher in common": {"rsa", []string{"-tls1_2", "-cipher", "aNULL:@SECLEVEL=0"}, false, "openssl s_client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -181,11 +181,12 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 		})
 	}
 	for name, args := range map[string][]string{"at once": nil,
-		"at once, DHE": {"-tls1_2", "-cipher", "DHE", "-dhparam", file("dh")}} {
+		"TLS from the beginning, DHE": {"-tls1_2", "-cipher", "DHE", "-dhparam", file("dh")}} {
 		t.Run(name, func(t *testing.T) {
 			at := Endpoint{
 				tlsServer(t, append([]string{"-cert", file("rsa.pem"), "-key", file("rsa.key")}, args...)...), true}
-			t.Setenv("TMPDIR", filepath.Join(dir, strings.Repeat("a-long-name/", 9))) // too long for a socket
+			// The path is too long for a socket.
+			t.Setenv("TMPDIR", filepath.Join(dir, strings.Repeat("a-long-name/", 9)))
 			if err := os.MkdirAll(os.Getenv("TMPDIR"), 0o700); err != nil {
 				t.Fatal(err)
 			}
@@ -213,8 +214,8 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	})
 }
 
-// check --peer sees and judges a peer with DHE or RSA key exchange alone, and at the
-// security level of our own handshakes.
+// check --peer sees and judges a peer that offers only DHE or RSA key exchange, at the security level of our own
+// handshakes.
 func TestPeerWithOddCiphers(t *testing.T) {
 	dir := t.TempDir()
 	file := func(n string) string { return filepath.Join(dir, n) }
@@ -249,8 +250,7 @@ func TestPeerWithOddCiphers(t *testing.T) {
 	}
 }
 
-// A mail host gives five minutes to a greeting (RFC 5321 4.5.3.2.1), and so does
-// the probe as a whole.
+// A mail host waits five minutes for a greeting (RFC 5321 section 4.5.3.2.1), and so does the whole probe.
 func TestPatience(t *testing.T) {
 	if replyPatience < 5*time.Minute || Patience < replyPatience+handshakePatience {
 		t.Error("a sendmail with greet_pause would be called silent")

@@ -9,8 +9,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The pairs beside the first one are read where the cf names them and judged by what they are for: a second server
-// pair must be safe, a client's never costs STARTTLS, and neither speaks against the host's own pair.
+// The second and the client pair are read if the cf names them, and judged by their purpose: a second server pair must
+// be safe, a client pair never costs STARTTLS, and neither is a problem of the host's own pair.
 func TestOtherPairs(t *testing.T) {
 	dir := t.TempDir()
 	put := func(name string, mode os.FileMode, text []byte) string {
@@ -38,7 +38,7 @@ func TestOtherPairs(t *testing.T) {
 		{"a client pair", "O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=" + cert + "\nO ClientKeyFile=" +
 			key + "\n", false, true, false,
 			[]string{"x.key unsafe: World readable file", "x.key SSL_CTX_use_PrivateKey_file"}},
-		{"a client pair that is not there",
+		{"a client pair that does not exist",
 			"O ServerCertFile=/a\nO ServerKeyFile=/b\nO ClientCertFile=/c\nO ClientKeyFile=/d\n", false, true, false,
 			[]string{"/c unsafe: No such file", "/d unsafe: No such file"}},
 	} {
@@ -62,7 +62,7 @@ func TestOtherPairs(t *testing.T) {
 			}
 			for _, s := range c.says {
 				if !strings.Contains(said, s) {
-					t.Errorf("want %q in:\n%s", s, said)
+					t.Errorf("there is no %q in:\n%s", s, said)
 				}
 			}
 			if fatal != c.fatal || (said == "") != (c.says == nil) {

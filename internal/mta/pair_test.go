@@ -14,8 +14,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// testPair is a self-signed certificate that has expired: it must be seen all
-// the same.
+// testPair makes a self-signed certificate that has expired. The probe must see it nevertheless.
 func testPair(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
@@ -31,7 +30,7 @@ func testPair(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// The identity of this very test process: it is no sendmail.
+// The pid of this test process is not identified as sendmail.
 func TestIdentifyOther(t *testing.T) {
 	dir := t.TempDir()
 	pid := dir + "/pid"

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The names of two pairs are those that sendmail 8.17 makes of them; test/secondpair_test.go asks it.
+// The names of two pairs are split as sendmail 8.17 does; test/secondpair_test.go compares with it.
 func TestNamePairs(t *testing.T) {
 	for _, c := range []struct {
 		name, cert, key string
@@ -31,7 +31,7 @@ func TestNamePairs(t *testing.T) {
 		{"three", "/a.cert,/b.cert,/c.cert", "/a.key,/b.key", []string{"/a.cert", "/b.cert,/c.cert"},
 			[]string{"/a.key", "/b.key"},
 			`ServerCertFile: names more than two files: sendmail takes "/b.cert,/c.cert" for one name`},
-		{"nothing behind the comma", "/a.cert,", "/a.key,", []string{"/a.cert", ""}, []string{"/a.key", ""},
+		{"nothing after the comma", "/a.cert,", "/a.key,", []string{"/a.cert", ""}, []string{"/a.key", ""},
 			"ServerCertFile: there is no name on one side of the comma: sendmail offers no STARTTLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func TestNamePairs(t *testing.T) {
 			}
 			told := strings.Join(cf.Problems, "\n")
 			if (c.problem == "") != (told == "") || !strings.Contains(told, c.problem) {
-				t.Errorf("want %q, got:\n%s", c.problem, told)
+				t.Errorf("there is no %q in:\n%s", c.problem, told)
 			}
 		})
 	}

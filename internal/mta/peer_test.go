@@ -21,7 +21,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// What comes before TLS decides ${verify} when no certificate is seen.
+// If no certificate is seen, what happened before TLS decides ${verify}.
 func TestPeerWithout(t *testing.T) {
 	const hello, offer = "220 hi\r\n", "250-hi\r\n250 STARTTLS\r\n"
 	for name, c := range map[string]struct {
@@ -55,8 +55,7 @@ func TestPeerWithout(t *testing.T) {
 	}
 }
 
-// Every chain that openssl verify(1) refuses is refused with its first error,
-// and none besides.
+// Every chain that openssl verify(1) refuses is refused with the same first error, and no other chain is refused.
 func TestChainAgainstOpenssl(t *testing.T) {
 	if _, err := exec.LookPath("openssl"); err != nil {
 		if os.Getenv("MAILCERTD_NOSKIP") != "" {

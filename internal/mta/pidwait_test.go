@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// A pid file that is empty for a moment, as at each start of sendmail, is read again; one that stays empty is told.
+// A pid file is empty for a moment at each start of sendmail, so an empty one is read again. One that stays empty is
+// reported.
 func TestPidFileBeingWritten(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sendmail.pid")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
@@ -19,7 +20,7 @@ func TestPidFileBeingWritten(t *testing.T) {
 		t.Errorf("an empty one: %v %s", id.Status, id.Detail)
 	}
 	go func() {
-		time.Sleep(50 * time.Millisecond) // sendmail takes its time
+		time.Sleep(50 * time.Millisecond) // sendmail needs some time
 		_ = os.WriteFile(path, fmt.Appendf(nil, "%d\n/usr/sbin/sendmail -bd\n", os.Getpid()), 0o600)
 	}()
 	if id := Identify(context.Background(), IdentifyOptions{PidFile: path}); id.Status == BadPidFile {

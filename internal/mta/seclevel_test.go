@@ -2,7 +2,7 @@ package mta
 
 import "testing"
 
-// The last level of a cipher string counts, as OpenSSL reads it.
+// The last level in a cipher string counts, as in OpenSSL.
 func TestCipherLevel(t *testing.T) {
 	for list, want := range map[string]int{"": -1, "HIGH:!aNULL": -1, "DEFAULT@SECLEVEL=2": 2, "@SECLEVEL=0:ALL": 0,
 		"ALL:@SECLEVEL=1:@SECLEVEL=3": 3,
@@ -20,7 +20,7 @@ func TestCipherLevel(t *testing.T) {
 	}
 }
 
-// openssl.cnf sets a level for every program where the three names lead to it.
+// openssl.cnf sets a level for every program if its three section names lead to it.
 func TestConfLevel(t *testing.T) {
 	const rest = "[s]\nsystem_default=d\n[d]\nMinProtocol = TLSv1.2\nCipherString = DEFAULT@SECLEVEL=2\n"
 	for conf, want := range map[string]int{
