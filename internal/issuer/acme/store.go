@@ -82,8 +82,8 @@ type openOrder struct {
 	URL      string    `json:"url,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`
 	Since    time.Time `json:"since"`
-	// Taken says that the caller has had the certificate. The note stays while the CA has the order, because the caller
-	// may lose it.
+	// Taken says that the caller has stored the certificate. The note stays as long as the CA has the order, because
+	// the caller may lose the certificate.
 	Taken bool `json:"taken,omitempty"`
 }
 

@@ -170,7 +170,7 @@ func recordOf(p proof) (name, value string) {
 // dnsWay puts a TXT record into the zone, by itself or by the owner's program.
 type dnsWay struct {
 	published
-	names []string // of the order, for each of what was made
+	names []string // the name of the order for which each record was made
 }
 
 func (d *dnsWay) kind() string { return acme.ChallengeTypeDNS01 }
@@ -188,8 +188,8 @@ func (d *dnsWay) prepare(ctx context.Context, p proof) error {
 	return d.i.o.DNS.Add(ctx, name, value)
 }
 
-// everywhereIn bounds the wait for one record, at the most half of what is left: the order needs the rest, and then the
-// error says which server lacks the record.
+// everywhereIn returns the longest time to wait for one record: at most half of the time that is left. The order needs
+// the rest, and the error can then still say which server lacks the record.
 const everywhereIn = 5 * time.Minute
 
 func (d *dnsWay) ready(ctx context.Context) (string, error) {

@@ -24,7 +24,7 @@ func (f files) Read(name string) ([]byte, error) {
 func (f files) Write(name string, data []byte) error { f[name] = data; return nil }
 func (f files) Remove(name string) error             { delete(f, name); return nil }
 
-// lags is a zone whose servers never all have the record of one name.
+// lags is a zone in which some server always lacks the record of one name.
 type lags struct{ name string }
 
 func (l lags) Add(context.Context, string, string) error    { return nil }
@@ -37,8 +37,8 @@ func (l lags) Wait(ctx context.Context, name, _ string) error {
 	return errors.New("ns2 does not have it")
 }
 
-// A record that does not get to every server is that of the name that is told, and the wait ends while there is time to
-// tell it.
+// If a record does not reach every server, the error names the right name. The wait ends early enough for the error to
+// be reported.
 func TestUnreadyNameIsTold(t *testing.T) {
 	i := &Issuer{o: Options{Challenge: DNS01, DNS: lags{"b.example"}, Store: files{}, Now: time.Now,
 		Progress: func(string) {}, Log: func(string) {}}, url: "https://ca.test/dir"}
