@@ -144,7 +144,8 @@ func New(o Options) (*Issuer, error) {
 		errs = append(errs, fmt.Errorf("challenge %s: nothing asks the DNS", o.Challenge))
 	}
 	if (o.EAB.KID == "") != (len(o.EAB.HMAC) == 0) {
-		errs = append(errs, errors.New("external account binding: must have a key identifier and an HMAC key, or neither"))
+		errs = append(errs, errors.New(
+			"external account binding: must have a key identifier and an HMAC key, or neither"))
 	}
 	if len(o.CAs) > 0 {
 		i.roots = x509.NewCertPool()

@@ -265,8 +265,8 @@ func isNotFound(err error) bool {
 // placed checks a new order and notes its URL.
 func (s *session) placed(ctx context.Context, w want, open openOrder, order acme.Order) (acme.Order, error) {
 	if !strings.HasPrefix(order.Location, "https://") {
-		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{fmt.Sprintf("its URL is %.200q, must be an https URL",
-			order.Location)})
+		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{fmt.Sprintf(
+			"its URL is %.200q, must be an https URL", order.Location)})
 	}
 	open.URL, open.Expires = order.Location, order.Expires
 	if err := s.note(w, open); err != nil {
