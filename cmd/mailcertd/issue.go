@@ -143,7 +143,7 @@ func (o *localCA) parcels(names []string, sample ca.Ask, alt []string, out strin
 		return nil, fmt.Errorf("%s: is not a directory; with several hosts (%s) -o must be one", dir,
 			strings.Join(names, ", "))
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // this key stands in for the keys that are not made yet
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // in place of the keys that are not made yet
 	if err != nil {
 		return nil, err
 	}
