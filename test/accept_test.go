@@ -11,20 +11,20 @@ import (
 	"mailcertd/test/bed"
 )
 
-// accept is one state of the files: what the real sendmail does with it, and
-// what mailcertd must say and do about it.
+// accept is one state of the files, with what the real sendmail does in that state and what mailcertd must report and
+// repair.
 type accept struct {
 	name    string
-	damage  string // shell commands, in the certs directory
+	damage  string // shell commands that run in the certs directory
 	changes []string
 	offered bool
-	log     string // a line of sendmail's log, "" for none about a file
-	keeps   bool   // ensure leaves it as it is: it is foreign, or no fault at all
+	log     string // a regular expression that sendmail's log must match; "" if no line may complain about a file
+	keeps   bool   // ensure must not change the files: they are foreign, or nothing is wrong with them
 }
 
 const self = `openssl req -x509 -nodes -subj /CN=mail-a.example.test -addext subjectAltName=DNS:mail-a.example.test -keyout host.key -out host.cert `
 
-// accepted is facts about sendmail, row by row.
+// accepted is the table of facts about sendmail's rules for files: one row for each fact.
 var accepted = []accept{
 	{name: "as made", offered: true, keeps: true},
 	{name: "key 0640", damage: "chmod 0640 host.key", log: `host.key unsafe: Group readable file`},
@@ -39,7 +39,7 @@ var accepted = []accept{
 	{name: "directory 0775", damage: "chmod 0775 .", log: `unsafe: Group writable directory`},
 	{name: "directory 0777", damage: "chmod 0777 .", log: `unsafe: World writable directory`},
 	{name: "sticky directory", damage: "chmod 1777 .", log: `unsafe: World writable directory`},
-	// /etc/mail itself at 0775 has no row: sendmail does not even start then.
+	// /etc/mail itself with mode 0775 has no row, because sendmail does not start then.
 	{name: "key 0400", damage: "chmod 0400 host.key", offered: true, keeps: true},
 	{name: "cert 0600", damage: "chmod 0600 host.cert", offered: true, keeps: true},
 	{name: "key inside a cert 0600", offered: true, keeps: true,
@@ -122,7 +122,7 @@ var accepted = []accept{
 	{name: "CACertFile elsewhere, garbage",
 		changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"},
 		damage:  "echo hello > ../other.pem", log: `load verify locs .*other.pem failed`, keeps: true},
-	{name: "CACertFile elsewhere, for all to write",
+	{name: "CACertFile elsewhere, writable by everybody",
 		changes: []string{"CACertFile=/etc/mail/certs/cacert.pem=>CACertFile=/etc/mail/other.pem"},
 		damage:  "cp cacert.pem ../other.pem; chmod 666 ../other.pem", log: `other.pem unsafe: `, keeps: true},
 	{name: "sticky directory allowed", damage: "chmod 1777 .", changes: []string{"+O DontBlameSendmail=TrustStickyBit"},
@@ -135,15 +135,15 @@ var accepted = []accept{
 		changes: []string{"+O DontBlameSendmail=GroupWritableDirPathSafe"}, offered: true, keeps: true},
 }
 
-// Our rules say what the real sendmail then does; and after ensure it has
-// nothing to complain about, or what cannot be mended has been reported.
+// For each state, mailcertd must predict what the real sendmail does. After ensure, sendmail must have no complaint, or
+// mailcertd must report the problem that it cannot repair.
 func TestAcceptance(t *testing.T) {
 	for _, c := range accepted {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1", c.changes...)
 			m := bed.Binary(t, "")
-			h.Run(m, "ensure") // with a second pair missing something stays to be told
+			h.Run(m, "ensure") // the status is not checked: ensure cannot make a second pair complete
 			if c.damage != "" {
 				h.Must(t, "sh", "-ec", "cd /etc/mail/certs; mkdir ../keep; cp -p host.key host.cert ../keep; { "+
 					c.damage+"; } >/dev/null 2>&1")
@@ -167,7 +167,7 @@ func TestAcceptance(t *testing.T) {
 	}
 }
 
-// judge compares mailcertd's verdict with what sendmail does.
+// judge compares mailcertd's prediction with what sendmail does.
 func judge(t *testing.T, h *bed.Host, m string, c accept, offered bool, log string) {
 	t.Helper()
 	out, _ := h.Run(m, "status", "--json")
@@ -206,7 +206,7 @@ func judge(t *testing.T, h *bed.Host, m string, c accept, offered bool, log stri
 
 var tlsComplaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed|cannot|CACert.* missing)`)
 
-// snapshot is every file of a directory: content, mode, link text.
+// snapshot returns the content, mode and link target of every file in dir, by name.
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}

@@ -16,10 +16,10 @@ import (
 	"mailcertd/test/bed"
 )
 
-// postCA makes a CA as the post does: in etc/mail/CA, with the stanza's
-// openssl.cnf, an RSA key with a passphrase in that form, serial, an empty
-// index.txt, and the host's own certificate under the very DN of the CA, without a
-// SAN, and one for dhcp. The host's set lies in etc/mail/certs.
+// postCA makes a CA by the manual steps that docs/from-the-post.md describes: in etc/mail/CA, with the stanza's
+// openssl.cnf, an RSA key whose passphrase is encrypted in the given form, serial, and an empty index.txt. The host's
+// certificate has the same DN as the CA and no SAN. Another certificate is for dhcp. The host's set is in
+// etc/mail/certs.
 const postCA = `set -e
 mkdir -p "$1/etc/mail/CA/newcerts" "$1/etc/mail/certs"; cd "$1/etc/mail/CA"
 cat > openssl.cnf <<END
@@ -88,8 +88,8 @@ func adopted(t *testing.T, form string) (root, m string) {
 	return root, bed.Binary(t, "")
 }
 
-// onTerminal runs a command with a terminal of its own and types each line when
-// the text before it has been shown.
+// onTerminal runs a command on a terminal of its own. typed alternates between a text to wait for and the line to type
+// after it.
 func onTerminal(t *testing.T, command string, typed ...string) (string, int) {
 	t.Helper()
 	cmd := exec.Command("script", "-qefc", command, "/dev/null")
@@ -131,7 +131,7 @@ func onTerminal(t *testing.T, command string, typed ...string) (string, int) {
 	return seen.String(), cmd.ProcessState.ExitCode()
 }
 
-// tree is snapshot with everything below.
+// tree is snapshot of dir and of every directory below it.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := snapshot(t, dir)
@@ -157,10 +157,9 @@ func command(m, root string, args ...string) (string, int) {
 	return string(out), code
 }
 
-// A CA made by hand is taken over as it is, with each form of an encrypted key:
-// no file changes that needs no change, its certificates are listed, the
-// installed one stays until its renewal, and the passphrase opens it, from a
-// file or typed.
+// ensure adopts a CA that was made by hand, for each form of an encrypted key. It changes no file without need, list
+// shows the CA's certificates, the installed certificate stays until its renewal, and the passphrase opens the key,
+// read from a file or typed.
 func TestAdoptedCA(t *testing.T) {
 	t.Parallel()
 	for form, args := range map[string]string{
@@ -197,7 +196,7 @@ func TestAdoptedCA(t *testing.T) {
 				t.Errorf("ca show:\n%s", out)
 			}
 			if out, code := command(m, root, "renew"); code != 1 || !strings.Contains(out, "passphrase") {
-				t.Errorf("renew without anybody: %d\n%s", code, out)
+				t.Errorf("renew without a terminal: %d\n%s", code, out)
 			}
 			wrong := []string{"Passphrase of", "one", "Passphrase of", "two", "Passphrase of", "three"}
 			if out, code := onTerminal(t, m+" --root "+root+" renew", wrong...); code != 1 ||
@@ -212,7 +211,7 @@ func TestAdoptedCA(t *testing.T) {
 				strings.Contains(out, "secret") {
 				t.Errorf("renew on a terminal: %d\n%s", code, out)
 			}
-			// Unattended, from a file: refused while others can read it.
+			// Without a terminal the passphrase comes from a file, which is refused while others can read it.
 			pass := filepath.Join(root, "root/pass")
 			write(t, pass, "secret\n", 0o644)
 			write(t, filepath.Join(root, "usr/local/etc/mailcertd.yaml"),
@@ -249,7 +248,7 @@ func TestAdoptedCA(t *testing.T) {
 	}
 }
 
-// ca init --encrypt asks twice and never leaves the key in clear.
+// ca init --encrypt asks for the passphrase twice and never writes the key to the disk in clear.
 func TestEncryptedCA(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "script", "openssl")
@@ -274,7 +273,7 @@ func TestEncryptedCA(t *testing.T) {
 	}
 	if out, code := command(m, root, "issue", "--yes", "dhcp.home.example", "-o",
 		filepath.Join(root, "x")); code != 1 || !strings.Contains(out, "passphrase") {
-		t.Errorf("issue without anybody: %d\n%s", code, out)
+		t.Errorf("issue without a terminal: %d\n%s", code, out)
 	}
 	if _, err := os.Stat(filepath.Join(root, "x")); err == nil {
 		t.Error("a file was left")

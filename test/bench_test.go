@@ -14,7 +14,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// timed runs a command and gives its time as a whole process.
+// timed runs a command and returns how long the whole process took.
 func timed(b *testing.B, argv ...string) time.Duration {
 	b.Helper()
 	start := time.Now()
@@ -40,8 +40,8 @@ func siteWith(b *testing.B, keyType string) string {
 	return root
 }
 
-// BenchmarkFirstBoot runs the base stanza's openssl commands and ensure on an
-// empty root in turn. The ratios are those of the medians.
+// BenchmarkFirstBoot runs the base stanza's openssl commands and `ensure` in turn, each on an empty root. It reports
+// the ratios of the medians.
 func BenchmarkFirstBoot(b *testing.B) {
 	m := bed.Binary(b, "")
 	var stanza, rsa, ecdsa []time.Duration
@@ -58,7 +58,7 @@ func BenchmarkFirstBoot(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkComplete runs ensure where everything is complete.
+// BenchmarkComplete runs ensure on a root where nothing is to be done.
 func BenchmarkComplete(b *testing.B) {
 	m, root := bed.Binary(b, ""), siteWith(b, "rsa-2048")
 	timed(b, m, "--root", root, "ensure")
@@ -70,8 +70,8 @@ func BenchmarkComplete(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkStart runs the verb that does least and true(1) in turn: the difference is what a verb takes before it
-// begins.
+// BenchmarkStart runs the command that does least and true(1) in turn. The difference is the time that every command
+// takes to start.
 func BenchmarkStart(b *testing.B) {
 	m := bed.Binary(b, "")
 	var verb, nothing []time.Duration
@@ -83,7 +83,7 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// until polls for a condition.
+// until polls until ok returns true, and returns how long that took. It fails after 30 seconds.
 func until(b *testing.B, ok func() bool) time.Duration {
 	start := time.Now()
 	for !ok() {
@@ -106,7 +106,7 @@ func daemonOf(b *testing.B, root string) *exec.Cmd {
 	return cmd
 }
 
-// BenchmarkReturn deletes host.cert under a daemon and waits for its return.
+// BenchmarkReturn deletes host.cert while a daemon runs and measures how long the daemon takes to restore it.
 func BenchmarkReturn(b *testing.B) {
 	root := siteWith(b, "ecdsa-p256")
 	daemonOf(b, root)
@@ -124,8 +124,7 @@ func BenchmarkReturn(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkRenew is `renew` with a real sendmail: it returns when the new
-// certificate has been seen at port 25.
+// BenchmarkRenew measures `renew` with a real sendmail: it returns when port 25 serves the new certificate.
 func BenchmarkRenew(b *testing.B) {
 	h := bed.NewHost(b, "mail-a.example.test", "10.99.0.1")
 	m := bed.Binary(b, "")
@@ -144,7 +143,7 @@ func BenchmarkRenew(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// usage is the CPU time and the resident memory of a process, from /proc.
+// usage returns the CPU time and the resident memory (in MiB) of a process, from /proc.
 func usage(b *testing.B, pid int) (cpu time.Duration, rss float64) {
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
 	if len(tasks) == 0 {
@@ -161,8 +160,8 @@ func usage(b *testing.B, pid int) (cpu time.Duration, rss float64) {
 	return cpu, float64(pages*os.Getpagesize()) / (1 << 20)
 }
 
-// BenchmarkDaemon: CPU time a day at rest, resident memory, and how it grows
-// with 10,000 changes, after 2,000 to warm up. It takes three minutes.
+// BenchmarkDaemon measures the CPU time that an idle daemon takes in a day, its resident memory, and how much the
+// memory grows over 10,000 changes, after 2,000 changes to warm up. It takes three minutes.
 func BenchmarkDaemon(b *testing.B) {
 	root := siteWith(b, "ecdsa-p256")
 	cmd := daemonOf(b, root)
@@ -174,7 +173,7 @@ func BenchmarkDaemon(b *testing.B) {
 				b.Fatal(err)
 			}
 			if i%100 == 0 {
-				time.Sleep(250 * time.Millisecond) // each hundred is a look of its own
+				time.Sleep(250 * time.Millisecond) // so that each hundred changes cause a look of their own
 			}
 		}
 	}

@@ -11,8 +11,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// purchase makes what a public CA sells, on the host in /etc/mail/new: a leaf
-// with that serial under an intermediate, and their root, made once.
+// purchase makes a certificate as a public CA would sell it, in /etc/mail/new on the host: a leaf with the serial
+// number $SERIAL, under an intermediate. The root and the intermediate are made once.
 const purchase = `mkdir -p /etc/mail/new; cd /etc/mail/new; rm -f host.*
 ext() { printf 'basicConstraints=critical,CA:%s\nsubjectAltName=DNS:mail-a.example.test\n' $1 >ext; }
 [ -e cacert.pem ] || {
@@ -24,13 +24,13 @@ openssl req -nodes -newkey rsa:2048 -subj /CN=mail-a.example.test -keyout host.k
 ext FALSE; openssl x509 -req -days 90 -in leaf.csr -CA mid.pem -CAkey mid.key -set_serial 0x$SERIAL -extfile ext -out leaf.pem
 cat leaf.pem mid.pem >host.cert`
 
-// The owner of a bought certificate copies it in under a running daemon: in
-// either order, whole or in pieces, or over what serves already. sendmail is
-// told once, when the pair is whole, and never serves anything else.
+// An owner copies a bought pair into the certs directory while the daemon runs: certificate or key first, in one piece
+// or in several, or over a pair that works. sendmail gets one HUP, when the pair is complete, and never serves anything
+// else.
 func TestBought(t *testing.T) {
 	type step struct {
 		file  string
-		parts int // written one after the other, with a look in between
+		parts int // written one after the other, with a look after each
 	}
 	for _, c := range []struct {
 		name  string
@@ -49,7 +49,7 @@ func TestBought(t *testing.T) {
 			verb := func(args ...string) (string, int) {
 				return h.Run(append([]string{m, "--config=/etc/mail/mailcertd.yaml"}, args...)...)
 			}
-			// The first purchase lies there from the start.
+			// The first purchase is installed before the daemon starts.
 			h.Must(t, "sh", "-ec", "SERIAL=A1; { "+purchase+
 				"; } >/dev/null 2>&1; mkdir -m 755 ../certs; cp host.key host.cert cacert.pem ../certs; chmod 600 "+
 				"../certs/host.key")
@@ -63,12 +63,12 @@ func TestBought(t *testing.T) {
 			run := h.Command(m, "--config=/etc/mail/mailcertd.yaml", "--log-level=debug", "run")
 			d := &daemon{}
 			run.Stdout, run.Stderr = d, d
-			run.WaitDelay = time.Second // the daemon itself ends with its host
+			run.WaitDelay = time.Second // the daemon itself ends when the host does
 			if err := run.Start(); err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() })
-			quiet := func() { // the daemon has looked since, and rests
+			quiet := func() { // waits until the daemon has looked and is idle
 				t.Helper()
 				n := d.looks()
 				bed.Wait(t, "a look", func() error {
@@ -77,7 +77,7 @@ func TestBought(t *testing.T) {
 					}
 					return nil
 				})
-				time.Sleep(700 * time.Millisecond) // longer than events are gathered
+				time.Sleep(700 * time.Millisecond) // longer than the daemon collects events
 				bed.Wait(t, "rest", d.idle)
 			}
 			bed.Wait(t, "the first look", func() error {
@@ -100,8 +100,8 @@ func TestBought(t *testing.T) {
 						if p < s.parts || i < len(c.steps)-1 {
 							write(t, path, string(part), 0o600)
 							quiet()
-							// With the first certificate whole it is a pair that works, and a person's ensure would
-							// take it; the daemon waits until the rest of it has come.
+							// With the first certificate complete the pair works, and an ensure that a person runs
+							// would accept it. The daemon waits until the rest of the chain has come.
 							whole := s.file == "host.cert" && i > 0 && strings.Contains(string(part), "END CERTIFICATE")
 							if !whole {
 								if out, code := verb("ensure"); code != 1 || !strings.Contains(out, "issuer is none") {
@@ -139,7 +139,7 @@ func TestBought(t *testing.T) {
 				if n := strings.Count(h.Log(), "restarting") - restarts; n != 1 {
 					t.Errorf("%d restarts\n%s\n%s", n, h.Log(), d.log())
 				}
-				// sendmail loads the leaf alone; the intermediate is found by its hash.
+				// sendmail sends the leaf alone, unless OpenSSL finds the intermediate by its hash link.
 				if out, _ := h.Run("sh", "-c",
 					"echo QUIT | openssl s_client -starttls smtp -connect 127.0.0.1:25 -no-CApath -CAfile "+
 						"/etc/mail/new/cacert.pem 2>&1"); !strings.Contains(out, "Verify return code: 0 (ok)") {

@@ -9,8 +9,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// Whatever lies in the directories or the configuration: an error that names
-// the file, no hang, no panic, nothing lost.
+// Whatever is in the directories or in the configuration, each command ends, does not panic, loses nothing, and its
+// error names the file.
 func TestBadInput(t *testing.T) {
 	bed.Need(t, false, "mkfifo", "timeout")
 	m := bed.Binary(t, "")
@@ -48,14 +48,14 @@ func TestBadInput(t *testing.T) {
 					t.Errorf("%s: status %d\n%s", verb, code, out)
 				}
 				if code != 0 && len(strings.TrimSpace(out)) == 0 {
-					t.Errorf("%s fails without a word", verb)
+					t.Errorf("%s fails without a message", verb)
 				}
 			}
 		})
 	}
 }
 
-// A report that could not be written is a failure: whoever reads it must know.
+// A report that could not be written must give a failure status, because the reader has not got all of it.
 func TestFullOutput(t *testing.T) {
 	t.Parallel()
 	m, root := bed.Binary(t, ""), site(t)

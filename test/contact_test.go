@@ -12,13 +12,13 @@ import (
 	"mailcertd/test/bed"
 )
 
-// Who is not root hears of it before anything else, once; and not where the
-// files are his own, nor from a verb that reads none of them.
+// A user who is not root is told so once, before anything else. A user who owns the files is not told, nor one who runs
+// a command that reads none of them.
 func TestNotRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("only root becomes somebody else")
+		t.Skip("needs root, to become another user")
 	}
-	dir, err := os.MkdirTemp("", "mailcertd") // t.TempDir is root's alone
+	dir, err := os.MkdirTemp("", "mailcertd") // only root can enter t.TempDir
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestNotRoot(t *testing.T) {
 		cmd := exec.Command(m, strings.Fields(args)...)
 		cmd.Dir = dir
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-		var out bytes.Buffer // both, in their order
+		var out bytes.Buffer // stdout and stderr, in their order
 		cmd.Stdout, cmd.Stderr = &out, &out
 		_ = cmd.Run()
 		if n := strings.Count(out.String(), first); says && (n != 1 || !strings.HasPrefix(out.String(), first)) ||

@@ -14,7 +14,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// site is a --root of its own, without sendmail, with keys that are made fast.
+// site makes a --root without sendmail, with a key type that is fast to make.
 func site(t testing.TB) string {
 	t.Helper()
 	root := t.TempDir()
@@ -30,7 +30,7 @@ func site(t testing.TB) string {
 	return root
 }
 
-// run runs mailcertd below root.
+// run runs mailcertd with that --root.
 func run(t testing.TB, binary, root string, env []string, args ...string) (out string, state *os.ProcessState) {
 	t.Helper()
 	cmd := exec.Command(binary, append([]string{"--root", root}, args...)...)
@@ -47,20 +47,19 @@ func killed(s *os.ProcessState) bool {
 	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
-// The process is killed before each durable operation in turn. Afterwards the
-// next ensure makes a set that sendmail accepts; nothing is issued twice, no
-// serial is used twice, and openssl still works on the CA.
+// mailcertd is killed before each durable operation in turn. The next ensure must make a set that sendmail accepts,
+// must not issue a second certificate, must not use a serial twice, and openssl must still work on the CA.
 func TestKilledAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl", "cp")
 	m, armed := bed.Binary(t, ""), bed.Binary(t, "crashpoints")
 	for _, c := range []struct {
 		name  string
-		first bool // on an empty disk
+		first bool // starts on an empty disk
 		args  []string
-		again []string // what the owner does after the crash
-		rows  int      // certificates in the end
-		least int      // points
+		again []string // the command that the owner runs after the crash
+		rows  int      // the most certificates that the CA may have at the end
+		least int      // the least number of kill points
 	}{
 		{"first boot", true, []string{"ensure"}, []string{"ensure"}, 1, 40},
 		{"renewal", false, []string{"renew"}, []string{"renew"}, 2, 15},
@@ -86,7 +85,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 				kills++
 				rows := c.rows
 				if c.again[0] == "renew" && serialOf(root) != before {
-					rows++ // it was installed already: a second renewal is one more
+					rows++ // the certificate was installed already, and the second renewal issues one more
 				}
 				if out, st := run(t, m, root, nil, c.again...); !st.Success() {
 					t.Fatalf("point %d: %v\n%s", n, st, out)
@@ -108,7 +107,7 @@ func serialOf(root string) string {
 	return strings.TrimPrefix(strings.TrimSpace(string(out)), "serial=")
 }
 
-// whole checks everything that must be true after any crash and the next verb.
+// whole checks everything that must be true after any crash and the command that follows it.
 func whole(t *testing.T, m, root string, n, rows int) {
 	t.Helper()
 	out, st := run(t, m, root, nil, "check")
@@ -151,9 +150,8 @@ func whole(t *testing.T, m, root string, n, rows int) {
 	}
 }
 
-// With a real sendmail running: whenever mailcertd is killed during a renewal,
-// ensure ends with sendmail serving what lies on the disk, and no
-// instance of sendmail got two HUPs.
+// A real sendmail runs, and mailcertd is killed at each point of a renewal. After the next ensure sendmail must serve
+// the certificate on the disk, and no process of sendmail may have got two HUPs.
 func TestKilledWhileSendmailRuns(t *testing.T) {
 	t.Parallel()
 	armed := bed.Binary(t, "crashpoints")
@@ -174,7 +172,7 @@ func TestKilledWhileSendmailRuns(t *testing.T) {
 	if kills < 15 {
 		t.Errorf("only %d points", kills)
 	}
-	// Each restart is one HUP to one process.
+	// sendmail logs one restart for each HUP, with the process that got it.
 	seen := map[string]bool{}
 	for _, hit := range regexp.MustCompile(`sm-mta\[(\d+)\]: restarting`).FindAllStringSubmatch(h.Log(), -1) {
 		if seen[hit[1]] {
@@ -185,7 +183,7 @@ func TestKilledWhileSendmailRuns(t *testing.T) {
 	t.Logf("killed at %d points, %d restarts", kills, len(seen))
 }
 
-// sh runs a shell command in a directory.
+// sh runs a shell command in dir, and returns its output and exit status.
 func sh(t testing.TB, dir, command string) (string, int) {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", command)

@@ -16,7 +16,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// daemon is a `mailcertd run` below a root of its own.
+// daemon is a `mailcertd run` with a --root of its own.
 type daemon struct {
 	root string
 	cmd  *exec.Cmd
@@ -38,7 +38,7 @@ func (d *daemon) log() string {
 
 func (d *daemon) certs(name string) string { return filepath.Join(d.root, "etc/mail/certs", name) }
 
-// startDaemon waits until everything is complete and the first look is over.
+// startDaemon starts the daemon and waits until everything is complete and the first look has ended.
 func startDaemon(t *testing.T, root string) *daemon {
 	t.Helper()
 	d := &daemon{root: root}
@@ -57,7 +57,7 @@ func startDaemon(t *testing.T, root string) *daemon {
 	return d
 }
 
-// idle says that the last look is over.
+// idle returns nil when the last look has ended.
 func (d *daemon) idle() error {
 	if l := d.log(); strings.Count(l, "looking:") == 0 || strings.Count(l, "looking:") != strings.Count(l, "looked:") {
 		return fmt.Errorf("it looks:\n%s", l)
@@ -67,8 +67,8 @@ func (d *daemon) idle() error {
 
 func (d *daemon) looks() int { return strings.Count(d.log(), "looking:") }
 
-// What is damaged while the daemon runs is mended: at once where the kernel
-// tells, within a sweep otherwise. Its own writes make one further look at most.
+// The daemon repairs damage: at once where the kernel reports the change, else at the next sweep. What it writes itself
+// causes one further look at most.
 func TestDaemonMends(t *testing.T) {
 	root := site(t)
 	d := startDaemon(t, root)
@@ -104,15 +104,14 @@ func TestDaemonMends(t *testing.T) {
 			return d.idle()
 		})
 		after := d.looks()
-		time.Sleep(700 * time.Millisecond) // longer than events are gathered: is there another look?
+		time.Sleep(700 * time.Millisecond) // does another look follow? longer than events are collected
 		if n := d.looks() - before; n > 4 || d.looks()-after > 1 {
 			t.Errorf("%s: %d looks\n%s", c.name, n, d.log())
 		}
 	}
 }
 
-// A wrong configuration leaves the old one in force; a second daemon is
-// refused; SIGTERM ends.
+// A wrong configuration leaves the old one in force, a second daemon is refused, and SIGTERM ends the daemon.
 func TestDaemonSignals(t *testing.T) {
 	root := site(t)
 	d := startDaemon(t, root)
@@ -143,7 +142,8 @@ func TestDaemonSignals(t *testing.T) {
 	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// The look at what the daemon itself has made might find the first one missing.
+	// The daemon must watch the new directory. Its own writes there cause a look, which might repair the first removal
+	// even where nothing is watched, so more removals follow.
 	for _, what := range []string{"another directory", "what is missing there", "what is missing again", "and again"} {
 		bed.Wait(t, what, func() error {
 			if out, st := run(t, bed.Binary(t, ""), root, nil, "check"); !st.Success() {
@@ -176,7 +176,7 @@ func TestDaemonSignals(t *testing.T) {
 func TestDaemonEarlyHangup(t *testing.T) {
 	bed.Need(t, false, "strace")
 	d := &daemon{root: site(t)}
-	// The first lock that it takes is the daemon's own, early in its life, and takes long here.
+	// The first flock(2) takes the daemon's own lock, early in its life. strace delays it here.
 	d.cmd = exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e",
 		"inject=flock:delay_enter=1s:when=1",
 		bed.Binary(t, ""), "--root", d.root, "--log-level", "debug", "run")
@@ -211,8 +211,8 @@ func TestDaemonEarlyHangup(t *testing.T) {
 	})
 }
 
-// The first signal drains, here for the second that a notify command which
-// ignores it is given; another one ends the daemon at once.
+// The first signal lets the daemon finish its work. Here that is the second that a notify command, which ignores the
+// signal, is given. Another signal ends the daemon at once.
 func TestDaemonSecondSignal(t *testing.T) {
 	root := t.TempDir()
 	started := filepath.Join(root, "started")
@@ -231,7 +231,7 @@ func TestDaemonSecondSignal(t *testing.T) {
 	bed.Wait(t, "the command of notify", func() error { _, err := os.Stat(started); return err })
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	again := time.NewTicker(5 * time.Millisecond) // two at a time may come as one
+	again := time.NewTicker(5 * time.Millisecond) // two signals that are pending at once arrive as one
 	defer again.Stop()
 	expire := time.After(bed.Patience)
 	for {
@@ -249,8 +249,8 @@ func TestDaemonSecondSignal(t *testing.T) {
 	}
 }
 
-// Renewals from ten shells and a daemon at once: one after the other, no
-// damage, each with a serial of its own.
+// Ten shells and a daemon renew at the same time. They take turns, nothing is damaged, and each certificate has a
+// serial number of its own.
 func TestManyWriters(t *testing.T) {
 	root := site(t)
 	startDaemon(t, root)
@@ -266,7 +266,7 @@ func TestManyWriters(t *testing.T) {
 	whole(t, bed.Binary(t, ""), root, 0, 11)
 }
 
-// The demonstration of the README shows what it says: as root and without.
+// The demonstration of the README shows what the README says, as root and as another user.
 func TestDemo(t *testing.T) {
 	bed.Need(t, false, "unshare", "setpriv")
 	type user struct {
@@ -295,7 +295,7 @@ func TestDemo(t *testing.T) {
 				t.Fatal(err)
 			}
 			dir, _ = filepath.Abs(dir)
-			_ = os.Chmod(dir, 0o755) // nobody must reach it
+			_ = os.Chmod(dir, 0o755) // so that another user can enter it
 			defer os.RemoveAll(dir)
 			if u.argv != nil {
 				if err := os.Chown(dir, 65534, 65534); err != nil {

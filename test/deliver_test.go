@@ -13,7 +13,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// wrapper stands in for FreeBSD's mailwrapper(8), with a switch to make it fail.
+// wrapper takes the place of FreeBSD's mailwrapper(8). A switch makes it fail.
 const wrapper = `#!/usr/bin/perl
 exit 1 if -e "/etc/mail/die";
 open(my $f, "<", "/etc/mail/mailer.conf") or die;
@@ -26,7 +26,7 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	syscall.ForkLock.RLock() // a program that a child of another test has open for writing cannot be run
+	syscall.ForkLock.RLock() // a program that a child of another test still has open for writing cannot be executed
 	err := os.WriteFile(path, []byte(text), mode)
 	syscall.ForkLock.RUnlock()
 	if err != nil {
@@ -37,7 +37,7 @@ func write(t *testing.T, path, text string, mode os.FileMode) {
 	}
 }
 
-// wrapped puts sendmail behind a mailwrapper at /etc/mail/bin/sendmail.
+// wrapped makes the host's sendmail run through a mailwrapper at /etc/mail/bin/sendmail.
 func wrapped(t *testing.T, h *bed.Host) {
 	write(t, h.Path("/etc/mail/bin/mailwrapper"), wrapper, 0o755)
 	write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /usr/libexec/sendmail/sendmail\n", 0o644)
@@ -49,27 +49,27 @@ func wrapped(t *testing.T, h *bed.Host) {
 			"/etc/mail/bin/sendmail -L sm-mta -bd -q30m']\n", 0o644)
 }
 
-// own is wrapped with a sendmail of the host's own, which may be replaced.
+// own is wrapped, with a copy of sendmail that belongs to this host and may be replaced.
 func own(t *testing.T, h *bed.Host) {
 	wrapped(t, h)
 	h.Must(t, "sh", "-ec", "mkdir /etc/mail/own; cp /usr/libexec/sendmail/sendmail /etc/mail/own/")
 	write(t, h.Path("/etc/mail/mailer.conf"), "sendmail /etc/mail/own/sendmail\n", 0o644)
 }
 
-// Each case ends in a clear report, and a sendmail that runs goes on running.
+// Each case must end with a clear report, and a sendmail that runs must go on running.
 func TestDelivery(t *testing.T) {
 	t.Parallel()
 	const conf = "--config=/etc/mail/mailcertd.yaml"
 	for _, c := range []struct {
 		name   string
-		start  []string // nil: as rc.d does
+		start  []string // the command that starts sendmail; nil: the one of rc.d
 		before func(*testing.T, *bed.Host)
 		damage func(*testing.T, *bed.Host)
 		args   []string
-		code   int    // of renew
-		says   string // in its output
-		serial string // that is served afterwards: the old one or the new one; "" when nobody listens
-		pid    bool   // the process in the pid file is the one from before
+		code   int    // exit status of renew
+		says   string // what renew must print
+		serial string // which serial is served afterwards: "old" or "new"; "" when no sendmail listens
+		pid    bool   // the pid file must still name the same process
 	}{
 		{name: "relative argv0", start: []string{"sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m"},
 			code: 1, says: "a relative path, so a HUP would stop it", serial: "old", pid: true},
@@ -135,9 +135,9 @@ exit 1 if`, 1), 0o755)
 				h.Must(t, "sh", "-ec", "cd /etc/mail/own; mv sendmail sendmail.old; cp /bin/false sendmail")
 			}, args: []string{conf}, code: 1, says: "no HUP was sent, because it would stop sendmail",
 			serial: "old", pid: true},
-		{name: "a pid file behind a link", damage: func(t *testing.T, h *bed.Host) { // sendmail writes none through it
+		{name: "a pid file behind a link", damage: func(t *testing.T, h *bed.Host) { // sendmail will not write there
 			h.Must(t, "sh", "-ec", "cd /run; mv sendmail.pid real.pid; ln -s /run/real.pid sendmail.pid")
-		}, code: 0, says: "serves serial ", serial: "new", pid: true}, // from here the link leads nowhere
+		}, code: 0, says: "serves serial ", serial: "new", pid: true}, // the link's target does not exist at this path
 		{name: "queue runner alone", start: []string{bed.Sendmail, "-L", "sm-queue", "-q30m"}, code: 0, pid: true},
 		{name: "not running", start: []string{"true"}, code: 0},
 		{name: "foreground daemon",
@@ -207,7 +207,7 @@ func appendFile(t *testing.T, path, text string) {
 	write(t, path, string(b)+text, 0o644)
 }
 
-// A report is no dead end: when the cause is gone the next ensure delivers.
+// A pickup that failed is tried again: when the cause is gone the next ensure proves it.
 func TestPickupIsProvenLater(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -221,7 +221,7 @@ func TestPickupIsProvenLater(t *testing.T) {
 	h.EnsureServes(t, m)
 }
 
-// A restart of sendmail is a pickup: no HUP, no probe.
+// A sendmail that was restarted has read the files, so mailcertd sends no HUP and does not probe.
 func TestRestartedByHand(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -230,7 +230,7 @@ func TestRestartedByHand(t *testing.T) {
 		t.Fatal("a relative argv[0] was no problem")
 	}
 	h.Stop()
-	// No pickup is pending for a sendmail that was stopped: that is seen too.
+	// No pickup is pending for a sendmail that was stopped, and check must see that.
 	if out, code := h.Run(m, "check"); code != 0 || strings.Contains(out, "pickup-pending") {
 		t.Errorf("check, while none runs: %d\n%s", code, out)
 	}
@@ -243,7 +243,7 @@ func TestRestartedByHand(t *testing.T) {
 		return nil
 	})
 	probes := strings.Count(h.Log(), "did not issue MAIL")
-	// Its start time proves the pickup already: no other look is needed first.
+	// The process's start time proves the pickup already, without another look.
 	if out, _ := h.Run(m, "check"); strings.Contains(out, "pickup-pending") {
 		t.Errorf("check, after the restart and before any look:\n%s", out)
 	}
@@ -255,7 +255,8 @@ func TestRestartedByHand(t *testing.T) {
 	}
 }
 
-// The addresses come from sendmail.cf: IPv6 and other ports, and such that TLS begins at once or none is offered.
+// The probe finds the addresses in sendmail.cf: IPv6, other ports, and ports on which TLS begins at once or is not
+// offered.
 func TestListeners(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, options, addr string }{
@@ -303,10 +304,10 @@ func TestListeners(t *testing.T) {
 	}
 }
 
-// What cannot be seen is a warning with its reason, said once.
+// What mailcertd cannot see is reported as a warning, once, with the reason.
 func TestUnseen(t *testing.T) {
 	t.Parallel()
-	h, m := host(t, "+O InputMailFilters=f", "+Xf, S=inet:9999@127.0.0.1, F=R") // a milter that is away: 554
+	h, m := host(t, "+O InputMailFilters=f", "+Xf, S=inet:9999@127.0.0.1, F=R") // the milter is away: 554
 	h.Must(t, bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m")
 	bed.Wait(t, "the pid file", func() error { _, err := os.Stat(h.Path("/run/sendmail.pid")); return err })
 	out, code := h.Run(m, "renew")
@@ -326,7 +327,7 @@ func TestTwoHosts(t *testing.T) {
 	a, m := host(t)
 	b := bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
 	bed.Connect(t, a, b)
-	// What an owner does today: the CA issues for b, and the files are carried over.
+	// This is what an owner does without enrolment: the CA issues for b, and the owner copies the files.
 	ca, certs := a.Path("/etc/mail/CA"), b.Path("/etc/mail/certs")
 	if err := os.MkdirAll(certs, 0o755); err != nil {
 		t.Fatal(err)
@@ -341,7 +342,7 @@ func TestTwoHosts(t *testing.T) {
 		write(t, filepath.Join(certs, to), string(data), 0o600)
 	}
 	write(t, b.Path("/etc/mail/mailcertd.yaml"), "issuer: none\n", 0o644)
-	b.Must(t, m, "--config=/etc/mail/mailcertd.yaml", "ensure") // hash link, modes, dh.param
+	b.Must(t, m, "--config=/etc/mail/mailcertd.yaml", "ensure") // makes the hash link, the modes and dh.param
 	a.Start(t)
 	b.Start(t)
 	cmd := a.Command(bed.Sendmail, "-Am", "-oi", "-f", "root@mail-a.example.test", "alice@mail-b.example.test")

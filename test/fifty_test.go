@@ -12,9 +12,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// Fifty members renew at once over ssh: each gets its certificate, at most
-// after asking again, no serial is given twice, and openssl can use the
-// database.
+// Fifty members renew at the same time over ssh. Each must get its certificate, if need be after asking again. No
+// serial may be used twice, and openssl must be able to use the database.
 func TestFiftyMembers(t *testing.T) {
 	t.Parallel()
 	const members = 50
@@ -36,7 +35,7 @@ func TestFiftyMembers(t *testing.T) {
 		write(t, a.Path("/etc/mail/key.pub"), pub+"\n", 0o644)
 		out := a.Must(t, m, memberConf, "ca", "enrol", name(i), "--from", "10.99.0.2", "--key", "/etc/mail/key.pub")
 		fmt.Fprintln(&lines, regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out))
-		b.Run(m, "--root", root(i), "ensure") // an interim certificate: the answer is to come
+		b.Run(m, "--root", root(i), "ensure") // makes an interim certificate, because the CA host has not answered yet
 	}
 	write(t, a.Path("/etc/mail/ssh/authorized_keys"), lines.String(), 0o644)
 	log := a.Daemon(t, m, memberConf, "run")

@@ -8,7 +8,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// host makes one machine on which mailcertd has run before sendmail starts.
+// host makes a host on which mailcertd has run and then sendmail has started.
 func host(t *testing.T, changes ...string) (*bed.Host, string) {
 	t.Helper()
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1", changes...)
@@ -17,9 +17,8 @@ func host(t *testing.T, changes ...string) (*bed.Host, string) {
 	return h, m
 }
 
-// After ensure on an empty disk the real sendmail has nothing to complain
-// about and offers STARTTLS with that certificate; after renew it serves the
-// next one without anybody's restarting it.
+// After ensure on an empty disk the real sendmail complains about nothing and offers STARTTLS with that certificate.
+// After renew it serves the new certificate, and no person had to restart it.
 func TestFirstBootAndRenewal(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)

@@ -12,7 +12,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// told begins a pickup and cuts it short: sendmail has had its HUP, and nobody has seen yet what it serves.
+// told starts a renewal and kills it after the HUP, before the probe: the pickup is pending.
 func told(t *testing.T, h *bed.Host, m string) {
 	t.Helper()
 	old := h.PID()
@@ -27,7 +27,7 @@ func told(t *testing.T, h *bed.Host, m string) {
 		}
 		return errors.New("not yet")
 	})
-	h.Run("pkill", "-KILL", "-x", "mailcertd") // only this host's: it has a PID namespace of its own
+	h.Run("pkill", "-KILL", "-x", "mailcertd") // its PID namespace has no other mailcertd
 	_ = cmd.Wait()
 	bed.Wait(t, "the next instance", func() error {
 		if h.PID() == old || h.Serial("127.0.0.1:25") == "" {
@@ -37,8 +37,8 @@ func told(t *testing.T, h *bed.Host, m string) {
 	})
 }
 
-// A sendmail that came by a HUP while cacert.pem was broken offers no STARTTLS. When the file has been mended it gets a
-// HUP of its own.
+// A sendmail that got its HUP while cacert.pem was broken offers no STARTTLS. When the file has been repaired, sendmail
+// must get another HUP.
 func TestMendedAfterTheHUP(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -50,8 +50,8 @@ func TestMendedAfterTheHUP(t *testing.T) {
 	if h.Offers(t) {
 		t.Fatal("STARTTLS without a CA")
 	}
-	bed.Wait(t, "the file to be younger than the process by more than a start time tells", func() error {
-		h.Run("touch", "/etc/mail/certs/cacert.pem") // stands for the time until somebody looks
+	bed.Wait(t, "the file to be newer than the process's start time, which is rounded", func() error {
+		h.Run("touch", "/etc/mail/certs/cacert.pem") // as if some time had passed
 		if out, _ := h.Run("sh", "-c",
 			"test $(($(date +%s) - $(stat -c %Y /run/sendmail.pid))) -gt 3 && echo yes"); !strings.Contains(out,
 			"yes") {
@@ -62,14 +62,14 @@ func TestMendedAfterTheHUP(t *testing.T) {
 	h.EnsureServes(t, m)
 }
 
-// A HUP that was noted and never sent, as by a crash or because the last look at the process failed, is sent later:
-// also where the certificate is the one that sendmail serves, and another file is what it has not read.
+// A HUP that was noted and never sent, because of a crash or because the process could not be examined, is sent later.
+// That is so also where sendmail serves the right certificate and another file is the one it has not read.
 func TestNotedAndNeverSent(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
 	h.Start(t)
 	pid, statePath := h.PID(), h.Path("/var/db/mailcertd/state.json")
-	bed.Wait(t, "a change to be later by more than a start time tells", func() error {
+	bed.Wait(t, "a change to be later than the process's start time, which is rounded", func() error {
 		if out, _ := h.Run("sh", "-c",
 			"test $(($(date +%s) - $(stat -c %Y /run/sendmail.pid))) -gt 3 && echo yes"); !strings.Contains(out,
 			"yes") {
@@ -79,10 +79,10 @@ func TestNotedAndNeverSent(t *testing.T) {
 	})
 	h.Must(t, "sh", "-c", "cp /etc/mail/sendmail.cf /run/cf; echo 'O NoSuchOption=1' >>/etc/mail/sendmail.cf")
 	if out, _ := h.Run(m, "dhparam", "--group", "ffdhe2048"); h.PID() != pid {
-		t.Fatalf("a HUP that ends it:\n%s", out)
+		t.Fatalf("the HUP ended sendmail:\n%s", out)
 	}
 	h.Must(t, "sh", "-c", "cat /run/cf >/etc/mail/sendmail.cf")
-	bed.Wait(t, "the pending HUP", func() error { // the state as a crash between note and signal leaves it
+	bed.Wait(t, "the pending HUP", func() error { // the state that a crash between the note and the signal leaves
 		var st map[string]any
 		b, err := os.ReadFile(statePath)
 		if err == nil {
@@ -107,8 +107,8 @@ func TestNotedAndNeverSent(t *testing.T) {
 	})
 }
 
-// While the files are such that sendmail would refuse them, it gets no HUP: what it has serves on. Once they are right
-// it gets the one that is pending, and that it was held back counts as no attempt.
+// While sendmail would refuse the files it gets no HUP, so that it goes on serving the old ones. When the files are
+// right it gets the pending HUP. The time before that does not count as an attempt.
 func TestNoHUPForBrokenFiles(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -120,7 +120,7 @@ func TestNoHUPForBrokenFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The pickup of what a person copied there is pending, once it is whole.
+	// A pickup is pending for files that a person copied, when they are complete.
 	h.Must(t, "sh", "-ec", `cd /etc/mail/certs; openssl req -x509 -key host.key -subj /CN=mail-a.example.test -addext subjectAltName=DNS:mail-a.example.test -days 9 -out /run/new.cert
 		cp /etc/mail/sendmail.cf /run/cf; echo 'O NoSuchOption=1' >>/etc/mail/sendmail.cf; cat /run/new.cert >host.cert`)
 	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "ensure"); code != 1 ||

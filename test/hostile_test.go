@@ -14,7 +14,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// login runs what a member can run with its key on the CA's host.
+// login runs a command on the CA host over ssh, with the member's key, as a hostile member could.
 func (o *owner) login(stdin []byte, before []string, words ...string) (string, int) {
 	args := append([]string{"timeout", "20", "ssh", "-i", "/etc/mail/ssh/id", "-o", "BatchMode=yes", "-o",
 		"StrictHostKeyChecking=yes",
@@ -25,7 +25,7 @@ func (o *owner) login(stdin []byte, before []string, words ...string) (string, i
 	return string(out), cmd.ProcessState.ExitCode()
 }
 
-// csr makes a request with openssl; conf is added to its configuration.
+// csr makes a certificate request with openssl; extensions are lines for its configuration.
 func csr(t *testing.T, key, subject, extensions string, more ...string) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -46,9 +46,8 @@ func csr(t *testing.T, key, subject, extensions string, more ...string) []byte {
 	return data
 }
 
-// A hostile member, with its own key over the real sshd, gets nothing but its
-// own name: each request is refused with its reason, logged, and the CA's
-// directory is what it was.
+// A hostile member uses its own key with the real sshd and can get a certificate for its own name only. Each other
+// request must be refused and logged with its reason, and the CA directory must not change.
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
 	o := newOwner(t)
@@ -77,7 +76,7 @@ func TestHostileRequests(t *testing.T) {
 	}{
 		{"another host", csr(t, rsa, "CN=mail-c.example.test", "subjectAltName=DNS:mail-c.example.test"),
 			"may not have a certificate"},
-		{"the CA's own host", csr(t, rsa, "CN=mail-a.example.test", name), "may not have a certificate"},
+		{"the CA host", csr(t, rsa, "CN=mail-a.example.test", name), "may not have a certificate"},
 		{"one name more", csr(t, rsa, own, name+",DNS:mail-a.example.test"), "may not have a certificate"},
 		{"an address", csr(t, rsa, own, name+",IP:10.99.0.1"), "may not have a certificate"},
 		{"a wildcard", csr(t, rsa, own, "subjectAltName=DNS:*.example.test"), "wildcard"},
@@ -129,7 +128,7 @@ func TestHostileRequests(t *testing.T) {
 			t.Errorf("%s: %d, %.400q", what, code, out)
 		}
 	}
-	// Its own name it gets: four living certificates at most.
+	// The member gets certificates for its own name: four unexpired ones at most.
 	got := 0
 	for range 6 {
 		if out, _ := o.login(csr(t, "ec", own, name, "-pkeyopt", "ec_paramgen_curve:P-256"), nil); strings.Contains(out,
@@ -144,15 +143,15 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// requests is the CA's database, without what is noted about members.
+// requests is a snapshot of the CA directory, without the notes about members.
 func requests(t *testing.T, o *owner) map[string]string {
 	all := tree(t, o.a.Path("/etc/mail/CA"))
 	delete(all, "members.json")
 	return all
 }
 
-// The account that members log in as is not trusted either: it cannot see the
-// CA, nor make the daemon follow, wait for or read what is not its own.
+// The account that members log in to is not trusted either. It must not be able to read the CA, nor make the daemon
+// follow, wait for or read a file that belongs to somebody else.
 func TestHostileAccount(t *testing.T) {
 	t.Parallel()
 	o := newOwner(t)
@@ -191,8 +190,8 @@ func TestHostileAccount(t *testing.T) {
 	}
 }
 
-// Whatever the CA's side does, the member's present certificate serves on, the
-// reason is told, and renewal works when the fault is gone.
+// Whatever fails on the CA host, the member goes on serving its present certificate, reports the reason, and can renew
+// when the fault is gone.
 func TestFailingCA(t *testing.T) {
 	t.Parallel()
 	o := newOwner(t)
@@ -262,7 +261,7 @@ func TestFailingCA(t *testing.T) {
 	write(t, b.Path("/etc/mail/ssh/known_hosts"), string(known), 0o644)
 	a.StopSSHD()
 	if out, code := b.Run(o.m, memberConf, "renew"); code != 1 || !strings.Contains(out, "refused") {
-		t.Errorf("the CA's host is away: %d\n%s", code, out)
+		t.Errorf("the CA host does not answer: %d\n%s", code, out)
 	}
 	a.SSHD(t)
 	before := b.Serial("127.0.0.1:25")

@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// allowed are the rooms that each room may use, and nothing else. Which way the house points stands in floors, and in
-// the picture of ARCHITECTURE.md.
+// allowed lists which rooms each room may use; it may use no other. The picture in ARCHITECTURE.md and floors give the
+// direction.
 var allowed = map[string][]string{
 	"ca":      {"durable", "pki", "text"},
 	"certdir": {"durable", "pki"},
@@ -44,12 +44,12 @@ var allowed = map[string][]string{
 	"issuer/acme": {"command", "issuer", "pki", "text"},
 	"issuer/ssh":  {"command", "issuer", "text"},
 
-	// Tests alone use it.
+	// Only tests use it.
 	"plan/given": {"ca", "certdir", "config", "dh", "durable", "inbox", "issuer", "mta", "pki", "plan", "state"},
 }
 
-// floors are the rooms from the top of the house to its ground: a room uses only what lies below its own floor. So page
-// renders the values of report, and pickup carries out what plan has decided; neither is ever used the other way round.
+// floors are the rooms from the top to the bottom. A room may use only rooms on lower floors: page renders the values
+// of report, and pickup carries out what plan has decided, never the other way round.
 var floors = [][]string{
 	{"page", "rcd"},
 	{"report", "watch"},
@@ -74,7 +74,7 @@ func TestImportsGoDown(t *testing.T) {
 		}
 		for _, other := range may {
 			if floor[other] <= floor[room] {
-				t.Errorf("%s may use %s, which does not lie below it", room, other)
+				t.Errorf("%s may use %s, which is not below it", room, other)
 			}
 		}
 	}
@@ -122,8 +122,8 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// Only cmd reads clock and environment: time is a parameter. Waiting on a
-// network, a child or a kernel is not deciding, and has its own clock.
+// Only cmd reads the clock and the environment; other packages get the time as a parameter. Waiting for a network, a
+// child process or the kernel is no decision, so those packages may read the clock.
 func TestNoClock(t *testing.T) {
 	waiting := []string{"internal/mta/probe.go", "internal/mta/openssl.go", "internal/watch/watch.go",
 		"internal/rcd/log.go"}
@@ -159,7 +159,7 @@ func TestNoClock(t *testing.T) {
 	}
 }
 
-// One room runs other programs, so that each has bounds.
+// All programs are run by one package, so that each run has its limits of time and output.
 func TestOneRoomRunsPrograms(t *testing.T) {
 	for _, dir := range []string{"../internal", "../cmd"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {

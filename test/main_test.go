@@ -1,4 +1,4 @@
-// Package test holds what needs real parts: sendmail, openssl, strace.
+// Package test holds the tests that need real programs: sendmail, openssl, ssh, strace.
 package test
 
 import (

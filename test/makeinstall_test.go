@@ -9,14 +9,15 @@ import (
 	"mailcertd/test/bed"
 )
 
-// TestMakeInstall installs into a directory and takes it back, with both makes:
-// nothing is left but directories, and the configuration if it was changed.
+// TestMakeInstall installs below a directory and uninstalls again, with both makes. Only directories may remain, and
+// the configuration if it was changed.
 func TestMakeInstall(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"make", "bmake"} {
 		t.Run(tool, func(t *testing.T) {
 			bed.Need(t, false, tool)
-			// A copy: the program is built with its PREFIX.
+			// The build writes into the source directory, because the program is built with its PREFIX; so it is a
+			// copy.
 			src, dest, prefix := t.TempDir(), t.TempDir(), "/opt/mail"
 			for _, name := range []string{"Makefile", "release.mk", "go.mod", "go.sum", "cmd", "internal", "etc",
 				"rc.d", "man"} {
@@ -84,8 +85,9 @@ func TestMakeInstall(t *testing.T) {
 	}
 }
 
-// TestDistRefuses: what would make a release that nobody can repeat, or whose
-// program takes every clock for wrong.
+// TestDistRefuses: dist refuses a release that nobody could reproduce, because a file is not committed or a version or
+// time has the wrong form. It refuses a time in the future too, with which the program would take every clock for
+// wrong.
 func TestDistRefuses(t *testing.T) {
 	t.Parallel()
 	needPort(t, "git")

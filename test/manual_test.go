@@ -13,7 +13,7 @@ import (
 
 const manual = "../man/mailcertd.8"
 
-// mandoc has no complaint about the pages.
+// mandoc must have no complaint about the pages.
 func TestManualLint(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "mandoc")
@@ -46,15 +46,15 @@ func TestManualLint(t *testing.T) {
 	}
 }
 
-// overstruck is how bold and underlined letters come.
+// overstruck matches the backspaces by which mandoc writes bold and underlined letters.
 var overstruck = regexp.MustCompile(`.\x08`)
 
-// words are a text without what differs between two renderings of it.
+// words removes from a text what differs between two renderings of it.
 func words(text string) string {
 	return strings.Join(strings.Fields(regexp.MustCompile("[`'\"]").ReplaceAllString(text, "")), " ")
 }
 
-// help REASON prints what mandoc makes of the same paragraph, word for word.
+// help REASON must print the same words as mandoc does for that paragraph.
 func TestHelpReadsAsTheManual(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "mandoc")
@@ -84,10 +84,10 @@ func TestHelpReadsAsTheManual(t *testing.T) {
 	}
 }
 
-// example is one command of EXAMPLES.
+// example is one command of the section EXAMPLES.
 type example struct {
 	line          int
-	command, host string // host: krb5, where nothing is said
+	command, host string // host is krb5 where the text names none
 }
 
 func readExamples(t *testing.T) []example {
@@ -129,8 +129,7 @@ func readExamples(t *testing.T) []example {
 	return out
 }
 
-// exampleSays is what each example is expected to print, a regular expression.
-// An example that is not listed is run by nobody, and fails the test.
+// exampleSays has a regular expression for the output of each example. An example that is not listed fails the test.
 var exampleSays = map[string]string{
 	"sysrc mailcertd_enable=YES":                  `^$`,
 	"service mailcertd start":                     `sendmail serves serial [0-9A-F]{16} at 127\.0\.0\.1:25|sendmail serves`,
@@ -156,14 +155,14 @@ var exampleSays = map[string]string{
 	"mailcertd status --json | grep days_left":    `"days_left": 36\d,`,
 }
 
-// Every command of EXAMPLES, in order, on two hosts with a real sendmail each.
+// The test runs every command of EXAMPLES, in order, on two hosts with a real sendmail each.
 func TestManualExamples(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "openssl", "script", "/usr/sbin/sshd", "ssh", "scp", "bash")
 	p := newPost(t)
 	hosts := map[string]*bed.Host{"krb5": p.hosts["a"], "dhcp": p.hosts["b"]}
 	write(t, hosts["dhcp"].Path("/var/tmp/mailcertd.yaml"), "issuer: none\n", 0o644)
-	// as the text above the example says
+	// The text above the example says to copy it.
 	hosts["dhcp"].Must(t, "cp", "/var/tmp/mailcertd.yaml", "/usr/local/etc/mailcertd.yaml")
 	run := map[string]bool{}
 	for _, e := range readExamples(t) {

@@ -26,14 +26,14 @@ log: {level: debug, target: stderr}
 `
 )
 
-// owner is the CA's host and a member of it, connected, with the real sshd.
+// owner is a CA host and a member of it, connected with the real sshd.
 type owner struct {
 	a, b       *bed.Host
 	m          string
 	aLog, bLog func() string
 }
 
-// newOwner enrols b at a, as `ca enrol` says. No sendmail runs yet.
+// newOwner enrols b at a, with the steps that `ca enrol` prints. No sendmail runs yet.
 func newOwner(t *testing.T, changesA ...string) *owner {
 	t.Helper()
 	o := &owner{a: bed.NewHost(t, "mail-a.example.test", "10.99.0.1", changesA...), m: bed.Binary(t, "")}
@@ -64,12 +64,12 @@ func (o *owner) daemons(t *testing.T) {
 	o.bLog = o.b.Daemon(t, o.m, memberConf, "run")
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the CA's host:\n%s\nthe member:\n%s", o.aLog(), o.bLog())
+			t.Logf("the CA host:\n%s\nthe member:\n%s", o.aLog(), o.bLog())
 		}
 	})
 }
 
-// issuerOf is the issuer of what a host serves, openssl's way.
+// issuerOf is the issuer of the certificate that a host serves, as openssl prints it.
 func issuerOf(t testing.TB, h *bed.Host) string {
 	t.Helper()
 	return h.Must(t, "openssl", "x509", "-noout", "-issuer", "-in", "/etc/mail/certs/host.cert")
@@ -84,16 +84,16 @@ func mail(from, to *bed.Host, n int) error {
 	return nil
 }
 
-// retry runs the queue, as sendmail itself does half an hour later: a peer that
-// takes over new files refuses connections for a moment.
+// retry runs sendmail's queue, as sendmail does half an hour later, because a peer that reads new files refuses
+// connections for a moment.
 func retry(hosts ...*bed.Host) {
 	for _, h := range hosts {
 		h.Run(bed.Sendmail, "-Am", "-qf")
 	}
 }
 
-// verdicts are the verify= of the connections with the other host in a log;
-// probes come from the host itself.
+// verdicts counts the values of verify= in the host's log. Connections that come from the host itself, which are
+// probes, do not count.
 func verdicts(h *bed.Host) map[string]int {
 	out := map[string]int{}
 	for _, m := range regexp.MustCompile(
@@ -103,8 +103,8 @@ func verdicts(h *bed.Host) map[string]int {
 	return out
 }
 
-// serves waits until the host's sendmail serves another certificate than that, the one on its disk, and returns its
-// serial.
+// serves waits until the host's sendmail serves the certificate on its disk and its serial is not old. It returns the
+// new serial.
 func serves(t *testing.T, h *bed.Host, old string) (serial string) {
 	t.Helper()
 	bed.Wait(t, h.Name+" to serve another certificate than "+old, func() error {
@@ -116,13 +116,13 @@ func serves(t *testing.T, h *bed.Host, old string) (serial string) {
 	return serial
 }
 
-// The story of two hosts: first start, mail both ways, renewal, a change of
-// generation with mail flowing, and the end of the membership.
+// TestMembers follows two hosts: first start, mail in both directions, renewal, a change of generation while mail
+// flows, and the end of the membership.
 func TestMembers(t *testing.T) {
 	t.Parallel()
 	o := newOwner(t)
 	a, b := o.a, o.b
-	// First start, the CA's daemon not yet running: an interim certificate serves.
+	// At the first start the CA host's daemon does not run, so the member serves an interim certificate.
 	if out, code := b.Run(o.m, memberConf, "ensure"); code != 1 || !strings.Contains(out, "interim self-signed") {
 		t.Fatalf("ensure without the CA: %d\n%s", code, out)
 	}
@@ -164,7 +164,7 @@ func TestMembers(t *testing.T) {
 		t.Errorf("renew on the member:\n%s", out)
 	}
 	second := b.OnDisk(t)
-	// A certificate that is due, as a year later: the daemon renews it alone.
+	// The certificate is due, as it would be a year later: the daemon renews it by itself.
 	b.Must(t, "sh", "-ec", "cd /etc/mail; openssl req -new -key certs/host.key -subj /CN="+memberName+
 		" -addext subjectAltName=DNS:"+memberName+" -out old.csr")
 	csr, err := os.ReadFile(b.Path("/etc/mail/old.csr"))
@@ -179,7 +179,7 @@ func TestMembers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, serial := range []string{first, second} { // what is there is as old as that
+	for _, serial := range []string{first, second} { // makes the older certificates as old as that
 		a.Must(t, o.m, memberConf, "revoke", serial, "--reason", "superseded")
 	}
 	if err := os.Remove(b.Path("/var/db/mailcertd/candidates/reply.pem")); err != nil {
@@ -208,8 +208,8 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-// accessKeys: what `ca show` says for the access map is what sendmail matches:
-// its macros cert_issuer and cert_subject, as they stand in its log.
+// accessKeys compares what `ca show` prints for the access map with the macros cert_issuer and cert_subject in
+// sendmail's log, because sendmail looks up those.
 func accessKeys(t *testing.T, o *owner) {
 	show := o.a.Must(t, o.m, memberConf, "ca", "show")
 	m := regexp.MustCompile(`cert-subject=(\S+), cert-issuer=(\S+), verifymsg=ok`).FindStringSubmatch(o.b.Log())
@@ -243,11 +243,11 @@ func rollover(t *testing.T, o *owner) {
 	}
 	before := issuerOf(t, b)
 	out := a.Must(t, o.m, memberConf, "ca", "rollover")
-	// On a busy machine the member's daemon may have asked already when the CA's generations are shown.
+	// On a busy machine the member's daemon may have asked already before ca show runs.
 	if !strings.Contains(out, "waits for "+memberName) && !strings.Contains(out, "\nolder  ") {
 		t.Errorf("rollover does not wait:\n%s", out)
 	}
-	b.Must(t, o.m, memberConf, "renew") // as it would within a day
+	b.Must(t, o.m, memberConf, "renew") // the member would ask by itself within a day
 	bed.Wait(t, "the next generation to be in force", func() error {
 		out := a.Must(t, o.m, memberConf, "ca", "show")
 		if strings.Contains(out, "\nnext   ") || !strings.Contains(out, "\nolder  ") {

@@ -12,8 +12,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// spent runs a command, which may say that something is to be done, and gives its time as a whole process: by the clock
-// and of the processors.
+// spent runs a command, whose exit status may be 1, and returns how long the whole process took by the clock and how
+// much CPU time it used.
 func spent(b *testing.B, dir string, argv ...string) (clock, cpu time.Duration) {
 	b.Helper()
 	var errs bytes.Buffer
@@ -26,8 +26,8 @@ func spent(b *testing.B, dir string, argv ...string) (clock, cpu time.Duration) 
 	return time.Since(start), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
-// BenchmarkMillion runs the verbs that read the CA's database in turn, with a new CA and with one of a million rows,
-// and `openssl ca` on the same million.
+// BenchmarkMillion runs the commands that read the CA's database in turn, with a new CA and with one of a million rows,
+// and `openssl ca` on the same million rows.
 func BenchmarkMillion(b *testing.B) {
 	m := bed.Binary(b, "")
 	small, great := siteWith(b, "ecdsa-p256"), siteWith(b, "ecdsa-p256")

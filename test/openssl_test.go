@@ -17,7 +17,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// ossl runs openssl in a directory.
+// ossl runs openssl in dir and returns its output.
 func ossl(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("openssl", args...)
@@ -29,7 +29,7 @@ func ossl(t *testing.T, dir string, args ...string) string {
 	return string(out)
 }
 
-// What ensure and renew make is what openssl takes, for every type of key.
+// openssl must accept what ensure and renew make, for every type of key.
 func TestOpensslTakesIt(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")
@@ -70,7 +70,7 @@ func TestOpensslTakesIt(t *testing.T) {
 			if out, st := run(t, m, root, nil, "check"); !st.Success() {
 				t.Errorf("after openssl rehash: %v\n%s", st, out)
 			}
-			// After a renewal two valid rows have one subject: openssl goes on.
+			// After a renewal two valid rows have the same subject, and openssl must still work.
 			ossl(t, ca, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 			ossl(t, ca, "req", "-config", "openssl.cnf", "-newkey", "rsa:2048", "-nodes", "-keyout", "/dev/null",
 				"-out", "x.csr", "-subj", "/CN=dhcp.example.test")
@@ -87,7 +87,7 @@ func TestOpensslTakesIt(t *testing.T) {
 	}
 }
 
-// linted runs zlint without the rules for certificates of the public web.
+// linted runs zlint, without the rules that are for certificates of the public web.
 func linted(t *testing.T, path string) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -119,9 +119,8 @@ func linted(t *testing.T, path string) {
 	}
 }
 
-// The system calls are the ones that the comment of Commit claims: whatever is
-// renamed was synced before, the journal comes before the first rename into
-// the certs directory, and the directory is synced after the last.
+// The system calls are those that the comment of Commit claims: each renamed file was synced before, the journal is
+// written before the first rename into the certs directory, and the directory is synced after the last rename.
 func TestSystemCalls(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "strace")
@@ -154,7 +153,7 @@ func TestSystemCalls(t *testing.T) {
 			line); m != nil {
 			created[m[1]] = m[3]
 			if !strings.Contains(m[2], "O_EXCL") || !strings.Contains(m[2], "O_NOFOLLOW") || m[3] != "0600" {
-				t.Errorf("a file is opened loosely: %s", line)
+				t.Errorf("a file is created with a mode that is too wide: %s", line)
 			}
 		}
 		if m := regexp.MustCompile(`fsync\(\d+<([^>]+)>\)\s+= 0`).FindStringSubmatch(line); m != nil {

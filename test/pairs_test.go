@@ -12,8 +12,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// namesPairs makes a host's sendmail.cf name the second pair and the client's, and write into each message which
-// certificate its peer has shown.
+// namesPairs makes the host's sendmail.cf name the second pair and the client pair, and makes sendmail write into each
+// message the MD5 fingerprint of the certificate that its peer showed.
 func namesPairs(t *testing.T, h *bed.Host) {
 	t.Helper()
 	path := h.Path("/etc/mail/sendmail.cf")
@@ -41,7 +41,8 @@ func namesPairs(t *testing.T, h *bed.Host) {
 	}
 }
 
-// pairSerial is the serial number of a certificate in a host's certs directory, shownAs what ${cert_md5} says of it.
+// pairSerial returns the serial number of a certificate in the host's certs directory, and shownAs, the value that
+// ${cert_md5} has for it.
 func pairSerial(t *testing.T, h *bed.Host, file string) string {
 	t.Helper()
 	return strings.TrimSpace(
@@ -56,7 +57,7 @@ func shownAs(t *testing.T, h *bed.Host, file string) string {
 	return sum
 }
 
-// servedTo is the serial number that a client sees that takes certificates of this kind alone.
+// servedTo returns the serial number that the host serves to a client that accepts only certificates of this kind.
 func servedTo(h *bed.Host, kind string) string {
 	algorithms := map[string]string{"rsa": "RSA-PSS+SHA256:RSA+SHA256", "ecdsa": "ECDSA+SHA256"}[kind]
 	out, _ := h.Run("sh", "-c",
@@ -65,8 +66,8 @@ func servedTo(h *bed.Host, kind string) string {
 	return strings.TrimSpace(strings.TrimPrefix(out, "serial="))
 }
 
-// bothServed waits until a host serves what lies there to clients of either kind, and says of it that it was seen or
-// proven.
+// bothServed waits until the host serves the certificates on its disk to both kinds of clients, and status says that
+// this was seen or proven.
 func bothServed(t *testing.T, o *owner, h *bed.Host, when, seen string) {
 	t.Helper()
 	bed.Wait(t, when+": both pairs are served and proven", func() error {
@@ -106,7 +107,7 @@ func bothServed(t *testing.T, o *owner, h *bed.Host, when, seen string) {
 
 var peerShown = regexp.MustCompile(`verify=(\w+) shown=([0-9A-F:]*)`)
 
-// showsClientPair sends a mail and wants the receiving sendmail to have verified the client's pair of the sending host.
+// showsClientPair sends a mail and checks that the receiving sendmail has verified the sender's client certificate.
 func showsClientPair(t *testing.T, from, to *bed.Host, n int) {
 	t.Helper()
 	if err := mail(from, to, n); err != nil {
@@ -131,8 +132,8 @@ func showsClientPair(t *testing.T, from, to *bed.Host, n int) {
 	}
 }
 
-// Two hosts with three pairs each, one from its own CA and one over ssh: sendmail serves both server pairs and shows
-// the client's to its peer, and all are renewed and proven.
+// Two hosts have three pairs each, one host from its own CA and the other over ssh. sendmail serves both server pairs
+// and shows the client pair to its peer, and all three are renewed and proven.
 func TestPairs(t *testing.T) {
 	bed.Need(t, true, "openssl", "ssh", "/usr/sbin/sshd")
 	o := newOwner(t)
@@ -143,7 +144,7 @@ func TestPairs(t *testing.T) {
 		second+
 			"client: {issuer: {ssh: {target: mailcertd@10.99.0.1, identity: /etc/mail/ssh/id, known_hosts: "+
 			"/etc/mail/ssh/known_hosts}}}\n")
-	// Before sendmail.cf names them, check says what to write into the .mc file.
+	// As long as sendmail.cf does not name them, check prints the lines for the .mc file.
 	a.Must(t, o.m, memberConf, "ensure")
 	out, _ := a.Run(o.m, memberConf, "check")
 	out = strings.Join(strings.Fields(out), " ")
@@ -158,7 +159,7 @@ func TestPairs(t *testing.T) {
 	}
 	namesPairs(t, a)
 	namesPairs(t, b)
-	b.Run(o.m, memberConf, "ensure") // interim certificates: the CA host's daemon does not run yet
+	b.Run(o.m, memberConf, "ensure") // makes interim certificates, because the CA host's daemon does not run yet
 	a.Start(t)
 	b.Start(t)
 	o.daemons(t)

@@ -12,8 +12,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// issue is killed before each durable operation in turn: its file is whole or
-// not there, and the same command again makes it, with one certificate in all.
+// issue is killed before each durable operation in turn. Its file must be complete or missing, and the same command
+// again must make it. The CA must have issued only one certificate.
 func TestIssueKilled(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl", "cp")
@@ -68,7 +68,7 @@ func TestIssueKilled(t *testing.T) {
 	}
 }
 
-// Nobody else can make issue take up a key: not by a file, nor by a link.
+// No other user can make issue use a key of theirs, neither by a file nor by a link.
 func TestIssueTakesNobodysKey(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true)

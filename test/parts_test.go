@@ -10,8 +10,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// A machine whose owner runs another mail server: sendmail's files are hidden, apt-get believes that the other one is
-// installed, and its program has sendmail's name.
+// otherMailServer prepares a machine whose owner runs another mail server: sendmail's files are hidden, apt-get
+// believes that the other server is installed, and its program has the name sendmail.
 const otherMailServer = `set -e
 hostname mail.example.test # sendmail waits a minute on a host without a domain
 awk -v RS= -v ORS='\n\n' '!/^Package: sendmail-bin\n/' /var/lib/dpkg/status >"$1/status"
@@ -42,8 +42,8 @@ sh scripts/parts.sh -only sendmail sh -c '
 sha256sum "$1/status" /var/lib/dpkg/status | cut -c1-64 | uniq | wc -l | sed 's/^/states /'
 `
 
-// The real parts come from the machine's own archive into a folder of the project. What the owner of the machine has,
-// another mail server above all, stays as it is.
+// The programs that the tests need are unpacked from the distribution's packages into a folder of the project. They
+// must not change what is installed on the machine, above all not another mail server.
 func TestParts(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "unshare", "apt-get", "dpkg-deb", "awk")

@@ -23,7 +23,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// pair is a certificate and its key; nil stands for nobody's.
+// pair is a certificate and its key. A nil pair means that there is none.
 type pair struct {
 	cert *x509.Certificate
 	key  crypto.Signer
@@ -31,8 +31,8 @@ type pair struct {
 
 var peerSerial int64 = 1000
 
-// sign makes a certificate for name, by a CA or self-signed, with changes to
-// what is usual: valid from an hour ago for a day, for both purposes.
+// sign makes a certificate for name, issued by the CA `by` or, where by is nil, self-signed. It is valid from an hour
+// ago for a day and for both purposes; changes alter the template.
 func sign(t *testing.T, name string, by *pair, changes ...func(*x509.Certificate)) *pair {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -70,7 +70,7 @@ func expired(c *x509.Certificate)   { c.NotBefore, c.NotAfter = c.NotBefore.Add(
 func inFuture(c *x509.Certificate)  { c.NotBefore = c.NotBefore.Add(2 * time.Hour) }
 func forClient(c *x509.Certificate) { c.ExtKeyUsage = c.ExtKeyUsage[1:] }
 
-// put writes a host's files; a nil leaf leaves it without any.
+// put writes a host's files; where p is nil, the host gets no certificate.
 func (p *pair) put(t *testing.T, h *bed.Host, trust ...*pair) {
 	t.Helper()
 	if err := os.RemoveAll(h.Path("/etc/mail/certs")); err != nil {
@@ -97,7 +97,7 @@ func certPEM(p *pair) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.cert.Raw}))
 }
 
-// peerSaid is what the test reads of check --peer --json.
+// peerSaid holds what the test reads from the output of check --peer --json.
 type peerSaid struct {
 	Version   int
 	STARTTLS  bool
@@ -137,12 +137,11 @@ var (
 	reasonLine = regexp.MustCompile(`STARTTLS=client, cert-subject=.*, verifymsg=(.*)`)
 )
 
-// logged is what sendmails have logged of one mail.
+// logged is what the sendmails on both sides have logged about one mail.
 type logged struct{ version, verify, msg string }
 
-// mailed sends a mail and gives what the client's log says of TLS, and the
-// server's verify=. A mail that was accepted without any such line went in
-// clear: verify is NONE.
+// mailed sends a mail and returns what the client's log says about TLS, and the server's verify=. Where the log has no
+// such line the mail went in clear, and verify is NONE.
 func mailed(t *testing.T, from, to *bed.Host) (client logged, server string) {
 	t.Helper()
 	before, there := len(from.Log()), len(to.Log())
@@ -181,8 +180,7 @@ func mailed(t *testing.T, from, to *bed.Host) (client logged, server string) {
 	return client, server
 }
 
-// check --peer says of another host what the real sendmail then logs of it, in
-// both directions.
+// check --peer must predict what the real sendmail then logs about the other host, in both directions.
 func TestPeerVerdict(t *testing.T) {
 	t.Parallel()
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
@@ -200,11 +198,11 @@ func TestPeerVerdict(t *testing.T) {
 		name     string
 		b        *pair
 		bTrusts  []*pair
-		aTrusts  []*pair  // besides root
-		toB, toA []string // verify=, verifymsg=
-		aLinks   []*pair  // under their hash: .0, .1 and so on; nil leaves a gap
-		ownB     string   // what is wrong with b's chain by b's own trust
-		unnamed  bool     // b's certificate does not name it
+		aTrusts  []*pair  // what a trusts, besides root
+		toB, toA []string // the expected verify= and verifymsg= of each direction
+		aLinks   []*pair  // linked under their hash as .0, .1 and so on; nil leaves a gap in the numbers
+		ownB     string   // why b's own CAs do not verify b's chain, "" if they do
+		unnamed  bool     // b's certificate does not contain b's name
 	}{
 		{name: "same CA", b: sign(t, nameB, root), bTrusts: []*pair{root}, toB: []string{"OK", ""},
 			toA: []string{"OK", ""}},
@@ -292,8 +290,8 @@ func TestPeerVerdict(t *testing.T) {
 	}
 }
 
-// A host that cannot be asked is told from one that does not offer STARTTLS,
-// within the dialogue's bounds; people read it as text.
+// check --peer tells a host that it cannot reach from one that does not offer STARTTLS, ends within its time limit, and
+// prints readable text.
 func TestPeerText(t *testing.T) {
 	t.Parallel()
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
@@ -325,7 +323,7 @@ func TestPeerText(t *testing.T) {
 			t.Errorf("%q: status %d after %s", c.target, code, time.Since(begin))
 		}
 		for _, want := range c.says {
-			if !strings.Contains(strings.Join(strings.Fields(out), " "), want) { // however it is wrapped
+			if !strings.Contains(strings.Join(strings.Fields(out), " "), want) { // wherever the lines are broken
 				t.Errorf("%q: %q is not said:\n%s", c.target, want, out)
 			}
 		}

@@ -11,8 +11,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// portWrapper stands in for FreeBSD's mailwrapper(8): the port's mailer.conf
-// comes before the base system's, with comments and continued lines.
+// portWrapper takes the place of FreeBSD's mailwrapper(8). It reads the port's mailer.conf before the base system's;
+// both may have comments and continued lines.
 const portWrapper = `#!/usr/bin/perl
 for my $conf ("/usr/local/etc/mail/mailer.conf", "/etc/mail/mailer.conf") {
 	open(my $f, "<", $conf) or next;
@@ -23,8 +23,8 @@ for my $conf ("/usr/local/etc/mail/mailer.conf", "/etc/mail/mailer.conf") {
 }
 `
 
-// The port's sendmail runs behind a mailer.conf of its own below LOCALBASE, and the
-// base system's names another program.
+// The port's sendmail is named by a mailer.conf below LOCALBASE, while the base system's mailer.conf names another
+// program.
 func TestPortsSendmail(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -46,7 +46,7 @@ func TestPortsSendmail(t *testing.T) {
 		h.Serial("127.0.0.1:25") != h.OnDisk(t) {
 		t.Errorf("status %d, serves %q, on disk %q\n%s", code, h.Serial("127.0.0.1:25"), h.OnDisk(t), out)
 	}
-	// Where the port's mailer.conf comes to name what is no sendmail, a HUP would end it: none is sent.
+	// When the port's mailer.conf names a program that is not sendmail, a HUP would end sendmail, so none is sent.
 	h.Must(t, "sh", "-c", "echo 'sendmail /bin/false' > /usr/local/etc/mail/mailer.conf")
 	pid := h.PID()
 	if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 1 ||
@@ -55,8 +55,8 @@ func TestPortsSendmail(t *testing.T) {
 	}
 }
 
-// Whatever OpenSSL's client gets along with is proven, with few connections, and a
-// sendmail that greets late is waited for.
+// The probe must prove the pickup wherever OpenSSL's client could connect, with few connections, and it must wait for a
+// sendmail that greets late.
 func TestProofOfOddSendmails(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -94,11 +94,11 @@ func TestProofOfOddSendmails(t *testing.T) {
 	}
 }
 
-// hideSTARTTLS is what an access map with Srv_Features:127.0.0.1 and S does.
+// hideSTARTTLS has the effect of Srv_Features:127.0.0.1 with the value S in an access map.
 const hideSTARTTLS = "+Ssrv_features\nR$*\t\t$: $&{client_addr}\nR127.0.0.1\t\t$# S"
 
-// An access map may hide STARTTLS from 127.0.0.1: another address of the host shows
-// what is served, and where there is none the reports name the cause.
+// An access map may hide STARTTLS from 127.0.0.1. Another address of the host shows what is served; where there is
+// none, the reports name the cause.
 func TestSTARTTLSHiddenFromLoopback(t *testing.T) {
 	t.Parallel()
 	h, m := host(t, hideSTARTTLS)
@@ -123,8 +123,8 @@ func TestSTARTTLSHiddenFromLoopback(t *testing.T) {
 	}
 }
 
-// A sendmail that its administrator stopped stays stopped: after a HUP from which it
-// had come back, and whatever changes then.
+// A sendmail that its administrator stopped stays stopped, also when it had survived a HUP before, and whatever changes
+// afterwards.
 func TestStoppedStaysStopped(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -151,7 +151,7 @@ func TestStoppedStaysStopped(t *testing.T) {
 		t.Fatalf("renew: %d\n%s", code, out)
 	}
 	h.Stop()
-	for range 2 { // whatever changes now
+	for range 2 { // whatever changes from now on
 		if err := os.Remove(h.Path("/etc/mail/certs/host.cert")); err != nil {
 			t.Fatal(err)
 		}
@@ -173,8 +173,8 @@ func TestStoppedStaysStopped(t *testing.T) {
 	}
 }
 
-// ensure, which runs before sendmail at every boot, never starts one and never waits
-// for one: not even where its own HUP has ended it. What comes next does.
+// ensure runs before sendmail at every boot. It never starts sendmail and never waits for it, even where its own HUP
+// has ended it. The next renew or the daemon starts it.
 func TestEnsureStartsNoSendmail(t *testing.T) {
 	t.Parallel()
 	h, m := host(t)
@@ -185,7 +185,7 @@ func TestEnsureStartsNoSendmail(t *testing.T) {
 	h.Start(t, "/etc/mail/bin/sendmail", "-L", "sm-mta", "-bd", "-q30m")
 	write(t, h.Path("/etc/mail/die"), "", 0o644)
 	old := h.OnDisk(t)
-	if err := os.Remove(h.Path("/etc/mail/certs/host.key")); err != nil { // another set
+	if err := os.Remove(h.Path("/etc/mail/certs/host.key")); err != nil { // so that ensure makes another set
 		t.Fatal(err)
 	}
 	begun := time.Now()

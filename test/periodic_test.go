@@ -21,8 +21,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// periodicConf stands in for the part of /etc/defaults/periodic.conf that
-// scripts use, as periodic.conf(5) describes it.
+// periodicConf takes the place of the part of /etc/defaults/periodic.conf that scripts use, as periodic.conf(5)
+// describes it.
 const periodicConf = `source_periodic_confs() { [ ! -r "$PERIODIC_CONF" ] || . "$PERIODIC_CONF"; }
 check_yesno_period() {
 	eval "_on=\$$1 _period=\$${1%enable}period"
@@ -36,7 +36,7 @@ check_yesno_period() {
 type periodic struct {
 	t      *testing.T
 	h      *bed.Host
-	m      string // mailcertd
+	m      string // path of mailcertd
 	prefix string
 	script string
 	env    []string
@@ -88,8 +88,8 @@ func (p *periodic) verb(args ...string) []string {
 	return append([]string{p.m, "--config", p.prefix + "/etc/mailcertd.yaml"}, args...)
 }
 
-// want runs the script with every shell: the status, and words that it says; no
-// words mean no output at all.
+// want runs the script with every shell and checks its status and that its output has these words. Without words, there
+// must be no output.
 func (p *periodic) want(code int, words ...string) (text string) {
 	p.t.Helper()
 	for _, shell := range p.shells {
@@ -106,14 +106,14 @@ func (p *periodic) want(code int, words ...string) (text string) {
 		if got != code || len(words) == 0 && text != "" {
 			p.t.Errorf("%s: status %d, want %d:\n%s", shell, got, code, text)
 		}
-		flat := strings.Join(strings.Fields(text), " ") // the reasons are folded
+		flat := strings.Join(strings.Fields(text), " ") // because the script breaks long reasons into lines
 		for _, w := range words {
 			if !strings.Contains(flat, w) {
 				p.t.Errorf("%s: it does not say %q:\n%s", shell, w, text)
 			}
 		}
 		for line := range strings.SplitSeq(text, "\n") {
-			if len(line) > 80 && code != 2 { // a path may be as long as it likes
+			if len(line) > 80 && code != 2 { // a path may have any length
 				p.t.Errorf("%d columns: %s", len(line), line)
 			}
 		}
@@ -121,7 +121,7 @@ func (p *periodic) want(code int, words ...string) (text string) {
 	return text
 }
 
-// bought puts somebody else's set there, with an end of its own.
+// bought installs a set of another issuer that expires at ends.
 func bought(t *testing.T, h *bed.Host, ends time.Time) {
 	t.Helper()
 	sign := func(c, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) []byte {
@@ -158,7 +158,7 @@ func bought(t *testing.T, h *bed.Host, ends time.Time) {
 	write(t, dir+"/cacert.pem", string(rootPEM), 0o644)
 }
 
-// The daily mail says nothing when all is well, and else what a person has to do.
+// The daily mail says nothing when all is well; otherwise it says what a person has to do.
 func TestPeriodic(t *testing.T) {
 	t.Parallel()
 	p := newPeriodic(t)
@@ -169,13 +169,13 @@ func TestPeriodic(t *testing.T) {
 	h.Start(t)
 	p.want(0)
 
-	// The same certificate, issued for a few days: it is renewed in time by
-	// itself, and nobody is told until that failed.
+	// The same certificate is issued for a few days. mailcertd renews it in time by itself, so the mail says nothing
+	// until a renewal has failed.
 	p.yaml("key: {type: ecdsa-p256}\nvalidity: {days: 6}\n")
 	h.Must(t, p.verb("renew")...)
 	p.want(0)
 
-	// Carried by hand to another host, and near its end.
+	// This certificate was carried to another host by hand, and expires soon.
 	utc := func(d time.Duration) string { return time.Now().Add(d).UTC().Format("060102150405Z") }
 	h.Must(t, "sh", "-ec", `cd /etc/mail/CA
 openssl req -config openssl.cnf -newkey rsa:2048 -nodes -keyout /var/db/other.key -out /var/db/other.csr -subj /CN=other.example.test -addext subjectAltName=DNS:other.example.test
@@ -214,9 +214,9 @@ warning   issued  DATE  5     other.example.test
 	}
 	p.yaml("key: {type: ecdsa-p256}\n")
 	h.Must(t, p.verb("issue", "other.example.test", "--yes", "--replace", "-o", "/var/db/other2.pem")...)
-	p.want(0) // replaced
+	p.want(0) // the new certificate replaces it
 
-	// The CA's key is lost, long before a certificate ends.
+	// The CA's key is lost long before a certificate expires.
 	caKey := h.Path("/etc/mail/CA/cakey.pem")
 	if err := os.Rename(caKey, caKey+".away"); err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ warning   issued  DATE  5     other.example.test
 	}
 	p.want(0)
 
-	// Another set lies there, and sendmail was not told.
+	// Another set was installed, and sendmail got no HUP.
 	bought(t, h, time.Now().AddDate(0, 0, 60))
 	p.want(3, "error sendmail", "127.0.0.1:25 serves serial ", "which is not the certificate on disk")
 	p.conf(`security_status_mailcertd_probe="NO"`)
@@ -236,7 +236,7 @@ warning   issued  DATE  5     other.example.test
 	h.Must(t, p.verb("ensure")...)
 	p.want(0)
 
-	// Somebody else's certificate ends.
+	// A certificate of another issuer expires.
 	bought(t, h, time.Now().AddDate(0, 0, 9))
 	h.Must(t, p.verb("ensure")...)
 	p.want(1, "warning host", " 8 mail-a.example.test", "issued by another CA, so mailcertd does not renew it")
@@ -246,13 +246,13 @@ warning   issued  DATE  5     other.example.test
 	p.yaml("issuer: none\n")
 	p.want(3, "error host", "issuer is none")
 
-	// sendmail stopped by its owner is missed by nobody.
+	// A sendmail that its owner has stopped is not reported.
 	h.Stop()
 	bought(t, h, time.Now().AddDate(0, 0, 60))
 	h.Must(t, p.verb("ensure")...)
 	p.want(0)
 
-	// A HUP would have ended this one: the pickup is pending.
+	// A HUP would end this sendmail, so the pickup stays pending.
 	h.Start(t, "sh", "-c", "cd /usr/sbin && exec ./sendmail -L sm-mta -bd -q30m")
 	bought(t, h, time.Now().AddDate(0, 0, 61))
 	if out, code := h.Run(p.verb("ensure")...); code != 1 {
@@ -264,7 +264,7 @@ warning   issued  DATE  5     other.example.test
 	h.Must(t, p.verb("ensure")...)
 	p.want(0)
 
-	// What is not there, or wrong.
+	// The configuration is wrong, or a program is missing.
 	p.yaml("dh: ffdhe9999\n")
 	p.want(2, "mailcertd's settings or its configuration have errors:", "ffdhe9999")
 	p.rcConf(`mailcertd_enable="YES"`, `mailcertd_config="`+p.prefix+`/own.yaml"`)
@@ -278,7 +278,7 @@ warning   issued  DATE  5     other.example.test
 	p.want(2, "sbin/mailcertd does not exist")
 }
 
-// The script as it is installed passes shellcheck.
+// shellcheck must accept the script as it is installed.
 func TestPeriodicShellcheck(t *testing.T) {
 	bed.Need(t, false, "shellcheck")
 	// SC1091: periodic.conf and rc.subr are not here. SC2154: they set the rest. SC2223: as base scripts write

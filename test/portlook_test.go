@@ -14,8 +14,8 @@ import (
 
 const portDir = "../ports/security/mailcertd"
 
-// portBlocks are the blocks of a port's Makefile in the order that portclippy
-// wants, and the order within each. What it does not know stands last.
+// portBlocks are the blocks of a port's Makefile in the order that portclippy requires, each with its variables in
+// order. Variables that portclippy does not know come last.
 var portBlocks = [][]string{
 	{"PORTNAME", "DISTVERSION", "PORTREVISION", "PORTEPOCH", "CATEGORIES", "MASTER_SITES"},
 	{"MAINTAINER", "COMMENT", "WWW"},
@@ -27,7 +27,7 @@ var portBlocks = [][]string{
 	{"PIE_UNSAFE"}, {"RELEASED"},
 }
 
-// needPort skips where the port is not: a release does not hold it.
+// needPort skips the test in a release, which does not contain the port.
 func needPort(t *testing.T, programs ...string) {
 	t.Helper()
 	if _, err := os.Stat(portDir); err != nil {
@@ -36,7 +36,7 @@ func needPort(t *testing.T, programs ...string) {
 	bed.Need(t, false, programs...)
 }
 
-// portVar is the value of a variable of the port, as make sees it.
+// portVar is the value of a variable of the port, as make expands it.
 func portVar(t *testing.T, name string) string {
 	t.Helper()
 	tree, err := filepath.Abs("portstree")
@@ -91,7 +91,7 @@ func TestPortMakefileBlocks(t *testing.T) {
 		p := slices.Index(portBlocks[b], m[1])
 		switch {
 		case b < block || b == block && p <= place:
-			t.Errorf("line %d: %s stands too late", i+1, m[1])
+			t.Errorf("line %d: %s comes too late", i+1, m[1])
 		case (b == block) == fresh:
 			t.Errorf("line %d: %s: one empty line between blocks, and none within", i+1, m[1])
 		}
@@ -136,7 +136,7 @@ func TestPortVariables(t *testing.T) {
 	}
 }
 
-// release is a variable of release.mk.
+// release reads a variable of release.mk.
 func release(t *testing.T, name string) string {
 	t.Helper()
 	b, err := os.ReadFile("../release.mk")
@@ -180,7 +180,7 @@ func TestPortTexts(t *testing.T) {
 	} {
 		for _, w := range words {
 			if !strings.Contains(said[occasion], w) {
-				t.Errorf("pkg-message, %s: says nothing of %s", occasion, w)
+				t.Errorf("pkg-message, %s: does not mention %s", occasion, w)
 			}
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// do runs a program in dir, with more environment, and gives its output.
+// do runs a program in dir with env added to the environment, and returns its output.
 func do(t *testing.T, dir string, env []string, args ...string) string {
 	t.Helper()
 	out, err := tryDo(dir, env, args...)
@@ -30,7 +30,7 @@ func tryDo(dir string, env []string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// checkout is a clean repository that holds this tree, changes included.
+// checkout makes a clean repository with this tree, uncommitted changes included.
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func checkout(t *testing.T) string {
 		"\x00"), "\x00") {
 		info, err := os.Stat(filepath.Join("..", name))
 		if os.IsNotExist(err) {
-			continue // removed, and not yet committed
+			continue // removed, but not yet committed
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -67,8 +67,7 @@ func commit(t *testing.T, dir string) {
 		"commit", "--allow-empty", "-qm", "x")
 }
 
-// contents are the files below dir with their modes, and the directories, which
-// end with a slash.
+// contents returns the files below dir with their modes. Names of directories end with a slash.
 func contents(t *testing.T, dir string) map[string]fs.FileMode {
 	t.Helper()
 	found := map[string]fs.FileMode{}
@@ -93,8 +92,8 @@ func contents(t *testing.T, dir string) map[string]fs.FileMode {
 	return found
 }
 
-// TestDistAndPort makes a release of this tree, and installs it as the ports
-// framework would: without the network and with an empty module cache.
+// TestDistAndPort makes a release of this tree, and installs it as the ports framework would: without network and with
+// an empty module cache.
 func TestDistAndPort(t *testing.T) {
 	t.Parallel()
 	needPort(t, "git", "bmake", "sha256sum", "gzip", "unshare")
@@ -111,7 +110,7 @@ func TestDistAndPort(t *testing.T) {
 		}
 	}
 
-	// The commit of ports/, another umask, another user's locale, the other make.
+	// The tarball must not depend on the commit of ports/, the umask, the user's locale or which make runs.
 	commit(t, repo)
 	do(t, repo, []string{"LC_ALL=C", "TZ=Asia/Tokyo"}, "sh", "-c", "umask 077; bmake port")
 	second, err := os.ReadFile(tarball)
@@ -159,11 +158,11 @@ func TestDistAndPort(t *testing.T) {
 	if out := do(t, "", nil, program, "help"); !strings.Contains(out, prefix+"/etc/mailcertd.yaml") {
 		t.Errorf("the port's program does not look below its PREFIX:\n%s", out)
 	}
-	// `make install` from the tarball puts the same things there.
+	// `make install` from the tarball must install the same files.
 	byHand := t.TempDir()
 	alone(src, nil, "make", "install", "DESTDIR="+byHand, "PREFIX="+prefix)
 	theirs, ours := contents(t, filepath.Join(stage, prefix)), contents(t, filepath.Join(byHand, prefix))
-	delete(ours, "/etc/mailcertd.yaml") // pkg makes it, from @sample
+	delete(ours, "/etc/mailcertd.yaml") // pkg makes it because of @sample
 	for name, mode := range theirs {
 		plain := strings.TrimSuffix(name, ".gz")
 		if ours[plain] != mode {
@@ -176,7 +175,7 @@ func TestDistAndPort(t *testing.T) {
 	}
 }
 
-// plist compares what was staged with the packing list, both ways, with modes.
+// plist compares the staged files with the packing list in both directions, and their modes.
 func plist(t *testing.T, stage, prefix, list string) {
 	t.Helper()
 	b, err := os.ReadFile(list)
@@ -199,7 +198,7 @@ func plist(t *testing.T, stage, prefix, list string) {
 		case strings.HasSuffix(name, ".sample"):
 			want = 0o644
 		case strings.HasSuffix(name, "/"):
-			want = 0o755 // pkg sets its own
+			want = 0o755 // pkg sets the modes of its own
 		}
 		if mode, ok := staged[name]; !ok {
 			t.Errorf("pkg-plist: %s was not staged", line)
@@ -211,13 +210,13 @@ func plist(t *testing.T, stage, prefix, list string) {
 	for name := range staged {
 		if name == "/" || name == "/var/" || name == "/var/db/" || name == "/opt/" ||
 			strings.HasPrefix(name, prefix) && strings.HasSuffix(name, "/") {
-			continue // the base system's, or of PREFIX, which pkg removes when it is empty
+			continue // a directory of the base system, or of PREFIX, which pkg removes when it is empty
 		}
 		t.Errorf("pkg-plist: lacks %s", name)
 	}
 }
 
-// marks looks for %%…%% that nobody filled in, and for a prefix that is not ours.
+// marks checks that no %%…%% is left and that no other prefix than the given one is named.
 func marks(t *testing.T, dir, prefix string) {
 	t.Helper()
 	seen := 0

@@ -13,13 +13,13 @@ import (
 // block is one code block of the document.
 type block struct {
 	line             int
-	lang, kind, host string // as in its info string
-	file             string // where yaml goes
+	lang, kind, host string // from the block's info string
+	file             string // the file that a block of YAML is written to
 	text             string
 	section          string
 }
 
-// postPage sets each step by hand beside what replaces it.
+// postPage is the document that shows each manual step beside the command that replaces it.
 const postPage = "../docs/from-the-post.md"
 
 // readPost returns every code block of the document.
@@ -54,8 +54,8 @@ func readPost(t *testing.T) []block {
 	return blocks
 }
 
-// commandsIn are the mailcertd commands that a line of the README shows as code,
-// in its table of verbs or in its text.
+// commandsIn returns the mailcertd commands that a line of the README shows as code, in its table of commands or in its
+// text.
 func commandsIn(line string) (all []string) {
 	quoted := regexp.MustCompile("`([^`]+)`")
 	switch {
@@ -82,8 +82,8 @@ func commandsIn(line string) (all []string) {
 	return all
 }
 
-// Every command that the README and the page of the post show is understood,
-// and the README's table has every verb.
+// mailcertd must know every command that the README and docs/from-the-post.md show, and the README's table must have
+// every command.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	m, seen, table := bed.Binary(t, ""), 0, map[string]bool{}
@@ -102,7 +102,7 @@ func TestReadme(t *testing.T) {
 				}
 				table[verb] = table[verb] || strings.HasPrefix(line, "|")
 				out, err := exec.Command(m, append(args, "--help")...).CombinedOutput()
-				// cobra shows the help of the nearest verb that it knows.
+				// cobra shows the help of the nearest command that it knows.
 				if err != nil || verb != "help" && !regexp.MustCompile(`(?m)^  mailcertd `+verb+`( |$)`).Match(out) {
 					t.Errorf("%s:%d: %s: %v\n%s", path, i+1, c, err, out)
 				}
@@ -120,7 +120,7 @@ func TestReadme(t *testing.T) {
 		_, list, _ := strings.Cut(string(out), "Available Commands:\n")
 		list, _, _ = strings.Cut(list, "\n\n")
 		for line := range strings.SplitSeq(list, "\n") {
-			if strings.HasPrefix(line, "   ") { // the rest of a description
+			if strings.HasPrefix(line, "   ") { // the description goes on
 				continue
 			}
 			if verb := prefix + strings.Fields(line + " ?")[0]; verb != "ca" && !table[verb] {

@@ -10,8 +10,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// shell runs /var/tmp/block.sh on a terminal and types what is asked for. What
-// reads the log is repeated until the log says it.
+// shell runs /var/tmp/block.sh on a terminal and types the answers to its prompts. A block that reads the log is
+// repeated until the log has the lines.
 func (p *post) shell(t *testing.T, h *bed.Host, b block) {
 	t.Helper()
 	begun := time.Now()
@@ -19,7 +19,8 @@ func (p *post) shell(t *testing.T, h *bed.Host, b block) {
 	var err error
 	command := []string{"sh", "-e", "/var/tmp/block.sh"}
 	if strings.Contains(b.text, "| sendmail ") {
-		// A login shell outlives the delivery in the background; this terminal hangs up.
+		// sendmail delivers in the background, and a login shell would outlive that. This terminal closes at once, so
+		// the delivery must survive the SIGHUP.
 		command = []string{"sh", "-c", `trap "" HUP; exec sh -e /var/tmp/block.sh`}
 	}
 	again := strings.Contains(b.text, "/var/log/maillog")
@@ -36,8 +37,7 @@ func (p *post) shell(t *testing.T, h *bed.Host, b block) {
 	}
 }
 
-// onTTY runs a command on the host, with a terminal of its own and the
-// environment of root's shell.
+// onTTY runs a command on the host, with a terminal of its own and the environment of root's shell.
 func onTTY(h *bed.Host, args ...string) (string, error) {
 	command := h.Command(append([]string{"env", "-i", "HOME=/root", "TERM=dumb", "LC_ALL=C",
 		"PATH=/usr/local/sbin:/sbin:/bin:/usr/sbin:/usr/bin:/usr/local/bin"}, args...)...)

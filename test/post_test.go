@@ -13,17 +13,17 @@ import (
 	"mailcertd/test/bed"
 )
 
-// What differs between the document and the run, all of it.
+// These are all differences between the document and the run.
 var (
-	// postNames are the document's host names, and the bed's.
+	// postNames maps the document's host names to those of the test hosts.
 	postNames = strings.NewReplacer("krb5.home.example", "mail-a.example.test", "dhcp.home.example",
 		"mail-b.example.test")
 
-	// postSize spares the hours that the document promises.
+	// postSize replaces the large dh.param of the document, which takes hours to make.
 	postSize = strings.NewReplacer("dh.param 4096", "dh.param 1024")
 
-	// postTyped is what a person types after a prompt. The text after the last
-	// answer is searched, so each prompt is answered once.
+	// postTyped is what a person types at each prompt. Only the output after the last answer is searched, so each
+	// prompt is answered once.
 	postTyped = []struct{ prompt, answer string }{
 		{"Enter PEM pass phrase:", postPassphrase},
 		{"Enter pass phrase for", postPassphrase},
@@ -33,12 +33,11 @@ var (
 	}
 )
 
-// postPassphrase is the one that the document writes into a file.
+// postPassphrase is the passphrase that the document writes into a file.
 const postPassphrase = "correct horse battery staple"
 
-// postSetup gives a host of the bed what FreeBSD has: its own /root and
-// /usr/local, service(8) and sysrc(8) with the real rc.d/mailcertd, the base
-// system's certificates, ssh for root, and a log file.
+// postSetup gives a test host what FreeBSD has: its own /root and /usr/local, service(8) and sysrc(8) with the real
+// rc.d/mailcertd, the base system's certificates, ssh for root, and a log file.
 const postSetup = `set -e
 for d in /root /usr/local/sbin /usr/local/etc /usr/local/share; do mount -t tmpfs -o mode=755 tmpfs $d; done
 mkdir -p /usr/local/etc/rc.d /usr/local/share/certs /var/log /root/.ssh /run/sshd
@@ -91,7 +90,7 @@ cat /etc/ssl/certs/ca-certificates.crt > share/certs/ca-root-nss.crt || echo "th
 service sendmail start
 `
 
-// postSeller sells a certificate for the name $1 into the directory $2.
+// postSeller plays a CA that sells a certificate for the name $1; it writes it into the directory $2.
 const postSeller = `set -e; cd "$2"
 openssl req -x509 -nodes -newkey rsa:2048 -days 3650 -subj '/C=US/O=Seller/CN=Seller Root' -keyout root.key -out root.crt
 openssl req -nodes -newkey rsa:2048 -subj '/C=US/O=Seller/CN=Seller Intermediate' -keyout mid.key -out mid.csr
@@ -102,7 +101,7 @@ printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" > 
 openssl x509 -req -in leaf.csr -CA intermediate.crt -CAkey mid.key -set_serial 3 -days 90 -extfile leaf.ext -out "$1.crt"
 `
 
-// post is two hosts as their owner finds them.
+// post is two hosts before their owner has done anything.
 type post struct {
 	hosts map[string]*bed.Host // a, b
 }
@@ -146,13 +145,13 @@ func newPost(t *testing.T) *post {
 	return p
 }
 
-// ran notes the lines of the blocks that some track has run.
+// ran has the line numbers of the blocks that some track has run. mu guards them, because tracks run in parallel.
 type ran struct {
 	mu    sync.Mutex
 	lines map[int]bool
 }
 
-// run does what a block says on its host.
+// run does on the block's host what the block says.
 func (p *post) run(t *testing.T, b block, r *ran) {
 	t.Helper()
 	h := p.hosts[b.host]
@@ -174,7 +173,7 @@ func (p *post) run(t *testing.T, b block, r *ran) {
 	r.mu.Unlock()
 }
 
-// trusted sends mail both ways and wants verify=OK in both logs, for all of it.
+// trusted sends mail in both directions and requires verify=OK in both logs for every connection.
 func (p *post) trusted(t *testing.T, when string) {
 	t.Helper()
 	a, b := p.hosts["a"], p.hosts["b"]
@@ -206,11 +205,11 @@ func (p *post) trusted(t *testing.T, when string) {
 	}
 }
 
-// postLast is the section after which nothing is left.
+// postLast is the section after which no file of mailcertd is left.
 const postLast = "19. Removing everything"
 
-// Every command of docs/from-the-post.md, on two real hosts: what the owner
-// does by hand, what mailcertd does instead, and the way from one to the other.
+// TestPost runs every command of docs/from-the-post.md on two real hosts: what the owner does by hand, what mailcertd
+// does instead, and the steps from one to the other.
 func TestPost(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "openssl", "make", "m4", "script", "/usr/sbin/sshd", "ssh", "sftp", "bash")
@@ -227,7 +226,7 @@ func TestPost(t *testing.T) {
 			}
 		},
 		"moving": func(t *testing.T, p *post) {
-			var before []block // a CA and two hosts, made by hand
+			var before []block // makes a CA and two hosts by hand
 			for _, b := range blocks {
 				if b.kind == "by-hand" && !strings.HasPrefix(b.section, "15.") {
 					before = append(before, b)
@@ -237,14 +236,14 @@ func TestPost(t *testing.T) {
 			}
 			p.track(t, r, "by-hand", before)
 			p.track(t, r, "moving", blocks)
-			// Step 16: a cacert.pem that is a link is respected.
+			// Step 16 says that mailcertd leaves a cacert.pem alone that is a link.
 			a := p.hosts["a"]
 			a.Must(t, "ln", "-sf", "/usr/local/share/certs/ca-root-nss.crt", "/etc/mail/certs/cacert.pem")
 			bed.Wait(t, "the own CA in a file of its own", func() error {
 				if _, err := os.Stat(a.Path("/etc/mail/certs/trust/mailcertd-ca.pem")); err != nil {
 					return err
 				}
-				if out, code := a.Run("/usr/local/sbin/mailcertd", "check"); code != 0 { // the link is still to come
+				if out, code := a.Run("/usr/local/sbin/mailcertd", "check"); code != 0 { // no link yet
 					return errors.New(out)
 				}
 				return nil
@@ -276,8 +275,8 @@ func TestPost(t *testing.T) {
 	}
 }
 
-// track runs the blocks of one kind in their order. Mail flows both ways with
-// verify=OK after both logs are read, and before everything is thrown away.
+// track runs the blocks of one kind in their order. Mail must flow in both directions with verify=OK after the section
+// that reads both logs, and before the section that removes everything.
 func (p *post) track(t *testing.T, r *ran, kind string, blocks []block) {
 	t.Helper()
 	done := ""
@@ -294,7 +293,7 @@ func (p *post) track(t *testing.T, r *ran, kind string, blocks []block) {
 	p.between(t, done, "")
 }
 
-// between checks what the document says of the hosts after a section.
+// between checks what the document says about the hosts after a section.
 func (p *post) between(t *testing.T, done, next string) {
 	t.Helper()
 	number, _, _ := strings.Cut(done, ".")
@@ -319,8 +318,8 @@ func (p *post) between(t *testing.T, done, next string) {
 	}
 }
 
-// local sends a mail of a local program on both hosts, by way of submit.cf. There is
-// a FAIL in one of the logs for it, or for what comes of it at the other host, or none.
+// local sends a mail from a local program on both hosts, through submit.cf. fails says whether that mail, or its
+// delivery to the other host, must leave a verify=FAIL in one of the logs.
 func (p *post) local(t *testing.T, fails bool) {
 	t.Helper()
 	for name, other := range map[string]string{"a": "b", "b": "a"} {

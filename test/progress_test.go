@@ -11,8 +11,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// What takes long shows on a terminal what it is, how long it has been going on
-// and its limit, and leaves no trace of the clock; a file gets no clock.
+// A command that waits shows on a terminal what it waits for, for how long and its limit, and removes that line
+// afterwards. Output to a file has no such line.
 func TestProgress(t *testing.T) {
 	bed.Need(t, false, "script", "flock")
 	m, root := bed.Binary(t, ""), site(t)
@@ -22,14 +22,14 @@ func TestProgress(t *testing.T) {
 	certs := filepath.Join(root, "etc/mail/certs")
 	for _, c := range []struct {
 		where string
-		to    string // of its messages
+		to    string // where stderr goes
 		clock bool
 	}{{"terminal", "", true}, {"file", " 2>" + filepath.Join(root, "messages"), false}} {
 		t.Run(c.where, func(t *testing.T) {
-			if err := os.Remove(filepath.Join(certs, "dh.param")); err != nil { // something to do
+			if err := os.Remove(filepath.Join(certs, "dh.param")); err != nil { // so that ensure has something to do
 				t.Fatal(err)
 			}
-			// Somebody else works in the directory until a line is typed.
+			// Another process holds the lock of the directory until a line is typed.
 			held := fmt.Sprintf("exec 9<%s; flock 9; %s --root %s ensure 9<&- %s & ", certs, m, root, c.to)
 			const released = "read _; exec 9<&-; wait $!; echo status $?"
 			var out string
@@ -46,7 +46,7 @@ func TestProgress(t *testing.T) {
 				t.Errorf("shown %v:\n%q", shown, out)
 			}
 			if c.clock {
-				// Overwritten with blanks, so that what follows stands alone.
+				// The line was overwritten with blanks, so that the next message has a line of its own.
 				if !regexp.MustCompile(`3m0s(on\r\n)?\r {20,}\r[a-z]`).MatchString(out) {
 					t.Errorf("the clock stays:\n%q", out)
 				}

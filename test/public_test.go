@@ -19,14 +19,15 @@ func publicYAML(p *bed.Pebble) string {
 		"\nclient: {issuer: local}\nlog: {level: debug, target: stderr}\n"
 }
 
-// reread has the daemon of a host read its configuration again.
+// reread makes the host's daemon read its configuration again.
 func reread(t *testing.T, h *bed.Host) {
 	t.Helper()
 	pid := strings.TrimSpace(h.Must(t, "pgrep", "-x", "mailcertd"))
 	h.Must(t, "kill", "-HUP", pid)
 }
 
-// inState changes a time that the state has. With it a test need not wait: Pebble wants to be asked every six hours.
+// inState changes a time in the state file, so that a test need not wait: Pebble tells clients to ask about renewal
+// every six hours only.
 func inState(t *testing.T, h *bed.Host, name, value string) {
 	t.Helper()
 	path := h.Path("/var/db/mailcertd/state.json")
@@ -44,8 +45,9 @@ func inState(t *testing.T, h *bed.Host, name, value string) {
 	})
 }
 
-// The story of a public certificate: an interim one serves at once, then that of the CA, with its chain; it is renewed
-// in the CA's window; a CA that is away changes nothing; and the host goes to its own CA and back.
+// TestPublic follows a public certificate: an interim one is served at once, then the CA's with its chain. It is
+// renewed in the window that the CA names, nothing changes while the CA is away, and the host changes to its own CA and
+// back.
 func TestPublic(t *testing.T) {
 	t.Parallel()
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
@@ -53,7 +55,7 @@ func TestPublic(t *testing.T) {
 	conf := h.Path("/etc/mail/mailcertd.yaml")
 	write(t, conf, publicYAML(p), 0o644)
 	begun := time.Now()
-	h.Run(m, publicConf, "ensure") // it says that the certificate is an interim one
+	h.Run(m, publicConf, "ensure") // its status says that the certificate is an interim one
 	if took := time.Since(begun); took > 10*time.Second || p.Orders() != 0 {
 		t.Errorf("ensure took %s and placed %d orders", took, p.Orders())
 	}
@@ -103,7 +105,7 @@ func TestPublic(t *testing.T) {
 		t.Errorf("port 80 is open when nothing is ordered: %s", out)
 	}
 
-	// A person asks: each step is told, and the order names what it replaces.
+	// A person runs renew: it prints each step, and the order names the certificate that it replaces.
 	h.Must(t, m, publicConf, "renew")
 	second := serves(t, h, first)
 	if p.Orders() != 2 {
@@ -113,7 +115,7 @@ func TestPublic(t *testing.T) {
 		t.Errorf("%d replacements", n)
 	}
 
-	// The CA wants it to be renewed now. A new daemon asks at once.
+	// The CA asks for a renewal now. A daemon that has just started asks the CA at once.
 	data, err := os.ReadFile(h.Path("/etc/mail/certs/host.cert"))
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +125,7 @@ func TestPublic(t *testing.T) {
 	reread(t, h)
 	third := serves(t, h, second)
 
-	// To the CA of this host, and back, with STARTTLS at every moment.
+	// The host changes to its own CA and back, and offers STARTTLS at every moment.
 	serial := func(to string, old string) string {
 		t.Helper()
 		write(t, conf, to, 0o644)
@@ -140,7 +142,7 @@ func TestPublic(t *testing.T) {
 	}
 	bed.Wait(t, "the whole chain to be sent", chain)
 
-	// The CA is away: what is there stays, and a person is told why nothing came.
+	// While the CA is away the certificate stays, and renew says why it got no other.
 	p.Stop()
 	out, code := h.Run(m, publicConf, "renew")
 	if code == 0 || !strings.Contains(out, "connection refused") {
@@ -161,12 +163,12 @@ func TestPublic(t *testing.T) {
 	if got := h.Serial("127.0.0.1:25"); got != back {
 		t.Errorf("serves %q", got)
 	}
-	// It comes back, and knows neither the account nor the certificate any more.
+	// The CA comes back and no longer knows the account or the certificate.
 	p.Start(t)
 	h.Must(t, m, publicConf, "renew")
 	serves(t, h, back)
 
-	// What was made goes: the account's key too.
+	// purge removes what mailcertd made, also the account's key.
 	h.Must(t, "kill", strings.TrimSpace(h.Must(t, "pgrep", "-x", "mailcertd")))
 	bed.Wait(t, "purge to find no daemon", func() error {
 		if out, code := h.Run(m, publicConf, "purge", "--yes"); code != 0 {
@@ -179,8 +181,8 @@ func TestPublic(t *testing.T) {
 	}
 }
 
-// A first certificate by a TXT record, which BIND takes with a key and which is gone afterwards; and what a person is
-// told where the key is another one.
+// The first certificate is proven by a TXT record. BIND accepts it with a TSIG key, and it is removed afterwards. With
+// a wrong TSIG key, renew reports the reason.
 func TestPublicByDNS(t *testing.T) {
 	t.Parallel()
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
@@ -197,7 +199,7 @@ mail-a A 127.0.0.1
 		", challenge: dns}\nclient: {issuer: local}\n" +
 		"dns: {server: 127.0.0.1, key_file: /etc/mail/dns.key, resolver: 127.0.0.1}\n"
 	write(t, h.Path("/etc/mail/mailcertd.yaml"), yaml, 0o644)
-	write(t, h.Path("/etc/mail/dns.key"), bed.TSIGKey(t, "mail"), 0o600) // of the same name, and another one
+	write(t, h.Path("/etc/mail/dns.key"), bed.TSIGKey(t, "mail"), 0o600) // another key with the same name
 	h.Run(m, publicConf, "ensure")
 	h.Start(t)
 	interim := h.OnDisk(t)

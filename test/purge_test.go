@@ -12,9 +12,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// usedSite is a CA host on which everything has happened once: an enrolled
-// host, older and next generations of the CA, replaced certificates, a
-// revocation, a state file that was set aside, openssl at work, an inbox.
+// usedSite is a CA host on which everything has happened once: a member, older and next generations of the CA, replaced
+// certificates, a revocation, a state file that was set aside, an openssl command, an inbox.
 func usedSite(t *testing.T, m string) string {
 	root := site(t)
 	must := func(args ...string) {
@@ -56,7 +55,7 @@ func usedSite(t *testing.T, m string) string {
 	return root
 }
 
-// entries is every file and directory below root, and what the files hold.
+// entries returns every file and directory below root, with the content of the files.
 func entries(t *testing.T, root string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -85,14 +84,13 @@ func entries(t *testing.T, root string) map[string]string {
 	return all
 }
 
-// purge takes all that is ours, and of what else lies in our directories, however
-// it came there, nothing.
+// purge must remove everything that mailcertd made, and nothing else that is in our directories, however it came there.
 func TestPurge(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")
 	m := bed.Binary(t, "")
 	const config = "usr/local/etc/mailcertd.yaml"
-	for _, c := range []struct{ name, put, holds string }{ // a name ends with / or has no text: a directory, or a link
+	for _, c := range []struct{ name, put, holds string }{ // a name that ends with / is a directory; content that begins with "-> " is a link
 		{name: "nothing else"},
 		{name: "notes in the CA", put: "etc/mail/CA/NOTES.txt", holds: "x"},
 		{name: "another key in the CA", put: "etc/mail/CA/other-ca-key.pem", holds: "x"},
@@ -146,7 +144,7 @@ func TestPurge(t *testing.T) {
 			}
 			left := entries(t, root)
 			for name := range left {
-				if len(want) > 1 && strings.HasSuffix(name, "/") && strings.HasPrefix(want[1], name) { // it is in there
+				if len(want) > 1 && strings.HasSuffix(name, "/") && strings.HasPrefix(want[1], name) { // the directory of the file that must stay
 					delete(left, name)
 				}
 			}
@@ -167,8 +165,7 @@ func TestPurge(t *testing.T) {
 	}
 }
 
-// A CA that was made by hand stays, also one that lacked an openssl.cnf, and one
-// that has had a rollover since.
+// A CA that was made by hand stays, also one that lacked an openssl.cnf and one that has had a rollover.
 func TestPurgeKeepsAdopted(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")
@@ -223,7 +220,7 @@ openssl req -x509 -newkey rsa:2048 -nodes -keyout cakey.pem -out cacert.pem -sub
 	}
 }
 
-// Who may not look gets no list of guesses, and a refusal comes before a list.
+// A user who may not read the directories gets no incomplete list, and a refusal is printed before any list.
 func TestPurgeRefuses(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "setpriv")
@@ -253,7 +250,7 @@ func TestPurgeRefuses(t *testing.T) {
 	}
 }
 
-// purge that was killed anywhere is finished by the next one.
+// After purge was killed at any point, the next purge must finish the work.
 func TestPurgeKilled(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl", "cp")

@@ -17,15 +17,15 @@ import (
 	"mailcertd/test/bed"
 )
 
-// rc is a machine that has only rc.d/mailcertd, with stand-ins around it.
+// rc is a machine that has only rc.d/mailcertd; stubs replace the programs that it runs.
 type rc struct {
 	t                 *testing.T
 	dir, script, conf string
-	log               string // what the stub wrote down
+	log               string // the file in which the stub writes down its calls
 	shell             []string
-	on                *bed.Host    // where the script runs; nil: here
-	nobody            bool         // who runs it, not root
-	lines             map[int]bool // of the script, that were executed
+	on                *bed.Host    // the host where the script runs; nil: this machine
+	nobody            bool         // the script runs as another user than root
+	lines             map[int]bool // the lines of the script that were executed
 }
 
 func newRC(t *testing.T) *rc {
@@ -59,10 +59,10 @@ func newRC(t *testing.T) *rc {
 	return r
 }
 
-// set replaces rc.conf.
+// set writes the lines into rc.conf, instead of what was there.
 func (r *rc) set(lines ...string) { write(r.t, r.conf, strings.Join(lines, "\n")+"\n", 0o644) }
 
-// run runs the script as service(8) does, and notes which lines were executed.
+// run runs the script as service(8) does, and records which lines were executed.
 func (r *rc) run(args ...string) (out string, code int) {
 	shell := r.shell
 	if shell == nil {
@@ -100,7 +100,7 @@ func (r *rc) run(args ...string) (out string, code int) {
 	return string(b), 0
 }
 
-// want runs a command and checks its status and what it says.
+// want runs a command and checks its exit status and that its output has the text says.
 func (r *rc) want(code int, says string, args ...string) string {
 	r.t.Helper()
 	out, got := r.run(args...)
@@ -112,7 +112,7 @@ func (r *rc) want(code int, says string, args ...string) string {
 
 func (r *rc) stub() string { b, _ := os.ReadFile(r.log); return string(b) }
 
-// logged waits until the stub has written that.
+// logged waits until the stub's log matches re.
 func (r *rc) logged(re string) {
 	r.t.Helper()
 	bed.Wait(r.t, re, func() error {
@@ -129,7 +129,7 @@ func (r *rc) pid(file string) int {
 	return n
 }
 
-// Every command, and every line of the script.
+// TestRC runs every command, and must reach every line of the script.
 func TestRC(t *testing.T) {
 	r := newRC(t)
 
@@ -153,7 +153,7 @@ func TestRC(t *testing.T) {
 	first := r.pid("mailcertd.pid")
 	r.want(0, fmt.Sprint("running as pid ", first), "status")
 	r.want(1, "already running", "start")
-	r.want(1, "", "faststart") // as at boot: no pid check; daemon(8) itself refuses
+	r.want(1, "", "faststart") // without a pid check, as at boot; daemon(8) itself refuses
 	if r.pid("mailcertd.pid") != first {
 		t.Error("a second daemon was started")
 	}
@@ -184,18 +184,18 @@ func TestRC(t *testing.T) {
 	})
 	write(t, r.log+".fail-config", "", 0o600)
 	r.want(1, "config fails", "restart")
-	r.want(0, "running as pid", "status") // a wrong configuration stops no daemon that runs
+	r.want(0, "running as pid", "status") // a daemon that runs goes on with a wrong configuration
 	_ = os.Remove(r.log + ".fail-config")
 	r.want(0, "Stopping mailcertd", "restart")
 	second := r.pid("mailcertd.pid")
 	r.want(0, fmt.Sprint("running as pid ", second), "status")
 
-	// The supervisor is killed: its child can still be stopped.
+	// The supervisor was killed. stop must still end its child.
 	if err := syscall.Kill(r.pid("mailcertd-supervisor.pid"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	bed.Wait(t, "the supervisor to end", func() error {
-		// a zombie has none
+		// A zombie has no command line.
 		if b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", r.pid("mailcertd-supervisor.pid"))); len(b) > 0 {
 			return errors.New("it lives")
 		}
@@ -204,21 +204,21 @@ func TestRC(t *testing.T) {
 	r.want(0, "Stopping mailcertd", "stop")
 	r.logged(fmt.Sprintf("signal terminated %d", second))
 
-	// A failing ensure warns, and the daemon starts all the same.
+	// When ensure fails the script warns and still starts the daemon.
 	write(t, r.log+".fail-ensure", "", 0o600)
 	r.want(0, "WARNING: something is incomplete or failed", "start")
 	r.want(0, "running as pid", "status")
 	r.want(0, "Stopping mailcertd", "stop")
 	r.want(1, "not running", "status")
 
-	// With a wrong configuration it could not run at all.
+	// With a wrong configuration the daemon could not run, so the script does not start it.
 	_ = os.Remove(r.log + ".fail-ensure")
 	write(t, r.log+".wrong-ensure", "", 0o600)
 	r.want(1, "WARNING: not started: correct the configuration", "start")
 	r.want(1, "not running", "status")
 	_ = os.Remove(r.log + ".wrong-ensure")
 
-	// Flags reach mailcertd and not daemon; a path may hold a blank.
+	// The flags must reach mailcertd and not daemon(8). A path may contain a blank.
 	own := filepath.Join(r.dir, "my conf.yaml")
 	r.set(`mailcertd_enable="YES"`, `mailcertd_flags="--log-level debug"`, `mailcertd_config="`+own+`"`,
 		`mailcertd_svcj="YES"`)
@@ -239,7 +239,7 @@ func TestRC(t *testing.T) {
 	r.want(0, "", "faststop")
 	r.covered()
 
-	// FreeBSD's sh is an ash, as dash is.
+	// dash is an ash, as FreeBSD's sh is.
 	if dash, err := exec.LookPath("dash"); err == nil {
 		r.shell = []string{dash}
 		r.want(0, "Starting", "start")
@@ -249,7 +249,7 @@ func TestRC(t *testing.T) {
 	}
 }
 
-// covered checks that every line of the script that does anything was run.
+// covered checks that every line of the script that does something was executed.
 func (r *rc) covered() {
 	src, _ := os.ReadFile(r.script)
 	var missed []string
@@ -257,7 +257,7 @@ func (r *rc) covered() {
 		s := strings.TrimSpace(line)
 		if s == "" || strings.HasPrefix(s, "#") || s == "{" || s == "}" || s == "fi" || s == "else" || s == "done" ||
 			s == "esac" || s == ";;" ||
-			// no commands of their own
+			// These lines execute no command of their own.
 			strings.HasSuffix(s, "()") || strings.HasSuffix(s, "\")") || strings.HasPrefix(s, "local ") {
 			continue
 		}
@@ -271,7 +271,7 @@ func (r *rc) covered() {
 	}
 }
 
-// The script as it is installed passes shellcheck (ash knows `local`).
+// shellcheck must accept the script as it is installed. Its ash has `local`.
 func TestRCShellcheck(t *testing.T) {
 	bed.Need(t, false, "shellcheck")
 	// SC1091: /etc/rc.subr is not here. SC2034: rc.subr reads the variables.
@@ -283,7 +283,7 @@ func TestRCShellcheck(t *testing.T) {
 	}
 }
 
-// real puts the real program in place of the stub.
+// real replaces the stub by the real program.
 func (r *rc) real() {
 	r.t.Helper()
 	data, err := os.ReadFile(bed.Binary(r.t, ""))
@@ -294,8 +294,7 @@ func (r *rc) real() {
 	write(r.t, filepath.Join(r.dir, "sbin/mailcertd"), string(data), 0o755)
 }
 
-// With the real program: when start returns, the files are complete, and the
-// daemon runs; stop ends it.
+// With the real program: when start returns, the files are complete and the daemon runs. stop ends it.
 func TestRCWithMailcertd(t *testing.T) {
 	r := newRC(t)
 	root := site(t)

@@ -10,8 +10,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// rc.d hands what rc.conf says to the verbs that it runs, and not to the daemon, which is started again with the same
-// environment months later.
+// rc.d passes the values of rc.conf to the commands that it runs, but not to the daemon, because the daemon is
+// restarted with the same environment months later.
 func TestRCConfIsHandedOver(t *testing.T) {
 	r := newRC(t)
 	r.set(`mailcertd_enable="YES"`, `sendmail_cert_cn="mail.example.org"`, `sendmail_enable="YES"`,
@@ -41,8 +41,8 @@ func TestRCConfIsHandedOver(t *testing.T) {
 	}
 }
 
-// Other programs are what takes longest in a first boot on FreeBSD: a verb asks sysrc once and runs nothing else, and
-// looks once at the sendmail that its pid file names.
+// On FreeBSD a first boot spends most of its time on other programs. So a command must run sysrc once and no other
+// program, and must examine the process in sendmail's pid file once.
 func TestForks(t *testing.T) {
 	bed.Need(t, true, "strace")
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")

@@ -15,8 +15,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// here are the processes of this machine whose program or title begins with
-// that, zombies apart.
+// here returns the processes of this machine whose program or title begins with argv0, except zombies.
 func here(t *testing.T, argv0 string) []int {
 	t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -34,12 +33,12 @@ func here(t *testing.T, argv0 string) []int {
 	return pids
 }
 
-// daemons are the daemons of this script; its directory is its own.
+// daemons returns the daemons that this script has started. They are known by the script's own directory.
 func (r *rc) daemons() []int { return here(r.t, r.dir+"/sbin/mailcertd\x00") }
 
-// The prefixes of rc.subr(8): what they run, and that quiet is quiet.
+// The prefixes of rc.subr(8), such as fast and quiet: what each runs, and that quiet prints nothing.
 func TestRCPrefixes(t *testing.T) {
-	// FreeBSD's sh is an ash, as the last two are.
+	// The last two are ashes, as FreeBSD's sh is.
 	for _, shell := range [][]string{{"bash"}, {"dash"}, {"busybox", "sh"}} {
 		t.Run(shell[0], func(t *testing.T) {
 			bed.Need(t, true, shell[0])
@@ -58,8 +57,8 @@ func TestRCPrefixes(t *testing.T) {
 				t.Errorf("disabled, and yet it ran:\n%s", r.stub())
 			}
 			r.want(0, "Starting", "onestart")
-			r.want(0, "running as pid", "status") // rc.subr asks no rcvar for it
-			r.want(0, "Stopping", "stop")         // nor for stopping what runs
+			r.want(0, "running as pid", "status") // rc.subr checks no rcvar for status
+			r.want(0, "Stopping", "stop")         // nor for stop, when the daemon runs
 			r.want(0, "Starting", "forcestart")
 			r.want(0, "Stopping", "forcestop")
 			r.want(0, "", "onerenew", "--rekey", "--force")
@@ -76,7 +75,7 @@ func TestRCPrefixes(t *testing.T) {
 			silent(0, "quietconfigtest")
 			silent(0, "quietstop")
 			write(t, r.log+".fail-ensure", "", 0o600)
-			r.want(0, "ensure fails", "quietstart") // what is wrong is necessary
+			r.want(0, "ensure fails", "quietstart") // an error is printed in spite of quiet
 			_ = os.Remove(r.log + ".fail-ensure")
 			r.want(1, "already running", "faststart")
 			r.want(1, "already running", "faststart")
@@ -91,14 +90,14 @@ func TestRCPrefixes(t *testing.T) {
 			write(t, r.log+".fail-renew", "", 0o600)
 			r.want(1, "renew fails", "renew")
 			r.want(1, "renew fails", "forcerenew")
-			r.want(0, "", "check", "--peer", "'two", "words'") // as rc.subr passes them
+			r.want(0, "", "check", "--peer", "'two", "words'") // rc.subr passes them in this form
 			r.logged(`argv check\|--peer\|two words\n`)
 		})
 	}
 }
 
-// However many starts there are, and whatever became of the pid files, one
-// daemon runs, and stop ends it and its supervisor and nobody else.
+// However often start was run, and whatever has happened to the pid files, one daemon runs. stop ends it and its
+// supervisor, and no other process.
 func TestRCStop(t *testing.T) {
 	files := []string{"mailcertd.pid", "mailcertd-supervisor.pid"}
 	for _, c := range []struct {
@@ -133,7 +132,7 @@ func TestRCStop(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRC(t)
 			r.set(`mailcertd_enable="YES"`, `mailcertd_restart_delay="60"`)
-			// Another service under daemon(8), and a mailcertd that a person runs.
+			// Another service runs under daemon(8), and a person runs a mailcertd of their own.
 			other := exec.Command(filepath.Join(r.dir, "sbin/daemon"), "-f", "-t", "other", "-P", r.dir+"/o.pid", "-p",
 				r.dir+"/oc.pid", "/bin/sleep", "1000")
 			other.Args[0] = "daemon: other[0]"
@@ -141,17 +140,17 @@ func TestRCStop(t *testing.T) {
 			person := exec.Command(filepath.Join(r.dir, "sbin/mailcertd"), "--log-level", "info", "run")
 			person.Args[0] = "mailcertd"
 			person.Env = append(os.Environ(), "STUB_LOG="+r.dir+"/person.log")
-			// A user who wants root to believe that mailcertd runs, and a
-			// command in which a whole script stands.
+			// A user runs a process whose title looks like mailcertd's, and a command with a whole script as an
+			// argument.
 			user := exec.Command("sleep", "1000")
 			user.Args[0] = "daemon: mailcertd[0]"
 			user.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 			script := exec.Command("sh", "-c",
 				`read _; # \n1 1 0 exit\ndaemon: mailcertd[1]`+"\n1 1 0 0 daemon: mailcertd[1]\nexit")
-			if _, err := script.StdinPipe(); err != nil { // read waits
+			if _, err := script.StdinPipe(); err != nil { // so that read waits
 				t.Fatal(err)
 			}
-			// A jail's own mailcertd: here a pid namespace stands for the jail.
+			// A jail runs its own mailcertd; a PID namespace takes the place of the jail.
 			jail := exec.Command("unshare", "-p", "--fork", "--kill-child", "bash", "-c",
 				"exec -a 'daemon: mailcertd[0]' sleep 1000")
 			for _, cmd := range []*exec.Cmd{other, person, user, script, jail} {
@@ -161,7 +160,7 @@ func TestRCStop(t *testing.T) {
 				t.Cleanup(func() {
 					end := syscall.SIGTERM
 					if cmd == jail {
-						end = syscall.SIGKILL // unshare ignores the other one
+						end = syscall.SIGKILL // unshare ignores SIGTERM
 					}
 					_ = cmd.Process.Signal(end)
 					_ = cmd.Wait()
@@ -212,14 +211,14 @@ func (r *rc) kill(pid int) {
 		r.t.Fatal(err)
 	}
 	bed.Wait(r.t, "the end of a process", func() error {
-		if c := cmdline(pid); c != "" { // a zombie has none
+		if c := cmdline(pid); c != "" { // a zombie has no command line
 			return errors.New(c)
 		}
 		return nil
 	})
 }
 
-// Starts at the same time leave one daemon.
+// When start runs several times at once, one daemon remains.
 func TestRCStartRace(t *testing.T) {
 	r := newRC(t)
 	var wg sync.WaitGroup

@@ -9,9 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// shown is what a page shows as code, in its order: lines of blocks without
-// their comments, and what stands between backquotes; and the first columns of
-// its tables.
+// shown is everything that a page shows as code, in order: the lines of its blocks without their comments, the text
+// between backquotes, and the first columns of its tables.
 func shown(page string) (out []string) {
 	columns := 0
 	for line := range strings.SplitSeq(page, "\n") {
@@ -24,7 +23,7 @@ func shown(page string) (out []string) {
 			out = append(out, "##")
 		}
 		if strings.HasPrefix(line, "|") {
-			if columns++; columns > 2 { // below its heading
+			if columns++; columns > 2 { // after the heading and the line below it
 				out = append(out, "| "+strings.TrimSpace(strings.Split(strings.ReplaceAll(line, `\|`, "/"), "|")[1]))
 			}
 		} else {
@@ -34,8 +33,8 @@ func shown(page string) (out []string) {
 	return out
 }
 
-// quotedIn are all words between backquotes, of blocks' comments too. Their
-// order is the language's own.
+// quotedIn counts the words between backquotes, those in comments of blocks too. Their order may differ, because the
+// languages order words differently.
 func quotedIn(page string) map[string]int {
 	out := map[string]int{}
 	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(page, -1) {
@@ -44,8 +43,8 @@ func quotedIn(page string) map[string]int {
 	return out
 }
 
-// The Japanese README shows the same sections, commands, tables and words of
-// code as the English one, all of which TestReadme runs.
+// README.ja.md must show the same sections, commands, tables and code words as README.md, whose commands TestReadme
+// runs.
 func TestReadmeInJapanese(t *testing.T) {
 	var pages [2]string
 	for i, name := range []string{"../README.md", "../README.ja.md"} {

@@ -20,7 +20,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// schemas are those of docs/, with their formats asserted.
+// schemas compiles the schemas of docs/, with checks of their formats switched on.
 func schemas(t *testing.T) map[string]*jsonschema.Schema {
 	t.Helper()
 	c := jsonschema.NewCompiler()
@@ -38,12 +38,12 @@ func schemas(t *testing.T) map[string]*jsonschema.Schema {
 	return out
 }
 
-// theStates are what a host may look like. Each is made by commands of the
-// program and a shell, in a root that is complete and holds a CA.
+// theStates are states that a host may be in. Each is made by commands of mailcertd and of a shell, in a root that is
+// complete and has a CA.
 var theStates = []struct {
-	name, origin string // of the certificate, "" for none
+	name, origin string // origin is that of the certificate; "" where there is none
 	yaml         string
-	args         []string // of the program, one command each
+	args         []string // one mailcertd command in each element
 	sh           string
 }{
 	{name: "nothing there", sh: "rm -r etc/mail var"},
@@ -83,8 +83,8 @@ var theStates = []struct {
 		args: []string{"ensure"}},
 }
 
-// What the program says of each state is valid by the schemas of docs/, and its
-// metrics are what Prometheus reads, with the values of the JSON.
+// In each state the program's JSON must be valid by the schemas of docs/, and Prometheus must read its metrics with the
+// same values as the JSON.
 func TestReports(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")
@@ -125,7 +125,7 @@ func TestReports(t *testing.T) {
 				"check --json", "list --json", "ca show --json", "status --due 400 --json"} {
 				out, st := run(t, m, root, nil, strings.Fields(args)...)
 				if strings.HasPrefix(args, "list") && !strings.HasPrefix(out, "{") && !st.Success() {
-					continue // there is no whole CA to list
+					continue // list needs a whole CA
 				}
 				v, err := jsonschema.UnmarshalJSON(strings.NewReader(out))
 				if err != nil {
@@ -150,7 +150,7 @@ func TestReports(t *testing.T) {
 				t.Errorf("the certificate is %q, want %q", origin, c.origin)
 			}
 			checkMetrics(t, m, root, status)
-			for _, verb := range []string{"status", "check", "list", "ca show", "status --due 400"} { // and for people
+			for _, verb := range []string{"status", "check", "list", "ca show", "status --due 400"} { // pages for people
 				out, _ := run(t, m, root, nil, strings.Fields(verb)...)
 				for line := range strings.SplitSeq(out, "\n") {
 					if n := len([]rune(line)); n > 80 && !strings.Contains(line, " CERTIssuer:/") &&
@@ -163,7 +163,7 @@ func TestReports(t *testing.T) {
 	}
 }
 
-// families reads metrics as Prometheus does.
+// families parses metrics as Prometheus does.
 func families(t *testing.T, text string) map[string]*dto.MetricFamily {
 	t.Helper()
 	parser := expfmt.NewTextParser(model.LegacyValidation)
@@ -174,7 +174,7 @@ func families(t *testing.T, text string) map[string]*dto.MetricFamily {
 	return got
 }
 
-// sample is the one with those labels, name and value in turn.
+// sample returns the sample with these labels, given as name and value in turn, or nil.
 func sample(f *dto.MetricFamily, labels ...string) *dto.Metric {
 	for _, s := range f.GetMetric() {
 		have := map[string]string{}
@@ -269,8 +269,7 @@ func checkMetrics(t *testing.T, m, root string, status map[string]any) {
 	}
 }
 
-// A CA with five hundred certificates: all of them are listed, status names a
-// few, and both come at once.
+// A CA has five hundred certificates: list prints all of them, status names a few, and both are fast.
 func TestManyIssued(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -305,8 +304,8 @@ func TestManyIssued(t *testing.T) {
 	}
 }
 
-// On a terminal the page has its width, within bounds, and colour unless the
-// user wants none; what goes into a pipe has neither.
+// On a terminal the page has the terminal's width, within limits, and has colour unless the user wants none. In a pipe
+// it has neither.
 func TestTerminalPage(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "script", "stty")
@@ -314,7 +313,7 @@ func TestTerminalPage(t *testing.T) {
 	if out, st := run(t, m, root, nil, "ensure"); !st.Success() {
 		t.Fatal(out)
 	}
-	long := "\033[31m" + strings.Repeat("word ", 60) // an escape in the configuration's own name
+	long := "\033[31m" + strings.Repeat("word ", 60) // an escape sequence in the name of the configuration file
 	if err := os.WriteFile(filepath.Join(root, "etc/mail/sendmail.cf"),
 		[]byte("O ServerCertFile=/other/"+strings.TrimSpace(long)+"\nO ServerKeyFile=/other/key\n"),
 		0o644); err != nil {
@@ -351,5 +350,5 @@ func TestTerminalPage(t *testing.T) {
 	}
 }
 
-// terminalCodes are the ones that the program itself uses.
+// terminalCodes matches the escape sequences that mailcertd itself prints.
 var terminalCodes = regexp.MustCompile("\033\\[[0-9]+m")

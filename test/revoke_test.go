@@ -9,7 +9,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// carried makes a host whose certificate was issued on a and carried over.
+// carried makes a host with a certificate that a has issued and that was copied to the host by hand.
 func carried(t *testing.T, a *bed.Host, m string) *bed.Host {
 	t.Helper()
 	b := bed.NewHost(t, memberName, "10.99.0.2")
@@ -28,7 +28,7 @@ func carried(t *testing.T, a *bed.Host, m string) *bed.Host {
 	return b
 }
 
-// verdict sends one mail and gives what the receiver's log says of the sender.
+// verdict sends one mail and returns what the receiver's log says about the sender's certificate.
 func verdict(t *testing.T, from, to *bed.Host, n int) string {
 	t.Helper()
 	before := len(to.Log())
@@ -50,9 +50,9 @@ func verdict(t *testing.T, from, to *bed.Host, n int) string {
 	return v
 }
 
-// With crl.install and a sendmail.cf that reads it, a revoked host is FAIL as
-// soon as revoke returns, hosts of both generations stay OK, and a CRL that
-// cannot be kept fresh is taken away before it could refuse everybody.
+// With crl.install and a sendmail.cf that reads the CRL, sendmail logs FAIL for a revoked host as soon as revoke has
+// returned, and OK for hosts of both generations. A CRL that cannot be renewed is removed before it expires, because
+// sendmail would then refuse every certificate.
 func TestRevoked(t *testing.T) {
 	t.Parallel()
 	a := bed.NewHost(t, "mail-a.example.test", "10.99.0.1", "+O CRLFile=/etc/mail/certs/crl.pem")
@@ -82,7 +82,7 @@ func TestRevoked(t *testing.T) {
 	if v := verdict(t, b, a, 4); v != "FAIL" {
 		t.Errorf("a revoked host: %s", v)
 	}
-	// The CA's key is away and the CRL has less than a day of its 30 left.
+	// The CA's key is missing, and the CRL expires in less than a day of its 30 days.
 	if err := os.Rename(a.Path("/etc/mail/CA/cakey.pem"), a.Path("/etc/mail/cakey.away")); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestRevoked(t *testing.T) {
 			-crl_nextupdate $(date -u -d "20 hours" +%y%m%d%H%M%SZ) -keyfile $k -cert $g/cacert.pem -out $g/crl.pem; done`)
 	out, _ = a.Run(m, memberConf, "ensure")
 	if _, err := os.Stat(a.Path("/etc/mail/certs/crl.pem")); err == nil {
-		t.Errorf("a CRL that is over soon is still there:\n%s", out)
+		t.Errorf("a CRL that expires soon is still there:\n%s", out)
 	}
 	if !strings.Contains(out, "crl-stale") {
 		t.Errorf("ensure says:\n%s", out)

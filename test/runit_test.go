@@ -8,18 +8,18 @@ import (
 	"mailcertd/test/bed"
 )
 
-// sendmail as people run it: with its options on the command line, upgraded
-// under the running process, behind a pid file that others may write.
+// sendmail runs in the ways that people run it: with options on its command line, upgraded while the old process runs,
+// with a pid file that other users may write.
 func TestSendmailAsPeopleRunIt(t *testing.T) {
 	const own = "/etc/mail/bin/sendmail"
 	for _, c := range []struct {
 		name   string
 		start  []string
 		addr   string
-		change []string // before the renewal
-		code   int      // of renew
+		change []string // a command that runs before the renewal
+		code   int      // exit status of renew
 		says   string
-		mend   []string // then renew delivers; nil: it was delivered
+		mend   []string // after this command renew must prove the pickup; nil: the first renew proved it
 	}{
 		{name: "a listener on the command line",
 			start: []string{bed.Sendmail, "-L", "sm-mta", "-bd", "-q30m", "-ODaemonPortOptions=Name=X,Port=2525"},
@@ -61,7 +61,7 @@ func TestSendmailAsPeopleRunIt(t *testing.T) {
 				}
 				h.Must(t, c.mend...)
 				if out, code := h.Run(m, "--config=/etc/mail/mailcertd.yaml", "renew"); code != 0 {
-					t.Errorf("renew, mended: status %d\n%s", code, out)
+					t.Errorf("renew, after the repair: status %d\n%s", code, out)
 				}
 			}
 			if s := h.Serial(c.addr); s != h.OnDisk(t) {

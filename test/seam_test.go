@@ -11,16 +11,15 @@ import (
 	"testing"
 )
 
-// readers are the functions that look at the disk past the seam of
-// internal/durable, where a test can let every read fail and an error is never
-// taken for a missing file.
+// readers are the functions that read the disk without internal/durable. Every read should go through durable, where a
+// test can make it fail, so that an error is never taken for a missing file.
 var readers = []string{"os.Stat", "os.Lstat", "os.ReadFile", "os.ReadDir", "os.Open", "os.Readlink",
 	"filepath.EvalSymlinks", "filepath.Glob",
 	"filepath.Walk", "filepath.WalkDir", "ioutil.ReadFile", "ioutil.ReadDir", "os.OpenFile", "os.DirFS", "os.OpenRoot",
 	"unix.Open", "unix.Stat",
 	"unix.Lstat", "syscall.Open", "syscall.Stat", "syscall.Lstat"}
 
-// past are the files that may: what they read is no file that is kept here.
+// past lists the files that may call them, each with the reason.
 var past = map[string]string{
 	"internal/mta/process_linux.go":   "/proc",
 	"internal/issuer/acme/holder.go":  "/proc",

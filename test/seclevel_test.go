@@ -7,15 +7,15 @@ import (
 	"mailcertd/test/bed"
 )
 
-// systemLevel lets the host's openssl.cnf set a security level for every program.
+// systemLevel makes the host's openssl.cnf set a security level for every program.
 func systemLevel(t *testing.T, h *bed.Host, level string) {
 	h.Must(t, "sh", "-ec", `printf '[ssl_sect]\nsystem_default = all\n[all]\nCipherString = DEFAULT@SECLEVEL=%s # a comment\n[init]\nssl_conf = ssl_sect\n' `+level+` > /run/o
 		{ echo openssl_conf = init; cat /run/o; } > /run/openssl.cnf; mount --bind /run/openssl.cnf "$(readlink -f /etc/ssl/openssl.cnf)"`)
 }
 
-// chained puts a certificate of a root over an intermediate over the host's key into
-// the certs directory: the key size of the root, the digests of the intermediate's
-// signature and of the leaf's, and what is in cacert.pem.
+// chained makes a chain of root, intermediate and leaf, with the host's key, in the certs directory. root is the key
+// size of the root in bits, middle and leaf are the digests of those two signatures, and cacert is the content of
+// cacert.pem.
 func chained(root, middle, leaf, cacert string) string {
 	return `cd /run; openssl req -x509 -newkey rsa:` + root + ` -nodes -days 900 -subj /CN=Root -keyout root.key -out root.pem
 printf 'basicConstraints=critical,CA:true\nkeyUsage=keyCertSign\n' > ca.ext
@@ -27,17 +27,16 @@ openssl x509 -req -` + leaf + ` -in leaf.csr -CA middle.pem -CAkey middle.key -s
 cat ` + cacert + ` > /etc/mail/certs/cacert.pem; cd /etc/mail/certs`
 }
 
-// What loads and what is shown depends on the security level: of openssl.cnf when
-// sendmail loads its files, of CipherList in handshakes. What we say is what the
-// real sendmail does.
+// The security level decides which files sendmail can load and which certificates it can send: openssl.cnf's level when
+// it loads its files, CipherList's level in handshakes. mailcertd must report what the real sendmail does.
 func TestSecurityLevel(t *testing.T) {
 	const rsa1024 = self + "-newkey rsa:1024; chmod 600 host.key"
 	const both = "/run/middle.pem /run/root.pem"
 	for _, c := range []struct {
-		name, system, list string // levels; "": none is set
+		name, system, list string // levels of openssl.cnf and CipherList; "" sets none
 		files              string
 		serves             bool
-		says               string // in what check reports
+		says               string // what check must report
 	}{
 		{"level 1 loads RSA 1024", "1", "", rsa1024, true, ""},
 		{"CipherList refuses it later", "1", "2", rsa1024, false, "ee key too small"},
@@ -67,7 +66,7 @@ func TestSecurityLevel(t *testing.T) {
 			systemLevel(t, h, c.system)
 			h.Run(m, "ensure")
 			h.Must(t, "sh", "-ec", "cd /etc/mail/certs; { "+c.files+"; } >/dev/null 2>&1")
-			h.Run(m, "ensure") // the links follow
+			h.Run(m, "ensure") // it makes the hash links
 			h.Start(t)
 			if served := h.Serial("127.0.0.1:25"); (served != "") != c.serves {
 				t.Fatalf("sendmail serves %q\n%s", served, h.Log())

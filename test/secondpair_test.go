@@ -9,16 +9,16 @@ import (
 	"mailcertd/test/bed"
 )
 
-// second is a sendmail.cf with a second pair, or a client pair, in some state: what the real sendmail makes of it.
+// second is a sendmail.cf with a second pair in some state, and what the real sendmail does with it.
 type second struct {
 	name   string
-	cf     string // what ServerCertFile and ServerKeyFile say, in that order, without their directory
-	damage string // shell commands in the certs directory, where b.key and b.cert are an ECDSA pair
-	// What is served, and what mailcertd says.
+	cf     string // the values of ServerCertFile and ServerKeyFile, in that order, without their directory
+	damage string // shell commands in the certs directory, before sendmail starts; b.key, b.cert: an ECDSA pair
+	// What sendmail serves, and what mailcertd must report.
 	rsa, ecdsa bool
-	offered    bool   // STARTTLS is offered, and a handshake succeeds
-	log        string // a line of sendmail's log, "" for none about a file
-	says       string // a problem that mailcertd reports about it, "" for none
+	offered    bool   // sendmail offers STARTTLS, and a handshake succeeds
+	log        string // a regular expression for sendmail's log; "" if no line may complain about a file
+	says       string // a problem that mailcertd must report; "" for none
 }
 
 var seconds = []second{
@@ -57,7 +57,7 @@ var seconds = []second{
 	{name: "key missing", damage: "rm b.key", log: "b.key unsafe: No such file or directory", says: "No such file"},
 }
 
-// What mailcertd says about a second pair in sendmail.cf is what the real sendmail then serves.
+// What mailcertd reports about a second pair in sendmail.cf must be what the real sendmail then serves.
 func TestSecondPairRules(t *testing.T) {
 	bed.Need(t, true, "openssl")
 	for _, c := range seconds {
@@ -74,7 +74,7 @@ func TestSecondPairRules(t *testing.T) {
 				"ServerCertFile=/etc/mail/certs/host.cert=>ServerCertFile="+full(c.cf[:i]),
 				"ServerKeyFile=/etc/mail/certs/host.key=>ServerKeyFile="+full(c.cf[i+1:]))
 			m := bed.Binary(t, "")
-			h.Run(m, "ensure") // it cannot do all yet: the second pair is missing
+			h.Run(m, "ensure") // its status is not checked, because it cannot make the second pair
 			h.Must(t, "sh", "-ec", `cd /etc/mail/certs; openssl req -x509 -nodes -subj /CN=mail-a.example.test -newkey ec -pkeyopt ec_paramgen_curve:P-256 \
 				-keyout b.key -out b.cert 2>/dev/null; chmod 600 b.key; { :; `+c.damage+"\n} 2>/dev/null")
 			var rep struct {
@@ -115,7 +115,7 @@ func TestSecondPairRules(t *testing.T) {
 	}
 }
 
-// handshake says that a client that takes certificates of this kind alone succeeds.
+// handshake reports whether a client that accepts only certificates of this kind can connect.
 func handshake(h *bed.Host, kind string) bool {
 	algorithms := map[string]string{"rsa": "RSA-PSS+SHA256:RSA+SHA256", "ecdsa": "ECDSA+SHA256"}[kind]
 	out, _ := h.Run("sh", "-c",

@@ -14,11 +14,10 @@ import (
 	"mailcertd/test/bed"
 )
 
-// soon is how long a shutdown may take. rc.shutdown(8) gives all services
-// together a minute and a half.
+// soon is how long stopping the daemon may take. rc.shutdown(8) gives all services together 90 seconds.
 const soon = 2 * time.Second
 
-// newHostRC is the service script on a host of its own, with the real program.
+// newHostRC installs the service script and the real program on a host of its own.
 func newHostRC(t *testing.T, yaml string) (*rc, *bed.Host) {
 	t.Helper()
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
@@ -30,12 +29,12 @@ func newHostRC(t *testing.T, yaml string) (*rc, *bed.Host) {
 	return r, h
 }
 
-// verb runs mailcertd on the host, with the script's configuration.
+// verb is the command line that runs mailcertd on the host, with the configuration of the script.
 func (r *rc) verb(args ...string) []string {
 	return append([]string{r.dir + "/sbin/mailcertd", "--config", r.dir + "/etc/mailcertd.yaml"}, args...)
 }
 
-// says waits until that stands in the host's log.
+// says waits until the host's log contains what.
 func says(t *testing.T, h *bed.Host, what string) {
 	t.Helper()
 	bed.Wait(t, what, func() error {
@@ -46,13 +45,13 @@ func says(t *testing.T, h *bed.Host, what string) {
 	})
 }
 
-// processes are the commands that run on the host.
+// processes lists the commands that run on the host.
 func processes(t *testing.T, h *bed.Host) string {
 	t.Helper()
 	return h.Must(t, "ps", "-axww", "-o", "pid=,stat=,args=")
 }
 
-// running waits until a command with that in it runs on the host.
+// running waits until a command that contains what runs on the host.
 func running(t *testing.T, h *bed.Host, what string) {
 	t.Helper()
 	bed.Wait(t, what, func() error {
@@ -63,7 +62,7 @@ func running(t *testing.T, h *bed.Host, what string) {
 	})
 }
 
-// gone checks that nothing of those is left, and no lock.
+// gone checks that none of these processes is left, and that no directory is locked.
 func gone(t *testing.T, h *bed.Host, what ...string) {
 	t.Helper()
 	for line := range strings.SplitSeq(processes(t, h), "\n") {
@@ -80,7 +79,7 @@ func gone(t *testing.T, h *bed.Host, what ...string) {
 	}
 }
 
-// blackhole is an address on the host's network from which nothing ever comes.
+// blackhole makes an address on the host's network that never answers.
 func blackhole(t *testing.T, h *bed.Host) string {
 	t.Helper()
 	h.Must(t, "ip", "link", "add", "hole0", "type", "veth", "peer", "name", "hole1")
@@ -91,8 +90,7 @@ func blackhole(t *testing.T, h *bed.Host) string {
 	return "10.98.0.2"
 }
 
-// notified brings the daemon to run that command with sh, which ends in a sleep
-// of its own.
+// notified makes the daemon run the command with sh for `notify`; the command must end in a sleep of its own.
 func notified(t *testing.T, r *rc, h *bed.Host, command string) {
 	t.Helper()
 	says(t, h, "looked")
@@ -106,15 +104,15 @@ func notified(t *testing.T, r *rc, h *bed.Host, command string) {
 	running(t, h, regexp.MustCompile(`sleep \d+`).FindString(command)+"\n")
 }
 
-// Whatever the daemon waits for, it ends within two seconds and leaves nothing
-// behind: no supervisor, no ssh, no command of its own, no lock.
+// Whatever the daemon waits for, it ends within two seconds and leaves nothing behind: no supervisor, no ssh, no
+// command that it ran, no lock.
 func TestShutdownIsSoon(t *testing.T) {
 	bed.Need(t, true, "flock", "ssh", "ssh-keygen", "ip", "perl")
 	for _, c := range []struct {
 		name string
 		yaml string
-		wait func(*testing.T, *rc, *bed.Host) // brings it to hang
-		left []string                         // what must not stay
+		wait func(*testing.T, *rc, *bed.Host) // makes the daemon wait for something
+		left []string                         // the processes that must be gone afterwards
 	}{
 		{"idle", "", func(t *testing.T, _ *rc, h *bed.Host) { says(t, h, "looked") }, nil},
 		{"ssh over a dead network",
@@ -163,7 +161,7 @@ while ($c = $s->accept) { push @c, $c; open(F, ">>/var/db/accepted"); print F "x
 	}
 }
 
-// The same for a person's renew, by Ctrl-C or SIGTERM.
+// A renew that a person runs ends as fast, by Ctrl-C and by SIGTERM.
 func TestRenewIsInterrupted(t *testing.T) {
 	bed.Need(t, true, "flock", "ssh", "ssh-keygen", "ip")
 	r, h := newHostRC(t,
@@ -191,7 +189,7 @@ func TestRenewIsInterrupted(t *testing.T) {
 	}
 }
 
-// Stopping, starting and losing the daemon is nothing to sendmail.
+// Stopping, starting and killing the daemon must not affect sendmail.
 func TestRestartLeavesSendmailAlone(t *testing.T) {
 	r, h := newHostRC(t, "")
 	r.set(`mailcertd_enable="YES"`, `mailcertd_restart_delay="1"`)
@@ -199,7 +197,7 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 	h.Start(t)
 	says(t, h, "looked")
 	pid, serial := h.PID(), h.Serial("127.0.0.1:25")
-	looks := func(starts int) { // a daemon that is ended during its look says nothing of it
+	looks := func(starts int) { // a daemon that is ended during its look logs nothing about it
 		bed.Wait(t, "its look", func() error {
 			if s, l := strings.Count(h.Log(), "started: version"),
 				strings.Count(h.Log(), "looked"); s < starts || l < s {
@@ -226,15 +224,15 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 		strings.Contains(h.Log(), "sent HUP") {
 		t.Errorf("sendmail %d became %d\n%s", pid, h.PID(), h.Log())
 	}
-	r.want(0, "serves serial ", "renew", "--rekey") // and now it is told
+	r.want(0, "serves serial ", "renew", "--rekey") // this renewal sends the HUP
 	r.want(0, "Stopping", "stop")
 	if !h.Alive(h.PID()) {
 		t.Error("sendmail is gone")
 	}
 }
 
-// Under daemon(8) nobody reads what run says of a wrong configuration: the log
-// has it. A daemon that runs outlives a restart with one.
+// Under daemon(8) nobody sees the errors that `run` prints about a wrong configuration, so they must be in the log. A
+// restart with a wrong configuration must not stop the daemon that runs.
 func TestWrongConfiguration(t *testing.T) {
 	r, h := newHostRC(t, "")
 	r.want(0, "Starting mailcertd", "start")

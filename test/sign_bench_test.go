@@ -17,8 +17,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// crowd gives the CA below root that many certificates, written without waiting
-// for the disk.
+// crowd adds n certificates to the CA below root. It does not sync them, to be fast.
 func crowd(b *testing.B, root string, n int) {
 	b.Helper()
 	dir := filepath.Join(root, "etc/mail/CA")
@@ -75,8 +74,8 @@ func crowd(b *testing.B, root string, n int) {
 	}
 }
 
-// BenchmarkSignProcess signs a request as a whole process, with `openssl ca` and
-// with `mailcertd sign` in turn, on one database of ten thousand certificates.
+// BenchmarkSignProcess signs a request with `openssl ca` and with `mailcertd sign` in turn, each as a whole process, on
+// one database of ten thousand certificates.
 func BenchmarkSignProcess(b *testing.B) {
 	m, root := bed.Binary(b, ""), siteWith(b, "ecdsa-p256")
 	if out, code := command(m, root, "ca", "init"); code != 0 {
@@ -97,7 +96,7 @@ func BenchmarkSignProcess(b *testing.B) {
 				return d
 			},
 			func(csr string) time.Duration {
-				b.Chdir(dir) // without a shell in between
+				b.Chdir(dir) // so that no shell is needed
 				d := timed(b, "openssl", "ca", "-config", "openssl.cnf", "-batch", "-notext", "-in", csr,
 					"-out", "/dev/null")
 				theirs = append(theirs, d)

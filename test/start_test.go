@@ -10,11 +10,11 @@ import (
 	"mailcertd/test/bed"
 )
 
-// mostAllocations is how many times the packages of mailcertd may allocate before main begins. A regular expression
-// that is compiled there takes some thirty.
+// mostAllocations is the most allocations that the packages of mailcertd may make before main begins. One regular
+// expression that is compiled there takes about thirty.
 const mostAllocations = 120
 
-// Each verb pays for what packages do before main, also for what it does not use.
+// Every command pays for what packages do before main, even if it does not use them.
 func TestStartsLean(t *testing.T) {
 	cmd := exec.Command(bed.Binary(t, ""), "version")
 	cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1")

@@ -13,8 +13,8 @@ import (
 	"mailcertd/test/bed"
 )
 
-// A running daemon follows a bundle and the directory of the base system: what
-// comes is trusted, what goes is not any more, by openssl's own judgement.
+// A running daemon follows a bundle and the base system's directory of CAs. By openssl's judgement, a CA that is added
+// becomes trusted, and a CA that is removed is no longer trusted.
 func TestDaemonFollowsTrust(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")

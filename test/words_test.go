@@ -15,8 +15,8 @@ import (
 	"unicode/utf8"
 )
 
-// Words that users met before and that are replaced, each with what to write instead. A reader whose first language is
-// not English must understand every sentence that mailcertd prints, and one thing has one word.
+// replaced are words that users met in earlier versions, each with what to write instead. A reader whose first language
+// is not English must understand every sentence that mailcertd prints, and one thing has one word.
 var replaced = []struct {
 	words   *regexp.Regexp
 	instead string
@@ -50,7 +50,7 @@ var replaced = []struct {
 		"what happened, or what to do"},
 }
 
-// Sentences that keep such a word, each for a reason.
+// keepWords are sentences that keep such a word, each with the reason.
 var keepWords = []struct{ text, why string }{
 	{"certificate authority", "the field's own term, once in mailcertd(8)"},
 	{"whoever else signs at this time cannot take the same one",
@@ -70,7 +70,7 @@ var keepWords = []struct{ text, why string }{
 // description is the text of a member or type in a JSON schema.
 var description = regexp.MustCompile(`"description": "([^"]*)"`)
 
-// userTexts are all texts that a user can read: pages, and the string literals of the program that are sentences.
+// userTexts returns all texts that a user can read: pages, and those string literals of the program that are sentences.
 func userTexts(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
@@ -145,7 +145,7 @@ func TestPlainWords(t *testing.T) {
 	}
 }
 
-// Phrases that comments do without as well: an engineer must understand each sentence at first sight.
+// These phrases must not be in comments either, because an engineer must understand each sentence at once.
 var notInComments = []struct {
 	words   *regexp.Regexp
 	instead string
@@ -195,8 +195,8 @@ func TestPlainComments(t *testing.T) {
 	}
 }
 
-// TestNarrow: a line has 120 columns at the most, a tab counted as four. What lies within a raw string is exempt: it is
-// somebody else's text, such as a script.
+// TestNarrow: a line has at most 120 columns, where a tab counts as four. Lines of a raw string are exempt, because
+// they hold other text, such as a script.
 func TestNarrow(t *testing.T) {
 	for _, top := range []string{"../internal", "../cmd", "../scripts", "../man", "."} {
 		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// An error that is wrapped was looked at before: fmt.Errorf prints %!w(<nil>) for one that is nil. For each %w the
-// function that wraps must have a condition on that very expression above it, or the expression names an error that
-// never is nil: a variable called after an error (ErrX, errX), or what a call gives whose name says so.
+// Code that wraps an error must have checked it before: fmt.Errorf prints %!w(<nil>) for a nil error. For each %w the
+// function must have a condition on that very expression above it, unless the expression is an error that is never nil:
+// a variable with the name of an error (ErrX, errX), or a call in the list below.
 func TestWrappedErrorsAreLookedAt(t *testing.T) {
 	for _, dir := range []string{"../internal", "../cmd"} {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -43,10 +43,10 @@ func TestWrappedErrorsAreLookedAt(t *testing.T) {
 	}
 }
 
-// constant is a variable called after an error.
+// constant matches the names of such variables.
 var constant = regexp.MustCompile(`\b(err|Err)[A-Z]`)
 
-// never are calls and parameters that give an error in any case.
+// never lists the calls and parameters that are never nil.
 var never = []string{"orDirectory(", "why(", "reasonOf(", "unusable(", "errors.New(", "fmt.Errorf(", "refuse("}
 
 func unlooked(set *token.FileSet, body *ast.BlockStmt) (bad []string) {
@@ -107,7 +107,7 @@ func unlooked(set *token.FileSet, body *ast.BlockStmt) (bad []string) {
 			known := strings.HasPrefix(name, "Err") && name != "Err" ||
 				strings.HasPrefix(name, "err") && len(name) > 3 && name[3] < 'a' ||
 				strings.HasPrefix(e, "syscall.") || strings.HasPrefix(e, "unix.")
-			if strings.HasPrefix(e, "errors.Join(") { // one that never is nil is enough
+			if strings.HasPrefix(e, "errors.Join(") { // one error that is never nil is enough
 				known = known || constant.MatchString(e)
 			}
 			owner := e[:max(0, strings.LastIndexByte(e, '.'))]
@@ -115,7 +115,7 @@ func unlooked(set *token.FileSet, body *ast.BlockStmt) (bad []string) {
 				known = known || strings.HasPrefix(e, call) || strings.Contains(e, "."+call)
 			}
 			for _, c := range conditions {
-				if of, err := strings.CutSuffix(e, "Err"); err && c.at < call.Pos() { // x.unread, and why: x.unreadErr
+				if of, err := strings.CutSuffix(e, "Err"); err && c.at < call.Pos() { // x.unreadErr: why x.unread
 					known = known || strings.Contains(c.text, of)
 				}
 				known = known || c.at < call.Pos() && owner != "" && strings.Contains(c.text, owner+".Unread")
