@@ -1,5 +1,5 @@
-// Package man holds the manual, and gives out what it says of a reason: the
-// text of `mailcertd help REASON` is the one of mailcertd(8).
+// Package man has the manual, and returns what it says about a reason: `mailcertd help REASON` prints the text of
+// mailcertd(8).
 package man
 
 import (
@@ -14,13 +14,13 @@ import (
 //go:embed mailcertd.8
 var Source string
 
-// Reason is what the manual says of one reason.
+// Reason is what the manual says about one reason.
 type Reason struct {
-	Name   string // as it stands in brackets
+	Name   string // without its brackets
 	blocks []block
 }
 
-// block is a paragraph, or a command that stands on a line of its own.
+// block is a paragraph, or a command on a line of its own.
 type block struct {
 	text    string
 	command bool
@@ -29,15 +29,15 @@ type block struct {
 var reasons = sync.OnceValue(func() []Reason {
 	out, err := parse(Section("DIAGNOSTICS"))
 	if err != nil {
-		panic("mailcertd.8: " + err.Error()) // the tests parse every line of it
+		panic("mailcertd.8: " + err.Error()) // cannot happen, because a test parses the manual
 	}
 	return out
 })
 
-// Reasons are all reasons of the manual, in its order.
+// Reasons returns all reasons of the manual, in the manual's order.
 func Reasons() []Reason { return reasons() }
 
-// Find is the reason of that name, brackets or not.
+// Find returns the reason with that name, with or without brackets, and whether there is one.
 func Find(name string) (Reason, bool) {
 	name = strings.ToLower(strings.Trim(name, "[]"))
 	for _, r := range Reasons() {
@@ -48,7 +48,7 @@ func Find(name string) (Reason, bool) {
 	return Reason{}, false
 }
 
-// Section is the source of one section, without its heading; "" for none.
+// Section returns the mdoc(7) source of one section, without its heading; "" where there is no such section.
 func Section(title string) string {
 	_, rest, found := strings.Cut(Source, "\n.Sh "+title+"\n")
 	if !found {
@@ -58,7 +58,7 @@ func Section(title string) string {
 	return text
 }
 
-// parse reads the items of DIAGNOSTICS that have a reason.
+// parse reads the items of DIAGNOSTICS, each of which describes a reason.
 func parse(source string) ([]Reason, error) {
 	var out []Reason
 	var in *Reason
@@ -89,7 +89,7 @@ func parse(source string) ([]Reason, error) {
 	return out, nil
 }
 
-// add takes one line of the source.
+// add appends one line of the source.
 func (r *Reason) add(line string) error {
 	text, kind, err := plain(line)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *Reason) add(line string) error {
 	return nil
 }
 
-// First is the first sentence.
+// First returns the first sentence.
 func (r Reason) First() string {
 	if len(r.blocks) == 0 {
 		return ""
@@ -121,8 +121,7 @@ func (r Reason) First() string {
 	return text
 }
 
-// Text is the whole text, in lines of at most width characters; a command is
-// never broken.
+// Text returns the whole text, in lines of at most width characters. A command stays on one line, even if it is longer.
 func (r Reason) Text(width int) string {
 	var b strings.Builder
 	for _, k := range r.blocks {
@@ -135,7 +134,7 @@ func (r Reason) Text(width int) string {
 	return b.String()
 }
 
-// Fill breaks text into indented lines of at most width characters.
+// Fill breaks text into lines of at most width characters, each after indent.
 func Fill(text string, width int, indent string) string {
 	var b strings.Builder
 	line := indent

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// What a person must never see of mdoc(7): a macro, an escape, or punctuation
-// that lost its word.
+// leak matches what a person must never see of mdoc(7): a macro, an escape, or punctuation that has lost its word.
 var leak = regexp.MustCompile(`(?m)\\|^\s*\.\w|\s\.[A-Z][a-z]\b|\s[,;:.)](\s|$)|\(\s|\w- |^\s*$`)
 
 func TestNothingOfMdocIsSeen(t *testing.T) {
@@ -41,11 +40,11 @@ func TestEveryReasonIsExplained(t *testing.T) {
 	for _, r := range Reasons() {
 		first := r.First()
 		if seen[r.Name] || !strings.HasSuffix(first, ".") || len(first) < 15 || len(first) > 140 {
-			t.Errorf("%s: twice, or a first sentence that is none: %q", r.Name, first)
+			t.Errorf("%s: twice, or a first sentence that is not a sentence: %q", r.Name, first)
 		}
 		seen[r.Name] = true
 		if n := strings.Count(r.Text(78), "\n"); n > 9 {
-			t.Errorf("%s: %d lines: who reads that has a problem to solve", r.Name, n)
+			t.Errorf("%s: %d lines: too long for a reader who has a problem to solve", r.Name, n)
 		}
 		for _, name := range []string{r.Name, "[" + r.Name + "]", strings.ToUpper(r.Name)} {
 			if got, ok := Find(name); !ok || got.Name != r.Name {

@@ -6,23 +6,23 @@ import (
 	"strings"
 )
 
-// What a line of the source is.
+// The kinds of lines in the source.
 const (
 	running = iota // part of a paragraph
 	apart          // a command on a line of its own
 	pause          // between two paragraphs
 )
 
-// callable are the macros that mdoc(7) also knows in the middle of a line.
-// DIAGNOSTICS has each on a line of its own.
+// callable are the macros that mdoc(7) also recognizes in the middle of a line. DIAGNOSTICS has each on a line of its
+// own, so that plain need not parse lines.
 var callable = []string{"Aq", "Ar", "Bq", "Cm", "Dq", "Dv", "Em", "Ev", "Fl", "Ic", "Li", "Nm", "Ns", "Oc", "Oo", "Op",
 	"Pa", "Pq", "Ql", "Sq", "Sx", "Sy", "Va", "Xr"}
 
-// escapes of roff(7) that the manual uses.
+// escapes replaces the escapes of roff(7) that the manual uses.
 var escapes = strings.NewReplacer(`\&`, "", `\(aq`, "'", `\(dq`, `"`, `\(ga`, "`", `\-`, "-", `\e`, `\`)
 
-// plain renders one line of the part of mdoc(7) that DIAGNOSTICS uses, as it
-// reads on a terminal. Another macro is an error: nobody is to see one.
+// plain renders one line of the part of mdoc(7) that DIAGNOSTICS uses, as a terminal shows it. Any other macro is an
+// error, because readers must not see it.
 func plain(line string) (text string, kind int, err error) {
 	if !strings.HasPrefix(line, ".") {
 		return unescape(line, running)
@@ -31,10 +31,10 @@ func plain(line string) (text string, kind int, err error) {
 	args := strings.Fields(rest)
 	for _, a := range args {
 		if macro != "Dl" && slices.Contains(callable, a) {
-			return "", 0, fmt.Errorf("%q: the macro %s stands inside a line", line, a)
+			return "", 0, fmt.Errorf("%q: the macro %s is inside a line", line, a)
 		}
 	}
-	var after string // punctuation, which mdoc(7) puts behind without a blank
+	var after string // punctuation, which mdoc(7) puts behind the word without a blank
 	for len(args) > 1 && strings.Trim(args[len(args)-1], ".,:;)?!") == "" && macro != "Dl" {
 		after = args[len(args)-1] + after
 		args = args[:len(args)-1]

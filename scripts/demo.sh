@@ -12,7 +12,7 @@ bin=$top/bin/mailcertd
 name=mail.demo.example
 say() { printf '\n== %s\n' "$*"; }
 
-# the first file there is among the arguments
+# first prints the first argument that is a program, with its links followed.
 first() { for f; do if [ -x "$f" ]; then readlink -f "$f"; return; fi; done; }
 
 daemon='' mta=''

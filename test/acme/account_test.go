@@ -28,7 +28,7 @@ func TestTerms(t *testing.T) {
 	}
 }
 
-// TestExternalAccount: required, wrong and right bindings. Nothing of the HMAC key is in an error.
+// TestExternalAccount: an account binding that is missing, wrong or right. No part of the HMAC key is in an error.
 func TestExternalAccount(t *testing.T) {
 	const mac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	hmac, err := base64.RawURLEncoding.DecodeString(mac)
@@ -48,15 +48,15 @@ func TestExternalAccount(t *testing.T) {
 	}
 	o.EAB = acme.EAB{KID: "kid-1", HMAC: hmac}
 	obtain(t, o, r)
-	o.EAB = acme.EAB{} // an account that exists needs no binding any more
+	o.EAB = acme.EAB{} // an account that exists needs no binding
 	obtain(t, o, request(t, "mx.example.test"))
 	if p.accounts() != 1 || p.orders() != 2 {
 		t.Errorf("%d accounts, %d orders", p.accounts(), p.orders())
 	}
 }
 
-// TestAccountLost: a key without its URL finds its account again; a CA that has lost all accounts gets the same key
-// once more; changed contacts are told.
+// TestAccountLost: a key whose account URL was lost finds its account again, a CA that has lost all accounts gets an
+// account for the same key, and changed contacts are sent.
 func TestAccountLost(t *testing.T) {
 	p := start(t, settings{})
 	store := newMemory()
@@ -78,7 +78,7 @@ func TestAccountLost(t *testing.T) {
 	if after, err = client(t, o).Account(); err != nil || !slices.Equal(after.Contact, o.Contact) {
 		t.Errorf("%+v, %v", after, err)
 	}
-	other := start(t, settings{}) // the same directory after a loss of everything: the front leads there now
+	other := start(t, settings{}) // the same URL, but the CA has lost everything
 	p.hook(func(w http.ResponseWriter, r *http.Request) bool {
 		other.front.Config.Handler.ServeHTTP(w, r)
 		return true
@@ -129,7 +129,7 @@ func TestDeactivated(t *testing.T) {
 	}
 }
 
-// TestNoncesRejected: two of three nonces are rejected, and it takes only longer.
+// TestNoncesRejected: the CA rejects two of three nonces, and the certificate still comes, only later.
 func TestNoncesRejected(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=50"}})
 	obtain(t, p.options(newMemory()), request(t, "mx.example.test"))
@@ -140,16 +140,16 @@ func TestNoncesRejected(t *testing.T) {
 	refused(t, all.options(newMemory()), request(t, "mx.example.test"), issuer.KindAway, false, "badNonce")
 }
 
-// TestReusedAuthorizations: where everything is proved already, nothing listens.
+// TestReusedAuthorizations: where the CA still accepts earlier proofs, mailcertd does not listen.
 func TestReusedAuthorizations(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_AUTHZREUSE=100"}})
 	o := p.options(newMemory())
 	obtain(t, o, request(t, "mx.example.test"))
-	o.Listener.Listen = "192.0.2.1:80" // nobody can listen there
+	o.Listener.Listen = "192.0.2.1:80" // listening there would fail
 	obtain(t, o, request(t, "mx.example.test"))
 }
 
-// TestProfile: a profile that is not offered is refused before anything is ordered.
+// TestProfile: a profile that the CA does not offer is refused before an order is placed.
 func TestProfile(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -167,7 +167,7 @@ func TestProfile(t *testing.T) {
 	refused(t, o, request(t, "blocked-domain.example"), issuer.KindOrder, true, "blocked-domain.example")
 }
 
-// TestNoSecrets: no error, log line or step has the account key, and only its file has it.
+// TestNoSecrets: no error, log line or step contains the account key, and only the key's own file has it.
 func TestNoSecrets(t *testing.T) {
 	p := start(t, settings{})
 	store := newMemory()

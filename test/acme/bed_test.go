@@ -1,4 +1,5 @@
-// Package acme tries internal/issuer/acme on Pebble, the test server of Let's Encrypt, and on a directory that lies.
+// Package acme tests internal/issuer/acme with Pebble, the test server of Let's Encrypt, and with an ACME directory
+// that gives wrong answers.
 package acme
 
 import (
@@ -56,29 +57,29 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// pebble is a running CA, and in front of it a server that can lie or lose answers.
+// pebble is a running CA behind a proxy, the front, which can change or drop answers. mu guards before and after.
 type pebble struct {
 	t        *testing.T
 	front    *httptest.Server
-	manage   string // URL of its management
-	dns      string // URL of the management of its DNS
+	manage   string // URL of Pebble's management interface
+	dns      string // URL of the management interface of its DNS server
 	httpPort int
 	log      *safeBuffer
-	cas      []byte // who vouches for the front, PEM
+	cas      []byte // PEM certificates that verify the front's https
 
 	mu sync.Mutex
-	// before sees a request before Pebble does, and may answer it: then it returns true.
+	// before gets each request first, and may answer it: then it returns true, and Pebble does not get the request.
 	before func(w http.ResponseWriter, r *http.Request) bool
-	// after sees a request that Pebble has answered, and with which status. When it returns false the answer is lost.
+	// after gets each request that Pebble has answered, and the status. When it returns false the answer is dropped.
 	after func(r *http.Request, status int) bool
 }
 
 type settings struct {
 	env  []string
-	conf map[string]any // added to Pebble's configuration
+	conf map[string]any // merged into Pebble's configuration
 }
 
-// start starts Pebble with its DNS on loopback ports.
+// start starts Pebble with its DNS server on loopback ports.
 func start(t *testing.T, s settings) *pebble {
 	t.Helper()
 	dir := t.TempDir()
@@ -110,7 +111,7 @@ func start(t *testing.T, s settings) *pebble {
 	return p
 }
 
-// launch runs a tool until the test ends, and waits until its port answers.
+// launch runs a program until the test ends, and waits until its port answers.
 func (p *pebble) launch(argv, env []string, wait int) {
 	p.t.Helper()
 	cmd := exec.Command(filepath.Join(tools, argv[0]), argv[1:]...)
@@ -129,14 +130,14 @@ func (p *pebble) launch(argv, env []string, wait int) {
 	p.t.Fatalf("%s does not start: %s", argv[0], p.log)
 }
 
-// serve puts the front before Pebble.
+// serve starts the front before Pebble.
 func (p *pebble) serve(to *url.URL, cert []byte) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cert)
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(to)
-			r.Out.Host = r.In.Host // Pebble's URLs lead here
+			r.Out.Host = r.In.Host // so that Pebble's URLs name the front
 		},
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
 		ErrorLog:  nil,
@@ -168,11 +169,11 @@ func (p *pebble) hook(before func(http.ResponseWriter, *http.Request) bool, afte
 	p.before, p.after = before, after
 }
 
-// orders and accounts are how many Pebble says it has.
+// orders and accounts are the numbers that Pebble has logged.
 func (p *pebble) orders() int   { return strings.Count(p.log.String(), "Added order ") }
 func (p *pebble) accounts() int { return strings.Count(p.log.String(), "accounts in memory") }
 
-// options ask Pebble by http-01.
+// options are those for http-01 with this Pebble.
 func (p *pebble) options(store acme.Store) acme.Options {
 	return acme.Options{Directory: p.front.URL + "/dir", AgreeTOS: true, CAs: p.cas, Challenge: acme.HTTP,
 		Profile: "default", Listener: acme.Listener{Listen: at(p.httpPort)}, Store: store, Now: time.Now,
@@ -188,7 +189,7 @@ func client(t *testing.T, o acme.Options) *acme.Issuer {
 	return i
 }
 
-// obtain asks and fails the test when there is no certificate.
+// obtain asks for a certificate, and fails the test where it gets none.
 func obtain(t *testing.T, o acme.Options, r issuer.Request) issuer.Reply {
 	t.Helper()
 	reply, err := client(t, o).Ask(context.Background(), r)
@@ -201,7 +202,7 @@ func obtain(t *testing.T, o acme.Options, r issuer.Request) issuer.Reply {
 	return reply
 }
 
-// refused asks and wants a refusal of a kind.
+// refused asks for a certificate and checks that it gets a refusal of this kind.
 func refused(t *testing.T, o acme.Options, r issuer.Request, kind issuer.Kind, final bool,
 	says ...string) issuer.Refusal {
 	t.Helper()
@@ -221,7 +222,7 @@ func refused(t *testing.T, o acme.Options, r issuer.Request, kind issuer.Kind, f
 	return no
 }
 
-// request is one for a new key.
+// request makes a request with a new key.
 func request(t *testing.T, name string, more ...string) issuer.Request {
 	t.Helper()
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
@@ -235,12 +236,12 @@ func request(t *testing.T, name string, more ...string) issuer.Request {
 	return issuer.Request{CSR: csr}
 }
 
-// zone is Pebble's DNS as acme.DNS.
+// zone makes Pebble's DNS server an acme.DNS. mu guards has, dead and adds.
 type zone struct {
 	p    *pebble
 	mu   sync.Mutex
 	has  map[string][]string
-	dead bool // the program was killed: it does nothing any more
+	dead bool // the program was killed, so it does nothing more
 	adds int
 }
 
@@ -321,7 +322,8 @@ func (z *zone) LookupTXT(_ context.Context, name string) ([]string, error) {
 
 var errDead = fmt.Errorf("the program was killed")
 
-// memory is a Store. At the operation die it is as if the program was killed: before it, or right after it.
+// memory is a Store. At the operation number die it stops as if the program was killed, before or after that operation.
+// mu guards the other fields.
 type memory struct {
 	mu      sync.Mutex
 	files   map[string][]byte
@@ -334,7 +336,7 @@ type memory struct {
 
 func newMemory() *memory { return &memory{files: map[string][]byte{}} }
 
-// step does one operation.
+// step does one operation, or is killed at it.
 func (m *memory) step(do func() error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -377,7 +379,7 @@ func (m *memory) Remove(name string) error {
 	return m.step(func() error { delete(m.files, name); return nil })
 }
 
-// reborn is what a new process finds.
+// reborn makes the store usable again, as a new process finds it.
 func (m *memory) reborn() { m.die, m.dead, m.n, m.killing = 0, false, 0, nil }
 
 type safeBuffer struct {
@@ -404,7 +406,8 @@ var (
 	portsUsed = map[int]bool{}
 )
 
-// port is a free port that nobody else gets until a test listens there: the system hands out those from 32768 on.
+// port returns a free port that no other process gets before a test listens on it: the system itself assigns only ports
+// from 32768 on.
 func port(t *testing.T) int {
 	t.Helper()
 	portMu.Lock()
@@ -435,7 +438,7 @@ func write(t *testing.T, path string, data []byte) {
 	}
 }
 
-// managed asks Pebble's management.
+// managed sends a request to Pebble's management interface.
 func (p *pebble) managed(method, path string, body io.Reader) []byte {
 	p.t.Helper()
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec

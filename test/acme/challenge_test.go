@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/issuer/acme"
 )
 
-// TestFirstCertificate: each challenge leads to a certificate, nothing of it stays, and the account is one.
+// TestFirstCertificate: each kind of challenge gets a certificate and leaves nothing behind, and there is one account.
 func TestFirstCertificate(t *testing.T) {
 	p := start(t, settings{})
 	z := p.zone()
@@ -64,7 +64,7 @@ esac && echo "$1 $2" >> %[2]s
 		{"command", func(o *acme.Options) { o.Challenge, o.Command = acme.Command, []string{"sh", script} },
 			func(t *testing.T) {
 				log, err := os.ReadFile(script + ".log")
-				left, adds := map[string]int{}, 0 // how many there are: Pebble takes some proofs again, at random
+				left, adds := map[string]int{}, 0 // Pebble checks some proofs again, at random
 				for line := range strings.Lines(string(log)) {
 					switch verb, name, _ := strings.Cut(strings.TrimSpace(line), " "); verb {
 					case "add":
@@ -98,7 +98,7 @@ esac && echo "$1 $2" >> %[2]s
 			if len(steps) < 5 {
 				t.Errorf("steps: %q", steps)
 			}
-			// asked again before anybody said that it is kept, it is the same one
+			// Before the certificate is reported as kept (Taken), asking again gives the same one.
 			before := p.orders()
 			if again := obtain(t, o, r); !again.Leaf.Equal(reply.Leaf) || p.orders() != before {
 				t.Errorf("%d orders, want %d", p.orders(), before)
@@ -106,7 +106,7 @@ esac && echo "$1 $2" >> %[2]s
 			if err := client(t, o).Taken(r); err != nil {
 				t.Fatal(err)
 			}
-			way.set(&o) // the webroot has a web server again
+			way.set(&o) // the webroot gets a web server again
 			if again := obtain(t, o, r); again.Leaf.Equal(reply.Leaf) || p.orders() != before+1 {
 				t.Errorf("%d orders, want %d", p.orders(), before+1)
 			}
@@ -118,7 +118,8 @@ esac && echo "$1 $2" >> %[2]s
 	}
 }
 
-// TestPersistentRecord: dns-persist-01 prints the record that is missing, and with it needs nothing else.
+// TestPersistentRecord: dns-persist-01 reports the record that is missing, and once the record exists nothing else is
+// needed.
 func TestPersistentRecord(t *testing.T) {
 	p := start(t, settings{conf: map[string]any{"caaIdentities": []string{"pebble.test"}}})
 	z := p.zone()
@@ -136,7 +137,7 @@ func TestPersistentRecord(t *testing.T) {
 	}
 }
 
-// TestValidationFails: what the CA saw is said, for each name, and the next question is a new order.
+// TestValidationFails: the error says for each name what the CA saw, and asking again places a new order.
 func TestValidationFails(t *testing.T) {
 	p := start(t, settings{})
 	for name, set := range map[string]struct {
@@ -168,14 +169,14 @@ func TestValidationFails(t *testing.T) {
 	}
 }
 
-// nowhere is a DNS whose records nobody sees.
+// nowhere is a DNS that accepts records which nobody can see.
 type nowhere struct{}
 
 func (nowhere) Add(context.Context, string, string) error    { return nil }
 func (nowhere) Remove(context.Context, string, string) error { return nil }
 func (nowhere) Wait(context.Context, string, string) error   { return nil }
 
-// TestPrepareFails: what prevents the CA from looking is said, costs no order, and is continued.
+// TestPrepareFails: what prevents a challenge is reported, costs no order, and the open order is continued.
 func TestPrepareFails(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -196,13 +197,13 @@ func TestPrepareFails(t *testing.T) {
 	if p.orders() != 1 {
 		t.Errorf("%d orders, want 1", p.orders())
 	}
-	// an address is never proved by the DNS
+	// The DNS can never prove an IP address.
 	o.Challenge, o.DNS = acme.DNS01, p.zone()
 	refused(t, o, request(t, "other.example.test", "127.0.0.1"), issuer.KindChallenge, true, "does not offer",
 		"http-01")
 }
 
-// TestWebrootLink: nothing is written through a link that leaves the webroot.
+// TestWebrootLink: no file is written through a link that leaves the webroot.
 func TestWebrootLink(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -217,7 +218,7 @@ func TestWebrootLink(t *testing.T) {
 	}
 }
 
-// TestListenerAnswersOnlyItsTokens: everything else gets 404 without a body.
+// TestListenerAnswersOnlyItsTokens: every other request gets 404 without a body.
 func TestListenerAnswersOnlyItsTokens(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -239,7 +240,7 @@ func TestListenerAnswersOnlyItsTokens(t *testing.T) {
 			got = append(got, fmt.Sprintf("%d %d", resp.StatusCode, n))
 		}
 	}
-	// connections that say nothing do not keep the CA out, and none outlives the order
+	// Connections that send nothing must not keep the CA out, and no connection may outlive the order.
 	var silent []net.Conn
 	progress := o.Progress
 	o.Progress = func(step string) {

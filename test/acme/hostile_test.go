@@ -23,8 +23,8 @@ func says(w http.ResponseWriter, status int, kind, body string) bool {
 
 const problem = "application/problem+json"
 
-// TestHostile: whatever the directory answers, a question ends with a typed reason, in bounded time and memory. The
-// same directory behaves well except for one path.
+// TestHostile: whatever the directory answers, Ask ends with a typed reason, in limited time and memory. The same
+// directory gives right answers for all paths but one.
 func TestHostile(t *testing.T) {
 	p := start(t, settings{})
 	dir := func(body string) func(http.ResponseWriter, *http.Request) bool {
@@ -71,7 +71,7 @@ func TestHostile(t *testing.T) {
 		{"no nonce", "/nonce-plz", func(w http.ResponseWriter, _ *http.Request) bool {
 			w.WriteHeader(200)
 			return true
-		}, "", false, ""}, // the answer to a bad nonce has a good one
+		}, "", false, ""}, // the answer to a bad nonce contains a good one
 		{"redirected order", "/order-plz", redirect, issuer.KindAway, false, "redirects"},
 		{"huge order", "/order-plz", huge, issuer.KindAway, false, "more than"},
 		{"order without URL", "/order-plz", func(w http.ResponseWriter, _ *http.Request) bool {
@@ -162,7 +162,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestAway: who cannot be reached, or is not who it should be.
+// TestAway: a CA that cannot be reached, or whose https certificate is wrong.
 func TestAway(t *testing.T) {
 	p := start(t, settings{})
 	r := request(t, "mx.example.test")
@@ -187,7 +187,7 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// TestSlow: a directory that sends a byte now and then is not waited for.
+// TestSlow: mailcertd does not wait for a directory that sends one byte now and then.
 func TestSlow(t *testing.T) {
 	p := start(t, settings{})
 	p.hook(func(w http.ResponseWriter, r *http.Request) bool {
@@ -207,7 +207,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// TestNothingStays: no goroutine outlives a question.
+// TestNothingStays: no goroutine outlives Ask.
 func TestNothingStays(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())

@@ -8,8 +8,8 @@ import (
 	"mailcertd/internal/issuer/acme"
 )
 
-// TestLimit: whatever is asked for, no more than a few orders for the same names reach the CA in a day; other names
-// have orders of their own, and the next day is another one.
+// TestLimit: only a few orders a day for the same names may reach the CA, whatever is asked for. Other names have
+// orders of their own, and the count starts again the next day.
 func TestLimit(t *testing.T) {
 	p := start(t, settings{})
 	now := time.Now()
@@ -28,7 +28,7 @@ func TestLimit(t *testing.T) {
 		t.Errorf("%d orders", p.orders())
 	}
 	obtain(t, o, request(t, "mx2.example.test"))
-	now = now.Add(-72 * time.Hour) // notes of a clock that was ahead count no more
+	now = now.Add(-72 * time.Hour) // notes of a clock that was ahead do not count
 	obtain(t, o, r)
 	if p.orders() != acme.MaxOrders+2 {
 		t.Errorf("%d orders", p.orders())

@@ -15,7 +15,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// TestRenewal: the CA says when; the order says what it replaces; what is replaced is never given again.
+// TestRenewal: the CA says when to renew, the order names the certificate that it replaces, and a replaced certificate
+// is never returned again.
 func TestRenewal(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -31,7 +32,7 @@ func TestRenewal(t *testing.T) {
 	if d := time.Until(info.RetryAfter); d < 5*time.Hour || d > 7*time.Hour {
 		t.Errorf("again in %s", d)
 	}
-	r.Replaces = first.Leaf // nobody said Taken: the open order's certificate is the one that is held
+	r.Replaces = first.Leaf // Taken was not called, so the certificate of the open order is still kept
 	second := obtain(t, o, r)
 	if second.Leaf.Equal(first.Leaf) || p.orders() != 2 || strings.Count(p.log.String(), "is a replacement of") != 1 {
 		t.Errorf("%d orders, %d replacements", p.orders(), strings.Count(p.log.String(), "is a replacement of"))
@@ -39,12 +40,12 @@ func TestRenewal(t *testing.T) {
 	if err := client(t, o).Taken(r); err != nil {
 		t.Fatal(err)
 	}
-	r.Replaces = first.Leaf // replaced already: the order does without
+	r.Replaces = first.Leaf // it is replaced already, so the order names none
 	third := obtain(t, o, r)
 	if third.Leaf.Equal(second.Leaf) || p.orders() != 3 {
 		t.Errorf("%d orders", p.orders())
 	}
-	foreign := request(t, "mx.example.test") // a leaf of another CA: Pebble's error is an internal one
+	foreign := request(t, "mx.example.test") // a leaf of another CA, for which Pebble returns an internal error
 	foreign.Replaces = obtain(t, start(t, settings{}).elsewhere(), request(t, "mx.example.test")).Leaf
 	obtain(t, o, foreign)
 	if p.orders() != 4 {
@@ -54,7 +55,8 @@ func TestRenewal(t *testing.T) {
 
 func (p *pebble) elsewhere() (o acme.Options) { return p.options(newMemory()) }
 
-// TestRenewalWindows: windows of any length count, also one that has passed; what is none is an error.
+// TestRenewalWindows: windows of any length are accepted, also one in the past. An answer that is not a window is an
+// error.
 func TestRenewalWindows(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -87,7 +89,7 @@ func TestRenewalWindows(t *testing.T) {
 	}
 }
 
-// TestPreferredChain: of several chains the one to the root that is named.
+// TestPreferredChain: of several chains the one to the named root is taken.
 func TestPreferredChain(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_ALTERNATE_ROOTS=2", "PEBBLE_CHAIN_LENGTH=3"}})
 	o := p.options(newMemory())

@@ -16,8 +16,8 @@ import (
 	"mailcertd/internal/issuer/acme"
 )
 
-// TestKilledAtEveryNote: the program is killed before or after each operation of its Store, and the next one finishes
-// with the same account and the same order. What others see is removed.
+// TestKilledAtEveryNote: the program is killed before or after each operation of its Store. The next one finishes with
+// the same account and the same order, and removes what the first one left in public view.
 func TestKilledAtEveryNote(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=0"}})
 	for _, before := range []bool{true, false} {
@@ -36,7 +36,7 @@ func TestKilledAtEveryNote(t *testing.T) {
 	}
 }
 
-// TestKilledAtEveryRequest: the same with every request, of which Pebble has or has not seen the last.
+// TestKilledAtEveryRequest: the program is killed at every request, before or after Pebble has got it.
 func TestKilledAtEveryRequest(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=0"}})
 	for _, reaches := range []bool{false, true} {
@@ -75,7 +75,8 @@ func TestKilledAtEveryRequest(t *testing.T) {
 	}
 }
 
-// killed asks with a program that is killed, then with the next one. done says that nothing was killed.
+// killed asks with a program that is killed, then with the next one. done means that the first one ended before it
+// could be killed.
 func killed(t *testing.T, ctx context.Context, p *pebble, store *memory, z *zone, what string) (done bool) {
 	t.Helper()
 	orders, accounts := p.orders(), p.accounts()
@@ -110,7 +111,7 @@ func killed(t *testing.T, ctx context.Context, p *pebble, store *memory, z *zone
 	return !killedIt
 }
 
-// TestKilledWithWebroot: a file that a killed program left in the webroot is removed.
+// TestKilledWithWebroot: the file that a killed program left in the webroot is removed.
 func TestKilledWithWebroot(t *testing.T) {
 	p := start(t, settings{})
 	store := newMemory()
@@ -130,7 +131,7 @@ func TestKilledWithWebroot(t *testing.T) {
 		t.Fatal(err)
 	}
 	store.reborn()
-	// the program itself had no time to remove anything: as it would be after SIGKILL
+	// The program had time to remove its files. This puts the file back, as it would be after SIGKILL.
 	left := filepath.Join(o.Listener.Webroot, ".well-known/acme-challenge", token(t, store))
 	if err := os.WriteFile(left, []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
@@ -144,7 +145,7 @@ func TestKilledWithWebroot(t *testing.T) {
 	}
 }
 
-// TestLostAnswer: a lost answer to newOrder costs no second order, although the program goes on.
+// TestLostAnswer: after a lost answer to newOrder no second order is placed, although the program asks again.
 func TestLostAnswer(t *testing.T) {
 	p := start(t, settings{})
 	lost := 0
@@ -164,7 +165,7 @@ func TestLostAnswer(t *testing.T) {
 	}
 }
 
-// TestManyOrders: the lost order is on the last of many pages.
+// TestManyOrders: the order whose answer was lost is on the last of many pages of the list of orders.
 func TestManyOrders(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_WFE_ORDERS_PER_PAGE=2", "PEBBLE_AUTHZREUSE=100"}})
 	o := p.options(newMemory())
@@ -183,7 +184,7 @@ func TestManyOrders(t *testing.T) {
 	}
 }
 
-// TestTwoKeys: two pairs with the same names have an order each, and each keeps its own.
+// TestTwoKeys: two pairs with the same names have an order each, and neither uses the other's.
 func TestTwoKeys(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -194,7 +195,7 @@ func TestTwoKeys(t *testing.T) {
 	}
 }
 
-// TestPatience: a CA that is slower than a question may take is continued by the next one.
+// TestPatience: where the CA is slower than one Ask may take, the next Ask continues the order.
 func TestPatience(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
@@ -222,7 +223,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// token is the token that a store has noted.
+// token is the token in the notes of a store.
 func token(t *testing.T, m *memory) string {
 	t.Helper()
 	var traces []struct{ Name string }

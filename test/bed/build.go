@@ -10,12 +10,13 @@ import (
 )
 
 var (
-	building sync.Mutex // guards what follows
+	building sync.Mutex // guards buildDir and built
 	buildDir string
-	built    = map[string]error{} // by tag: whether it could be built
+	built    = map[string]error{} // the error of each build, nil for a success, by tag
 )
 
-// Binary builds mailcertd once; tag is "" or crashpoints.
+// Binary returns the path of mailcertd, which it builds once for each tag. tag is "" or crashpoints. The test fails
+// where the build fails.
 func Binary(t testing.TB, tag string) string {
 	t.Helper()
 	building.Lock()
@@ -39,18 +40,18 @@ func build(tag string) (err error) {
 		}
 	}
 	cmd := exec.Command("go", "build", "-tags", tag, "-o", filepath.Join(buildDir, "mailcertd"+tag), "./cmd/mailcertd")
-	cmd.Dir = ".." // tests run in test/ or right below it
+	cmd.Dir = ".." // tests run in test/ or in a directory below it
 	if _, err := os.Stat("../cmd"); err != nil {
 		cmd.Dir = "../.."
 	}
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is installed
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the port builds it
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
 }
 
-// Clean removes what Binary made; for TestMain.
+// Clean removes the programs that Binary built. TestMain calls it.
 func Clean() {
 	if buildDir != "" {
 		os.RemoveAll(buildDir)

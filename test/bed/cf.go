@@ -10,13 +10,13 @@ import (
 	"sync"
 )
 
-// cfDir is where the system's package has sendmail's m4 sources.
+// cfDir is the directory with sendmail's m4 sources in the system's package.
 const cfDir = "/usr/share/sendmail/cf"
 
-// anyName stands in the generated cf for the host's name.
+// anyName takes the place of the host's name in the generated cf, so that one cf serves for every host.
 const anyName = "name.placeholder.test"
 
-// mc is FreeBSD's certificate block (freebsd.mc) with what a bench needs.
+// mc is FreeBSD's certificate block (freebsd.mc), with the lines that a test host needs.
 const mc = "divert(0)dnl\nVERSIONID(`bed')\nOSTYPE(freebsd6)\nDOMAIN(generic)\n" +
 	"define(`CERT_DIR', `/etc/mail/certs')dnl\n" +
 	"define(`confSERVER_CERT', `CERT_DIR/host.cert')dnl\n" +
@@ -40,7 +40,8 @@ const mc = "divert(0)dnl\nVERSIONID(`bed')\nOSTYPE(freebsd6)\nDOMAIN(generic)\n"
 	"FEATURE(`local_lmtp', `/usr/libexec/sendmail/mail.local')dnl\n" +
 	"DAEMON_OPTIONS(`Name=IPv4, Family=inet')dnl\nMAILER(local)dnl\nMAILER(smtp)dnl\n"
 
-// made are the sendmail.cf for anyName by what was added to mc, each made once: m4 takes a while.
+// made has the sendmail.cf for anyName by the m4 lines that were added to mc. Each is made once, because m4 is slow.
+// making guards it.
 var (
 	made   = map[string]string{}
 	making sync.Mutex
@@ -74,9 +75,9 @@ func baseCF(more string) (string, error) {
 	return string(out), nil
 }
 
-// CF is a sendmail.cf for a host of that name. Each change is "old=>new" on an
-// option line, such as "PidFile=/var/run/sendmail.pid=>PidFile=/x"; one that
-// begins with + is a line to be added, one with @ a line for m4, such as a FEATURE.
+// CF returns a sendmail.cf for a host with that name. A change "old=>new" replaces text in an option line, such as
+// "PidFile=/var/run/sendmail.pid=>PidFile=/x". A change that begins with + is a line to be added to sendmail.cf, one
+// that begins with @ is a line for m4, such as a FEATURE. It fails where no option line has the text old.
 func CF(name string, changes ...string) (string, error) {
 	var more strings.Builder
 	for _, c := range changes {

@@ -15,19 +15,20 @@ import (
 	"time"
 )
 
-// Crowd is what a CA has issued in a year, but for one certificate in twenty, which is older and marked as expired. The
-// same Crowd gives the same rows, but for the times, which end at Now.
+// Crowd describes the certificates that a CA has issued in a year. One in twenty is older and marked as expired. Equal
+// Crowds give equal rows, apart from the times, which end at Now.
 type Crowd struct {
 	Rows    int
-	Revoked int // of them, one in so many is revoked; 0: none
-	// hosts; with fewer than Rows each has several certificates, as after renewals; 0: as many as Rows
+	Revoked int // one certificate in so many is revoked; 0: none
+	// Names is the number of hosts. With fewer hosts than Rows each has several certificates, as after renewals; 0: as
+	// many hosts as Rows.
 	Names   int
-	Counted bool      // the serials are counted, as an adopted CA has them, and not drawn at random
-	Files   bool      // newcerts has each certificate
-	Now     time.Time // when the last one was issued
+	Counted bool      // serials are counted, as in an adopted CA; else drawn at random
+	Files   bool      // each certificate is written into newcerts too
+	Now     time.Time // when the last certificate was issued
 }
 
-// Fill adds them to the CA in a directory, without waiting for the disk.
+// Fill adds the certificates to the CA in dir. It does not sync them, to be fast.
 func (c Crowd) Fill(dir string) error {
 	issue, err := issuer(dir)
 	if err != nil {
@@ -39,9 +40,9 @@ func (c Crowd) Fill(dir string) error {
 	}
 	defer index.Close()
 	out, rnd := bufio.NewWriterSize(index, 1<<20), mathrand.New(mathrand.NewPCG(1, 2))
-	next := uint64(0x1000) // above what a new CA has
+	next := uint64(0x1000) // first, because the year times the rows overflows
 	now := c.Now.UTC().Truncate(time.Second)
-	each := 365 * 24 * time.Hour / time.Duration(max(1, c.Rows)) // first, because the year times the rows overflows
+	each := 365 * 24 * time.Hour / time.Duration(max(1, c.Rows)) // divided first, because the year times the rows overflows
 	for i := range c.Rows {
 		serial, kind := rnd.Uint64()>>1|1<<62, rnd.IntN(20)
 		if c.Counted {
@@ -69,7 +70,7 @@ func (c Crowd) Fill(dir string) error {
 	return errors.Join(err, out.Flush())
 }
 
-// issuer gives what writes a certificate of the CA in a directory into its newcerts.
+// issuer returns a function that makes a certificate of the CA in dir and writes it into newcerts.
 func issuer(dir string) (issue func(serial uint64, name string, begins, ends time.Time) error, err error) {
 	read := func(name string) []byte {
 		data, unread := os.ReadFile(filepath.Join(dir, name))
@@ -100,7 +101,7 @@ func issuer(dir string) (issue func(serial uint64, name string, begins, ends tim
 	}, err
 }
 
-// hex is a serial as openssl writes it: an even number of digits.
+// hex returns a serial as openssl writes it, with an even number of digits.
 func hex(serial uint64) string {
 	s := fmt.Sprintf("%X", serial)
 	if len(s)%2 == 1 {

@@ -1,5 +1,5 @@
-// Package bed runs real sendmails: as root each in namespaces of its own with
-// FreeBSD's paths and port 25, else unprivileged on a high port.
+// Package bed runs real sendmails: as root, each in its own namespaces with FreeBSD's paths and port 25; as another
+// user, on a high port.
 package bed
 
 import (
@@ -16,24 +16,23 @@ import (
 	"time"
 )
 
-// Patience bounds every wait. Several hosts are at work at a time, and the machine may have other things to do.
+// Patience limits every wait. It is long, because several hosts run at a time and the machine may be busy.
 const Patience = time.Minute
 
-// Sendmail is the program as FreeBSD's rc.conf names it.
+// Sendmail is the path that FreeBSD's rc.conf has for sendmail.
 const Sendmail = "/usr/sbin/sendmail"
 
-// Host is one machine: network, mount, PID and UTS namespaces, and its own
-// /etc/mail, /var, /run and /dev/log.
+// Host is one mail host: network, mount, PID and UTS namespaces, with its own /etc/mail, /var, /run and /dev/log.
 type Host struct {
 	Name, IP string
 	dir      string
 	holder   *exec.Cmd
-	init     string // the pid of its first process, as seen from here
+	init     string // pid of the namespaces' first process, in this machine's numbers
 	log      *syslog
 }
 
-// Need skips the test by name, with the reason, unless everything is there.
-// Where nothing may be skipped it fails instead.
+// Need skips the test, with the reason, unless it runs as root (where root is true) and all programs are installed.
+// Where no test may be skipped (MAILCERTD_NOSKIP) it fails the test instead.
 func Need(t testing.TB, root bool, programs ...string) {
 	t.Helper()
 	skip := t.Skipf
@@ -41,7 +40,7 @@ func Need(t testing.TB, root bool, programs ...string) {
 		skip = t.Fatalf
 	}
 	if root && os.Geteuid() != 0 {
-		skip("needs root: namespaces of its own")
+		skip("needs root, to make namespaces")
 	}
 	for _, p := range programs {
 		if _, err := exec.LookPath(p); err != nil {
@@ -50,14 +49,15 @@ func Need(t testing.TB, root bool, programs ...string) {
 	}
 }
 
-// NewHost makes a machine that lives as long as the test. Its sendmail.cf has
-// the changes that CF describes. No sendmail runs yet.
+// NewHost makes a host that exists as long as the test. The changes to its sendmail.cf are those of CF. No sendmail
+// runs yet.
 func NewHost(t testing.TB, name, ip string, changes ...string) *Host {
 	t.Helper()
 	return newHost(t, name, ip, func(string) {}, changes)
 }
 
-// NewSmallHost is NewHost with a small disk for /etc/mail and another one for /var/db, of that size (mount -o size=).
+// NewSmallHost is NewHost with two small disks of that size, one for /etc/mail and one for /var/db. size is as for
+// mount -o size=.
 func NewSmallHost(t testing.TB, name, ip, size string, changes ...string) *Host {
 	t.Helper()
 	return newHost(t, name, ip, func(dir string) {
@@ -90,14 +90,14 @@ func newHost(t testing.TB, name, ip string, disks func(dir string), changes []st
 	h.log = listen(t, filepath.Join(h.dir, "log.sock"))
 	h.start(t)
 	h.Must(t, "ip", "link", "set", "lo", "up")
-	h.Must(t, "/usr/libexec/sendmail/makemap", "-e", "hash", "/etc/mail/mailertable") // stdin is empty
+	h.Must(t, "/usr/libexec/sendmail/makemap", "-e", "hash", "/etc/mail/mailertable") // makemap reads the empty stdin
 	h.Must(t, "/usr/libexec/sendmail/makemap", "-e", "hash", "/etc/mail/access")
 	h.Must(t, Sendmail, "-bi")
 	t.Cleanup(func() { h.Stop() })
 	return h
 }
 
-// tempDir is short and open: sendmail's children must reach it.
+// tempDir makes a directory with a short path that sendmail's children, which are not root, can enter.
 func tempDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("", "bed")
 	if err != nil {
@@ -133,7 +133,7 @@ func (h *Host) files(t testing.TB, cf string) {
 	}
 	put("hosts", hosts.String()+h.IP+" "+h.Name+"\n")
 	put("resolv.conf", "")
-	put("loadavg", "0.00 0.00 0.00 1/100 100\n") // sendmail queues and refuses mail on a busy machine
+	put("loadavg", "0.00 0.00 0.00 1/100 100\n") // on a busy machine sendmail would queue and refuse mail
 	put("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n")
 	put("services", "smtp 25/tcp\nimap2 143/tcp\nsmtps 465/tcp\nsubmission 587/tcp\n")
 	put("passwd", extend("/etc/passwd",
@@ -159,8 +159,8 @@ func (h *Host) files(t testing.TB, cf string) {
 	put("etc-mail/sendmail.cf", cf)
 }
 
-// extend is this machine's file of accounts with these in it, where it has none of that name. Sendmail and sshd may
-// be unpacked alone, without the accounts that their packages make.
+// extend returns this machine's file of accounts, with those lines added whose name it lacks. sendmail and sshd may be
+// unpacked without the accounts that their packages make.
 func extend(path string, lines ...string) string {
 	data, _ := os.ReadFile(path)
 	text := string(data)
@@ -173,7 +173,7 @@ func extend(path string, lines ...string) string {
 	return text
 }
 
-// Names are the hosts that know each other.
+// Names are the hosts that every Host knows by /etc/hosts, by address.
 var Names = map[string]string{"10.99.0.1": "mail-a.example.test", "10.99.0.2": "mail-b.example.test"}
 
 const setup = `set -e
@@ -223,8 +223,7 @@ func (h *Host) start(t testing.TB) {
 	}
 }
 
-// Path is where a path of the host lies on this machine: below /etc/mail, /var
-// or /run.
+// Path returns where this machine has a path of the host, which must be below /etc/mail, /var or /run.
 func (h *Host) Path(p string) string {
 	p = strings.Replace(p, "/var/run/", "/run/", 1)
 	if rest, ok := strings.CutPrefix(p, "/etc/mail"); ok {
@@ -233,12 +232,12 @@ func (h *Host) Path(p string) string {
 	return filepath.Join(h.dir, p)
 }
 
-// Command prepares a command on the host.
+// Command prepares a command that runs on the host.
 func (h *Host) Command(args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{"-t", h.init, "-m", "-u", "-n", "-p", "--"}, args...)...)
 }
 
-// Run runs a command on the host; code is its exit status.
+// Run runs a command on the host, and returns its output and its exit status.
 func (h *Host) Run(args ...string) (out string, code int) {
 	b, err := h.Command(args...).CombinedOutput()
 	var exit *exec.ExitError
@@ -251,7 +250,7 @@ func (h *Host) Run(args ...string) (out string, code int) {
 	return string(b), 0
 }
 
-// Must is Run for commands that succeed.
+// Must is Run for a command whose failure fails the test.
 func (h *Host) Must(t testing.TB, args ...string) string {
 	t.Helper()
 	out, code := h.Run(args...)
@@ -261,7 +260,7 @@ func (h *Host) Must(t testing.TB, args ...string) string {
 	return out
 }
 
-// Wait asks again and again until ok gives nil, or fails the test.
+// Wait calls ok again and again until it returns nil, and fails the test after Patience.
 func Wait(t testing.TB, what string, ok func() error) {
 	t.Helper()
 	var err error
@@ -273,8 +272,8 @@ func Wait(t testing.TB, what string, ok func() error) {
 	t.Fatalf("waited %s for %s: %v", Patience, what, err)
 }
 
-// EnsureServes runs `ensure` until sendmail serves what is on the disk: ensure itself waits only a moment for a
-// sendmail that was told, and on a busy machine that takes longer.
+// EnsureServes runs `ensure` until sendmail serves the certificate on the disk. ensure itself waits only a moment after
+// its HUP, and on a busy machine sendmail takes longer.
 func (h *Host) EnsureServes(t testing.TB, mailcertd ...string) {
 	t.Helper()
 	Wait(t, "sendmail to serve the certificate on disk", func() error {
@@ -287,7 +286,7 @@ func (h *Host) EnsureServes(t testing.TB, mailcertd ...string) {
 	})
 }
 
-// Start starts sendmail as rc.d does and waits until it listens.
+// Start starts sendmail as rc.d does, or with args, and waits until it listens.
 func (h *Host) Start(t testing.TB, args ...string) {
 	t.Helper()
 	if len(args) == 0 {
@@ -306,7 +305,7 @@ func (h *Host) listening(addr string) error {
 	return nil
 }
 
-// PID is what the pid file says, in the numbers of the host; 0 for nothing.
+// PID is the process number in the pid file, as the host sees it; 0 where there is none.
 func (h *Host) PID() int {
 	b, _ := os.ReadFile(h.Path("/run/sendmail.pid"))
 	line, _, _ := strings.Cut(string(b), "\n")
@@ -314,7 +313,7 @@ func (h *Host) PID() int {
 	return pid
 }
 
-// Alive says that the host has a process with that pid.
+// Alive reports whether the host has a process with that pid.
 func (h *Host) Alive(pid int) bool {
 	_, code := h.Run("kill", "-0", strconv.Itoa(pid))
 	return code == 0
@@ -333,7 +332,7 @@ func (h *Host) Stop() {
 	}
 }
 
-// Offers says whether STARTTLS stands in the EHLO reply.
+// Offers reports whether the EHLO reply offers STARTTLS.
 func (h *Host) Offers(t testing.TB) bool {
 	t.Helper()
 	out := h.Must(t, "bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/25; read -t 5 l <&3; printf "EHLO probe.example.test\r\n" >&3
@@ -341,14 +340,14 @@ while read -t 5 l <&3; do echo "$l"; case $l in "250 "*) break;; esac; done; pri
 	return strings.Contains(out, "STARTTLS")
 }
 
-// Serial is the serial number that a client sees at addr, "" when it sees none.
+// Serial is the serial number that a client sees at addr, "" where it gets no certificate.
 func (h *Host) Serial(addr string) string {
 	out, _ := h.Run("bash", "-c", "echo QUIT | timeout 10 openssl s_client -starttls smtp -connect "+addr+
 		" -name probe.example.test 2>/dev/null | openssl x509 -noout -serial 2>/dev/null")
 	return strings.TrimPrefix(strings.TrimSpace(out), "serial=")
 }
 
-// OnDisk is the serial number in host.cert, "" when there is none.
+// OnDisk is the serial number in host.cert, "" where there is no certificate.
 func (h *Host) OnDisk(t testing.TB) string {
 	t.Helper()
 	out, err := exec.Command("openssl", "x509", "-noout", "-serial", "-in",
@@ -359,7 +358,7 @@ func (h *Host) OnDisk(t testing.TB) string {
 	return strings.TrimPrefix(strings.TrimSpace(string(out)), "serial=")
 }
 
-// Connect lays a cable between two hosts.
+// Connect connects the networks of two hosts.
 func Connect(t testing.TB, a, b *Host) {
 	t.Helper()
 	veth := fmt.Sprintf("v%d", os.Getpid()%100000)

@@ -10,17 +10,17 @@ import (
 	"testing"
 )
 
-// Log is what syslogd got so far.
+// Log is everything that the host's programs have sent to syslog so far.
 func (h *Host) Log() string { return h.log.text() }
 
-// LogFrom is the log without its first octets, for one that has become long.
+// LogFrom is the log without its first octets, for a log that has become long.
 func (h *Host) LogFrom(octet int) string {
 	h.log.mu.Lock()
 	defer h.log.mu.Unlock()
 	return string(h.log.buf.Bytes()[min(octet, h.log.buf.Len()):])
 }
 
-// Complaints are the lines of the log that speak of a file or a failure of TLS.
+// Complaints are the lines of the log that mention a file or a failure of TLS.
 func (h *Host) Complaints() []string {
 	var out []string
 	for line := range strings.SplitSeq(h.Log(), "\n") {
@@ -33,7 +33,7 @@ func (h *Host) Complaints() []string {
 
 var complaint = regexp.MustCompile(`STARTTLS.*(unsafe|error|init=0|failed)`)
 
-// syslog is a syslogd that keeps what it gets.
+// syslog is a syslogd that keeps what it gets. mu guards buf.
 type syslog struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

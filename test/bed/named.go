@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// Named is a name server, BIND's named, on port 53 of addresses of its own. It takes nothing from this machine's
-// configuration, and writes below its own directory alone.
+// Named is a name server, BIND's named, on port 53 of its own addresses. It uses nothing of this machine's
+// configuration and writes only below its own directory.
 type Named struct {
 	dir     string
 	addr    string // the first of its addresses
@@ -22,11 +22,12 @@ type Named struct {
 	said    *said
 }
 
-// NamedZone is a zone of a name server: the statements of its zone block, and the text of its file, "" for none.
+// NamedZone is a zone of a name server: Statements go into its zone block, and Text is its zone file, "" for none.
 type NamedZone struct{ Name, Statements, Text string }
 
-// NewNamed starts a name server that lives as long as the test. command prepares a program where the server is to run,
-// such as Host.Command. options go into its options block, more stands beside it, such as keys.
+// NewNamed starts a name server that runs as long as the test. command prepares a program that runs where the server is
+// to run, such as Host.Command. options go into named.conf's options block, and more goes beside that block, such as
+// keys.
 func NewNamed(t testing.TB, command func(args ...string) *exec.Cmd, addrs []string, options, more string,
 	zones ...NamedZone) *Named {
 	t.Helper()
@@ -76,7 +77,7 @@ func NewNamed(t testing.TB, command func(args ...string) *exec.Cmd, addrs []stri
 	return n
 }
 
-// TSIGKey is a new key as tsig-keygen writes it.
+// TSIGKey makes a new key in the form that tsig-keygen writes.
 func TSIGKey(t testing.TB, name string) string {
 	t.Helper()
 	Need(t, false, "tsig-keygen")
@@ -93,7 +94,7 @@ func (n *Named) put(t testing.TB, name, text string) {
 	}
 }
 
-// Start starts it and waits until it answers.
+// Start starts the server and waits until it answers.
 func (n *Named) Start(t testing.TB) {
 	t.Helper()
 	n.said = &said{}
@@ -111,19 +112,19 @@ func (n *Named) Start(t testing.TB) {
 	})
 }
 
-// Stop ends it, and waits until it has ended.
+// Stop stops the server and waits until it has ended.
 func (n *Named) Stop() {
 	if n.cmd == nil {
 		return
 	}
-	if _, err := n.control("stop"); err != nil { // a signal would reach nsenter(1) alone where it runs on a Host
+	if _, err := n.control("stop"); err != nil { // on a Host a signal would reach nsenter(1) only
 		_ = n.cmd.Process.Kill()
 	}
 	_ = n.cmd.Wait()
 	n.cmd = nil
 }
 
-// Control gives it a command of rndc(8).
+// Control runs a command of rndc(8).
 func (n *Named) Control(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := n.control(args...)
@@ -139,10 +140,10 @@ func (n *Named) control(args ...string) (string, error) {
 	return string(out), err
 }
 
-// Log is what it said since it was started.
+// Log is the server's output since its start.
 func (n *Named) Log() string { return n.said.String() }
 
-// said keeps what a program writes.
+// said keeps the output of a program. mu guards b.
 type said struct {
 	mu sync.Mutex
 	b  bytes.Buffer

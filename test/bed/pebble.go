@@ -21,15 +21,15 @@ import (
 	"time"
 )
 
-// Pebble is Let's Encrypt's test server on a host, with a name server of its own in which every name is the host's.
+// Pebble is Let's Encrypt's test server on a host. Every name in its name server has the address of the host.
 type Pebble struct {
 	h         *Host
 	dir       string
 	cmd       []*exec.Cmd
 	dns       string
 	said      *said
-	Directory string // its URL
-	CAFile    string // who vouches for its https, as the host sees it
+	Directory string // URL of its directory
+	CAFile    string // the CA certificate for its https, a path on the host
 }
 
 const (
@@ -38,8 +38,8 @@ const (
 	pebbleDNS    = "127.0.0.1:8053"
 )
 
-// NewPebble starts Pebble on a host. Its CA looks at port 80 of the host, and asks the name server at that address; ""
-// is one of its own.
+// NewPebble starts Pebble on a host. Its CA connects to port 80 of the host, and asks the name server at the address
+// dns; "" starts one.
 func NewPebble(t testing.TB, h *Host, dns string) *Pebble {
 	t.Helper()
 	Need(t, true, "curl")
@@ -77,7 +77,7 @@ func NewPebble(t testing.TB, h *Host, dns string) *Pebble {
 	return p
 }
 
-// Start starts Pebble: it remembers nothing of before, and has another root.
+// Start starts Pebble, which has forgotten everything and has another root certificate.
 func (p *Pebble) Start(t testing.TB) {
 	t.Helper()
 	for _, argv := range [][]string{
@@ -112,13 +112,14 @@ func (p *Pebble) Stop() {
 	p.cmd = nil
 }
 
-// Orders is how many orders were placed.
+// Orders is the number of orders that were placed since the start.
 func (p *Pebble) Orders() int { return strings.Count(p.said.String(), "Added order ") }
 
-// Log is what Pebble said.
+// Log is the output of Pebble.
 func (p *Pebble) Log() string { return p.said.String() }
 
-// RenewFrom has Pebble say that the first certificate in that PEM is to be renewed between these times.
+// RenewFrom makes Pebble's renewal information (ARI) say that the first certificate in the PEM data is to be renewed
+// between these times.
 func (p *Pebble) RenewFrom(t testing.TB, cert []byte, start, end time.Time) {
 	t.Helper()
 	leaf, _ := pem.Decode(cert)
@@ -135,7 +136,7 @@ func (p *Pebble) RenewFrom(t testing.TB, cert []byte, start, end time.Time) {
 	p.h.Must(t, "curl", "-sfk", "-d", string(body), "https://"+pebbleManage+"/set-renewal-info/")
 }
 
-// HTTPSPair makes the certificate and key that a Pebble shows at 127.0.0.1, in PEM.
+// HTTPSPair makes the certificate and key, in PEM, of a Pebble that listens on 127.0.0.1.
 func HTTPSPair(t testing.TB) (cert, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

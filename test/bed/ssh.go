@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Account is the unprivileged user that enrolled hosts log in as.
+// Account is the unprivileged user that members log in as.
 const Account = "mailcertd"
 
 // accountID is its uid and gid.
@@ -74,7 +74,7 @@ func (h *Host) StopSSHD() {
 	}
 }
 
-// SSHKey makes a key for logging in and returns the file with its public half.
+// SSHKey makes a key to log in with and returns the path of its public half.
 func (h *Host) SSHKey(t testing.TB, path string) string {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(h.Path(path)), 0o755); err != nil {
@@ -88,14 +88,14 @@ func (h *Host) SSHKey(t testing.TB, path string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// AsAccount prepares a command that the account runs on the host.
+// AsAccount returns the command line that runs a command on the host as that user.
 func (h *Host) AsAccount(args ...string) []string {
 	id := strconv.Itoa(accountID)
 	return append([]string{"setpriv", "--reuid", id, "--regid", id, "--clear-groups", "--"}, args...)
 }
 
-// Daemon starts mailcertd on the host and ends it with the test; the log is
-// what it says on standard error.
+// Daemon starts mailcertd on the host and stops it at the end of the test. log returns what it has written to standard
+// error so far.
 func (h *Host) Daemon(t testing.TB, args ...string) (log func() string) {
 	t.Helper()
 	out := &syslog{}

@@ -2,7 +2,7 @@
 //
 //	go run ./crowd -rows 1000000 DIR
 //
-// DIR is the CA's directory. bench/README.md says what is measured with it.
+// DIR is the directory of the CA. bench/README.md has the measurements.
 package main
 
 import (
@@ -18,7 +18,7 @@ func main() {
 	c := bed.Crowd{Now: time.Now()}
 	flag.IntVar(&c.Rows, "rows", 1_000_000, "certificates")
 	flag.IntVar(&c.Revoked, "revoked", 1000, "one certificate in so many is revoked; 0: none")
-	flag.IntVar(&c.Names, "names", 0, "hosts; 0: each certificate is for another one")
+	flag.IntVar(&c.Names, "names", 0, "number of hosts; 0: each certificate is for another host")
 	flag.BoolVar(&c.Counted, "counted", false, "serials are counted, not drawn at random")
 	flag.BoolVar(&c.Files, "files", false, "write each certificate into newcerts too")
 	flag.Parse()

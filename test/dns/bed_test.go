@@ -16,25 +16,25 @@ import (
 	"mailcertd/test/bed"
 )
 
-// The addresses of the little internet of these tests.
+// The addresses in the network of these tests.
 const (
 	primary  = "10.99.53.1" // ns1: the root, and all zones
 	primary6 = "fd00:99:53::1"
-	second   = "10.99.53.2" // ns2: secondary of some
+	second   = "10.99.53.2" // ns2: a secondary server of some zones
 	resolver = "10.99.53.3"
-	deaf     = "10.99.53.8" // takes questions and does not answer
-	nobody   = "10.99.53.9" // nothing listens there
+	deaf     = "10.99.53.8" // receives questions and never answers
+	nobody   = "10.99.53.9" // no program listens at this address
 	gone6    = "fd00:99:53::dead"
 )
 
-// world is a primary server, a secondary one that is told of nothing by itself, a resolver, and the keys.
+// world is a primary name server, a secondary one that gets no NOTIFY by itself, a resolver, and the TSIG keys.
 type world struct {
 	primary, second, resolver *bed.Named
 	dir                       string
-	keys                      map[string]string // file of each key
+	keys                      map[string]string // the file of each key, by the key's name
 }
 
-// ns1 serves every zone of these; who else does is different in each.
+// ns1 serves every one of these zones; the other servers differ from zone to zone.
 const root = `$TTL 60
 @ SOA ns1.example.test. root.example.test. 1 3600 600 86400 1
 @ NS ns1.example.test.
@@ -85,7 +85,7 @@ func newWorld(t *testing.T) *world {
 			statements.WriteString(text)
 		}
 	}
-	w.file(t, "wrong", bed.TSIGKey(t, "mail.key")) // the name of one key, and another secret
+	w.file(t, "wrong", bed.TSIGKey(t, "mail.key")) // has the name of a valid key, but another secret
 	may := `update-policy { grant mail.key zonesub ANY; grant txtonly.key name _acme-challenge.mail.example.test TXT; };`
 	zone := func(name, text string) bed.NamedZone {
 		return bed.NamedZone{Name: name, Text: text, Statements: "type primary; notify no; " + may}
@@ -103,7 +103,7 @@ func newWorld(t *testing.T) *world {
 		zone("away.test", zoneText("ns1 ns9")), zone("half.test", zoneText("half")))
 	copied := bed.NamedZone{Name: "example.test", Statements: "type secondary; notify no; primaries { " + primary +
 		"; };"}
-	never := func(name string) bed.NamedZone { // never transferred: SERVFAIL
+	never := func(name string) bed.NamedZone { // a zone that is never transferred, so the secondary answers SERVFAIL
 		return bed.NamedZone{Name: name, Statements: "type secondary; primaries { " + nobody + "; };"}
 	}
 	w.second = bed.NewNamed(t, here, []string{second}, "recursion no;", "", copied, never("broken.test"),
@@ -122,7 +122,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// must runs a program that succeeds.
+// must runs a program and fails the test where that fails.
 func must(t *testing.T, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
@@ -138,7 +138,7 @@ func (w *world) file(t *testing.T, name, text string) {
 	}
 }
 
-// client has that key, "" for none; change may change its options.
+// client makes a client with that key, "" for none. change may alter its options.
 func (w *world) client(t *testing.T, key string, change func(*dns.Options)) *dns.Client {
 	t.Helper()
 	o := dns.Options{Resolver: resolver, Timeout: time.Second}
@@ -166,7 +166,7 @@ func within(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// texts are the TXT records of a name at an address, as it says itself.
+// texts are the TXT records of name that the server at addr answers.
 func texts(t *testing.T, c *dns.Client, zone dns.Zone, name, addr string) []string {
 	t.Helper()
 	views, err := c.Lookup(within(t, bed.Patience), zone, name, dns.TypeTXT)

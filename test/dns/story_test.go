@@ -21,7 +21,7 @@ const (
 	value     = "LoqXcYV8q5ONbJQxbmR7SCTNo3tiAXDfowyjxAjEuX0"
 )
 
-// The servers take seconds to start: one world for all stories, each of which leaves it as it was.
+// The servers take seconds to start, so all stories use one world, and each leaves it as it was.
 func TestDNS(t *testing.T) {
 	w := newWorld(t)
 	for _, s := range []struct {
@@ -38,17 +38,17 @@ func TestDNS(t *testing.T) {
 		{"an answer that is too long for UDP", long},
 		{"a server that answers SERVFAIL", broken},
 		{"a server that does not serve its zone", lame},
-		{"a server that is away", away},
+		{"a server that does not run", away},
 		{"a server that answers at one of its addresses", half},
 		{"no resolver, no server", nothing},
 		{"/etc/resolv.conf", resolvConf},
-		{"a secondary server that lags", lagging}, // the last one: it stops servers
+		{"a secondary server that lags", lagging}, // must be the last one, because it stops servers
 	} {
 		t.Run(s.name, func(t *testing.T) { s.run(t, w) })
 	}
 }
 
-// wants checks kind and text of an error. No secret of any key is in it.
+// wants checks the kind and the text of an error, and that no secret of a key is in it.
 func (w *world) wants(t *testing.T, err error, kind dns.Kind, says ...string) {
 	t.Helper()
 	var e *dns.Error
@@ -210,7 +210,7 @@ func long(t *testing.T, w *world) {
 	}
 }
 
-// A CNAME record that was made a moment ago is found, though the resolver still remembers that there was none.
+// A CNAME record that was made a moment ago is found, although the resolver still remembers that there was none.
 func newAlias(t *testing.T, w *world) {
 	c, ctx := w.client(t, "mail", nil), within(t, bed.Patience)
 	const name = "_acme-challenge.new.example.test."
@@ -245,14 +245,14 @@ func newAlias(t *testing.T, w *world) {
 		return err
 	})
 	if m, err := wire.Exchange(ask, resolver+":53"); err != nil || len(m.Answer) != 0 {
-		t.Errorf("the resolver has forgotten: this story shows nothing: %v, %v", m, err)
+		t.Errorf("the resolver has forgotten the missing record, so this story proves nothing: %v, %v", m, err)
 	}
 	if p := place(t, c, name); p.Name != "new.other.test." || p.Zone.Name != "other.test." {
 		t.Errorf("%+v", p)
 	}
 }
 
-// waits adds a record to a zone and waits for it a little.
+// waits adds a record to a zone and waits at most d until every server has it.
 func (w *world) waits(t *testing.T, c *dns.Client, zone string, d time.Duration) error {
 	t.Helper()
 	z, r := dns.Zone{Name: zone}, dns.TXT("_acme-challenge."+zone, value, 0)
@@ -278,7 +278,7 @@ func lame(t *testing.T, w *world) {
 func away(t *testing.T, w *world) {
 	w.wants(t, w.waits(t, w.client(t, "mail", nil), "away.test", 2*time.Second), dns.Disagree,
 		"ns9.example.test ("+nobody+":53): connection refused")
-	// An update to a server that is away, or deaf, ends in time.
+	// An update to a server that does not run, or does not answer, ends in time.
 	quiet, err := net.ListenPacket("udp", deaf+":53")
 	ok(t, err)
 	defer quiet.Close()
@@ -311,7 +311,7 @@ func nothing(t *testing.T, w *world) {
 	c := w.client(t, "mail", func(o *dns.Options) { o.Resolver = nobody })
 	_, err := c.Place(within(t, bed.Patience), challenge)
 	w.wants(t, err, dns.NoServer, nobody+":53: connection refused", "name a resolver")
-	// Cleaning up needs no resolver where the server is an address.
+	// Removing a record needs no resolver where the configured server is an address.
 	c = w.client(t, "mail", func(o *dns.Options) { o.Resolver, o.Server = nobody, primary })
 	ok(t, c.Remove(within(t, bed.Patience), dns.Zone{Name: "example.test."}, dns.TXT(challenge, value, 0)))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -333,7 +333,7 @@ func resolvConf(t *testing.T, w *world) {
 	}
 }
 
-// disagrees is the error of a Wait that was long enough for an answer of the server that disagrees.
+// disagrees returns the error of a Wait that was long enough to get the answer of the server that lags.
 func (w *world) disagrees(t *testing.T, c *dns.Client, zone dns.Zone, r dns.Record, says string) error {
 	t.Helper()
 	var err error
@@ -358,7 +358,7 @@ func lagging(t *testing.T, w *world) {
 	if errors.As(err, &e) && (len(e.Views) != 1 || e.Views[0].Server != "ns2.example.test.") {
 		t.Errorf("%v", e.Views)
 	}
-	// It follows when it is told: who waits sees it.
+	// Then the secondary is told of the change, and Wait sees that it has the record.
 	told := make(chan error, 1)
 	ctx := within(t, bed.Patience)
 	go func() { told <- c.Wait(ctx, p.Zone, r) }()
@@ -369,7 +369,7 @@ func lagging(t *testing.T, w *world) {
 	}
 	w.second.Control(t, "retransfer", "example.test")
 	ok(t, <-told)
-	// A second record, while the secondary is away and comes back.
+	// A second record is added while the secondary is stopped, and the secondary is started again.
 	other := dns.TXT(p.Name, "second-"+value, 0)
 	w.second.Stop()
 	ok(t, c.Add(within(t, bed.Patience), p.Zone, other))
@@ -379,7 +379,7 @@ func lagging(t *testing.T, w *world) {
 	w.second.Start(t)
 	w.second.Control(t, "retransfer", "example.test")
 	ok(t, <-told)
-	// Who gives up gets the reason of the context.
+	// A caller that gives up gets the context's reason.
 	gone, cancel := context.WithCancel(context.Background())
 	go func() { time.Sleep(100 * time.Millisecond); cancel() }()
 	if err := c.Wait(gone, p.Zone, dns.TXT(p.Name, "never", 0)); !errors.Is(err, context.Canceled) {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestSignedByAWrongClock: what a person has signed while the clock is wrong is valid when it is right, and the CRL
-// that revoke makes does not make sendmail refuse everybody then.
+// TestSignedByAWrongClock: what a person has signed while the clock was wrong is valid when the clock is right again,
+// and the CRL that revoke made does not then make sendmail refuse every certificate.
 func TestSignedByAWrongClock(t *testing.T) {
 	p := build(t)
 	for name, wrong := range map[string]time.Duration{"1970": -time.Since(time.Unix(0, 0)), "40 days ahead": 40 * aDay,
@@ -51,7 +51,7 @@ func TestSignedByAWrongClock(t *testing.T) {
 	}
 }
 
-// block is the first block of that type in a file.
+// block returns the first PEM block of that type in a file.
 func block(t *testing.T, path, kind string) []byte {
 	t.Helper()
 	rest, err := os.ReadFile(path)

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// clocks are wrong by so much while before and verb run; then they are right.
-// Nothing waits: what heals only when a clock has run on for a while is tested with
-// an injected clock, in internal/keeper.
+// clocks are the rows of TestLeapingClock: before runs with the right clock, verbs with a clock that is wrong by so
+// much. No test waits: what heals only after the clock has been wrong for a while is tested with a clock of its own in
+// internal/keeper.
 var clocks = []struct {
 	name   string
-	before string // with the right clock
+	before string // runs with the right clock
 	wrong  time.Duration
 	verbs  []string
-	same   bool // nothing in the certs directory is another by the wrong clock
+	same   bool // no file in the certs directory may change while the clock is wrong
 }{
 	{"first boot in 1970", "", -time.Since(time.Unix(0, 0)), []string{"ensure", "ensure"}, false},
 	{"first boot 40 days ahead", "", 40 * aDay, []string{"ensure", "ensure", "renew"}, false},
@@ -34,8 +34,8 @@ var clocks = []struct {
 
 const aDay = 24 * time.Hour
 
-// TestLeapingClock: by a wrong clock what works is left as it is and what is missing
-// is made, and one ensure with the right clock makes all well.
+// TestLeapingClock: while the clock is wrong, what works stays as it is and what is missing is made. One ensure with
+// the right clock then makes everything right.
 func TestLeapingClock(t *testing.T) {
 	p := build(t)
 	for _, c := range clocks {

@@ -14,14 +14,14 @@ import (
 )
 
 var (
-	crowd = flag.Int("crowd", 30, "processes of TestCompany at a time")
-	turns = flag.Int("turns", 1, "verbs that each process of TestCompany runs")
+	crowd = flag.Int("crowd", 30, "processes of TestCompany that run at a time")
+	turns = flag.Int("turns", 1, "commands that each process of TestCompany runs")
 )
 
-// TestCompany lets many mailcertd work at once, beside `openssl ca`, an editor
-// that saves by renaming and in place, and somebody who removes the directory. No
-// certificate that anybody got has another one's serial or no row, no key is ever
-// open, nobody hangs or panics, and one ensure makes everything well.
+// TestCompany runs many mailcertd at the same time, beside `openssl ca`, an editor that saves both by renaming and in
+// place, and a person who removes the directory. Each certificate that was given out must have a serial of its own and
+// a row in index.txt, no key may ever be readable by others, no process may hang or panic, and one ensure must make
+// everything right.
 func TestCompany(t *testing.T) {
 	p := build(t)
 	s := scenario{name: "company", before: "$m ensure", again: true}
@@ -70,7 +70,7 @@ func TestCompany(t *testing.T) {
 		})
 	}
 	certs := filepath.Join(root, "etc/mail/certs")
-	beside(50*time.Millisecond, func(n int) { // with a copy of its own of what it got
+	beside(50*time.Millisecond, func(n int) { // keeps a copy of each certificate that it gets
 		_, _ = p.shell(root, fmt.Sprintf(`cd etc/mail/CA; f=../../../hand/%d; openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=hand%d.example.test -keyout /dev/null -out $f.csr
 openssl ca -batch -config openssl.cnf -notext -in $f.csr -out $f.pem`, n, n), nil)
 	})
@@ -80,7 +80,7 @@ openssl ca -batch -config openssl.cnf -notext -in $f.csr -out $f.pem`, n, n), ni
 		if err != nil {
 			return
 		}
-		if n%2 == 0 { // as vi does
+		if n%2 == 0 { // as vi saves
 			_ = os.WriteFile(name+"~", data, 0o644)
 			_ = os.Rename(name+"~", name)
 		} else {
@@ -106,7 +106,7 @@ openssl ca -batch -config openssl.cnf -notext -in $f.csr -out $f.pem`, n, n), ni
 	if e := p.run(p.plain, root, "X=", "ensure"); e.code != 0 {
 		t.Errorf("ensure: %s", e)
 	}
-	if err := os.WriteFile(filepath.Join(certs, "note.txt"), []byte(note), 0o644); err != nil { // rm took it
+	if err := os.WriteFile(filepath.Join(certs, "note.txt"), []byte(note), 0o644); err != nil { // rm has removed it
 		t.Error(err)
 	}
 	if err := p.after(s, root, was); err != nil {
@@ -116,8 +116,8 @@ openssl ca -batch -config openssl.cnf -notext -in $f.csr -out $f.pem`, n, n), ni
 	t.Logf("%d certificates were given out", len(got))
 }
 
-// A person copies a bought pair into place by pieces while the daemon runs, as scp
-// does over a slow line: every byte arrives, and the pair serves.
+// A person copies a bought pair into place while the daemon runs, as slowly as scp over a bad line: every byte must
+// arrive, and the pair must be served.
 func TestSlowCopy(t *testing.T) {
 	p := build(t)
 	s := scenario{name: "slow copy", before: "$m ensure;" + buy}
@@ -137,7 +137,7 @@ func TestSlowCopy(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range 4 { // a fifth of a second is more than the daemon gathers events for
+		for i := range 4 { // a fifth of a second is longer than the daemon collects events
 			if _, err := f.Write(data[len(data)*i/4 : len(data)*(i+1)/4]); err != nil {
 				t.Fatal(err)
 			}

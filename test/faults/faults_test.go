@@ -1,5 +1,5 @@
-// Package faults lets the disk fail and kills mailcertd during its verbs, and
-// asks openssl afterwards whether one ensure made everything well.
+// Package faults makes disk operations of mailcertd fail, or kills it at them. Afterwards openssl's programs judge
+// whether one ensure has made everything right.
 package faults
 
 import (
@@ -21,14 +21,14 @@ var (
 	some  = flag.String("fault", "", "only faults whose names match this `expression`, and all of those")
 )
 
-// fault is what happens to one operation.
+// fault is what happens at one operation.
 type fault struct {
 	name    string
-	set     string // the variable, with %d for the number of the operation
-	reads   bool   // it counts reads, else changes
+	set     string // an environment variable, with %d for the number of the operation
+	reads   bool   // the number counts reads, else changes
 	errno   string
 	lasting bool
-	writes  bool // only writes and appends
+	writes  bool // only for writes and appends
 }
 
 func (f fault) kills() bool { return f.errno == "" }
@@ -37,7 +37,7 @@ var errnoText = map[string]string{"ENOSPC": "no space left", "EIO": "input/outpu
 	"EROFS":  "read-only file system",
 	"EMFILE": "too many open files", "EACCES": "permission denied", "EDQUOT": "disk quota exceeded"}
 
-// faults are all of them; those that no read gives are for changes alone.
+// faults returns all faults. An error that no read returns is used for changes only.
 func faults() []fault {
 	all := []fault{
 		{name: "kill", set: "MAILCERTD_CRASH_AT=%d"},
@@ -58,13 +58,14 @@ func faults() []fault {
 	return all
 }
 
-// rootless are the roots in what is printed.
+// rootless matches the names of roots in output, which differ from run to run.
 var rootless = regexp.MustCompile(`/[a-z/]*/faults\d+/r\d+`)
 
-// shortForm is how many kinds of errors each scenario meets in the short form; all meet kills and torn writes.
+// shortForm is how many kinds of errors each scenario meets in the short form. All scenarios meet kills and torn
+// writes.
 const shortForm = 5
 
-// TestFaults is the table of scenario and fault.
+// TestFaults runs each scenario with each fault.
 func TestFaults(t *testing.T) {
 	p := build(t)
 	for i, s := range scenarios() {
@@ -122,7 +123,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// points are the operations to try: all, or a sample spread over them, which is always the same.
+// points returns the operations to try: all, or a sample spread over them. The sample is the same in each run.
 func points(seed string, can []int, kills bool) (out []int) {
 	want := *most
 	if kills {
@@ -140,7 +141,8 @@ func points(seed string, can []int, kills bool) (out []int) {
 	return out
 }
 
-// try lets one operation of the verb meet the fault, and judges; met says that it did.
+// try runs the scenario's command with the fault at operation n, and judges the result. met reports whether the command
+// reached that operation.
 func (p programs) try(t *testing.T, s scenario, f fault, n int, start string, was look) (met bool, err error) {
 	root := place(t)
 	defer os.RemoveAll(root)
@@ -180,7 +182,7 @@ func (p programs) try(t *testing.T, s scenario, f fault, n int, start string, wa
 	return true, errors.Join(all...)
 }
 
-// done says that a verb refuses because what it is asked for is so already.
+// done reports whether a command refused because what it should do is already done.
 func done(text string) bool {
 	return strings.Contains(text, "is there already")
 }

@@ -18,16 +18,17 @@ import (
 	"time"
 )
 
-// look is what lies below a root.
+// look is the state of the files below a root.
 type look struct {
-	files map[string][]byte // by path from the root, regular ones
+	files map[string][]byte // content of the regular files, by path from the root
 	open  []string          // files with a private key that others may read
-	left  []string          // what mailcertd makes for a moment only
+	left  []string          // paths of mailcertd's temporary files
 }
 
 var momentary = regexp.MustCompile(`(^|/)(\.mailcertd|\..*\.mailcertd|\.[^/]*\.unfinished)(/|$)`)
 
-// old makes what an interrupted write left an hour older: what is young may be somebody's who is writing.
+// old makes the files that an interrupted write left an hour older, because mailcertd leaves young files alone: another
+// process may be writing them.
 func old(root string, l look) {
 	then := time.Now().Add(-time.Hour)
 	for _, name := range l.left {
@@ -62,13 +63,13 @@ func see(root string) (look, error) {
 	return l, err
 }
 
-// pair says why key and certificate do not belong together; nil: they do.
+// pair returns why key and certificate do not belong together, nil if they do.
 func (l look) pair() error {
 	_, err := tls.X509KeyPair(l.files["etc/mail/certs/host.cert"], l.files["etc/mail/certs/host.key"])
 	return err
 }
 
-// leaves are the certificates of hosts that lie anywhere, the parcels included.
+// leaves are the host certificates in all files, parcels included.
 func (l look) leaves() (all []*x509.Certificate) {
 	for _, data := range l.files {
 		for rest := data; ; {
@@ -84,7 +85,7 @@ func (l look) leaves() (all []*x509.Certificate) {
 	return all
 }
 
-// kept says which files of a person are nowhere any more.
+// kept returns an error that names the files of a person whose content is now in no file.
 func (l look) kept(start look, globs []string) error {
 	have := map[[32]byte]bool{}
 	for _, data := range l.files {
@@ -110,8 +111,7 @@ func (l look) kept(start look, globs []string) error {
 	return nil
 }
 
-// serials says which serial a CA below the root has given twice, and what it
-// has signed and does not know.
+// serials returns an error if a CA below the root has used a serial twice, or has signed a certificate that has no row.
 func (l look) serials() error {
 	for name, index := range l.files {
 		if filepath.Base(name) != "index.txt" {
@@ -158,7 +158,7 @@ func (l look) serials() error {
 	return nil
 }
 
-// during judges what the fault left, before anybody else does anything.
+// during judges what the fault left, before another command runs.
 func (s scenario) during(start, now look, e ended, f fault) error {
 	var all []error
 	say := func(format string, args ...any) { all = append(all, fmt.Errorf(format, args...)) }
@@ -191,7 +191,7 @@ func contains(list []string, s string) bool {
 	return slices.Contains(list, s)
 }
 
-// finished is the judgement of openssl's programs.
+// finished is the shell text by which openssl's programs judge a root.
 const finished = `cd etc/mail/certs
 [ "$(openssl x509 -noout -pubkey -in host.cert)" = "$(openssl pkey -pubout -in host.key)" ]
 openssl verify -no-CApath -no-CAstore -CAfile cacert.pem host.cert
@@ -202,7 +202,7 @@ for d in etc/mail/CA ca/etc/mail/CA; do
 	cp -R $d copy; (cd copy; openssl ca -config openssl.cnf -passin pass:secret -gencrl -out crl.pem); rm -r copy
 done`
 
-// after judges what one ensure has made of it.
+// after judges the root after one ensure.
 func (p programs) after(s scenario, root string, start look) error {
 	var all []error
 	list := filepath.Join(root, "list")
@@ -229,7 +229,8 @@ func (p programs) after(s scenario, root string, start look) error {
 		all = append(all, fmt.Errorf("a key is open: %s", o))
 	}
 	for _, l := range now.left {
-		// What the same issue takes up, and what the next change of the state replaces.
+		// The same issue command continues with the first kind of file, and the next change of the state replaces the
+		// second.
 		if !(s.again && strings.Contains(l, ".unfinished")) && l != "var/db/mailcertd/.state.json.mailcertd" {
 			all = append(all, fmt.Errorf("left behind: %s", l))
 		}
@@ -237,7 +238,7 @@ func (p programs) after(s scenario, root string, start look) error {
 	return errors.Join(append(all, now.kept(start, s.keeps), now.serials())...)
 }
 
-// heals lets a person and one ensure make a root well, and judges it.
+// heals runs what a person does in this scenario and one ensure, and judges the root.
 func (p programs) heals(s scenario, root string, env []string, was look) error {
 	var all []error
 	if s.then != "" {

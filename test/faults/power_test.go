@@ -15,20 +15,19 @@ import (
 	"testing"
 )
 
-// A model of what fsync(2) promises. Names and contents that were synced are
-// there after a loss of power; of what was not, any part may be, in any order: a
-// name that was made, moved or taken away, the whole, a half or nothing of a
-// file's bytes. One rename is whole or was not. fsync of a directory keeps all that
-// was done to its names, fsync of a file its bytes and mode.
+// This is a model of what fsync(2) promises. Names and contents that were synced survive a loss of power. Of those that
+// were not, any part may survive, in any order: a name that was made, moved or removed, and all, half or nothing of a
+// file's bytes. One rename happens as a whole or not at all. fsync of a directory keeps all changes of its names, fsync
+// of a file keeps its bytes and mode.
 
 // entry is one file, link or directory.
 type entry struct {
 	dir        bool
 	link       string
 	mode       fs.FileMode
-	now, safe  []byte            // bytes, as they are and as they were synced
-	names      map[string]*entry // as they are
-	kept       map[string]*entry // as they were synced
+	now, safe  []byte            // bytes, now and at the last sync
+	names      map[string]*entry // names now
+	kept       map[string]*entry // names at the last sync
 	everSynced bool
 }
 
@@ -36,21 +35,21 @@ func newDir(mode fs.FileMode) *entry {
 	return &entry{dir: true, mode: mode, names: map[string]*entry{}, kept: map[string]*entry{}}
 }
 
-// move is one change of names; a nil entry takes the name away.
+// move is one change of names; a nil entry removes the name.
 type move []struct {
 	dir  *entry
 	name string
 	to   *entry
 }
 
-// drive is a file system that the power may leave.
+// drive is a file system that may lose power.
 type drive struct {
 	top     *entry
 	root    string
 	pending []move
 }
 
-// load gives the drive that has what lies below root, all of it synced.
+// load makes a drive with the files below root, all of them synced.
 func load(root string) (*drive, error) {
 	var from func(path string) (*entry, error)
 	from = func(path string) (*entry, error) {
@@ -84,7 +83,7 @@ func load(root string) (*drive, error) {
 	return &drive{top: top, root: root}, err
 }
 
-// find gives the directory of a path and the last name in it.
+// find returns the directory of a path and the path's last name.
 func (d *drive) find(path string) (*entry, string, error) {
 	rel, err := filepath.Rel(d.root, path)
 	if err != nil || !filepath.IsLocal(rel) {
@@ -113,14 +112,14 @@ func set(names map[string]*entry, name string, to *entry) {
 	}
 }
 
-// operation is what mailcertd's test binary writes down.
+// operation is one line that mailcertd's test binary records.
 type operation struct {
 	Op, Path, From string
 	Data           []byte
 	Mode           fs.FileMode
 }
 
-// do carries one operation out.
+// do applies one operation to the drive.
 func (d *drive) do(o operation) error {
 	if o.Op == "syncdir" && o.Path == d.root {
 		d.sync(d.top)
@@ -170,7 +169,7 @@ func (d *drive) do(o operation) error {
 	return nil
 }
 
-// sync keeps what was done to the names of a directory.
+// sync marks the changes of a directory's names as synced.
 func (d *drive) sync(dir *entry) {
 	var rest []move
 	for _, m := range d.pending {
@@ -189,8 +188,8 @@ func (d *drive) sync(dir *entry) {
 	d.pending = rest
 }
 
-// off writes below root what the disk holds after the power went, with that
-// part of what was not synced. It ends the drive.
+// off writes below root what the disk has after a loss of power. part decides whether a change that was not synced
+// survives, and bytes which content of a file does. The drive cannot be used afterwards.
 func (d *drive) off(root string, part func() bool, bytes func(e *entry) []byte) error {
 	for _, m := range d.pending {
 		if part() {
@@ -227,19 +226,18 @@ func (d *drive) off(root string, part func() bool, bytes func(e *entry) []byte) 
 	return write(root, d.top)
 }
 
-var losses = flag.Int("losses", 4, "losses of power of each scenario that are tried; 0: two at each operation")
+var losses = flag.Int("losses", 4, "losses of power that each scenario meets; 0: two at each operation")
 
-// TestPowerLoss records a verb and takes the power away between two of its
-// operations. One ensure makes it well; and what a verb said that it did stays
-// done when the power goes right after it.
+// TestPowerLoss records a command's operations and simulates a loss of power between two of them. One ensure must make
+// everything right. A command that reported success must stay done when the power fails right after it.
 func TestPowerLoss(t *testing.T) {
 	p := build(t)
 	for i, s := range scenarios() {
 		if s.under != "" || strings.HasPrefix(s.name, "member's") {
-			continue // two hosts: only one of them is recorded
+			continue // two hosts, of which only one is recorded
 		}
 		if strings.HasPrefix(s.before, "$m ensure; ") && s.verb == "ensure" && i%4 != 0 && *losses != 0 {
-			continue // the repairs are much alike
+			continue // the repairs are similar to each other, so every fourth is enough
 		}
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -271,7 +269,7 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// moments are when the power goes: after so many operations. After the last one is always among them.
+// moments returns after how many operations the power fails. The end, after the last one, is always among them.
 func moments(ops int, rnd *rand.Rand) (out []int) {
 	if *losses == 0 {
 		for at := 1; at < ops; at++ {
@@ -303,7 +301,7 @@ func record(path string) (ops []operation, err error) {
 	return ops, nil
 }
 
-// lose lets the power go after these operations, and judges.
+// lose simulates a loss of power after these operations, and judges.
 func (p programs) lose(t *testing.T, s scenario, start, recorded string, was look, ops []operation, first ended,
 	all bool, rnd *rand.Rand) error {
 	d, err := load(start)
@@ -316,7 +314,7 @@ func (p programs) lose(t *testing.T, s scenario, start, recorded string, was loo
 			t.Fatal(err)
 		}
 	}
-	keep := rnd.IntN(4) // 0: nothing that was not synced, 3: all of it
+	keep := rnd.IntN(4) // 0: nothing that was not synced survives; 3: all of it
 	if all {
 		keep = 0
 	}
@@ -338,7 +336,7 @@ func (p programs) lose(t *testing.T, s scenario, start, recorded string, was loo
 	}
 	var bad []error
 	env := []string{"was=" + serialOf(start), "waskey=" + keyOf(start)}
-	if all { // what was printed is not called back
+	if all { // the command had reported success
 		if err := os.WriteFile(filepath.Join(root, "out"), []byte(first.out), 0o600); err != nil {
 			t.Fatal(err)
 		}

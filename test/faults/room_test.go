@@ -10,11 +10,11 @@ import (
 	"testing"
 )
 
-// rooms are real file systems on which a verb fails: one without room for more
-// bytes, or for more files, and one that cannot be written.
+// rooms are real file systems on which a command fails: one without room for more bytes, one without room for more
+// files, and read-only ones.
 var rooms = []struct {
 	name   string
-	option string // of mount(8)
+	option string // option of mount(8)
 	shut   func(at, root string) error
 	errno  string
 }{
@@ -41,7 +41,7 @@ func fill(at, _ string) error {
 	if err != nil {
 		return err
 	}
-	return f.Truncate(max(0, st.Size()/4096-2) * 4096) // so that something can be begun
+	return f.Truncate(max(0, st.Size()/4096-2) * 4096) // leaves two blocks, so that a write can begin
 }
 
 func links(at, _ string) error {
@@ -63,9 +63,9 @@ func bind(dir string) error {
 	return syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_BIND|syscall.MS_RDONLY, "")
 }
 
-// TestRoom lets verbs meet real file systems that are full or read-only, in a
-// mount namespace of its own. What served goes on serving, the error says why, and
-// with room again one ensure makes it well.
+// TestRoom runs commands on real file systems that are full or read-only, in a mount namespace of its own. What was
+// served must still be served, the error must say why, and when there is room again one ensure must make everything
+// right.
 func TestRoom(t *testing.T) {
 	if os.Getenv("FAULTS_ROOM") == "" {
 		if os.Geteuid() != 0 {
@@ -89,7 +89,7 @@ func TestRoom(t *testing.T) {
 	}
 	p := build(t)
 	for i, s := range scenarios() {
-		if s.name == "purge" || s.under != "" { // purge leaves no set; who answers is another host
+		if s.name == "purge" || s.under != "" { // purge leaves no set, and where under is set another host answers
 			continue
 		}
 		start := ""

@@ -1,37 +1,36 @@
 package faults
 
-// scenario is a start, and a verb that meets a fault. All shell text is run by
-// sh -e in the root; $m is mailcertd there, $top the project.
+// scenario is a start and a command that meets a fault. All shell text is run by sh -e in the root, where $m is
+// mailcertd and $top is the project.
 type scenario struct {
 	name   string
-	conf   string // lines of mailcertd.yaml after the usual ones
-	before string // makes the start
-	verb   string // $root in it is the root
-	under  string // the verb's --root, below the root
-	// right holds when the verb has said that it did it: exit status 0. $was is
-	// the serial of host.cert at the start, $waskey the key's digest, and out
-	// holds what the verb printed.
+	conf   string // lines of mailcertd.yaml, after those that every scenario has
+	before string // shell text that makes the start
+	verb   string // the command; $root in it is the root
+	under  string // the --root of the command, relative to the root
+	// right is shell text that succeeds if the command did its work. It runs after exit status 0. $was is the serial of
+	// host.cert at the start, $waskey is the digest of the key, and the file out has what the command printed.
 	right string
-	keeps []string // files of a person at the start: their bytes stay, there or in a copy
-	then  string   // what a person does after the fault and before ensure
-	again bool     // the same verb comes through after the ensure
-	// gap says that key and certificate both change: between two renames they differ.
+	keeps []string // files of a person: their content must survive, in place or in a copy
+	then  string   // what a person does after the fault, before ensure
+	again bool     // the same command must succeed after the ensure
+	// gap means that key and certificate both change: between the two renames they do not belong together.
 	gap bool
-	// chore says that what is asked for is a chore: one that failed is a warning, and the exit status 0.
+	// chore means that the command does a chore: a failed chore is a warning, and the exit status is 0.
 	chore bool
-	// stuck says that the verb gives status 1 without a fault too: something is in the way.
+	// stuck means that the command exits with 1 even without a fault, because something prevents its work.
 	stuck bool
-	// broken says that the start has no set that serves.
+	// broken means that sendmail could not serve the set of the start.
 	broken bool
 }
 
-// Pieces of shell.
+// Pieces of shell text.
 const (
 	newSerial = `[ "$(openssl x509 -noout -serial -in etc/mail/certs/host.cert)" != "$was" ]; `
 	newKey    = `[ "$(openssl pkey -pubout -in etc/mail/certs/host.key | sha256sum)" != "$waskey" ]; `
 	pairs     = `[ "$(openssl x509 -noout -pubkey -in etc/mail/certs/host.cert)" = "$(openssl pkey -pubout -in etc/mail/certs/host.key)" ]; `
 
-	// buy makes what is bought from another CA, in bought/.
+	// buy makes a certificate of another CA, in bought/.
 	buy = `mkdir -p bought; ( cd bought
 openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -days 900 -subj /CN=Seller -keyout ../seller.key -out cacert.pem
 openssl req -new -nodes -newkey ec -pkeyopt ec_paramgen_curve:P-256 -subj /CN=mail.example.test -keyout host.key -out ../csr
@@ -41,13 +40,13 @@ cat host.key host.cert cacert.pem >parcel.pem; chmod 600 host.key parcel.pem ) 2
 	carryIn = `mkdir -p -m 755 etc/mail/certs; cp -p bought/host.key bought/host.cert bought/cacert.pem etc/mail/certs; `
 	owned   = `cmp bought/host.key etc/mail/certs/host.key; cmp bought/host.cert etc/mail/certs/host.cert; cmp bought/cacert.pem etc/mail/certs/cacert.pem; `
 
-	// aged puts an old certificate in the place of the first one.
+	// aged replaces the first certificate by an old one.
 	aged = `( cd etc/mail/CA; n=$(openssl x509 -noout -serial -in ../certs/host.cert)
 openssl req -new -key ../certs/host.key -subj /CN=mail.example.test -addext subjectAltName=DNS:mail.example.test -out csr
 openssl ca -config openssl.cnf -batch -notext -startdate $(date -u -d '-330 days' +%y%m%d%H%M%SZ) -enddate $(date -u -d '35 days' +%y%m%d%H%M%SZ) -in csr -out aged
 openssl ca -config openssl.cnf -revoke newcerts/${n#serial=}.pem; cat aged >../certs/host.cert; rm csr aged ) 2>/dev/null; `
 
-	// byHand makes a CA as people do, with a certificate of this host and of another.
+	// byHand makes a CA as people do, with a certificate for this host and one for another.
 	byHand = `mkdir -p -m 700 etc/mail/CA/newcerts; mkdir -p etc/mail/certs; ( cd etc/mail/CA; umask 077
 printf '[ca]\ndefault_ca=d\n[d]\ndir=.\ndatabase=$dir/index.txt\nnew_certs_dir=$dir/newcerts\ncertificate=$dir/cacert.pem\n' >openssl.cnf
 printf 'serial=$dir/serial\nprivate_key=$dir/cakey.pem\ndefault_days=365\ndefault_crl_days=30\ndefault_md=sha256\npolicy=any\n' >>openssl.cnf
@@ -60,7 +59,7 @@ for n in mail dhcp; do
 done; rm csr
 install -m 600 mail.key ../certs/host.key; install -m 644 mail.cert ../certs/host.cert; install -m 644 cacert.pem ../certs/cacert.pem ) >/dev/null 2>&1; `
 
-	// member makes a CA's host in ca/, which knows this host, and an ssh that goes there.
+	// member makes a CA host in ca/ that has this host as a member, and an ssh that runs the commands there.
 	member = `mkdir -p ca/usr/local/etc bin
 printf 'host: {name: ca.example.test}\nkey: {type: ecdsa-p256}\nlog: {target: stderr}\nca: {account: nobody}\n' >ca/usr/local/etc/mailcertd.yaml
 $mc ensure; $mc ca enrol mail.example.test --from 192.0.2.1
@@ -76,7 +75,7 @@ END
 chmod 755 bin/ssh; PATH=$PWD/bin:$PATH; export PATH; `
 )
 
-// scenarios is everything that a person or the clock makes mailcertd do.
+// scenarios returns everything that a person or the clock makes mailcertd do.
 func scenarios() []scenario {
 	all := []scenario{
 		{name: "first boot", verb: "ensure", right: pairs, broken: true},
@@ -170,13 +169,13 @@ const (
 	secret  = `mkdir -p -m 700 root; (umask 077; echo secret >root/pass); `
 	lock    = `grep -q ENCRYPTED etc/mail/CA/cakey.pem || { openssl pkey -aes256 -passout pass:secret -in etc/mail/CA/cakey.pem -out k; cat k >etc/mail/CA/cakey.pem; rm k; }; `
 	trusted = `openssl verify -no-CAfile -CApath etc/mail/certs bought/host.cert`
-	// memberHas: the certificate is one of the CA's.
+	// memberHas checks that the CA has issued the certificate.
 	memberHas = pairs + `openssl verify -CAfile ca/etc/mail/CA/cacert.pem etc/mail/certs/host.cert; `
-	// question puts what this host asks into the inbox, and nobody waits for the answer.
+	// question puts a request of this host into the inbox. No process waits for the answer.
 	question = `(echo 'from: mail.example.test'; $m request) >ca/var/spool/mailcertd/in/00112233445566778899aabbccddeeff.req; `
 )
 
-// repairs are the files of the set, each missing, empty, garbage, and a directory.
+// repairs returns a scenario for each file of the set and each damage: missing, empty, garbage, and a directory.
 func repairs() (all []scenario) {
 	for _, f := range []string{"host.cert", "host.key", "cacert.pem", "dh.param"} {
 		path := "etc/mail/certs/" + f

@@ -16,11 +16,11 @@ import (
 	"mailcertd/test/bed"
 )
 
-// note is a person's file that lies in each directory of mailcertd's.
+// note is the content of a person's file in each of mailcertd's directories.
 const note = "written by a person\n"
 
-// stage is where the roots of this test binary lie: in memory, where the
-// system has such a place, as each operation waits for the disk otherwise.
+// stage is the directory of this test binary's roots. It is in memory where the system has such a place, because
+// otherwise each operation waits for the disk.
 var stage string
 
 func TestMain(m *testing.M) {
@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// place is an empty directory of a test's own.
+// place makes an empty directory for one test.
 func place(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp(stage, "r")
@@ -51,7 +51,7 @@ func place(t testing.TB) string {
 	return dir
 }
 
-// programs are mailcertd as it is installed, and the one that meets faults.
+// programs are the paths of mailcertd as it is installed, and of the build in which faults can be set.
 type programs struct{ plain, armed string }
 
 func build(t testing.TB) programs {
@@ -60,7 +60,7 @@ func build(t testing.TB) programs {
 	return programs{bed.Binary(t, ""), bed.Binary(t, "crashpoints")}
 }
 
-// start makes the start of a scenario.
+// start makes the start of a scenario and returns its root.
 func (p programs) start(t testing.TB, s scenario) (root string) {
 	t.Helper()
 	root = place(t)
@@ -83,7 +83,7 @@ func (p programs) start(t testing.TB, s scenario) (root string) {
 	return root
 }
 
-// shell runs a piece of shell in a root.
+// shell runs shell text in a root.
 func (p programs) shell(root, text string, env []string) (string, error) {
 	top, err := filepath.Abs("../..")
 	if err != nil {
@@ -103,17 +103,17 @@ func (p programs) env(root string) []string {
 // ended is how a process ended.
 type ended struct {
 	out, err string // what it printed
-	code     int    // -1: a signal
-	killed   bool   // by SIGKILL, before its time was over
-	hung     bool   // its time was over
+	code     int    // -1: by a signal
+	killed   bool   // by SIGKILL, within its time limit
+	hung     bool   // it exceeded its time limit
 }
 
 func (e ended) String() string { return fmt.Sprintf("status %d\n%s%s", e.code, e.out, e.err) }
 
-// patience is far more than any verb takes.
+// patience is much more time than any command takes.
 const patience = time.Minute
 
-// run runs mailcertd with that environment.
+// run runs mailcertd with env, one NAME=VALUE, added to the environment.
 func (p programs) run(binary, root, env string, args ...string) ended {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -135,7 +135,7 @@ func (p programs) run(binary, root, env string, args ...string) ended {
 	return e
 }
 
-// do runs the scenario's verb with a fault; what it prints lies in out.
+// do runs the scenario's command with a fault, and writes its output into the file out.
 func (p programs) do(s scenario, binary, root, env string) ended {
 	args := strings.Fields(strings.ReplaceAll(s.verb, "$root", root))
 	e := p.run(binary, filepath.Join(root, s.under), env, args...)
@@ -143,7 +143,7 @@ func (p programs) do(s scenario, binary, root, env string) ended {
 	return e
 }
 
-// lists gives what the verb does without a fault: its changes and its reads, a line each.
+// lists returns the operations of the command without a fault: its changes and its reads, a line each.
 func (p programs) lists(t testing.TB, s scenario, start string) (changes, reads []string) {
 	t.Helper()
 	for name, to := range map[string]*[]string{"MAILCERTD_POINTS": &changes, "MAILCERTD_READS": &reads} {
@@ -165,7 +165,7 @@ func (p programs) lists(t testing.TB, s scenario, start string) (changes, reads 
 	return changes, reads
 }
 
-// clone copies a tree with modes, times and links.
+// clone copies a tree with its modes, times and links.
 func clone(t testing.TB, from, to string) {
 	t.Helper()
 	type dir struct {

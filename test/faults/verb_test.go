@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// A verb that could not do what it was asked for says so with its exit status,
-// also where the step that failed is a chore for the daemon.
+// A command that could not do what it was asked for must fail, also where the daemon treats the failed step as a chore.
 func TestFailedVerbSaysSo(t *testing.T) {
 	p := build(t)
 	for _, c := range []struct{ scenario, op, fault string }{

@@ -1,6 +1,6 @@
-# A stand-in for the ports tree's bsd.port.mk: what USES=go:modules without
-# GO_MODULE, SUB_FILES and USE_RC_SUBR do, as far as our port uses them. The
-# port's own recipes run as they are. WRKDIR, DISTDIR and STAGEDIR are given.
+# Takes the place of the ports tree's bsd.port.mk in tests. It does what this port
+# uses of USES=go:modules without GO_MODULE, of SUB_FILES and of USE_RC_SUBR. The
+# port's own recipes run unchanged. The caller sets WRKDIR, DISTDIR and STAGEDIR.
 
 PREFIX?=	/usr/local
 FILESDIR=	${.CURDIR}/files

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// setFile is a file or link of the certs directory.
+// setFile picks a file or link of the certs directory.
 func (h *host) setFile(dice *rand.Rand) string {
 	names := []string{"host.cert", "host.cert", "host.key", "cacert.pem", "dh.param"}
 	if links, _ := filepath.Glob(h.Path(certs) + "/*.0"); len(links) > 0 && dice.IntN(6) == 0 {
@@ -18,7 +18,7 @@ func (h *host) setFile(dice *rand.Rand) string {
 	return filepath.Join(h.Path(certs), one(dice, names))
 }
 
-// caFile is a file of the CA that can be made again: not its key and certificate.
+// caFile picks a file of the CA that can be made again, so neither its key nor its certificate.
 func (h *host) caFile(dice *rand.Rand) string {
 	name := one(dice, []string{"serial", "index.txt", "index.txt.attr", "crlnumber", "crl.pem",
 		"openssl.cnf", "newcerts"})
@@ -31,7 +31,7 @@ func (h *host) caFile(dice *rand.Rand) string {
 	return path
 }
 
-// rubbish is what people and machines leave in a file.
+// rubbish picks a content that people and machines leave in a file by mistake.
 func rubbish(dice *rand.Rand) string {
 	noise := make([]byte, 1+dice.IntN(4000))
 	for i := range noise {
@@ -51,7 +51,7 @@ func truncate(path string, dice *rand.Rand) (string, error) {
 	return path, os.Truncate(path, dice.Int64N(st.Size()))
 }
 
-// regular says that reading it comes to an end.
+// regular reports whether reading the file comes to an end, as reading a FIFO may not.
 func regular(path string) bool {
 	st, err := os.Stat(path)
 	return err == nil && st.Mode().IsRegular()
@@ -68,7 +68,7 @@ func overwrite(path, text string) (string, error) {
 	return path, err
 }
 
-// rewrite is what an editor does: the same content as another file, renamed over it.
+// rewrite does what an editor does: it writes the same content into another file and renames that over the first.
 func rewrite(path string) (string, error) {
 	if !regular(path) {
 		return path, nil
@@ -87,7 +87,7 @@ func rewrite(path string) (string, error) {
 	return path, os.Rename(path+"~", path)
 }
 
-// filled writes into a file until the disk is full.
+// filled writes into a file until the disk is full, and returns how many octets it wrote.
 func filled(path string) (octets int) {
 	f, err := os.Create(path)
 	if err != nil {
@@ -104,7 +104,7 @@ func filled(path string) (octets int) {
 	return octets
 }
 
-// slowly copies a file over itself in place, as scp does over a bad line.
+// slowly copies a file over itself in place, as scp does over a slow line.
 func (h *host) slowly(path string, step time.Duration) {
 	if !regular(path) {
 		return
@@ -125,8 +125,8 @@ func (h *host) slowly(path string, step time.Duration) {
 	}
 }
 
-// fifo makes one. release ends the wait of whoever reads it, also when it is removed by then: sendmail says that it is
-// unsafe, and OpenSSL, in the same process, opens it all the same.
+// fifo makes a FIFO. release ends the wait of a process that reads it, even after the FIFO was removed: sendmail calls
+// it unsafe, but OpenSSL in the same process opens it.
 func fifo(path string) (release func(), err error) {
 	if err := syscall.Mkfifo(path, 0o644); err != nil {
 		return func() {}, err

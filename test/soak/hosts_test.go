@@ -21,27 +21,28 @@ const (
 	state = "/var/db/mailcertd"
 )
 
-// host is a mail host with its daemon.
+// host is a mail host with its daemon. mta lets one restart of sendmail run at a time; the other fields are set before
+// the storms or belong to the goroutine of the storms.
 type host struct {
 	*bed.Host
 	s      *soak
 	short  string // a or b
-	m      string // mailcertd
+	m      string // path of mailcertd
 	d      *daemon
-	steady bool       // its daemon is never killed after the first quarter: its figures must stay
+	steady bool       // its daemon is not killed after the first quarter, so that its memory can be compared
 	mta    sync.Mutex // one restart of sendmail at a time
 	yaml   string
-	hups   int // that a person sent
+	hups   int // HUPs that the test sent to sendmail itself
 }
 
-// mtaArgs start sendmail; the queue is run often, because the peer is away for moments all the time.
+// mtaArgs start sendmail. It runs the queue often, because the peer is unreachable for moments all the time.
 var mtaArgs = []string{bed.Sendmail, "-L", "sm-mta", "-bd", "-q15s"}
 
 const common = `log: {level: info, target: syslog}
 sendmail: {start_command: [/usr/sbin/sendmail, -L, sm-mta, -bd, -q15s]}
 `
 
-// hosts makes the CA's host and its member, with mail between them that must be verified.
+// hosts makes the CA host and its member, and waits until mail between them is verified.
 func (s *soak) hosts() {
 	t, names := s.t, []string{bed.Names["10.99.0.1"], bed.Names["10.99.0.2"]}
 	verified := "@FEATURE(`access_db', `hash /etc/mail/access')"
@@ -72,7 +73,7 @@ func (s *soak) hosts() {
 	s.a.put("/etc/mail/b.pub", pub+"\n")
 	out := s.a.Must(t, s.a.m, "--config", conf, "ca", "enrol", names[1], "--from", s.b.IP, "--key", "/etc/mail/b.pub")
 	s.a.put("/etc/mail/ssh/authorized_keys", regexp.MustCompile(`(?m)^restrict,.*$`).FindString(out)+"\n")
-	s.b.Run(s.b.m, "--config", conf, "ensure") // an interim certificate
+	s.b.Run(s.b.m, "--config", conf, "ensure") // makes an interim certificate
 	for i, h := range []*host{s.a, s.b} {
 		h.Start(t, mtaArgs...)
 		h.d = newDaemon(h, s.seed+uint64(i))
@@ -92,7 +93,7 @@ func (h *host) put(path, text string) {
 	}
 }
 
-// mailcertd runs a verb, and notes it in the diary.
+// mailcertd runs a command and notes it in the diary.
 func (h *host) mailcertd(args ...string) (out string, code int) {
 	begin := time.Now()
 	out, code = h.Run(append([]string{"timeout", "-k", "5", "240", h.m, "--config", conf}, args...)...)
@@ -111,7 +112,7 @@ func indent(s string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n    ")
 }
 
-// served says that sendmail serves the certificate that lies on the disk.
+// served returns an error unless sendmail serves the certificate on the disk.
 func (h *host) served() error {
 	disk, is := h.onDisk(), h.Serial("127.0.0.1:25")
 	if disk == "" || disk != is {
@@ -120,7 +121,7 @@ func (h *host) served() error {
 	return nil
 }
 
-// onDisk is the serial in host.cert, which may be anything.
+// onDisk is the serial in host.cert, which may have any content.
 func (h *host) onDisk() string {
 	if !regular(h.Path(certs + "/host.cert")) {
 		return ""
@@ -135,7 +136,7 @@ func (h *host) listens() error {
 	return nil
 }
 
-// restart is `service sendmail restart`, with a while between stop and start.
+// restart does what `service sendmail restart` does, with a pause between stop and start.
 func (h *host) restart(away time.Duration) {
 	h.mta.Lock()
 	defer h.mta.Unlock()
@@ -143,7 +144,7 @@ func (h *host) restart(away time.Duration) {
 		if h.listens() != nil {
 			return nil
 		}
-		if pid := h.PID(); pid > 1 { // another one when it was just told to restart
+		if pid := h.PID(); pid > 1 { // another process than before, if sendmail has just restarted itself
 			h.Run("kill", strconv.Itoa(pid))
 		}
 		return fmt.Errorf("%s: sendmail does not stop", h.short)
@@ -161,28 +162,30 @@ func (h *host) restart(away time.Duration) {
 	}
 }
 
-// daemon is `mailcertd run` of the build for crash tests, under watch.
+// daemon is `mailcertd run` of the build for crash tests, with a watch on its end. mu guards err and the field ours of
+// its processes.
 type daemon struct {
 	h    *host
 	seed uint64
-	ctl  string // a path of the host
+	ctl  string // a path on the host
 	err  strings.Builder
 	mu   sync.Mutex
-	proc *process // nil: none
+	proc *process // nil: none runs
 	runs int
 }
 
-// process is one life of a daemon.
+// process is one run of the daemon.
 type process struct {
-	pid     int // as seen from here
-	nsenter int // its parent, which stops with it
+	pid     int // in this machine's numbers
+	nsenter int // its parent nsenter(1), which stops when it stops
 	run     int
-	ours    bool // it ends by our own doing
+	ours    bool // the test ends it, so its end is no violation
 	ended   chan struct{}
 	samples []sample
 }
 
-// sample is what a process holds while nothing happens.
+// sample is what a process holds while nothing happens: rss in kB, heap in octets, numbers of descriptors and
+// goroutines.
 type sample struct {
 	quarter                   int
 	rss, heap, fds, goroutine int
@@ -204,7 +207,7 @@ func (d *daemon) said() string {
 	return d.err.String()
 }
 
-// start starts it and watches over its end.
+// start starts the daemon. Its end is a violation unless ends was called.
 func (d *daemon) start() {
 	h := d.h
 	d.runs++
@@ -242,8 +245,8 @@ func (d *daemon) start() {
 	h.s.t.Cleanup(func() { d.ends(p) })
 }
 
-// ready says that a daemon hears of file events: it has handlers for its signals by then. Go's runtime has some for all
-// signals from the first moment, so that /proc does not tell.
+// ready reports whether the daemon watches files. It has installed its signal handlers before that. /proc does not show
+// them, because Go's runtime handles all signals from the start.
 func ready(pid int) bool {
 	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
 	return slices.ContainsFunc(fds, func(f os.DirEntry) bool {
@@ -252,24 +255,24 @@ func ready(pid int) bool {
 	})
 }
 
-// ends says that the end of p is no violation any more.
+// ends says that the end of p will be no violation.
 func (d *daemon) ends(p *process) {
 	d.mu.Lock()
 	p.ours = true
 	d.mu.Unlock()
 }
 
-// faults lets so many of a thousand operations fail.
+// faults makes so many of a thousand operations fail, and returns the daemon's goroutines and heap.
 func (d *daemon) faults(permille int) (goroutines, heap int, err error) {
 	p := d.proc
-	if p == nil { // none runs, and the next one begins without faults
+	if p == nil { // none runs, and the next one starts without faults
 		return 0, 0, nil
 	}
 	said := d.h.Path(d.ctl + ".said")
 	_ = os.Remove(said)
 	d.h.put(d.ctl, fmt.Sprintf("%d\n", permille))
 	err = d.h.s.until(30*time.Second, 10*time.Millisecond, func() error {
-		d.signal("CONT") // it may be stopped just now
+		d.signal("CONT") // it may be stopped by SIGSTOP
 		d.signal("USR1")
 		time.Sleep(20 * time.Millisecond)
 		b, err := os.ReadFile(said)
@@ -286,7 +289,7 @@ func (d *daemon) faults(permille int) (goroutines, heap int, err error) {
 	return goroutines, heap, err
 }
 
-// sample looks at the process while nothing happens.
+// sample measures the process while nothing happens.
 func (d *daemon) sample(quarter int) (x sample, err error) {
 	p := d.proc
 	if x.goroutine, x.heap, err = d.faults(0); err != nil {
@@ -299,7 +302,7 @@ func (d *daemon) sample(quarter int) (x sample, err error) {
 	return x, err
 }
 
-// residentOf is the memory of a process, in kB.
+// residentOf is the resident memory of a process, in kB.
 func residentOf(pid int) int {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if m := regexp.MustCompile(`VmRSS:\s+(\d+)`).FindSubmatch(b); m != nil {
@@ -309,7 +312,7 @@ func residentOf(pid int) int {
 	return 0
 }
 
-// busy is the processor time that a process has used.
+// busy is the CPU time that a process has used.
 func busy(pid int) time.Duration {
 	b, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	_, rest, _ := strings.Cut(string(b), ") ")

@@ -15,25 +15,26 @@ import (
 // pace is the time between two messages of one host.
 const pace = 2 * time.Second
 
-// patience is how long nothing may arrive. A sendmail that was killed while it wrote a queue file leaves its temporary
-// one; the next process that wants to write it waits 496 s, with the lock of the message, until it puts that one aside.
+// patience is how long it may take until the next message arrives. A sendmail that was killed while it wrote a queue
+// file leaves a temporary file. The next process that writes it waits 496 s, holding the lock of the message, until it
+// puts that file aside.
 const patience = 10 * time.Minute
 
-// post is the mail between the hosts.
+// post is the mail between the hosts. mu guards all fields except quit and going.
 type post struct {
 	mu       sync.Mutex
-	sent     map[string]time.Time // accepted by the sending sendmail, by their number
-	arrived  map[string]int       // how often each was delivered
-	refused  int                  // not accepted: its sender knows
-	clear    []string             // arrived without TLS
-	unproven []string             // arrived with TLS that was not verified
+	sent     map[string]time.Time // when the sending sendmail accepted each message, by its number
+	arrived  map[string]int       // how often each message was delivered
+	refused  int                  // messages that were not accepted, so their sender knows
+	clear    []string             // messages that arrived without TLS
+	unproven []string             // messages that arrived over TLS without verify=OK
 	longest  time.Duration
 	quit     chan struct{}
 	going    sync.WaitGroup
 	offsets  map[*host]int64
 }
 
-// exchange sends from each host to the other until the post is stopped.
+// exchange sends mail from each host to the other until the post is stopped.
 func (s *soak) exchange() *post {
 	p := &post{sent: map[string]time.Time{}, arrived: map[string]int{}, quit: make(chan struct{}),
 		offsets: map[*host]int64{}}
@@ -83,7 +84,7 @@ var (
 	tlsPart     = regexp.MustCompile(`\(version=\S+ cipher=\S+ bits=\d+ verify=(\w+)\)`)
 )
 
-// collect reads what was delivered since.
+// collect reads the messages that were delivered since its last call.
 func (p *post) collect(h *host) {
 	f, err := os.Open(h.Path("/var/mail/alice"))
 	if err != nil {
@@ -97,7 +98,7 @@ func (p *post) collect(h *host) {
 	}
 	b, _ := io.ReadAll(f)
 	text := string(b)
-	whole := strings.LastIndex(text, "\n\nFrom ") // the last one may still be written
+	whole := strings.LastIndex(text, "\n\nFrom ") // the last one may be incomplete
 	if strings.HasSuffix(text, "hello\n\n") {
 		whole = len(text) - 2
 	}
@@ -117,7 +118,7 @@ func (p *post) collect(h *host) {
 			p.longest = max(p.longest, time.Since(at))
 		}
 		first, _, _ := strings.Cut(m, "\n\n")
-		if i := strings.Index(first, "\nReceived:"); i >= 0 { // only the last hop, which stands first
+		if i := strings.Index(first, "\nReceived:"); i >= 0 { // only the last hop, which comes first
 			if j := strings.Index(first[i+1:], "\nReceived:"); j >= 0 {
 				first = first[:i+1+j]
 			}
@@ -145,8 +146,8 @@ func (p *post) waiting(before time.Time) (ids []string) {
 	return ids
 }
 
-// runs waits until everything that was accepted before now has arrived, as long as something arrives within the
-// patience. The queue is run as by hand.
+// runs waits until everything that was accepted before now has arrived. It fails when nothing arrives for patience. It
+// runs the queue, as a person would by hand.
 func (p *post) runs(s *soak) error {
 	now := time.Now()
 	var last time.Time
@@ -174,10 +175,10 @@ func (p *post) runs(s *soak) error {
 	})
 }
 
-// fatal ends an until.
+// fatal is an error that ends an until.
 type fatal struct{ error }
 
-// drain ends the sending, and waits for all of it.
+// drain stops the sending and waits until all messages have arrived.
 func (p *post) drain(s *soak) {
 	p.stop()
 	if !s.ok() {
@@ -199,7 +200,7 @@ func (p *post) stop() {
 	p.going.Wait()
 }
 
-// counted are the figures of the moment.
+// counted returns the present numbers of messages.
 func (p *post) counted() (sent, arrived, twice int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

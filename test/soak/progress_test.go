@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// progress tells each half minute how it goes; end ends it.
+// progress prints how the run goes every half minute, until end is called.
 func (s *soak) progress(p *post) (end func()) {
-	if *length == 0 { // one of many tests: its log at the end is enough
+	if *length == 0 { // the short form runs among many tests, and its log at the end is enough
 		return func() {}
 	}
 	done, ended := make(chan struct{}), make(chan struct{})
@@ -30,7 +30,7 @@ func (s *soak) progress(p *post) (end func()) {
 	return func() { close(done); <-ended }
 }
 
-// now is the process as the system sees it.
+// now is the present state of the daemon's process, from /proc.
 func (d *daemon) now() string {
 	p := d.proc
 	if p == nil {
@@ -44,7 +44,7 @@ func (d *daemon) now() string {
 	return text
 }
 
-// table says what it came to.
+// table prints the results.
 func (s *soak) table(p *post) {
 	sent, arrived, twice := p.counted()
 	row := func(what, format string, args ...any) { fmt.Printf("  %-24s %s\n", what, fmt.Sprintf(format, args...)) }

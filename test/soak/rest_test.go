@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// The patience of a rest. A file that somebody may be writing is left alone for a minute, see plan/changing.go; what
-// failed is tried again after a minute at first.
+// The patience of a rest. mailcertd leaves a file alone for a minute while a process may be writing it
+// (plan/changing.go), and tries a failed step again after a minute at first.
 const (
 	alonePatience  = 80 * time.Second
 	ensurePatience = time.Minute
 )
 
-// window is how long nothing may happen.
+// window is how long nothing may happen in a quiet time.
 func (s *soak) window() time.Duration { return min(20*time.Second, s.whole/10) }
 
-// right says that a host is as it should be: its own opinion, and what sendmail serves.
+// right returns an error unless check finds nothing to do and sendmail serves the certificate on the disk.
 func (h *host) right() error {
 	if err := h.listens(); err != nil {
 		return err
@@ -29,8 +29,8 @@ func (h *host) right() error {
 	return h.served()
 }
 
-// byHand is what only a person can do, as the manual and the messages say: after `ca rollover` the members renew, and a
-// member that has lost its key gets another certificate when the first is revoked.
+// byHand does what only a person can do, as the manual and the messages say: after `ca rollover` the members renew, and
+// a member that has lost its key gets another certificate when the first is revoked.
 func (s *soak) byHand() {
 	if out, _ := s.b.Run(s.b.m, "--config", conf, "check"); s.rolled ||
 		s.lostKey(strings.Join(strings.Fields(out), " ")) {
@@ -50,8 +50,8 @@ func (s *soak) byHand() {
 	}
 }
 
-// lostKey says that the CA refuses the member until a person does something, and does it: its certificate over another
-// key is revoked, or all of too many; a day in which it got too many is over.
+// lostKey reports whether the CA refuses the member until a person acts, and does what that person would do: it revokes
+// the certificate of the lost key, or all where there are too many, or ends the day in which there were too many.
 func (s *soak) lostKey(out string) bool {
 	switch m := revokeFirst.FindStringSubmatch(out); {
 	case m != nil:
@@ -75,7 +75,7 @@ func (s *soak) lostKey(out string) bool {
 	return true
 }
 
-// rest judges what a storm has left.
+// rest judges the state after a storm.
 func (s *soak) rest(p *post) {
 	if !s.ok() {
 		return
@@ -138,9 +138,10 @@ var (
 	hupLine     = regexp.MustCompile(`sent HUP to sendmail: pid=(\d+)`)
 )
 
-// quiet is a while in which nothing happens: no log, no HUP, no work, and nothing held that was not held before.
+// quiet watches for a while in which nothing may happen: no line in the log, no HUP, no CPU time, and no new memory,
+// descriptor or goroutine.
 func (s *soak) quiet() {
-	s.pause(2 * time.Second) // the last look at what was done
+	s.pause(2 * time.Second) // until the last look at what was done has ended
 	from, used := map[*host]int{}, map[*host]time.Duration{}
 	for _, h := range []*host{s.a, s.b} {
 		from[h], used[h] = len(h.Log()), busy(h.d.proc.pid)

@@ -1,6 +1,6 @@
-// Package soak runs two mail hosts with a mailcertd each through storms of faults, edits and verbs, while they exchange
-// mail that must be encrypted and verified. A storm is followed by a rest, in which everything has to come right
-// again: first by the daemons alone, at the latest by one `ensure`.
+// Package soak runs two mail hosts, each with a mailcertd, through storms of faults, edits and commands, while they
+// exchange mail that must be encrypted and verified. After each storm comes a rest, in which everything has to become
+// right again: first by the daemons alone, at the latest by one `ensure`.
 package soak
 
 import (
@@ -23,7 +23,7 @@ var (
 	only     = flag.String("only", "", "only troubles whose name matches this regular expression")
 )
 
-// short is the form that is a part of all tests: the same troubles each time.
+// The short form runs with all other tests, with the same troubles each time.
 const (
 	short     = 60 * time.Second
 	shortSeed = 736507
@@ -35,15 +35,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// soak is one run. A violation ends it.
+// soak is one run. A violation ends it. mu guards broken and the writes to diary; the other fields belong to the
+// goroutine of the test.
 type soak struct {
 	t     *testing.T
 	seed  uint64
-	dice  *rand.Rand // the storms' alone
+	dice  *rand.Rand // used by the storms only
 	start time.Time
 	whole time.Duration
-	dir   string // logs
-	a, b  *host  // the CA's host, and its member
+	dir   string // of the logs
+	a, b  *host  // the CA host and its member
 
 	ctx    context.Context
 	end    context.CancelFunc
@@ -51,21 +52,21 @@ type soak struct {
 	broken string // the first violation
 	diary  *os.File
 
-	rolled bool           // the storm has changed the generation
+	rolled bool           // the present storm has changed the generation
 	under  sync.WaitGroup // troubles that have not ended
-	counts map[string]int // troubles by name
+	counts map[string]int // how often each trouble happened, by name
 	tally
 }
 
 // tally is what the table at the end shows.
 type tally struct {
 	storms, alone, ensured int
-	slowest                time.Duration // until a host was right again by itself
-	loudest                int           // lines of the log in a quiet window
-	busiest                float64       // share of a processor in a quiet window
+	slowest                time.Duration // the longest time until a host was right again by itself
+	loudest                int           // lines of the log in a quiet window, at most
+	busiest                float64       // share of a processor in a quiet window, at most
 }
 
-// TestSoak: no mail is lost or goes in clear, no process grows, and after each storm everything comes right again.
+// TestSoak: no mail is lost or sent in clear, no process grows, and everything becomes right again after each storm.
 func TestSoak(t *testing.T) {
 	bed.Need(t, true, "openssl", "ssh", "/usr/sbin/sshd", "nsenter")
 	s := &soak{t: t, seed: *seedFlag, whole: *length, counts: map[string]int{}}
@@ -113,19 +114,19 @@ func TestSoak(t *testing.T) {
 
 func (s *soak) left() time.Duration { return s.whole - time.Since(s.start) }
 
-// quarter is 0 to 3.
+// quarter is the present quarter of the run, 0 to 3.
 func (s *soak) quarter() int { return min(3, int(4*time.Since(s.start)/s.whole)) }
 
 func (s *soak) ok() bool { return s.ctx.Err() == nil }
 
-// note writes a line into the diary, which tells what happened when.
+// note writes a line with the time into the diary.
 func (s *soak) note(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fmt.Fprintf(s.diary, "%s  %s\n", time.Now().Format("15:04:05.000"), fmt.Sprintf(format, args...))
 }
 
-// violated ends the run. Only the first reason counts.
+// violated ends the run. The first reason is kept, later ones are dropped.
 func (s *soak) violated(format string, args ...any) {
 	s.note("VIOLATED: "+format, args...)
 	s.mu.Lock()
@@ -136,7 +137,7 @@ func (s *soak) violated(format string, args ...any) {
 	s.end()
 }
 
-// pause waits, and says false when the run is over.
+// pause waits for d, and returns false when the run is over.
 func (s *soak) pause(d time.Duration) bool {
 	select {
 	case <-s.ctx.Done():
@@ -146,7 +147,7 @@ func (s *soak) pause(d time.Duration) bool {
 	}
 }
 
-// until asks again and again, for d at most, whether it is so; the last answer is its error.
+// until calls ok again and again, for d at most, until it returns nil. It returns ok's last error.
 func (s *soak) until(d, step time.Duration, ok func() error) (err error) {
 	for end := time.Now().Add(d); ; {
 		err = ok()
@@ -156,7 +157,7 @@ func (s *soak) until(d, step time.Duration, ok func() error) (err error) {
 	}
 }
 
-// logs keeps what the hosts have logged.
+// logs writes the hosts' logs into files.
 func (s *soak) logs() {
 	for _, h := range []*host{s.a, s.b} {
 		_ = os.WriteFile(filepath.Join(s.dir, h.short+".log"), []byte(h.Log()), 0o600)

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// storm lets one trouble follow the other, and ends all of them.
+// storm starts troubles one after the other for a while, and then ends those that are still going on.
 func (s *soak) storm() {
 	span := min(45*time.Second, s.whole/3)
 	s.storms++
@@ -33,7 +33,7 @@ func (s *soak) storm() {
 		wait := within(s.dice, 100*time.Millisecond, 1500*time.Millisecond)
 		name := h.short + ": " + x.name
 		busy := false
-		for _, p := range open { // not twice at once, and none without its daemon
+		for _, p := range open { // no trouble twice at once, and none while the daemon is down
 			busy = busy || p.name == name || strings.HasPrefix(p.name, h.short+": ") &&
 				(strings.Contains(p.name, "mailcertd") || strings.Contains(p.name, "CA is away"))
 		}
@@ -55,7 +55,7 @@ func (s *soak) storm() {
 	s.under.Wait()
 }
 
-// choice draws troubles by their weight.
+// choice returns a function that draws troubles by their weight.
 func (s *soak) choice() func() trouble {
 	var from []trouble
 	wanted := regexp.MustCompile(*only)

@@ -13,16 +13,16 @@ import (
 	"mailcertd/test/bed"
 )
 
-// trouble is one thing that happens to a host. It draws from the dice before it returns, so that a seed repeats it.
+// trouble is one thing that happens to a host. It draws from the dice before it returns, so that the seed repeats it.
 type trouble struct {
 	name   string
 	weight int
 	where  string // a, b or ab
-	// do gives what ends it, nil for nothing, and after which time.
+	// do starts the trouble. It returns what ends it, nil where nothing has to, and after which time.
 	do func(h *host, dice *rand.Rand) (undo func(), after time.Duration)
 }
 
-// once is a trouble that is over at once. what says which file it was.
+// once is a trouble that ends at once. what names the file that it changed.
 func once(f func(h *host, dice *rand.Rand) (what string, err error)) func(*host, *rand.Rand) (func(), time.Duration) {
 	return func(h *host, dice *rand.Rand) (func(), time.Duration) {
 		what, err := f(h, dice)
@@ -31,7 +31,7 @@ func once(f func(h *host, dice *rand.Rand) (what string, err error)) func(*host,
 	}
 }
 
-// verb runs mailcertd beside everything else.
+// verb runs mailcertd while the storm goes on.
 func verb(args ...string) func(*host, *rand.Rand) (func(), time.Duration) {
 	return func(h *host, _ *rand.Rand) (func(), time.Duration) {
 		h.s.beside(func() { h.mailcertd(args...) })
@@ -41,7 +41,7 @@ func verb(args ...string) func(*host, *rand.Rand) (func(), time.Duration) {
 
 // beside runs f while the storm goes on.
 func (s *soak) beside(f func()) {
-	s.under.Go(func() { ; f() })
+	s.under.Go(f)
 }
 
 func within(dice *rand.Rand, least, most time.Duration) time.Duration {
@@ -80,7 +80,7 @@ var troubles = []trouble{
 			func() error { return os.Symlink("nowhere", path) },
 		}[kind]()
 		h.s.note("%s:   %s, %d", h.short, path, kind)
-		return func() { // mailcertd says that it deletes neither a directory nor a FIFO: a person must
+		return func() { // mailcertd reports that it does not delete a directory or a FIFO: a person must
 			if st, err := os.Lstat(path); err == nil && (st.IsDir() || st.Mode()&os.ModeNamedPipe != 0) {
 				_ = os.RemoveAll(path)
 			}
@@ -114,7 +114,7 @@ var troubles = []trouble{
 	{"the CA is away", 2, "a", func(h *host, dice *rand.Rand) (func(), time.Duration) {
 		here, away := h.Path(caDir), h.Path("/etc/mail/CA.away")
 		after := within(dice, time.Second, 6*time.Second)
-		if h.served() != nil { // without a certificate and without a state, a CA would rightly be made
+		if h.served() != nil { // with neither certificate nor state, mailcertd would make a new CA, and rightly
 			return nil, 0
 		}
 		if err := os.Rename(here, away); err != nil {
@@ -254,7 +254,7 @@ var troubles = []trouble{
 	}},
 }
 
-// rollover begins the next generation, and tells both hosts as the manual says.
+// rollover starts the next generation, and does on both hosts what the manual says.
 func (h *host) rollover(args ...string) (func(), time.Duration) {
 	h.s.rolled = true
 	h.s.beside(func() {
@@ -265,7 +265,7 @@ func (h *host) rollover(args ...string) (func(), time.Duration) {
 	return nil, 0
 }
 
-// signal sends a signal to a process as seen from here.
+// signal sends a signal to a process, whose pid is in this machine's numbers.
 func signal(pid int, name string) {
 	no := map[string]syscall.Signal{"USR1": syscall.SIGUSR1, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL,
 		"TERM": syscall.SIGTERM, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
@@ -281,7 +281,8 @@ func (d *daemon) signal(name string) {
 	}
 }
 
-// endDaemon ends the daemon and starts it again. The one that is watched for an hour is left alone.
+// endDaemon ends the daemon; the returned function starts it again. It does nothing to a daemon whose memory is
+// compared over the whole run.
 func (h *host) endDaemon(name string, after time.Duration) (func(), time.Duration) {
 	if h.steady && h.s.quarter() > 0 {
 		return nil, 0
@@ -303,7 +304,7 @@ func (h *host) endDaemon(name string, after time.Duration) (func(), time.Duratio
 	}, after
 }
 
-// pending is a trouble that will be ended.
+// pending is a trouble that has not ended.
 type pending struct {
 	at   time.Time
 	name string

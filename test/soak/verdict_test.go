@@ -12,14 +12,14 @@ import (
 	"time"
 )
 
-// verdict is the judgement at the end.
+// verdict judges the run at its end.
 func (s *soak) verdict(p *post) {
 	if !s.ok() {
 		return
 	}
 	for _, h := range []*host{s.a, s.b} {
-		// What becomes due by the time alone in this moment, such as an answer in the inbox that nobody has fetched, is
-		// done by the daemon, in a moment: it is waited for.
+		// The daemon does at once what becomes due only by the passing of time, such as to clear the inbox of an answer
+		// that no member has fetched. This waits for it.
 		if err := s.until(20*time.Second, time.Second, func() error {
 			if out, _ := h.mailcertd("check"); strings.Contains(out, "ensure would") {
 				return fmt.Errorf("%s: the daemon has left work at the end:\n%s", h.short, out)
@@ -67,15 +67,15 @@ func (s *soak) verdict(p *post) {
 	}
 }
 
-// leftBehind are the files of a change that lie in the certs directory although none is going on. A new key that waits
-// for its certificate is none of them: it is kept for a quarter of an hour, because the CA may have signed for it.
+// leftBehind are temporary files in the certs directory although no change is going on. A new key that waits for its
+// certificate does not count: it is kept for a quarter of an hour, because the CA may have signed for it.
 func (h *host) leftBehind() []string {
 	var st struct {
 		Member struct{ At time.Time }
 		Pairs  map[string]struct{ At time.Time }
 	}
 	b, _ := os.ReadFile(h.Path("/var/db/mailcertd/state.json"))
-	_ = json.Unmarshal(b, &st) // one that cannot be read says that no key waits
+	_ = json.Unmarshal(b, &st) // a state that cannot be read has no such key
 	waits := map[string]time.Time{"host.key": st.Member.At}
 	for pair, p := range st.Pairs {
 		waits[pair+".key"] = p.At
@@ -95,8 +95,8 @@ func (h *host) leftBehind() []string {
 	return left
 }
 
-// hangups: no instance of sendmail got two, and there were no more of them than changes. A process number may come
-// again after thousands of others.
+// hangups checks that no process of sendmail got two HUPs, and that there were no more HUPs than changes. A process
+// number may be used again after thousands of others.
 func (h *host) hangups() error {
 	log := h.Log()
 	var pids []string
@@ -117,7 +117,7 @@ func (h *host) hangups() error {
 	return nil
 }
 
-// hungup is how many HUPs sendmail got from mailcertd.
+// hungup is how many HUPs mailcertd has sent to sendmail.
 func (h *host) hungup() int { return len(hupLine.FindAllString(h.Log(), -1)) }
 
 // flat compares what the daemons held in the second quarter with what they hold in the last.
@@ -127,7 +127,7 @@ func (h *host) flat() error {
 	}
 	early, late := h.held(1), h.held(3)
 	if early == nil || late == nil {
-		return nil // the short form
+		return nil // in the short form
 	}
 	for _, x := range []struct {
 		what        string
@@ -147,7 +147,7 @@ func (h *host) flat() error {
 	return nil
 }
 
-// held is the median of each figure of the present process in a quarter, nil without any.
+// held is the median of each figure of the present process in a quarter, nil where there are no samples.
 func (h *host) held(quarter int) *sample {
 	if h.d.proc == nil {
 		return nil
@@ -173,10 +173,10 @@ func (h *host) held(quarter int) *sample {
 	return &x
 }
 
-// seen is which certificate had a serial, over the whole time.
+// seen is which certificate had each serial, over the whole run.
 var seen = map[string]string{}
 
-// serials: index.txt is sane, no serial stands for two certificates, now or before.
+// serials checks that index.txt is sane and that no two certificates have one serial, now or earlier.
 func (h *host) serials() error {
 	if h.short != "a" {
 		return nil
@@ -206,7 +206,7 @@ func (h *host) serials() error {
 		if !rows[serial] {
 			return fmt.Errorf("newcerts has %s, index.txt has no row for it:\n%s", path, index)
 		}
-		// What stands before the certificate may be another text: openssl writes one, mailcertd none.
+		// Another text may come before the certificate: openssl writes one, mailcertd does not.
 		i := strings.Index(string(b), "-----BEGIN CERTIFICATE-----")
 		if i < 0 {
 			return fmt.Errorf("%s holds no certificate", path)
@@ -220,7 +220,7 @@ func (h *host) serials() error {
 	return nil
 }
 
-// database: openssl works on the CA, and every certificate is of one of its generations.
+// database checks that openssl works on the CA and that one of its generations has issued each certificate.
 func (h *host) database() error {
 	for _, c := range []string{"openssl ca -config openssl.cnf -updatedb",
 		"openssl ca -config openssl.cnf -gencrl -out crl.pem",

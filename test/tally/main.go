@@ -1,13 +1,14 @@
-// Command tally runs `go test -json` and tells how it goes: a line for each package, the output of every failed test,
-// every skipped test with its reason, and the numbers. A terminal also sees what runs just now.
+// Command tally runs `go test -json` and prints a summary: a line for each package, the output of every failed test,
+// every skipped test with its reason, and the totals. On a terminal it also shows which test is running.
 //
 //	tally [FLAG...] -- ARGUMENT... [+ ARGUMENT...]
 //
-// Each group of arguments is a `go test` of its own, such as those of another module (-C DIR, which comes first) or
-// those without -race. All groups run at once: while the tests of one wait for sendmail, another uses the processors.
+// Each group of arguments is one `go test`, such as the tests of another module (-C DIR, which comes first) or those
+// without -race. All groups run at the same time, because the tests of one often wait for sendmail while another can
+// use the processors.
 //
-// No test has a limit by the clock, which a slow machine would run into. Instead a run in which nothing has happened
-// for a while (-stall) is ended, and the tests that were running are named with their output.
+// No test has a time limit, because a slow machine would exceed it. Instead tally ends a run in which nothing has
+// happened for a while (-stall), and prints the names and the output of the tests that were running.
 package main
 
 import (
@@ -55,7 +56,7 @@ func main() {
 		}
 	}
 	if err != nil {
-		fmt.Printf("FAIL  reading what go test says: %v\n", err)
+		fmt.Printf("FAIL  reading the output of go test: %v\n", err)
 		r.failed++
 	}
 	if *numbers != "" {
@@ -70,7 +71,7 @@ func main() {
 	}
 }
 
-// groups are the arguments between the words "+".
+// groups splits the arguments at the words "+".
 func groups(args []string) (out [][]string) {
 	for {
 		i := slices.Index(args, "+")
@@ -81,7 +82,7 @@ func groups(args []string) (out [][]string) {
 	}
 }
 
-// start begins the go test of a group.
+// start starts the `go test` of a group.
 func start(group []string) (*exec.Cmd, io.Reader, error) {
 	args := []string{"test"}
 	if len(group) > 1 && group[0] == "-C" {
@@ -97,7 +98,7 @@ func start(group []string) (*exec.Cmd, io.Reader, error) {
 	return cmd, out, err
 }
 
-// joined has the lines of all, as they come.
+// joined merges the lines of all readers, in the order in which they come. The lock keeps each line whole.
 func joined(all []io.Reader) io.Reader {
 	in, out := io.Pipe()
 	var reading sync.WaitGroup
@@ -107,7 +108,7 @@ func joined(all []io.Reader) io.Reader {
 			for lines := bufio.NewReader(r); ; {
 				line, err := lines.ReadBytes('\n')
 				writing.Lock()
-				_, _ = out.Write(line) // it fails only when nobody reads any more
+				_, _ = out.Write(line) // fails only when the reader has closed the pipe
 				writing.Unlock()
 				if err != nil {
 					return
@@ -119,18 +120,18 @@ func joined(all []io.Reader) io.Reader {
 	return in
 }
 
-// end makes the test binaries print where they are, and then ends everything that the run started.
+// end makes the test binaries print their goroutines, and then ends all processes that the run started.
 func end(pid int) {
 	isTest := func(program string) bool { return strings.HasSuffix(program, ".test") }
 	signal(pid, syscall.SIGQUIT, isTest)
-	time.Sleep(2 * time.Second) // they print for people; nothing waits for it
+	time.Sleep(2 * time.Second) // time for printing; no process waits for it
 	signal(pid, syscall.SIGKILL, func(string) bool { return true })
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
-// signal reaches every process below pid whose program is wanted, the youngest first.
+// signal sends sig to every process below pid whose program is wanted, the youngest first.
 func signal(pid int, sig syscall.Signal, wanted func(program string) bool) {
-	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // each thread has its own
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // each thread has its own list
 	for _, task := range tasks {
 		b, _ := os.ReadFile(task)
 		for word := range strings.FieldsSeq(string(b)) {

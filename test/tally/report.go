@@ -11,23 +11,23 @@ import (
 	"time"
 )
 
-// event is a line of test2json(1).
+// event is one line of the output of test2json(1).
 type event struct {
 	Action, Package, Test, Output string
 	ImportPath                    string
 	Elapsed                       float64
 }
 
-// running is a test that has begun and not ended.
+// running is a test that has started and not ended.
 type running struct {
 	since  time.Time
 	output strings.Builder
 }
 
-// report follows a run.
+// report has the totals of a run. One goroutine uses it, so it has no lock.
 type report struct {
 	to       io.Writer
-	terminal bool          // show on stderr what runs just now
+	terminal bool          // show on stderr which test is running
 	stall    time.Duration // zero: wait for ever
 	end      func()        // ends the run
 
@@ -39,8 +39,8 @@ func newReport(to io.Writer, terminal bool) *report {
 	return &report{to: to, terminal: terminal, open: map[string]*running{}}
 }
 
-// follow reads events until there are no more, or nothing has happened for r.stall: then it calls r.end, reads on, and
-// counts the tests that were running as failed.
+// follow reads events to their end. When nothing has happened for r.stall it calls r.end, reads the rest, and counts
+// the tests that were running as failed.
 func (r *report) follow(in io.Reader) error {
 	lines, failure := make(chan []byte), make(chan error, 1)
 	go func() {
@@ -86,7 +86,7 @@ func (r *report) line(line []byte) {
 	var e event
 	if err := json.Unmarshal(line, &e); err != nil {
 		r.clear()
-		fmt.Fprintln(r.to, string(line)) // the go command's own words
+		fmt.Fprintln(r.to, string(line)) // a message of the go command itself
 		return
 	}
 	key := strings.TrimSpace(e.Package + e.ImportPath + " " + e.Test)
@@ -131,7 +131,7 @@ func (r *report) fail(what string, t *running) {
 	fmt.Fprintf(r.to, "FAIL  %s\n%s", what, t.output.String())
 }
 
-// inside tells of the tests that a package leaves unfinished when it ends, as by a panic.
+// inside prints the tests that a package had not finished when it ended, as after a panic.
 func (r *report) inside(pkg string) {
 	for _, name := range r.names() {
 		if strings.HasPrefix(name, pkg+" ") {
@@ -141,7 +141,7 @@ func (r *report) inside(pkg string) {
 	}
 }
 
-// unfinished tells of what was running when the run itself ended.
+// unfinished prints the tests that were running when the run itself ended.
 func (r *report) unfinished() {
 	for _, name := range r.names() {
 		if strings.Contains(name, " ") {
@@ -158,7 +158,7 @@ func (r *report) names() (out []string) {
 	return out
 }
 
-// show tells a terminal which test has been running longest.
+// show prints on the terminal which test has been running longest.
 func (r *report) show(now time.Time) {
 	if !r.terminal {
 		return
@@ -182,7 +182,7 @@ func (r *report) clear() {
 	}
 }
 
-// reason is the line that t.Skip printed.
+// reason returns the line that t.Skip printed.
 func reason(output string) string {
 	for line := range strings.SplitSeq(output, "\n") {
 		if _, text, ok := strings.Cut(line, ".go:"); ok {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A module with one test of each fate; beside it runs another with one that passes.
+// fates is a module with one test for each outcome. Another module, with one test that passes, runs beside it.
 const fates = `package fates
 
 import (
@@ -39,7 +39,7 @@ func TestPanics(t *testing.T) {
 }
 `
 
-// The real go command runs a test of each fate, and each is told by its name with what it said.
+// The real go command runs the module. tally must report each test by its name, with its output.
 func TestTally(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	tally := filepath.Join(dir, "tally")
