@@ -11,14 +11,14 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// ACME is an ACME CA (RFC 8555), and how this host proves to it that its names are its own.
+// ACME says which ACME CA (RFC 8555) issues, and how this host proves to it that it controls its names.
 type ACME struct {
 	Directory string // letsencrypt, letsencrypt-staging, or an https URL
 	AgreeTOS  bool
 	Contact   []string // e-mail addresses
 	Profile   string   // "": tlsserver at Let's Encrypt, elsewhere what the CA chooses
 	EAB       struct{ KID, HMACFile string }
-	CAFile    string // who vouches for the directory's own https; "": the system's roots
+	CAFile    string // the CA certificate for the directory's https; "": the system's roots
 	Challenge string
 	HTTP      struct{ Listen, Webroot string }
 	Command   []string
@@ -34,12 +34,12 @@ const (
 	ChallengeCommand    = "command"
 )
 
-// DNS says where records are added, and who is asked for them.
+// DNS says which name server gets the records, and which one answers questions about them.
 type DNS struct {
 	Server   string // gets the updates; "": the primary server of the zone
 	KeyFile  string // as tsig-keygen writes it; "": updates are not signed
 	Zone     string // "": found by its SOA record
-	Resolver string // "": those of /etc/resolv.conf
+	Resolver string // "": the servers of /etc/resolv.conf
 }
 
 // The limits of text in issuer.acme.
@@ -96,7 +96,7 @@ func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
 	}
 }
 
-// dns reads the section of that name.
+// dns reads the section key.
 func (r *reader) dns(n *yaml.Node, key string, c *Config) {
 	r.mapping(n, key, []field{
 		{"server", func(n *yaml.Node, key string) { r.server(n, key, &c.DNS.Server) }},
@@ -155,7 +155,7 @@ func (r *reader) contacts(n *yaml.Node, key string, to *[]string) {
 	}
 }
 
-// atMost reads text of so many bytes.
+// atMost reads text of at most that many bytes.
 func (r *reader) atMost(n *yaml.Node, key string, most int, to *string) {
 	var s string
 	if !r.text(n, key, &s) {

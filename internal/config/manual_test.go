@@ -223,7 +223,7 @@ func TestManual(t *testing.T) {
 		}
 		key := string(data[m[2]:m[3]])
 		if _, twice := said[key]; twice {
-			t.Errorf("%s stands there twice", key)
+			t.Errorf("%s is there twice", key)
 		}
 		said[key] = strings.Join(strings.Fields(string(data[m[1]:end])), " ")
 	}
@@ -243,7 +243,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 	for key := range said {
-		t.Errorf("%s stands in the manual, and the parser does not know it", key)
+		t.Errorf("%s is in the manual, but the parser does not know it", key)
 	}
 }
 

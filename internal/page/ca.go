@@ -88,7 +88,7 @@ func generationRows(rep report.CA, g report.Generation, p *Page) {
 	p.row("  SHA-256", "%s", g.SHA256)
 }
 
-// generationDue is the next step for a generation and its verb; nil: none.
+// generationDue is when the next step for a generation is due, and its verb; nil where there is none.
 func generationDue(g report.Generation, rep report.CA, now time.Time) (due *time.Time, verb string) {
 	switch {
 	case g.Current && rep.Deadline != nil: // the next generation exists

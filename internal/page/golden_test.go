@@ -69,7 +69,7 @@ func checkOf(facts ...given.Fact) report.Check {
 	return report.Check{Problems: p.Problems, Actions: p.Actions}
 }
 
-// showOf is the `ca show` report of a CA with invented counts from its database.
+// showOf is the `ca show` report of a CA. The counts of its database are invented.
 func showOf(facts ...given.Fact) report.CA {
 	w := given.Host(facts...)
 	r := report.NewCA(w.Config, w.Seen.CA, w.Now)
@@ -98,7 +98,7 @@ func rollover(facts ...given.Fact) []given.Fact {
 		given.ExpiresIn(20 * report.Day), given.Next(true)}, facts...)
 }
 
-// inTrouble is a host with many problems at once.
+// inTrouble is a host that has many problems at the same time.
 func inTrouble() []given.Fact {
 	return []given.Fact{given.CF("O ServerCertFile=/etc/ssl/mail/server.crt",
 		"O ServerKeyFile=/etc/ssl/mail/server.key",
@@ -108,10 +108,10 @@ func inTrouble() []given.Fact {
 		given.Failed("do install "+given.Certs, 3, 5*time.Minute)}
 }
 
-// account is one at an ACME CA.
+// account is an account at an ACME CA.
 func account() given.Fact { return given.Account("https://acme.example/acct/1234567", "tlsserver") }
 
-// toldInVain is a sendmail that got a HUP and still serves the old set.
+// toldInVain makes a pickup of a sendmail that got a HUP and still serves the old set.
 func toldInVain(d *state.Pickup) {
 	d.HUPs = []state.HUP{{Instance: d.Instance, At: today.Add(-time.Hour), Sent: true}}
 	d.Attempts, d.Next, d.LastError = 3, today.Add(time.Minute),
@@ -163,17 +163,18 @@ func peer(change func(*report.Peer)) report.Peer {
 // hostile is what an attacker may put into a certificate: escapes, C1 controls, bidirectional marks, broken UTF-8.
 const hostile = "O=\x1b]0;owned\x07\x1b[2J, CN=evil\u009b31m\u202egpj.exe\r\nok\xff\u200b"
 
-// drawn draws a report that is made once and kept.
+// drawn returns a function that draws a report. The report is made once and kept.
 func drawn[T any](draw func(T, *Page), of func() T) func(*Page) {
 	of = sync.OnceValue(of)
 	return func(p *Page) { draw(of(), p) }
 }
 
-// private and public draw `ca show` on a host that trusts its own CA alone, and on one that also trusts public CAs.
+// private and public draw `ca show` on a host that trusts only its own CA, and on one that also trusts public CAs.
 func private(r report.CA, p *Page) { CA(r, false, p) }
 func public(r report.CA, p *Page)  { CA(r, true, p) }
 
-// pages are all pages. plan decides what they show, about hosts that can exist; only the hostile ones are made by hand.
+// pages are all pages. plan decides what they show, from observations that are possible. Only the pages with hostile
+// text come from reports that are made by hand.
 var pages = map[string]func(*Page){
 	"fresh": drawn(Status, func() report.Status {
 		return statusOf(0, given.EmptyDisk(), given.NoCF(), given.Sendmail(mta.NotRunning))

@@ -33,7 +33,7 @@ func List(rep report.List, p *Page) {
 		}
 		left += widths[i] + 2
 	}
-	// Where there is the host's own pair alone, it goes without saying.
+	// If the only installed pair is the host's own, its certificate needs no mark.
 	several := slices.ContainsFunc(rep.Certificates,
 		func(c report.Listed) bool { return c.Pair != "" && c.Pair != certdir.Host.Name })
 	beside := p.Width-left >= roomForNames

@@ -71,7 +71,7 @@ func (p *Page) inked(ofLabel, ofText ink, label, format string, args ...any) {
 	}
 }
 
-// labelled adds one unwrapped line, with the label before the first one.
+// labelled adds one line, which it does not wrap. The first line has the label before it.
 func (p *Page) labelled(of ink, label, line string, first bool) {
 	if !first {
 		label = ""
@@ -80,7 +80,7 @@ func (p *Page) labelled(of ink, label, line string, first bool) {
 	p.lines = append(p.lines, strings.TrimRight(p.paint(label, of)+gap+line, " "))
 }
 
-// verbatim adds a text to be copied: cleaned as all others, but on one line of any width.
+// verbatim adds a text that a person will copy: cleaned like all others, but on one line of any width.
 func (p *Page) verbatim(label, text string) {
 	p.labelled(noInk, label, Clean(text), true)
 }
@@ -141,7 +141,7 @@ func Clean(s string) string {
 	return b.String()
 }
 
-// CleanLines cleans each line of a text with several.
+// CleanLines cleans each line of a text that has several.
 func CleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i := range lines {

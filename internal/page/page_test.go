@@ -91,7 +91,7 @@ func TestBar(t *testing.T) {
 		{-20, -10, -14, "[======^===]"},
 		{1, 11, 7, "[------^---]"},    // not yet valid
 		{0, 10, 40, "[|---------]"},   // due after the end: no mark
-		{0, 0, 0, "[==========]"},     // no life at all
+		{0, 0, 0, "[==========]"},     // no lifetime at all
 		{-5, -8, 0, "[==========]"},   // ends before it begins
 		{-99, 1, -98, "[^========|]"}, // the last day
 	} {

@@ -143,7 +143,7 @@ func pairRows(q report.Pair, p *Page) {
 	}
 }
 
-// acmeRows describe the ACME CA, and what the time of the renewal of the host's certificate follows from.
+// acmeRows describe the ACME CA, and why the renewal of the host's certificate is at its time.
 func acmeRows(a *report.ACMECA, c *report.Certificate, p *Page) {
 	p.row("ACME CA", "%s", a.Directory)
 	p.row("  account", "%s", cmp.Or(a.Account, "none yet: the first order makes it"))
@@ -157,7 +157,7 @@ func acmeRows(a *report.ACMECA, c *report.Certificate, p *Page) {
 	}
 }
 
-// windowRows say what the time of the renewal of an ACME CA's certificate follows from.
+// windowRows say why the renewal of a certificate from an ACME CA is at its time.
 func windowRows(label string, c *report.Certificate, p *Page) {
 	w := cmp.Or(c.Window, &report.Window{})
 	if w.Start != nil && w.End != nil {

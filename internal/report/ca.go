@@ -28,9 +28,9 @@ type CA struct {
 	Expired    int        `json:"expired"`
 	NextDue    *time.Time `json:"next_generation_due,omitempty"`
 	Faults     []string   `json:"faults"`
-	Hosts      []Member   `json:"hosts"`   // the enrolled ones
-	Waiting    []string   `json:"waiting"` // hosts for which the next generation waits
-	Silent     []string   `json:"silent"`  // hosts without a request for 30 days, which are not waited for
+	Hosts      []Member   `json:"hosts"`   // the members
+	Waiting    []string   `json:"waiting"` // members for which the next generation waits
+	Silent     []string   `json:"silent"`  // members without a request for 30 days, for which it does not wait
 	Deadline   *time.Time `json:"next_generation_deadline,omitempty"`
 	CRLEnds    *time.Time `json:"crl_ends,omitempty"`
 	Issuer     string     `json:"access_issuer,omitempty"`  // the key for sendmail's access map
@@ -51,7 +51,7 @@ type Generation struct {
 	Text      string    `json:"subject_text"` // the same, readable
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
-	// LastLeaf is when the last certificate of an older generation ends.
+	// LastLeaf is when the last certificate of an older generation expires.
 	LastLeaf  *time.Time `json:"last_certificate_ends,omitempty"`
 	Key       string     `json:"key"`
 	Encrypted bool       `json:"encrypted"`
@@ -64,8 +64,8 @@ func NewCA(cfg config.Config, o ca.Observed, now time.Time) CA {
 	return rep
 }
 
-// newCA is NewCA, and also returns the most valid certificates that end first: both come from one pass over the
-// database.
+// newCA is NewCA, and also returns the valid certificates that expire first, most at the most: both come from one pass
+// over the database.
 func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.Listed) {
 	rep := CA{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []Generation{}, Faults: []string{},
 		Hosts: []Member{}}

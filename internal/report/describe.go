@@ -73,7 +73,7 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 	return rep
 }
 
-// describeACME describes the ACME CA. A window is told where it is about the installed certificate.
+// describeACME describes the ACME CA. The renewal window is reported only if it is that of the installed certificate.
 func describeACME(cfg config.Config, r keeper.Result) *ACMECA {
 	a := &ACMECA{Directory: cfg.Issuer.ACME.Directory, Account: r.Observed.AtCA.URL,
 		Profile: r.Observed.AtCA.Profile}
@@ -246,7 +246,7 @@ func NewServed(r keeper.Result, found []mta.Served) []Served {
 	return out
 }
 
-// pairOf is the server pair with a key of that family; "" for no such pair and where no family was asked for.
+// pairOf is the name of the server pair whose key is of that family; "" where there is none, and for the family "".
 func pairOf(d certdir.Dir, family string) string {
 	for _, p := range certdir.Pairs() {
 		cs := d.Pair(p).Cert.File.Certs

@@ -106,16 +106,16 @@ type Listed struct {
 	Status  string     `json:"status"` // valid, expired, revoked
 	Names   []string   `json:"names"`
 	Expires time.Time  `json:"expires"`
-	Days    int        `json:"days"` // left; negative when over
+	Days    int        `json:"days"` // full days left; negative after the end
 	Revoked *time.Time `json:"revoked,omitempty"`
 	Reason  string     `json:"reason,omitempty"`
 	Subject string     `json:"subject"`
-	// Enrolled says that its host asks for the next certificate by itself.
+	// Enrolled says that its host is a member, which asks for the next certificate by itself.
 	Enrolled bool `json:"enrolled"`
 	// Pair is the pair of this host that uses it; "" for none.
 	Pair string `json:"pair,omitempty"`
 
-	Soon bool `json:"-"` // the end is near, compared with its life
+	Soon bool `json:"-"` // it expires soon, compared with its lifetime
 }
 
 func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed {
@@ -130,7 +130,7 @@ func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed
 // Installed are the certificates in the certs directory, by the names of their pairs.
 type Installed map[string]*x509.Certificate
 
-// InstalledIn returns those of an observed certs directory.
+// InstalledIn returns the certificates of an observed certs directory.
 func InstalledIn(d certdir.Dir) Installed {
 	here := Installed{}
 	for _, p := range certdir.Pairs() {
@@ -141,8 +141,8 @@ func InstalledIn(d certdir.Dir) Installed {
 	return here
 }
 
-// ReadInstalled reads those of the certs directory at path. Unreadable ones are left out: they only add a remark to the
-// list.
+// ReadInstalled reads the certificates in the certs directory at path. It leaves out unreadable ones, because they only
+// add a remark to the list.
 func ReadInstalled(path string) Installed {
 	var d certdir.Dir
 	for _, p := range certdir.Pairs() {

@@ -70,7 +70,7 @@ func TestOrigin(t *testing.T) {
 		{"by the CA here", plan.Ours, config.IssuerLocal, func(r *keeper.Result) {
 			r.Observed.CA.Current.Cert = privateCA
 		}, leaf, FromHere},
-		{"by the one that waits", plan.Ours, config.IssuerLocal, func(r *keeper.Result) {
+		{"by the next generation", plan.Ours, config.IssuerLocal, func(r *keeper.Result) {
 			r.Observed.CA.Next.Cert = privateCA
 		}, leaf, FromHere},
 		{"by the CA of another host", plan.Ours, config.IssuerSSH, func(r *keeper.Result) {
@@ -111,7 +111,7 @@ func TestOrigin(t *testing.T) {
 	}
 	for _, w := range words(t, ".", "Origin") {
 		if !slices.Contains(seen, w) {
-			t.Errorf("%s: nothing here comes from there", w)
+			t.Errorf("%s: no case has this origin", w)
 		}
 	}
 }

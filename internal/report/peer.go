@@ -46,12 +46,12 @@ type PeerCertificate struct {
 	NotAfter  time.Time `json:"not_after"`
 }
 
-// Own is our own chain as a client's, judged by the CAs that this host trusts.
+// Own is the chain that this host shows as a client, judged by the CAs that this host trusts.
 type Own struct {
 	Serial  string     `json:"serial,omitempty"`
 	Verify  mta.Verify `json:"verify"` // "" for no certificate
 	Reason  string     `json:"reason,omitempty"`
-	Trouble string     `json:"trouble,omitempty"` // why it was not shown
+	Trouble string     `json:"trouble,omitempty"` // why no certificate was shown
 }
 
 func NewPeer(r mta.PeerReport, o mta.PeerOptions) Peer {

@@ -119,7 +119,7 @@ func certificateMetrics(m *metrics, r Status) {
 		f := m.family("trust_not_after_timestamp_seconds", "When a CA in cacert.pem expires.")
 		seen := map[string]bool{}
 		for _, t := range r.Trusted {
-			if !seen[t.SHA256] { // a CA that is in the file twice is one sample
+			if !seen[t.SHA256] { // a CA that is in the file twice is reported once
 				f.time(t.NotAfter, "subject", t.Text, "sha256", t.SHA256)
 			}
 			seen[t.SHA256] = true

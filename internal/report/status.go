@@ -17,17 +17,17 @@ type Status struct {
 	Program     string         `json:"program"` // version of mailcertd
 	Name        string         `json:"name"`
 	Offered     bool           `json:"starttls_offered"` // by sendmail's rules, with the installed files
-	Certificate *Certificate   `json:"certificate"`      // of the host's own pair
+	Certificate *Certificate   `json:"certificate"`      // the host's own pair
 	Key         string         `json:"key,omitempty"`
 	TLSA        string         `json:"tlsa,omitempty"` // RFC 7672: 3 1 1 …
-	Pairs       []Pair         `json:"pairs"`          // that are wanted or there, the host's own first
+	Pairs       []Pair         `json:"pairs"`          // pairs that are configured or exist, the host's own first
 	Trust       []string       `json:"trust"`          // subjects in cacert.pem
 	Trusted     []Trusted      `json:"trusted"`        // the same with their dates
 	DH          string         `json:"dh"`
 	IssuerKind  string         `json:"issuer_kind"` // local, none, ssh, acme
 	CA          CA             `json:"ca"`
-	Issued      *Issued        `json:"issued,omitempty"` // where this host has a CA
-	CRL         *CRL           `json:"crl,omitempty"`    // where there is one
+	Issued      *Issued        `json:"issued,omitempty"` // nil where this host has no CA
+	CRL         *CRL           `json:"crl,omitempty"`    // nil where there is no CRL
 	Issuer      *OtherCA       `json:"issuer,omitempty"` // the CA on another host
 	ACME        *ACMECA        `json:"acme,omitempty"`   // the ACME CA
 	Sendmail    Sendmail       `json:"sendmail"`
@@ -47,8 +47,8 @@ type OtherCA struct {
 // ACMECA is an ACME CA, and when it wants the host's certificate to be renewed.
 type ACMECA struct {
 	Directory   string     `json:"directory"`
-	Account     string     `json:"account,omitempty"` // its URL; none yet where it is missing
-	Profile     string     `json:"profile,omitempty"` // what the last order asked for
+	Account     string     `json:"account,omitempty"` // the account's URL; "" before there is one
+	Profile     string     `json:"profile,omitempty"` // the profile that the last order asked for
 	WindowStart *time.Time `json:"window_start,omitempty"`
 	WindowEnd   *time.Time `json:"window_end,omitempty"`
 	Poll        *time.Time `json:"poll,omitempty"` // when the CA is asked for the window again
@@ -97,11 +97,11 @@ type Pair struct {
 	Name   string `json:"name"`              // host, host-ecdsa or client
 	Wanted bool   `json:"wanted"`            // the configuration asks for it
 	Named  bool   `json:"named_by_sendmail"` // sendmail.cf names both of its files in their place
-	// Seen is how a server pair came into use, as Sendmail.Seen; "" for a pair that sendmail.cf does not name, for the
-	// client's, which sendmail reads for each delivery, and where its use is unknown.
+	// Seen is how a server pair came into use, as Sendmail.Seen. It is "" for a pair that sendmail.cf does not name,
+	// for the client pair, which sendmail reads for each delivery, and where its use is unknown.
 	Seen        string       `json:"seen,omitempty"`
 	Key         string       `json:"key,omitempty"`
-	TLSA        string       `json:"tlsa,omitempty"` // of a server pair
+	TLSA        string       `json:"tlsa,omitempty"` // server pairs only
 	Certificate *Certificate `json:"certificate"`
 }
 
@@ -119,7 +119,7 @@ type Issued struct {
 	Valid   int      `json:"valid"`
 	Expired int      `json:"expired"`
 	Revoked int      `json:"revoked"`
-	NextDue []Listed `json:"next_due"` // the valid ones that end first, MostNextDue at most
+	NextDue []Listed `json:"next_due"` // the valid certificates that expire first, at most MostNextDue
 }
 
 // MostNextDue is how many certificates status lists.
@@ -130,10 +130,10 @@ type CRL struct {
 	Path       string     `json:"path"`
 	ThisUpdate time.Time  `json:"this_update"`
 	NextUpdate time.Time  `json:"next_update"`
-	Renewal    *time.Time `json:"renewal,omitempty"` // when it is made again; nil with the CA on another host
+	Renewal    *time.Time `json:"renewal,omitempty"` // when the next CRL is made; nil where the CA is on another host
 	Behind     bool       `json:"behind"`            // it lacks a revoked certificate
 	Installed  bool       `json:"installed"`         // crl.pem is in the certs directory
-	Read       bool       `json:"read_by_sendmail"`  // sendmail.cf names one
+	Read       bool       `json:"read_by_sendmail"`  // sendmail.cf names a CRL
 }
 
 type Sendmail struct {
