@@ -90,7 +90,7 @@ func TestPurge(t *testing.T) {
 	bed.Need(t, false, "openssl")
 	m := bed.Binary(t, "")
 	const config = "usr/local/etc/mailcertd.yaml"
-	for _, c := range []struct{ name, put, holds string }{ // a name that ends with / is a directory; content that begins with "-> " is a link
+	for _, c := range []struct{ name, put, holds string }{ // a name with / is a directory
 		{name: "nothing else"},
 		{name: "notes in the CA", put: "etc/mail/CA/NOTES.txt", holds: "x"},
 		{name: "another key in the CA", put: "etc/mail/CA/other-ca-key.pem", holds: "x"},
@@ -144,7 +144,7 @@ func TestPurge(t *testing.T) {
 			}
 			left := entries(t, root)
 			for name := range left {
-				if len(want) > 1 && strings.HasSuffix(name, "/") && strings.HasPrefix(want[1], name) { // the directory of the file that must stay
+				if len(want) > 1 && strings.HasSuffix(name, "/") && strings.HasPrefix(want[1], name) { // its directory
 					delete(left, name)
 				}
 			}

@@ -150,7 +150,7 @@ func TestReports(t *testing.T) {
 				t.Errorf("the certificate is %q, want %q", origin, c.origin)
 			}
 			checkMetrics(t, m, root, status)
-			for _, verb := range []string{"status", "check", "list", "ca show", "status --due 400"} { // pages for people
+			for _, verb := range []string{"status", "check", "list", "ca show", "status --due 400"} { // for people
 				out, _ := run(t, m, root, nil, strings.Fields(verb)...)
 				for line := range strings.SplitSeq(out, "\n") {
 					if n := len([]rune(line)); n > 80 && !strings.Contains(line, " CERTIssuer:/") &&

@@ -106,7 +106,7 @@ func (s Said) FirstLine() string {
 	return line
 }
 
-// kept keeps the first bytes that are written to it and drops the rest.
+// kept keeps the first bytes that are written to it and drops the rest. Each stream has its own, so it needs no lock.
 type kept struct {
 	data []byte
 	most int

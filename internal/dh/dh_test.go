@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// Each group is a safe prime, and openssl takes it for the group of that name.
+// Each group is a safe prime, and openssl knows it as the group of that name.
 func TestGroups(t *testing.T) {
 	for _, name := range Names() {
 		t.Run(name, func(t *testing.T) {
@@ -36,7 +36,7 @@ func TestGroups(t *testing.T) {
 			if err := os.WriteFile(file, p.PEM(), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if p.P.BitLen() <= 4096 { // -check is slow beyond
+			if p.P.BitLen() <= 4096 { // -check is slow for larger groups
 				if out, err := exec.Command(openssl, "dhparam", "-check", "-noout", "-in",
 					file).CombinedOutput(); err != nil || !bytes.Contains(out, []byte("appear to be ok")) {
 					t.Errorf("openssl dhparam -check: %v\n%s", err, out)
@@ -72,7 +72,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-// What can be read is written and read again as the same numbers.
+// Parameters that can be read are written and read again as the same numbers.
 func FuzzRead(f *testing.F) {
 	for _, n := range Names()[:2] {
 		p, _ := Group(n)

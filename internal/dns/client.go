@@ -1,5 +1,5 @@
-// Package dns asks the few questions and makes the few updates that ACME and DANE need: where a record must be made,
-// its addition and removal (RFC 2136) signed with a key (RFC 8945), and whether every authoritative server has it.
+// Package dns does the DNS work of ACME and DANE: it finds where a record must be made, adds and removes it (RFC 2136)
+// with a signature (RFC 8945), and checks whether every authoritative server has it.
 package dns
 
 import (
@@ -14,36 +14,36 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// Options say whom to ask and how.
+// Options say which servers are asked, and how.
 type Options struct {
 	// Server gets the updates: a name or an address, with or without a port. "": the primary server that the SOA record
 	// of the zone names.
 	Server string
 	// Key signs updates; the zero Key: they are not signed.
 	Key Key
-	// Zone has the names that are changed. "": found by the SOA records above a name.
+	// Zone is the zone whose names are changed. "": found by the SOA records at and above a name.
 	Zone string
-	// Resolver answers recursive questions: an address, with or without a port. "": those of /etc/resolv.conf.
+	// Resolver answers recursive questions: an address, with or without a port. "": the servers of /etc/resolv.conf.
 	Resolver string
 	// Timeout bounds one try at one address; 0: DefaultTimeout.
 	Timeout time.Duration
-	// Now is the time that updates are signed with; nil: the system's clock.
+	// Now returns the time that updates are signed with; nil: the system's clock.
 	Now func() time.Time
 }
 
 // DefaultTimeout is how long an address may take to answer.
 const DefaultTimeout = 2 * time.Second
 
-// Client asks and updates. It keeps nothing between two calls, and may be used by several goroutines.
+// Client asks questions and sends updates. It keeps nothing between two calls, so several goroutines may use it.
 type Client struct {
 	o         Options
-	resolvers []string // host:port; none: those of resolvConf
-	// resolvConf and port are other ones in tests alone.
+	resolvers []string // host:port; nil: the servers in resolvConf
+	// Only tests set resolvConf and port to other values.
 	resolvConf string
 	port       string
 }
 
-// New checks the options.
+// New checks the options, and reports all that is wrong with them at once.
 func New(o Options) (*Client, error) {
 	c := &Client{o: o, resolvConf: "/etc/resolv.conf", port: "53"}
 	var bad []error
@@ -76,7 +76,8 @@ func New(o Options) (*Client, error) {
 	return c, errors.Join(bad...)
 }
 
-// split takes a host or address and its port apart: mail.example.org, 192.0.2.1, 192.0.2.1:53, 2001:db8::1 or
+// split separates a host or address from its port: mail.example.org, 192.0.2.1, 192.0.2.1:53, 2001:db8::1 or
+// [2001:db8::1]:53. port is the default.
 // [2001:db8::1]:53.
 func split(s, port string) (string, string, error) {
 	host := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")

@@ -26,7 +26,7 @@ func TestNew(t *testing.T) {
 			t.Errorf("%s: %v", server, err)
 		}
 	}
-	_, err := New(Options{Server: ":", Zone: "a..b", Resolver: "ns1.example.org"}) // all of them at once
+	_, err := New(Options{Server: ":", Zone: "a..b", Resolver: "ns1.example.org"}) // all errors at once
 	for _, want := range []string{`the DNS server ":"`, `the zone "a..b" is not a domain name`,
 		`the resolver "ns1.example.org"`} {
 		if err == nil || !strings.Contains(err.Error(), want) {
@@ -63,7 +63,7 @@ func TestResolvConf(t *testing.T) {
 	}
 }
 
-// Which servers are said to be without the record.
+// disagreeing names the servers that lack the record.
 func TestDisagreeing(t *testing.T) {
 	r := TXT("a.example.test", "value", 0)
 	has := func(s, a string) View { return View{Server: s, Addr: a, Records: []Record{TXT(r.Name(), "x", 0), r}} }

@@ -9,18 +9,18 @@ import (
 	"mailcertd/internal/text"
 )
 
-// Kind says what went wrong, so that a caller can act on it and need not read the text.
+// Kind says what went wrong, so that a caller can act on it without reading the text.
 type Kind string
 
-// What can go wrong.
+// The kinds of errors.
 const (
 	// Refused: the server does not let this key change, or this host ask for, the name.
 	Refused Kind = "refused"
-	// NotAuth: the server does not serve the zone, so that it cannot change it (NOTAUTH, NOTZONE).
+	// NotAuth: the server does not serve the zone and therefore cannot change it (NOTAUTH, NOTZONE).
 	NotAuth Kind = "not-authoritative"
 	// BadKey: the server does not know the key.
 	BadKey Kind = "unknown-key"
-	// BadSig: server and key file have different secrets; or an answer is not signed as it must be.
+	// BadSig: server and key file have different secrets, or an answer lacks its signature.
 	BadSig Kind = "bad-signature"
 	// BadTime: the clocks of server and host are too far apart.
 	BadTime Kind = "clock"
@@ -28,24 +28,24 @@ const (
 	NoServer Kind = "no-server"
 	// NoZone: the zone of a name could not be found.
 	NoZone Kind = "no-zone"
-	// Aliases: CNAME records lead in a circle, too far, or out of the zone that was given.
+	// Aliases: CNAME records form a circle, are too many, or lead out of the configured zone.
 	Aliases Kind = "aliases"
-	// Disagree: the time was over, and not every authoritative server had the record.
+	// Disagree: the time has passed, and not every authoritative server has the record.
 	Disagree Kind = "servers-disagree"
 	// Failed: the server answered with another failure, such as SERVFAIL.
 	Failed Kind = "failed"
 )
 
-// Error is a failure of a question or an update. Its text says which server, zone and name, and what to do next.
+// Error is a failed question or update. Its text says which server, zone and name, and what to do next.
 type Error struct {
 	Kind   Kind
-	Server string // address and port, or a list of them; "" where none was asked
-	Zone   string // "" where it is not known
-	Name   string // what was asked for or changed
-	Detail string // what happened, a part of the text
-	Hint   string // what to do next, the end of the text
-	Views  []View // Disagree: what each server answered last
-	Err    error  // the system's reason or that of the context; nil for what a server answered
+	Server string // address and port, or a list of them; "" where no server was asked
+	Zone   string // "" where it is unknown
+	Name   string // the name of the record
+	Detail string // what happened; it is part of the text
+	Hint   string // what to do next; the text ends with it
+	Views  []View // for Disagree: the last answer of each server
+	Err    error  // the system's or the context's reason; nil where a server answered
 }
 
 func (e *Error) Error() string {
@@ -64,10 +64,10 @@ func (e *Error) Error() string {
 	return text.Escaped(b.String())
 }
 
-// Unwrap is the reason below.
+// Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// rcode is the name of a response code, as the field has it.
+// rcode is the name of a response code in RFC 6895, such as SERVFAIL.
 func rcode(code int) string {
 	if s, known := wire.RcodeToString[code]; known {
 		return s

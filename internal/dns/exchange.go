@@ -13,10 +13,10 @@ import (
 )
 
 const (
-	// ednsSize is how large an answer over UDP may be (EDNS, RFC 6891): what passes a usual path in one piece. A larger
-	// one comes over TCP, where its length field bounds it to 64 KiB.
+	// ednsSize is the largest answer over UDP, in octets (EDNS, RFC 6891), which fits into one packet on usual paths. A
+	// larger answer comes over TCP, whose length field limits it to 64 KiB.
 	ednsSize = 1232
-	// maxStray is how many packets that do not belong to the question are read before an answer is given up.
+	// maxStray is how many packets that do not answer the question are read before the question is given up.
 	maxStray = 100
 	// fudge is how many seconds the clocks may differ (RFC 8945, section 10).
 	fudge = 300
@@ -27,7 +27,7 @@ var (
 	errUnsigned = errors.New("its answer is not signed")
 )
 
-// question is a query for the records of a name.
+// question makes a query for the records of a name.
 func question(name string, t uint16, recursive bool) *wire.Msg {
 	m := new(wire.Msg)
 	m.SetQuestion(name, t)
@@ -36,9 +36,9 @@ func question(name string, t uint16, recursive bool) *wire.Msg {
 	return m
 }
 
-// exchange sends a message to an address and returns the answer to it: over UDP, a second time when there was no valid
-// answer, and over TCP when UDP did not bring all of it. An error says that there is no valid answer, and is the first
-// one; a failure that the server reports is an answer.
+// exchange sends a message to an address and returns the answer: over UDP, a second time when there was no valid
+// answer, and over TCP when UDP did not bring all of it. The error is that of the first try, where no try got a valid
+// answer. A failure that the server reports is a valid answer.
 func (c *Client) exchange(ctx context.Context, addr string, m *wire.Msg, key Key) (*wire.Msg, error) {
 	var first error
 	for _, network := range []string{"udp", "udp", "tcp"} {
@@ -61,12 +61,12 @@ func (c *Client) exchange(ctx context.Context, addr string, m *wire.Msg, key Key
 	return nil, first
 }
 
-// once is one try.
+// once tries once.
 func (c *Client) once(ctx context.Context, network, addr string, m *wire.Msg, key Key) (*wire.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.o.Timeout)
 	defer cancel()
 	m = m.Copy()
-	m.Id = wire.Id() // its own for every try
+	m.Id = wire.Id() // a new one for each try
 	packed, mac, err := c.sign(m, key)
 	if err != nil {
 		return nil, err
@@ -84,10 +84,10 @@ func (c *Client) once(ctx context.Context, network, addr string, m *wire.Msg, ke
 	if _, err := co.Write(packed); err != nil {
 		return nil, reason(err)
 	}
-	var stray error // why the last packet was not the answer: anybody can send one
+	var stray error // why the last packet was not the answer: anybody can send packets
 	for range maxStray {
 		raw, err := co.ReadMsgHeader(nil)
-		if err != nil && !errors.Is(err, wire.ErrShortRead) { // a packet of a few octets is one that does not belong
+		if err != nil && !errors.Is(err, wire.ErrShortRead) { // a packet of a few octets is not the answer
 			if stray != nil && errors.Is(reason(err), errTimeout) {
 				return nil, stray
 			}
@@ -108,13 +108,13 @@ func (c *Client) once(ctx context.Context, network, addr string, m *wire.Msg, ke
 	return nil, stray
 }
 
-// sign packs a message. With a key it has a TSIG record, whose MAC is returned too.
+// sign packs a message. With a key the message gets a TSIG record, whose MAC is returned too.
 func (c *Client) sign(m *wire.Msg, key Key) (packed []byte, mac string, err error) {
 	if key.IsZero() {
 		packed, err = m.Pack()
 		return packed, "", err
 	}
-	var now int64 // 0: the library takes the system's clock
+	var now int64 // 0: the library uses the system's clock
 	if c.o.Now != nil {
 		now = c.o.Now().Unix()
 	}
@@ -122,8 +122,8 @@ func (c *Client) sign(m *wire.Msg, key Key) (packed []byte, mac string, err erro
 	return wire.TsigGenerate(m, *key.secret, "", false)
 }
 
-// belongs says why an answer is not one to the message. An answer to an update, and one that says that the message was
-// not understood, may come without the question.
+// belongs returns an error unless answer belongs to the message m. An answer to an update, and one that says that the
+// message was not understood, may lack the question.
 func belongs(answer, m *wire.Msg) error {
 	if answer.Id != m.Id || !answer.Response || answer.Opcode != m.Opcode || len(answer.Question) > 1 {
 		return errStray
@@ -142,8 +142,8 @@ func belongs(answer, m *wire.Msg) error {
 	return nil
 }
 
-// verify checks the signature of an answer to a signed message. A failure is taken without one: a server that does not
-// know the key cannot sign, and nothing was changed. A success must be signed.
+// verify checks the signature of an answer to a signed message. A failure needs no signature, because a server that
+// does not know the key cannot sign, and nothing was changed. A success must be signed.
 func verify(answer *wire.Msg, raw []byte, key Key, mac string) error {
 	if key.IsZero() || answer.Rcode != wire.RcodeSuccess {
 		return nil
@@ -158,7 +158,7 @@ func verify(answer *wire.Msg, raw []byte, key Key, mac string) error {
 	return nil
 }
 
-// reason is the system's reason alone, without the addresses that the caller names.
+// reason is the system's reason without addresses, which the caller adds.
 func reason(err error) error {
 	var n net.Error
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout() ||
@@ -178,7 +178,7 @@ func reason(err error) error {
 
 var errTimeout = errors.New("no answer in time")
 
-// failures are what several addresses said, on one line.
+// failures are the errors of several addresses; String joins them on one line.
 type failures []string
 
 func (f *failures) add(addr string, err error) { *f = append(*f, addr+": "+err.Error()) }

@@ -12,7 +12,8 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// bothPorts are a UDP and a TCP socket of one port number. Another program may have one of the two.
+// bothPorts opens a UDP and a TCP socket with the same port number. It tries several numbers, because another program
+// may use one of the two.
 func bothPorts(t *testing.T) (net.PacketConn, net.Listener) {
 	t.Helper()
 	for range 100 {
@@ -29,7 +30,7 @@ func bothPorts(t *testing.T) (net.PacketConn, net.Listener) {
 	return nil, nil
 }
 
-// answering is a server that answers every packet with those that reply makes of it, over UDP and TCP at one address.
+// answering starts a server on UDP and TCP that sends, for every packet, the packets that reply returns.
 func answering(t *testing.T, reply func(network string, q *wire.Msg) [][]byte) string {
 	t.Helper()
 	udp, tcp := bothPorts(t)
@@ -77,7 +78,7 @@ func pack(t *testing.T, m *wire.Msg) []byte {
 	return b
 }
 
-// answer is the right answer to a question, changed.
+// answer makes the right answer to a question, and lets change alter it.
 func answer(t *testing.T, q *wire.Msg, change func(*wire.Msg)) []byte {
 	m := new(wire.Msg)
 	m.SetReply(q)
@@ -91,7 +92,8 @@ func answer(t *testing.T, q *wire.Msg, change func(*wire.Msg)) []byte {
 	return pack(t, m)
 }
 
-// What does not belong to the question is dropped, and the answer after it is taken. Without one, it ends in time.
+// Packets that do not belong to the question are dropped, and the answer after them counts. Without an answer, the
+// question ends in time.
 func TestStrayAnswers(t *testing.T) {
 	strays := map[string]func(t *testing.T, q *wire.Msg) []byte{
 		"another id": func(t *testing.T, q *wire.Msg) []byte { return answer(t, q, func(m *wire.Msg) { m.Id++ }) },
@@ -143,7 +145,7 @@ func TestStrayAnswers(t *testing.T) {
 	}
 }
 
-// An answer that says that it is cut is asked for again over TCP; one that never ends is bounded.
+// A truncated answer is asked for again over TCP. An answer that never ends is given up.
 func TestTruncated(t *testing.T) {
 	var tcp atomic.Int32
 	addr := answering(t, func(network string, q *wire.Msg) [][]byte {
@@ -163,7 +165,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// A success without the right signature is none: somebody else may have sent it. A failure needs none.
+// A success without the right signature does not count, because anybody may have sent it. A failure needs no signature.
 func TestSignedAnswers(t *testing.T) {
 	key, err := parseKey([]byte("key \"a\" { algorithm hmac-sha256; secret \"" + secret + "\"; };"))
 	if err != nil {

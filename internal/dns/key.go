@@ -12,14 +12,14 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Key is a TSIG key (RFC 8945). The zero Key signs nothing. Printed in whatever way, it does not show its secret.
+// Key is a TSIG key (RFC 8945). The zero Key signs nothing. However a Key is printed, its secret does not appear.
 type Key struct {
-	Name      string  // fully qualified, in lower case
+	Name      string  // fully qualified, lower case
 	Algorithm string  // such as hmac-sha256
-	secret    *string // base64; a pointer, so that %#v of what contains a Key shows an address
+	secret    *string // base64; a pointer, so that %#v of a struct with a Key prints only an address
 }
 
-// IsZero says that there is no key.
+// IsZero reports whether there is no key.
 func (k Key) IsZero() bool { return k.secret == nil }
 
 func (k Key) String() string {
@@ -29,17 +29,17 @@ func (k Key) String() string {
 	return strings.TrimSuffix(k.Name, ".") + " (" + k.Algorithm + ")"
 }
 
-// GoString is String: %#v shows no secret.
+// GoString hides the secret from %#v.
 func (k Key) GoString() string { return k.String() }
 
 const (
 	maxKeyFile = 16 << 10
-	// openToOthers are the bits of a mode that let everybody read or change a key.
+	// openToOthers are the mode bits that let every user read or change a key.
 	openToOthers fs.FileMode = 0o006
 )
 
-// ReadKey reads a file as tsig-keygen(8) writes it. A file that everybody may read or write is refused. Errors name the
-// file and the reason, and never what is in it.
+// ReadKey reads a key file as tsig-keygen(8) writes it. It refuses a file that every user may read or write. Errors
+// name the file and the reason, and never its content.
 func ReadKey(path string) (Key, error) {
 	n := durable.Read(path, maxKeyFile)
 	switch {
@@ -51,7 +51,7 @@ func ReadKey(path string) (Key, error) {
 	return ParseKey(path, n.Data, n.Mode)
 }
 
-// ParseKey is ReadKey for a file that was read already: its content and its mode.
+// ParseKey is ReadKey for a file that has been read: path is for messages, mode is the file's.
 func ParseKey(path string, data []byte, mode fs.FileMode) (Key, error) {
 	if mode&openToOthers != 0 {
 		return Key{}, fmt.Errorf("%s: mode %04o lets everybody on this host use the TSIG key: run `chmod 600 %s`",
@@ -64,7 +64,7 @@ func ParseKey(path string, data []byte, mode fs.FileMode) (Key, error) {
 	return k, nil
 }
 
-// algorithms are those of RFC 8945, section 6, that are still to be used; BIND's names.
+// algorithms are those of RFC 8945, section 6, that may still be used, by BIND's names.
 var algorithms = map[string]string{
 	"hmac-sha1": wire.HmacSHA1, "hmac-sha224": wire.HmacSHA224, "hmac-sha256": wire.HmacSHA256,
 	"hmac-sha384": wire.HmacSHA384, "hmac-sha512": wire.HmacSHA512,
@@ -127,7 +127,8 @@ func parseKey(data []byte) (Key, error) {
 	return Key{Name: name, Algorithm: algorithm, secret: &secret}, nil
 }
 
-// keyWords are the words of a named.conf(5), and the line of each. Comments are those of C, C++ and the shell.
+// keyWords returns the words of a named.conf(5), and the line of each. It drops comments in the forms of C, C++ and the
+// shell.
 func keyWords(s string) (words []string, lines []int, err error) {
 	line := 1
 	for s != "" {

@@ -11,7 +11,7 @@ import (
 
 const secret = "Zm9ydHktdHdvIGlzIG5vIHNlY3JldCBhdCBhbGw="
 
-// Key files as people have them, and what is said of those that are none. No error contains any of the secret.
+// Key files as people have them, and the errors for other files. No error contains a part of the secret.
 func TestParseKey(t *testing.T) {
 	whole := "key \"mail.key\" {\n\talgorithm hmac-sha256;\n\tsecret \"" + secret + "\";\n};\n"
 	for what, c := range map[string]struct{ text, says string }{
@@ -78,7 +78,8 @@ func FuzzParseKey(f *testing.F) {
 	})
 }
 
-// A file that everybody may read, that is missing or that is none, is refused by name and with what to do.
+// A key file that every user may read, or that is missing or of another kind, is refused with its name and with what to
+// do.
 func TestReadKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tsig.key")
 	if _, err := ReadKey(path); err == nil || !strings.Contains(err.Error(), path+": no such file") &&

@@ -9,22 +9,22 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// Record is one resource record, as it is added, removed, waited for and found.
+// Record is one resource record.
 type Record struct{ rr wire.RR }
 
 // Type is the type of a record.
 type Type uint16
 
-// The types that are asked for.
+// The types that this program uses.
 const TypeTXT = Type(wire.TypeTXT)
 
 func (t Type) String() string { return wire.Type(t).String() }
 
-// maxString is how many octets one string of a TXT record holds (RFC 1035, section 3.3).
+// maxString is how many octets one string of a TXT record can hold (RFC 1035, section 3.3).
 const maxString = 255
 
-// TXT is a TXT record. A value of more than 255 octets is cut into several strings, which its readers put together.
-// The time to live is ignored where the record is removed or waited for.
+// TXT makes a TXT record. It cuts a value of more than 255 octets into several strings, which readers join. ttl is
+// ignored when the record is removed or waited for.
 func TXT(name, value string, ttl time.Duration) Record {
 	var parts []string
 	for len(value) > maxString {
@@ -37,7 +37,7 @@ func TXT(name, value string, ttl time.Duration) Record {
 	}}
 }
 
-// Name is where the record is, fully qualified.
+// Name is the record's owner name, fully qualified.
 func (r Record) Name() string { return r.rr.Header().Name }
 
 // Type is the type of the record.
@@ -46,7 +46,7 @@ func (r Record) Type() Type { return Type(r.rr.Header().Rrtype) }
 // TTL is the record's time to live.
 func (r Record) TTL() time.Duration { return time.Duration(r.rr.Header().Ttl) * time.Second }
 
-// Text is the value of a TXT record, its strings put together; "" for any other record.
+// Text is the value of a TXT record, with its strings joined; "" for any other record.
 func (r Record) Text() string {
 	txt, is := r.rr.(*wire.TXT)
 	if !is {
@@ -62,13 +62,13 @@ func (r Record) Text() string {
 // String is the record as a line of a zone file, with blanks between its fields.
 func (r Record) String() string { return strings.ReplaceAll(r.rr.String(), "\t", " ") }
 
-// Data is what the record says, as in a zone file.
+// Data is the record's data, as in a zone file.
 func (r Record) Data() string {
 	return strings.TrimSpace(strings.TrimPrefix(r.rr.String(), r.rr.Header().String()))
 }
 
-// Same says that two records of one name say the same. How the value of a TXT record is cut into strings, and the time
-// to live, make no difference.
+// Same reports whether two records of one name have the same data. For TXT records the cuts between strings make no
+// difference, nor does the time to live for any record.
 func (r Record) Same(o Record) bool {
 	if r.Type() != o.Type() {
 		return false
@@ -79,7 +79,7 @@ func (r Record) Same(o Record) bool {
 	return wire.IsDuplicate(r.rr, o.rr)
 }
 
-// records are those of a name and a type among what a server answered.
+// records returns the records with that name and type from the server's answer.
 func records(rrs []wire.RR, name string, t Type) []Record {
 	var out []Record
 	for _, rr := range rrs {
@@ -91,7 +91,7 @@ func records(rrs []wire.RR, name string, t Type) []Record {
 	return out
 }
 
-// alias is where a CNAME at a name leads among what a server answered, "" without one.
+// alias returns the target of a CNAME record at that name in the server's answer, "" where there is none.
 func alias(rrs []wire.RR, name string) string {
 	for _, rr := range rrs {
 		if c, is := rr.(*wire.CNAME); is && canonical(c.Hdr.Name) == name {
@@ -101,10 +101,10 @@ func alias(rrs []wire.RR, name string) string {
 	return ""
 }
 
-// canonical is a name, fully qualified and in lower case.
+// canonical returns a name fully qualified and in lower case.
 func canonical(name string) string { return wire.CanonicalName(name) }
 
-// plain is a name as people write it.
+// plain returns a name as people write it, without the dot at its end.
 func plain(name string) string {
 	if name == "." {
 		return name
@@ -112,8 +112,8 @@ func plain(name string) string {
 	return strings.TrimSuffix(name, ".")
 }
 
-// escape writes what the wire library takes for special in a string (RFC 1035, section 5.1): quotation mark, backslash
-// and what is not printable.
+// escape writes a backslash before what the wire library treats specially in a string (RFC 1035, section 5.1):
+// quotation marks, backslashes and unprintable octets.
 func escape(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

@@ -8,7 +8,7 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// Every value comes back as it was, after it was packed and unpacked, in strings of 255 octets.
+// Every value survives packing and unpacking, in strings of 255 octets.
 func FuzzTXT(f *testing.F) {
 	for _, s := range []string{"", "abc", `a"b\c`, `\065\`, "\x00\xff", strings.Repeat("x", 256), "letsencrypt.org; " +
 		"accounturi=https://acme.example/acct/1; policy=wildcard"} {
@@ -32,7 +32,7 @@ func FuzzTXT(f *testing.F) {
 		if got.Text() != s || !got.Same(r) || got.Name() != "a.example.test." || got.TTL() != 90*time.Second {
 			t.Errorf("%q -> %q", s, got.Text())
 		}
-		// What a person is told to add is that very record.
+		// The record that a person is told to add is exactly this one.
 		again, err := wire.NewRR(r.String())
 		if err != nil || !r.Same(Record{again}) {
 			t.Errorf("%q: %v", r, err)

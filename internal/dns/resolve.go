@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	maxResolvers  = 3 // resolver(5) asks no more of them
+	maxResolvers  = 3 // resolver(5) uses no more
 	maxResolvConf = 64 << 10
 	maxAddresses  = 8  // of one server
 	maxServers    = 32 // of one zone
-	maxAliasSteps = 8  // CNAME records one after the other
+	maxAliasSteps = 8  // CNAME records in a row
 	maxNameOctets = 255
 )
 
-// ask puts a question to the resolvers, one after the other, until one knows an answer or that there is none.
+// ask asks the resolvers in turn, until one has an answer or says that the name or the records do not exist.
 func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, error) {
 	servers, err := c.resolversNow()
 	if err != nil {
@@ -47,15 +47,15 @@ func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, err
 		}
 	}
 	e := &Error{Kind: kind, Name: name, Err: last, Detail: fmt.Sprintf("no resolver gives its %s records: %s",
-		Type(t), failed), Hint: "look into its log for why, or name another resolver"}
+		Type(t), failed), Hint: "see its log, or name another resolver"}
 	if kind == NoServer {
 		e.Hint = "name a resolver that answers this host"
 	}
 	return nil, e
 }
 
-// resolversNow are the resolvers that were given, or those of resolv.conf(5) as it is now. Without any, a server on
-// this host is asked, as the system does.
+// resolversNow returns the configured resolvers, or those that resolv.conf(5) has now. Where it has none, a server on
+// this host is asked, as the system's own resolver does.
 func (c *Client) resolversNow() ([]string, error) {
 	if len(c.resolvers) > 0 {
 		return c.resolvers, nil
@@ -80,7 +80,7 @@ func (c *Client) resolversNow() ([]string, error) {
 	return out, nil
 }
 
-// addresses are those of a host: at the most maxAddresses, and none without an error.
+// addresses returns the addresses of a host, at least one and at most maxAddresses, or an error.
 func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{ip}, nil
@@ -126,10 +126,10 @@ func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 
 var errNoAddress = errors.New("the DNS has no A or AAAA record of it")
 
-// endpoints are a host's addresses with the port.
+// endpoints returns a host's addresses, each with the port.
 func (c *Client) endpoints(ctx context.Context, host, port string) ([]string, error) {
 	ips, err := c.addresses(ctx, host)
-	if errors.Is(err, errNoAddress) && len(c.resolvers) == 0 { // /etc/hosts may have one
+	if errors.Is(err, errNoAddress) && len(c.resolvers) == 0 { // /etc/hosts may have an address
 		if known, herr := net.DefaultResolver.LookupNetIP(ctx, "ip", host); herr == nil && len(known) > 0 {
 			ips, err = known[:min(len(known), maxAddresses)], nil
 		}

@@ -11,18 +11,18 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// Add adds a record and leaves all others of its name alone. Where it is already, nothing changes.
+// Add adds a record and keeps all others of its name. If the record exists, nothing changes.
 func (c *Client) Add(ctx context.Context, zone Zone, r Record) error {
 	return c.update(ctx, zone, r, func(m *wire.Msg, rr wire.RR) { m.Insert([]wire.RR{rr}) })
 }
 
-// Remove removes exactly that record. Where it is not, nothing changes.
+// Remove removes exactly that record. If it does not exist, nothing changes.
 func (c *Client) Remove(ctx context.Context, zone Zone, r Record) error {
 	return c.update(ctx, zone, r, func(m *wire.Msg, rr wire.RR) { m.Remove([]wire.RR{rr}) })
 }
 
-// update sends an update to the server that was given, or to the primary of the zone. What reaches a server twice
-// changes nothing the second time.
+// update sends an update to the configured server, or to the zone's primary server. An update that reaches the server
+// twice changes nothing the second time.
 func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*wire.Msg, wire.RR)) error {
 	zone.Name = canonical(zone.Name)
 	server := c.o.Server
@@ -75,7 +75,7 @@ func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*w
 	return none
 }
 
-// verdict is what an answer to an update means: nil for success.
+// verdict returns the error that an answer to an update stands for: nil for success.
 func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
 	if answer.Rcode == wire.RcodeSuccess {
 		return nil
@@ -111,7 +111,7 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
 	return e
 }
 
-// serverTime is the time of the server in a BADTIME answer (RFC 8945, section 5.2.3), beside that of this host.
+// serverTime is text with the server's time in a BADTIME answer (RFC 8945, section 5.2.3) and this host's time.
 func serverTime(t *wire.TSIG) string {
 	b, err := hex.DecodeString(t.OtherData)
 	if err != nil || len(b) != 6 {

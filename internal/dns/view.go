@@ -13,18 +13,18 @@ import (
 	"mailcertd/internal/text"
 )
 
-// View is what one address of one authoritative server says about a name.
+// View is the answer of one address of one authoritative server about a name.
 type View struct {
-	Server  string   // its name, as the NS record has it
-	Addr    string   // its address and port, "" where it has none
-	Records []Record // those of the type that was asked for
-	Alias   string   // where a CNAME record at the name leads, "" without one
+	Server  string   // its name in the NS record
+	Addr    string   // its address and port, "" where it has no address
+	Records []Record // the records of the type in question
+	Alias   string   // the target of a CNAME record at the name, "" where there is none
 	Missing bool     // NXDOMAIN: the name does not exist
-	Away    bool     // it did not answer at all; Err says why
-	Err     error    // why it is not known what this server has; nil: Records is all of it
+	Away    bool     // it did not answer; Err says why
+	Err     error    // why the server's records are unknown; nil: Records has all of them
 }
 
-// Has says that the server has the record.
+// Has reports whether the server has the record.
 func (v View) Has(r Record) bool { return v.Err == nil && slices.ContainsFunc(v.Records, r.Same) }
 
 func (v View) String() string {
@@ -53,12 +53,12 @@ func (v View) String() string {
 }
 
 const (
-	maxShown = 3  // records of one server in an error
-	maxData  = 80 // octets of one of them
+	maxShown = 3  // records of one server in an error message
+	maxData  = 80 // octets of each of them
 )
 
-// Lookup asks every address of every authoritative server of the zone for the records of a name, and returns what each
-// says, ordered by server and address. An error says that the servers of the zone could not be found.
+// Lookup asks every address of every authoritative server of the zone for the records of a name, and returns their
+// answers, ordered by server and address. An error means that the servers of the zone could not be found.
 func (c *Client) Lookup(ctx context.Context, zone Zone, name string, t Type) ([]View, error) {
 	servers, err := c.servers(ctx, zone)
 	if err != nil {
@@ -75,10 +75,10 @@ func (c *Client) Lookup(ctx context.Context, zone Zone, name string, t Type) ([]
 type server struct {
 	name  string
 	addrs []string
-	err   error // why it has no address
+	err   error // why its addresses are unknown
 }
 
-// servers are the authoritative servers of a zone, by its NS records.
+// servers returns the authoritative servers of a zone, by its NS records.
 func (c *Client) servers(ctx context.Context, zone Zone) ([]server, error) {
 	name := canonical(zone.Name)
 	answer, err := c.ask(ctx, name, wire.TypeNS)
@@ -108,7 +108,7 @@ func (c *Client) servers(ctx context.Context, zone Zone) ([]server, error) {
 	return out, ctx.Err()
 }
 
-// views asks all of them at the same time.
+// views asks all servers at the same time.
 func (c *Client) views(ctx context.Context, servers []server, name string, t Type) []View {
 	var out []View
 	for _, s := range servers {
@@ -131,7 +131,7 @@ func (c *Client) views(ctx context.Context, servers []server, name string, t Typ
 
 var errLame = errors.New("it does not serve the zone: its answer is not authoritative")
 
-// look fills in what the server at v.Addr says.
+// look asks the server at v.Addr and fills in v.
 func (c *Client) look(ctx context.Context, v *View, name string, t Type) {
 	answer, err := c.exchange(ctx, v.Addr, question(name, uint16(t), false), Key{})
 	switch {
@@ -148,8 +148,8 @@ func (c *Client) look(ctx context.Context, v *View, name string, t Type) {
 	}
 }
 
-// disagreeing are the views that say why not every server has the record, by server: an address that is away does not
-// count where the same server answers at another one, and has the record there.
+// disagreeing returns the views, ordered by server, because of which not every server counts as having the record. An
+// address that does not answer is ignored if the same server has the record at another address.
 func disagreeing(views []View, r Record) []View {
 	has := map[string]bool{}
 	for _, v := range views {

@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// The steps between two rounds of questions grow from the first to the last.
+// The pause between two rounds of questions grows from the first value to the last.
 const (
 	firstStep = 250 * time.Millisecond
 	lastStep  = 15 * time.Second
 )
 
-// Wait waits until every authoritative server of the zone answers with the record, and asks them again and again until
-// the context ends. The error then is a Disagree that names the servers without it, and what they have in its place.
+// Wait asks every authoritative server of the zone again and again, until all answer with the record or the context
+// ends. In that case the error is a Disagree, which names the servers without the record and what they have instead.
 func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 	servers, err := c.servers(ctx, zone)
 	if err != nil {
@@ -25,12 +25,12 @@ func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 	var last []View
 	for step := firstStep; ; step = min(2*step, lastStep) {
 		for i, s := range servers {
-			if s.err != nil { // the resolver may know its address by now
+			if s.err != nil { // meanwhile the resolver may know its address
 				servers[i].addrs, servers[i].err = c.endpoints(ctx, s.name, c.port)
 			}
 		}
 		views := c.views(ctx, servers, r.Name(), r.Type())
-		if !over(ctx) || last == nil { // else the end of the time has cut it short
+		if !over(ctx) || last == nil { // otherwise the deadline has cut this round short, and the last one counts
 			last = disagreeing(views, r)
 		}
 		if len(last) == 0 {
@@ -45,14 +45,14 @@ func (c *Client) Wait(ctx context.Context, zone Zone, r Record) error {
 	}
 }
 
-// over says whether the deadline of ctx has passed. A question that it cuts short may return before the context's own
-// timer has run.
+// over reports whether the deadline of ctx has passed. A question that the deadline cuts short may return before the
+// context's own timer has run.
 func over(ctx context.Context) bool {
 	end, has := ctx.Deadline()
 	return ctx.Err() != nil || has && time.Until(end) <= 0
 }
 
-// without are the servers that still have to answer with the record.
+// without returns the servers that have not yet answered with the record.
 func without(servers []server, disagree []View) []server {
 	var out []server
 	for _, s := range servers {
@@ -78,5 +78,5 @@ func notEverywhere(err error, zone Zone, r Record, views []View) error {
 	return &Error{Kind: Disagree, Zone: zone.Name, Name: r.Name(), Views: views, Err: err,
 		Detail: fmt.Sprintf("not every authoritative server has its %s record yet: %s", r.Type(), strings.Join(said,
 			"; ")),
-		Hint: "look why " + strings.Join(slices.Compact(names), " and ") + " does not follow the primary server"}
+		Hint: "find out why " + strings.Join(slices.Compact(names), " and ") + " does not follow the primary server"}
 }

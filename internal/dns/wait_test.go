@@ -10,7 +10,7 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// A resolver that fails for a moment does not leave a server without address until the end of the wait.
+// When a resolver fails for a moment, Wait asks it for the server's address again.
 func TestWaitForAddress(t *testing.T) {
 	var asked atomic.Int32
 	addr := answering(t, func(_ string, q *wire.Msg) [][]byte {

@@ -10,20 +10,20 @@ import (
 	wire "github.com/miekg/dns"
 )
 
-// Zone is the part of the DNS that one set of servers answers for.
+// Zone is a zone of the DNS.
 type Zone struct {
 	Name    string // fully qualified, in lower case
-	Primary string // the primary server that its SOA record names (MNAME); "" where nobody asked
+	Primary string // the primary server in its SOA record (MNAME); "" where no SOA record was asked for
 }
 
 // Place is where a record must be made.
 type Place struct {
-	Name    string   // the name of the record, behind all CNAME records
-	Zone    Zone     // the zone that it is in
-	Aliases []string // the names with CNAME records that led there, the one that was asked for first
+	Name    string   // the record's name, after all CNAME records
+	Zone    Zone     // the zone with that name
+	Aliases []string // the names with CNAME records on the way there, the original name first
 }
 
-// Zone finds the zone of a name: the nearest name at or above it that has a SOA record.
+// Zone finds the zone of a name, which is the nearest name at or above it with a SOA record.
 func (c *Client) Zone(ctx context.Context, name string) (Zone, error) {
 	name = canonical(name)
 	if _, valid := wire.IsDomainName(name); !valid || name == "." || len(name) > maxNameOctets {
@@ -38,8 +38,8 @@ func (c *Client) Zone(ctx context.Context, name string) (Zone, error) {
 	return c.above(ctx, name, func(string) bool { return true })
 }
 
-// above walks up from a name to the first SOA record that fits. An answer that names the zone above itself, as a "no"
-// does (RFC 2308), saves the steps between.
+// above walks up from a name to the first SOA record that fits. A negative answer names the zone's SOA record itself
+// (RFC 2308), which saves the steps between.
 func (c *Client) above(ctx context.Context, name string, fits func(zone string) bool) (Zone, error) {
 	unknown := &Error{Kind: NoZone, Name: name, Detail: "no zone has this name: no SOA record at it or above it",
 		Hint: "name the zone, or a resolver that knows it"}
@@ -57,7 +57,7 @@ func (c *Client) above(ctx context.Context, name string, fits func(zone string) 
 			return Zone{}, err
 		}
 		if alias(answer.Answer, at) != "" {
-			continue // the top of a zone has no CNAME record, and the SOA record that came is that of another name
+			continue // the top of a zone has no CNAME record, so this SOA record belongs to another name
 		}
 		for _, rr := range append(slices.Clone(answer.Answer), answer.Ns...) {
 			soa, is := rr.(*wire.SOA)
@@ -70,7 +70,7 @@ func (c *Client) above(ctx context.Context, name string, fits func(zone string) 
 			}
 			if !fits(zone) {
 				unknown.Zone = zone
-				unknown.Detail = "the zone that was given is not one: the SOA record is at " + plain(zone)
+				unknown.Detail = "the configured zone is not a zone: the SOA record is at " + plain(zone)
 				return Zone{}, unknown
 			}
 			return Zone{Name: zone, Primary: canonical(soa.Ns)}, nil
@@ -79,8 +79,8 @@ func (c *Client) above(ctx context.Context, name string, fits func(zone string) 
 	return Zone{}, unknown
 }
 
-// Place follows the CNAME records of a name to where a record must be made for it. The authoritative servers are asked,
-// because a resolver may still remember that there was none; it is asked where they do not answer.
+// Place follows the CNAME records of a name to where a record must be made for it. It asks the authoritative servers,
+// because a resolver may still remember that there was no CNAME record. Where they do not answer, it asks the resolver.
 func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 	p := Place{Name: canonical(name)}
 	for {
@@ -111,7 +111,7 @@ func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 	}
 	if c.o.Zone != "" && !wire.IsSubDomain(c.o.Zone, p.Name) {
 		return p, &Error{Kind: Aliases, Zone: p.Zone.Name, Name: canonical(name),
-			Detail: "it leads out of the zone that was given, " + plain(c.o.Zone) + ": " + chain(append(p.Aliases,
+			Detail: "it leads out of the configured zone, " + plain(c.o.Zone) + ": " + chain(append(p.Aliases,
 				p.Name)),
 			Hint: "give the zone of the last name, or none"}
 	}
@@ -126,7 +126,7 @@ func chain(names []string) string {
 	return strings.Join(out, " -> ")
 }
 
-// alias is where a CNAME record at a name leads, "" without one.
+// alias returns the target of a CNAME record at a name, "" where there is none.
 func (c *Client) alias(ctx context.Context, zone Zone, name string) (string, error) {
 	servers, err := c.servers(ctx, zone)
 	if err == nil {

@@ -34,7 +34,7 @@ const (
 	answerSuffix    = ".ans"
 	inMode          = fs.ModeSticky | 0o730
 	outMode         = 0o750
-	reachable       = 0o055 // DIR must let the account pass
+	reachable       = 0o055 // the account must be able to pass through DIR
 )
 
 // The largest request that is read, and the largest answer, in bytes. They are those of the messages in package
@@ -75,14 +75,14 @@ type Submission struct {
 type Box struct {
 	Exists  bool
 	Pending []Submission // oldest first
-	Stale   []string     // paths of files that no process waits for any more
-	// Fades is when the next file becomes Stale; zero: none will.
+	Stale   []string     // paths of files that no process waits for
+	// Fades is when the next file becomes Stale; zero: no file will.
 	Fades time.Time
 	// Crowded says that in/ holds too many files, so that requests may be missed.
 	Crowded bool
 	// Loose is what is wrong with the directories' modes or owners; "": nothing.
 	Loose string
-	// Unread is why a file in in/ or out/ could not be looked at; the other requests are still answered.
+	// Unread is why a file in in/ or out/ could not be examined; the other requests are still answered.
 	Unread error
 	Err    error // why the inbox as a whole could not be read
 }

@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Files that an account with a shell left in the inbox are removed when they are old, or reported. A new file stays,
-// because its process may still be writing it.
+// A user with a shell may leave other files in the inbox. Old ones are removed or reported. A new file stays, because
+// its process may still be writing it.
 func TestInboxOfOthers(t *testing.T) {
 	dir, now := t.TempDir(), time.Now()
 	if err := Make(&durable.Disk{}, dir, os.Getegid()); err != nil {

@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// Passphrase asks for the passphrase of an encrypted key; nil: no terminal to ask at.
+// Passphrase asks for the passphrase of an encrypted key; nil where there is no terminal to ask on.
 type Passphrase func(opens func([]byte) error) ([]byte, error)
 
 // Parcel is the content of a file that a person wants to install.
@@ -20,7 +20,7 @@ type Parcel struct {
 	Key    crypto.Signer // nil: the file has no key
 	KeyPEM []byte
 	DER    bool              // the file was a certificate in DER
-	Leaf   *x509.Certificate // nil: CA certificates alone
+	Leaf   *x509.Certificate // nil: the file has only CA certificates
 	Middle []*x509.Certificate
 	Roots  []*x509.Certificate
 }

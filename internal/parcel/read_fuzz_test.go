@@ -8,8 +8,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// For any input: a key is taken only with a leaf, no certificate is both the leaf and a CA's, and the key to be
-// installed stands without a certificate.
+// For any input: a key is accepted only with a leaf, no certificate is both the leaf and a CA's, and the key that would
+// be installed has no certificate in its text.
 func FuzzRead(f *testing.F) {
 	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
 	if err != nil {
@@ -33,11 +33,11 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		if p.Key == nil && p.Leaf == nil && len(p.Middle)+len(p.Roots) == 0 {
-			t.Fatal("nothing was found, and nothing said")
+			t.Fatal("nothing was found, and there is no error")
 		}
 		if p.Key != nil {
 			if p.Leaf == nil {
-				t.Fatal("a key alone was taken")
+				t.Fatal("a key without a certificate was accepted")
 			}
 			if k := pki.ReadKeyFile(p.KeyPEM); k.Err != nil || k.Certs > 0 || k.Keys != 1 ||
 				!pki.SamePublicKey(k.Public, p.Key.Public()) {

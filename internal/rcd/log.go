@@ -84,7 +84,7 @@ const (
 	stuckPatience = time.Millisecond
 )
 
-// maxLine bounds a syslog line, in octets: RFC 5424 wants receivers to accept 2048.
+// maxLine bounds a syslog line, in octets: RFC 5424 says that receivers should accept 2048.
 const maxLine = 2048
 
 func (s *syslogWriter) send(severity int, p []byte) {
@@ -92,7 +92,7 @@ func (s *syslogWriter) send(severity int, p []byte) {
 	defer s.mu.Unlock()
 	said := strings.TrimRight(string(p), "\n")
 	if _, rest, ok := strings.Cut(said, "] "); ok && strings.HasPrefix(said, "[") {
-		said = strings.TrimSpace(rest) // drop hclog's [INFO], which the priority repeats
+		said = strings.TrimSpace(rest) // drops hclog's [INFO], which the priority repeats
 	}
 	said = text.Escaped(said)
 	line := fmt.Appendf(nil, "<%d>mailcertd[%d]: %s", facilities[s.o.Facility]<<3|severity, os.Getpid(), said)
@@ -107,7 +107,7 @@ func (s *syslogWriter) send(severity int, p []byte) {
 		if s.slow {
 			patience = stuckPatience
 		}
-		_ = s.conn.SetWriteDeadline(time.Now().Add(patience)) // do not wait long for a syslogd that does not read
+		_ = s.conn.SetWriteDeadline(time.Now().Add(patience)) // a syslogd that does not read must not block the daemon
 		_, err := s.conn.Write(line)
 		if s.slow = errors.Is(err, os.ErrDeadlineExceeded); s.slow {
 			break // syslogd runs but does not read: another try would wait as long

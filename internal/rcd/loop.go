@@ -35,7 +35,7 @@ type Options struct {
 	Signals <-chan os.Signal
 	Now     func() time.Time
 	After   func(time.Duration) <-chan time.Time
-	// Wake receives a value when something arrived that no file event tells; nil: never.
+	// Wake receives a value when something has arrived that causes no file event; nil: never.
 	Wake <-chan struct{}
 	// MaxIdle is the longest time between two looks; zero: an hour.
 	MaxIdle time.Duration

@@ -18,11 +18,11 @@ import (
 	"mailcertd/internal/watch"
 )
 
-// fake is a keeper and a watch that the test drives.
+// fake is a Keeper and a Watch that the test controls.
 type fake struct {
 	events chan watch.Event
 	looks  chan string
-	finish chan struct{} // a look ends when it gets one
+	finish chan struct{} // each value ends one look
 	mu     sync.Mutex
 	reload int
 	active int
@@ -66,8 +66,8 @@ func expect[T any](t *testing.T, c <-chan T, what string) T {
 	panic("not reached")
 }
 
-// One look at a time; what happens meanwhile makes one more; the time that a
-// look asks for wakes; a signal ends a look under way.
+// Only one look runs at a time. Events during a look cause one more, the time that a look returns causes the next one,
+// and a signal cancels a look that is running.
 func TestLoop(t *testing.T) {
 	now := time.Unix(1e9, 0)
 	f := &fake{events: make(chan watch.Event), looks: make(chan string, 10), finish: make(chan struct{}),
@@ -94,7 +94,7 @@ func TestLoop(t *testing.T) {
 	if why := expect(t, f.looks, "one more look"); why != "file event" {
 		t.Error(why)
 	}
-	f.next = now.Add(-time.Hour) // due already: no busy loop
+	f.next = now.Add(-time.Hour) // overdue, but this must not become a busy loop
 	f.finish <- struct{}{}
 	if d := expect(t, waits, "the next time"); d != leastWait {
 		t.Errorf("waits %s", d)
@@ -125,7 +125,7 @@ func TestLoop(t *testing.T) {
 	}
 }
 
-// syslogd is a socket in its role.
+// syslogd listens on a socket as syslogd does.
 func syslogd(t *testing.T, path string) *net.UnixConn {
 	t.Helper()
 	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -168,7 +168,7 @@ func TestSyslog(t *testing.T) {
 		}
 	}
 	log.Trace("no")
-	// syslogd is restarted: the next line arrives.
+	// When syslogd has restarted, the next line arrives.
 	c.Close()
 	_ = os.Remove(path)
 	c = syslogd(t, path)
@@ -176,7 +176,7 @@ func TestSyslog(t *testing.T) {
 	if got := line(t, c); !strings.Contains(got, "after the restart") {
 		t.Errorf("%q", got)
 	}
-	// It is gone: the line is not lost, and that it is gone is told once.
+	// While syslogd is gone no line is lost, and stderr is told so once.
 	c.Close()
 	_ = os.Remove(path)
 	log.Info("one")
@@ -185,7 +185,7 @@ func TestSyslog(t *testing.T) {
 		!strings.Contains(s, "two") {
 		t.Errorf("%q", s)
 	}
-	log.Error(strings.Repeat("long ", 2000)) // bounded, no error
+	log.Error(strings.Repeat("long ", 2000)) // too long, but no error
 }
 
 func TestStderr(t *testing.T) {

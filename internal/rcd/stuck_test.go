@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A syslogd that does not read holds up nothing: the lines go to stderr, and only
-// the first of them waits. When it reads again it gets the lines again.
+// A syslogd that does not read delays nothing: the lines go to stderr, and only the first of them waits. When syslogd
+// reads again it gets the lines again.
 func TestStuckSyslog(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")

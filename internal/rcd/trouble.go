@@ -9,7 +9,8 @@ import (
 // tellAgain is how often the log repeats an error that continues.
 const tellAgain = time.Hour
 
-// trouble is the error of the last look. The log does not repeat it at every look, because nobody reads such a log.
+// trouble is the error of the last look. The log does not repeat it at every look, because nobody reads a log full of
+// repetitions.
 type trouble struct {
 	text string
 	at   time.Time // when it was last logged as an error

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// The same trouble is in the log once an hour, another one at once, and its end too. A clock that was set back hides
-// nothing.
+// The log repeats the same error once an hour, has another error at once, and says when it is solved. That holds after
+// the clock was set back, too.
 func TestTrouble(t *testing.T) {
 	var b bytes.Buffer
 	log := NewLogger(LogOptions{Level: "info", Target: "stderr", Facility: "mail", Stderr: &b})

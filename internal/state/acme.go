@@ -2,25 +2,25 @@ package state
 
 import "time"
 
-// ACME is what must be remembered of a pair's certificates from an ACME CA: of the last one that was sent, and of the
-// installed one. They are two from the answer until its installation, and while an answer cannot be used.
+// ACME is what must be remembered about a pair's certificates from an ACME CA: about the last one that was sent, and
+// about the installed one. They differ from the answer until its installation, and while an answer cannot be used.
 type ACME struct {
 	Sent     string    `json:"sent,omitempty"`    // the Leaf ID of the last answer
 	SentBy   string    `json:"sent_by,omitempty"` // the directory that sent it
-	Answered time.Time `json:"answered,omitzero"` // when it was sent
+	Answered time.Time `json:"answered,omitzero"` // when the answer came
 
-	Leaf      string `json:"leaf,omitempty"` // the Leaf ID of the installed certificate, which the rest is about
+	Leaf      string `json:"leaf,omitempty"` // the Leaf ID of the installed certificate; the fields below are about it
 	Directory string `json:"directory,omitempty"`
-	// Start and End are the window in which the CA wants it to be renewed, and Renew is this host's moment in it; zero:
-	// the CA has named none.
+	// Start and End are the window in which the CA wants it to be renewed, and Renew is the time in it that this host
+	// has chosen; zero: the CA has named no window.
 	Start time.Time `json:"start,omitzero"`
 	End   time.Time `json:"end,omitzero"`
 	Renew time.Time `json:"renew,omitzero"`
-	Poll  time.Time `json:"poll,omitzero"` // when the CA is asked for the window again
-	Why   string    `json:"why,omitempty"` // where the CA explains the window
+	Poll  time.Time `json:"poll,omitzero"` // when the CA will be asked for the window again
+	Why   string    `json:"why,omitempty"` // URL of the CA's explanation of the window
 }
 
-// Of is the directory that sent the leaf with that Leaf ID; "": that is not known.
+// Of is the directory that sent the leaf with that Leaf ID; "": unknown.
 func (m ACME) Of(leaf string) string {
 	switch {
 	case leaf == "":
@@ -33,7 +33,8 @@ func (m ACME) Of(leaf string) string {
 	return ""
 }
 
-// About is m where the rest of it is about the leaf with that Leaf ID, and what is known of it otherwise: no window.
+// About returns m if the installed certificate has that Leaf ID. Otherwise it returns what is known about that leaf,
+// without a window.
 func (m ACME) About(leaf string) ACME {
 	if m.Leaf == leaf {
 		return m

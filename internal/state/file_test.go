@@ -116,7 +116,7 @@ func shared(t *testing.T, path string, a, b reflect.Value) {
 	}
 }
 
-// Each field counts in a comparison; none and empty are one.
+// Each field counts in a comparison; nil and empty are equal.
 func TestEqual(t *testing.T) {
 	s := full()
 	for i := range reflect.TypeFor[State]().NumField() {
@@ -132,11 +132,11 @@ func TestEqual(t *testing.T) {
 	if !empty.Equal(State{}) ||
 		!(State{Pickup: &Pickup{HUPs: []HUP{}, Started: []time.Time{}}}).Equal(State{Pickup: &Pickup{}}) ||
 		(State{Pickup: &Pickup{}}).Equal(State{}) {
-		t.Error("none and empty")
+		t.Error("nil and empty differ")
 	}
 }
 
-// Without a difference the file is the same one, untouched.
+// Where nothing differs the file is not written again.
 func TestNoWrite(t *testing.T) {
 	dir := t.TempDir()
 	s, d := full(), &durable.Disk{}
@@ -164,8 +164,8 @@ func TestNoWrite(t *testing.T) {
 	}
 }
 
-// Whatever is there is no reason to fail for ever: it is kept beside the new file, each piece under a name of its own,
-// and no link is written through.
+// Whatever is in place of the file, Save does not fail for ever. It keeps the old content beside the new file, each
+// under a name of its own, and writes through no link.
 func TestKeptAside(t *testing.T) {
 	for name, c := range map[string]struct {
 		put    func(path string) error
@@ -238,7 +238,7 @@ func TestKeptAside(t *testing.T) {
 	}
 }
 
-// A newer version's file stays, byte for byte, and is not set aside.
+// The file of a newer version stays, byte for byte, and is not renamed.
 func TestNewer(t *testing.T) {
 	dir := t.TempDir()
 	path, text := filepath.Join(dir, FileName), `{"version":2,"ours":{"x":{"kind":"key"}}}`
@@ -261,8 +261,7 @@ func TestNewer(t *testing.T) {
 
 type death struct{}
 
-// A crash or a fault anywhere in Save: the old or the new is read, and what
-// was kept aside is still there.
+// After a crash or a fault anywhere in Save, the old or the new state is read, and what was kept aside is still there.
 func TestSaveInterrupted(t *testing.T) {
 	for _, first := range []string{"", "garbage", "{\n  \"version\": 1,\n  \"ca\": \"old\"\n}"} {
 		for _, crash := range []bool{true, false} {
@@ -320,7 +319,7 @@ func saveOrDie(d *durable.Disk, dir string, s State) (err error) {
 	return Save(d, dir, s)
 }
 
-// The oldest go first, the one just added never, even when the clock is wrong.
+// The oldest digests are removed first, but never the one that was just added, even when the clock is wrong.
 func TestOursBound(t *testing.T) {
 	now := time.Unix(1e9, 5).In(time.FixedZone("", 3600))
 	for name, step := range map[string]time.Duration{"forward": time.Second, "backward": -time.Second, "standing": 0} {

@@ -35,14 +35,14 @@ func Join(file, since State) State {
 	}
 	out.Notify, out.Notified = over(out.Notify, since.Notify), over(out.Notified, since.Notified)
 	for what, f := range since.Failures {
-		if was, both := out.Failures[what]; both { // both are one series
+		if was, both := out.Failures[what]; both { // both belong to one series
 			f.First = was.First
 			f.Count += was.Count
 			since.Failures[what] = f
 		}
 	}
 	out.Failures = over(out.Failures, since.Failures)
-	if since.Name.Name != "" && since.Name.Name != out.Name.Name { // the same was first seen when the file says
+	if since.Name.Name != "" && since.Name.Name != out.Name.Name { // for the same name the file has the earlier time
 		out.Name = since.Name
 	}
 	if since.Mismatch.Digest != "" && since.Mismatch.Digest != out.Mismatch.Digest {

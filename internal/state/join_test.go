@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// Nothing of what either remembers is forgotten, in whatever field it stands: also in one that is added later.
+// Join forgets nothing that either state remembers, in any field, also in one that is added later.
 func TestJoinForgetsNothing(t *testing.T) {
 	all := full()
 	all.Version = version
@@ -23,7 +23,7 @@ func TestJoinForgetsNothing(t *testing.T) {
 	}
 }
 
-// Of what both know, the later counts; what began before the file could not be read goes on.
+// Of what both states know, the later counts. What began before the file could not be read goes on.
 func TestJoin(t *testing.T) {
 	at := func(min int) time.Time { return time.Unix(1e9, 0).UTC().Add(time.Duration(min) * time.Minute) }
 	for name, c := range map[string]struct{ file, since, want State }{
@@ -40,7 +40,7 @@ func TestJoin(t *testing.T) {
 			State{Pickup: &Pickup{Set: "a", Since: at(1)}, PickedUp: PickedUp{Set: "b", At: at(2)}}},
 		"a newer pending pickup": {State{Pickup: &Pickup{Set: "a"}}, State{Pickup: &Pickup{Set: "b"}},
 			State{Pickup: &Pickup{Set: "b"}}},
-		"a command that was told": {State{Notify: map[string]*NotifyPending{"x": {Set: "a"}, "y": {Set: "a"}}},
+		"a command that has run": {State{Notify: map[string]*NotifyPending{"x": {Set: "a"}, "y": {Set: "a"}}},
 			State{Notified: map[string]string{"x": "a"}},
 			State{Notify: map[string]*NotifyPending{"y": {Set: "a"}}, Notified: map[string]string{"x": "a"}}},
 		"one series of failures": {State{Failures: map[string]Failure{

@@ -45,7 +45,7 @@ type State struct {
 	Pickups []PickupResult `json:"pickups,omitempty"` // the last ones, oldest first
 	// Pairs is what is remembered about the pairs other than the host's own, by their names; see State.Pair.
 	Pairs map[string]Pair `json:"pairs,omitempty"`
-	// ACME is what is remembered of the pairs' certificates from an ACME CA, by the pairs' names.
+	// ACME is what is remembered about the pairs' certificates from an ACME CA, by the pairs' names.
 	ACME map[string]ACME `json:"acme,omitempty"`
 }
 

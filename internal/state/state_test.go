@@ -43,7 +43,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// The state that version 0.1.0 wrote loses nothing: a pickup that is pending, and the old keys that are to be deleted.
+// Nothing is lost from the state that version 0.1.0 wrote: a pending pickup, and the old keys that are to be deleted.
 func TestOlderKeys(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, FileName)
@@ -85,7 +85,7 @@ func TestOlderKeys(t *testing.T) {
 	}
 }
 
-// Garbage is kept beside it, a newer version is not touched.
+// Garbage is kept beside the new file, and a newer version's file is not changed.
 func TestDamaged(t *testing.T) {
 	for text, newer := range map[string]bool{"": false, "{": false, "hello": false, `{"version":0}`: false,
 		`{"version":99}`: true, `{"version":1,"debt":7}`: false, `{"version":1,"pickup":7}`: false} {
@@ -135,7 +135,7 @@ func TestBounds(t *testing.T) {
 	}
 }
 
-// What loads can be saved and is the same again.
+// A state that loads can be saved, and loads again as the same state.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(`{"version":1,"pickup":{"set":"a"},"debt":{"set":"b"},"old_keys":[{"generation":"x"},null]}`))
 	f.Add([]byte(`{"version":1,"ours":{"x":{"kind":"key"}},"debt":{"set":"a","hups":[{}]},"notify":{"a":null}}`))

@@ -11,7 +11,8 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// A directory that was removed and made again is watched whole again: what comes, what goes, and a mode alone.
+// A directory that was removed and made again is watched like a new one: files that come, files that go, and changes of
+// a mode.
 func TestMadeAnew(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "certs")
@@ -39,7 +40,7 @@ func TestMadeAnew(t *testing.T) {
 	}
 }
 
-// A kernel that tells no events, as for want of descriptors, is asked again, and what was said of it is taken back.
+// A kernel that gives no events, for lack of descriptors, is asked again, and when it works the report ends.
 func TestWatchComesBack(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
@@ -82,15 +83,15 @@ func TestWatchComesBack(t *testing.T) {
 	w.fs.Close()
 }
 
-// A directory that is missing for long is looked for less and less often, with a few system calls and no sweep, and is
-// seen when it comes, however long it was away.
+// The longer a directory is missing, the less often it is looked for, with a few system calls and without a sweep. When
+// it comes it is seen, however long it was missing.
 func TestMissingForLong(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
 	dir := filepath.Join(top, "CA")
 	w := start(t, Options{Dirs: []string{dir}, Sweep: time.Second, Settle: 20 * time.Millisecond})
 	began := time.Now()
-	time.Sleep(2500 * time.Millisecond) // that nothing happens is seen only by waiting
+	time.Sleep(2500 * time.Millisecond) // a wait is the only way to see that nothing happens
 	if n, long := w.sweeps.Load(), time.Since(began); n > 1+int64(long/w.o.Sweep)+1 {
 		t.Errorf("%d sweeps in %s", n, long)
 	}

@@ -27,12 +27,12 @@ type stat struct {
 
 type fingerprint map[string]mark
 
-// ours says whether a name is one of our temporary names, which change only by our own work.
+// ours reports whether a name is a temporary name of mailcertd, which only mailcertd changes.
 func ours(name string) bool {
 	return name == ".mailcertd" || strings.HasPrefix(name, ".") && strings.HasSuffix(name, ".mailcertd")
 }
 
-// identify returns device and inode of a directory; zero where there is none.
+// identify returns device and inode of a directory; zeros where there is none.
 func identify(path string) [2]uint64 {
 	var st unix.Stat_t
 	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
@@ -61,7 +61,7 @@ func (w *Watcher) take() fingerprint {
 	return f
 }
 
-// names reads a directory by system calls of its own: through os, Go's poller would make as many again.
+// names reads a directory with its own system calls, because the package os would make twice as many for Go's poller.
 func names(dir string) []string {
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Swept paths give no kernel events and are found out all the same: a file, a directory, what is in it, and what a link
-// in it leads to.
+// Swept paths give no kernel events, and sweeps find their changes: a file, a directory, its entries, and the target of
+// a link in it.
 func TestSwept(t *testing.T) {
 	top := t.TempDir()
 	at := func(name string) string { return filepath.Join(top, name) }

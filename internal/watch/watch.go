@@ -65,8 +65,8 @@ type Event struct {
 	Path string // one of the paths concerned, "" for none
 }
 
-// Watcher watches files and directories. Run does the work, in one goroutine that owns all fields except those under
-// mu. C holds at most one event.
+// Watcher watches files and directories. Run does the work, in one goroutine, which owns all fields except paths and
+// seen. mu guards these two and fail. C holds at most one event.
 type Watcher struct {
 	o  Options
 	c  chan Event
@@ -115,8 +115,8 @@ func New(o Options) (*Watcher, error) {
 	return w, nil
 }
 
-// This makes all watches again, and forgets the old ones. kqueue(2) needs that: it watches each file of a directory by
-// a descriptor, and after the directory was replaced, the descriptors are still of the old files. After a failure
+// This makes all watches again and forgets the old ones. kqueue(2) needs that: it watches each file of a directory by a
+// descriptor, and when the directory was replaced the descriptors still belong to the old files. After a failure
 // subscribe calls it again.
 func (w *Watcher) anew() {
 	if w.fs != nil {
@@ -133,7 +133,7 @@ func (w *Watcher) anew() {
 // newWatcher is fsnotify.NewWatcher; tests replace it to make it fail.
 var newWatcher = fsnotify.NewWatcher
 
-// failed notes why kernel events are missing and when to try again; nil: they work.
+// failed records why kernel events are missing and when to try again; nil: they work.
 func (w *Watcher) failed(err error) {
 	w.mu.Lock()
 	before := w.fail
@@ -150,7 +150,7 @@ func (w *Watcher) failed(err error) {
 	w.retry = time.Now().Add(w.delay)
 }
 
-// channels are those of the present fsnotify.Watcher; nil where there is none.
+// channels returns the channels of the present fsnotify.Watcher; nil where there is none.
 func (w *Watcher) channels() (<-chan fsnotify.Event, <-chan error) {
 	if w.fs == nil {
 		return nil, nil

@@ -47,11 +47,11 @@ func (w *Watcher) quiet() {
 	}
 }
 
-// What happens in the directories is noticed: by the kernel's events, and by the sweep alone, which replaces what
-// kqueue loses.
+// Changes in the directories are noticed: by the kernel's events, and also by the sweep alone, because kqueue loses
+// events.
 func TestNotices(t *testing.T) {
 	for name, o := range map[string]Options{
-		"events": {Sweep: time.Hour}, // whatever is noticed came from the kernel
+		"events": {Sweep: time.Hour}, // so every event comes from the kernel
 		"sweep":  {SweepOnly: true, Sweep: 50 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,8 +103,8 @@ func TestNotices(t *testing.T) {
 	}
 }
 
-// After Follow the kernel tells of the new directories, and no more of the old
-// ones; one may come back.
+// After Follow the kernel's events are those of the new directories and no longer of the old ones. A directory may be
+// added again.
 func TestFollow(t *testing.T) {
 	top := t.TempDir()
 	a, b := filepath.Join(top, "a"), filepath.Join(top, "b")
@@ -123,7 +123,7 @@ func TestFollow(t *testing.T) {
 		{Options{Dirs: []string{b}, Optional: []string{a}, Files: []string{filepath.Join(top, "f")}}, a, top},
 	} {
 		w.Follow(c.to)
-		w.Absorb() // as for every look
+		w.Absorb() // the daemon calls it before every look
 		w.quiet()
 		write := func(dir string) {
 			if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("new", i)), nil, 0o644); err != nil {
@@ -143,8 +143,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// Our staging area is no news; what was absorbed is told once more at the most;
-// a name that comes and goes between two looks is not lost.
+// mailcertd's staging area causes no event, a change that was absorbed causes one at most, and a name that comes and
+// goes between two looks is not lost.
 func TestAbsorb(t *testing.T) {
 	dir := t.TempDir()
 	cert := filepath.Join(dir, "host.cert")
@@ -183,7 +183,7 @@ func TestAbsorb(t *testing.T) {
 	}
 }
 
-// Ten thousand changes make few events, and leave nothing behind.
+// Ten thousand changes cause few events, and leave neither goroutines nor memory behind.
 func TestBurst(t *testing.T) {
 	dir := t.TempDir()
 	w := start(t, Options{Dirs: []string{dir}, Settle: 50 * time.Millisecond, Sweep: time.Hour})
@@ -240,6 +240,6 @@ func TestClockStep(t *testing.T) {
 
 func TestRelativePath(t *testing.T) {
 	if _, err := New(Options{Dirs: []string{"etc"}}); err == nil {
-		t.Error("a relative path was taken")
+		t.Error("a relative path was accepted")
 	}
 }

@@ -40,9 +40,9 @@ func (c Crowd) Fill(dir string) error {
 	}
 	defer index.Close()
 	out, rnd := bufio.NewWriterSize(index, 1<<20), mathrand.New(mathrand.NewPCG(1, 2))
-	next := uint64(0x1000) // first, because the year times the rows overflows
+	next := uint64(0x1000) // above the serials of a new CA
 	now := c.Now.UTC().Truncate(time.Second)
-	each := 365 * 24 * time.Hour / time.Duration(max(1, c.Rows)) // divided first, because the year times the rows overflows
+	each := 365 * 24 * time.Hour / time.Duration(max(1, c.Rows)) // first, because the year times the rows overflows
 	for i := range c.Rows {
 		serial, kind := rnd.Uint64()>>1|1<<62, rnd.IntN(20)
 		if c.Counted {

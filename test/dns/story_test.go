@@ -108,7 +108,7 @@ func zones(t *testing.T, w *world) {
 	w.wants(t, err, dns.NoZone, "mail.fails.test", "SERVFAIL")
 	c = w.client(t, "", func(o *dns.Options) { o.Zone = "mail.example.test" })
 	_, err = c.Zone(within(t, bed.Patience), challenge)
-	w.wants(t, err, dns.NoZone, "the zone that was given is not one", "example.test")
+	w.wants(t, err, dns.NoZone, "the configured zone is not a zone", "example.test")
 }
 
 func addRemove(t *testing.T, w *world) {
@@ -197,7 +197,7 @@ func aliases(t *testing.T, w *world) {
 	w.wants(t, err, dns.Aliases, "a.example.test -> b.example.test -> a.example.test")
 	c = w.client(t, "mail", func(o *dns.Options) { o.Zone = "example.test" })
 	_, err = c.Place(ctx, "_acme-challenge.www.example.test")
-	w.wants(t, err, dns.Aliases, "out of the zone that was given, example.test", "-> www.acme.other.test")
+	w.wants(t, err, dns.Aliases, "out of the configured zone, example.test", "-> www.acme.other.test")
 }
 
 func long(t *testing.T, w *world) {
@@ -353,7 +353,7 @@ func lagging(t *testing.T, w *world) {
 	ok(t, c.Add(within(t, bed.Patience), p.Zone, r))
 	err := w.disagrees(t, c, p.Zone, r, "somebody-elses")
 	w.wants(t, err, dns.Disagree, "ns2.example.test ("+second+`:53): "somebody-elses"`,
-		"look why ns2.example.test does not follow")
+		"find out why ns2.example.test does not follow")
 	var e *dns.Error
 	if errors.As(err, &e) && (len(e.Views) != 1 || e.Views[0].Server != "ns2.example.test.") {
 		t.Errorf("%v", e.Views)
