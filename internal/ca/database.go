@@ -50,9 +50,9 @@ type database struct {
 
 	files64 *keySet  // while newcerts is compared
 	sieve   *sieve   // while rows are compared with each other
-	seen    bitmap   // of the rows that can be read: a serial that none of them has is found without another pass
-	keys    []uint64 // of the last rows, which neither of them has seen yet
-	twice   []uint64
+	seen    *sieve   // of the rows that can be read: a serial that none of them has is found without another pass
+	hashes  []uint64 // of the last rows, which neither of them has seen yet
+	twice   []uint64 // hashes that the sieve may have seen twice
 }
 
 // unread is why index.txt could not be read; it is nil also where the file is missing. While it is not nil, nobody
@@ -97,9 +97,8 @@ func readDatabase(dir string, q question) (*database, error) {
 		return nil, err
 	}
 	db.files = db.files64.len()
-	size := durable.Look(db.path).Size
-	db.sieve, db.seen = newSieve(size), newBitmap(size)
-	db.keys = make([]uint64, 0, manyKeys)
+	db.sieve = newSieve(durable.Look(db.path).Size)
+	db.hashes = make([]uint64, 0, manyHashes)
 	db.node = durable.Blocks(db.path, maxIndex, db.block)
 	db.sift()
 	if db.unread() == nil {
@@ -110,7 +109,8 @@ func readDatabase(dir string, q question) (*database, error) {
 			return nil, err
 		}
 	}
-	db.files64, db.sieve, db.keys, db.twice = nil, nil, nil, nil
+	db.seen = db.sieve.folded()
+	db.files64, db.sieve, db.hashes, db.twice = nil, nil, nil, nil
 	return db, nil
 }
 
@@ -145,21 +145,20 @@ func (db *database) take(l *line) {
 		db.unreadable(l.odd)
 		return
 	}
-	if db.keys = append(db.keys, l.key); len(db.keys) == manyKeys {
+	if db.hashes = append(db.hashes, hashOf(l.key)); len(db.hashes) == manyHashes {
 		db.sift()
 	}
 	db.see(l)
 	db.answer(l)
 }
 
-// manyKeys is how many keys are looked up at once.
-const manyKeys = 256
+// manyHashes is how many serials are looked up at once.
+const manyHashes = 256
 
 func (db *database) sift() {
-	db.twice = db.sieve.sift(db.keys, db.twice)
-	db.files64.markAll(db.keys)
-	db.seen.mark(db.keys...)
-	db.keys = db.keys[:0]
+	db.twice = db.sieve.sift(db.hashes, db.twice)
+	db.files64.mark(db.hashes...)
+	db.hashes = db.hashes[:0]
 }
 
 // unreadable notes the serial of a row that cannot be read, so that its certificate does not get a second row.
@@ -173,7 +172,7 @@ func (db *database) unreadable(e *Entry) {
 		db.named = map[string]bool{}
 	}
 	db.named[name] = true
-	db.files64.mark(serialKey(name))
+	db.files64.mark(hashOf(serialKey(name)))
 	if n, err := parseSerial(name); err == nil {
 		db.seeNumber(n)
 	}
@@ -257,13 +256,13 @@ func (db *database) doubles() {
 		return
 	}
 	may := map[uint64]bool{}
-	for _, key := range db.twice {
-		may[key] = true
+	for _, hash := range db.twice {
+		may[hash] = true
 	}
 	first := map[string]Entry{}
 	var refused []Entry
 	n := scan(db.path, func(l *line) bool {
-		if !l.readable() || !may[l.key] {
+		if !l.readable() || !may[hashOf(l.key)] {
 			return true
 		}
 		e := l.entry()
@@ -307,7 +306,7 @@ func (db *database) strays(certs string) error {
 		return nil
 	}
 	err := eachSerial(certs, func(serial string) {
-		if db.files64.unmarked(serialKey(serial)) {
+		if db.files64.unmarked(hashOf(serialKey(serial))) {
 			db.orphans = append(db.orphans, serial+".pem")
 			if n, err := parseSerial(serial); err == nil {
 				db.seeNumber(n)
@@ -330,7 +329,7 @@ func (db *database) added(text []byte) {
 	db.plain = db.plain && l.odd == nil
 	db.shares = nil
 	db.see(&l)
-	db.seen.mark(l.key)
+	db.seen.sift([]uint64{hashOf(l.key)}, nil)
 	db.answer(&l)
 	name := string(l.serial) + ".pem"
 	db.orphans = slices.DeleteFunc(db.orphans, func(n string) bool { return n == name })
@@ -348,7 +347,7 @@ func (db *database) used(n *big.Int) (bool, error) {
 	if db.named[serial] || slices.Contains(db.orphans, serial+".pem") {
 		return true, nil
 	}
-	if db.seen.never(serialKey(serial)) && db.still() == nil {
+	if db.seen.never(hashOf(serialKey(serial))) && db.still() == nil {
 		return false, nil
 	}
 	found, err := db.lookUp(serial)

@@ -1,9 +1,9 @@
 package ca
 
-// keySet is a set of serialKey values, each marked or not. A quarter to a half of its cells is in use, so it takes 18
-// to 36 octets for each value.
+// keySet is a set of serials by their hashes, each marked or not. A quarter to a half of its cells is in use, so it
+// takes 18 to 36 octets for each serial.
 type keySet struct {
-	cells  []uint64 // key+1; 0: free
+	cells  []uint64 // hash+1; 0: free
 	marks  []bool
 	size   int
 	marked int
@@ -11,65 +11,67 @@ type keySet struct {
 
 func (s *keySet) len() int { return s.size }
 
-// cell is the index of the key, or of the free cell where it would be. The set must have a free cell.
-func (s *keySet) cell(key uint64) int {
+// cell is the index of the hash, or of the free cell where it would be. The set must have a free cell.
+func (s *keySet) cell(hash uint64) int {
 	last := len(s.cells) - 1 // a power of two, less one
-	at := int(mix(key)) & last
-	for s.cells[at] != 0 && s.cells[at] != key+1 {
+	at := int(hash) & last
+	for s.cells[at] != 0 && s.cells[at] != hash+1 {
 		at = (at + 1) & last
 	}
 	return at
 }
 
-func (s *keySet) add(key uint64) {
+func (s *keySet) add(hash uint64) {
 	if 2*(s.size+1) > len(s.cells) {
 		old := s.cells
 		s.cells, s.marks = make([]uint64, max(64, 2*len(old))), make([]bool, max(64, 2*len(old)))
-		for _, k := range old {
-			if k != 0 {
-				s.cells[s.cell(k-1)] = k
+		for _, h := range old {
+			if h != 0 {
+				s.cells[s.cell(h-1)] = h
 			}
 		}
 	}
-	if at := s.cell(key); s.cells[at] == 0 {
-		s.cells[at] = key + 1
+	if at := s.cell(hash); s.cells[at] == 0 {
+		s.cells[at] = hash + 1
 		s.size++
 	}
 }
 
-func (s *keySet) mark(key uint64) {
+// mark marks those of the hashes that are in the set.
+func (s *keySet) mark(hashes ...uint64) {
 	if s.size == 0 {
 		return
 	}
-	if at := s.cell(key); s.cells[at] != 0 && !s.marks[at] {
-		s.marks[at] = true
-		s.marked++
+	for _, hash := range hashes {
+		if at := s.cell(hash); s.cells[at] != 0 && !s.marks[at] {
+			s.marks[at] = true
+			s.marked++
+		}
 	}
 }
 
-// markAll marks those of the keys that are in the set.
-func (s *keySet) markAll(keys []uint64) {
-	for _, key := range keys {
-		s.mark(key)
-	}
-}
-
-// unmarked says whether the key is in the set and not marked.
-func (s *keySet) unmarked(key uint64) bool {
+// unmarked says whether the hash is in the set and not marked.
+func (s *keySet) unmarked(hash uint64) bool {
 	if s.size == 0 {
 		return false
 	}
-	at := s.cell(key)
+	at := s.cell(hash)
 	return s.cells[at] != 0 && !s.marks[at]
 }
 
-// has says whether the key is in the set.
-func (s *keySet) has(key uint64) bool { return s.size > 0 && s.cells[s.cell(key)] != 0 }
+// has says whether the hash is in the set.
+func (s *keySet) has(hash uint64) bool { return s.size > 0 && s.cells[s.cell(hash)] != 0 }
 
 func (s *keySet) allMarked() bool { return s.marked == s.size }
 
-// mix spreads the bits of a key over the whole hash, because serials that were counted up differ only in their last
-// bits. It is the finalizer of MurmurHash3.
+// lastHash is the greatest hash that a keySet can hold, since it stores a hash plus one.
+const lastHash = 1<<64 - 2
+
+// hashOf spreads the bits of a serial's key over the whole hash, because serials that were counted up differ only in
+// their last bits. Two keys have different hashes, except for the two that lastHash stands for.
+func hashOf(key uint64) uint64 { return min(mix(key), lastHash) }
+
+// mix is the finalizer of MurmurHash3.
 func mix(k uint64) uint64 {
 	k ^= k >> 33
 	k *= 0xff51afd7ed558ccd
@@ -78,18 +80,19 @@ func mix(k uint64) uint64 {
 	return k ^ k>>33
 }
 
-// sieve is a Bloom filter that says which keys may have occurred before. It has eight bits for each key, all in one
-// cache line of the processor. With a million keys, the largest one says of hardly any key that it occurred when it did
-// not.
+// sieve is a Bloom filter that says which serials may have occurred before, by their hashes. It sets eight bits for
+// each, all in one cache line of the processor. With a million serials, the largest one says of hardly any that it
+// occurred when it did not.
 type sieve struct {
 	lines [][8]uint64 // a power of two
 	near  uint64      // the result of the prefetch in sift
 }
 
-// The sizes of a sieve, in lines of 64 octets: 1 KiB and 8 MiB.
+// The sizes of a sieve, in lines of 64 octets: 1 KiB and 8 MiB, and the 2 MiB of one that is kept.
 const (
 	leastSieve = 1 << 4
 	mostSieve  = 1 << 17
+	keptSieve  = 1 << 15
 )
 
 // newSieve makes a sieve for an index.txt of that many octets. A row has about sixty octets.
@@ -103,21 +106,25 @@ func newSieve(octets int64) *sieve {
 
 func (s *sieve) line(hash uint64) *[8]uint64 { return &s.lines[int(hash>>40)&(len(s.lines)-1)] }
 
-// sift adds keys, and appends to twice those that may have been added before. It first reads from the cache lines of
-// all keys, so that the processor fetches many of them at the same time: that halves the time of a pass over a large
+// bits are where a hash sets its eight bits: four in each of two words of its line.
+func (s *sieve) bits(hash uint64) (a, b *uint64, inA, inB uint64) {
+	line, g := s.line(hash), hash*0x9e3779b97f4a7c15
+	return &line[g>>48&7], &line[g>>51&7],
+		uint64(1)<<(g&63) | 1<<(g>>6&63) | 1<<(g>>12&63) | 1<<(g>>18&63),
+		uint64(1)<<(g>>24&63) | 1<<(g>>30&63) | 1<<(g>>36&63) | 1<<(g>>42&63)
+}
+
+// sift adds hashes, and appends to twice those that may have been added before. It first reads from the cache lines of
+// all of them, so that the processor fetches many lines at the same time: that halves the time of a pass over a large
 // index.txt.
-func (s *sieve) sift(keys []uint64, twice []uint64) []uint64 {
-	for _, key := range keys {
-		s.near |= s.line(mix(key))[0] // without the result the compiler would remove the read
+func (s *sieve) sift(hashes, twice []uint64) []uint64 {
+	for _, hash := range hashes {
+		s.near |= s.line(hash)[0] // without the result the compiler would remove the read
 	}
-	for _, key := range keys {
-		hash := mix(key)
-		line, g := s.line(hash), hash*0x9e3779b97f4a7c15
-		a, b := &line[g>>48&7], &line[g>>51&7]
-		inA := uint64(1)<<(g&63) | 1<<(g>>6&63) | 1<<(g>>12&63) | 1<<(g>>18&63)
-		inB := uint64(1)<<(g>>24&63) | 1<<(g>>30&63) | 1<<(g>>36&63) | 1<<(g>>42&63)
+	for _, hash := range hashes {
+		a, b, inA, inB := s.bits(hash)
 		if *a&inA == inA && *b&inB == inB {
-			twice = append(twice, key)
+			twice = append(twice, hash)
 		}
 		*a |= inA
 		*b |= inB
@@ -125,40 +132,29 @@ func (s *sieve) sift(keys []uint64, twice []uint64) []uint64 {
 	return twice
 }
 
-// bitmap tells which keys were never seen: each sets one bit, so that another key may have set it too. It takes 2 MiB
-// at most, whatever the number of keys; of a million, a key that was never seen has a clear bit in 15 of 16 cases. It
-// stays when the pass has ended; a sieve of 8 MiB would be too much for the daemon to keep.
-type bitmap []uint64
+// never says that the hash was not added. If it returns false, the hash may have been.
+func (s *sieve) never(hash uint64) bool {
+	a, b, inA, inB := s.bits(hash)
+	return *a&inA != inA || *b&inB != inB
+}
 
-// newBitmap is for an index.txt of that many octets: 16 bits for each row.
-func newBitmap(octets int64) bitmap {
-	words := 1 << 4
-	for words < 1<<18 && int64(words) < octets/256 {
-		words *= 2
+// folded is the sieve with at most keptSieve lines, for the daemon to keep: each of its lines has the bits of several.
+// Of a million serials, it says of one in a thousand others that it may have been added.
+func (s *sieve) folded() *sieve {
+	if len(s.lines) <= keptSieve {
+		return s
 	}
-	return make(bitmap, words)
-}
-
-func (b bitmap) bit(key uint64) (word *uint64, bit uint64) {
-	hash := mix(key)
-	return &b[int(hash>>6)&(len(b)-1)], 1 << (hash & 63)
-}
-
-func (b bitmap) mark(keys ...uint64) {
-	for _, key := range keys {
-		word, bit := b.bit(key)
-		*word |= bit
+	out := &sieve{lines: make([][8]uint64, keptSieve)}
+	for i := range s.lines {
+		for word, bits := range s.lines[i] {
+			out.lines[i%keptSieve][word] |= bits
+		}
 	}
-}
-
-// never says that the key was not marked. If it returns false, the key may have been.
-func (b bitmap) never(key uint64) bool {
-	word, bit := b.bit(key)
-	return *word&bit == 0
+	return out
 }
 
 // serialsIn returns the serials of the certificates in the newcerts directory dir.
 func serialsIn(dir string) (*keySet, error) {
 	s := &keySet{}
-	return s, eachSerial(dir, func(serial string) { s.add(serialKey(serial)) })
+	return s, eachSerial(dir, func(serial string) { s.add(hashOf(serialKey(serial))) })
 }

@@ -2,7 +2,9 @@ package ca
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/fnv"
+	"math/bits"
 	"time"
 
 	"mailcertd/internal/durable"
@@ -31,9 +33,6 @@ func (l *line) entry() Entry {
 	return e
 }
 
-// lastKey is the greatest key that a keySet can hold, since it stores a key plus one.
-const lastKey = 1<<64 - 2
-
 // upperHex is the value of a hexadecimal digit in upper case; -1: not such a digit.
 var upperHex = func() (of [256]int8) {
 	for i := range of {
@@ -51,14 +50,14 @@ func serialKey[T string | []byte](serial T) uint64 {
 	if len(serial) > 16 {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(serial))
-		return min(h.Sum64(), lastKey)
+		return h.Sum64()
 	}
 	var key uint64
 	for i := range len(serial) {
 		d, _ := hexDigit(serial[i])
 		key = key<<4 | uint64(d)
 	}
-	return min(key, lastKey)
+	return key
 }
 
 // commonName is the CN in a subject; nil where there is none.
@@ -116,6 +115,13 @@ func (l *line) plain(text []byte) bool {
 		return false
 	}
 	end, digits := 0, uint64(0)
+	for len(rest) >= end+8 && end < 16 {
+		eight, ok := readHex(rest[end:])
+		if !ok {
+			break
+		}
+		digits, end = digits<<32|eight, end+8
+	}
 	for end < len(rest) && upperHex[rest[end]] >= 0 {
 		digits = digits<<4 | uint64(upperHex[rest[end]])
 		end++
@@ -124,18 +130,41 @@ func (l *line) plain(text []byte) bool {
 		end > 2 && rest[0] == '0' && rest[1] == '0' {
 		return false // not the form of FormatSerial
 	}
-	if l.serial, l.key = rest[:end], min(digits, lastKey); end > 16 {
+	if l.serial, l.key = rest[:end], digits; end > 16 {
 		l.key = serialKey(l.serial)
 	}
 	rest = rest[end+1:]
-	if end = bytes.IndexByte(rest, '\t'); end < 0 {
-		return false
+	subject, found := bytes.CutPrefix(rest, unknownFile) // openssl-ca(1) writes no other
+	if !found {
+		if end = bytes.IndexByte(rest, '\t'); end < 0 {
+			return false
+		}
+		subject = rest[end+1:]
 	}
-	l.subject = rest[end+1:]
+	l.subject = subject
 	return bytes.IndexByte(l.subject, '\t') < 0 && (len(l.subject) == 0 || l.subject[len(l.subject)-1] != '\r')
 }
 
-var lineFeed = []byte("\n")
+// readHex parses the first eight octets of s as hexadecimal digits in upper case. ok is false where one of them is not
+// such a digit. It handles all eight at once, because a scan of a large index.txt parses a serial in each row.
+func readHex(s []byte) (n uint64, ok bool) {
+	const each = 0x0101010101010101
+	eight := binary.LittleEndian.Uint64(s)
+	letters := eight >> 6 & each
+	values := eight&(0x0f*each) + 9*letters
+	over9 := (values + 6*each) >> 4 & each // 1 for each value from 10 on
+	if values&(0xf0*each) != 0 || eight != values+0x30*each+7*over9 {
+		return 0, false
+	}
+	values = (values<<4 | values>>8) & 0x00ff00ff00ff00ff
+	values = (values | values>>8) & 0x0000ffff0000ffff
+	return uint64(bits.ReverseBytes32(uint32(values | values>>16))), true
+}
+
+var (
+	lineFeed    = []byte("\n")
+	unknownFile = []byte("unknown\t")
+)
 
 // scan calls take with each row of an index.txt until take returns false. It skips empty lines, comments and a torn
 // last row, about which readDatabase reports. Rows that cannot be parsed are passed too, with odd.Err set.
@@ -177,12 +206,21 @@ func (l *line) read(text []byte, n int, whole bool) bool {
 // readable says whether the row could be parsed.
 func (l *line) readable() bool { return l.odd == nil || l.odd.Err == nil }
 
+// validAt says that the certificate is neither revoked nor expired at now.
+func (l *line) validAt(now time.Time) bool { return l.status == Valid && !l.past(now) }
+
+// past says that the certificate's last second is over at now.
+func (l *line) past(now time.Time) bool {
+	second := now.Unix()
+	return l.expires < second || l.expires == second && now.Nanosecond() > 0
+}
+
 // state is the state of the certificate at now: valid, expired or revoked.
 func (l *line) state(now time.Time) string {
 	switch {
 	case l.status == Revoked:
 		return "revoked"
-	case l.status == Expired || now.After(time.Unix(l.expires, 0)):
+	case l.status == Expired || l.past(now):
 		return "expired"
 	}
 	return "valid"

@@ -215,7 +215,7 @@ func TestSieve(t *testing.T) {
 		for i := uint64(0); i < rows; i += 100 {
 			var keys, hashes []uint64
 			for k := i; k < i+100; k++ {
-				keys, hashes = append(keys, k), append(hashes, mix(k+1<<40))
+				keys, hashes = append(keys, hashOf(k)), append(hashes, hashOf(mix(k+1<<40)))
 			}
 			wrong += len(drawn.sift(hashes, nil)) + len(counted.sift(keys, nil))
 		}
@@ -226,6 +226,21 @@ func TestSieve(t *testing.T) {
 	}
 	if there := sift(); there != 2*rows {
 		t.Errorf("%d of two million keys were there", there)
+	}
+	kept, wrong := drawn.folded(), 0
+	if n := len(kept.lines); n != keptSieve {
+		t.Errorf("%d lines of 64 octets are kept", n)
+	}
+	for k := uint64(0); k < rows; k++ {
+		if kept.never(hashOf(mix(k + 1<<40))) {
+			t.Fatalf("%d was never seen", k)
+		}
+		if !kept.never(hashOf(mix(k + 1<<50))) {
+			wrong++
+		}
+	}
+	if wrong > rows/500 {
+		t.Errorf("%d of a million other keys may have been seen", wrong)
 	}
 	if twice := newSieve(0).sift([]uint64{7, 8, 9, 7, 8, 7}, nil); !slices.Equal(twice, []uint64{7, 8, 7}) {
 		t.Errorf("there twice: %v", twice)
