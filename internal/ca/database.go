@@ -48,11 +48,11 @@ type database struct {
 	leavesOf string            // the generations that leaves speaks of
 	shares   *bool             // what sharing has found; nil: not asked yet
 
-	files64 *keySet  // while newcerts is compared
-	sieve   *sieve   // while rows are compared with each other
-	seen    *sieve   // of the rows that can be read: a serial that none of them has is found without another pass
-	hashes  []uint64 // of the last rows, which neither of them has seen yet
-	twice   []uint64 // hashes that the sieve may have seen twice
+	files64 *keySet // while newcerts is compared
+	sieve   *sieve  // while rows are compared with each other
+	seen    *sieve  // of the rows that can be read: a serial that none of them has is found without another pass
+	hashes  []hash  // of the last rows, which neither of them has seen yet
+	twice   []hash  // hashes that the sieve may have seen twice
 }
 
 // unread is why index.txt could not be read; it is nil also where the file is missing. While it is not nil, nobody
@@ -98,7 +98,7 @@ func readDatabase(dir string, q question) (*database, error) {
 	}
 	db.files = db.files64.len()
 	db.sieve = newSieve(durable.Look(db.path).Size)
-	db.hashes = make([]uint64, 0, manyHashes)
+	db.hashes = make([]hash, 0, manyHashes)
 	db.node = durable.Blocks(db.path, maxIndex, db.block)
 	db.sift()
 	if db.unread() == nil {
@@ -255,9 +255,9 @@ func (db *database) doubles() {
 	if len(db.twice) == 0 {
 		return
 	}
-	may := map[uint64]bool{}
-	for _, hash := range db.twice {
-		may[hash] = true
+	may := map[hash]bool{}
+	for _, h := range db.twice {
+		may[h] = true
 	}
 	first := map[string]Entry{}
 	var refused []Entry
@@ -329,7 +329,7 @@ func (db *database) added(text []byte) {
 	db.plain = db.plain && l.odd == nil
 	db.shares = nil
 	db.see(&l)
-	db.seen.sift([]uint64{hashOf(l.key)}, nil)
+	db.seen.sift([]hash{hashOf(l.key)}, nil)
 	db.answer(&l)
 	name := string(l.serial) + ".pem"
 	db.orphans = slices.DeleteFunc(db.orphans, func(n string) bool { return n == name })

@@ -3,7 +3,7 @@ package ca
 // keySet is a set of serials by their hashes, each marked or not. A quarter to a half of its cells is in use, so it
 // takes 18 to 36 octets for each serial.
 type keySet struct {
-	cells  []uint64 // hash+1; 0: free
+	cells  []hash // hash+1; 0: free
 	marks  []bool
 	size   int
 	marked int
@@ -12,38 +12,38 @@ type keySet struct {
 func (s *keySet) len() int { return s.size }
 
 // cell is the index of the hash, or of the free cell where it would be. The set must have a free cell.
-func (s *keySet) cell(hash uint64) int {
+func (s *keySet) cell(h hash) int {
 	last := len(s.cells) - 1 // a power of two, less one
-	at := int(hash) & last
-	for s.cells[at] != 0 && s.cells[at] != hash+1 {
+	at := int(h) & last
+	for s.cells[at] != 0 && s.cells[at] != h+1 {
 		at = (at + 1) & last
 	}
 	return at
 }
 
-func (s *keySet) add(hash uint64) {
+func (s *keySet) add(h hash) {
 	if 2*(s.size+1) > len(s.cells) {
 		old := s.cells
-		s.cells, s.marks = make([]uint64, max(64, 2*len(old))), make([]bool, max(64, 2*len(old)))
-		for _, h := range old {
-			if h != 0 {
-				s.cells[s.cell(h-1)] = h
+		s.cells, s.marks = make([]hash, max(64, 2*len(old))), make([]bool, max(64, 2*len(old)))
+		for _, c := range old {
+			if c != 0 {
+				s.cells[s.cell(c-1)] = c
 			}
 		}
 	}
-	if at := s.cell(hash); s.cells[at] == 0 {
-		s.cells[at] = hash + 1
+	if at := s.cell(h); s.cells[at] == 0 {
+		s.cells[at] = h + 1
 		s.size++
 	}
 }
 
 // mark marks those of the hashes that are in the set.
-func (s *keySet) mark(hashes ...uint64) {
+func (s *keySet) mark(hashes ...hash) {
 	if s.size == 0 {
 		return
 	}
-	for _, hash := range hashes {
-		if at := s.cell(hash); s.cells[at] != 0 && !s.marks[at] {
+	for _, h := range hashes {
+		if at := s.cell(h); s.cells[at] != 0 && !s.marks[at] {
 			s.marks[at] = true
 			s.marked++
 		}
@@ -51,25 +51,28 @@ func (s *keySet) mark(hashes ...uint64) {
 }
 
 // unmarked says whether the hash is in the set and not marked.
-func (s *keySet) unmarked(hash uint64) bool {
+func (s *keySet) unmarked(h hash) bool {
 	if s.size == 0 {
 		return false
 	}
-	at := s.cell(hash)
+	at := s.cell(h)
 	return s.cells[at] != 0 && !s.marks[at]
 }
 
 // has says whether the hash is in the set.
-func (s *keySet) has(hash uint64) bool { return s.size > 0 && s.cells[s.cell(hash)] != 0 }
+func (s *keySet) has(h hash) bool { return s.size > 0 && s.cells[s.cell(h)] != 0 }
 
 func (s *keySet) allMarked() bool { return s.marked == s.size }
 
 // lastHash is the greatest hash that a keySet can hold, since it stores a hash plus one.
 const lastHash = 1<<64 - 2
 
+// hash identifies a serial in a keySet and in a sieve.
+type hash uint64
+
 // hashOf spreads the bits of a serial's key over the whole hash, because serials that were counted up differ only in
 // their last bits. Two keys have different hashes, except for the two that lastHash stands for.
-func hashOf(key uint64) uint64 { return min(mix(key), lastHash) }
+func hashOf(key uint64) hash { return hash(min(mix(key), lastHash)) }
 
 // mix is the finalizer of MurmurHash3.
 func mix(k uint64) uint64 {
@@ -104,11 +107,11 @@ func newSieve(octets int64) *sieve {
 	return &sieve{lines: make([][8]uint64, lines)}
 }
 
-func (s *sieve) line(hash uint64) *[8]uint64 { return &s.lines[int(hash>>40)&(len(s.lines)-1)] }
+func (s *sieve) line(h hash) *[8]uint64 { return &s.lines[int(h>>40)&(len(s.lines)-1)] }
 
 // bits are where a hash sets its eight bits: four in each of two words of its line.
-func (s *sieve) bits(hash uint64) (a, b *uint64, inA, inB uint64) {
-	line, g := s.line(hash), hash*0x9e3779b97f4a7c15
+func (s *sieve) bits(h hash) (a, b *uint64, inA, inB uint64) {
+	line, g := s.line(h), uint64(h)*0x9e3779b97f4a7c15
 	return &line[g>>48&7], &line[g>>51&7],
 		uint64(1)<<(g&63) | 1<<(g>>6&63) | 1<<(g>>12&63) | 1<<(g>>18&63),
 		uint64(1)<<(g>>24&63) | 1<<(g>>30&63) | 1<<(g>>36&63) | 1<<(g>>42&63)
@@ -117,14 +120,14 @@ func (s *sieve) bits(hash uint64) (a, b *uint64, inA, inB uint64) {
 // sift adds hashes, and appends to twice those that may have been added before. It first reads from the cache lines of
 // all of them, so that the processor fetches many lines at the same time: that halves the time of a pass over a large
 // index.txt.
-func (s *sieve) sift(hashes, twice []uint64) []uint64 {
-	for _, hash := range hashes {
-		s.near |= s.line(hash)[0] // without the result the compiler would remove the read
+func (s *sieve) sift(hashes, twice []hash) []hash {
+	for _, h := range hashes {
+		s.near |= s.line(h)[0] // without the result the compiler would remove the read
 	}
-	for _, hash := range hashes {
-		a, b, inA, inB := s.bits(hash)
+	for _, h := range hashes {
+		a, b, inA, inB := s.bits(h)
 		if *a&inA == inA && *b&inB == inB {
-			twice = append(twice, hash)
+			twice = append(twice, h)
 		}
 		*a |= inA
 		*b |= inB
@@ -133,8 +136,8 @@ func (s *sieve) sift(hashes, twice []uint64) []uint64 {
 }
 
 // never says that the hash was not added. If it returns false, the hash may have been.
-func (s *sieve) never(hash uint64) bool {
-	a, b, inA, inB := s.bits(hash)
+func (s *sieve) never(h hash) bool {
+	a, b, inA, inB := s.bits(h)
 	return *a&inA != inA || *b&inB != inB
 }
 

@@ -86,7 +86,7 @@ func Each(o Observed, now time.Time, take func(Listed) error) error {
 				return fmt.Errorf("%s: %w", o.db.path, errMoved)
 			}
 			e := l.entry()
-			if err := take(listed(o, &e, now, files.has(l.key))); err != nil {
+			if err := take(listed(o, &e, now, files.has(hashOf(l.key)))); err != nil {
 				return err
 			}
 		}

@@ -213,7 +213,7 @@ func TestSieve(t *testing.T) {
 	drawn, counted := newSieve(60*rows), newSieve(60*rows)
 	sift := func() (wrong int) {
 		for i := uint64(0); i < rows; i += 100 {
-			var keys, hashes []uint64
+			var keys, hashes []hash
 			for k := i; k < i+100; k++ {
 				keys, hashes = append(keys, hashOf(k)), append(hashes, hashOf(mix(k+1<<40)))
 			}
@@ -242,7 +242,7 @@ func TestSieve(t *testing.T) {
 	if wrong > rows/500 {
 		t.Errorf("%d of a million other keys may have been seen", wrong)
 	}
-	if twice := newSieve(0).sift([]uint64{7, 8, 9, 7, 8, 7}, nil); !slices.Equal(twice, []uint64{7, 8, 7}) {
+	if twice := newSieve(0).sift([]hash{7, 8, 9, 7, 8, 7}, nil); !slices.Equal(twice, []hash{7, 8, 7}) {
 		t.Errorf("there twice: %v", twice)
 	}
 }
