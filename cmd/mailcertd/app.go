@@ -34,6 +34,7 @@ type app struct {
 	json     bool // --json
 
 	brief     bool          // see keeper.Options.Brief
+	overview  bool          // see keeper.Options.Overview
 	daemon    bool          // the process goes on running, so rc.conf is asked again from time to time
 	notifyFor time.Duration // the longest time for each command of `notify`; zero means the keeper's own limit
 
@@ -125,6 +126,6 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	return keeper.New(keeper.Options{
 		Config: cfg, Disk: a.disk, Now: wallClock, Host: hostNames(cfg.Root, a.daemon),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
-		Brief: a.brief, Step: a.step(), Proxy: http.ProxyFromEnvironment,
+		Brief: a.brief, Overview: a.overview, Step: a.step(), Proxy: http.ProxyFromEnvironment,
 	})
 }

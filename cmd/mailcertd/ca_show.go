@@ -25,6 +25,7 @@ func (a *app) showCA(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.overview = true
 	r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(ctx, plan.Wish{})
 	now := wallClock()
 	rep := report.NewCA(cfg, r.Observed.CA, now)

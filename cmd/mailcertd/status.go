@@ -58,6 +58,7 @@ and rename it, for example from cron(8), as root:
 			if err != nil {
 				return err
 			}
+			a.overview = !due
 			k := a.keeper(cfg, quiet(a.logLevel, a.err))
 			r := k.Check(cmd.Context(), plan.Wish{})
 			if due {

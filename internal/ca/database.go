@@ -21,6 +21,8 @@ type question struct {
 	serials map[string]bool // their rows are found
 	// lists are the serials in each CRL. The pass finds whether a list lacks a revoked row.
 	lists []map[string]bool
+	// overview is the moment for which the pass also makes the overview; zero: it makes none.
+	overview time.Time
 }
 
 // database is the result of a pass over index.txt and the names in newcerts. It does not hold the rows, so that its
@@ -47,6 +49,8 @@ type database struct {
 	leaves   map[int]time.Time // by generation, see lastLeaves; nil: not asked yet
 	leavesOf string            // the generations that leaves speaks of
 	shares   *bool             // what sharing has found; nil: not asked yet
+
+	overview *overview // nil: nobody asked for it
 
 	files64 *keySet // while newcerts is compared
 	sieve   *sieve  // while rows are compared with each other
@@ -97,7 +101,11 @@ func readDatabase(dir string, q question) (*database, error) {
 		return nil, err
 	}
 	db.files = db.files64.len()
-	db.sieve = newSieve(durable.Look(db.path).Size)
+	size := durable.Look(db.path).Size
+	db.sieve = newSieve(size)
+	if !q.overview.IsZero() {
+		db.overview = newOverview(dir, int(size/octetsOfRow), q.overview)
+	}
 	db.hashes = make([]hash, 0, manyHashes)
 	db.node = durable.Blocks(db.path, maxIndex, db.block)
 	db.sift()
@@ -150,6 +158,9 @@ func (db *database) take(l *line) {
 	}
 	db.see(l)
 	db.answer(l)
+	if db.overview != nil {
+		db.overview.see(l)
+	}
 }
 
 // manyHashes is how many serials are looked up at once.

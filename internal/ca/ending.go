@@ -14,30 +14,60 @@ type Counts struct{ Valid, Expired, Revoked int }
 const mostOpened = 2 * leastKept
 
 // Overview counts the certificates, and returns up to most valid ones, the earliest to expire first, without those that
-// a later certificate of the same host has replaced. It reads index.txt once, and again only where many were replaced.
-// The file of a certificate alone says which pair of its host it belongs to, and a host may have many that were
-// replaced: once mostOpened files were opened, any later certificate of the host counts as the successor. Ending opens
-// all of them.
+// a later certificate of the same host has replaced. Where o was observed with Filter.Overview, the first pass over
+// index.txt was made then, and the result is that of its moment, not of now. Further passes are needed only where many
+// were replaced. The file of a certificate alone says which pair of its host it belongs to, and a host may have many
+// that were replaced: once mostOpened files were opened, any later certificate of the host counts as the successor.
+// Ending opens all of them.
 func Overview(o Observed, now time.Time, most int) (c Counts, next []Listed, err error) {
 	if o.db == nil {
 		return c, nil, o.Err
 	}
-	count := func(l *line) {
-		switch l.state(now) {
-		case "revoked":
-			c.Revoked++
-		case "expired":
-			c.Expired++
-		default:
-			c.Valid++
+	if err := o.db.unread(); err != nil {
+		return c, nil, err
+	}
+	v := o.db.overview
+	if v == nil {
+		v = newOverview(o.Dir.Path, o.db.rows, now)
+		if n := scan(o.db.path, v.see); n.Err != nil {
+			return c, nil, n.Err
 		}
 	}
-	wanted := func(l *line) bool { return most > 0 && l.state(now) == "valid" }
-	err = ending(o, now, newOpener(o, mostOpened), wanted, count, func(l Listed) bool {
-		next = append(next, l)
-		return len(next) < most
-	})
-	return c, next, err
+	if most > 0 {
+		err = v.ending(o, func(l Listed) bool {
+			next = append(next, l)
+			return len(next) < most
+		})
+	}
+	return v.Counts, next, err
+}
+
+// overview is a survey that counts the rows as well. Each overview answers once.
+type overview struct {
+	Counts
+	*survey
+}
+
+// newOverview is for the CA in dir, and an index.txt of that many rows.
+func newOverview(dir string, rows int, now time.Time) *overview {
+	return &overview{survey: newSurvey(newOpener(dir, mostOpened), rows, now,
+		func(l *line) bool { return l.validAt(now) })}
+}
+
+// see is for the first pass.
+func (v *overview) see(l *line) bool {
+	if !l.readable() {
+		return true
+	}
+	switch l.state(v.now) {
+	case "revoked":
+		v.Revoked++
+	case "expired":
+		v.Expired++
+	default:
+		v.Valid++
+	}
+	return v.survey.see(l)
 }
 
 // Ending calls take for each certificate that expires from one time to another, the earliest first, without those that
@@ -50,74 +80,94 @@ func Ending(o Observed, now, from, to time.Time, take func(Listed)) error {
 		return err
 	}
 	first, last := from.Unix(), to.Unix()
-	wanted := func(l *line) bool { return l.status != Revoked && first <= l.expires && l.expires <= last }
-	return ending(o, now, newOpener(o, anyNumber), wanted, func(*line) {}, func(l Listed) bool {
+	s := newSurvey(newOpener(o.Dir.Path, anyNumber), o.db.rows, now,
+		func(l *line) bool { return l.status != Revoked && first <= l.expires && l.expires <= last })
+	if n := scan(o.db.path, s.see); n.Err != nil {
+		return n.Err
+	}
+	return s.ending(o, func(l Listed) bool {
 		take(l)
 		return true
 	})
 }
 
-// ending calls each for every readable row, and take for the rows that are wanted, until take returns false.
-func ending(o Observed, now time.Time, files *opener, wanted func(*line) bool, each func(*line),
-	take func(Listed) bool) error {
-	var after *Entry
-	nameless := &nameless{o: o, now: now, files: files}
-	newest, seed := noteNewest(files, o.db.rows), maphash.MakeSeed()
-	for most := leastKept; ; most = min(16*most, mostKept) {
-		s, last := &selection{most: most, before: soonest, after: after}, map[uint64]*successor{}
-		n := scan(o.db.path, func(l *line) bool {
-			if !l.readable() {
-				return true // no certificate can be told from it
-			}
-			each(l)
-			if l.status == Revoked {
-				return true
-			}
-			host := hostOf(l.subject)
-			hash := maphash.Bytes(seed, host)
-			if newest.replaced(l, host, hash, l.state(now) == "valid") {
-				return true
-			}
-			of := last[hash]
-			if of != nil {
-				of.see(l, now)
-			}
-			if wanted(l) && s.offer(l, host) && of == nil && len(host) > 0 {
-				last[hash] = &successor{}
-			}
-			if len(last) > 4*most {
-				last = s.only(last, seed)
-			}
-			return true
-		})
-		if n.Err != nil {
-			return n.Err
-		}
-		each = func(*line) {} // it has seen them
-		newest.complete()
-		rows := s.entries()
+// survey finds the rows that are wanted, the earliest to expire first, without those that a later row of the same host
+// has replaced. It holds the rows of one pass over index.txt, which has called see for each of them.
+type survey struct {
+	now    time.Time
+	wanted func(*line) bool
+	files  *opener
+	rows   *selection
+	last   map[uint64]*successor // of the hosts of the rows, by hash
+	newest *newest
+	seed   maphash.Seed
+}
+
+func newSurvey(files *opener, rows int, now time.Time, wanted func(*line) bool) *survey {
+	s := &survey{now: now, wanted: wanted, files: files, newest: noteNewest(files, rows), seed: maphash.MakeSeed()}
+	s.begin(leastKept, nil)
+	return s
+}
+
+// begin forgets the rows, for a pass that keeps up to most of those after that one.
+func (s *survey) begin(most int, after *Entry) {
+	s.rows, s.last = &selection{most: most, before: soonest, after: after}, map[uint64]*successor{}
+}
+
+// see notes a row. It returns true, for scan.
+func (s *survey) see(l *line) bool {
+	if l.status == Revoked || !l.readable() { // no certificate can be told from a row that cannot be read
+		return true
+	}
+	host := hostOf(l.subject)
+	hash := maphash.Bytes(s.seed, host)
+	if s.newest.replaced(l, host, hash, l.validAt(s.now)) {
+		return true
+	}
+	of := s.last[hash]
+	if of != nil {
+		of.see(l, s.now)
+	}
+	if s.wanted(l) && s.rows.offer(l, host) && of == nil && len(host) > 0 {
+		s.last[hash] = &successor{}
+	}
+	if len(s.last) > 4*s.rows.most {
+		s.last = s.rows.only(s.last, s.seed)
+	}
+	return true
+}
+
+// ending calls take for the rows until take returns false. The first pass was made; it makes the further ones.
+func (s *survey) ending(o Observed, take func(Listed) bool) error {
+	nameless := &nameless{o: o, now: s.now, files: s.files}
+	for {
+		s.newest.complete()
+		rows := s.rows.entries()
 		for i := range rows {
-			e, host := &rows[i], s.rows[i].host
-			by, err := last[maphash.String(seed, host)], error(nil)
+			e, host := &rows[i], s.rows.rows[i].host
+			by, err := s.last[maphash.String(s.seed, host)], error(nil)
 			if host == "" {
 				by, err = nameless.successor(e)
 			}
 			if err != nil {
 				return err
 			}
-			replaced, other := by.replaces(files, e, host, now)
+			replaced, other := by.replaces(s.files, e, host, s.now)
 			if replaced {
 				continue
 			}
-			l := listed(o, e, now, true)
+			l := listed(o, e, s.now, true)
 			if l.OtherPair = other; !take(l) {
 				return nil
 			}
 		}
-		if len(rows) < most {
+		if len(rows) < s.rows.most {
 			return nil
 		}
-		after = &rows[len(rows)-1]
+		s.begin(min(16*s.rows.most, mostKept), &rows[len(rows)-1])
+		if n := scan(o.db.path, s.see); n.Err != nil {
+			return n.Err
+		}
 	}
 }
 
@@ -169,7 +219,7 @@ func keep(rows []numbered, l *line) []numbered {
 }
 
 func (s *successor) see(l *line, now time.Time) {
-	if s.any = keep(s.any, l); l.state(now) == "valid" {
+	if s.any = keep(s.any, l); l.validAt(now) {
 		s.valid = keep(s.valid, l)
 	}
 }

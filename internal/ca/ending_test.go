@@ -57,9 +57,11 @@ func TestOverview(t *testing.T) {
 		2: {"0B", "0C"},
 		9: {"0B", "0C", "08", "05", "03"},
 	} {
-		counts, due, err := Overview(Observe(o.Dir, Filter{}), now, most)
-		if got := serialsOf(due); err != nil || !slices.Equal(got, want) || counts != (Counts{9, 2, 2}) {
-			t.Errorf("the first %d: %v %v %v, want %v", most, got, counts, err, want)
+		for _, f := range []Filter{{}, {Overview: now}} {
+			counts, due, err := Overview(Observe(o.Dir, f), now, most)
+			if got := serialsOf(due); err != nil || !slices.Equal(got, want) || counts != (Counts{9, 2, 2}) {
+				t.Errorf("%+v, the first %d: %v %v %v, want %v", f, most, got, counts, err, want)
+			}
 		}
 	}
 	var soon []Listed
@@ -154,7 +156,8 @@ func TestOverviewOfMany(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(o.Dir, indexName), text, 0o644); err != nil {
 				t.Fatal(err)
 			}
-			obs, now := Observe(o.Dir, Filter{}), start.AddDate(0, 0, 900)
+			now := start.AddDate(0, 0, 900)
+			obs := Observe(o.Dir, Filter{Overview: now})
 			from, to := now.AddDate(0, 0, -400), now.AddDate(0, 0, 800)
 			counts, due, err := Overview(obs, now, 50)
 			var soon []Listed

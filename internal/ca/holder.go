@@ -48,8 +48,9 @@ const anyNumber = -1
 // mostSuccessors is how many successors an opener remembers.
 const mostSuccessors = 4096
 
-func newOpener(o Observed, most int) *opener {
-	return &opener{dir: filepath.Join(o.Dir.Path, newCertsName), left: most, successors: map[string]*holder{}}
+// newOpener is for the CA in dir. It opens most files, or anyNumber.
+func newOpener(dir string, most int) *opener {
+	return &opener{dir: filepath.Join(dir, newCertsName), left: most, successors: map[string]*holder{}}
 }
 
 // spent says that it opens no more.

@@ -98,7 +98,10 @@ const (
 	keptSieve  = 1 << 15
 )
 
-// newSieve makes a sieve for an index.txt of that many octets. A row has about sixty octets.
+// octetsOfRow is about the length of a row of index.txt.
+const octetsOfRow = 60
+
+// newSieve makes a sieve for an index.txt of that many octets.
 func newSieve(octets int64) *sieve {
 	lines := int64(leastSieve)
 	for lines < mostSieve && lines < octets/512 {

@@ -44,8 +44,11 @@ func (m *Memory) holds() bool {
 		same(m.certs, durable.Look(filepath.Join(m.dir, newCertsName)))
 }
 
-// covers says whether a pass that was asked p has the answer to q.
+// covers says whether a pass that was asked p has the answer to q. An overview answers once.
 func (p question) covers(q question) bool {
+	if !q.overview.IsZero() {
+		return false
+	}
 	for s := range q.serials {
 		if !p.serials[s] {
 			return false

@@ -64,6 +64,8 @@ type Filter struct {
 	// Serving are the certificates that are installed on this host; nil ones are ignored. The database must have those
 	// that a generation issued.
 	Serving []*x509.Certificate
+	// Overview is the moment for which the same pass prepares an Overview; zero: Overview makes a pass of its own.
+	Overview time.Time
 	// Asking are further host names, in the form of Ask.Names, whose rows the same pass finds for a later Preview.
 	Asking []string
 }
@@ -180,7 +182,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 // question is what a pass over index.txt must find: the rows of the hosts in f, of the certificates that this host
 // serves, and of the serials in the CRLs.
 func (o *Observed) question(f Filter) question {
-	q := question{serials: map[string]bool{}}
+	q := question{serials: map[string]bool{}, overview: f.Overview}
 	if q.names = slices.Clone(f.Asking); f.Name != "" {
 		q.names = append(q.names, f.Name)
 	}

@@ -48,7 +48,11 @@ func (ob *observer) observeParts(ctx context.Context, obs *plan.Observed, parts 
 	}
 	if parts&issuerPart != 0 {
 		name, _ := plan.HostName(ob.cfg, obs.Host)
-		obs.CA = ob.ca.database.Observe(ob.cfg.CA.Dir, ca.Filter{Name: name, Serving: leaves(*obs)})
+		filter := ca.Filter{Name: name, Serving: leaves(*obs)}
+		if ob.o.Overview {
+			filter.Overview = ob.o.Now()
+		}
+		obs.CA = ob.ca.database.Observe(ob.cfg.CA.Dir, filter)
 		ob.observeCA(obs)
 	}
 	if parts&(statePart|issuerPart) != 0 {
