@@ -16,18 +16,10 @@ import (
 	"mailcertd/internal/state"
 )
 
-// acme reports whether the certificates of this assessment's issuer come from an ACME CA. Such a CA is asked as a CA
-// host is, but sends no CAs to trust: what it issued is ours by the state or by being its last answer, and the chain
-// of a leaf lies behind it in its file.
-func (a *assessment) acme() bool { return a.cfg.Issuer.Kind == config.IssuerACME }
-
-// acmeName names the CA for people.
-func (a *assessment) acmeName() string { return a.cfg.Issuer.ACME.Directory }
-
 // isAnswer reports whether c is the last certificate that the ACME CA sent for the pair.
 func (p *pair) isAnswer(c *x509.Certificate) bool {
 	l := p.sent()
-	return p.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
+	return p.issuer.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
 }
 
 // answerLost reports whether the last answer of the ACME CA cannot be read, or is gone, and was never installed. The CA
@@ -56,7 +48,7 @@ func (p *pair) content(c *x509.Certificate) []byte {
 
 // otherIssuer reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
 func (p *pair) otherIssuer() string {
-	if !p.acme() || p.owner != Ours || p.leaf == nil {
+	if !p.issuer.acme() || p.owner != Ours || p.leaf == nil {
 		return ""
 	}
 	c := p.obs.CA
@@ -69,11 +61,11 @@ func (p *pair) otherIssuer() string {
 			known = append(known, g.Cert)
 		}
 	}
-	if slices.ContainsFunc(known, func(g *x509.Certificate) bool { return issuedUnder(p.leaf, g) }) {
-		return "a private CA issued it, and the issuer is now " + p.acmeName()
+	if slices.ContainsFunc(known, func(g *x509.Certificate) bool { return pki.IssuedBy(p.leaf, g) }) {
+		return "a private CA issued it, and the issuer is now " + p.issuer.name()
 	}
-	if by := p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)); by != "" && by != p.acmeName() {
-		return by + " issued it, and the issuer is now " + p.acmeName()
+	if by := p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)); by != "" && by != p.issuer.name() {
+		return by + " issued it, and the issuer is now " + p.issuer.name()
 	}
 	return ""
 }
@@ -188,12 +180,9 @@ func AskAgain(no issuer.Refusal, n int, now time.Time) time.Time {
 }
 
 // orders reports on the ACME CA: why it gave no certificate, and what its certificates are not for.
-func orders(a *assessment) (found finding) {
-	if !a.acme() {
-		return found
-	}
+func orders(a *assessment, by *pairIssuer) (found finding) {
 	for _, p := range a.pairs {
-		if !p.acme() || !p.wanted {
+		if !p.issuer.acme() || !p.wanted {
 			continue
 		}
 		if err := a.obs.OrderErrs[p.is.Name]; err != nil {
@@ -208,7 +197,7 @@ func orders(a *assessment) (found finding) {
 				is = refusals[issuer.KindAway]
 			}
 			found.report(Problem{Reason: is.reason, Severity: p.failing(), Path: a.cfg.Path,
-				Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", a.acmeName(),
+				Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", by.name(),
 					p.is.CertFile, day(f.First), counted(f.Count, "attempt"), f.Error),
 				Hint: is.hint + "; the present files stay in use, and mailcertd asks again " + day(f.Next)})
 		}
@@ -230,12 +219,12 @@ func orders(a *assessment) (found finding) {
 func PollFailure(p certdir.Pair) string { return "renewal-info " + p.Name }
 
 // poll asks the ACME CA when to renew the installed certificates, as often as it wants to be asked (RFC 9773).
-func poll(a *assessment, sofar finding) (found finding) {
-	if !a.acme() || sofar.ask != nil || a.clock != clockFine || a.doing(sofar, Install) {
+func poll(a *assessment, by *pairIssuer, sofar finding) (found finding) {
+	if !by.acme() || sofar.ask != nil || a.clock != clockFine || a.doing(sofar, Install) {
 		return found
 	}
 	for _, p := range a.pairs {
-		if !p.acme() || !p.wanted || p.owner != Ours || p.leaf == nil || !p.matches || p.otherIssuer() != "" ||
+		if !p.issuer.acme() || !p.wanted || p.owner != Ours || p.leaf == nil || !p.matches || p.otherIssuer() != "" ||
 			len(p.leaf.AuthorityKeyId) == 0 || p.isDue(p.leaf) {
 			continue
 		}
@@ -247,7 +236,7 @@ func poll(a *assessment, sofar finding) (found finding) {
 		if f, failed := a.obs.State.Failures[PollFailure(p.is)]; failed && f.Next.After(due) {
 			due = f.Next
 		}
-		text := toAsk.With(a.acmeName() + " when to renew " + p.is.CertFile)
+		text := toAsk.With(by.name() + " when to renew " + p.is.CertFile)
 		if a.now.Before(due) {
 			found.lookAt(due, text.Base())
 			continue

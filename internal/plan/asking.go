@@ -8,34 +8,18 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// theCA names the CA that is asked for certificates, for people: the one on the CA host, or the ACME CA.
-func (a *assessment) theCA() string {
-	if a.acme() {
-		return a.acmeName()
-	}
-	return "the CA at " + a.cfg.Issuer.SSH.Target
-}
-
-// whom is the short form of theCA: the CA host, or the ACME CA.
-func (a *assessment) whom() string {
-	if a.acme() {
-		return a.acmeName()
-	}
-	return a.cfg.Issuer.SSH.Target
-}
-
 // request asks the CA host or the ACME CA for the certificate that the pair needs. Where sendmail has nothing to serve,
 // an interim pair is installed first, and the next look asks over its key. out holds the problems of the pair.
 func request(p *pair, out outcome, sofar finding, first need, newKey bool) outcome {
 	for i := range out.problems {
 		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
-			pr.Hint = "the daemon asks " + p.whom() + "; to ask now, run `mailcertd renew`"
+			pr.Hint = "the daemon asks " + p.issuer.name() + "; to ask now, run `mailcertd renew`"
 		}
 	}
 	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
 		return out.and(interim(p, newKey, first.reason))
 	}
-	if p.name == "" || p.partial() { // without a name or all generations no answer can be checked
+	if p.name == "" || p.issuer.partial() { // without a name or all generations no answer can be checked
 		return out
 	}
 	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
@@ -55,8 +39,8 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 		return out
 	}
 	ask := Ask{Reason: first.reason, Request: p.asks(newKey),
-		Text: toAsk.With(p.whom() + " for a certificate for " + strings.Join(p.names, ", "))}
-	if p.acme() {
+		Text: toAsk.With(p.issuer.name() + " for a certificate for " + strings.Join(p.names, ", "))}
+	if p.issuer.acme() {
 		ask.Pair, ask.Lost = p.is, p.answerLost()
 		if p.leaf != nil && p.owner == Ours && p.otherIssuer() == "" {
 			ask.Replaces = p.leaf
@@ -76,9 +60,9 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 		pub = p.staged.Public
 	}
 	l, decided := p.sent(), !p.doing(sofar, AcceptCA)
-	if p.acme() {
+	if p.issuer.acme() {
 		m := p.obs.State.ACME[p.is.Name]
-		again, decided = m.Answered.Add(askEvery), m.SentBy == p.acmeName() // else it is another CA's answer
+		again, decided = m.Answered.Add(askEvery), m.SentBy == p.issuer.name() // else it is another CA's answer
 	}
 	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
 		return found, false
@@ -90,12 +74,12 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	if why == "" || !p.now.Before(again) {
 		return found, false
 	}
-	if p.acme() && hint != "" { // what it says of a CA host is not to be done there
+	if p.issuer.acme() && hint != "" { // what it says of a CA host is not to be done there
 		hint = "compare `date` with another host, and check host.name, host.altnames and issuer.acme in mailcertd.yaml"
 	}
 	found.rejected = why
 	found.report(Problem{Reason: IssuerAway, Severity: p.failing(), Path: p.cfg.Path, Hint: hint,
-		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s", p.theCA(),
+		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s", p.issuer.theCA(),
 			why, day(again))})
 	found.lookAt(again, "ask the CA again")
 	return found, true
@@ -112,7 +96,7 @@ func (p *pair) failing() Severity {
 // unusable is why a certificate that the CA sent cannot be used here, and what a person can do; "": it can be used.
 func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	switch {
-	case p.remote() && !p.issuedHere(c):
+	case p.issuer.remote() && !p.issuer.issued(c):
 		return "this host does not trust its CA",
 			"run `mailcertd ca show` on the CA host; if that is the right CA, carry its certificate here and run " +
 				"`mailcertd install FILE`"
@@ -127,9 +111,9 @@ func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
 	case p.at.After(c.NotAfter):
 		return "it expired on " + day(c.NotAfter) + ", but the clock of this host says " + day(p.now),
 			"the clocks of the two hosts differ: set the one that is wrong"
-	case !p.living(c):
+	case !p.issuer.living(c, p.at):
 		return "the CA that issued it has expired", "see `mailcertd ca show` on the CA host"
-	case isListed(p.assessment, c):
+	case isListed(p, c):
 		return "it was revoked", "see `mailcertd list` on the CA host"
 	case p.isDue(c):
 		return "it expires on " + day(c.NotAfter) + ", so its renewal would be due at once",

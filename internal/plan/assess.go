@@ -25,13 +25,11 @@ type assessment struct {
 	wish Wish
 	now  time.Time
 
-	host  *pair   // host.key and host.cert
-	pairs []*pair // all of certdir.Pairs
-	// hostIssuer is the configured issuer of the host's pair; the assessment in client has the client's issuer in
-	// cfg.Issuer.
-	hostIssuer config.Issuer
-	client     *assessment // the same facts with the client's issuer; nil where both pairs have one issuer
-	verdict    mta.Verdict // what sendmail's rules say about the installed files
+	host    *pair         // host.key and host.cert
+	pairs   []*pair       // all of certdir.Pairs
+	issuer  *pairIssuer   // of the host's own pair
+	issuers []*pairIssuer // all of this host's, see issuersOf
+	verdict mta.Verdict   // what sendmail's rules say about the installed files
 
 	judged  judgement
 	clock   clock
@@ -39,13 +37,13 @@ type assessment struct {
 	name    string    // the name to certify; "" when unusable
 	fromCfg bool      // the name was configured, not taken from the system
 	names   []string
-	hasCA   bool // a CA that can sign now
 }
 
 // pair is a private key and its certificate as they are installed, and what is known about them.
 type pair struct {
 	*assessment
 	is        certdir.Pair
+	issuer    *pairIssuer
 	wanted    bool // the configuration asks for it
 	keyFile   certdir.KeyEntry
 	certFile  certdir.CertEntry
@@ -60,7 +58,9 @@ type pair struct {
 }
 
 func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessment {
-	a := &assessment{cfg: cfg, obs: obs, wish: wish, now: now, hostIssuer: cfg.Issuer}
+	a := &assessment{cfg: cfg, obs: obs, wish: wish, now: now}
+	a.issuers = issuersOf(cfg, obs)
+	a.issuer = a.issuers[0]
 	a.host = a.pairOf(certdir.Host)
 	a.verdict = mta.Judge(obs.CF, Files(obs.CF, obs.Certs, obs.Accept))
 	a.judged = judgeClock(a)
@@ -69,23 +69,25 @@ func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessme
 	if a.name != "" {
 		a.names = append([]string{a.name}, cfg.Host.AltNames...)
 	}
-	a.hasCA = canSign(a)
-	a.host.revoked = a.host.isRevoked()
-	a.pairs, a.client = []*pair{a.host}, a.byClient()
-	for _, is := range certdir.Pairs()[1:] {
-		p := a.of(is).pairOf(is)
-		p.revoked = p.isRevoked()
-		a.pairs = append(a.pairs, p)
+	for _, by := range a.issuers {
+		by.signs = by.Kind == config.IssuerLocal && canSign(a)
 	}
-	if a.client != nil {
-		a.client.pairs = a.pairs
+	a.pairs = []*pair{a.host}
+	for _, is := range certdir.Pairs()[1:] {
+		a.pairs = append(a.pairs, a.pairOf(is))
+	}
+	for _, p := range a.pairs {
+		p.revoked = p.isRevoked()
 	}
 	return a
 }
 
 func (a *assessment) pairOf(is certdir.Pair) *pair {
-	e, staged := a.obs.Certs.Pair(is), a.obs.StagedOf(is)
-	p := &pair{assessment: a, is: is, wanted: slices.Contains(Wanted(a.cfg), is), keyFile: e.Key, certFile: e.Cert,
+	e, staged, by := a.obs.Certs.Pair(is), a.obs.StagedOf(is), a.issuer
+	if is == certdir.Client {
+		by = a.issuers[len(a.issuers)-1]
+	}
+	p := &pair{assessment: a, is: is, issuer: by, wanted: slices.Contains(Wanted(a.cfg), is), keyFile: e.Key, certFile: e.Cert,
 		staged: staged.Key, stagedErr: staged.Err}
 	if cs := e.Cert.File; len(cs.Certs) > 0 && cs.Err == nil {
 		p.leaf = cs.Certs[0]
@@ -200,11 +202,11 @@ func facts(a *assessment) Facts {
 		}
 		one := PairFacts{Pair: q.is, Wanted: q.wanted, Named: namesPair(a.cf(), a.obs.Certs, q.is), Owner: q.owner,
 			LeafID: pki.Fingerprint(q.leaf), KeyID: pki.KeyFingerprint(q.key)}
-		one.Renewed, one.Public = one.LeafID, q.acme()
+		one.Renewed, one.Public = one.LeafID, q.issuer.acme()
 		if q.leaf != nil && q.owner.mine() {
 			one.Due, one.By = q.renewal(q.leaf)
 		}
-		if m := a.obs.State.ACME[q.is.Name]; q.acme() && q.leaf != nil && m.Leaf == one.LeafID {
+		if m := a.obs.State.ACME[q.is.Name]; q.issuer.acme() && q.leaf != nil && m.Leaf == one.LeafID {
 			one.Window = m
 		}
 		if is := q.candidate(q.key, CertMissing); !q.matches && is != nil {
@@ -214,11 +216,6 @@ func facts(a *assessment) Facts {
 	}
 	f.Renewed, f.Due = f.Pairs[0].Renewed, f.Pairs[0].Due
 	return f
-}
-
-// issuedUnder reports whether the key of ca signed c.
-func issuedUnder(c, ca *x509.Certificate) bool {
-	return pki.IssuedBy(c, ca)
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -199,7 +199,7 @@ func (a *assessment) chains(set Change) (out []*x509.Certificate) {
 
 // hostChain are the intermediates of host.cert as it will be, where it is of an ACME CA.
 func (a *assessment) hostChain(set Change) []*x509.Certificate {
-	if !a.acme() {
+	if !a.issuer.acme() {
 		return nil
 	}
 	if f := set.file(certdir.CertName); f != nil {

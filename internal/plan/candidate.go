@@ -24,7 +24,7 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		if !pki.SamePublicKey(c.PublicKey, pub) || !pki.HasSAN(c) || !p.covers(c) || !p.fitsPurpose(c) {
 			continue
 		}
-		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.living(c) || pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
+		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.issuer.living(c, p.at) || pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
 			continue
 		}
 		installedBefore := p.installedBefore(FileID(digest(p.content(c))))
@@ -36,11 +36,11 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 				continue
 			}
 		case NotYetValid: // an older one serves too; a due one only where no new one can be signed
-			if p.olderServes() && p.now.Before(c.NotBefore) || p.isDue(c) && p.maySign() && p.hasCA {
+			if p.olderServes() && p.now.Before(c.NotBefore) || p.isDue(c) && p.maySign() && p.issuer.signs {
 				continue
 			}
 		case LeafRevoked:
-			if p.issuedEarlier(c, p.leaf) || p.isDue(c) || isListed(p.assessment, c) {
+			if p.issuedEarlier(c, p.leaf) || p.isDue(c) || isListed(p, c) {
 				continue
 			}
 		default:
@@ -76,19 +76,6 @@ func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
 		}
 	}
 	return c.NotBefore.Before(leaf.NotBefore)
-}
-
-// living reports whether the generation that issued c is still valid.
-func (a *assessment) living(c *x509.Certificate) bool {
-	if a.acme() {
-		return true // its CA's own end is not known here
-	}
-	for _, g := range a.generations() {
-		if issuedUnder(c, g) {
-			return a.at.Before(g.NotAfter)
-		}
-	}
-	return false
 }
 
 // leafChange installs a certificate, over the staged key or the installed one.

@@ -65,7 +65,7 @@ type judgement struct {
 func judgeClock(a *assessment) judgement {
 	st, now := a.obs.State, a.now.UTC().Truncate(time.Second)
 	fine := judgement{clock: clockFine, at: a.now, mark: st.HighWater}
-	current := a.currentCA()
+	current := a.issuer.current()
 	if a.wish.TrustClock {
 		fine.mark = now
 		return fine
@@ -188,7 +188,7 @@ func clockProblems(a *assessment) (found finding) {
 		pr.Reason, pr.Text = ClockImplaus, says+", past the CA's end ("+day(j.seen)+")"
 		pr.Hint = "set the clock; if it is right, the CA has expired: run `mailcertd renew --trust-clock` to make " +
 			"its next generation"
-		if a.remote() || !a.hasKey() {
+		if a.issuer.remote() || !hasKey(a) {
 			pr.Hint = "set the clock; if it is right, the CA has expired: run `mailcertd renew --trust-clock`"
 		}
 	case clockBehind:
@@ -219,7 +219,7 @@ func clockProblems(a *assessment) (found finding) {
 // off.
 func graveness(a *assessment, gap time.Duration) Severity {
 	over := a.host.leaf != nil && a.host.owner.mine() && a.now.After(a.host.leaf.NotAfter)
-	if over || a.wish.Renew || a.wish.Rekey || a.wish.Rollover || len(a.obs.Inbox.Pending) > 0 && !a.remote() {
+	if over || a.wish.Renew || a.wish.Rekey || a.wish.Rollover || len(a.obs.Inbox.Pending) > 0 && !a.issuer.remote() {
 		return Error
 	}
 	if gap > clockQuiet {

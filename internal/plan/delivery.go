@@ -39,7 +39,7 @@ func (p *pair) certHolding() holding {
 // replaces nothing of theirs: for a missing or empty host.cert, and for a missing or empty host.key unless their
 // certificate waits for it.
 func (p *pair) delivering() bool {
-	if p.cfg.Issuer.Kind != config.IssuerNone || p.keptForeign() || p.held() {
+	if p.issuer.Kind != config.IssuerNone || p.keptForeign() || p.held() {
 		return false
 	}
 	broken, newKey := false, false

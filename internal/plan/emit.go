@@ -183,7 +183,7 @@ func bundleIsOurs(a *assessment) bool {
 		return false
 	}
 	for _, c := range e.File.Certs {
-		ours := slices.ContainsFunc(a.generations(), func(g *x509.Certificate) bool {
+		ours := slices.ContainsFunc(a.issuer.generations(), func(g *x509.Certificate) bool {
 			return bytes.Equal(g.Raw, c.Raw)
 		})
 		if !ours && !(a.host.owner == Interim && a.host.leaf != nil && bytes.Equal(a.host.leaf.Raw, c.Raw)) {

@@ -87,12 +87,12 @@ func ages(a *assessment, keys []state.OldKey, ours map[string]state.Ours) ([]sta
 // tooEarly reports whether c is not valid yet and a better certificate can be had. While the clock is before the CA's
 // own notBefore, none can. A certificate that is valid by a clock that is ahead counts as valid, because that clock may
 // be right.
-func (a *assessment) tooEarly(c *x509.Certificate) bool {
-	if !a.at.Before(c.NotBefore) || a.clock == clockAhead && !a.now.Before(c.NotBefore) {
+func (p *pair) tooEarly(c *x509.Certificate) bool {
+	if !p.at.Before(c.NotBefore) || p.clock == clockAhead && !p.now.Before(c.NotBefore) {
 		return false
 	}
-	g := a.currentCA()
-	return g == nil || !a.at.Before(g.NotBefore) || c.NotBefore.After(g.NotBefore)
+	g := p.issuer.current()
+	return g == nil || !p.at.Before(g.NotBefore) || c.NotBefore.After(g.NotBefore)
 }
 
 // olderServes reports that the installed certificate is not valid yet by a clock that runs behind: the clock may have
@@ -125,7 +125,7 @@ func early(a *assessment) (found finding, anew bool) {
 	case !own:
 		pr.Hint = "the CA was made by hand with a wrong clock: run `mailcertd ca rollover --now` to replace it by " +
 			"one that is valid now"
-	case !a.hasKey():
+	case !hasKey(a):
 		pr.Hint = "run `mailcertd renew`, which asks for the passphrase of its key"
 	default:
 		pr.Repairable = true

@@ -91,9 +91,9 @@ var needs = []need{
 		text:    func(*pair) string { return "it is an interim self-signed certificate, and peers log verify=FAIL" },
 		hint: func(p *pair) string {
 			switch {
-			case p.cfg.Issuer.Kind == config.IssuerNone:
+			case p.issuer.Kind == config.IssuerNone:
 				return byHand(p)
-			case p.remote(), p.acme():
+			case p.issuer.remote(), p.issuer.acme():
 				return "" // request says which CA host is asked, and how to ask it now
 			}
 			return "mailcertd replaces it as soon as its issuer can sign"
@@ -115,8 +115,8 @@ var needs = []need{
 		}},
 	{reason: IssuerGone, severity: Error, path: certPath,
 		applies: func(p *pair) bool {
-			return p.owner == Ours && (p.hasCA || p.remote() && len(p.obs.Accepted) > 0) && !p.partial() &&
-				!p.issuedHere(p.leaf)
+			return p.owner == Ours && (p.issuer.signs || p.issuer.remote() && len(p.obs.Accepted) > 0) && !p.issuer.partial() &&
+				!p.issuer.issued(p.leaf)
 		},
 		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
 	{reason: IssuerChanged, severity: Warning, path: certPath,
@@ -208,7 +208,7 @@ func weak(pub crypto.PublicKey) bool {
 func (p *pair) fitsPurpose(c *x509.Certificate) bool {
 	server, client := purposes(c)
 	// A public CA certifies servers only: `orders` says so, and another order would not help.
-	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.acme()
+	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme()
 	return (server || !p.is.Server()) && (client || !asClient)
 }
 

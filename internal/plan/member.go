@@ -34,15 +34,11 @@ const (
 )
 
 // member decides which generations in the last answer of the CA on another host are accepted.
-func member(a *assessment) (found finding) {
-	if !a.remote() {
-		return found
-	}
+func member(a *assessment, by *pairIssuer) (found finding) {
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed {
 		found.report(Problem{Reason: IssuerAway, Severity: a.host.failing(), Path: a.cfg.Path,
 			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%d attempts): %s",
-				a.cfg.Issuer.SSH.Target,
-				day(f.First), f.Count, f.Error),
+				by.name(), day(f.First), f.Count, f.Error),
 			Hint: "the present files stay in use; mailcertd asks again " + day(f.Next)})
 	}
 	if a.obs.AcceptedErr != nil {
@@ -74,7 +70,7 @@ func member(a *assessment) (found finding) {
 			names = append(names, pki.Fingerprint(c)[:16])
 		}
 		found.do(Action{Kind: AcceptCA, Reason: CAFileWrong, Path: a.cfg.State.Dir, Certs: accepted,
-			Text: toTrust.With(fmt.Sprintf("the CA of %s: %s", a.cfg.Issuer.SSH.Target, strings.Join(names, ", ")))})
+			Text: toTrust.With(fmt.Sprintf("the CA of %s: %s", by.name(), strings.Join(names, ", ")))})
 	}
 	return found
 }
@@ -83,7 +79,7 @@ func member(a *assessment) (found finding) {
 // does not list it yet. The entry keeps it ours after that CA is gone.
 func learnedAsOurs(p *pair) (id string, learned bool) {
 	id = FileID(p.certFile.Digest)
-	return id, (p.remote() && p.leaf != nil && p.issuedHere(p.leaf) || p.isAnswer(p.leaf)) &&
+	return id, (p.issuer.remote() && p.leaf != nil && p.issuer.issued(p.leaf) || p.isAnswer(p.leaf)) &&
 		!p.fileIsOurs(p.certFile.Digest)
 }
 
@@ -93,7 +89,7 @@ func sameCerts(a, b []*x509.Certificate) bool {
 
 // sent is the last certificate for the pair from the CA on the other host; nil: none.
 func (p *pair) sent() *x509.Certificate {
-	if p.acme() {
+	if p.issuer.acme() {
 		return p.obs.Orders[p.is.Name].Leaf
 	}
 	if p.is == certdir.Host {
@@ -105,14 +101,14 @@ func (p *pair) sent() *x509.Certificate {
 // arrived lists the certificates that could be installed: those in newcerts, or the one that the CA on the other host
 // sent.
 func (p *pair) arrived() []ca.Issued {
-	if !p.remote() && !p.acme() {
+	if !p.issuer.remote() && !p.issuer.acme() {
 		if p.obs.CA.Status != ca.Complete {
 			return nil
 		}
 		return p.obs.CA.Issued
 	}
 	l := p.sent()
-	if l == nil || p.remote() && !p.issuedHere(l) {
+	if l == nil || p.issuer.remote() && !p.issuer.issued(l) {
 		return nil
 	}
 	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
@@ -124,13 +120,13 @@ func (p *pair) arrived() []ca.Issued {
 // An older CA host knows one certificate for each member and refuses a request over another key unless it names the
 // newest one, so a request over a new key names that.
 func (p *pair) replaces(newKey bool) *big.Int {
-	own := p.leaf != nil && p.issuedHere(p.leaf)
+	own := p.leaf != nil && p.issuer.issued(p.leaf)
 	if own && !newKey {
 		return p.leaf.SerialNumber
 	}
 	var newest *x509.Certificate
 	for _, q := range p.pairs {
-		if q.leaf != nil && p.issuedHere(q.leaf) && (newest == nil || !q.leaf.NotBefore.Before(newest.NotBefore)) {
+		if q.leaf != nil && p.issuer.issued(q.leaf) && (newest == nil || !q.leaf.NotBefore.Before(newest.NotBefore)) {
 			newest = q.leaf
 		}
 	}
@@ -148,10 +144,10 @@ func (p *pair) holds() []*big.Int {
 		if q.is == p.is {
 			continue
 		}
-		if q.leaf != nil && p.issuedHere(q.leaf) {
+		if q.leaf != nil && p.issuer.issued(q.leaf) {
 			out = append(out, q.leaf.SerialNumber)
 		}
-		if l := q.sent(); l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuedHere(l) {
+		if l := q.sent(); l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuer.issued(l) {
 			out = append(out, l.SerialNumber)
 		}
 	}
@@ -229,15 +225,15 @@ func askDue(a *assessment) time.Time {
 
 // askDaily asks for the trust set once a day, and at once when this host trusts other CAs than it last told the CA
 // host.
-func askDaily(a *assessment, sofar finding) (found finding) {
-	if !a.remote() || a.partial() || sofar.ask != nil || a.doing(sofar, Install, AcceptCA) {
+func askDaily(a *assessment, by *pairIssuer, sofar finding) (found finding) {
+	if !by.remote() || by.partial() || sofar.ask != nil || a.doing(sofar, Install, AcceptCA) {
 		return found
 	}
 	m, trusts := a.obs.State.Member, a.trusts()
 	due := askDue(a)
-	text := toAsk.With(a.cfg.Issuer.SSH.Target + " which CAs to trust")
+	text := toAsk.With(by.name() + " which CAs to trust")
 	if !m.Asked.IsZero() && m.Told != TrustID(trusts) {
-		due, text = a.now, toTell.With(a.cfg.Issuer.SSH.Target+" which CAs this host trusts")
+		due, text = a.now, toTell.With(by.name()+" which CAs this host trusts")
 	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && f.Next.After(due) {
 		due = f.Next

@@ -6,8 +6,6 @@ import (
 	"encoding/asn1"
 	"slices"
 
-	"mailcertd/internal/ca"
-	"mailcertd/internal/config"
 	"mailcertd/internal/pki"
 )
 
@@ -39,7 +37,7 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 	if c == nil {
 		return Nobody
 	}
-	if p.issuedHere(c) || p.isAnswer(c) {
+	if p.issuer.issued(c) || p.isAnswer(c) {
 		return Ours
 	}
 	if pki.SelfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
@@ -62,7 +60,7 @@ func (p *pair) fromStanza(c *x509.Certificate) bool {
 		return false
 	}
 	for _, ca := range p.obs.Certs.CA.File.Certs {
-		if !issuedUnder(c, ca) {
+		if !pki.IssuedBy(c, ca) {
 			continue
 		}
 		if pub := p.obs.CA.KeyInfo.Public; pub != nil && pki.SamePublicKey(ca.PublicKey, pub) {
@@ -79,94 +77,6 @@ func hasComment(c *x509.Certificate) bool {
 		}
 	}
 	return false
-}
-
-// generations are the CA certificates in the CA directory, the current one first; with the CA on another host, its
-// accepted certificates.
-func (a *assessment) generations() []*x509.Certificate {
-	out := a.issuing()
-	if b := a.beside(); b != nil {
-		out = append(out, b.issuing()...)
-	}
-	return out
-}
-
-// issuing are the generations of this assessment's issuer alone.
-func (a *assessment) issuing() []*x509.Certificate {
-	if a.acme() {
-		return nil
-	}
-	if a.remote() {
-		return slices.Clone(a.obs.Accepted)
-	}
-	var out []*x509.Certificate
-	if c := a.obs.CA.Current.Cert; c != nil {
-		out = append(out, c)
-	}
-	for _, g := range a.obs.CA.Older {
-		if g.Cert != nil {
-			out = append(out, g.Cert)
-		}
-	}
-	if a.obs.CA.HasNext() {
-		out = append(out, a.obs.CA.Next.Cert)
-	}
-	return out
-}
-
-// remote reports whether the CA is on another host.
-func (a *assessment) remote() bool { return a.cfg.Issuer.Kind == config.IssuerSSH }
-
-// currentCA is the generation that signs now; nil when none is known.
-func (a *assessment) currentCA() *x509.Certificate {
-	if a.acme() {
-		return nil
-	}
-	if !a.remote() {
-		return a.obs.CA.Current.Cert
-	}
-	if len(a.obs.Accepted) > 0 {
-		return a.obs.Accepted[0]
-	}
-	return nil
-}
-
-// trustSet are the CA certificates that cacert.pem must hold, the current one first.
-func (a *assessment) trustSet() []*x509.Certificate {
-	out := a.bundle()
-	if b := a.beside(); b != nil {
-		out = append(out, slices.DeleteFunc(b.bundle(), func(c *x509.Certificate) bool { return contains(out, c) })...)
-	}
-	return out
-}
-
-// bundle is the part of trustSet that this assessment's issuer needs.
-func (a *assessment) bundle() []*x509.Certificate {
-	if a.acme() {
-		return nil
-	}
-	if !a.remote() {
-		return ca.Bundle(a.obs.CA, a.at)
-	}
-	return slices.DeleteFunc(slices.Clone(a.obs.Accepted), func(c *x509.Certificate) bool {
-		return a.at.After(c.NotAfter)
-	})
-}
-
-// partial reports that a generation could not be read, so that a certificate of unknown origin may be from it.
-func (a *assessment) partial() bool {
-	if a.acme() {
-		return false
-	}
-	if a.remote() {
-		return a.obs.AcceptedErr != nil
-	}
-	return a.obs.CA.Partial()
-}
-
-// issuedHere reports whether a generation in the CA directory issued c.
-func (a *assessment) issuedHere(c *x509.Certificate) bool {
-	return slices.ContainsFunc(a.generations(), func(g *x509.Certificate) bool { return issuedUnder(c, g) })
 }
 
 // keyIsOurs reports whether mailcertd made the installed key, or certified it.

@@ -60,66 +60,6 @@ func (f Facts) Replace(w Wish) Wish {
 	return w
 }
 
-// of returns the assessment with the issuer of a pair; the client's pair may have its own.
-func (a *assessment) of(p certdir.Pair) *assessment {
-	if p == certdir.Client && a.client != nil {
-		return a.client
-	}
-	return a
-}
-
-// byClient returns the assessment with the client's issuer; nil where both pairs have one issuer.
-func (a *assessment) byClient() *assessment {
-	if a.cfg.Client.Kind != config.ClientOwn || a.cfg.Client.Issuer.Kind == a.cfg.Issuer.Kind {
-		return nil
-	}
-	b := *a
-	b.cfg.Issuer = a.cfg.Client.Issuer
-	b.hasCA = canSign(&b)
-	return &b
-}
-
-// beside returns the assessment with the host's other issuer, where one of the two is on another host; nil where there
-// is none.
-func (a *assessment) beside() *assessment {
-	if a.cfg.Client.Kind != config.ClientOwn || a.cfg.Client.Issuer.Kind == a.hostIssuer.Kind {
-		return nil
-	}
-	b := *a
-	if b.cfg.Issuer = a.hostIssuer; a.cfg.Issuer.Kind == a.hostIssuer.Kind {
-		b.cfg.Issuer = a.cfg.Client.Issuer
-	}
-	if b.remote() == a.remote() && b.acme() == a.acme() {
-		return nil
-	}
-	return &b
-}
-
-// issuers returns the assessments for obtaining certificates: the host's, and the client's where it has an issuer of
-// its own.
-func (a *assessment) issuers() []*assessment {
-	if a.client != nil {
-		return []*assessment{a, a.client}
-	}
-	return []*assessment{a}
-}
-
-// Obtains reports whether an issuer of that kind is configured for a pair of this host.
-func Obtains(cfg config.Config, kind config.IssuerKind) bool {
-	return cfg.Issuer.Kind == kind || cfg.Client.Kind == config.ClientOwn && cfg.Client.Issuer.Kind == kind
-}
-
-// CAHost is the configured CA on another host; the zero value for none.
-func CAHost(cfg config.Config) config.Issuer {
-	switch {
-	case cfg.Issuer.Kind == config.IssuerSSH:
-		return cfg.Issuer
-	case Obtains(cfg, config.IssuerSSH):
-		return cfg.Client.Issuer
-	}
-	return config.Issuer{}
-}
-
 // maySign reports whether a certificate may be signed for the pair now: always where the installed one is of no use,
 // otherwise only by a believed clock.
 func (p *pair) maySign() bool {
@@ -188,7 +128,7 @@ func others(a *assessment, sofar finding) (out outcome) {
 			}
 		case !p.wanted && !p.kept():
 			out = out.and(unwanted(p))
-		case p.is == certdir.Client && p.wanted && a.remote() && p.cfg.Client.Issuer.Kind == config.IssuerSSH &&
+		case p.is == certdir.Client && p.wanted && a.issuer.remote() && p.cfg.Client.Issuer.Kind == config.IssuerSSH &&
 			p.cfg.Client.Issuer.SSH.Target != p.cfg.Issuer.SSH.Target:
 			out.report(Problem{Reason: NoIssuer, Severity: Error, Path: a.cfg.Path,
 				Text: "client.issuer names another CA host than issuer: no client pair is made",

@@ -245,8 +245,8 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(issuing(a))
 	certs := set(a, found)
 	found = found.and(certs.finding)
-	for _, b := range a.issuers() {
-		found = found.and(askDaily(b, found)).and(poll(b, found))
+	for _, by := range a.issuers {
+		found = found.and(askDaily(a, by, found)).and(poll(a, by, found))
 	}
 	told, over := pickup(a, found)
 	found = found.and(told)

@@ -28,15 +28,14 @@ func ObtainFailureOf(p certdir.Pair) string {
 // canSign reports whether the local CA exists, is valid and its key can be used.
 func canSign(a *assessment) bool {
 	o := a.obs.CA
-	return a.cfg.Issuer.Kind == config.IssuerLocal && o.Err == nil && o.Status == ca.Complete &&
-		o.Current.Cert != nil &&
-		a.hasKey() && a.at.Before(o.Current.Cert.NotAfter)
+	return o.Err == nil && o.Status == ca.Complete && o.Current.Cert != nil &&
+		hasKey(a) && a.at.Before(o.Current.Cert.NotAfter)
 }
 
 // mayMakeCA reports whether a new CA may be made by itself: only where CA directory, state and any certificate of ours
 // are all absent, because an unmounted file system must not lead to a second CA.
 func mayMakeCA(a *assessment) bool {
-	if a.cfg.Issuer.Kind != config.IssuerLocal || misfit(a) != "" || a.obs.CA.Err != nil {
+	if misfit(a) != "" || a.obs.CA.Err != nil {
 		return false // a directory that could not be read may exist
 	}
 	switch a.obs.CA.Status {
@@ -77,10 +76,10 @@ func obtainable(p *pair, sofar finding) (can bool, found finding) {
 				counted(f.Count, "attempt"), day(f.First), f.Error)})
 		return false, found
 	}
-	if p.hasCA {
+	if p.issuer.signs {
 		return true, found
 	}
-	if !mayMakeCA(p.assessment) {
+	if p.issuer.Kind != config.IssuerLocal || !mayMakeCA(p.assessment) {
 		return false, found
 	}
 	if !sofar.wants(InitCA) {
@@ -100,19 +99,23 @@ func makeCA(a *assessment) (found finding) {
 	return found
 }
 
-// issuing decides about the issuers: the CA directory, and the last answer of the CA on another host.
+// issuing decides about the issuers: the CA directory, and the last answers of the CA host and of the ACME CA.
 func issuing(a *assessment) (found finding) {
-	for _, b := range a.issuers() {
-		found = found.and(privateCA(b)).and(member(b)).and(orders(b))
+	for _, by := range a.issuers {
+		switch by.Kind {
+		case config.IssuerLocal:
+			found = found.and(privateCA(a))
+		case config.IssuerSSH:
+			found = found.and(member(a, by))
+		case config.IssuerACME:
+			found = found.and(orders(a, by))
+		}
 	}
 	return found
 }
 
 // privateCA decides about the CA directory.
 func privateCA(a *assessment) (found finding) {
-	if a.cfg.Issuer.Kind != config.IssuerLocal {
-		return found
-	}
 	o := a.obs.CA
 	if o.Err != nil {
 		found.report(Problem{Reason: CADamaged, Severity: Error, Path: a.cfg.CA.Dir, Text: o.Err.Error(),

@@ -37,11 +37,11 @@ func (a *assessment) isDue(c *x509.Certificate) bool {
 // gains reports whether a certificate issued now would end later than c by more than a tenth of c's lifetime. Where the
 // CA's own end limits both, a renewal gains nothing and would be due again at once.
 func (p *pair) gains(c *x509.Certificate) bool {
-	if p.acme() {
+	if p.issuer.acme() {
 		return true // how long the next one lives is for that CA to say
 	}
 	ends := p.at.Add(time.Duration(p.cfg.Validity.Days) * 24 * time.Hour)
-	if g := p.currentCA(); g != nil && p.owner != Interim && ends.After(g.NotAfter) {
+	if g := p.issuer.current(); g != nil && p.owner != Interim && ends.After(g.NotAfter) {
 		ends = g.NotAfter
 	}
 	return ends.Sub(c.NotAfter) > c.NotAfter.Sub(c.NotBefore)/10

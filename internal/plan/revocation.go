@@ -51,7 +51,7 @@ func lists(a *assessment) (found finding) {
 		}
 	}
 	due, none, early := crl.Due(), crl.Ends().IsZero(), listsEarly(a)
-	refuses := a.cfg.CRL.Install && a.clock != clockFine && refuseAll(sendmailLists(a), a.now)
+	refuses := a.cfg.CRL.Install && a.clock != clockFine && refuseAll(readLists(crl), a.now)
 	if !crl.Behind && !none && a.at.Before(due) && early.IsZero() && !refuses {
 		found.lookAt(due, "the next CRL is made")
 		return found
@@ -68,8 +68,8 @@ func lists(a *assessment) (found finding) {
 		text = "the CRL expires on " + day(crl.Ends())
 	}
 	act := Action{Kind: WriteCRL, Reason: CRLDue, Path: a.cfg.CA.Dir, Text: toMake.With("a new CRL")}
-	can := a.hasKey() && a.clock == clockFine
-	if refuses && a.hasKey() && lasted(a) {
+	can := hasKey(a) && a.clock == clockFine
+	if refuses && hasKey(a) && lasted(a) {
 		s := signing(a)
 		can, act.Signing = true, &s
 	}
@@ -83,7 +83,7 @@ func lists(a *assessment) (found finding) {
 		sev = Error
 	}
 	pr := Problem{Reason: CRLStale, Severity: sev, Path: a.cfg.CA.Dir, Text: text + ", and the CA cannot sign now"}
-	if refuses && a.hasKey() {
+	if refuses && hasKey(a) {
 		pr.Hint = "set the clock; if it is right, mailcertd makes another CRL within an hour"
 	}
 	found.report(pr)
@@ -109,7 +109,7 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 		return outcome{finding: blocked(have.Node)}
 	}
 	has, whole := installedLists(a)
-	if gone := firstGone(has); a.partial() && whole && a.at.Before(gone) {
+	if gone := firstGone(has); a.issuer.partial() && whole && a.at.Before(gone) {
 		out.lookAt(gone, "the CRL expires soon")
 		return out // crl.pem has the CRL of the generation that cannot be read now, so it is kept
 	}
@@ -118,7 +118,7 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 	switch early := beginsLast(sendmailLists(a)); {
 	case latest(a.at, a.now).Before(early): // sendmail would refuse every peer; a clock that is ahead may be right
 		serves := !refuseAll(has, a.at) && a.at.Before(firstGone(has))
-		if a.remote() { // for the CA on this host, lists reports it
+		if a.issuer.remote() { // for the CA on this host, lists reports it
 			out.report(Problem{Reason: CRLStale, Severity: Warning, Path: path,
 				Text: "the CA's CRL becomes valid on " + day(early) +
 					"; mailcertd installs it then, because before that sendmail would refuse every certificate",
@@ -148,7 +148,7 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 	default:
 		out.lookAt(gone, "the CRL expires soon")
 	}
-	for _, l := range certdir.CRLLinks(a.obs.Certs.CRLLinks, a.trustSet()) {
+	for _, l := range certdir.CRLLinks(a.obs.Certs.CRLLinks, a.issuer.trustSet(a.at)) {
 		if l.Target != "" {
 			out.report(Problem{Reason: LinkMissing, Severity: Notice, Path: a.obs.Certs.Path + "/" + l.Name,
 				Repairable: true,
@@ -207,7 +207,7 @@ func beginsLast(lists []*x509.RevocationList) (from time.Time) {
 
 // sendmailLists returns the CRLs of all trusted generations: the local CA's, or those that the CA host sent.
 func sendmailLists(a *assessment) (out []*x509.RevocationList) {
-	if !a.remote() {
+	if !a.issuer.remote() {
 		return readLists(a.obs.CA.CRL)
 	}
 	for _, der := range a.obs.Reply.CRLs {

@@ -29,7 +29,7 @@ func (p *pair) isRevoked() *revoked {
 	if p.leaf == nil || p.owner != Ours {
 		return nil
 	}
-	if !p.remote() {
+	if !p.issuer.remote() {
 		// The row is asked and not the generation, which may have been removed when its last valid leaf was revoked.
 		e, row := p.obs.CA.ServingRows[ca.FormatSerial(p.leaf.SerialNumber)]
 		if !row || e.Status != ca.Revoked || e.Serial.Cmp(p.leaf.SerialNumber) != 0 ||
@@ -38,8 +38,8 @@ func (p *pair) isRevoked() *revoked {
 		}
 		return &revoked{e.Revoked, e.Reason, lost(ca.Reasons()[e.Reason])}
 	}
-	r := listed(p.assessment, p.leaf)
-	if r == nil || !p.issuedHere(p.leaf) {
+	r := listed(p.obs, p.leaf)
+	if r == nil || !p.issuer.issued(p.leaf) {
 		return nil
 	}
 	out := &revoked{at: r.RevocationTime, keyLost: lost(r.ReasonCode)}
@@ -55,13 +55,13 @@ func (p *pair) isRevoked() *revoked {
 func lost(code int) bool { return code == 1 || code == 2 }
 
 // listed returns the entry of a certificate in the CRLs that the CA host sent; nil for none.
-func listed(a *assessment, c *x509.Certificate) *x509.RevocationListEntry {
-	for _, der := range a.obs.Reply.CRLs {
+func listed(obs Observed, c *x509.Certificate) *x509.RevocationListEntry {
+	for _, der := range obs.Reply.CRLs {
 		l, err := x509.ParseRevocationList(der)
 		if err != nil {
 			continue
 		}
-		for _, g := range a.obs.Accepted {
+		for _, g := range obs.Accepted {
 			if !pki.ListSignedBy(l, g) {
 				continue
 			}
@@ -77,4 +77,4 @@ func listed(a *assessment, c *x509.Certificate) *x509.RevocationListEntry {
 
 // isListed reports whether the CA host's CRLs revoke a certificate. The local CA needs no such check: its revoked
 // certificates are never among the candidates.
-func isListed(a *assessment, c *x509.Certificate) bool { return a.remote() && listed(a, c) != nil }
+func isListed(p *pair, c *x509.Certificate) bool { return p.issuer.remote() && listed(p.obs, c) != nil }

@@ -35,7 +35,7 @@ func generation(a *assessment) (found finding) {
 	}
 	if a.at.After(c.NotAfter) {
 		found.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path,
-			Repairable: a.hasKey() && a.clock == clockFine,
+			Repairable: hasKey(a) && a.clock == clockFine,
 			Text:       "the CA expired on " + day(c.NotAfter)})
 	}
 	if weak(c.PublicKey) {
@@ -57,7 +57,7 @@ func generation(a *assessment) (found finding) {
 		found.lookAt(due, "the CA's next generation is due")
 		return found
 	}
-	canMake := a.hasKey() && a.clock == clockFine
+	canMake := hasKey(a) && a.clock == clockFine
 	text := "the CA expires on " + day(c.NotAfter) + "; its next generation is due"
 	if asked {
 		text = "somebody asked for the next generation"
@@ -107,7 +107,7 @@ func promote(a *assessment) (found finding) {
 }
 
 // hasKey reports whether the CA's key can be used now, without asking a person for a passphrase.
-func (a *assessment) hasKey() bool {
+func hasKey(a *assessment) bool {
 	k := a.obs.CA.KeyInfo
 	return k.Encrypted && a.obs.Passphrase.Ready || !k.Encrypted && k.Err == nil && k.Public != nil
 }

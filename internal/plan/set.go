@@ -100,7 +100,7 @@ func renewal(p *pair, sofar finding) outcome {
 	wanted := p.needs()
 	if len(wanted) == 0 {
 		out := finishStaged(p)
-		if !p.remote() {
+		if !p.issuer.remote() {
 			out.obtained = []string{ObtainFailureOf(p.is)}
 		}
 		return out
@@ -147,7 +147,7 @@ func renewal(p *pair, sofar finding) outcome {
 	if is := p.candidate(pub, first.reason); is != nil {
 		return repaired.and(outcome{change: leafChange(p, is, newKey, first.reason)})
 	}
-	if p.remote() || p.acme() {
+	if p.issuer.remote() || p.issuer.acme() {
 		return request(p, left, sofar, first, newKey)
 	}
 	can, found := obtainable(p, sofar)
@@ -155,7 +155,7 @@ func renewal(p *pair, sofar finding) outcome {
 		if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
 			return repaired.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
 		}
-		if p.cfg.Issuer.Kind == config.IssuerNone && p.is != certdir.Host {
+		if p.issuer.Kind == config.IssuerNone && p.is != certdir.Host {
 			for i := range left.problems {
 				if pr := &left.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
 					pr.Hint = byHand(p)

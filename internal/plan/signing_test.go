@@ -63,6 +63,8 @@ func TestNextLookByADoubtedClock(t *testing.T) {
 		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: now.AddDate(0, 0, -100),
 			NotAfter: now.AddDate(0, 0, 900)}}
 		a := &assessment{cfg: config.Default(""), obs: obs, now: at}
+		a.issuers = issuersOf(a.cfg, obs)
+		a.issuer = a.issuers[0]
 		a.host = a.pairOf(certdir.Host)
 		a.pairs = []*pair{a.host}
 		a.host.leaf = &x509.Certificate{NotBefore: now.AddDate(0, 0, -120), NotAfter: now.AddDate(0, 0, 245)}

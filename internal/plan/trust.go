@@ -178,7 +178,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 	unjudged := e.Node.Exists && errors.Is(e.File.Err, pki.ErrUnsupported)
 	p := a.host
 	kept, delivering, interim := p.keptForeign() || p.held(), p.delivering(), set.change.bridges(certdir.Host)
-	want := a.trustSet()
+	want := a.issuer.trustSet(a.at)
 	repairable := !delivering && (len(want) > 0 || interim || p.leaf != nil || a.doing(set.finding, Obtain))
 	reason := Reason("")
 	switch {
@@ -244,7 +244,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		text := "lacks the certificate of the CA that issues host.cert"
 		if containsAll(a, want) {
 			reason, text = CAFileStale, "contains a CA generation that has expired"
-		} else if g := a.currentCA(); g != nil && contains(e.File.Certs, g) {
+		} else if g := a.issuer.current(); g != nil && contains(e.File.Certs, g) {
 			text = "lacks a generation of the CA that this host should trust"
 		}
 		out.report(Problem{Reason: reason, Severity: Error, Path: e.Node.Path, Repairable: true, Text: text})
@@ -264,9 +264,9 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 		switch {
 		case contains(want, h):
 			anyOurs = true
-		case a.partial(), stays && issuedUnder(a.host.leaf, h), a.issuedOther(h):
+		case a.issuer.partial(), stays && pki.IssuedBy(a.host.leaf, h), a.issuedOther(h):
 			anyOurs, extra = true, append(extra, h)
-		case bytes.Equal(h.RawSubject, want[0].RawSubject) || contains(a.generations(), h):
+		case bytes.Equal(h.RawSubject, want[0].RawSubject) || contains(a.issuer.generations(), h):
 			anyOurs, changed = true, true // a generation of ours that has ended is left out
 		default:
 			extra = append(extra, h)
@@ -281,7 +281,7 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 // issuedOther reports whether issuer issued the leaf of another pair of ours than the host's own.
 func (a *assessment) issuedOther(issuer *x509.Certificate) bool {
 	return slices.ContainsFunc(a.pairs[1:], func(p *pair) bool {
-		return p.owner == Ours && issuedUnder(p.leaf, issuer)
+		return p.owner == Ours && pki.IssuedBy(p.leaf, issuer)
 	})
 }
 
@@ -319,7 +319,7 @@ func ownTrust(a *assessment, c Change, final []*x509.Certificate) (out outcome) 
 		len(final) == 0 && !unjudged {
 		return out
 	}
-	want := a.trustSet()
+	want := a.issuer.trustSet(a.at)
 	if len(want) == 0 || !slices.ContainsFunc(want, func(w *x509.Certificate) bool { return !contains(final, w) }) {
 		return out
 	}
