@@ -23,7 +23,6 @@ type assessment struct {
 	cfg  config.Config
 	obs  Observed
 	wish Wish
-	now  time.Time
 
 	host    *pair         // host.key and host.cert
 	pairs   []*pair       // all of certdir.Pairs
@@ -31,11 +30,9 @@ type assessment struct {
 	issuers []*pairIssuer // all of this host's, see issuersOf
 	verdict mta.Verdict   // what sendmail's rules say about the installed files
 
-	judged  judgement
-	clock   clock
-	at      time.Time // the believed time: certificates are judged by it, timers by now
-	name    string    // the name to certify; "" when unusable
-	fromCfg bool      // the name was configured, not taken from the system
+	judgement
+	name    string // the name to certify; "" when unusable
+	fromCfg bool   // the name was configured, not taken from the system
 	names   []string
 }
 
@@ -58,13 +55,12 @@ type pair struct {
 }
 
 func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessment {
-	a := &assessment{cfg: cfg, obs: obs, wish: wish, now: now}
+	a := &assessment{cfg: cfg, obs: obs, wish: wish, judgement: judgement{now: now}}
 	a.issuers = issuersOf(cfg, obs)
 	a.issuer = a.issuers[0]
 	a.host = a.pairOf(certdir.Host)
 	a.verdict = mta.Judge(obs.CF, Files(obs.CF, obs.Certs, obs.Accept))
-	a.judged = judgeClock(a)
-	a.clock, a.at = a.judged.clock, a.judged.at
+	a.judgement = judgeClock(a)
 	a.name, a.fromCfg = HostName(cfg, obs.Host)
 	if a.name != "" {
 		a.names = append([]string{a.name}, cfg.Host.AltNames...)

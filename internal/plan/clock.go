@@ -52,8 +52,9 @@ const (
 // clockLooked names the purpose of the next look while the clock is doubted.
 const clockLooked = "mailcertd checks again whether the clock is right"
 
-// judgement is the verdict on the clock, and what the state remembers of it.
+// judgement is the verdict on the clock, with the two times, and what the state remembers of it.
 type judgement struct {
+	now   time.Time // what the clock says: timers go by it
 	clock clock
 	at    time.Time // the believed time, by which certificates are judged
 	mark  time.Time // the new high-water mark
@@ -64,13 +65,13 @@ type judgement struct {
 
 func judgeClock(a *assessment) judgement {
 	st, now := a.obs.State, a.now.UTC().Truncate(time.Second)
-	fine := judgement{clock: clockFine, at: a.now, mark: st.HighWater}
+	fine := judgement{now: a.now, clock: clockFine, at: a.now, mark: st.HighWater}
 	current := a.issuer.current()
 	if a.wish.TrustClock {
 		fine.mark = now
 		return fine
 	}
-	keep := judgement{at: a.now, mark: st.HighWater, doubt: st.Clock}
+	keep := judgement{now: a.now, at: a.now, mark: st.HighWater, doubt: st.Clock}
 	if built := built(a); a.now.Before(built.Add(-clockSlack)) {
 		keep.clock, keep.at, keep.seen = clockEarly, latest(built, st.HighWater, beginning(current)), built
 		return keep
@@ -132,9 +133,10 @@ func doubted(a *assessment, kind clock, seen time.Time) judgement {
 	}
 	lasted := time.Duration(d.Lasted) * time.Second
 	if lasted >= need {
-		return judgement{clock: clockFine, at: a.now, mark: now}
+		return judgement{now: a.now, clock: clockFine, at: a.now, mark: now}
 	}
-	return judgement{clock: kind, at: seen, mark: a.obs.State.HighWater, doubt: d, seen: seen, wait: need - lasted}
+	return judgement{now: a.now, clock: kind, at: seen, mark: a.obs.State.HighWater, doubt: d, seen: seen,
+		wait: need - lasted}
 }
 
 // Signing holds the times for something that a person asks to have signed.
@@ -149,7 +151,7 @@ type Signing struct {
 // time exists, and an expired CA signs nothing.
 func SigningTime(cfg config.Config, obs Observed, now time.Time) Signing {
 	a := assess(cfg, obs, Wish{}, now)
-	s := signing(a)
+	s := a.signing()
 	if doubts := clockProblems(a).problems; len(doubts) > 0 {
 		s.Doubt = &doubts[0]
 	}
@@ -157,26 +159,26 @@ func SigningTime(cfg config.Config, obs Observed, now time.Time) Signing {
 }
 
 // signing returns the times that make a signature valid by the clock and by the seen time.
-func signing(a *assessment) Signing {
-	s := Signing{At: a.at, Backdate: a.backdate()}
-	switch a.clock {
+func (j judgement) signing() Signing {
+	s := Signing{At: j.at, Backdate: j.backdate()}
+	switch j.clock {
 	case clockAhead:
-		s.At, s.Backdate = a.now, a.now.Sub(a.at)+clockSlack
+		s.At, s.Backdate = j.now, j.now.Sub(j.at)+clockSlack
 	case clockLate:
-		s.At = a.now
+		s.At = j.now
 	}
 	return s
 }
 
 // lasted reports whether a doubted clock has run on so long that what is invalid by it is repaired, with validity by
 // both times.
-func lasted(a *assessment) bool {
-	return (a.clock == clockAhead || a.clock == clockBehind) &&
-		time.Duration(a.judged.doubt.Lasted)*time.Second >= clockLastsOver
+func (j judgement) lasted() bool {
+	return (j.clock == clockAhead || j.clock == clockBehind) &&
+		time.Duration(j.doubt.Lasted)*time.Second >= clockLastsOver
 }
 
 func clockProblems(a *assessment) (found finding) {
-	j := a.judged
+	j := a.judgement
 	says := "the clock says " + a.now.UTC().Format("2006-01-02")
 	pr := Problem{Severity: Error, Hint: "set the clock; if it is right, run `mailcertd renew --trust-clock`"}
 	switch a.clock {
@@ -263,12 +265,15 @@ func (a *assessment) breaks() bool {
 
 // backdate is how long notBefore is before Plan.At: an hour, and more by a clock that is behind, so that the
 // certificate is valid by that clock too.
-func (a *assessment) backdate() time.Duration {
-	if a.clock == clockBehind {
-		return a.at.Sub(a.now) + clockSlack
+func (j judgement) backdate() time.Duration {
+	if j.clock == clockBehind {
+		return j.at.Sub(j.now) + clockSlack
 	}
 	return clockSlack
 }
+
+// stamp is the time that the state notes, in whole seconds.
+func (j judgement) stamp() time.Time { return j.now.UTC().Truncate(time.Second) }
 
 // written is a lower bound for any right clock, used where the build time is unknown.
 var written = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

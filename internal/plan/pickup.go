@@ -243,8 +243,6 @@ const (
 // Instance converts the identified sendmail to the form that the state keeps.
 func Instance(id mta.Identity) state.Instance { return state.Instance(id.Instance) }
 
-func (a *assessment) stamp() time.Time { return a.now.UTC().Truncate(time.Second) }
-
 // brokenEvery is how often a pending pickup is looked at while sendmail would refuse the files on disk.
 const brokenEvery = time.Minute
 

@@ -55,7 +55,7 @@ func TestSettled(t *testing.T) {
 		"it was told itself": {inst(8, at(time.Minute)), mta.OK,
 			state.Pickup{Instance: old, HUPs: told(inst(8, at(time.Minute))), Attempts: 1}, false},
 	} {
-		a := &assessment{now: now}
+		a := &assessment{judgement: judgement{now: now}}
 		a.obs.Certs = certdir.Dir{}
 		a.obs.Certs.Cert.Node.Changed = changed
 		a.obs.MTA = mta.Identity{Status: c.status, PID: c.runs.PID, Instance: mta.Instance(c.runs)}
@@ -94,7 +94,7 @@ func TestStopped(t *testing.T) {
 		"started with the change":       {mta.OK, changed.Add(-StartTells), nil, none, false, StartedLater},
 		"started before, and seen late": {mta.OK, changed.Add(-StartTells - time.Second), nil, none, true, NoneRunning},
 	} {
-		a := &assessment{now: now}
+		a := &assessment{judgement: judgement{now: now}}
 		a.obs.CF = mta.ParseCF([]byte("O ServerCertFile=" + dir + "/host.cert\n"))
 		a.obs.Certs = certdir.Dir{Path: dir}
 		a.obs.Certs.Cert.Node.Changed = changed
@@ -136,7 +136,7 @@ func TestPickupPending(t *testing.T) {
 		"again": {state.Pickup{Attempts: 3, LastError: "it serves serial 7", Proving: now.Add(time.Minute)}, Warning,
 			"waits until it serves them", provingEvery},
 	} {
-		a := &assessment{now: now}
+		a := &assessment{judgement: judgement{now: now}}
 		a.host = &pair{assessment: a}
 		d := c.pickup
 		d.Since = now.Add(-time.Hour)

@@ -257,7 +257,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(refused(a, found))
 
 	st := obs.State.Clone()
-	st.HighWater, st.Clock = a.judged.mark, a.judged.doubt
+	st.HighWater, st.Clock = a.mark, a.doubt
 	st.Name = nameSeen(a)
 	for _, p := range a.pairs {
 		if id, learned := learnedAsOurs(p); learned {

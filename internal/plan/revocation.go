@@ -69,8 +69,8 @@ func lists(a *assessment) (found finding) {
 	}
 	act := Action{Kind: WriteCRL, Reason: CRLDue, Path: a.cfg.CA.Dir, Text: toMake.With("a new CRL")}
 	can := hasKey(a) && a.clock == clockFine
-	if refuses && hasKey(a) && lasted(a) {
-		s := signing(a)
+	if refuses && hasKey(a) && a.lasted() {
+		s := a.signing()
 		can, act.Signing = true, &s
 	}
 	if can {

@@ -62,14 +62,13 @@ func TestNextLookByADoubtedClock(t *testing.T) {
 		obs := Observed{Build: now.AddDate(0, 0, -300), State: state.State{HighWater: now}}
 		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: now.AddDate(0, 0, -100),
 			NotAfter: now.AddDate(0, 0, 900)}}
-		a := &assessment{cfg: config.Default(""), obs: obs, now: at}
+		a := &assessment{cfg: config.Default(""), obs: obs, judgement: judgement{now: at}}
 		a.issuers = issuersOf(a.cfg, obs)
 		a.issuer = a.issuers[0]
 		a.host = a.pairOf(certdir.Host)
 		a.pairs = []*pair{a.host}
 		a.host.leaf = &x509.Certificate{NotBefore: now.AddDate(0, 0, -120), NotAfter: now.AddDate(0, 0, 245)}
-		a.judged = judgeClock(a)
-		a.clock, a.at = a.judged.clock, a.judged.at
+		a.judgement = judgeClock(a)
 		var f finding
 		f.lookAt(now.AddDate(0, 0, 100), "renewal is due")
 		p := a.plan(f.and(clockProblems(a)), obs.State)
