@@ -18,22 +18,22 @@ import (
 
 // isAnswer reports whether c is the last certificate that the ACME CA sent for the pair.
 func (p *pair) isAnswer(c *x509.Certificate) bool {
-	l := p.sent()
+	l := p.sent
 	return p.issuer.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
 }
 
 // answerLost reports whether the last answer of the ACME CA cannot be read, or is gone, and was never installed. The CA
 // still has it, so that no order is spent.
-func (p *pair) answerLost() bool {
+func answerLost(p *pair) bool {
 	sent := p.obs.State.ACME[p.is.Name].Sent
 	if sent != "" && sent == pki.Fingerprint(p.leaf) {
 		return false
 	}
-	return p.obs.OrderErrs[p.is.Name] != nil || sent != "" && p.sent() == nil
+	return p.obs.OrderErrs[p.is.Name] != nil || sent != "" && p.sent == nil
 }
 
 // chainOf returns the certificates that came with a leaf of the ACME CA, its issuer first.
-func (p *pair) chainOf(c *x509.Certificate) []*x509.Certificate {
+func chainOf(p *pair, c *x509.Certificate) []*x509.Certificate {
 	if !p.isAnswer(c) {
 		return nil
 	}
@@ -42,12 +42,12 @@ func (p *pair) chainOf(c *x509.Certificate) []*x509.Certificate {
 
 // content is what the pair's certificate file holds: the leaf and, of an ACME CA, the certificates up to the root.
 // sendmail reads the leaf alone, and finds the others by the hash links of their copies in trust/.
-func (p *pair) content(c *x509.Certificate) []byte {
-	return encodeAll(append([]*x509.Certificate{c}, p.chainOf(c)...))
+func content(p *pair, c *x509.Certificate) []byte {
+	return encodeAll(append([]*x509.Certificate{c}, chainOf(p, c)...))
 }
 
 // otherIssuer reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
-func (p *pair) otherIssuer() string {
+func otherIssuer(p *pair) string {
 	if !p.issuer.acme() || p.owner != Ours || p.leaf == nil {
 		return ""
 	}
@@ -202,7 +202,7 @@ func orders(a *assessment, by *pairIssuer) (found finding) {
 				Hint: is.hint + "; the present files stay in use, and mailcertd asks again " + day(f.Next)})
 		}
 		if p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && p.owner == Ours && p.matches &&
-			p.otherIssuer() == "" {
+			otherIssuer(p) == "" {
 			if _, client := purposes(p.leaf); !client {
 				found.report(Problem{Reason: WrongPurpose, Severity: Notice, Path: certPath(p),
 					Text: "is for servers only, as public CAs issue them: hosts that receive mail from this one log " +
@@ -224,7 +224,7 @@ func poll(a *assessment, by *pairIssuer, sofar finding) (found finding) {
 		return found
 	}
 	for _, p := range a.pairs {
-		if !p.issuer.acme() || !p.wanted || p.owner != Ours || p.leaf == nil || !p.matches || p.otherIssuer() != "" ||
+		if !p.issuer.acme() || !p.wanted || p.owner != Ours || p.leaf == nil || !p.matches || otherIssuer(p) != "" ||
 			len(p.leaf.AuthorityKeyId) == 0 || p.isDue(p.leaf) {
 			continue
 		}

@@ -16,13 +16,13 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 			pr.Hint = "the daemon asks " + p.issuer.name() + "; to ask now, run `mailcertd renew`"
 		}
 	}
-	if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
+	if bridges(p, first) {
 		return out.and(interim(p, newKey, first.reason))
 	}
 	if p.name == "" || p.issuer.partial() { // without a name or all generations no answer can be checked
 		return out
 	}
-	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.wishOpen() {
+	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.asked {
 		out.lookAt(f.Next, "ask the CA again")
 		return out
 	}
@@ -30,23 +30,23 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 		out.do(stageKey(p, first.reason))
 		return out // the interim pair is installed first
 	}
-	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.wishOpen() {
+	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.asked {
 		return out
 	}
 	useless, is := rejected(p, sofar, newKey)
 	out.finding = out.finding.and(useless)
-	if is && !p.wishOpen() {
+	if is && !p.asked {
 		return out
 	}
-	ask := Ask{Reason: first.reason, Request: p.asks(newKey),
+	ask := Ask{Reason: first.reason, Request: requestFor(p, newKey),
 		Text: toAsk.With(p.issuer.name() + " for a certificate for " + strings.Join(p.names, ", "))}
 	if p.issuer.acme() {
-		ask.Pair, ask.Lost = p.is, p.answerLost()
-		if p.leaf != nil && p.owner == Ours && p.otherIssuer() == "" {
+		ask.Pair, ask.Lost = p.is, answerLost(p)
+		if p.leaf != nil && p.owner == Ours && otherIssuer(p) == "" {
 			ask.Replaces = p.leaf
 		}
 	} else {
-		ask.Trusts, ask.Renew, ask.Holds = p.trusts(), p.replaces(newKey), p.holds()
+		ask.Trusts, ask.Renew, ask.Holds = trusts(p.assessment), replacedSerial(p, newKey), otherSerials(p)
 	}
 	out.ask = &ask
 	return out
@@ -59,7 +59,7 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	if newKey {
 		pub = p.staged.Public
 	}
-	l, decided := p.sent(), !p.doing(sofar, AcceptCA)
+	l, decided := p.sent, !p.doing(sofar, AcceptCA)
 	if p.issuer.acme() {
 		m := p.obs.State.ACME[p.is.Name]
 		again, decided = m.Answered.Add(askEvery), m.SentBy == p.issuer.name() // else it is another CA's answer
@@ -67,7 +67,7 @@ func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
 	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
 		return found, false
 	}
-	why, hint := p.unusable(l)
+	why, hint := unusable(p, l)
 	if l.NotBefore.After(p.now) && l.NotBefore.Before(again) {
 		again = l.NotBefore
 	}
@@ -94,7 +94,7 @@ func (p *pair) failing() Severity {
 }
 
 // unusable is why a certificate that the CA sent cannot be used here, and what a person can do; "": it can be used.
-func (p *pair) unusable(c *x509.Certificate) (why, hint string) {
+func unusable(p *pair, c *x509.Certificate) (why, hint string) {
 	switch {
 	case p.issuer.remote() && !p.issuer.issued(c):
 		return "this host does not trust its CA",

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -31,68 +30,58 @@ type assessment struct {
 	verdict mta.Verdict   // what sendmail's rules say about the installed files
 
 	judgement
-	name    string // the name to certify; "" when unusable
-	fromCfg bool   // the name was configured, not taken from the system
-	names   []string
+	hostNames
 }
 
 // pair is a private key and its certificate as they are installed, and what is known about them.
 type pair struct {
 	*assessment
+	installed
 	is        certdir.Pair
 	issuer    *pairIssuer
-	wanted    bool // the configuration asks for it
-	keyFile   certdir.KeyEntry
-	certFile  certdir.CertEntry
+	wanted    bool        // the configuration asks for it
 	staged    pki.KeyFile // a new key that lies ready; Public nil when there is none
 	stagedErr error       // why the staged key could not be read
 
-	leaf    *x509.Certificate // the installed certificate; nil when none can be read
-	key     crypto.PublicKey  // of the installed key; nil when none can be used
-	matches bool              // leaf and key belong together
-	owner   Owner
-	revoked *revoked
+	sent     *x509.Certificate // what the CA host or the ACME CA sent for it last; nil: nothing
+	owner    Owner
+	revoked  *revoked
+	asked    bool // a person asked for another certificate in place of the installed one
+	askedKey bool // a person asked for another key in place of the installed one
 }
 
 func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessment {
 	a := &assessment{cfg: cfg, obs: obs, wish: wish, judgement: judgement{now: now}}
 	a.issuers = issuersOf(cfg, obs)
 	a.issuer = a.issuers[0]
-	a.host = a.pairOf(certdir.Host)
+	a.host = newPair(a, certdir.Host)
 	a.verdict = mta.Judge(obs.CF, Files(obs.CF, obs.Certs, obs.Accept))
 	a.judgement = judgeClock(a)
-	a.name, a.fromCfg = HostName(cfg, obs.Host)
-	if a.name != "" {
-		a.names = append([]string{a.name}, cfg.Host.AltNames...)
-	}
+	a.hostNames = namesOf(cfg, obs.Host)
 	for _, by := range a.issuers {
 		by.signs = by.Kind == config.IssuerLocal && canSign(a)
 	}
 	a.pairs = []*pair{a.host}
 	for _, is := range certdir.Pairs()[1:] {
-		a.pairs = append(a.pairs, a.pairOf(is))
+		a.pairs = append(a.pairs, newPair(a, is))
 	}
 	for _, p := range a.pairs {
-		p.revoked = p.isRevoked()
+		p.revoked = revocationOf(p)
 	}
 	return a
 }
 
-func (a *assessment) pairOf(is certdir.Pair) *pair {
-	e, staged, by := a.obs.Certs.Pair(is), a.obs.StagedOf(is), a.issuer
+// newPair returns what is known of a pair, except whether it was revoked.
+func newPair(a *assessment, is certdir.Pair) *pair {
+	staged, by := a.obs.StagedOf(is), a.issuer
 	if is == certdir.Client {
 		by = a.issuers[len(a.issuers)-1]
 	}
-	p := &pair{assessment: a, is: is, issuer: by, wanted: slices.Contains(Wanted(a.cfg), is), keyFile: e.Key, certFile: e.Cert,
-		staged: staged.Key, stagedErr: staged.Err}
-	if cs := e.Cert.File; len(cs.Certs) > 0 && cs.Err == nil {
-		p.leaf = cs.Certs[0]
-	}
-	if k := e.Key.Key; k.Err == nil && !k.Encrypted {
-		p.key = k.Public
-	}
-	p.matches = p.leaf != nil && p.key != nil && pki.SamePublicKey(p.leaf.PublicKey, p.key)
-	p.owner = p.ownerOf(p.leaf)
+	p := &pair{assessment: a, installed: installedOf(*a.obs.Certs.Pair(is)), is: is, issuer: by,
+		wanted: slices.Contains(Wanted(a.cfg), is), staged: staged.Key, stagedErr: staged.Err}
+	p.sent = sent(p)
+	p.owner = ownerOf(p, p.leaf)
+	p.asked, p.askedKey = a.wish.replaces(is, p.installed)
 	return p
 }
 
@@ -100,9 +89,6 @@ func (a *assessment) pairOf(is certdir.Pair) *pair {
 func (a *assessment) pair(is certdir.Pair) *pair {
 	return a.pairs[slices.IndexFunc(a.pairs, func(p *pair) bool { return p.is == is })]
 }
-
-// offered reports whether sendmail would offer STARTTLS with the installed files.
-func (a *assessment) offered() bool { return a.verdict.Sound }
 
 // Files turns a certs directory into the input of mta.Judge. Where cf names another CACertFile beside host.cert, that
 // file takes the place of cacert.pem.

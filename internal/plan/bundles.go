@@ -59,12 +59,12 @@ func bundles(a *assessment, final []*x509.Certificate, set Change) (out outcome)
 		if p.is != certdir.Host && !p.exists() {
 			continue
 		}
-		cas = append(cas, p.intermediates(final)...)
-		if !p.pairReadable() {
+		cas = append(cas, intermediates(p, final)...)
+		if !p.whole() {
 			sure = false // somebody may be copying the intermediates
 		}
 	}
-	chains := slices.DeleteFunc(a.chains(set), func(c *x509.Certificate) bool { return contains(final, c) })
+	chains := slices.DeleteFunc(chainsIn(a, set), func(c *x509.Certificate) bool { return contains(final, c) })
 	cas = append(cas, chains...)
 	wanted := map[string]bool{}
 	for _, x := range cas {
@@ -75,7 +75,7 @@ func bundles(a *assessment, final []*x509.Certificate, set Change) (out outcome)
 	for _, e := range a.obs.Certs.Trust {
 		name := entryName(e)
 		have[name] = e
-		if !wanted[name] && OwnTrust(e) && !a.stillServed(e) {
+		if !wanted[name] && OwnTrust(e) && !stillServed(a, e) {
 			surplus = append(surplus, name)
 		}
 	}
@@ -176,7 +176,7 @@ func configured(a *assessment) (cas []*x509.Certificate, sure bool, told finding
 
 // intermediates are the CA certificates behind the leaf of a kept foreign certificate: sendmail loads the leaf alone,
 // so OpenSSL must find them by their hash links.
-func (p *pair) intermediates(final []*x509.Certificate) []*x509.Certificate {
+func intermediates(p *pair, final []*x509.Certificate) []*x509.Certificate {
 	if p.leaf == nil || !p.keptForeign() && !(p.owner == Ours && p.matches) {
 		return nil
 	}
@@ -185,8 +185,8 @@ func (p *pair) intermediates(final []*x509.Certificate) []*x509.Certificate {
 	})
 }
 
-// chains are the intermediates of the certificates that this plan installs.
-func (a *assessment) chains(set Change) (out []*x509.Certificate) {
+// chainsIn are the intermediates of the certificates that this plan installs.
+func chainsIn(a *assessment, set Change) (out []*x509.Certificate) {
 	for _, p := range a.pairs {
 		if f := set.file(p.is.CertFile); f != nil && f.Source == FromData {
 			if cs := pki.ReadCertFile(f.Data).Certs; len(cs) > 1 {
@@ -198,7 +198,7 @@ func (a *assessment) chains(set Change) (out []*x509.Certificate) {
 }
 
 // hostChain are the intermediates of host.cert as it will be, where it is of an ACME CA.
-func (a *assessment) hostChain(set Change) []*x509.Certificate {
+func hostChain(a *assessment, set Change) []*x509.Certificate {
 	if !a.issuer.acme() {
 		return nil
 	}
@@ -216,7 +216,7 @@ func (a *assessment) hostChain(set Change) []*x509.Certificate {
 
 // onlyInterim reports whether cacert.pem contains interim certificates alone. It is a CA file that sendmail can load,
 // and vouches for nobody.
-func (a *assessment) onlyInterim() bool {
+func onlyInterim(a *assessment) bool {
 	f := a.obs.Certs.CA.File
 	return f.Err == nil && len(f.Certs) > 0 && !slices.ContainsFunc(f.Certs, func(c *x509.Certificate) bool {
 		return !pki.SelfSigned(c) || !slices.Contains(c.Subject.Organization, InterimOrganization)
@@ -225,14 +225,11 @@ func (a *assessment) onlyInterim() bool {
 
 // stillServed reports whether a CA in trust/ may stand above the leaf that a running sendmail serves until it has
 // picked up another one: an intermediate goes after its last leaf.
-func (a *assessment) stillServed(e certdir.CertEntry) bool {
+func stillServed(a *assessment, e certdir.CertEntry) bool {
 	return a.obs.State.Pickup != nil && slices.ContainsFunc(e.File.Certs, func(c *x509.Certificate) bool {
 		return !pki.SelfSigned(c)
 	})
 }
-
-// pairReadable reports whether certificate and key are complete and match, so that nobody is still copying them.
-func (p *pair) pairReadable() bool { return p.matches && p.certFile.File.Behind == nil }
 
 // trustBlocked reports, with the problem, that no file can be written into trust/.
 func trustBlocked(a *assessment) (told finding, is bool) {

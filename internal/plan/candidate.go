@@ -17,7 +17,7 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 	if pub == nil || p.name == "" {
 		return nil
 	}
-	issued := p.arrived()
+	issued := arrived(p)
 	for i := range issued {
 		is := &issued[i]
 		c := is.Cert
@@ -27,12 +27,12 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.issuer.living(c, p.at) || pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
 			continue
 		}
-		installedBefore := p.installedBefore(FileID(digest(p.content(c))))
+		before := everInstalled(p.obs, FileID(digest(content(p, c))))
 		switch why {
 		case KeyMissing, KeyUnusable, KeyWeak, CertMissing, CertUnusable, CertWeak, Mismatch:
 			// Any matching certificate repairs this, also one that was installed before.
 		case Asked, AskedKey, AskedForce:
-			if installedBefore || p.owner.mine() && p.issuedEarlier(c, p.leaf) || p.isDue(c) {
+			if before || p.owner.mine() && issuedEarlier(p.obs.CA.Issued, c, p.leaf) || p.isDue(c) {
 				continue
 			}
 		case NotYetValid: // an older one serves too; a due one only where no new one can be signed
@@ -40,7 +40,7 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 				continue
 			}
 		case LeafRevoked:
-			if p.issuedEarlier(c, p.leaf) || p.isDue(c) || isListed(p, c) {
+			if issuedEarlier(p.obs.CA.Issued, c, p.leaf) || p.isDue(c) || isListed(p, c) {
 				continue
 			}
 		default:
@@ -53,17 +53,17 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 	return nil
 }
 
-// installedBefore reports whether a certificate with this FileID was ever installed, as far as the state says.
-func (a *assessment) installedBefore(id string) bool {
-	o, known := a.obs.State.Ours[id]
-	return known && (!o.Pending || slices.Contains(Lying(a.obs.Certs), id))
+// everInstalled reports whether a certificate with this FileID was ever installed, as far as the state says.
+func everInstalled(obs Observed, id string) bool {
+	o, known := obs.State.Ours[id]
+	return known && (!o.Pending || slices.Contains(Lying(obs.Certs), id))
 }
 
 // issuedEarlier reports whether c was issued before leaf: by their rows in the CA's database where both have one.
 // notBefore decides otherwise; it says less, because the CA's own notBefore is its lower bound.
-func (a *assessment) issuedEarlier(c, leaf *x509.Certificate) bool {
+func issuedEarlier(issued []ca.Issued, c, leaf *x509.Certificate) bool {
 	line := func(x *x509.Certificate) (int, bool) {
-		for _, is := range a.obs.CA.Issued {
+		for _, is := range issued {
 			if is.Row != nil && bytes.Equal(is.Cert.Raw, x.Raw) {
 				return is.Row.Line, true
 			}
@@ -83,7 +83,7 @@ func leafChange(p *pair, is *ca.Issued, staged bool, why Reason) (c Change) {
 	if staged {
 		c.Files = append(c.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging, Reason: why})
 	}
-	c.Files = append(c.Files, File{Name: p.is.CertFile, Mode: publicMode, Data: p.content(is.Cert),
+	c.Files = append(c.Files, File{Name: p.is.CertFile, Mode: publicMode, Data: content(p, is.Cert),
 		Reason: why})
 	return c
 }
@@ -102,7 +102,7 @@ func finishStaged(p *pair) (out outcome) {
 		out.lookAt(until, "mailcertd stops waiting for the answer to a request")
 		return out
 	}
-	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !p.stagedTwin() {
+	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !stagedTwin(p) {
 		if is := p.candidate(staged, AskedKey); is != nil {
 			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Repairable: true,
 				Text: "a renewal with a new key was interrupted after its certificate was issued"})

@@ -253,7 +253,7 @@ func (a *assessment) maySign() bool {
 }
 
 // works reports whether sendmail can offer STARTTLS with the installed set.
-func (a *assessment) works() bool { return a.host.matches && a.offered() && !a.breaks() }
+func (a *assessment) works() bool { return a.host.matches && a.verdict.Sound && !a.breaks() }
 
 // breaks reports whether the second pair stops STARTTLS: a file is missing or unsafe, or both keys are of one type.
 func (a *assessment) breaks() bool {

@@ -130,7 +130,8 @@ func TestJudgeClock(t *testing.T) {
 		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: at(-1000), NotAfter: at(9000)}}
 		a := &assessment{cfg: config.Default(""), obs: obs, wish: Wish{TrustClock: c.trust}, judgement: judgement{now: at(c.now)},
 			issuer: issuersOf(config.Default(""), obs)[0]}
-		a.host = &pair{assessment: a, leaf: &x509.Certificate{NotBefore: at(-900), NotAfter: at(c.leafEnds)}}
+		a.host = &pair{assessment: a,
+			installed: installed{leaf: &x509.Certificate{NotBefore: at(-900), NotAfter: at(c.leafEnds)}}}
 		j := judgeClock(a)
 		if j.clock != c.want || !j.at.Equal(at(c.by)) || !j.mark.Equal(time0(c.markAfter)) || j.doubt != c.after {
 			t.Errorf("%s: %v by %s, mark %s, %+v", c.name, j.clock, j.at, j.mark, j.doubt)

@@ -26,14 +26,6 @@ func holds(n durable.Node, ours bool) holding {
 	return theirs
 }
 
-func (p *pair) keyHolding() holding {
-	return holds(p.keyFile.Node, p.keyIsOurs())
-}
-
-func (p *pair) certHolding() holding {
-	return holds(p.certFile.Node, p.owner.mine() || p.owner == Stanza)
-}
-
 // delivering reports that, with `issuer: none`, a person's key or certificate is installed without its counterpart.
 // Only its owner can complete the pair, so nothing of theirs is replaced. An interim certificate is made only where it
 // replaces nothing of theirs: for a missing or empty host.cert, and for a missing or empty host.key unless their
@@ -48,7 +40,8 @@ func (p *pair) delivering() bool {
 			broken, newKey = true, newKey || n.key
 		}
 	}
-	key, cert := p.keyHolding(), p.certHolding()
+	key := holds(p.keyFile.Node, p.keyIsOurs())
+	cert := holds(p.certFile.Node, p.owner.mine() || p.owner == Stanza)
 	switch {
 	case !broken, key != theirs && cert != theirs:
 		return false
@@ -60,7 +53,7 @@ func (p *pair) delivering() bool {
 
 // await gives the owner ten minutes from the last change and then reports an error. It changes no file in either case.
 func await(p *pair, wanted []need) (out outcome) {
-	since := p.unmatched()
+	since := unmatchedSince(p)
 	out.unmatched(p.is.Name, since)
 	until := since.Since.Add(pairSettles)
 	waiting := p.now.Before(until)

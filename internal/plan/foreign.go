@@ -44,7 +44,7 @@ func foreign(p *pair) (found finding) {
 			" away, then run `mailcertd ensure`; `mailcertd renew --force` replaces every certificate of another CA"
 	}
 	sev := Notice
-	if p.wish.Renew && !p.wish.Force && p.wishOpen() {
+	if p.wish.Renew && !p.wish.Force && p.asked {
 		sev = Error // a person asked for a renewal that is not done
 	}
 	found.report(Problem{Reason: ForeignKept, Severity: sev, Path: certPath(p), Text: why, Hint: hint})

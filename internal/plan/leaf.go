@@ -41,7 +41,7 @@ func (p *pair) needs() (out []need) {
 			out = append(out, n)
 		}
 	}
-	if p.follows() {
+	if follows(p) {
 		out = append(out, following)
 	}
 	return out
@@ -56,7 +56,7 @@ var needs = []need{
 		applies: func(p *pair) bool { return p.keyUnusable() },
 		text:    func(p *pair) string { return p.keyFile.Key.Err.Error() }},
 	{reason: KeyWeak, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(p *pair) bool { return p.keyTooWeak() },
+		applies: func(p *pair) bool { return keyTooWeak(p) },
 		text: func(p *pair) string {
 			return "the key is " + string(p.keyFile.Key.Type) +
 				": too weak for OpenSSL, whose security level 2 requires RSA keys of 2048 bits"
@@ -77,7 +77,7 @@ var needs = []need{
 		applies: func(p *pair) bool { return p.leaf != nil && p.key != nil && !p.matches },
 		text:    func(p *pair) string { return "the certificate is not for the key in " + p.is.KeyFile }},
 	{reason: KeyFamily, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(p *pair) bool { return p.twin() && !(p.owner == Foreign && p.matches) },
+		applies: func(p *pair) bool { return twin(p) && !(p.owner == Foreign && p.matches) },
 		text: func(p *pair) string {
 			return "the key is of the same kind as host.key, but sendmail serves only one certificate of each kind"
 		}},
@@ -120,8 +120,8 @@ var needs = []need{
 		},
 		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
 	{reason: IssuerChanged, severity: Warning, path: certPath,
-		applies: func(p *pair) bool { return p.otherIssuer() != "" },
-		text:    func(p *pair) string { return p.otherIssuer() }},
+		applies: func(p *pair) bool { return otherIssuer(p) != "" },
+		text:    func(p *pair) string { return otherIssuer(p) }},
 	{reason: WrongName, severity: Error, path: certPath,
 		applies: func(p *pair) bool {
 			return p.owner.mine() && p.name != "" && !p.covers(p.leaf) && p.nameSettled()
@@ -141,16 +141,16 @@ var needs = []need{
 			return "the key is older than " + span(p.cfg.Key.RotateAfter)
 		}},
 	{reason: Due, severity: Notice, path: certPath,
-		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && p.gains(p.leaf) },
+		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && gains(p, p.leaf) },
 		text:    func(p *pair) string { return "expires on " + day(p.leaf.NotAfter) + "; its renewal is due" }},
 	{reason: AskedForce, severity: Notice, path: certPath,
-		applies: func(p *pair) bool { return p.wishOpen() && p.wish.Force && p.owner == Foreign },
+		applies: func(p *pair) bool { return p.asked && p.wish.Force && p.owner == Foreign },
 		text:    func(*pair) string { return "somebody asked to replace a certificate of another CA" }},
 	{reason: AskedKey, severity: Notice, key: true, path: keyPath,
-		applies: func(p *pair) bool { return p.wish.Rekey && p.rekeyOpen() },
+		applies: func(p *pair) bool { return p.askedKey },
 		text:    func(*pair) string { return "somebody asked for a new key" }},
 	{reason: Asked, severity: Notice, path: certPath,
-		applies: func(p *pair) bool { return p.wish.Renew && p.wishOpen() },
+		applies: func(p *pair) bool { return p.wish.Renew && p.asked },
 		text:    func(*pair) string { return "somebody asked for a renewal" }},
 }
 
@@ -169,18 +169,6 @@ func missing(n durable.Node) string {
 	return "is missing"
 }
 
-// keyUnusable reports a host.key from which OpenSSL cannot load a key. A key of a form that Go does not know is not
-// unusable.
-func (p *pair) keyUnusable() bool {
-	e := p.keyFile
-	return e.Node.IsRegular && e.Node.Err == nil && e.Key.Err != nil && !errors.Is(e.Key.Err, pki.ErrUnsupported)
-}
-
-func (p *pair) certUnusable() bool {
-	e := p.certFile
-	return e.Node.IsRegular && e.Node.Err == nil && e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported)
-}
-
 // refusal is why sendmail's OpenSSL does not load the certificate; "": it loads it.
 func (p *pair) refusal() string {
 	if p.leaf == nil {
@@ -191,7 +179,7 @@ func (p *pair) refusal() string {
 
 // keyTooWeak reports a key that must be replaced: with another CA's certificate one that OpenSSL does not load; one of
 // our own also below minimumRSA.
-func (p *pair) keyTooWeak() bool {
+func keyTooWeak(p *pair) bool {
 	if p.owner == Foreign && p.matches {
 		return p.refusal() == pki.WeakKey
 	}
@@ -242,26 +230,6 @@ func (p *pair) rotates() bool {
 	return known && p.at.Sub(o.At) >= p.cfg.Key.RotateAfter
 }
 
-// wishOpen reports whether the certificate that a person wants replaced is still installed.
-func (p *pair) wishOpen() bool {
-	from, asked := p.replaced()
-	return (p.wish.Renew || p.wish.Rekey) && asked && pki.Fingerprint(p.leaf) == from.Leaf
-}
-
-func (p *pair) rekeyOpen() bool {
-	from, asked := p.replaced()
-	return asked && pki.KeyFingerprint(p.key) == from.Key
-}
-
-// replaced returns what the wish replaces of this pair; false: nothing.
-func (p *pair) replaced() (Replaced, bool) {
-	if p.is == certdir.Host {
-		return Replaced{Leaf: p.wish.From, Key: p.wish.FromKey}, true
-	}
-	from, asked := p.wish.Others[p.is.Name]
-	return from, asked
-}
-
 // keptForeign reports whether the installed pair is somebody else's and stays: it works, or only its expiry, names or
 // modes are wrong.
 func (p *pair) keptForeign() bool {
@@ -269,7 +237,7 @@ func (p *pair) keptForeign() bool {
 		return true
 	}
 	// The pair and its CA certificate stay while no new certificate can be issued.
-	replaced := p.wish.Force && p.wishOpen() && !p.obs.FailedNow[ObtainFailureOf(p.is)]
+	replaced := p.wish.Force && p.asked && !p.obs.FailedNow[ObtainFailureOf(p.is)]
 	return p.owner == Foreign && p.matches && p.refusal() == "" && !replaced
 }
 
@@ -277,7 +245,7 @@ func (p *pair) keptForeign() bool {
 func (p *pair) held() bool {
 	hold := p.remembered().Hold
 	return p.leaf != nil && hold != "" && hold == pki.Fingerprint(p.leaf) &&
-		p.matches && p.refusal() == "" && !p.isDue(p.leaf) && !p.wishOpen() && p.revoked == nil
+		p.matches && p.refusal() == "" && !p.isDue(p.leaf) && !p.asked && p.revoked == nil
 }
 
 // unjudged reports a key or a certificate that is well-formed, but of a kind that mailcertd cannot read. It may work,
@@ -285,24 +253,8 @@ func (p *pair) held() bool {
 func (p *pair) unjudged() bool {
 	k, c := p.keyFile, p.certFile
 	if p.leaf != nil && p.leaf.PublicKey == nil && k.Node.Exists && !p.keyUnusable() {
-		return !(p.wish.Force && p.wishOpen()) // OpenSSL may know this kind
+		return !(p.wish.Force && p.asked) // OpenSSL may know this kind
 	}
 	return errors.Is(k.Key.Err, pki.ErrUnsupported) && c.Node.Exists ||
 		errors.Is(c.File.Err, pki.ErrUnsupported) && k.Node.Exists
-}
-
-// unreadable returns the key or certificate file that prevents a decision: a directory, a special file, or a file that
-// the system does not let us read.
-func (p *pair) unreadable() (durable.Node, bool) {
-	for _, n := range []durable.Node{p.keyFile.Node, p.certFile.Node} {
-		if n.Err != nil || n.Exists && !n.IsRegular {
-			return n, true
-		}
-	}
-	return durable.Node{}, false
-}
-
-// ending reports whether the installed certificate is due, expired or not for this name.
-func (p *pair) ending() bool {
-	return p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf)
 }

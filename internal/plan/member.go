@@ -87,39 +87,28 @@ func sameCerts(a, b []*x509.Certificate) bool {
 	return slices.EqualFunc(a, b, func(x, y *x509.Certificate) bool { return bytes.Equal(x.Raw, y.Raw) })
 }
 
-// sent is the last certificate for the pair from the CA on the other host; nil: none.
-func (p *pair) sent() *x509.Certificate {
-	if p.issuer.acme() {
-		return p.obs.Orders[p.is.Name].Leaf
-	}
-	if p.is == certdir.Host {
-		return p.obs.Reply.Leaf
-	}
-	return p.obs.OtherReplies[p.is.Name].Leaf
-}
-
 // arrived lists the certificates that could be installed: those in newcerts, or the one that the CA on the other host
 // sent.
-func (p *pair) arrived() []ca.Issued {
+func arrived(p *pair) []ca.Issued {
 	if !p.issuer.remote() && !p.issuer.acme() {
 		if p.obs.CA.Status != ca.Complete {
 			return nil
 		}
 		return p.obs.CA.Issued
 	}
-	l := p.sent()
+	l := p.sent
 	if l == nil || p.issuer.remote() && !p.issuer.issued(l) {
 		return nil
 	}
 	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
 }
 
-// replaces is the serial of the installed certificate if that CA issued it: the request names it so that the CA allows
+// replacedSerial is that of the installed certificate if that CA issued it: the request names it so that the CA allows
 // a second certificate for this host.
 //
 // An older CA host knows one certificate for each member and refuses a request over another key unless it names the
 // newest one, so a request over a new key names that.
-func (p *pair) replaces(newKey bool) *big.Int {
+func replacedSerial(p *pair, newKey bool) *big.Int {
 	own := p.leaf != nil && p.issuer.issued(p.leaf)
 	if own && !newKey {
 		return p.leaf.SerialNumber
@@ -136,9 +125,9 @@ func (p *pair) replaces(newKey bool) *big.Int {
 	return newest.SerialNumber
 }
 
-// holds are the serials of that CA's certificates that the other pairs have, and of one that was sent for a staged key
+// otherSerials are those of that CA's certificates that the other pairs have, and of one that was sent for a staged key
 // and will be installed with this pair's.
-func (p *pair) holds() []*big.Int {
+func otherSerials(p *pair) []*big.Int {
 	var out []*big.Int
 	for _, q := range p.pairs {
 		if q.is == p.is {
@@ -147,7 +136,7 @@ func (p *pair) holds() []*big.Int {
 		if q.leaf != nil && p.issuer.issued(q.leaf) {
 			out = append(out, q.leaf.SerialNumber)
 		}
-		if l := q.sent(); l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuer.issued(l) {
+		if l := q.sent; l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuer.issued(l) {
 			out = append(out, l.SerialNumber)
 		}
 	}
@@ -175,7 +164,7 @@ func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.
 }
 
 // trusts are the fingerprints of the CA certificates that sendmail trusts now.
-func (a *assessment) trusts() []string {
+func trusts(a *assessment) []string {
 	var out []string
 	for _, c := range a.obs.Accepted {
 		if a.trusted(c) && len(out) < mostTrusts {
@@ -229,10 +218,10 @@ func askDaily(a *assessment, by *pairIssuer, sofar finding) (found finding) {
 	if !by.remote() || by.partial() || sofar.ask != nil || a.doing(sofar, Install, AcceptCA) {
 		return found
 	}
-	m, trusts := a.obs.State.Member, a.trusts()
+	m, trusted := a.obs.State.Member, trusts(a)
 	due := askDue(a)
 	text := toAsk.With(by.name() + " which CAs to trust")
-	if !m.Asked.IsZero() && m.Told != TrustID(trusts) {
+	if !m.Asked.IsZero() && m.Told != TrustID(trusted) {
 		due, text = a.now, toTell.With(by.name()+" which CAs this host trusts")
 	}
 	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && f.Next.After(due) {
@@ -242,6 +231,17 @@ func askDaily(a *assessment, by *pairIssuer, sofar finding) (found finding) {
 		found.lookAt(due, text.Base())
 		return found
 	}
-	found.ask = &Ask{Reason: TrustAsk, Text: text, Trusts: trusts}
+	found.ask = &Ask{Reason: TrustAsk, Text: text, Trusts: trusted}
 	return found
+}
+
+// sent is the last certificate for the pair from the CA on the other host; nil: none.
+func sent(p *pair) *x509.Certificate {
+	if p.issuer.acme() {
+		return p.obs.Orders[p.is.Name].Leaf
+	}
+	if p.is == certdir.Host {
+		return p.obs.Reply.Leaf
+	}
+	return p.obs.OtherReplies[p.is.Name].Leaf
 }

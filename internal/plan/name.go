@@ -15,6 +15,36 @@ import (
 // nameSettles is how long a changed system host name must last before a certificate for it is issued by itself.
 const nameSettles = 24 * time.Hour
 
+// hostNames are the names that the certificates of this host are for.
+type hostNames struct {
+	name    string   // the host name; "" when unusable
+	names   []string // the host name and host.altnames; none without a usable host name
+	fromCfg bool     // a person configured the host name; it was not taken from the system
+}
+
+func namesOf(cfg config.Config, h Host) (n hostNames) {
+	n.name, n.fromCfg = HostName(cfg, h)
+	if n.name != "" {
+		n.names = append([]string{n.name}, cfg.Host.AltNames...)
+	}
+	return n
+}
+
+// covers reports whether c has exactly the wanted names. Without a SAN its CN counts, because many certificates made by
+// hand have none.
+func (n hostNames) covers(c *x509.Certificate) bool {
+	if !pki.HasSAN(c) {
+		return strings.EqualFold(c.Subject.CommonName, n.name)
+	}
+	want, got := slices.Clone(n.names), CertNames(c)
+	for i := range want {
+		want[i] = pki.CanonicalName(want[i])
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	return slices.Equal(slices.Compact(want), slices.Compact(got))
+}
+
 // HostName returns the name to certify and whether a person configured it, in mailcertd.yaml or as rc.conf's
 // sendmail_cert_cn; "" when the name is unusable.
 func HostName(cfg config.Config, h Host) (name string, configured bool) {
@@ -90,7 +120,7 @@ func nameProblems(a *assessment) (found finding) {
 func nameSeen(a *assessment) state.NameSeen {
 	p := a.host
 	switch {
-	case p.namesConfigured(), a.name == "", p.leaf == nil, !p.owner.mine(), p.covers(p.leaf):
+	case namesConfigured(p), a.name == "", p.leaf == nil, !p.owner.mine(), p.covers(p.leaf):
 		return state.NameSeen{}
 	case a.obs.State.Name.Name != a.name:
 		return state.NameSeen{Name: a.name, Since: a.stamp()}
@@ -101,7 +131,7 @@ func nameSeen(a *assessment) state.NameSeen {
 // nameSettled reports whether the wanted names may replace those of the certificate: configured names at once, the
 // system's after a day or when a person asked.
 func (p *pair) nameSettled() bool {
-	if p.namesConfigured() || p.wish.Renew || p.wish.Rekey {
+	if namesConfigured(p) || p.wish.Renew || p.wish.Rekey {
 		return true
 	}
 	seen := p.obs.State.Name
@@ -110,23 +140,8 @@ func (p *pair) nameSettled() bool {
 
 // namesConfigured reports whether the names in which certificate and wish differ come from the configuration: the host
 // name, or further names of a certificate that has the right host name.
-func (p *pair) namesConfigured() bool {
+func namesConfigured(p *pair) bool {
 	return p.fromCfg || p.leaf != nil && slices.Contains(CertNames(p.leaf), pki.CanonicalName(p.name))
-}
-
-// covers reports whether c has exactly the wanted names. Without a SAN its CN counts, because many certificates made by
-// hand have none.
-func (a *assessment) covers(c *x509.Certificate) bool {
-	if !pki.HasSAN(c) {
-		return strings.EqualFold(c.Subject.CommonName, a.name)
-	}
-	want, got := slices.Clone(a.names), CertNames(c)
-	for i := range want {
-		want[i] = pki.CanonicalName(want[i])
-	}
-	slices.Sort(want)
-	slices.Sort(got)
-	return slices.Equal(slices.Compact(want), slices.Compact(got))
 }
 
 // CertNames returns the names in a certificate; one empty name where it has none.

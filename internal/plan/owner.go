@@ -33,7 +33,7 @@ const stanzaComment = "OpenSSL Generated Certificate"
 // netscapeComment is Netscape's nsComment, x509v3_config(5).
 var netscapeComment = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 13}
 
-func (p *pair) ownerOf(c *x509.Certificate) Owner {
+func ownerOf(p *pair, c *x509.Certificate) Owner {
 	if c == nil {
 		return Nobody
 	}
@@ -46,7 +46,7 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 	if o, known := p.obs.State.Ours[FileID(p.certFile.Digest)]; known && o.Kind == "cert" {
 		return Ours // a bought leaf whose CA in cacert.pem changes is recognized elsewhere
 	}
-	if p.fromStanza(c) {
+	if fromStanza(p, c) {
 		return Stanza
 	}
 	return Foreign
@@ -54,7 +54,7 @@ func (p *pair) ownerOf(c *x509.Certificate) Owner {
 
 // fromStanza reports whether rc.d/sendmail made c: CA and leaf share one DN, serial 01, openssl's comment, and no key
 // of that CA exists. The last condition excludes a CA that a person made with the same openssl.cnf.
-func (p *pair) fromStanza(c *x509.Certificate) bool {
+func fromStanza(p *pair, c *x509.Certificate) bool {
 	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 ||
 		!hasComment(c) {
 		return false

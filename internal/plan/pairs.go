@@ -8,6 +8,7 @@ import (
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
 )
 
@@ -106,15 +107,9 @@ func (p *pair) used() bool {
 
 // read reports whether the running sendmail may still use a pair that its sendmail.cf no longer names, because it read
 // cf when it started.
-func (p *pair) read() bool {
+func read(p *pair) bool {
 	inst := Instance(p.obs.MTA)
 	return MayRun(p.obs.MTA) && !inst.Started.After(p.cf().Node.Changed)
-}
-
-// bridged reports whether an interim certificate is better than none: where sendmail would otherwise not offer
-// STARTTLS. A client delivers mail without one.
-func (p *pair) bridged() bool {
-	return p.is == certdir.Host || p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)
 }
 
 // others decides about all pairs except the host's own.
@@ -152,11 +147,6 @@ func others(a *assessment, sofar finding) (out outcome) {
 	return out
 }
 
-// exists reports whether a file of the pair is installed.
-func (p *pair) exists() bool {
-	return p.keyFile.Node.Kind != durable.Missing || p.certFile.Node.Kind != durable.Missing
-}
-
 // kept reports whether a pair that the configuration does not name is kept nevertheless: sendmail uses it, or a person
 // restored it.
 func (p *pair) kept() bool {
@@ -183,7 +173,7 @@ func unwanted(p *pair) (out outcome) {
 				"pairs"})
 		return out
 	}
-	if p.read() {
+	if read(p) {
 		out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p),
 			Text: "is not configured any more: mailcertd removes the pair when sendmail has restarted, " +
 				"because it may have read a sendmail.cf that named it"})
@@ -210,3 +200,14 @@ func unwanted(p *pair) (out outcome) {
 
 // remembered is the state of the pair.
 func (p *pair) remembered() state.Pair { return p.obs.State.Pair(p.is.Name) }
+
+// replaces reports whether the wish asks for another certificate, and for another key, in place of those installed.
+func (w Wish) replaces(p certdir.Pair, i installed) (leaf, key bool) {
+	from, asked := w.Others[p.Name]
+	if p == certdir.Host {
+		from, asked = Replaced{Leaf: w.From, Key: w.FromKey}, true
+	}
+	leaf = (w.Renew || w.Rekey) && asked && pki.Fingerprint(i.leaf) == from.Leaf
+	key = w.Rekey && asked && pki.KeyFingerprint(i.key) == from.Key
+	return leaf, key
+}

@@ -314,7 +314,7 @@ func refused(a *assessment, sofar finding) (found finding) {
 			sev = Error
 		}
 		hint := ""
-		if p := a.second(); c.Of == mta.SecondServer && p != nil && p.twin() {
+		if p := a.pair(certdir.HostECDSA); c.Of == mta.SecondServer && twin(p) {
 			hint = twinHint(p)
 		}
 		found.report(Problem{Reason: Refused, Severity: sev, Path: c.Path, Text: c.Text, Hint: hint})

@@ -98,7 +98,7 @@ func TestStopped(t *testing.T) {
 		a.obs.CF = mta.ParseCF([]byte("O ServerCertFile=" + dir + "/host.cert\n"))
 		a.obs.Certs = certdir.Dir{Path: dir}
 		a.obs.Certs.Cert.Node.Changed = changed
-		a.host = &pair{assessment: a, certFile: a.obs.Certs.Cert, matches: true}
+		a.host = &pair{assessment: a, installed: installed{certFile: a.obs.Certs.Cert, matches: true}}
 		a.verdict.Sound = true
 		a.obs.MTA = mta.Identity{Status: c.status}
 		if !c.started.IsZero() {

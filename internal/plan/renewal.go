@@ -36,7 +36,7 @@ func (a *assessment) isDue(c *x509.Certificate) bool {
 
 // gains reports whether a certificate issued now would end later than c by more than a tenth of c's lifetime. Where the
 // CA's own end limits both, a renewal gains nothing and would be due again at once.
-func (p *pair) gains(c *x509.Certificate) bool {
+func gains(p *pair, c *x509.Certificate) bool {
 	if p.issuer.acme() {
 		return true // how long the next one lives is for that CA to say
 	}

@@ -23,9 +23,9 @@ func (r *revoked) String() string {
 	return text
 }
 
-// isRevoked looks up the installed certificate in the database of the local CA, or in the CRLs that the CA host sent;
+// revocationOf looks up the installed certificate in the database of the local CA, or in the CRLs that the CA host sent;
 // nil where it is not revoked.
-func (p *pair) isRevoked() *revoked {
+func revocationOf(p *pair) *revoked {
 	if p.leaf == nil || p.owner != Ours {
 		return nil
 	}

@@ -65,7 +65,7 @@ func set(a *assessment, sofar finding) outcome {
 	if a.doing(out.finding, Obtain) { // everything is installed together when the answer is there
 		return out
 	}
-	core, extra := a.apart(out.change).split()
+	core, extra := apart(a, out.change).split()
 	if act, any := emit(a, core); any {
 		out.do(act)
 	}
@@ -123,7 +123,7 @@ func renewal(p *pair, sofar finding) outcome {
 		return left // the problem about the clock says why
 	}
 	if first.broken {
-		waits, since := p.waitsForPair()
+		waits, since := waitsForPair(p)
 		repaired.unmatched(p.is.Name, since)
 		left.unmatched(p.is.Name, since)
 		if waits {
@@ -136,7 +136,7 @@ func renewal(p *pair, sofar finding) outcome {
 	if unread, is := stagedUnread(p); is && newKey {
 		return left.and(outcome{finding: unread})
 	}
-	if newKey && p.stagedTwin() {
+	if newKey && stagedTwin(p) {
 		left.do(unstage(p))
 		return left
 	}
@@ -152,7 +152,7 @@ func renewal(p *pair, sofar finding) outcome {
 	}
 	can, found := obtainable(p, sofar)
 	if !can {
-		if p.bridged() && (first.broken || p.owner == Interim && p.ending()) {
+		if bridges(p, first) {
 			return repaired.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
 		}
 		if p.issuer.Kind == config.IssuerNone && p.is != certdir.Host {
@@ -170,12 +170,12 @@ func renewal(p *pair, sofar finding) outcome {
 	found.do(Action{Kind: Obtain, Reason: first.reason, Path: certPath(p), Pair: p.is,
 		Text: toIssue.With(fmt.Sprintf("a certificate for %s (%s: %s)", strings.Join(p.names, ", "),
 			baseName(first.path(p)), first.text(p))),
-		Request: p.asks(newKey)})
+		Request: requestFor(p, newKey)})
 	return repaired.and(outcome{finding: found})
 }
 
-// asks returns the request for a certificate, for the staged key or for the installed one.
-func (p *pair) asks(staged bool) *Request {
+// requestFor returns the request for a certificate, for the staged key or for the installed one.
+func requestFor(p *pair, staged bool) *Request {
 	return &Request{Pair: p.is, Staged: staged, Name: p.name, AltNames: p.cfg.Host.AltNames, Days: p.cfg.Validity.Days}
 }
 
@@ -204,18 +204,18 @@ const pairSettles = 10 * time.Minute
 
 // waitsForPair reports whether to wait before a mismatch is repaired, because the certificate or the key is not ours
 // and a person may still be copying the other one. since is the beginning of the mismatch, for the state.
-func (p *pair) waitsForPair() (waits bool, since state.Seen) {
+func waitsForPair(p *pair) (waits bool, since state.Seen) {
 	foreignCert := p.leaf != nil && p.owner == Foreign
 	foreignKey := p.key != nil && !p.keyIsOurs()
 	if p.matches || !foreignCert && !foreignKey {
 		return false, state.Seen{}
 	}
-	since = p.unmatched()
+	since = unmatchedSince(p)
 	return !p.wish.Once && p.now.Before(since.Since.Add(pairSettles)), since
 }
 
-// unmatched returns since when these files, with these contents, have not matched.
-func (p *pair) unmatched() state.Seen {
+// unmatchedSince returns since when these files, with these contents, have not matched.
+func unmatchedSince(p *pair) state.Seen {
 	id := SetID(p.obs.Certs)
 	if p.is != certdir.Host {
 		id = FileID(p.keyFile.Digest) + " " + FileID(p.certFile.Digest)
@@ -236,7 +236,7 @@ func interim(p *pair, newKey bool, why Reason) outcome {
 		out.change.Files = append(out.change.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging,
 			Reason: why})
 	}
-	out.change.Interim = p.asks(false)
+	out.change.Interim = requestFor(p, false)
 	if p.name == "" {
 		out.change.Interim.Name = "amnesiac" // the name that rc.d/sendmail gives a host without a name
 	}
@@ -250,7 +250,7 @@ func interim(p *pair, newKey bool, why Reason) outcome {
 
 // stageKey returns the action that makes a new key; the installed one stays until a certificate for the new one exists.
 func stageKey(p *pair, why Reason) Action {
-	t := p.newKeyType()
+	t := newKeyType(p)
 	act := Action{Kind: StageKey, Reason: why, KeyType: t, Pair: p.is}
 	what := fmt.Sprintf("a new %s key", t)
 	if p.is != certdir.Host { // the path gives each pair its own count of failures
@@ -270,4 +270,15 @@ func strip(p *pair, c Change) (out outcome) {
 		Text: "contains " + counted(k.Key.Certs, "certificate") + " in addition to the key"})
 	out.change.Files = []File{{Name: p.is.KeyFile, Mode: keyMode, Source: FromStripped, Reason: KeyHasCert}}
 	return out
+}
+
+// bridges reports whether an interim certificate is better than none until the need is met: where sendmail would
+// otherwise not offer STARTTLS, or the present interim certificate ends or is for another name. A client delivers mail
+// without one.
+func bridges(p *pair, n need) bool {
+	if p.is != certdir.Host && !(p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)) {
+		return false
+	}
+	return n.broken ||
+		p.owner == Interim && (p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf))
 }

@@ -65,7 +65,7 @@ func TestNextLookByADoubtedClock(t *testing.T) {
 		a := &assessment{cfg: config.Default(""), obs: obs, judgement: judgement{now: at}}
 		a.issuers = issuersOf(a.cfg, obs)
 		a.issuer = a.issuers[0]
-		a.host = a.pairOf(certdir.Host)
+		a.host = newPair(a, certdir.Host)
 		a.pairs = []*pair{a.host}
 		a.host.leaf = &x509.Certificate{NotBefore: now.AddDate(0, 0, -120), NotAfter: now.AddDate(0, 0, 245)}
 		a.judgement = judgeClock(a)

@@ -209,7 +209,7 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		}
 		return put(File{Source: FromSelf})
 	}
-	if chain := a.hostChain(set.change); len(want) == 0 && len(chain) > 0 && (reason != "" || a.onlyInterim()) {
+	if chain := hostChain(a, set.change); len(want) == 0 && len(chain) > 0 && (reason != "" || onlyInterim(a)) {
 		if reason == "" {
 			reason = CAFileStale
 			out.report(Problem{Reason: reason, Severity: Warning, Path: e.Node.Path, Repairable: true,
@@ -264,7 +264,7 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 		switch {
 		case contains(want, h):
 			anyOurs = true
-		case a.issuer.partial(), stays && pki.IssuedBy(a.host.leaf, h), a.issuedOther(h):
+		case a.issuer.partial(), stays && pki.IssuedBy(a.host.leaf, h), issuedOther(a, h):
 			anyOurs, extra = true, append(extra, h)
 		case bytes.Equal(h.RawSubject, want[0].RawSubject) || contains(a.issuer.generations(), h):
 			anyOurs, changed = true, true // a generation of ours that has ended is left out
@@ -279,7 +279,7 @@ func mergeBundle(a *assessment, want []*x509.Certificate, replaced bool) (extra 
 }
 
 // issuedOther reports whether issuer issued the leaf of another pair of ours than the host's own.
-func (a *assessment) issuedOther(issuer *x509.Certificate) bool {
+func issuedOther(a *assessment, issuer *x509.Certificate) bool {
 	return slices.ContainsFunc(a.pairs[1:], func(p *pair) bool {
 		return p.owner == Ours && pki.IssuedBy(p.leaf, issuer)
 	})

@@ -11,26 +11,8 @@ import (
 // kind no TLS handshake succeeds. key.type and key.second name the two types. A key that works stays in its pair,
 // whichever of the two types it has, and the other pair gets the other type.
 
-// second returns the second server pair.
-func (a *assessment) second() *pair {
-	for _, p := range a.pairs {
-		if p.is == certdir.HostECDSA {
-			return p
-		}
-	}
-	return nil
-}
-
-// kind returns the family of the installed key, "" where no key can be read.
-func (p *pair) kind() string {
-	if p == nil || p.key == nil {
-		return ""
-	}
-	return pki.TypeOf(p.key).Family()
-}
-
 // twin reports whether this is the second pair and its key is of the same kind as host.key.
-func (p *pair) twin() bool {
+func twin(p *pair) bool {
 	return p.is == certdir.HostECDSA && p.key != nil && p.kind() == p.host.kind()
 }
 
@@ -45,8 +27,8 @@ func twinHint(p *pair) string {
 }
 
 // follows reports whether this is the second pair and the next host.key will be of the same kind as its key.
-func (p *pair) follows() bool {
-	return p.is == certdir.HostECDSA && p.key != nil && !p.twin() && p.kind() == p.host.nextKind()
+func follows(p *pair) bool {
+	return p.is == certdir.HostECDSA && p.key != nil && !twin(p) && p.kind() == nextKind(p.host)
 }
 
 // following is the need of the second pair when follows is true.
@@ -56,13 +38,13 @@ var following = need{reason: KeyFamily, severity: Notice, key: true, path: keyPa
 }}
 
 // stagedTwin reports whether the staged key of the second pair is of the kind that host.key has or will have.
-func (p *pair) stagedTwin() bool {
+func stagedTwin(p *pair) bool {
 	return p.is == certdir.HostECDSA && p.staged.Public != nil &&
-		pki.TypeOf(p.staged.Public).Family() == p.host.nextKind()
+		pki.TypeOf(p.staged.Public).Family() == nextKind(p.host)
 }
 
 // nextKind returns the family that the key of this pair will have when the present decision about it is carried out.
-func (p *pair) nextKind() string {
+func nextKind(p *pair) string {
 	if _, bad := p.unreadable(); bad || p.held() || p.keptForeign() {
 		return p.kind()
 	}
@@ -71,14 +53,14 @@ func (p *pair) nextKind() string {
 		return pki.TypeOf(s).Family()
 	}
 	if changes {
-		return p.newKeyType().Family()
+		return newKeyType(p).Family()
 	}
 	return p.kind()
 }
 
 // newKeyType returns the type of the pair's next key: the configured one, else that of the present key. It is never of
 // the kind that the other server pair keeps.
-func (p *pair) newKeyType() pki.KeyType {
+func newKeyType(p *pair) pki.KeyType {
 	t := p.cfg.Key.Type
 	if p.is == certdir.HostECDSA && p.cfg.Key.Second != "" {
 		t = p.cfg.Key.Second
@@ -88,11 +70,11 @@ func (p *pair) newKeyType() pki.KeyType {
 		}
 	}
 	taken := ""
-	switch s := p.second(); {
+	switch s := p.pair(certdir.HostECDSA); {
 	case p.is == certdir.HostECDSA:
-		taken = p.host.nextKind()
-	case p.is == certdir.Host && s != nil && (s.wanted || s.kept()) && s.matches && !s.twin():
-		if s.keptForeign() || s.held() || !(p.wish.Rekey && p.rekeyOpen()) && !p.rotates() {
+		taken = nextKind(p.host)
+	case p.is == certdir.Host && (s.wanted || s.kept()) && s.matches && !twin(s):
+		if s.keptForeign() || s.held() || !(p.askedKey) && !p.rotates() {
 			taken = s.kind()
 		}
 	}
@@ -106,8 +88,8 @@ func (p *pair) newKeyType() pki.KeyType {
 
 // apart removes the server pairs from a change that would install two keys of one kind. That happens while only one of
 // the two pairs has its new certificate; both are installed together later.
-func (a *assessment) apart(c Change) Change {
-	s := a.second()
+func apart(a *assessment, c Change) Change {
+	s := a.pair(certdir.HostECDSA)
 	after := func(p *pair) string {
 		switch {
 		case c.file(p.is.KeyFile) != nil && p.staged.Public != nil:
@@ -117,7 +99,7 @@ func (a *assessment) apart(c Change) Change {
 		}
 		return p.kind()
 	}
-	if s.twin() || after(s) == "" || after(s) != after(a.host) {
+	if twin(s) || after(s) == "" || after(s) != after(a.host) {
 		return c
 	}
 	for _, p := range []*pair{a.host, s} {
