@@ -9,15 +9,12 @@ import (
 )
 
 // request asks the CA host or the ACME CA for the certificate that the pair needs. Where sendmail has nothing to serve,
-// an interim pair is installed first, and the next look asks over its key. out holds the problems of the pair.
-func request(p *pair, out outcome, sofar finding, first need, newKey bool) outcome {
-	for i := range out.problems {
-		if pr := &out.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
-			pr.Hint = "the daemon asks " + p.issuer.name() + "; to ask now, run `mailcertd renew`"
-		}
-	}
-	if bridges(p, first) {
-		return out.and(interim(p, newKey, first.reason))
+// an interim pair is installed first, and the next look asks over its key.
+func request(d demand, sofar finding) outcome {
+	p, newKey := d.pair, d.newKey
+	out := d.unmet("the daemon asks " + p.issuer.name() + "; to ask now, run `mailcertd renew`")
+	if bridges(d) {
+		return out.and(interim(d))
 	}
 	if p.name == "" || p.issuer.partial() { // without a name or all generations no answer can be checked
 		return out
@@ -27,18 +24,18 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 		return out
 	}
 	if newKey && p.staged.Public == nil {
-		out.do(stageKey(p, first.reason))
+		out.do(stageKey(p, d.first.reason))
 		return out // the interim pair is installed first
 	}
 	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.asked {
 		return out
 	}
-	useless, is := rejected(p, sofar, newKey)
+	useless, is := rejected(d, sofar)
 	out.finding = out.finding.and(useless)
 	if is && !p.asked {
 		return out
 	}
-	ask := Ask{Reason: first.reason, Request: requestFor(p, newKey),
+	ask := Ask{Reason: d.first.reason, Request: requestFor(p, newKey),
 		Text: toAsk.With(p.issuer.name() + " for a certificate for " + strings.Join(p.names, ", "))}
 	if p.issuer.acme() {
 		ask.Pair, ask.Lost = p.is, answerLost(p)
@@ -54,17 +51,14 @@ func request(p *pair, out outcome, sofar finding, first need, newKey bool) outco
 
 // rejected reports a new answer whose certificate for that key cannot be used here. The next answer would be the same,
 // so the next request waits: an hour with a CA host, a day with an ACME CA, or until the certificate begins.
-func rejected(p *pair, sofar finding, newKey bool) (found finding, is bool) {
-	pub, again := p.key, p.obs.State.Member.Asked.Add(askOften)
-	if newKey {
-		pub = p.staged.Public
-	}
+func rejected(d demand, sofar finding) (found finding, is bool) {
+	p, again := d.pair, d.obs.State.Member.Asked.Add(askOften)
 	l, decided := p.sent, !p.doing(sofar, AcceptCA)
 	if p.issuer.acme() {
 		m := p.obs.State.ACME[p.is.Name]
 		again, decided = m.Answered.Add(askEvery), m.SentBy == p.issuer.name() // else it is another CA's answer
 	}
-	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, pub) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
+	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, d.nextKey()) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
 		return found, false
 	}
 	why, hint := unusable(p, l)

@@ -4,11 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
-	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/state"
 )
@@ -94,108 +92,9 @@ func pairSection(p *pair, sofar finding) outcome {
 	return renewal(p, sofar)
 }
 
-// renewal decides about a pair that mailcertd may replace. In this order, it installs a certificate that exists
-// already, asks the CA on another host, obtains one from the local CA, or bridges with an interim certificate.
-func renewal(p *pair, sofar finding) outcome {
-	wanted := p.needs()
-	if len(wanted) == 0 {
-		out := finishStaged(p)
-		if !p.issuer.remote() {
-			out.obtained = []string{ObtainFailureOf(p.is)}
-		}
-		return out
-	}
-	if p.delivering() {
-		return await(p, wanted)
-	}
-	first, newKey := wanted[0], slices.ContainsFunc(wanted, func(n need) bool { return n.key })
-	repaired := outcome{finding: finding{problems: complaints(p, wanted, true)}}
-	left := outcome{finding: finding{problems: complaints(p, wanted, false)}}
-	if being, now := pairWritten(p); now && first.broken {
-		return left.and(outcome{finding: being})
-	}
-	if !p.maySign() {
-		if first.reason == NotYetValid && p.olderServes() {
-			if is := p.candidate(p.key, NotYetValid); is != nil {
-				return repaired.and(outcome{change: leafChange(p, is, false, NotYetValid)})
-			}
-		}
-		return left // the problem about the clock says why
-	}
-	if first.broken {
-		waits, since := waitsForPair(p)
-		repaired.unmatched(p.is.Name, since)
-		left.unmatched(p.is.Name, since)
-		if waits {
-			left.lookAt(since.Since.Add(pairSettles), "key and certificate still do not match")
-			return left
-		}
-	} else if p.name == "" {
-		return left // the problem about the host name says why
-	}
-	if unread, is := stagedUnread(p); is && newKey {
-		return left.and(outcome{finding: unread})
-	}
-	if newKey && stagedTwin(p) {
-		left.do(unstage(p))
-		return left
-	}
-	pub := p.key
-	if newKey {
-		pub = p.staged.Public
-	}
-	if is := p.candidate(pub, first.reason); is != nil {
-		return repaired.and(outcome{change: leafChange(p, is, newKey, first.reason)})
-	}
-	if p.issuer.remote() || p.issuer.acme() {
-		return request(p, left, sofar, first, newKey)
-	}
-	can, found := obtainable(p, sofar)
-	if !can {
-		if bridges(p, first) {
-			return repaired.and(outcome{finding: found}).and(interim(p, newKey, first.reason))
-		}
-		if p.issuer.Kind == config.IssuerNone && p.is != certdir.Host {
-			for i := range left.problems {
-				if pr := &left.problems[i]; pr.Reason == first.reason && pr.Hint == "" {
-					pr.Hint = byHand(p)
-				}
-			}
-		}
-		return left.and(outcome{finding: found})
-	}
-	if newKey && p.staged.Public == nil {
-		found.do(stageKey(p, first.reason))
-	}
-	found.do(Action{Kind: Obtain, Reason: first.reason, Path: certPath(p), Pair: p.is,
-		Text: toIssue.With(fmt.Sprintf("a certificate for %s (%s: %s)", strings.Join(p.names, ", "),
-			baseName(first.path(p)), first.text(p))),
-		Request: requestFor(p, newKey)})
-	return repaired.and(outcome{finding: found})
-}
-
 // requestFor returns the request for a certificate, for the staged key or for the installed one.
 func requestFor(p *pair, staged bool) *Request {
 	return &Request{Pair: p.is, Staged: staged, Name: p.name, AltNames: p.cfg.Host.AltNames, Days: p.cfg.Validity.Days}
-}
-
-// complaints returns the needs of a pair as problems. A hint is given only where the plan does not repair them.
-func complaints(p *pair, wanted []need, repaired bool) []Problem {
-	var f finding
-	for _, n := range wanted {
-		pr := Problem{Reason: n.reason, Severity: n.severity, Path: n.path(p), Text: n.text(p), Repairable: repaired}
-		if n.hint != nil && !repaired {
-			pr.Hint = n.hint(p)
-		}
-		switch n.reason {
-		case KeyUnusable:
-			pr = convertible(pr, p.keyFile.Key.Err, true)
-		case CertUnusable:
-			pr = convertible(pr, p.certFile.File.Err, true)
-		}
-		f.report(pr)
-	}
-	return f.problems
 }
 
 // pairSettles is how long `run` waits where key and certificate do not match: a person may be copying them one after
@@ -227,9 +126,10 @@ func unmatchedSince(p *pair) state.Seen {
 }
 
 // interim installs a self-signed certificate, where sendmail has nothing to serve and nobody can issue one now.
-func interim(p *pair, newKey bool, why Reason) outcome {
+func interim(d demand) outcome {
 	var out outcome
-	if newKey {
+	p, why := d.pair, d.first.reason
+	if d.newKey {
 		if p.staged.Public == nil {
 			out.do(stageKey(p, why))
 		}
@@ -272,13 +172,14 @@ func strip(p *pair, c Change) (out outcome) {
 	return out
 }
 
-// bridges reports whether an interim certificate is better than none until the need is met: where sendmail would
+// bridges reports whether an interim certificate is better than none until the demand is met: where sendmail would
 // otherwise not offer STARTTLS, or the present interim certificate ends or is for another name. A client delivers mail
 // without one.
-func bridges(p *pair, n need) bool {
+func bridges(d demand) bool {
+	p := d.pair
 	if p.is != certdir.Host && !(p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)) {
 		return false
 	}
-	return n.broken ||
+	return d.first.broken ||
 		p.owner == Interim && (p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf))
 }

@@ -46,6 +46,9 @@ func TestTable(t *testing.T) {
 		if !reflect.DeepEqual(before, image(t, r.given.Seen)) {
 			t.Errorf("%s: what was observed has changed", r.name)
 		}
+		if !reflect.DeepEqual(p, r.given.Plan()) {
+			t.Errorf("%s: a second look at the same host decides otherwise", r.name)
+		}
 		if !p.Next.IsZero() && p.Next.Before(r.given.Now) {
 			t.Errorf("%s: the next look was due at %s: the daemon looks without a rest", r.name, p.Next)
 		}

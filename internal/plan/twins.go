@@ -102,6 +102,7 @@ func apart(a *assessment, c Change) Change {
 	if twin(s) || after(s) == "" || after(s) != after(a.host) {
 		return c
 	}
+	c.Files, c.Archive = slices.Clone(c.Files), slices.Clone(c.Archive)
 	for _, p := range []*pair{a.host, s} {
 		c.Files = slices.DeleteFunc(c.Files, func(f File) bool {
 			return f.Name == p.is.KeyFile || f.Name == p.is.CertFile
