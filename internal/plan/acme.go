@@ -1,10 +1,7 @@
 package plan
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"time"
@@ -13,38 +10,7 @@ import (
 	"mailcertd/internal/config"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
-	"mailcertd/internal/state"
 )
-
-// isAnswer reports whether c is the last certificate that the ACME CA sent for the pair.
-func (p *pair) isAnswer(c *x509.Certificate) bool {
-	l := p.sent
-	return p.issuer.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
-}
-
-// answerLost reports whether the last answer of the ACME CA cannot be read, or is gone, and was never installed. The CA
-// still has it, so that no order is spent.
-func answerLost(p *pair) bool {
-	sent := p.obs.State.ACME[p.is.Name].Sent
-	if sent != "" && sent == pki.Fingerprint(p.leaf) {
-		return false
-	}
-	return p.obs.OrderErrs[p.is.Name] != nil || sent != "" && p.sent == nil
-}
-
-// chainOf returns the certificates that came with a leaf of the ACME CA, its issuer first.
-func chainOf(p *pair, c *x509.Certificate) []*x509.Certificate {
-	if !p.isAnswer(c) {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(p.obs.Orders[p.is.Name].CAs), pki.SelfSigned)
-}
-
-// content is what the pair's certificate file holds: the leaf and, of an ACME CA, the certificates up to the root.
-// sendmail reads the leaf alone, and finds the others by the hash links of their copies in trust/.
-func content(p *pair, c *x509.Certificate) []byte {
-	return encodeAll(append([]*x509.Certificate{c}, chainOf(p, c)...))
-}
 
 // otherIssuer reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
 func otherIssuer(p *pair) string {
@@ -68,62 +34,6 @@ func otherIssuer(p *pair) string {
 		return by + " issued it, and the issuer is now " + p.issuer.name()
 	}
 	return ""
-}
-
-// window is what the ACME CA last said of when the leaf is to be renewed; false: nothing is known of it.
-func (a *assessment) window(c *x509.Certificate) (state.ACME, bool) {
-	id := pki.Fingerprint(c)
-	for _, p := range certdir.Pairs() {
-		if m, known := a.obs.State.ACME[p.Name]; known && m.Leaf == id && !m.Renew.IsZero() {
-			return m, true
-		}
-	}
-	return state.ACME{}, false
-}
-
-// DueBy is what the time of a renewal follows from. Its words must not change: JSON has them.
-type DueBy string
-
-// What the time of a renewal follows from.
-const (
-	DueByLife   DueBy = "life"   // validity.renew_before: a third of the life is left
-	DueByDays   DueBy = "days"   // validity.renew_before: so many days are left
-	DueByWindow DueBy = "window" // the window that the ACME CA has named
-	DueByEnd    DueBy = "end"    // the window of the ACME CA begins too late: a tenth of the life is left
-)
-
-// renewal is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
-// else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for.
-func (a *assessment) renewal(c *x509.Certificate) (due time.Time, by DueBy) {
-	m, known := a.window(c)
-	latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10)
-	switch before := a.cfg.Validity.RenewBefore; {
-	case known && m.Renew.After(latest):
-		return latest, DueByEnd
-	case known:
-		return m.Renew, DueByWindow
-	case before > 0:
-		return RenewalDue(c, a.name, before), DueByDays
-	default:
-		return RenewalDue(c, a.name, before), DueByLife
-	}
-}
-
-// dueOf is when a certificate is renewed.
-func (a *assessment) dueOf(c *x509.Certificate) time.Time {
-	due, _ := a.renewal(c)
-	return due
-}
-
-// MomentIn is the moment of a window at which this host renews: the same one at each look, and another one on another
-// host, so that not all hosts ask at once (RFC 9773 section 4.2).
-func MomentIn(start, end time.Time, host string, c *x509.Certificate) time.Time {
-	width := end.Sub(start)
-	if width <= 0 {
-		return start
-	}
-	sum := sha256.Sum256(append([]byte(host+"\x00"), c.SerialNumber.Bytes()...))
-	return start.Add(time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(width))).Truncate(time.Second)
 }
 
 // refusals says, by the kind of a refusal, its reason and what a person does next.

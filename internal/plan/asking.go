@@ -3,6 +3,7 @@ package plan
 import (
 	"crypto/x509"
 	"fmt"
+	"math/big"
 	"strings"
 
 	"mailcertd/internal/pki"
@@ -114,4 +115,49 @@ func unusable(p *pair, c *x509.Certificate) (why, hint string) {
 			"check validity in mailcertd.yaml, and the clocks of the two hosts"
 	}
 	return "", ""
+}
+
+// requestFor returns the request for a certificate, for the staged key or for the installed one.
+func requestFor(p *pair, staged bool) *Request {
+	return &Request{Pair: p.is, Staged: staged, Name: p.name, AltNames: p.cfg.Host.AltNames, Days: p.cfg.Validity.Days}
+}
+
+// replacedSerial is that of the installed certificate if that CA issued it: the request names it so that the CA allows
+// a second certificate for this host.
+//
+// An older CA host knows one certificate for each member and refuses a request over another key unless it names the
+// newest one, so a request over a new key names that.
+func replacedSerial(p *pair, newKey bool) *big.Int {
+	own := p.leaf != nil && p.issuer.issued(p.leaf)
+	if own && !newKey {
+		return p.leaf.SerialNumber
+	}
+	var newest *x509.Certificate
+	for _, q := range p.pairs {
+		if q.leaf != nil && p.issuer.issued(q.leaf) && (newest == nil || !q.leaf.NotBefore.Before(newest.NotBefore)) {
+			newest = q.leaf
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	return newest.SerialNumber
+}
+
+// otherSerials are those of that CA's certificates that the other pairs have, and of one that was sent for a staged key
+// and will be installed with this pair's.
+func otherSerials(p *pair) []*big.Int {
+	var out []*big.Int
+	for _, q := range p.pairs {
+		if q.is == p.is {
+			continue
+		}
+		if q.leaf != nil && p.issuer.issued(q.leaf) {
+			out = append(out, q.leaf.SerialNumber)
+		}
+		if l := q.sent; l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuer.issued(l) {
+			out = append(out, l.SerialNumber)
+		}
+	}
+	return out
 }

@@ -24,7 +24,8 @@ func (p *pair) candidate(pub crypto.PublicKey, why Reason) *ca.Issued {
 		if !pki.SamePublicKey(c.PublicKey, pub) || !pki.HasSAN(c) || !p.covers(c) || !p.fitsPurpose(c) {
 			continue
 		}
-		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.issuer.living(c, p.at) || pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
+		if p.tooEarly(c) || p.at.After(c.NotAfter) || !p.issuer.living(c, p.at) ||
+			pki.Fingerprint(c) == pki.Fingerprint(p.leaf) {
 			continue
 		}
 		before := everInstalled(p.obs, FileID(digest(content(p, c))))
@@ -88,47 +89,59 @@ func leafChange(p *pair, is *ca.Issued, staged bool, why Reason) (c Change) {
 	return c
 }
 
-// finishStaged handles a staged key that no present need explains. If a certificate for it exists, a crash interrupted
-// a renewal, which is completed; otherwise the key is deleted.
-func finishStaged(p *pair) (out outcome) {
-	if !slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
-		return out
-	}
-	if unread, is := stagedUnread(p); is {
-		return outcome{finding: unread}
-	}
-	staged := p.staged.Public
-	if until, asked := p.waitsForAnswer(staged); asked {
-		out.lookAt(until, "mailcertd stops waiting for the answer to a request")
-		return out
-	}
-	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !stagedTwin(p) {
-		if is := p.candidate(staged, AskedKey); is != nil {
-			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Repairable: true,
-				Text: "a renewal with a new key was interrupted after its certificate was issued"})
-			out.change = leafChange(p, is, true, Unfinished)
-			return out
+// arrived lists the certificates that could be installed: those in newcerts, or the one that the CA on the other host
+// sent.
+func arrived(p *pair) []ca.Issued {
+	if !p.issuer.remote() && !p.issuer.acme() {
+		if p.obs.CA.Status != ca.Complete {
+			return nil
 		}
+		return p.obs.CA.Issued
 	}
-	out.do(unstage(p))
-	return out
+	l := p.sent
+	if l == nil || p.issuer.remote() && !p.issuer.issued(l) {
+		return nil
+	}
+	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
 }
 
-// unstage deletes a staged key.
-func unstage(p *pair) Action {
-	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile,
-		Text: toDelete.With("a prepared key that is not needed")}
+// sent is the last certificate for the pair from the CA on the other host; nil: none.
+func sent(p *pair) *x509.Certificate {
+	if p.issuer.acme() {
+		return p.obs.Orders[p.is.Name].Leaf
+	}
+	if p.is == certdir.Host {
+		return p.obs.Reply.Leaf
+	}
+	return p.obs.OtherReplies[p.is.Name].Leaf
 }
 
-// stagedUnread reports a staged key that cannot be read. It may be the only copy of a key for which a certificate was
-// issued, so it is neither replaced nor deleted.
-func stagedUnread(p *pair) (found finding, is bool) {
-	if p.stagedErr == nil {
-		return found, false
+// isAnswer reports whether c is the last certificate that the ACME CA sent for the pair.
+func (p *pair) isAnswer(c *x509.Certificate) bool {
+	l := p.sent
+	return p.issuer.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
+}
+
+// chainOf returns the certificates that came with a leaf of the ACME CA, its issuer first.
+func chainOf(p *pair, c *x509.Certificate) []*x509.Certificate {
+	if !p.isAnswer(c) {
+		return nil
 	}
-	found.report(Problem{Reason: Unreadable, Severity: Error, Path: p.obs.Certs.Path + "/" + certdir.StagingDir + "/" +
-		p.is.KeyFile,
-		Text: "this key for the next certificate cannot be read, so it is left as it is: " + p.stagedErr.Error(),
-		Hint: "check the disk; if the file is lost, remove it"})
-	return found, true
+	return slices.DeleteFunc(slices.Clone(p.obs.Orders[p.is.Name].CAs), pki.SelfSigned)
+}
+
+// content is what the pair's certificate file holds: the leaf and, of an ACME CA, the certificates up to the root.
+// sendmail reads the leaf alone, and finds the others by the hash links of their copies in trust/.
+func content(p *pair, c *x509.Certificate) []byte {
+	return encodeAll(append([]*x509.Certificate{c}, chainOf(p, c)...))
+}
+
+// answerLost reports whether the last answer of the ACME CA cannot be read, or is gone, and was never installed. The CA
+// still has it, so that no order is spent.
+func answerLost(p *pair) bool {
+	sent := p.obs.State.ACME[p.is.Name].Sent
+	if sent != "" && sent == pki.Fingerprint(p.leaf) {
+		return false
+	}
+	return p.obs.OrderErrs[p.is.Name] != nil || sent != "" && p.sent == nil
 }

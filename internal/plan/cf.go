@@ -11,21 +11,6 @@ import (
 	"mailcertd/internal/mta"
 )
 
-// leadsTo reports whether a path in cf names a file of the certs directory, directly or through links; file "" is the
-// directory itself.
-func leadsTo(cf mta.CF, named string, d certdir.Dir, file string) bool {
-	clean, real := filepath.Clean(named), cf.Resolved[named]
-	if clean == filepath.Join(d.Path, file) {
-		return true
-	}
-	if d.Node.Resolved == "" {
-		return false
-	}
-	ours := filepath.Join(d.Node.Resolved, file)
-	there, _ := d.File(file)
-	return clean == ours || real == ours || real != "" && real == there.Resolved
-}
-
 // tlsOption is one option of sendmail.cf that names a file of the set.
 type tlsOption struct {
 	name     string

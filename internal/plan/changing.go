@@ -5,6 +5,7 @@ import (
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/state"
 )
 
 // rests is how long a file that a person may be writing must have been unchanged before the daemon replaces it: scp and
@@ -78,10 +79,30 @@ func bundleWritten(a *assessment) (found finding, now bool) {
 	return found, now
 }
 
-// Replaced returns a file of a transaction as it was seen; false for files in trust/. It is compared again right before
-// the commit: the file that is replaced must be the one that was judged and copied to the archive.
-func (d Observed) Replaced(name string) (durable.Node, bool) {
-	_, ofSet := certdir.FileOf(name)
-	n, _ := d.Certs.File(name)
-	return n, ofSet
+// pairSettles is how long `run` waits where key and certificate do not match: a person may be copying them one after
+// the other.
+const pairSettles = 10 * time.Minute
+
+// waitsForPair reports whether to wait before a mismatch is repaired, because the certificate or the key is not ours
+// and a person may still be copying the other one. since is the beginning of the mismatch, for the state.
+func waitsForPair(p *pair) (waits bool, since state.Seen) {
+	foreignCert := p.leaf != nil && p.owner == Foreign
+	foreignKey := p.key != nil && !p.keyIsOurs()
+	if p.matches || !foreignCert && !foreignKey {
+		return false, state.Seen{}
+	}
+	since = unmatchedSince(p)
+	return !p.wish.Once && p.now.Before(since.Since.Add(pairSettles)), since
+}
+
+// unmatchedSince returns since when these files, with these contents, have not matched.
+func unmatchedSince(p *pair) state.Seen {
+	id := SetID(p.obs.Certs)
+	if p.is != certdir.Host {
+		id = FileID(p.keyFile.Digest) + " " + FileID(p.certFile.Digest)
+	}
+	if seen := p.remembered().Mismatch; seen.Digest == id {
+		return seen
+	}
+	return state.Seen{Digest: id, Since: p.stamp()}
 }

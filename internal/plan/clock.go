@@ -2,11 +2,9 @@ package plan
 
 import (
 	"crypto/x509"
-	"slices"
 	"time"
 
 	"mailcertd/internal/config"
-	"mailcertd/internal/mta"
 	"mailcertd/internal/state"
 )
 
@@ -250,17 +248,6 @@ func latest(times ...time.Time) (out time.Time) {
 // certificate, which no peer trusts; otherwise only by a believed clock.
 func (a *assessment) maySign() bool {
 	return a.clock == clockFine || !a.works() || a.host.owner == Interim
-}
-
-// works reports whether sendmail can offer STARTTLS with the installed set.
-func (a *assessment) works() bool { return a.host.matches && a.verdict.Sound && !a.breaks() }
-
-// breaks reports whether the second pair stops STARTTLS: a file is missing or unsafe, or both keys are of one type.
-func (a *assessment) breaks() bool {
-	return slices.ContainsFunc(a.verdict.Complaints, func(c mta.Complaint) bool {
-		return c.Fatal && !c.Beyond &&
-			c.Of == mta.SecondServer
-	})
 }
 
 // backdate is how long notBefore is before Plan.At: an hour, and more by a clock that is behind, so that the

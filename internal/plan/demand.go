@@ -147,3 +147,38 @@ func complaints(p *pair, wanted []need, repaired bool) []Problem {
 	}
 	return f.problems
 }
+
+// bridges reports whether an interim certificate is better than none until the demand is met: where sendmail would
+// otherwise not offer STARTTLS, or the present interim certificate ends or is for another name. A client delivers mail
+// without one.
+func bridges(d demand) bool {
+	p := d.pair
+	if p.is != certdir.Host && !(p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)) {
+		return false
+	}
+	return d.first.broken ||
+		p.owner == Interim && (p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf))
+}
+
+// interim installs a self-signed certificate, where sendmail has nothing to serve and nobody can issue one now.
+func interim(d demand) outcome {
+	var out outcome
+	p, why := d.pair, d.first.reason
+	if d.newKey {
+		if p.staged.Public == nil {
+			out.do(stageKey(p, why))
+		}
+		out.change.Files = append(out.change.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging,
+			Reason: why})
+	}
+	out.change.Interim = requestFor(p, false)
+	if p.name == "" {
+		out.change.Interim.Name = "amnesiac" // the name that rc.d/sendmail gives a host without a name
+	}
+	out.change.Files = append(out.change.Files, File{Name: p.is.CertFile, Mode: publicMode, Source: FromSelf,
+		Reason: why})
+	out.report(Problem{Reason: NoIssuer, Severity: Error, Path: certPath(p),
+		Text: "no certificate can be issued now, so an interim self-signed one is installed",
+		Hint: "the other problems say why; until they are solved, peers log verify=FAIL"})
+	return out
+}

@@ -3,15 +3,12 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/mta"
 	"mailcertd/internal/state"
 )
 
@@ -108,65 +105,6 @@ func directories(a *assessment) (found finding) {
 		found.do(Action{Kind: MakeDir, Reason: DirMissing, Path: d.Path, Mode: dirMode, Text: toCreate.With(d.Path)})
 	}
 	return found
-}
-
-// modes repairs modes and owners that sendmail would refuse, of the certs directory and in it. Nothing is changed
-// through a link that leaves the certs directory, and nothing above it; those are reported.
-func modes(a *assessment) (found finding) {
-	for _, c := range a.verdict.Complaints {
-		if c.Mend.Kind == mta.MendNone {
-			continue
-		}
-		if a.cf().Node.Err != nil { // DontBlameSendmail is unknown; cfProblems says why
-			continue
-		}
-		mend := c.Mend
-		repairable := mayMend(a, mend.Path) && (mend.Kind != mta.MendOwner || a.obs.Root)
-		sev := Warning
-		if c.Fatal {
-			sev = Error
-		}
-		pr := Problem{Reason: ModeRefused, Severity: sev, Path: mend.Path, Text: "sendmail would report: " + c.Text,
-			Repairable: repairable}
-		switch mend.Kind {
-		case mta.MendMode:
-			pr.Hint = fmt.Sprintf("chmod %04o %s", mend.Mode.Perm(), mend.Path)
-			if above := slices.ContainsFunc(a.obs.Certs.Parents,
-				func(n durable.Node) bool { return n.Resolved == mend.Path }); above {
-				pr.Hint = aboveHint(mend)
-			}
-			if repairable {
-				found.do(Action{Kind: Chmod, Reason: ModeRefused, Path: mend.Path, Mode: mend.Mode,
-					Text: toChange.With(fmt.Sprintf("the mode of %s to %04o (%s)", mend.Path,
-						mend.Mode.Perm(), c.Text))})
-			}
-		case mta.MendOwner:
-			pr.Hint = "chown 0:0 " + mend.Path
-			if repairable {
-				found.do(Action{Kind: Chown, Reason: ModeRefused, Path: mend.Path,
-					Text: toChange.With("the owner of " + mend.Path + " to 0:0 (" + c.Text + ")")})
-			}
-		}
-		found.report(pr)
-	}
-	return found
-}
-
-func mayMend(a *assessment, path string) bool {
-	base := a.obs.Certs.Node.Resolved
-	if base == "" {
-		return false
-	}
-	return path == base || filepath.Dir(path) == base
-}
-
-// aboveHint is for a parent of the certs directory: it belongs to others, so a person decides.
-func aboveHint(m mta.Mend) string {
-	if m.Mode&fs.ModeSticky != 0 { // for example /tmp, which must stay writable
-		return "every user may write in " + m.Path + ", which is its purpose: set certs.dir to a directory that only " +
-			"root can change"
-	}
-	return "mailcertd does not change this directory: run `chmod go-w` for " + m.Path
 }
 
 // oldKeys returns the copies of replaced keys of our own, from the state and from the archive: after a crash or a lost

@@ -2,21 +2,17 @@ package plan
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"math/big"
 	"slices"
 	"strings"
 	"time"
 
-	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
-	"mailcertd/internal/state"
 )
 
 // How often, and how long, a member asks the CA on another host.
@@ -29,8 +25,6 @@ const (
 	crlSettles = 5 * time.Minute
 	// mostTrusts is how many CA certificates a request lists, the CA's own first.
 	mostTrusts = 32
-	// requestLasts is how long a staged key waits for the answer to its request.
-	requestLasts = 15 * time.Minute
 )
 
 // member decides which generations in the last answer of the CA on another host are accepted.
@@ -85,82 +79,6 @@ func learnedAsOurs(p *pair) (id string, learned bool) {
 
 func sameCerts(a, b []*x509.Certificate) bool {
 	return slices.EqualFunc(a, b, func(x, y *x509.Certificate) bool { return bytes.Equal(x.Raw, y.Raw) })
-}
-
-// arrived lists the certificates that could be installed: those in newcerts, or the one that the CA on the other host
-// sent.
-func arrived(p *pair) []ca.Issued {
-	if !p.issuer.remote() && !p.issuer.acme() {
-		if p.obs.CA.Status != ca.Complete {
-			return nil
-		}
-		return p.obs.CA.Issued
-	}
-	l := p.sent
-	if l == nil || p.issuer.remote() && !p.issuer.issued(l) {
-		return nil
-	}
-	return []ca.Issued{{Serial: l.SerialNumber, Cert: l}}
-}
-
-// replacedSerial is that of the installed certificate if that CA issued it: the request names it so that the CA allows
-// a second certificate for this host.
-//
-// An older CA host knows one certificate for each member and refuses a request over another key unless it names the
-// newest one, so a request over a new key names that.
-func replacedSerial(p *pair, newKey bool) *big.Int {
-	own := p.leaf != nil && p.issuer.issued(p.leaf)
-	if own && !newKey {
-		return p.leaf.SerialNumber
-	}
-	var newest *x509.Certificate
-	for _, q := range p.pairs {
-		if q.leaf != nil && p.issuer.issued(q.leaf) && (newest == nil || !q.leaf.NotBefore.Before(newest.NotBefore)) {
-			newest = q.leaf
-		}
-	}
-	if newest == nil {
-		return nil
-	}
-	return newest.SerialNumber
-}
-
-// otherSerials are those of that CA's certificates that the other pairs have, and of one that was sent for a staged key
-// and will be installed with this pair's.
-func otherSerials(p *pair) []*big.Int {
-	var out []*big.Int
-	for _, q := range p.pairs {
-		if q.is == p.is {
-			continue
-		}
-		if q.leaf != nil && p.issuer.issued(q.leaf) {
-			out = append(out, q.leaf.SerialNumber)
-		}
-		if l := q.sent; l != nil && pki.SamePublicKey(l.PublicKey, q.staged.Public) && p.issuer.issued(l) {
-			out = append(out, l.SerialNumber)
-		}
-	}
-	return out
-}
-
-// waitsForAnswer reports whether a request over the staged key is under way, and until when its answer is waited for.
-func (p *pair) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out bool) {
-	m := p.remembered()
-	if staged == nil || m.Key == "" || m.Key != pki.KeyFingerprint(staged) {
-		return time.Time{}, false
-	}
-	return m.At, p.now.Before(m.At)
-}
-
-// RequestOut notes in the state that a request over this staged key is under way, so that the key is kept for lasts;
-// zero is a quarter of an hour.
-func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.Time, lasts time.Duration) {
-	if lasts <= 0 {
-		lasts = requestLasts
-	}
-	p := s.Pair(of.Name)
-	p.Key, p.At = pki.KeyFingerprint(key), now.UTC().Truncate(time.Second).Add(lasts)
-	s.SetPair(of.Name, p)
 }
 
 // trusts are the fingerprints of the CA certificates that sendmail trusts now.
@@ -233,15 +151,4 @@ func askDaily(a *assessment, by *pairIssuer, sofar finding) (found finding) {
 	}
 	found.ask = &Ask{Reason: TrustAsk, Text: text, Trusts: trusted}
 	return found
-}
-
-// sent is the last certificate for the pair from the CA on the other host; nil: none.
-func sent(p *pair) *x509.Certificate {
-	if p.issuer.acme() {
-		return p.obs.Orders[p.is.Name].Leaf
-	}
-	if p.is == certdir.Host {
-		return p.obs.Reply.Leaf
-	}
-	return p.obs.OtherReplies[p.is.Name].Leaf
 }

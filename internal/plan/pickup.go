@@ -13,32 +13,6 @@ import (
 	"mailcertd/internal/state"
 )
 
-// UsedCF is the sendmail.cf of the running sendmail, else the configured one.
-func (o Observed) UsedCF() mta.CF {
-	if o.RunningCF != nil {
-		return *o.RunningCF
-	}
-	return o.CF
-}
-
-func (a *assessment) cf() mta.CF { return a.obs.UsedCF() }
-
-// cfNamesOurs reports whether sendmail reads our files when it starts. Paths in a sendmail.cf are real paths and are
-// not moved by --root.
-func (a *assessment) cfNamesOurs() bool {
-	return NamesOurs(a.cf(), a.obs.Certs)
-}
-
-// NamesOurs reports whether cf names host.cert of this certs directory, directly or through links.
-func NamesOurs(cf mta.CF, d certdir.Dir) bool {
-	for _, name := range cf.ServerCert {
-		if leadsTo(cf, name, d, certdir.CertName) {
-			return true
-		}
-	}
-	return false
-}
-
 // LastChange is the latest change on disk of a file that sendmail reads when it starts.
 func LastChange(d certdir.Dir) time.Time {
 	var last time.Time

@@ -1,6 +1,11 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+
+	"mailcertd/internal/pki"
+)
 
 // Severity orders problems by how soon a person must act.
 type Severity int
@@ -33,4 +38,37 @@ func counted(n int, noun string) string {
 		noun += "s"
 	}
 	return fmt.Sprintf("%d %s", n, noun)
+}
+
+func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", int(d/(24*time.Hour)))
+	case d >= 2*time.Hour:
+		return fmt.Sprintf("%d hours", int(d/time.Hour))
+	}
+	return fmt.Sprintf("%d minutes", int(d/time.Minute))
+}
+
+// convertible completes a problem about a file that contains what sendmail needs, but not in PEM, the only form that
+// sendmail reads: it adds the command that writes PEM. err is why the file cannot be used; any other cause changes
+// nothing. pair says that `mailcertd install` takes what the file contains. The hint of a repairable problem is not
+// shown, so its text has the command: without it the person's file would be replaced.
+func convertible(pr Problem, err error, pair bool) Problem {
+	c := pki.ConversionOf(err, pr.Path)
+	run := "run `" + c.Command + " && mv " + c.Out + " " + c.In + "`"
+	if pair && c.Several {
+		run = "run `" + c.Command + "`, then `mailcertd install " + c.Out + "`"
+	}
+	switch {
+	case c.Command == "" && !pr.Repairable && c.Advice != "":
+		pr.Hint = c.Advice
+	case c.Command != "" && !pr.Repairable:
+		pr.Hint = "to use this file, " + run
+	case c.Command != "":
+		pr.Text += "; to use this file, " + run + " before `mailcertd ensure` replaces it"
+	}
+	return pr
 }

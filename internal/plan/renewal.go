@@ -5,6 +5,10 @@ import (
 	"crypto/x509"
 	"encoding/binary"
 	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/state"
 )
 
 // RenewalDue returns the time at which a certificate is renewed: that long before its end, or, for before = 0, when a
@@ -29,6 +33,51 @@ func RenewalDue(c *x509.Certificate, host string, before time.Duration) time.Tim
 	return c.NotAfter.Add(-lead - jitter)
 }
 
+// DueBy is what the time of a renewal follows from. Its words must not change: JSON has them.
+type DueBy string
+
+// What the time of a renewal follows from.
+const (
+	DueByLife   DueBy = "life"   // validity.renew_before: a third of the life is left
+	DueByDays   DueBy = "days"   // validity.renew_before: so many days are left
+	DueByWindow DueBy = "window" // the window that the ACME CA has named
+	DueByEnd    DueBy = "end"    // the window of the ACME CA begins too late: a tenth of the life is left
+)
+
+// renewal is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
+// else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for.
+func (a *assessment) renewal(c *x509.Certificate) (due time.Time, by DueBy) {
+	m, known := a.window(c)
+	latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10)
+	switch before := a.cfg.Validity.RenewBefore; {
+	case known && m.Renew.After(latest):
+		return latest, DueByEnd
+	case known:
+		return m.Renew, DueByWindow
+	case before > 0:
+		return RenewalDue(c, a.name, before), DueByDays
+	default:
+		return RenewalDue(c, a.name, before), DueByLife
+	}
+}
+
+// window is what the ACME CA last said of when the leaf is to be renewed; false: nothing is known of it.
+func (a *assessment) window(c *x509.Certificate) (state.ACME, bool) {
+	id := pki.Fingerprint(c)
+	for _, p := range certdir.Pairs() {
+		if m, known := a.obs.State.ACME[p.Name]; known && m.Leaf == id && !m.Renew.IsZero() {
+			return m, true
+		}
+	}
+	return state.ACME{}, false
+}
+
+// dueOf is when a certificate is renewed.
+func (a *assessment) dueOf(c *x509.Certificate) time.Time {
+	due, _ := a.renewal(c)
+	return due
+}
+
 // isDue reports whether it is time to renew c.
 func (a *assessment) isDue(c *x509.Certificate) bool {
 	return !a.at.Before(a.dueOf(c))
@@ -45,4 +94,24 @@ func gains(p *pair, c *x509.Certificate) bool {
 		ends = g.NotAfter
 	}
 	return ends.Sub(c.NotAfter) > c.NotAfter.Sub(c.NotBefore)/10
+}
+
+// rotates reports whether our key has reached key.rotate_after. The age of a key is known from the state alone.
+func (p *pair) rotates() bool {
+	if p.cfg.Key.RotateAfter <= 0 || p.key == nil {
+		return false
+	}
+	o, known := p.obs.State.Ours[FileID(p.keyFile.Digest)]
+	return known && p.at.Sub(o.At) >= p.cfg.Key.RotateAfter
+}
+
+// MomentIn is the moment of a window at which this host renews: the same one at each look, and another one on another
+// host, so that not all hosts ask at once (RFC 9773 section 4.2).
+func MomentIn(start, end time.Time, host string, c *x509.Certificate) time.Time {
+	width := end.Sub(start)
+	if width <= 0 {
+		return start
+	}
+	sum := sha256.Sum256(append([]byte(host+"\x00"), c.SerialNumber.Bytes()...))
+	return start.Add(time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(width))).Truncate(time.Second)
 }

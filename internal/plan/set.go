@@ -1,12 +1,9 @@
 package plan
 
 import (
-	"fmt"
 	"maps"
 	"slices"
-	"time"
 
-	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/state"
 )
@@ -92,74 +89,6 @@ func pairSection(p *pair, sofar finding) outcome {
 	return renewal(p, sofar)
 }
 
-// requestFor returns the request for a certificate, for the staged key or for the installed one.
-func requestFor(p *pair, staged bool) *Request {
-	return &Request{Pair: p.is, Staged: staged, Name: p.name, AltNames: p.cfg.Host.AltNames, Days: p.cfg.Validity.Days}
-}
-
-// pairSettles is how long `run` waits where key and certificate do not match: a person may be copying them one after
-// the other.
-const pairSettles = 10 * time.Minute
-
-// waitsForPair reports whether to wait before a mismatch is repaired, because the certificate or the key is not ours
-// and a person may still be copying the other one. since is the beginning of the mismatch, for the state.
-func waitsForPair(p *pair) (waits bool, since state.Seen) {
-	foreignCert := p.leaf != nil && p.owner == Foreign
-	foreignKey := p.key != nil && !p.keyIsOurs()
-	if p.matches || !foreignCert && !foreignKey {
-		return false, state.Seen{}
-	}
-	since = unmatchedSince(p)
-	return !p.wish.Once && p.now.Before(since.Since.Add(pairSettles)), since
-}
-
-// unmatchedSince returns since when these files, with these contents, have not matched.
-func unmatchedSince(p *pair) state.Seen {
-	id := SetID(p.obs.Certs)
-	if p.is != certdir.Host {
-		id = FileID(p.keyFile.Digest) + " " + FileID(p.certFile.Digest)
-	}
-	if seen := p.remembered().Mismatch; seen.Digest == id {
-		return seen
-	}
-	return state.Seen{Digest: id, Since: p.stamp()}
-}
-
-// interim installs a self-signed certificate, where sendmail has nothing to serve and nobody can issue one now.
-func interim(d demand) outcome {
-	var out outcome
-	p, why := d.pair, d.first.reason
-	if d.newKey {
-		if p.staged.Public == nil {
-			out.do(stageKey(p, why))
-		}
-		out.change.Files = append(out.change.Files, File{Name: p.is.KeyFile, Mode: keyMode, Source: FromStaging,
-			Reason: why})
-	}
-	out.change.Interim = requestFor(p, false)
-	if p.name == "" {
-		out.change.Interim.Name = "amnesiac" // the name that rc.d/sendmail gives a host without a name
-	}
-	out.change.Files = append(out.change.Files, File{Name: p.is.CertFile, Mode: publicMode, Source: FromSelf,
-		Reason: why})
-	out.report(Problem{Reason: NoIssuer, Severity: Error, Path: certPath(p),
-		Text: "no certificate can be issued now, so an interim self-signed one is installed",
-		Hint: "the other problems say why; until they are solved, peers log verify=FAIL"})
-	return out
-}
-
-// stageKey returns the action that makes a new key; the installed one stays until a certificate for the new one exists.
-func stageKey(p *pair, why Reason) Action {
-	t := newKeyType(p)
-	act := Action{Kind: StageKey, Reason: why, KeyType: t, Pair: p.is}
-	what := fmt.Sprintf("a new %s key", t)
-	if p.is != certdir.Host { // the path gives each pair its own count of failures
-		act.Path, what = keyPath(p), what+" for "+p.is.KeyFile
-	}
-	act.Text = toMake.With(what)
-	return act
-}
-
 // strip removes certificates from a key file that mailcertd made. A key file of a person is not changed.
 func strip(p *pair, c Change) (out outcome) {
 	k := p.keyFile
@@ -170,16 +99,4 @@ func strip(p *pair, c Change) (out outcome) {
 		Text: "contains " + counted(k.Key.Certs, "certificate") + " in addition to the key"})
 	out.change.Files = []File{{Name: p.is.KeyFile, Mode: keyMode, Source: FromStripped, Reason: KeyHasCert}}
 	return out
-}
-
-// bridges reports whether an interim certificate is better than none until the demand is met: where sendmail would
-// otherwise not offer STARTTLS, or the present interim certificate ends or is for another name. A client delivers mail
-// without one.
-func bridges(d demand) bool {
-	p := d.pair
-	if p.is != certdir.Host && !(p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)) {
-		return false
-	}
-	return d.first.broken ||
-		p.owner == Interim && (p.isDue(p.leaf) || p.at.Before(p.leaf.NotBefore) || !p.covers(p.leaf))
 }

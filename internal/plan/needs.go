@@ -4,7 +4,6 @@ import (
 	"crypto"
 	"crypto/rsa"
 	"crypto/x509"
-	"errors"
 	"strings"
 
 	"mailcertd/internal/certdir"
@@ -169,14 +168,6 @@ func missing(n durable.Node) string {
 	return "is missing"
 }
 
-// refusal is why sendmail's OpenSSL does not load the certificate; "": it loads it.
-func (p *pair) refusal() string {
-	if p.leaf == nil {
-		return ""
-	}
-	return p.obs.Accept.Libssl.Refuses(p.leaf)
-}
-
 // keyTooWeak reports a key that must be replaced: with another CA's certificate one that OpenSSL does not load; one of
 // our own also below minimumRSA.
 func keyTooWeak(p *pair) bool {
@@ -191,27 +182,6 @@ func weak(pub crypto.PublicKey) bool {
 	return ok && k.N.BitLen() < minimumRSA
 }
 
-// fitsPurpose reports whether the extended key usage of c allows what the pair is configured for: serving, acting as a
-// client, or both.
-func (p *pair) fitsPurpose(c *x509.Certificate) bool {
-	server, client := purposes(c)
-	// A public CA certifies servers only: `orders` says so, and another order would not help.
-	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme()
-	return (server || !p.is.Server()) && (client || !asClient)
-}
-
-// purposes reads the extended key usage; without one everything is allowed (RFC 5280, 4.2.1.12).
-func purposes(c *x509.Certificate) (server, client bool) {
-	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 {
-		return true, true
-	}
-	for _, u := range c.ExtKeyUsage {
-		server = server || u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny
-		client = client || u == x509.ExtKeyUsageClientAuth || u == x509.ExtKeyUsageAny
-	}
-	return server, client
-}
-
 // byHand says how a person gets a certificate for the pair, where the issuer is none.
 func byHand(p *pair) string {
 	command := "mailcertd request"
@@ -219,42 +189,4 @@ func byHand(p *pair) string {
 		command += " --pair " + p.is.Name
 	}
 	return "send the output of `" + command + "` to the CA, then run `mailcertd install FILE` with its answer"
-}
-
-// rotates reports whether our key has reached key.rotate_after. The age of a key is known from the state alone.
-func (p *pair) rotates() bool {
-	if p.cfg.Key.RotateAfter <= 0 || p.key == nil {
-		return false
-	}
-	o, known := p.obs.State.Ours[FileID(p.keyFile.Digest)]
-	return known && p.at.Sub(o.At) >= p.cfg.Key.RotateAfter
-}
-
-// keptForeign reports whether the installed pair is somebody else's and stays: it works, or only its expiry, names or
-// modes are wrong.
-func (p *pair) keptForeign() bool {
-	if p.unjudged() {
-		return true
-	}
-	// The pair and its CA certificate stay while no new certificate can be issued.
-	replaced := p.wish.Force && p.asked && !p.obs.FailedNow[ObtainFailureOf(p.is)]
-	return p.owner == Foreign && p.matches && p.refusal() == "" && !replaced
-}
-
-// held reports whether a person restored this certificate: it stays until its renewal.
-func (p *pair) held() bool {
-	hold := p.remembered().Hold
-	return p.leaf != nil && hold != "" && hold == pki.Fingerprint(p.leaf) &&
-		p.matches && p.refusal() == "" && !p.isDue(p.leaf) && !p.asked && p.revoked == nil
-}
-
-// unjudged reports a key or a certificate that is well-formed, but of a kind that mailcertd cannot read. It may work,
-// so it is left alone.
-func (p *pair) unjudged() bool {
-	k, c := p.keyFile, p.certFile
-	if p.leaf != nil && p.leaf.PublicKey == nil && k.Node.Exists && !p.keyUnusable() {
-		return !(p.wish.Force && p.asked) // OpenSSL may know this kind
-	}
-	return errors.Is(k.Key.Err, pki.ErrUnsupported) && c.Node.Exists ||
-		errors.Is(c.File.Err, pki.ErrUnsupported) && k.Node.Exists
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"crypto/x509"
+
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 )
@@ -46,4 +48,25 @@ func notForClients(path string) Problem {
 			"hosts that get mail from this one log verify=FAIL about it",
 		Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in the .mc " +
 			"file; see `mailcertd help wrong-purpose`"}
+}
+
+// fitsPurpose reports whether the extended key usage of c allows what the pair is configured for: serving, acting as a
+// client, or both.
+func (p *pair) fitsPurpose(c *x509.Certificate) bool {
+	server, client := purposes(c)
+	// A public CA certifies servers only: `orders` says so, and another order would not help.
+	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme()
+	return (server || !p.is.Server()) && (client || !asClient)
+}
+
+// purposes reads the extended key usage; without one everything is allowed (RFC 5280, 4.2.1.12).
+func purposes(c *x509.Certificate) (server, client bool) {
+	if len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 {
+		return true, true
+	}
+	for _, u := range c.ExtKeyUsage {
+		server = server || u == x509.ExtKeyUsageServerAuth || u == x509.ExtKeyUsageAny
+		client = client || u == x509.ExtKeyUsageClientAuth || u == x509.ExtKeyUsageAny
+	}
+	return server, client
 }

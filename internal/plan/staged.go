@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"crypto"
+	"fmt"
+	"slices"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/state"
+)
+
+// StagedKey is a new key, stored beside the one in use.
+type StagedKey struct {
+	Key pki.KeyFile // Public nil when there is none
+	Err error       // why it could not be read; nil also where no key is staged
+}
+
+// StagedOf is the staged key of a pair.
+func (o Observed) StagedOf(p certdir.Pair) StagedKey {
+	if p == certdir.Host {
+		return StagedKey{o.Staged, o.StagedErr}
+	}
+	return o.OtherStaged[p.Name]
+}
+
+// SetStaged notes the staged key of a pair.
+func (o *Observed) SetStaged(p certdir.Pair, k StagedKey) {
+	if p == certdir.Host {
+		o.Staged, o.StagedErr = k.Key, k.Err
+		return
+	}
+	if o.OtherStaged == nil {
+		o.OtherStaged = map[string]StagedKey{}
+	}
+	o.OtherStaged[p.Name] = k
+}
+
+// stageKey returns the action that makes a new key; the installed one stays until a certificate for the new one exists.
+func stageKey(p *pair, why Reason) Action {
+	t := newKeyType(p)
+	act := Action{Kind: StageKey, Reason: why, KeyType: t, Pair: p.is}
+	what := fmt.Sprintf("a new %s key", t)
+	if p.is != certdir.Host { // the path gives each pair its own count of failures
+		act.Path, what = keyPath(p), what+" for "+p.is.KeyFile
+	}
+	act.Text = toMake.With(what)
+	return act
+}
+
+// finishStaged handles a staged key that no present need explains. If a certificate for it exists, a crash interrupted
+// a renewal, which is completed; otherwise the key is deleted.
+func finishStaged(p *pair) (out outcome) {
+	if !slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
+		return out
+	}
+	if unread, is := stagedUnread(p); is {
+		return outcome{finding: unread}
+	}
+	staged := p.staged.Public
+	if until, asked := p.waitsForAnswer(staged); asked {
+		out.lookAt(until, "mailcertd stops waiting for the answer to a request")
+		return out
+	}
+	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !stagedTwin(p) {
+		if is := p.candidate(staged, AskedKey); is != nil {
+			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Repairable: true,
+				Text: "a renewal with a new key was interrupted after its certificate was issued"})
+			out.change = leafChange(p, is, true, Unfinished)
+			return out
+		}
+	}
+	out.do(unstage(p))
+	return out
+}
+
+// unstage deletes a staged key.
+func unstage(p *pair) Action {
+	return Action{Kind: Unstage, Reason: Unfinished, Path: p.is.KeyFile,
+		Text: toDelete.With("a prepared key that is not needed")}
+}
+
+// stagedUnread reports a staged key that cannot be read. It may be the only copy of a key for which a certificate was
+// issued, so it is neither replaced nor deleted.
+func stagedUnread(p *pair) (found finding, is bool) {
+	if p.stagedErr == nil {
+		return found, false
+	}
+	found.report(Problem{Reason: Unreadable, Severity: Error, Path: p.obs.Certs.Path + "/" + certdir.StagingDir + "/" +
+		p.is.KeyFile,
+		Text: "this key for the next certificate cannot be read, so it is left as it is: " + p.stagedErr.Error(),
+		Hint: "check the disk; if the file is lost, remove it"})
+	return found, true
+}
+
+// waitsForAnswer reports whether a request over the staged key is under way, and until when its answer is waited for.
+func (p *pair) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out bool) {
+	m := p.remembered()
+	if staged == nil || m.Key == "" || m.Key != pki.KeyFingerprint(staged) {
+		return time.Time{}, false
+	}
+	return m.At, p.now.Before(m.At)
+}
+
+// requestLasts is how long a staged key waits for the answer to its request.
+const requestLasts = 15 * time.Minute
+
+// RequestOut notes in the state that a request over this staged key is under way, so that the key is kept for lasts;
+// zero is a quarter of an hour.
+func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.Time, lasts time.Duration) {
+	if lasts <= 0 {
+		lasts = requestLasts
+	}
+	p := s.Pair(of.Name)
+	p.Key, p.At = pki.KeyFingerprint(key), now.UTC().Truncate(time.Second).Add(lasts)
+	s.SetPair(of.Name, p)
+}
