@@ -59,7 +59,8 @@ func rejected(d demand, sofar finding) (found finding, is bool) {
 		m := p.obs.State.ACME[p.is.Name]
 		again, decided = m.Answered.Add(askEvery), m.SentBy == p.issuer.name() // else it is another CA's answer
 	}
-	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, d.nextKey()) || pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
+	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, d.nextKey()) ||
+		pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {
 		return found, false
 	}
 	why, hint := unusable(p, l)
@@ -74,8 +75,8 @@ func rejected(d demand, sofar finding) (found finding, is bool) {
 	}
 	found.rejected = why
 	found.report(Problem{Reason: IssuerAway, Severity: p.failing(), Path: p.cfg.Path, Hint: hint,
-		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s", p.issuer.theCA(),
-			why, day(again))})
+		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s",
+			p.issuer.theCA(), why, day(again))})
 	found.lookAt(again, "ask the CA again")
 	return found, true
 }

@@ -128,8 +128,8 @@ func TestJudgeClock(t *testing.T) {
 	} {
 		obs := Observed{Build: at(-2000), State: state.State{HighWater: time0(c.mark), Clock: c.before}}
 		obs.CA.Current = ca.Generation{Cert: &x509.Certificate{NotBefore: at(-1000), NotAfter: at(9000)}}
-		a := &assessment{cfg: config.Default(""), obs: obs, wish: Wish{TrustClock: c.trust}, judgement: judgement{now: at(c.now)},
-			issuer: issuersOf(config.Default(""), obs)[0]}
+		a := &assessment{cfg: config.Default(""), obs: obs, wish: Wish{TrustClock: c.trust},
+			judgement: judgement{now: at(c.now)}, issuer: issuersOf(config.Default(""), obs)[0]}
 		a.host = &pair{assessment: a,
 			installed: installed{leaf: &x509.Certificate{NotBefore: at(-900), NotAfter: at(c.leafEnds)}}}
 		j := judgeClock(a)

@@ -10,7 +10,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// installed is what lies in the two files of a pair. All that it says follows from these files alone.
+// installed is the content of the two files of a pair. All that it says follows from these files alone.
 type installed struct {
 	keyFile  certdir.KeyEntry
 	certFile certdir.CertEntry

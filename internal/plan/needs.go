@@ -114,8 +114,9 @@ var needs = []need{
 		}},
 	{reason: IssuerGone, severity: Error, path: certPath,
 		applies: func(p *pair) bool {
-			return p.owner == Ours && (p.issuer.signs || p.issuer.remote() && len(p.obs.Accepted) > 0) && !p.issuer.partial() &&
-				!p.issuer.issued(p.leaf)
+			by := p.issuer
+			return p.owner == Ours && (by.signs || by.remote() && by.current() != nil) && !by.partial() &&
+				!by.issued(p.leaf)
 		},
 		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
 	{reason: IssuerChanged, severity: Warning, path: certPath,
@@ -140,7 +141,7 @@ var needs = []need{
 			return "the key is older than " + span(p.cfg.Key.RotateAfter)
 		}},
 	{reason: Due, severity: Notice, path: certPath,
-		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && gains(p, p.leaf) },
+		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && gains(p) },
 		text:    func(p *pair) string { return "expires on " + day(p.leaf.NotAfter) + "; its renewal is due" }},
 	{reason: AskedForce, severity: Notice, path: certPath,
 		applies: func(p *pair) bool { return p.asked && p.wish.Force && p.owner == Foreign },

@@ -33,7 +33,8 @@ const stanzaComment = "OpenSSL Generated Certificate"
 // netscapeComment is Netscape's nsComment, x509v3_config(5).
 var netscapeComment = asn1.ObjectIdentifier{2, 16, 840, 1, 113730, 1, 13}
 
-func ownerOf(p *pair, c *x509.Certificate) Owner {
+func ownerOf(p *pair) Owner {
+	c := p.leaf
 	if c == nil {
 		return Nobody
 	}
@@ -46,15 +47,16 @@ func ownerOf(p *pair, c *x509.Certificate) Owner {
 	if o, known := p.obs.State.Ours[FileID(p.certFile.Digest)]; known && o.Kind == "cert" {
 		return Ours // a bought leaf whose CA in cacert.pem changes is recognized elsewhere
 	}
-	if fromStanza(p, c) {
+	if fromStanza(p) {
 		return Stanza
 	}
 	return Foreign
 }
 
-// fromStanza reports whether rc.d/sendmail made c: CA and leaf share one DN, serial 01, openssl's comment, and no key
-// of that CA exists. The last condition excludes a CA that a person made with the same openssl.cnf.
-func fromStanza(p *pair, c *x509.Certificate) bool {
+// fromStanza reports whether rc.d/sendmail made the certificate: CA and leaf share one DN, serial 01, openssl's
+// comment, and no key of that CA exists. The last condition excludes a CA that a person made with the same openssl.cnf.
+func fromStanza(p *pair) bool {
+	c := p.leaf
 	if !bytes.Equal(c.RawIssuer, c.RawSubject) || c.SerialNumber == nil || c.SerialNumber.Int64() != 1 ||
 		!hasComment(c) {
 		return false

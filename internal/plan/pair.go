@@ -36,7 +36,7 @@ func newPair(a *assessment, is certdir.Pair) *pair {
 	p := &pair{assessment: a, installed: installedOf(*a.obs.Certs.Pair(is)), is: is, issuer: by,
 		wanted: slices.Contains(Wanted(a.cfg), is), staged: staged.Key, stagedErr: staged.Err}
 	p.sent = sent(p)
-	p.owner = ownerOf(p, p.leaf)
+	p.owner = ownerOf(p)
 	p.asked, p.askedKey = a.wish.replaces(is, p.installed)
 	return p
 }

@@ -55,8 +55,8 @@ func notForClients(path string) Problem {
 func (p *pair) fitsPurpose(c *x509.Certificate) bool {
 	server, client := purposes(c)
 	// A public CA certifies servers only: `orders` says so, and another order would not help.
-	asClient := p.is == certdir.Client || p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme()
-	return (server || !p.is.Server()) && (client || !asClient)
+	both := p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme()
+	return (server || !p.is.Server()) && (client || !both && p.is != certdir.Client)
 }
 
 // purposes reads the extended key usage; without one everything is allowed (RFC 5280, 4.2.1.12).

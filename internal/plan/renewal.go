@@ -83,9 +83,9 @@ func (a *assessment) isDue(c *x509.Certificate) bool {
 	return !a.at.Before(a.dueOf(c))
 }
 
-// gains reports whether a certificate issued now would end later than c by more than a tenth of c's lifetime. Where the
-// CA's own end limits both, a renewal gains nothing and would be due again at once.
-func gains(p *pair, c *x509.Certificate) bool {
+// gains reports whether a certificate issued now would end later than the installed one by more than a tenth of its
+// lifetime. Where the CA's own end limits both, a renewal gains nothing and would be due again at once.
+func gains(p *pair) bool {
 	if p.issuer.acme() {
 		return true // how long the next one lives is for that CA to say
 	}
@@ -93,7 +93,7 @@ func gains(p *pair, c *x509.Certificate) bool {
 	if g := p.issuer.current(); g != nil && p.owner != Interim && ends.After(g.NotAfter) {
 		ends = g.NotAfter
 	}
-	return ends.Sub(c.NotAfter) > c.NotAfter.Sub(c.NotBefore)/10
+	return ends.Sub(p.leaf.NotAfter) > p.leaf.NotAfter.Sub(p.leaf.NotBefore)/10
 }
 
 // rotates reports whether our key has reached key.rotate_after. The age of a key is known from the state alone.

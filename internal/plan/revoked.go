@@ -23,8 +23,8 @@ func (r *revoked) String() string {
 	return text
 }
 
-// revocationOf looks up the installed certificate in the database of the local CA, or in the CRLs that the CA host sent;
-// nil where it is not revoked.
+// revocationOf looks up the installed certificate in the database of the local CA, or in the CRLs that the CA host
+// sent; nil where it is not revoked.
 func revocationOf(p *pair) *revoked {
 	if p.leaf == nil || p.owner != Ours {
 		return nil

@@ -74,4 +74,3 @@ func read(p *pair) bool {
 	inst := Instance(p.obs.MTA)
 	return MayRun(p.obs.MTA) && !inst.Started.After(p.cf().Node.Changed)
 }
-
