@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// fill gives a CA that many certificates, without waiting for the disk.
+// fill adds n certificates to a CA. It does not wait for the disk.
 func fill(tb testing.TB, o Options, n int) {
 	tb.Helper()
 	s, err := Open(context.Background(), &durable.Disk{}, o)
@@ -55,8 +55,8 @@ func fill(tb testing.TB, o Options, n int) {
 	}
 }
 
-// A request signed by the daemon: the database empty, and with ten thousand
-// certificates. One look before, as the daemon takes it.
+// The daemon signs one request, with an empty database and with one of ten thousand certificates. It looks once before,
+// as the daemon does.
 func BenchmarkSign(b *testing.B) {
 	for _, n := range []int{0, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
@@ -84,8 +84,8 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-// crowd writes an index.txt of that many rows into a directory without certificates: one row in twenty has expired, one
-// in a thousand is revoked.
+// crowd writes an index.txt with so many rows, without certificates: one row in twenty has expired, one in a thousand
+// is revoked.
 func crowd(tb testing.TB, dir string, rows int, counted bool) {
 	tb.Helper()
 	var text []byte
@@ -110,7 +110,7 @@ func crowd(tb testing.TB, dir string, rows int, counted bool) {
 	}
 }
 
-// cpuTime is what this process has had of the processors.
+// cpuTime returns the processor time that this process has used.
 func cpuTime(tb testing.TB) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -119,7 +119,7 @@ func cpuTime(tb testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// What a look at a large index.txt costs, with serials that were drawn and with such that were counted.
+// The cost of a look at a large index.txt, with serials that were drawn at random and with serials that were counted.
 func BenchmarkDatabase(b *testing.B) {
 	for _, c := range []struct {
 		name    string
@@ -136,13 +136,13 @@ func BenchmarkDatabase(b *testing.B) {
 					b.Fatal(db.rows, db.odd, err)
 				}
 			}
-			// a machine with other work
+			// The processor time is a better figure than the elapsed time, because the machine may do other work.
 			b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
 		})
 	}
 }
 
-// A look at ten thousand certificates without a memory, as a verb takes it.
+// A look at ten thousand certificates without a memory of the last look, as in a verb.
 func BenchmarkObserve(b *testing.B) {
 	o, _ := made(b)
 	fill(b, o, 10_000)
@@ -153,7 +153,7 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// The database may be large: issuing does not read every certificate.
+// Issuing does not read every certificate, however large the database is.
 func BenchmarkIssue(b *testing.B) {
 	for _, rows := range []int{0, 10000} {
 		b.Run(fmt.Sprint(rows), func(b *testing.B) {

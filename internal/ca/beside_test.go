@@ -12,7 +12,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// What is beside the CA's place and is not mailcertd's stays, and the CA is made in its place all the same.
+// A person's files have the name of the directory beside the CA's place. They stay, and the CA is made in its place
+// nevertheless.
 func TestBesideIsSomebodyElses(t *testing.T) {
 	for name, put := range map[string]func(beside string) error{
 		"a person's file": func(beside string) error {
@@ -36,7 +37,7 @@ func TestBesideIsSomebodyElses(t *testing.T) {
 			}
 			switch n := durable.Look(Beside(o.Dir)); n.Kind {
 			case durable.Missing:
-				t.Error("it is gone")
+				t.Error("the file is gone")
 			case durable.Directory:
 				if err := RemoveBeside(context.Background(), &durable.Disk{}, o.Dir); err == nil {
 					t.Error("a person's file was removed")
@@ -49,8 +50,8 @@ func TestBesideIsSomebodyElses(t *testing.T) {
 	}
 }
 
-// A loss of power may take what is in the small files of a new CA, which are not synced: they are made again, openssl
-// works on them, and no copy of them is kept.
+// A loss of power may lose the content of a new CA's small files, because they are not synced. They are made again,
+// openssl can use them, and no copy of the lost ones is kept.
 func TestSmallFilesLost(t *testing.T) {
 	for _, keep := range []string{"nothing", "half", "zeros"} {
 		t.Run(keep, func(t *testing.T) {

@@ -56,7 +56,7 @@ func issue(t testing.TB, d *durable.Disk, o Options, now time.Time) *x509.Certif
 	return c
 }
 
-// needOpenssl skips the test, or fails it where nothing may be skipped.
+// needOpenssl skips the test if there is no openssl, or fails it if tests must not be skipped.
 func needOpenssl(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err != nil {
@@ -67,7 +67,7 @@ func needOpenssl(t testing.TB) {
 	}
 }
 
-// openssl runs in the CA directory, as the comment in openssl.cnf says.
+// openssl runs openssl in the CA directory, as the comment in openssl.cnf says.
 func openssl(t testing.TB, dir string, args ...string) (string, error) {
 	t.Helper()
 	needOpenssl(t)
@@ -86,7 +86,7 @@ func mustOpenssl(t testing.TB, dir string, args ...string) string {
 	return out
 }
 
-// Whoever works on the directory, the other goes on from there.
+// openssl and mailcertd work on the directory in turn, and each continues from what the other did.
 func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	o, d := made(t)
 	opensslCounts(t, o.Dir)
@@ -99,7 +99,7 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 		"DNS:krb5.example.org") || !strings.Contains(out, "CA:FALSE") {
 		t.Errorf("openssl's certificate lacks its name or constraint:\n%s", out)
 	}
-	if c := issue(t, d, o, time.Now()); c.SerialNumber.Int64() != 3 { // a second valid row of one subject
+	if c := issue(t, d, o, time.Now()); c.SerialNumber.Int64() != 3 { // this is a second valid row of one subject
 		t.Errorf("serial %v after openssl used 2", c.SerialNumber)
 	}
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
@@ -107,7 +107,7 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 	if out := mustOpenssl(t, o.Dir, "crl", "-in", "crl.pem", "-noout", "-text", "-CAfile",
 		"cacert.pem"); !strings.Contains(out, "Serial Number: 01") {
-		t.Errorf("the CRL lacks what was revoked:\n%s", out)
+		t.Errorf("the CRL lacks the revoked certificate:\n%s", out)
 	}
 	issue(t, d, o, time.Now())
 	obs := Observe(o.Dir, Filter{Name: o.Host})
@@ -129,7 +129,7 @@ func TestOpensslBeforeAndAfterUs(t *testing.T) {
 	}
 }
 
-// A CA made by hand, as the post does it, is adopted.
+// A CA that was made by hand, with the commands of the post, is adopted.
 func TestHandMadeCA(t *testing.T) {
 	dir := t.TempDir()
 	o, d := options(dir), &durable.Disk{}
@@ -148,7 +148,7 @@ func TestHandMadeCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	if f := Observe(dir, Filter{}).Faults; len(f) != 0 {
-		t.Errorf("left after Reconcile: %v", f)
+		t.Errorf("faults after Reconcile: %v", f)
 	}
 	c := issue(t, d, o, time.Now())
 	if c.SerialNumber.Int64() != 0x1a {
@@ -193,14 +193,14 @@ func TestGenerations(t *testing.T) {
 	write("leaf2", leaf2)
 	write("old", old)
 	mustOpenssl(t, o.Dir, "verify", "-CAfile", "bundle", "leaf1", "leaf2")
-	// Who trusts the old one alone reaches the new leaf through the cross certificate.
+	// A host that trusts only the old generation verifies the new leaf through the cross-certificate.
 	mustOpenssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "old", "-untrusted", "gen-1/cross.pem", "leaf2")
 	if out, err := openssl(t, o.Dir, "verify", "-no-CApath", "-CAfile", "old", "leaf2"); err == nil {
 		t.Errorf("the new leaf verifies without the cross certificate: %s", out)
 	}
 	later := leaf1.NotAfter.Add(time.Hour)
 	if Prunable(obs, time.Now()) || !Prunable(obs, later) || len(Bundle(obs, later)) != 1 {
-		t.Error("the old generation ends with its last leaf, not before and not after")
+		t.Error("the old generation should end exactly when its last leaf does")
 	}
 	if err := Prune(ctx, d, o.Dir, later); err != nil {
 		t.Fatal(err)
@@ -210,8 +210,8 @@ func TestGenerations(t *testing.T) {
 	}
 }
 
-// A generation that was in force for a moment and has issued nothing stays as long as an older one lives: who trusts
-// that one alone gets to the present one only over its cross certificate.
+// A generation that was in force for a short time and has issued nothing stays as long as an older one has a valid
+// leaf: a host that trusts only the older one needs its cross-certificate to reach the present one.
 func TestPruneKeepsBridges(t *testing.T) {
 	o, d := made(t)
 	leaf := issue(t, d, o, time.Now())
@@ -264,7 +264,7 @@ func TestRefusals(t *testing.T) {
 		t.Error("a CA with the host's name")
 	}
 	if s := Observe(same.Dir, Filter{}).Status; s != Absent {
-		t.Errorf("and yet it is %s", s)
+		t.Errorf("the refused CA has the state %s", s)
 	}
 	narrow := options(filepath.Join(t.TempDir(), "CA"))
 	narrow.PermittedDomains = []string{"example.net"}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The layout of CA.pl and of the stock openssl.cnf: the key is in private/, which is said with the command that has the
-// CA adopted; nothing calls it a backup.
+// In the layout of CA.pl and of the stock openssl.cnf the key is in private/. The problem says so, with the command
+// after which the CA is adopted, and does not call it a backup.
 func TestKeyInPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "CA")
 	for _, d := range []string{"private", "newcerts"} {

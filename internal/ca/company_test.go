@@ -20,13 +20,13 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// drawn gives real serials until the test ends.
+// drawn makes serials random, as in the program, until the test ends.
 func drawn(t *testing.T) {
 	testOnlyDraw = nil
 	t.Cleanup(func() { testOnlyDraw = counted })
 }
 
-// atPrompt starts `openssl ca` and returns when it asks whether to sign; the answer goes on.
+// atPrompt starts `openssl ca` and returns when it asks whether to sign; answer lets it continue.
 func atPrompt(t *testing.T, dir, csr string) (answer func()) {
 	t.Helper()
 	cmd := exec.Command("openssl", "ca", "-config", "openssl.cnf", "-notext", "-in", csr, "-out", csr+".pem")
@@ -59,7 +59,7 @@ func atPrompt(t *testing.T, dir, csr string) (answer func()) {
 	select {
 	case <-asked:
 	case <-time.After(20 * time.Second):
-		t.Fatal("openssl does not ask")
+		t.Fatal("openssl does not show its prompt")
 	}
 	return func() {
 		t.Helper()
@@ -75,8 +75,8 @@ func atPrompt(t *testing.T, dir, csr string) (answer func()) {
 }
 
 // openssl has drawn or counted its serial and waits at its prompt, in a CA of ours and in one made by hand. Meanwhile
-// we sign. Nobody takes the other's serial, and what openssl drops when it writes its own copy of index.txt back comes
-// back, so that it can be revoked.
+// mailcertd signs. The serials differ. The rows that openssl loses when it writes its copy of index.txt back are added
+// again, so that their certificates can be revoked.
 func TestOpensslAtItsPrompt(t *testing.T) {
 	drawn(t)
 	for _, counts := range []bool{false, true} {
@@ -113,8 +113,8 @@ func TestOpensslAtItsPrompt(t *testing.T) {
 	}
 }
 
-// A certificate that this host serves and that the database has lost altogether is put back. Where another one has its
-// name or its serial, that is told.
+// A certificate that this host serves and that the database has lost completely is added again. If another certificate
+// has its name or its serial, this is reported.
 func TestServedIsListed(t *testing.T) {
 	drawn(t)
 	for _, c := range []struct {
@@ -149,7 +149,7 @@ func TestServedIsListed(t *testing.T) {
 			}
 			before := Observe(o.Dir, Filter{Serving: []*x509.Certificate{served}})
 			if !before.has(c.want) {
-				t.Fatalf("not told: %v", before.Faults)
+				t.Fatalf("not reported: %v", before.Faults)
 			}
 			if _, err := Reconcile(context.Background(), d, o.Dir, served); err != nil {
 				t.Fatal(err)
@@ -160,19 +160,20 @@ func TestServedIsListed(t *testing.T) {
 			}
 			if other := Observe(o.Dir, Filter{Serving: []*x509.Certificate{leafOfAnother(t)}}); other.has(
 				FaultUnlisted) || other.has(FaultTaken) || other.has(FaultIndexOther) {
-				t.Errorf("somebody else's certificate is missed: %v", other.Faults)
+				t.Errorf("a certificate of another CA is reported as missing: %v", other.Faults)
 			}
 		})
 	}
 }
 
-// leafOfAnother is a certificate of a CA with the same name and another key.
+// leafOfAnother returns a certificate of a CA with the same name and another key.
 func leafOfAnother(t *testing.T) *x509.Certificate {
 	o, d := made(t)
 	return issue(t, d, o, time.Now())
 }
 
-// Thirty of ours at once, and openssl beside them: every certificate is there, and no serial twice.
+// Thirty sessions of mailcertd sign at once, and openssl signs too. Every certificate is in the database, and no serial
+// twice.
 func TestThirtyAtOnce(t *testing.T) {
 	drawn(t)
 	o, d := made(t)
@@ -218,7 +219,7 @@ func TestThirtyAtOnce(t *testing.T) {
 	for _, c := range issued {
 		serial := FormatSerial(c.SerialNumber)
 		if rows[serial] != 1 {
-			t.Errorf("serial %s stands in %d rows", serial, rows[serial])
+			t.Errorf("serial %s is in %d rows", serial, rows[serial])
 		}
 		if cs, err := readCerts(filepath.Join(o.Dir, newCertsName, serial+".pem")); err != nil || len(cs) != 1 ||
 			string(cs[0].Raw) != string(c.Raw) {
@@ -229,8 +230,8 @@ func TestThirtyAtOnce(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 }
 
-// openssl has read index.txt and waits at its prompt. Meanwhile a certificate is revoked, and another one is issued
-// and revoked. openssl writes back what it had read; both stay revoked, for openssl too.
+// openssl has read index.txt and waits at its prompt. Meanwhile a certificate is revoked, and another one is issued and
+// revoked. openssl writes back what it had read. Both stay revoked, for openssl too.
 func TestRevokedWhileOpensslWaits(t *testing.T) {
 	drawn(t)
 	o, d := made(t)
@@ -274,7 +275,7 @@ func TestRevokedWhileOpensslWaits(t *testing.T) {
 	}
 }
 
-// openssl.cnf as an earlier version wrote it is brought up to date; one that a person changed stays.
+// An openssl.cnf that an earlier version wrote is updated; one that a person has changed stays.
 func TestOpensslCnfOfBefore(t *testing.T) {
 	t.Parallel()
 	for _, mark := range []string{madeMark, suppliedFor} {
@@ -303,5 +304,5 @@ func TestOpensslCnfOfBefore(t *testing.T) {
 	}
 }
 
-// wroteBefore is the SHA-256 of an openssl.cnf that the first version wrote, with a CRL life of 30 days.
+// wroteBefore is the SHA-256 of an openssl.cnf that the first version wrote, for a CRL lifetime of 30 days.
 const wroteBefore = "0b388aa0d76ec7e94b0adb5f645c5cc69aced4353835080cd226118ca5f53ec6"

@@ -20,15 +20,15 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// era is one generation of a CA while it is in force.
+// era is one generation of a CA and what it issued while it was in force.
 type era struct {
 	cert *x509.Certificate
 	key  crypto.Signer
 	leaf *x509.Certificate
 }
 
-// eras lives through three generations, with a leaf of each, and gives what signs the later ones. All of it is in files
-// of the CA directory: root-N, leaf-N, cross-N.
+// eras makes three generations with a leaf of each, and returns what is needed to sign with them later. The files
+// root-N, leaf-N and cross-N in the CA directory contain the certificates.
 func eras(t *testing.T, o Options, name string) (out []era) {
 	t.Helper()
 	ctx, d, now := context.Background(), &durable.Disk{}, time.Now()
@@ -51,7 +51,7 @@ func eras(t *testing.T, o Options, name string) (out []era) {
 		if out = append(out, e); n == 3 {
 			return out
 		}
-		o.Subject.CommonName = fmt.Sprintf("another name %d", n) // which the generations do not take
+		o.Subject.CommonName = fmt.Sprintf("another name %d", n) // the later generations do not use this name
 		if _, err := StartNext(ctx, d, o, rand.Reader, now); err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func save(t *testing.T, o Options, name string, certs ...*x509.Certificate) {
 	}
 }
 
-// verifies says what openssl has against a certificate: "" if nothing is.
+// verifies returns what openssl says against a certificate; "" means that it accepts it.
 func verifies(t *testing.T, o Options, args ...string) string {
 	t.Helper()
 	out, err := openssl(t, o.Dir, append([]string{"verify", "-no-CApath", "-no-CAstore", "-x509_strict"}, args...)...)
@@ -87,7 +87,7 @@ func load(t *testing.T, o Options, name string) *x509.Certificate {
 	t.Helper()
 	cs, _ := readCerts(filepath.Join(o.Dir, name))
 	if len(cs) != 1 {
-		t.Fatalf("%s holds %d certificates", name, len(cs))
+		t.Fatalf("%s contains %d certificates", name, len(cs))
 	}
 	return cs[0]
 }
@@ -130,7 +130,7 @@ func TestGenerationsAgainstOpenssl(t *testing.T) {
 			t.Errorf("%v: %s", c.args, got)
 		}
 	}
-	// A CA below it is none, whoever signed it by mistake.
+	// A CA below this one is not accepted, whoever signed it by mistake.
 	key, below := newKey(t), newKey(t)
 	name, err := pki.RawName(pki.Attribute{Type: "CN", Value: "below"})
 	if err != nil {
@@ -156,8 +156,8 @@ func TestGenerationsAgainstOpenssl(t *testing.T) {
 	}
 }
 
-// permitted_domains bind every generation, and the way to it from the one
-// before.
+// permitted_domains applies to every generation, and to the cross-certificate that the previous generation signed for
+// it.
 func TestNameConstraintsAgainstOpenssl(t *testing.T) {
 	needOpenssl(t)
 	o := options(filepath.Join(t.TempDir(), "CA"))
@@ -201,8 +201,8 @@ func TestNameConstraintsAgainstOpenssl(t *testing.T) {
 	}
 }
 
-// The lists of all generations together serve the leaves of each: openssl
-// takes whichever it finds, for they have one name.
+// The CRLs of all generations serve the leaves of each: openssl uses any of them, because the generations have the same
+// name.
 func TestCRLAgainstOpenssl(t *testing.T) {
 	needOpenssl(t)
 	o := options(filepath.Join(t.TempDir(), "CA"))
@@ -226,7 +226,8 @@ func TestCRLAgainstOpenssl(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(o.Dir, "crls"), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		save(t, o, "bundle", all[2].cert, all[1].cert, all[0].cert) // Bundle leaves out who has no valid leaf any more
+		// Bundle leaves out a generation that has no valid leaf any more.
+		save(t, o, "bundle", all[2].cert, all[1].cert, all[0].cert)
 		for i := range all {
 			for _, list := range []string{"crls",
 				map[int]string{0: "gen-1/crl.pem", 1: "gen-2/crl.pem", 2: "crl.pem"}[i]} {

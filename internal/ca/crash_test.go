@@ -20,7 +20,7 @@ import (
 
 type death struct{}
 
-// stopAt makes every operation from the Nth on a crash.
+// stopAt returns a disk on which every operation from the Nth on crashes.
 func stopAt(n int64) *durable.Disk {
 	return &durable.Disk{Before: func(p durable.Point) error {
 		if p.N >= n {
@@ -43,22 +43,22 @@ func dies(f func()) (died bool) {
 	return false
 }
 
-// disaster is an operation that a crash may cut short.
+// disaster is an operation that a crash may interrupt.
 type disaster struct {
 	name   string
-	before func(*testing.T, Options) // what is there already; nil: no CA at all
+	before func(*testing.T, Options) // prepares what exists already; nil means that there is no CA
 	do     func(*durable.Disk, Options) error
-	done   []error // what the operation says when it is called again after its end
-	// half fails the test when the directory, healed after a crash, is neither
-	// as it was before nor as it shall be.
+	done   []error // the errors that the operation may return when it is called again after it was done
+	// half fails the test if the directory, after a crash and its repair, is neither as before the operation nor as
+	// after it.
 	half func(*testing.T, Options)
-	// after looks at the directory when the operation was done again.
+	// after checks the directory when the operation was done again.
 	after func(*testing.T, Options)
 }
 
 var heir, _ = pki.GenerateKey(pki.ECDSAP256, rand.Reader)
 
-// disasters is made again for every crash point: its functions remember what they saw.
+// disasters returns new values for every crash point, because their functions remember what they saw.
 func disasters(t *testing.T) []disaster {
 	ctx := context.Background()
 	one := func(t *testing.T, o Options) { issue(t, &durable.Disk{}, o, start) }
@@ -99,7 +99,7 @@ func disasters(t *testing.T) []disaster {
 		for _, l := range obs.CRL.Lists {
 			if l.List == nil {
 				if durable.Look(l.Path).Exists || all {
-					t.Errorf("%s is missing or half a list", l.Path)
+					t.Errorf("%s is missing or incomplete", l.Path)
 				}
 				continue
 			}
@@ -108,7 +108,7 @@ func disasters(t *testing.T) []disaster {
 			}
 		}
 		if all && obs.CRL.Behind {
-			t.Error("a list is behind")
+			t.Error("a CRL is out of date")
 		}
 	}
 	return []disaster{
@@ -128,7 +128,7 @@ func disasters(t *testing.T) []disaster {
 					t.Error("the key was made twice")
 				}
 				if n := durable.Look(Beside(o.Dir)); key == nil && n.Kind != durable.Missing {
-					t.Errorf("%s is left", n.Path)
+					t.Errorf("%s is left over", n.Path)
 				}
 			}},
 		{name: "init in an empty directory", do: func(d *durable.Disk, o Options) error {
@@ -260,12 +260,12 @@ func disasters(t *testing.T) []disaster {
 				left, _ := os.ReadDir(filepath.Join(o.Dir, nextName))
 				switch {
 				case !obs.Current.Cert.Equal(was.Next.Cert) || obs.HasNext() || len(left) > 0:
-					t.Error("not in force, or next is left")
+					t.Error("it is not in force, or next/ is left over")
 				case len(obs.Older) != 2 || !obs.Older[0].Cert.Equal(was.Current.Cert) ||
 					!obs.Older[1].Cert.Equal(was.Older[0].Cert) || !bytes.Equal(kept, key) || obs.Older[0].Cross == nil:
-					t.Error("the generations before are not whole")
+					t.Error("a file of the former generations is missing")
 				case obs.Older[0].LastLeaf.IsZero() || len(obs.CRL.Lists) != 3 || obs.CRL.Lists[1].List == nil:
-					t.Error("the generation before lost its leaf or its list")
+					t.Error("the former generation lost its leaf or its CRL")
 				}
 			}},
 		{name: "enrol", before: func(t *testing.T, o Options) {
@@ -289,9 +289,9 @@ func disasters(t *testing.T) []disaster {
 	}
 }
 
-// After a crash at any operation the directory heals by the next call, is as
-// before or as it shall be, and the operation can be done again: no serial is
-// used twice, no key is lost, openssl and Prune go on working.
+// After a crash at any operation the next call repairs the directory, which is then as before or as after the
+// operation. The operation can be done again: no serial is used twice, no key is lost, and openssl and Prune still
+// work.
 func TestCrashes(t *testing.T) {
 	ctx := context.Background()
 	for i, act := range disasters(t) {
@@ -344,7 +344,7 @@ func (act disaster) survive(t *testing.T, o Options) {
 	if act.before == nil || act.after != nil {
 		if err := act.do(&durable.Disk{}, o); err != nil &&
 			!slices.ContainsFunc(act.done, func(e error) bool { return errors.Is(err, e) }) {
-			t.Fatalf("once more: %v", err)
+			t.Fatalf("doing it again: %v", err)
 		}
 		sound()
 	}

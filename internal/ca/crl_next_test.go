@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// The generation that waits has its CRL before it is in force, and keeps it
-// when it is: a host that was told of both meanwhile lacks none on any day.
+// The waiting generation has its CRL before it is put into force, and keeps it then, so that a host which trusts both
+// generations has both CRLs at all times.
 func TestCRLBeforePromotion(t *testing.T) {
 	needOpenssl(t)
 	o, d := made(t)
@@ -23,7 +23,7 @@ func TestCRLBeforePromotion(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !Observe(o.Dir, Filter{}).CRL.Behind {
-		t.Error("the next generation has no list, and nobody misses it")
+		t.Error("the next generation has no CRL, and this is not reported")
 	}
 	if err := WriteCRL(ctx, d, o, rand.Reader, now); err != nil {
 		t.Fatal(err)

@@ -23,8 +23,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// history is a CA to which things happen: what mailcertd does, with a memory,
-// and what others do behind its back.
+// history is a CA to which things happen: changes by mailcertd, whose Memory follows them, and changes by others.
 type history struct {
 	t   testing.TB
 	o   Options
@@ -38,8 +37,7 @@ type event struct {
 	do   func(h *history, arg int) error
 }
 
-// events are what may happen. arg chooses among rows. An error says that it
-// could not happen now.
+// events are what may happen. arg chooses among the rows. An error says that the event cannot happen now.
 var events = []event{
 	{"issue", func(h *history, arg int) error {
 		req := request(h.t)
@@ -100,7 +98,7 @@ var events = []event{
 	{"torn row", func(h *history, _ int) error { return appendTo(h.path(indexName), "V\t3601010") }},
 	{"bad row", func(h *history, arg int) error {
 		if arg%4 != 0 {
-			return os.ErrInvalid // it stays to the end
+			return os.ErrInvalid // this row stays until the end
 		}
 		return appendTo(h.path(indexName), "hello\n")
 	}},
@@ -148,7 +146,7 @@ func (h *history) session(f func(*Session) error) error {
 	return f(s)
 }
 
-// alike compares what can be seen from outside.
+// alike compares what can be seen from outside the package.
 var alike = cmp.Options{
 	cmpopts.IgnoreUnexported(Observed{}, Entry{}), cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b *big.Int) bool { return a == b || a != nil && b != nil && a.Cmp(b) == 0 }),
@@ -158,13 +156,13 @@ var alike = cmp.Options{
 	cmp.Comparer(func(a, b error) bool { return fmt.Sprint(a) == fmt.Sprint(b) }),
 }
 
-// live lets things happen, two bytes for each, and compares after each what is
-// remembered with what is there. It returns what did happen.
+// live makes events happen, two bytes of program for each. After each it compares what the Memory says with what is on
+// the disk. It returns how often each event happened.
 func live(t testing.TB, program []byte) map[string]int {
 	o, d := made(t)
 	opensslCounts(t, o.Dir)
 	o.Memory = &Memory{}
-	other := &Memory{} // of a person who only looks
+	other := &Memory{} // this is the Memory of a person's verb, which only looks
 	h := &history{t: t, o: o, d: d, now: start, csr: filepath.Join(t.TempDir(), "csr")}
 	csr, err := pki.CreateRequest(newKey(t), "krb5.example.org", nil, rand.Reader)
 	if err != nil {
@@ -185,7 +183,7 @@ func live(t testing.TB, program []byte) map[string]int {
 			if diff := cmp.Diff(fresh, remembered, alike); diff != "" {
 				t.Fatalf("%s\n-there +remembered, for %s\n%s", past, name, diff)
 			}
-			// What is not exported, where it decides something.
+			// These are fields that are not exported and that decisions depend on.
 			if a, b := fresh.db.facts(), remembered.db.facts(); a != b {
 				t.Fatalf("%s\n%s\nremembered:\n%s", past, a, b)
 			}
@@ -200,8 +198,8 @@ func (db *database) facts() string {
 		len(db.odd), db.orphans, db.highest, db.missing, db.leaves)
 }
 
-// generations is a life with three of them: the memory of who signed what has
-// to follow their numbers.
+// generations is a history with three generations. The Memory must follow their numbers to know which one signed a
+// certificate.
 var generations = script("issue", "start next", "promote", "time", "issue", "time", "issue", "start next", "promote",
 	"time", "issue", "revoke", "openssl ca", "torn row", "issue")
 
@@ -212,8 +210,7 @@ func script(names ...string) (program []byte) {
 	return program
 }
 
-// Whatever happens to the database, and whoever does it: who remembers it sees
-// what is there.
+// Whatever happens to the database, and whoever changes it, a Memory gives the same as reading the disk.
 func TestMemory(t *testing.T) {
 	needOpenssl(t)
 	rnd := mathrand.New(mathrand.NewPCG(1, 2))
@@ -240,8 +237,7 @@ func FuzzMemory(f *testing.F) {
 	f.Fuzz(func(t *testing.T, program []byte) { live(t, program[:min(len(program), 40)]) })
 }
 
-// openssl knows no lock: what it does while a session is open is neither lost
-// nor repeated.
+// openssl takes no lock. What it does while a session is open is neither lost nor repeated.
 func TestOpensslMeanwhile(t *testing.T) {
 	for _, remember := range []bool{false, true} {
 		o, d := made(t)
@@ -260,7 +256,7 @@ func TestOpensslMeanwhile(t *testing.T) {
 		issue(t, d, o, start)
 		err = h.session(func(s *Session) error {
 			openssl := []string{"ca", "-config", "openssl.cnf"}
-			// serial 2
+			// This gets serial 2.
 			mustOpenssl(t, o.Dir, append(openssl, "-batch", "-notext", "-in", h.csr, "-out", h.csr+".pem")...)
 			if _, err := s.Issue(request(t), rand.Reader, start); err != nil {
 				return err

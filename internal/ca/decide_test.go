@@ -22,7 +22,7 @@ func TestDecide(t *testing.T) {
 	const host = "mail.example.org"
 	key, other := newKey(t).Public(), newKey(t).Public()
 	day := 24 * time.Hour
-	// is is a certificate of 90 days that began so many days ago.
+	// is returns a certificate of 90 days that became valid so many days ago.
 	is := func(serial int64, pub crypto.PublicKey, age int, status byte, names ...string) Issued {
 		if names == nil {
 			names = []string{host}
@@ -48,12 +48,12 @@ func TestDecide(t *testing.T) {
 	four := []Issued{is(9, key, 61, Valid), is(8, key, 62, Valid), is(7, key, 63, Valid), is(6, key, 64, Valid)}
 	for _, c := range []struct {
 		what   string
-		issued []Issued // newest first
+		issued []Issued // the newest first
 		signed []time.Time
 		ask    Ask
-		repeat int64    // the serial that is given again
-		revoke []int64  //
-		refuse []string // words of the refusal; nil: it is signed or given again
+		repeat int64    // the serial of the certificate that is given again
+		revoke []int64  // the serials that are revoked
+		refuse []string // words of the refusal; nil means that a certificate is signed or given again
 	}{
 		{what: "the first", ask: ask(nil)},
 		{what: "same key, same names", issued: []Issued{is(1, key, 10, Valid)}, ask: ask(nil), repeat: 1},
@@ -121,7 +121,7 @@ func TestDecide(t *testing.T) {
 			ask:    ask(func(a *Ask) { a.Also = []*big.Int{big.NewInt(5)} }), refuse: []string{"serial 07"}},
 		{what: "four live, and another pair", issued: append([]Issued{is(10, other, 1, Valid)}, four[:3]...),
 			ask: ask(func(a *Ask) { a.Holds, a.Also = big.NewInt(9), []*big.Int{big.NewInt(10)} })},
-		{what: "four live, and another pair that is none of them", issued: four,
+		{what: "four live, and another pair has none of them", issued: four,
 			ask:    ask(func(a *Ask) { a.Holds, a.Also = big.NewInt(9), []*big.Int{big.NewInt(77)} }),
 			refuse: []string{"4 valid certificates"}},
 		{what: "another key, in its last third", issued: []Issued{is(5, other, 60, Valid)}, ask: ask(nil)},
@@ -205,7 +205,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// What the CA's name constraints forbid is refused before anything is written.
+// A name that the CA's name constraints forbid is refused before anything is written.
 func TestPreviewPermitted(t *testing.T) {
 	o := options(filepath.Join(t.TempDir(), "CA"))
 	o.Host, o.PermittedDomains = "mail.example.net", []string{"example.net", "Example.ORG"}
@@ -232,7 +232,7 @@ func TestPreviewPermitted(t *testing.T) {
 		if obs := s.Observed(); (err == nil) != fine || fine != (len(obs.index()) == before+1) {
 			t.Errorf("%s: signed: %v, %d rows after %d", name, err, len(obs.index()), before)
 		}
-		// A second name counts like the first.
+		// The second name counts like the first.
 		ask = Ask{Request: pki.Request{Public: newKey(t).Public(),
 			DNSNames: []string{"second.example.net", "x." + name}}, ByHand: true, Replace: true, Days: 90}
 		if _, err := s.Preview(ask, start); (err == nil) != fine {
@@ -241,7 +241,7 @@ func TestPreviewPermitted(t *testing.T) {
 	}
 }
 
-// A name that does not fit into a CN is in the SAN alone, and its certificate is found again by it.
+// A name that is too long for a CN is only in the SAN, and its certificate can still be found by the name.
 func TestLongName(t *testing.T) {
 	o, d := made(t)
 	s, err := Open(context.Background(), d, o)
@@ -265,7 +265,7 @@ func TestLongName(t *testing.T) {
 	if _, _, err := s.Sign(ask(long), rand.Reader, start); !errors.Is(err, ErrRefused) {
 		t.Errorf("another key: %v", err)
 	}
-	if _, _, err := s.Sign(ask("b"+long[1:]), rand.Reader, start); err != nil { // a row of the same subject
+	if _, _, err := s.Sign(ask("b"+long[1:]), rand.Reader, start); err != nil { // this adds a row with the same subject
 		t.Errorf("another long name: %v", err)
 	}
 	if n, err := Which(s.Observed(), long, start); err != nil || n.Cmp(c.SerialNumber) != 0 {
@@ -284,8 +284,8 @@ func TestLongName(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 }
 
-// A further name is refused where it is another host's own: this host's, an
-// enrolled one's, or the first of a valid certificate.
+// A further name is refused if it belongs to another host: if it is this host's name, a member's name, or the first
+// name of a valid certificate.
 func TestTaken(t *testing.T) {
 	o, d := made(t)
 	if err := Members(context.Background(), d, o.Dir,
@@ -314,15 +314,15 @@ func TestTaken(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		alt  []string
-		says string // "": it is signed
+		says string // "" means that it is signed
 	}{
-		{"a.example.org", []string{"mail-alias.example.org", "192.0.2.7"}, ""}, // two hosts share it
+		{"a.example.org", []string{"mail-alias.example.org", "192.0.2.7"}, ""}, // two hosts may share such a name
 		{"a.example.org", []string{"gone.example.org"}, ""},
 		{"a.example.org", []string{"www.example.org"}, "serial 02"},
 		{"a.example.org", []string{"b.example.org", "WWW.example.org"}, "serial 02"},
 		{"a.example.org", []string{"mail.example.org"}, "this host"},
 		{"a.example.org", []string{"dhcp.example.org"}, "another member"},
-		{"a.example.org", []string{"boot.example.org"}, ""}, // no host's own
+		{"a.example.org", []string{"boot.example.org"}, ""}, // this is not the own name of any host
 		{"www.example.org", []string{"mail-alias.example.org"}, ""},
 		{"dhcp.example.org", []string{"boot.example.org"}, ""},
 	} {
@@ -336,7 +336,7 @@ func TestTaken(t *testing.T) {
 			t.Errorf("%s, %v: %d rows more", c.name, c.alt, n)
 		}
 	}
-	// What the host has already, as from a CA made by hand, it may have again.
+	// A host may get a name again that its certificate has already, as in a CA made by hand.
 	if _, err := Issue(context.Background(), d, o,
 		Request{Public: newKey(t).Public(), Name: "old.example.org", AltNames: []string{"www.example.org"}, Days: 90},
 		rand.Reader, start); err != nil {

@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// A host may have several pairs: of each key type, and one for the client. A certificate of one pair is not replaced by
-// a later one of another pair, whatever the order of their rows and of their serial numbers.
+// A host may have several pairs: of each key type, and one for the client. A certificate of one pair does not count as
+// replaced by a later one of another pair, whatever the order of their rows and of their serials.
 func TestEndingOfPairs(t *testing.T) {
 	o, _ := made(t)
 	key, err := readKey(filepath.Join(o.Dir, keyName), nil)
@@ -53,14 +53,14 @@ func TestEndingOfPairs(t *testing.T) {
 		}
 	}
 	put(0xF1, "ec-forgotten.example.org", "ec", 20)
-	put(0x11, "ec-forgotten.example.org", "rsa", 20) // replaced by the next one, with a smaller serial
+	put(0x11, "ec-forgotten.example.org", "rsa", 20) // replaced by the next one, which has a smaller serial
 	put(0x01, "ec-forgotten.example.org", "rsa", 300)
 	put(0x12, "rsa-forgotten.example.org", "rsa", 21)
-	put(0xF2, "rsa-forgotten.example.org", "ec", 21) // replaced
+	put(0xF2, "rsa-forgotten.example.org", "ec", 21) // replaced by the next one
 	put(0xF3, "rsa-forgotten.example.org", "ec", 301)
 	put(0x14, "client-forgotten.example.org", "client", 22)
 	put(0x15, "client-forgotten.example.org", "ec", 302)
-	put(0xF6, "renewed.example.org", "rsa", 23) // all replaced
+	put(0xF6, "renewed.example.org", "rsa", 23) // all of them are replaced
 	put(0xF7, "renewed.example.org", "ec", 23)
 	put(0xF8, "renewed.example.org", "client", 23)
 	put(0x16, "renewed.example.org", "rsa", 303)
@@ -82,7 +82,7 @@ func TestEndingOfPairs(t *testing.T) {
 	}
 	for _, l := range soon {
 		if !l.OtherPair {
-			t.Errorf("%s: not told of the later certificate of another pair", l.Serial)
+			t.Errorf("%s: the later certificate of another pair is not mentioned", l.Serial)
 		}
 	}
 	_, next, err := Overview(Observe(o.Dir, Filter{}), start, len(want))

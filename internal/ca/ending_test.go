@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// What is due next leaves out what a later certificate for the same host has
-// replaced, and what was revoked or has expired; and nothing else.
+// The overview of the next due certificates leaves out those that a later certificate of the same host has replaced,
+// those that were revoked, and those that have expired. It leaves out nothing else.
 func TestOverview(t *testing.T) {
 	o, d := made(t)
 	year := 365 * 24 * time.Hour
-	long := strings.Repeat("long.", 20) + "example.org" // has no room in a CN
+	long := strings.Repeat("long.", 20) + "example.org" // it is too long for a CN
 	put := func(name string, days int, now time.Time, alt ...string) {
 		t.Helper()
 		r := request(t)
@@ -33,8 +33,8 @@ func TestOverview(t *testing.T) {
 	put("a.example.org", 365, start.Add(year/2))        // 03
 	put("c.example.org", 30, start)                     // 04: expired
 	put("b.example.org", 365, start, "www.example.org") // 05
-	put("d.example.org", 200, start)                    // 06: revoked after it was replaced by nobody
-	put("e.example.org", 365, start.Add(2*time.Hour))   // 07: ends after 08, replaced all the same
+	put("d.example.org", 200, start)                    // 06: revoked, and nothing has replaced it
+	put("e.example.org", 365, start.Add(2*time.Hour))   // 07: ends after 08, and is replaced nevertheless
 	put("e.example.org", 355, start.Add(24*time.Hour))  // 08
 	put("d.example.org", 20, start)                     // 09: expired
 	put(long, 310, start)                               // 0A: replaced by 0B
@@ -81,7 +81,7 @@ func serialsOf(all []Listed) (out []string) {
 	return out
 }
 
-// A CN that is no host's name is in the certificates of several hosts: their files say whose they are.
+// The CN of several hosts' certificates is not a host name. Then the certificate files say to which host each belongs.
 func TestOverviewSharedCN(t *testing.T) {
 	o, d := made(t)
 	var rows strings.Builder
@@ -105,19 +105,19 @@ func TestOverviewSharedCN(t *testing.T) {
 	}
 }
 
-// Many rows, of which most were replaced: in bounded memory the same is found as when all are held.
+// With many rows, most of which were replaced, bounded memory gives the same result as holding all rows.
 func TestOverviewOfMany(t *testing.T) {
 	rnd := mathrand.New(mathrand.NewPCG(3, 4))
 	for _, c := range []struct {
 		name        string
 		rows, hosts int
-		ends        func(i int) int // days from start
+		ends        func(i int) int // days from the start
 	}{
 		{"each for another host", 3000, 3000, func(i int) int { return i }},
 		{"the last one ends first", 3000, 3000, func(i int) int { return 3000 - i }},
 		{"nearly all replaced", 3000, 20, func(i int) int { return 10 + i/2 }},
 		{"replaced by what ends sooner", 3000, 2500, func(i int) int { return 2000 - i/2 }},
-		{"the first are replaced, and all others end one sooner than the other", 3000, 0, func(i int) int {
+		{"the first are replaced, and each other one ends before the previous one", 3000, 0, func(i int) int {
 			switch {
 			case i < 100:
 				return 950
@@ -140,7 +140,7 @@ func TestOverviewOfMany(t *testing.T) {
 				case 1:
 					status = Expired
 				}
-				n := i // for the first ones, two hundred rows for a hundred hosts
+				n := i // the first two hundred rows are for a hundred hosts
 				if c.hosts > 0 {
 					n = rnd.IntN(c.hosts)
 				} else if i < 200 {
@@ -185,7 +185,8 @@ func TestOverviewOfMany(t *testing.T) {
 	}
 }
 
-// heldOverview counts, and gives those that are neither revoked nor replaced by their end, by holding all rows.
+// heldOverview computes the same by holding all rows: the counts, and the rows that are neither revoked nor replaced,
+// in the order in which they end.
 func heldOverview(text string, now time.Time) (c Counts, out []Entry) {
 	rows, _ := ParseIndex([]byte(text))
 	for i, e := range rows {

@@ -52,7 +52,8 @@ func TestFaults(t *testing.T) {
 		{FaultCRLNumber, func(d string) error {
 			return os.WriteFile(filepath.Join(d, crlNumName), []byte("zz\n"), 0o644)
 		}, true},
-		{FaultCRLNumber, func(d string) error { // the configuration is a person's, and so is the number
+		// The configuration was written by a person, and so the number is a person's too.
+		{FaultCRLNumber, func(d string) error {
 			return errors.Join(os.WriteFile(filepath.Join(d, crlNumName), []byte("zz\n"), 0o644),
 				os.WriteFile(filepath.Join(d, confName),
 					[]byte("[ca]\ndefault_ca = mine\n[mine]\ndatabase = index.txt\n"), 0o644))
@@ -72,7 +73,7 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !has(Observe(o.Dir, Filter{}).Faults, c.kind) {
-				t.Fatalf("not named: %v", Observe(o.Dir, Filter{}).Faults)
+				t.Fatalf("not reported: %v", Observe(o.Dir, Filter{}).Faults)
 			}
 			if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil && c.kind != FaultIndexFile {
 				t.Fatal(err)

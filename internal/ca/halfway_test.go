@@ -12,8 +12,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// index.txt is missing because openssl was killed between its two renames: what it had written is taken, with its
-// revocations, which no CRL has yet.
+// index.txt is missing because openssl was killed between its two renames. The index.txt.new that it had written is
+// used, with revocations that no CRL contains yet.
 func TestIndexBetweenTwoRenames(t *testing.T) {
 	for _, tail := range []string{".new", ".old"} {
 		o, d := made(t)
@@ -43,7 +43,7 @@ func TestIndexBetweenTwoRenames(t *testing.T) {
 	}
 }
 
-// Somebody writes index.txt or cacert.pem slowly in place: nothing is repaired by the half of it.
+// Another program writes index.txt or cacert.pem slowly in place. Nothing is repaired because of the incomplete file.
 func TestHalfWritten(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, time.Now())
@@ -72,7 +72,8 @@ func TestHalfWritten(t *testing.T) {
 					continue
 				}
 				_, _ = f.Write(whole[:len(whole)/2])
-				time.Sleep(2 * time.Millisecond) // that six reads in a row meet the half is then out of the question
+				// It is then practically impossible that six reads in a row see the incomplete file.
+				time.Sleep(2 * time.Millisecond)
 				_, _ = f.Write(whole[len(whole)/2:])
 				f.Close()
 				time.Sleep(20 * time.Millisecond)
@@ -81,7 +82,7 @@ func TestHalfWritten(t *testing.T) {
 		for range 5 {
 			_, _ = Reconcile(context.Background(), d, o.Dir, nil)
 			if obs := Observe(o.Dir, Filter{}); name == certName && obs.Current.Cert == nil {
-				t.Error("half a CA certificate is taken for a damaged CA")
+				t.Error("a half-written CA certificate is reported as a damaged CA")
 			}
 		}
 		close(stop)
@@ -95,7 +96,8 @@ func TestHalfWritten(t *testing.T) {
 	}
 }
 
-// openssl renames index.txt away before it renames its own into its place: a row that is written in between waits.
+// openssl renames index.txt away before it renames its own file to that name. A row that is to be written in between
+// waits.
 func TestRowWhileIndexIsRenamed(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "index.txt")

@@ -9,16 +9,17 @@ import (
 	"testing"
 )
 
-// Of a CA whose hosts were renewed very often, Overview opens few files, and finds what nothing has replaced all the
-// same. Certificates without a host's name in the CN are given as they are, once no more files may be opened.
+// Overview opens few files of a CA whose hosts were renewed very often, and still finds the certificates that nothing
+// has replaced. When no more files may be opened, certificates whose CN is not a host name are returned without looking
+// for later ones.
 func TestOverviewOpensFewFiles(t *testing.T) {
 	const hosts, rows = 20, 5000
 	for _, c := range []struct {
-		name, odd string // odd: the CN of the last row
+		name, odd string // the CN of the last row
 		want      []string
 	}{
 		{"hosts alone", "h19.example.org", []string{"1375", "1376", "1377"}},
-		{"one that is no host's", "Mail server", []string{"1374", "1375", "1376"}},
+		{"one that is not a host name", "Mail server", []string{"1374", "1375", "1376"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o, _ := made(t)
@@ -48,7 +49,8 @@ func TestOverviewOpensFewFiles(t *testing.T) {
 	}
 }
 
-// A database of names that are too long for a CN costs Overview no more files: it gives those that end first.
+// In a database whose names are too long for a CN, Overview opens no more files either: it returns the certificates
+// that end first.
 func TestOverviewOpensFewNamelessFiles(t *testing.T) {
 	o, _ := made(t)
 	var text []byte

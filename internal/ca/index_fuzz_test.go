@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Rows that were read are written back byte for byte, and what is understood survives being written again.
+// A row that was read is written back byte for byte, and an entry that was parsed is the same after it was written and
+// read again.
 func FuzzIndex(f *testing.F) {
 	f.Add(
 		[]byte(

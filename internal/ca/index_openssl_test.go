@@ -21,7 +21,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// orphan puts a certificate of the CA into newcerts, without a row.
+// orphan puts a certificate of the CA into newcerts without adding a row.
 func orphan(t testing.TB, o Options, serial int64, subject []byte, until time.Time) *x509.Certificate {
 	t.Helper()
 	key, err := readKey(filepath.Join(o.Dir, keyName), nil)
@@ -51,7 +51,7 @@ func rows(t testing.TB, dir string) []string {
 	return strings.SplitAfter(strings.TrimSuffix(string(data), "\n"), "\n")
 }
 
-// oddNames are subjects that are legal and seldom.
+// oddNames are subjects that are legal and unusual.
 func oddNames(t testing.TB) map[string][]byte {
 	t.Helper()
 	out := map[string][]byte{}
@@ -80,8 +80,8 @@ func oddNames(t testing.TB) map[string][]byte {
 	return out
 }
 
-// A row that mailcertd writes for a certificate is the one that openssl writes
-// for it, and openssl finds the certificate by it.
+// The row that mailcertd writes for a certificate is the one that openssl writes, and openssl finds the certificate by
+// it.
 func TestRowsAgainstOpenssl(t *testing.T) {
 	o, d := made(t)
 	ours := []string{}
@@ -103,7 +103,7 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 	if len(got) != len(ours) {
 		t.Fatalf("%d rows for %d certificates", len(got), len(ours))
 	}
-	// A second directory, where openssl does not know them: revoking adds the row.
+	// In a second directory openssl does not know the certificates, so that revoking adds the row.
 	twin := t.TempDir()
 	if err := os.CopyFS(twin, os.DirFS(o.Dir)); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 			t.Errorf("%s: %s", label, out)
 		}
 	}
-	// openssl reads and writes the whole of it: only the row that it revokes changes.
+	// openssl reads and writes the whole file, and changes only the row of the certificate that it revokes.
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-updatedb")
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke", "newcerts/05.pem")
@@ -134,7 +134,7 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 			t.Errorf("%s: %q became %q", ours[i], got[i], row)
 		}
 	}
-	// And what openssl wrote is read, and written back as it was.
+	// What openssl wrote is read, and written back unchanged.
 	for _, dir := range []string{o.Dir, twin} {
 		data, _ := os.ReadFile(filepath.Join(dir, indexName))
 		entries, torn := ParseIndex(data)
@@ -159,8 +159,7 @@ func sortedKeys[V any](m map[string]V) []string {
 	return out
 }
 
-// Revocations of openssl's, for every reason that it knows, and ours: the rows
-// are the same, and so are the lists that are made of them.
+// openssl and mailcertd revoke for every reason that openssl knows. The rows are the same, and so are the CRLs.
 func TestReasonsAgainstOpenssl(t *testing.T) {
 	needOpenssl(t)
 	o, d := made(t)
@@ -203,7 +202,7 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 		}
 		if out, err := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-revoke",
 			"newcerts/"+FormatSerial(n)+".pem"); err == nil || !strings.Contains(out, "Already revoked") {
-			t.Errorf("openssl revokes what was revoked: %s", out)
+			t.Errorf("openssl revoked a certificate that was revoked: %s", out)
 		}
 		if out, _ := openssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-status",
 			FormatSerial(n)); !strings.Contains(out, "Revoked (R)") {
@@ -244,7 +243,7 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 	theirs := read()
 	if len(theirs) != len(flags)+ours+1 || len(mine) != len(theirs) {
-		t.Errorf("%d in our list, %d in openssl's", len(mine), len(theirs))
+		t.Errorf("%d entries in our CRL, %d in openssl's", len(mine), len(theirs))
 	}
 	for serial, want := range theirs {
 		if mine[serial] != want {
@@ -254,7 +253,7 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 	}
 }
 
-// openssl marks what has expired; it stays so, and nothing else changes.
+// openssl marks expired rows. The marks stay, and nothing else changes.
 func TestUpdateDB(t *testing.T) {
 	o, d := made(t)
 	name, err := pki.RawName(pki.Attribute{Type: "CN", Value: o.Host})
@@ -285,7 +284,7 @@ func TestUpdateDB(t *testing.T) {
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", "crl.pem")
 }
 
-// Rows that are not ours, understood or not, survive everything that is done.
+// Rows that mailcertd did not write stay unchanged in every operation, whether or not they can be parsed.
 func TestForeignRows(t *testing.T) {
 	o, d := made(t)
 	foreign := []string{
@@ -340,8 +339,7 @@ func TestForeignRows(t *testing.T) {
 	intact("after the revocation of one of them", 3)
 }
 
-// What was read is written back: every row byte for byte and in its order, and
-// reading it again gives the same.
+// The rows that were read are written back byte for byte in their order, and reading them again gives the same.
 func FuzzParseIndex(f *testing.F) {
 	f.Add(
 		[]byte(
@@ -364,7 +362,7 @@ func FuzzParseIndex(f *testing.F) {
 		}
 		again, torn := ParseIndex(once)
 		if torn || len(again) != len(entries) || !bytes.Equal(formatIndex(again), once) {
-			t.Fatalf("%q is no fixed point", once)
+			t.Fatalf("%q changes when it is read and written again", once)
 		}
 		for i, e := range again {
 			w := entries[i]

@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// What is where openssl ca reads a file, and is none, is told, each time once.
+// If something that is not a regular file is where openssl ca reads a file, it is reported, once.
 func TestInTheWay(t *testing.T) {
 	makes := map[string]func(path string) error{
 		"a directory":     func(path string) error { return os.Mkdir(path, 0o700) },
@@ -46,7 +46,7 @@ func TestInTheWay(t *testing.T) {
 				told++
 			}
 			if told != 1 {
-				t.Errorf("%s as %s: told %d times: %+v, %v", name, what, told, obs.Faults, obs.Err)
+				t.Errorf("%s as %s: reported %d times: %+v, %v", name, what, told, obs.Faults, obs.Err)
 			}
 		}
 	}

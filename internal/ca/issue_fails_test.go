@@ -15,7 +15,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// An error before the certificate exists leaves nothing, and one after it says so: the same request completes it.
+// An error before the certificate exists leaves nothing behind. An error after that says that it exists, and the same
+// request completes it.
 func TestIssueFails(t *testing.T) {
 	drawn(t)
 	for _, c := range []struct {
@@ -26,7 +27,7 @@ func TestIssueFails(t *testing.T) {
 		{"append", indexName, true}, {"sync", indexName, true},
 	} {
 		o, d := made(t)
-		issue(t, d, o, time.Now()) // the database is in order
+		issue(t, d, o, time.Now()) // the database has no faults then
 		d.Before = func(p durable.Point) error {
 			if p.Op == c.op && strings.Contains(p.Path, c.part) {
 				return syscall.EIO
@@ -53,7 +54,8 @@ func TestIssueFails(t *testing.T) {
 	}
 }
 
-// One error of a read of a CRL makes no list without those who was in it, and gives no row to whom it may have.
+// If a CRL cannot be read once, no new CRL is made without its entries, and no valid row is added for a certificate
+// that it may contain.
 func TestUnreadCRL(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, time.Now())
@@ -62,7 +64,8 @@ func TestUnreadCRL(t *testing.T) {
 	index := filepath.Join(o.Dir, indexName)
 	rows, err := os.ReadFile(index)
 	if err == nil {
-		err = os.WriteFile(index, []byte(strings.SplitAfter(string(rows), "\n")[1]), 0o644) // the revoked one's is gone
+		// The row of the revoked certificate is gone.
+		err = os.WriteFile(index, []byte(strings.SplitAfter(string(rows), "\n")[1]), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -78,10 +81,10 @@ func TestUnreadCRL(t *testing.T) {
 	got := WriteCRL(context.Background(), d, o, rand.Reader, time.Now())
 	undo()
 	if !errors.Is(got, syscall.EIO) {
-		t.Errorf("a list is made: %v", got)
+		t.Errorf("a CRL was made: %v", got)
 	}
 	if now, _ := os.ReadFile(filepath.Join(o.Dir, crlName)); string(now) != string(list) {
-		t.Error("the list was replaced")
+		t.Error("the CRL was replaced")
 	}
 	if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {
 		t.Fatal(err)

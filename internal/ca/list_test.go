@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A reader gives what is in the file, in whatever order, and of whatever length.
+// A reader returns the rows of the file, in any order and of any length.
 func TestReader(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	data := make([]byte, 12<<20)
@@ -50,7 +50,7 @@ func TestReader(t *testing.T) {
 			}
 			for i, text := range r.texts {
 				if p := rows[i]; !bytes.Equal(text, data[p.at:p.at+int64(p.length)]) {
-					t.Fatalf("%s: %d octets at %d are others", name, p.length, p.at)
+					t.Fatalf("%s: %d octets at %d differ", name, p.length, p.at)
 				}
 			}
 			rows = rows[n:]
@@ -58,6 +58,6 @@ func TestReader(t *testing.T) {
 	}
 	r := &reader{f: f}
 	if _, err := r.read([]place{{at: int64(len(data)) - 5, length: 6}}); err == nil {
-		t.Error("what is behind the end was read")
+		t.Error("bytes after the end were read")
 	}
 }

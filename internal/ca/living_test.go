@@ -23,7 +23,7 @@ type aged struct {
 	leaf *x509.Certificate
 }
 
-// withOlder is a CA with an older generation that has a living certificate.
+// withOlder makes a CA with an older generation that has a valid certificate.
 func withOlder(t *testing.T) *aged {
 	t.Helper()
 	h := &aged{}
@@ -44,8 +44,8 @@ func withOlder(t *testing.T) *aged {
 	return h
 }
 
-// Where index.txt lacks rows, it does not say which generations have living certificates: none is removed, and each
-// goes along with what is issued.
+// If rows are missing in index.txt, it does not say which generations have valid certificates. Then no generation is
+// removed, and each is included in what is issued.
 func TestGenerationWithoutRowsLives(t *testing.T) {
 	for name, damage := range map[string]func(index string) error{
 		"index.txt is missing": os.Remove,
@@ -62,10 +62,10 @@ func TestGenerationWithoutRowsLives(t *testing.T) {
 			}
 			o := Observe(h.o.Dir, Filter{})
 			if Prunable(o, time.Now()) {
-				t.Error("a generation may go")
+				t.Error("a generation may be removed")
 			}
 			if !slices.ContainsFunc(Bundle(o, time.Now()), older.Equal) {
-				t.Error("the generation does not go along")
+				t.Error("the generation is not included in what is issued")
 			}
 			if err := Prune(context.Background(), h.d, h.o.Dir, time.Now()); err != nil {
 				t.Fatal(err)
@@ -77,13 +77,13 @@ func TestGenerationWithoutRowsLives(t *testing.T) {
 				t.Fatal(err)
 			}
 			if Prunable(Observe(h.o.Dir, Filter{}), time.Now()) {
-				t.Error("a generation may go, after the repair")
+				t.Error("a generation may be removed after the repair")
 			}
 		})
 	}
 }
 
-// The generation that signed a certificate is gone: the same request gets another certificate, of the CA that is there.
+// The generation that signed a certificate is gone. The same request then gets a new certificate from the present CA.
 func TestLeafOfALostGenerationIsNotRepeated(t *testing.T) {
 	h := withOlder(t)
 	ask := Ask{ByHand: true, Name: "mail.example.org", Request: pki.Request{Public: h.key.Public()}, Days: 90}
@@ -100,12 +100,12 @@ func TestLeafOfALostGenerationIsNotRepeated(t *testing.T) {
 		return d
 	}
 	if d := decide(); d.Repeat == nil || !d.Repeat.Equal(h.leaf) {
-		t.Errorf("the living certificate is not given again: %+v", d)
+		t.Errorf("the valid certificate is not given again: %+v", d)
 	}
 	if err := os.RemoveAll(filepath.Join(h.o.Dir, "gen-1")); err != nil {
 		t.Fatal(err)
 	}
 	if d := decide(); d.Repeat != nil {
-		t.Error("a certificate that nobody can use is given again")
+		t.Error("a certificate that cannot be used is given again")
 	}
 }

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// The tests of the database name certificates by their serials: 01, 02 and so on, counted in the serial file.
-// TestSerials draws them.
+// The tests of the database name certificates by their serials 01, 02 and so on, which are counted in the serial file.
+// TestSerials draws them at random.
 func TestMain(m *testing.M) {
 	testOnlyDraw = counted
 	restWait = time.Millisecond
 	os.Exit(m.Run())
 }
 
-// opensslCounts makes the CA's openssl.cnf one by which openssl counts its serials, as that of a CA made by hand.
+// opensslCounts changes the CA's openssl.cnf so that openssl counts its serials, as in a CA made by hand.
 func opensslCounts(t testing.TB, dir string) {
 	t.Helper()
 	path := filepath.Join(dir, confName)

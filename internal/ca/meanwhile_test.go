@@ -13,9 +13,9 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// `openssl ca` puts its certificate into newcerts, and its row into index.txt in the moment in which we are about to
-// add it, because it had none when we looked: it stays one row.
-func TestRowThatCameMeanwhile(t *testing.T) { // not parallel: the hook is one
+// `openssl ca` puts its certificate into newcerts, and adds the row to index.txt at the moment in which mailcertd is
+// about to add it, because there was none at the last look. There must be only one row.
+func TestRowThatCameMeanwhile(t *testing.T) { // not parallel, because all tests share the hook
 	o, d := made(t)
 	cert := issue(t, d, o, time.Now())
 	path := filepath.Join(o.Dir, indexName)
@@ -49,8 +49,8 @@ func TestRowThatCameMeanwhile(t *testing.T) { // not parallel: the hook is one
 	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", crlName)
 }
 
-// `openssl ca` is between its two renames when a signature begins, so that there is no index.txt, and its own is there
-// before the row is added: the row comes behind what openssl wrote.
+// A signature begins while `openssl ca` is between its two renames, so that there is no index.txt. openssl's file is
+// there before the row is added, and the row is appended to it.
 func TestIssueBetweenTwoRenames(t *testing.T) {
 	o, d := made(t)
 	first := issue(t, d, o, time.Now())

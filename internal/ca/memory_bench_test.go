@@ -9,7 +9,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// What the Memory of a daemon saves, in time of the processors: a look at an unchanged CA with a million rows, and a
+// The processor time that the daemon's Memory saves: for a look at an unchanged CA with a million rows, and for a
 // signature with the looks before and after it.
 func BenchmarkMemory(b *testing.B) {
 	for _, m := range []struct {

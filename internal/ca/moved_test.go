@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// A CA whose directory is moved away, or comes back, at any moment of a look is never taken for one that was begun and
-// not finished: that one would be made.
+// The CA's directory is moved away, or comes back, at any moment of a look. It is never taken for a CA that was begun
+// and not finished, because such a CA would be completed.
 func TestMovedWhileItIsRead(t *testing.T) {
 	o, _ := made(t)
 	away := o.Dir + ".away"
@@ -35,7 +35,7 @@ func TestMovedWhileItIsRead(t *testing.T) {
 			if reads == 0 && at < 20 {
 				t.Fatalf("%d reads", at)
 			}
-			break // there are fewer reads
+			break // there are fewer reads than this
 		}
 		if obs.Status == Unfinished || obs.Dir.Exists && obs.Status == Absent && obs.Err == nil {
 			t.Errorf("moved before read %d: %s, %v", at, obs.Status, obs.Err)
@@ -46,7 +46,7 @@ func TestMovedWhileItIsRead(t *testing.T) {
 	}
 }
 
-// Init finishes what was begun, and makes nothing in its place when that has gone.
+// Init finishes a CA that was begun. It makes no other one in its place if that has gone.
 func TestInitFinishesOnly(t *testing.T) {
 	o, d := made(t)
 	if err := os.Rename(o.Dir, o.Dir+".away"); err != nil {
@@ -63,6 +63,6 @@ func TestInitFinishesOnly(t *testing.T) {
 		t.Errorf("%v, want ErrDamaged", err)
 	}
 	if names, _ := filepath.Glob(o.Dir + "/*"); len(names) > 0 {
-		t.Errorf("there are %v", names)
+		t.Errorf("the directory contains %v", names)
 	}
 }

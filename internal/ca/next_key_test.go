@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// A waiting generation whose key was lost or is another's, such as one cut off by a loss of power, is not put in force:
-// the CA goes on signing with the present key, and says what is wrong.
+// A waiting generation whose key was lost or does not belong to it, for example after a loss of power, is not put into
+// force. The CA still signs with the present key and reports the fault.
 func TestNextWithoutItsKey(t *testing.T) {
 	for name, damage := range map[string]func(o Options, key string) error{
 		"empty":   func(_ Options, key string) error { return os.WriteFile(key, nil, 0o600) },
@@ -35,10 +35,10 @@ func TestNextWithoutItsKey(t *testing.T) {
 				t.Errorf("next %v, faults %v", before.HasNext(), before.Faults)
 			}
 			if _, err := Promote(context.Background(), d, o); err == nil {
-				t.Error("it was put in force")
+				t.Error("it was put into force")
 			}
 			if _, err := StartNext(context.Background(), d, o, rand.Reader, start); !errors.Is(err, ErrDamaged) {
-				t.Errorf("another one is begun over it: %v", err)
+				t.Errorf("another one was begun in its place: %v", err)
 			}
 			if _, err := Issue(context.Background(), d, o, request(t), rand.Reader, start); err != nil {
 				t.Errorf("the CA cannot sign: %v", err)

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// A next generation that is damaged is not one that has ended: the CA is known in part only.
+// A damaged next generation is not treated as one that has ended: the CA is only partly known.
 func TestDamagedNextIsPartial(t *testing.T) {
 	o, d := made(t)
 	if _, err := StartNext(context.Background(), d, o, rand.Reader, start); err != nil {
@@ -30,7 +30,7 @@ func TestDamagedNextIsPartial(t *testing.T) {
 				os.WriteFile(path, []byte(text), 0o600)
 			}
 			if seen := Observe(o.Dir, Filter{}); !seen.Partial() && (name != keyName || text == "") {
-				t.Errorf("%s %q: nothing is missing", name, text)
+				t.Errorf("%s %q: the CA is not marked as partly known", name, text)
 			}
 		}
 		if err := os.WriteFile(path, was, 0o600); err != nil {
@@ -39,8 +39,8 @@ func TestDamagedNextIsPartial(t *testing.T) {
 	}
 }
 
-// A link to itself where a generation, or a file of one, belongs leads to nothing: that is known, and no reason to
-// hold up who asks for a certificate.
+// If a link to itself is in the place of a generation or of one of its files, it counts as missing. It is not an error,
+// and does not delay a certificate.
 func TestLoopingLinkIsNoError(t *testing.T) {
 	for _, name := range []string{"gen-1", "gen-1/" + certName, "gen-1/" + keyName, "gen-1/" + crossName,
 		"gen-1/" + crlName, crlName, nextName} {
@@ -62,8 +62,8 @@ func TestLoopingLinkIsNoError(t *testing.T) {
 	}
 }
 
-// Where one generation's list cannot be replaced, the others' are not made again by every attempt: no number is taken
-// and nothing changes that sendmail would have to be told of.
+// If the CRL of one generation cannot be replaced, the CRLs of the others are not made again at every attempt. So no
+// CRL number is used up, and nothing changes about which sendmail would have to be told.
 func TestBlockedListLeavesTheOthers(t *testing.T) {
 	t.Run("a directory", func(t *testing.T) { blockedList(t, func(p string) error { return os.Mkdir(p, 0o755) }) })
 	t.Run("a link to itself", func(t *testing.T) {
@@ -95,12 +95,12 @@ func blockedList(t *testing.T, block func(string) error) {
 	number, _ := os.ReadFile(filepath.Join(o.Dir, crlNumName))
 	for range 3 {
 		if err := write(); err == nil {
-			t.Error("a list that cannot be replaced is no error")
+			t.Error("there is no error for a CRL that cannot be replaced")
 		}
 	}
 	after, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
 	now, _ := os.ReadFile(filepath.Join(o.Dir, crlNumName))
 	if !bytes.Equal(before, after) || !bytes.Equal(number, now) {
-		t.Errorf("the other list was made anew; number %q became %q", number, now)
+		t.Errorf("the other CRL was made again; its number changed from %q to %q", number, now)
 	}
 }

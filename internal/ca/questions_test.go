@@ -19,7 +19,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// unreadFrom lets the reads of index.txt fail from the one with that number, from 1.
+// unreadFrom makes the reads of index.txt fail from the one with that number on, counted from 1.
 func unreadFrom(t *testing.T, which int) (undo func()) {
 	n := 0
 	u := durable.TestOnlyBeforeRead(func(op, path string) error {
@@ -34,7 +34,7 @@ func unreadFrom(t *testing.T, which int) (undo func()) {
 	return u
 }
 
-// index.txt was read once, and not a second time: that is told, and remembered for no look after it.
+// index.txt could be read once, and not a second time. This is reported, and the next look does not keep the error.
 func TestSecondPassUnread(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -48,7 +48,7 @@ func TestSecondPassUnread(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"a row that stands twice", 2, FaultIndexRefused, func(t *testing.T, o Options) {
+		{"a row that is there twice", 2, FaultIndexRefused, func(t *testing.T, o Options) {
 			text, err := os.ReadFile(filepath.Join(o.Dir, indexName))
 			if err == nil {
 				err = os.WriteFile(filepath.Join(o.Dir, indexName), append(text, text...), 0o644)
@@ -85,7 +85,7 @@ func replaceIndex(t *testing.T, o Options, text []byte) {
 	}
 }
 
-// meanwhile does something once, between a look and what is done on the strength of it.
+// meanwhile runs do once, after a look and before the action that is based on it.
 func meanwhile(t *testing.T, do func()) {
 	testOnlyObserved = func() {
 		testOnlyObserved = nil
@@ -94,9 +94,9 @@ func meanwhile(t *testing.T, do func()) {
 	t.Cleanup(func() { testOnlyObserved = nil })
 }
 
-// An `openssl ca` that waited at its prompt puts its old index.txt in its place while the next CRL is made: who was in
-// the list before is in the next one too.
-func TestListWhileIndexIsReplaced(t *testing.T) { // not parallel: the hook is one
+// An `openssl ca` that waited at its prompt writes its old index.txt while the next CRL is made. The entries of the
+// former CRL are in the next one too.
+func TestListWhileIndexIsReplaced(t *testing.T) { // not parallel, because all tests share the hook
 	o, d := made(t)
 	cert := issue(t, d, o, time.Now())
 	old, err := os.ReadFile(filepath.Join(o.Dir, indexName))
@@ -124,8 +124,8 @@ func TestListWhileIndexIsReplaced(t *testing.T) { // not parallel: the hook is o
 	}
 }
 
-// The same while a certificate is revoked: either its row is revoked, or that is an error.
-func TestRevokeWhileIndexIsReplaced(t *testing.T) { // not parallel: the hook is one
+// The same happens while a certificate is revoked: either its row is marked as revoked, or there is an error.
+func TestRevokeWhileIndexIsReplaced(t *testing.T) { // not parallel, because all tests share the hook
 	o, d := made(t)
 	other := issue(t, d, o, time.Now())
 	old, err := os.ReadFile(filepath.Join(o.Dir, indexName))
@@ -140,7 +140,7 @@ func TestRevokeWhileIndexIsReplaced(t *testing.T) { // not parallel: the hook is
 	defer s.Close()
 	meanwhile(t, func() { replaceIndex(t, o, old) })
 	if err := s.Revoke(cert.SerialNumber, "", time.Now()); !errors.Is(err, ErrUnknown) {
-		t.Errorf("its row is gone, and it is revoked: %v", err)
+		t.Errorf("its row is gone, and Revoke reports success: %v", err)
 	}
 	e := entryFor(cert)
 	meanwhile(t, func() { replaceIndex(t, o, append(old[:len(old):len(old)], formatIndex([]Entry{e})...)) })
@@ -153,7 +153,8 @@ func TestRevokeWhileIndexIsReplaced(t *testing.T) { // not parallel: the hook is
 	}
 }
 
-// For a moment, between openssl's two renames, there is no index.txt: an older generation has not ended by that.
+// Between openssl's two renames there is no index.txt. This does not mean that an older generation has no valid
+// certificate.
 func TestLastLeafWhileIndexIsReplaced(t *testing.T) {
 	o, d := made(t)
 	cert := issue(t, d, o, time.Now())
@@ -185,7 +186,8 @@ func TestLastLeafWhileIndexIsReplaced(t *testing.T) {
 	}
 }
 
-// Somebody else's certificate came into newcerts while a session was open: its signature does not hide it.
+// Another program's certificate comes into newcerts while a session is open. The signature of the session does not hide
+// it.
 func TestOrphanBesideASignature(t *testing.T) {
 	o, d := made(t)
 	o.Memory = &Memory{}
@@ -213,12 +215,12 @@ func TestOrphanBesideASignature(t *testing.T) {
 	}
 	if seen := o.Memory.Observe(o.Dir, Filter{}); !slices.ContainsFunc(seen.Faults,
 		func(f Fault) bool { return f.Kind == FaultOrphan }) {
-		t.Errorf("it is not told of: %v", seen.Faults)
+		t.Errorf("it is not reported: %v", seen.Faults)
 	}
 }
 
-// Serials that somebody counts up from a great number, as CA.pl does, and a serial file that is far behind: what is in
-// use is skipped in few passes.
+// Another program counts serials up from a large number, as CA.pl does, and the serial file is far behind. The serials
+// in use are skipped in few passes over index.txt.
 func TestSerialFarBehind(t *testing.T) {
 	dir := t.TempDir()
 	first, _ := new(big.Int).SetString("4FFFFFFFFFFFF000", 16)
@@ -227,7 +229,7 @@ func TestSerialFarBehind(t *testing.T) {
 	for i := range int64(many) {
 		n := new(big.Int).Add(first, big.NewInt(i))
 		if i == 8000 {
-			continue // its file alone is there
+			continue // only its file exists
 		}
 		text = append(text, "V\t361231000000Z\t\t"+FormatSerial(n)+"\tunknown\t/CN=x\n"...)
 	}

@@ -14,8 +14,9 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// A CA and its waiting generation from the future begin now, over the same keys: what was signed stays valid, and
-// nothing else of them is another. The certificate of a CA that another program made is left alone.
+// A CA and its waiting generation that are not valid yet become valid now and keep their keys. Everything that they
+// signed stays valid, and nothing else in their certificates changes. The certificate of a CA that another program made
+// is left alone.
 func TestRedate(t *testing.T) {
 	for _, adopted := range []bool{false, true} {
 		dir, disk := t.TempDir()+"/CA", &durable.Disk{}
@@ -55,7 +56,7 @@ func TestRedate(t *testing.T) {
 			old, anew := c[0], c[1]
 			if name == "current" && adopted {
 				if !old.Equal(anew) {
-					t.Error("the certificate of somebody else's CA was made anew")
+					t.Error("the certificate of somebody else's CA was made again")
 				}
 				continue
 			}
@@ -68,7 +69,7 @@ func TestRedate(t *testing.T) {
 			}
 			for i, e := range old.Extensions {
 				if len(anew.Extensions) != len(old.Extensions) || !bytes.Equal(e.Value, anew.Extensions[i].Value) {
-					t.Errorf("%s: extension %v is another", name, e.Id)
+					t.Errorf("%s: extension %v has changed", name, e.Id)
 				}
 			}
 		}

@@ -17,7 +17,7 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// withCRL revokes serials, and makes the lists.
+// withCRL revokes certificates and makes the CRLs.
 func withCRL(t *testing.T, d *durable.Disk, o Options, reason string, serials ...int64) {
 	t.Helper()
 	s, err := Open(context.Background(), d, o)
@@ -35,7 +35,7 @@ func withCRL(t *testing.T, d *durable.Disk, o Options, reason string, serials ..
 	}
 }
 
-// inCRL are the serials in crl.pem with their reasons.
+// inCRL returns the serials in crl.pem with their reasons.
 func inCRL(t *testing.T, dir string) map[int64]int {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, crlName))
@@ -54,9 +54,9 @@ func inCRL(t *testing.T, dir string) map[int64]int {
 	return out
 }
 
-// Who was revoked stays so, whatever becomes of index.txt.
+// A revoked certificate stays revoked, whatever happens to index.txt.
 func TestRevocationsStay(t *testing.T) {
-	type files struct{ index, crl, before string } // before: index.txt without the revocations
+	type files struct{ index, crl, before string } // before is an index.txt without the revocations
 	edit := func(f files, change func(string) string) error {
 		data, err := os.ReadFile(f.index)
 		if err != nil {
@@ -64,7 +64,7 @@ func TestRevocationsStay(t *testing.T) {
 		}
 		return os.WriteFile(f.index, []byte(change(string(data))), 0o644)
 	}
-	row := func(rows, serial string) int { // its index among the lines
+	row := func(rows, serial string) int { // row returns the index of a serial's row among the lines
 		return slices.IndexFunc(strings.Split(rows, "\n"), func(l string) bool {
 			return strings.Contains(l, "\t"+serial+"\t")
 		})
@@ -72,8 +72,8 @@ func TestRevocationsStay(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		damage func(files) error
-		left   FaultKind // after Reconcile; "": none
-		gone   bool      // 03 has no readable row any more, and nobody can say
+		left   FaultKind // the fault after Reconcile; "" means none
+		gone   bool      // 03 has no readable row any more, and its revocation is not known
 	}{
 		{"index.txt gone", func(f files) error { return os.Remove(f.index) }, "", false},
 		{"index.txt empty", func(f files) error { return os.WriteFile(f.index, nil, 0o644) }, "", false},
@@ -130,14 +130,14 @@ func TestRevocationsStay(t *testing.T) {
 				n, lives := strings.Count(string(rows), "\t"+serial+"\t"),
 					strings.Contains(string(rows), "\t\t"+serial+"\t")
 				if n > 1 || lives {
-					t.Errorf("serial %s stands %d times, valid %v:\n%s", serial, n, lives, rows)
+					t.Errorf("serial %s is there %d times, valid %v:\n%s", serial, n, lives, rows)
 				}
 			}
 			if c.left == "" {
 				mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", os.DevNull)
 			}
 			withCRL(t, d, o, "")
-			issue(t, d, o, time.Now()) // which rewrites what has no last line feed
+			issue(t, d, o, time.Now()) // this rewrites a file that has no last line feed
 			withCRL(t, d, o, "")
 			got := inCRL(t, o.Dir)
 			if got[2] != 1 || !c.gone && got[3] != 1 || len(got) > 2 {
@@ -145,13 +145,13 @@ func TestRevocationsStay(t *testing.T) {
 			}
 			if c.gone && !has(Observe(o.Dir, Filter{}).Faults, c.left) &&
 				!has(Observe(o.Dir, Filter{}).Faults, FaultIndexRow) {
-				t.Error("and now it is forgotten")
+				t.Error("the revocation is forgotten after that")
 			}
 		})
 	}
 }
 
-// What was on hold may be valid again: its row alone says so.
+// A certificate that was on hold may be valid again, and only its row says so.
 func TestHoldIsLifted(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, time.Now())
@@ -169,7 +169,7 @@ func TestHoldIsLifted(t *testing.T) {
 	}
 }
 
-// Rows that are told to stop openssl do, and no others are.
+// The rows that are reported to stop openssl do stop it, and no others do.
 func TestRefusedRows(t *testing.T) {
 	const date = "360101000000Z"
 	for name, c := range map[string]struct {
@@ -181,12 +181,12 @@ func TestRefusedRows(t *testing.T) {
 		"a reason":      {"R\t" + date + "\t260101000000Z,keyCompromise\t10\tunknown\t/CN=x", false},
 		"on hold": {"R\t" + date +
 			"\t260101000000Z,holdInstruction,holdInstructionReject\t10\tunknown\t/CN=x", false},
-		"a time":             {"R\t" + date + "\t260101000000Z,keyTime,20260101000000Z\t10\tunknown\t/CN=x", false},
-		"odd":                {"V\t" + date + "\t\t1\tunknown\t/CN=x", true},
-		"a word":             {"R\t" + date + "\t260101000000Z,keyCompromis\t10\tunknown\t/CN=x", true},
-		"stands there twice": {"V\t" + date + "\t\t02\tunknown\t/CN=x", true},
-		"a blank line":       {"", true},
-		"a line of blanks":   {" \t ", true},
+		"a time":           {"R\t" + date + "\t260101000000Z,keyTime,20260101000000Z\t10\tunknown\t/CN=x", false},
+		"odd":              {"V\t" + date + "\t\t1\tunknown\t/CN=x", true},
+		"a word":           {"R\t" + date + "\t260101000000Z,keyCompromis\t10\tunknown\t/CN=x", true},
+		"is there twice":   {"V\t" + date + "\t\t02\tunknown\t/CN=x", true},
+		"a blank line":     {"", true},
+		"a line of blanks": {" \t ", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, d := made(t)
@@ -202,14 +202,13 @@ func TestRefusedRows(t *testing.T) {
 				t.Errorf("openssl: %v %s\ntold: %v", err, out, faults)
 			}
 			if c.refused && has(faults, FaultUnique) {
-				t.Errorf("what helps nobody is offered: %v", faults)
+				t.Errorf("a useless repair is offered: %v", faults)
 			}
 		})
 	}
 }
 
-// Who keeps files of the CA elsewhere, with links to them, goes on finding them
-// there.
+// A person who keeps files of the CA in another place, with links to them, still finds them there.
 func TestLinksStay(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, time.Now())
@@ -221,7 +220,7 @@ func TestLinksStay(t *testing.T) {
 		at := filepath.Join(o.Dir, n)
 		was[n], _ = os.ReadFile(at)
 		if n == attrName {
-			was[n] = []byte("unique_subject = yes\n") // so that it must be written
+			was[n] = []byte("unique_subject = yes\n") // the file must be written then
 			_ = os.WriteFile(at, was[n], 0o644)
 		}
 		if err := os.Rename(at, filepath.Join(elsewhere, n)); err != nil {
@@ -237,10 +236,10 @@ func TestLinksStay(t *testing.T) {
 	withCRL(t, d, o, "superseded", 1)
 	for _, n := range names {
 		if durable.Look(filepath.Join(o.Dir, n)).Kind != durable.Link {
-			t.Errorf("%s is no link any more", n)
+			t.Errorf("%s is not a link any more", n)
 		}
 		if now, err := os.ReadFile(filepath.Join(elsewhere, n)); err != nil || bytes.Equal(now, was[n]) {
-			t.Errorf("%s stayed as it was: %v", n, err)
+			t.Errorf("%s has not changed: %v", n, err)
 		}
 	}
 	if obs := Observe(o.Dir, Filter{}); len(obs.Faults) > 0 || len(obs.index()) != 2 {

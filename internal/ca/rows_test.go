@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// index is all of index.txt.
+// index returns all rows of index.txt.
 func (o Observed) index() []Entry {
 	data, _ := os.ReadFile(filepath.Join(o.Dir.Path, indexName))
 	rows, _ := ParseIndex(data)
 	return rows
 }
 
-// list gives the whole database in the order of Each.
+// list returns the whole database in the order of Each.
 func list(o Observed, now time.Time) (out []Listed, err error) {
 	err = Each(o, now, func(l Listed) error {
 		out = append(out, l)

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// naive answers by holding all rows what a pass over index.txt finds.
+// naive computes what a pass over index.txt finds, by holding all rows.
 func naive(data string, q question) *database {
 	db := &database{asked: q, plain: true, highest: new(big.Int), found: map[string]Entry{},
 		missing: make([]bool, len(q.lists))}
@@ -65,7 +65,7 @@ func naive(data string, q question) *database {
 	return db
 }
 
-// said is all that a pass has found, as text.
+// said returns everything that a pass has found, as text.
 func (db *database) said() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, db.rows, db.lines, db.whole, db.torn, db.blank, db.lost, db.highest, db.missing)
@@ -94,7 +94,7 @@ func sameAsNaive(t *testing.T, dir, data string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range db.hosts { // whether a row stands twice matters for those that are asked for by serial
+	for i := range db.hosts { // whether a row is there twice matters only for rows that are asked for by serial
 		db.hosts[i].refused = ""
 	}
 	want := naive(data, q)
@@ -129,7 +129,7 @@ func sameAsNaive(t *testing.T, dir, data string) {
 	}
 }
 
-// A large index.txt is scanned in blocks: the same comes of it as when all its rows are held.
+// A large index.txt is scanned in blocks. The result is the same as when all rows are held.
 func TestScan(t *testing.T) {
 	const many = 20_000
 	for _, c := range []struct{ name, every, end string }{
@@ -141,7 +141,7 @@ func TestScan(t *testing.T) {
 		{"torn revocation", "", "R\t2712"},
 		{"without a line feed", "", "V\t361231000000Z\t\tFFFF\tunknown\t/CN=last"},
 		{"a serial twice", "V\t361231000000Z\t\t07\tunknown\t/CN=h7\n", ""},
-		{"one that is revoked, twice", "R\t361231000000Z\t261231000000Z,superseded\t0B\tunknown\t/CN=twice\n",
+		{"a revoked one twice", "R\t361231000000Z\t261231000000Z,superseded\t0B\tunknown\t/CN=twice\n",
 			"V\t361231000000Z\t\t0B\tunknown\t/CN=twice\n"},
 		{"revoked", "R\t361231000000Z\t261231000000Z\t0A\tunknown\t/CN=gone\n", ""},
 		{"a long line", "V\t361231000000Z\t\t07\tunknown\t/CN=h7/O=" + strings.Repeat("x", 10_000) + "\n", ""},
@@ -177,8 +177,8 @@ func FuzzScan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data string) { sameAsNaive(t, dir, data) })
 }
 
-// The dates of index.txt are those of time.Date, day by day through the leap years of four centuries, and no day that
-// is in no calendar is one.
+// The dates of index.txt are parsed as time.Date does, for every day of the leap years of four centuries. A day that
+// does not exist is not parsed.
 func TestDates(t *testing.T) {
 	for year := range 2401 {
 		for month := 1; month <= 12; month++ {
@@ -206,8 +206,7 @@ func TestDates(t *testing.T) {
 	}
 }
 
-// A sieve that is full to its measure says of few keys that they were there and were not, and of none that was there
-// that it was not.
+// A sieve that is filled to its limit calls few keys present that are not, and no key absent that is present.
 func TestSieve(t *testing.T) {
 	const rows = 1_000_000
 	drawn, counted := newSieve(60*rows), newSieve(60*rows)
@@ -222,10 +221,10 @@ func TestSieve(t *testing.T) {
 		return wrong
 	}
 	if wrong := sift(); wrong > 10 {
-		t.Errorf("%d of two million keys were not there", wrong)
+		t.Errorf("%d of two million keys are called present before they were added", wrong)
 	}
 	if there := sift(); there != 2*rows {
-		t.Errorf("%d of two million keys were there", there)
+		t.Errorf("only %d of two million keys are called present after they were added", there)
 	}
 	kept, wrong := drawn.folded(), 0
 	if n := len(kept.lines); n != keptSieve {
@@ -233,16 +232,16 @@ func TestSieve(t *testing.T) {
 	}
 	for k := uint64(0); k < rows; k++ {
 		if kept.never(hashOf(mix(k + 1<<40))) {
-			t.Fatalf("%d was never seen", k)
+			t.Fatalf("key %d was added, and is called never seen", k)
 		}
 		if !kept.never(hashOf(mix(k + 1<<50))) {
 			wrong++
 		}
 	}
 	if wrong > rows/500 {
-		t.Errorf("%d of a million other keys may have been seen", wrong)
+		t.Errorf("%d of a million keys that were not added are called seen", wrong)
 	}
 	if twice := newSieve(0).sift([]hash{7, 8, 9, 7, 8, 7}, nil); !slices.Equal(twice, []hash{7, 8, 7}) {
-		t.Errorf("there twice: %v", twice)
+		t.Errorf("found as repeated: %v", twice)
 	}
 }

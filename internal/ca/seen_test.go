@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// A serial that no row has is found without another pass over index.txt, one that a row has is never called free, and
-// neither is one that another program has just used.
+// A serial that no row has is found without another pass over index.txt. A serial that a row has is never called free,
+// and neither is one that another program has just used.
 func TestFreeSerialWithoutAnotherPass(t *testing.T) {
 	dir := t.TempDir()
 	dice := rand.New(rand.NewPCG(1, 2))

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What openssl cannot read in a serial file is known.
+// We recognise what openssl cannot parse in a serial file.
 func TestSerialAsOpensslReadsIt(t *testing.T) {
 	o, _ := made(t)
 	for _, text := range []string{"03\n", "3\n", " 03\n", "03", "03\r\n", "03 \n\n", "003\n", "0003\n", "ab\n",

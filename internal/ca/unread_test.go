@@ -15,7 +15,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// unread lets every read of files whose path ends so fail, until the test is over or undo is called.
+// unread makes every read of files whose paths end in end fail, until the test ends or undo is called.
 func unread(t *testing.T, end string) (undo func()) {
 	u := durable.TestOnlyBeforeRead(func(_, path string) error {
 		if strings.HasSuffix(path, end) {
@@ -27,8 +27,8 @@ func unread(t *testing.T, end string) (undo func()) {
 	return u
 }
 
-// The list of members is read again before what one has reported is written into it: a session that could not read it
-// would write an empty one.
+// The list of members is read again before a report of a member is written into it. A session that could not read the
+// list would otherwise write an empty one.
 func TestHearDoesNotForgetTheOthers(t *testing.T) {
 	o, d := made(t)
 	for _, n := range []string{"a.example.org", "b.example.org"} {
@@ -44,11 +44,11 @@ func TestHearDoesNotForgetTheOthers(t *testing.T) {
 	defer s.Close()
 	heard := map[string]Heard{"a.example.org": {At: start}}
 	if err := s.Hear(heard); !errors.Is(err, syscall.EIO) {
-		t.Errorf("heard although the list cannot be read: %v", err)
+		t.Errorf("the report was written although the list cannot be read: %v", err)
 	}
 	if _, _, err := s.Sign(Ask{ByHand: true, Name: "c.example.org", Request: pki.Request{Public: newKey(t).Public()},
 		Days: 9}, rand.Reader, start); !errors.Is(err, syscall.EIO) {
-		t.Errorf("signed although the names of the others are not known: %v", err)
+		t.Errorf("it was signed although the names of the other members are not known: %v", err)
 	}
 	undo()
 	if err := s.Hear(heard); err != nil {
@@ -59,8 +59,8 @@ func TestHearDoesNotForgetTheOthers(t *testing.T) {
 	}
 }
 
-// index.txt is missing, and what `openssl ca` left of it cannot be read: it is not made again from newcerts, where
-// nobody is revoked.
+// index.txt is missing, and the file that `openssl ca` left cannot be read. index.txt is not made again from newcerts,
+// because revocations are not recorded there.
 func TestUnreadOldIndex(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, start)
@@ -84,7 +84,7 @@ func TestUnreadOldIndex(t *testing.T) {
 	}
 }
 
-// A link that cannot be followed now stays a link, and what it leads to is what it was.
+// A link that cannot be followed now stays a link, and its target does not change.
 func TestUnreadLinkStays(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, start)
@@ -107,7 +107,7 @@ func TestUnreadLinkStays(t *testing.T) {
 	}
 }
 
-// The old generation keeps its CRL: where that cannot be read there is no change of generation.
+// The old generation keeps its CRL. If the CRL cannot be read, the generations are not changed.
 func TestUnreadCRLAtRollover(t *testing.T) {
 	o, d := made(t)
 	issue(t, d, o, time.Now())
@@ -123,18 +123,18 @@ func TestUnreadCRLAtRollover(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if now, _ := os.ReadFile(filepath.Join(o.Dir, crlName)); string(now) != string(list) || len(list) == 0 {
-		t.Error("the list is another")
+		t.Error("the CRL has changed")
 	}
 	if _, err := Promote(context.Background(), d, o); err != nil {
 		t.Fatal(err)
 	}
 	if old, _ := os.ReadFile(filepath.Join(o.Dir, "gen-1", crlName)); string(old) != string(list) {
-		t.Error("the old generation has lost its list")
+		t.Error("the old generation has lost its CRL")
 	}
 }
 
-// Whoever names a certificate by its host gets the system's error where one of them could not be read, and no "there
-// is none"; what cannot be read of the CA is told as that.
+// A person who names a certificate by its host gets the system's error if a certificate could not be read, and not the
+// answer that there is none. A part of the CA that cannot be read is reported as such.
 func TestUnreadIsTold(t *testing.T) {
 	o, d := made(t)
 	c := issue(t, d, o, start)
@@ -165,7 +165,7 @@ func TestUnreadIsTold(t *testing.T) {
 	}
 }
 
-// Whatever is in the files of the database, also nothing at all, is read without a panic, by every verb's way.
+// Any content of the database's files, even an empty one, is read without a panic, in the ways of all verbs.
 func TestDatabaseOfAnything(t *testing.T) {
 	inputs := []string{"", "\n", " ", "\x00", "null", "[]", "{}", "0", "-1", "zz", "\t\t\t\t\t\n", "V\t\t\t\t\t\n",
 		"R\t1\t,\t\t\t/\n", "=", "unique_subject", "=no",

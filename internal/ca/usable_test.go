@@ -11,7 +11,7 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// A certificate by which nobody would accept what its key signs makes no CA.
+// A certificate with which nobody would accept what its key signs is not accepted as that of a CA.
 func TestUnusableCA(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*x509.Certificate)
