@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// Killed at any point of an archiving, what is there is the whole backup or one that is known to be unfinished, and the
-// second goes: no copy of the key is left that no manifest knows. A folder in it is a person's, and stays.
+// The process is killed at any point of Add. The archive then contains the complete backup, or one that is known to be
+// unfinished and can be removed. No copy of the key is left that is in no manifest. A directory in the backup was made
+// by a person, and stays.
 func TestArchiveCutShort(t *testing.T) {
 	items := []Item{{Name: "host.key", Data: []byte("secret key"), Secret: true},
 		{Name: "trust/x.pem", Data: []byte("x")}}
@@ -19,7 +20,7 @@ func TestArchiveCutShort(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "archive")
 			if !dies(func() { _, _ = OpenArchive(dyingAt(n), dir).Add(now, "test", items) }) {
 				if n < 8 {
-					t.Fatalf("it has %d points", n)
+					t.Fatalf("there are only %d points", n)
 				}
 				break
 			}
@@ -57,7 +58,7 @@ func TestArchiveCutShort(t *testing.T) {
 	}
 }
 
-// One that failed leaves nothing behind, whichever operation failed.
+// An Add that failed leaves nothing behind, whichever operation failed.
 func TestArchiveFails(t *testing.T) {
 	for n := int64(1); ; n++ {
 		dir := filepath.Join(t.TempDir(), "archive")
@@ -82,7 +83,7 @@ func TestArchiveFails(t *testing.T) {
 	}
 }
 
-// The folder of a backup that lost its manifest goes as it was seen, and not when somebody has changed it since.
+// The directory of a backup that lost its manifest is removed only if it still contains what was seen in it.
 func TestArchiveDamagedGoes(t *testing.T) {
 	a, dir, id := archived(t, ownItems)
 	seen, err := a.Content(id)
@@ -102,12 +103,12 @@ func TestArchiveDamagedGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if a.RemoveDamaged(id, seen) == nil || Look(filepath.Join(dir, id, "host.key")).Kind == Missing {
-		t.Error("it was removed although somebody has put a file there")
+		t.Error("it was removed although somebody has put a file into it")
 	}
 	if err := os.Remove(filepath.Join(dir, id, "note")); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.RemoveDamaged(id, seen); err != nil || Look(filepath.Join(dir, id)).Kind != Missing {
-		t.Errorf("it is still there: %v", err)
+		t.Errorf("it was not removed: %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func archived(t *testing.T, items []Item) (a *Archive, dir, id string) {
 	return a, dir, id
 }
 
-// What goes in comes out, with names, modes and links.
+// Load returns what Add was given, with names, modes and links.
 func TestArchiveGivesBack(t *testing.T) {
 	a, dir, id := archived(t, ownItems)
 	g, items, err := a.Load(id)
@@ -39,7 +39,7 @@ func TestArchiveGivesBack(t *testing.T) {
 	if diff := cmp.Diff(ownItems, items); diff != "" {
 		t.Error(diff)
 	}
-	// the link is in the manifest
+	// The link is in the manifest and has no file.
 	if files, err := filepath.Glob(filepath.Join(dir, id, "*")); err != nil || len(files) != 3 {
 		t.Errorf("%v, %v", files, err)
 	}
@@ -50,8 +50,7 @@ func TestArchiveGivesBack(t *testing.T) {
 	}
 }
 
-// A copy counts as made only while it is whole: what it is a copy of is about
-// to be overwritten.
+// Content counts as backed up only as long as its copy is complete, because the original is about to be overwritten.
 func TestArchiveSameContent(t *testing.T) {
 	change := func(i int, f func(*Item)) []Item {
 		items := append([]Item{}, ownItems...)
@@ -72,7 +71,7 @@ func TestArchiveSameContent(t *testing.T) {
 		"the copy is gone": {items: ownItems, spoil: func(_ *Archive, dir string) error {
 			return os.Remove(filepath.Join(dir, "host.key"))
 		}},
-		"the copy is not whole": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+		"the copy is incomplete": {items: ownItems, spoil: func(_ *Archive, dir string) error {
 			return os.Truncate(filepath.Join(dir, "host.key"), 2)
 		}},
 		"the key was deleted": {items: ownItems, spoil: func(a *Archive, dir string) error {
@@ -100,8 +99,7 @@ func TestArchiveSameContent(t *testing.T) {
 	}
 }
 
-// A folder whose manifest cannot be read may hold anybody's files: it is shown
-// and stays.
+// A directory whose manifest cannot be read may contain anybody's files. It is listed and stays.
 func TestArchiveManifest(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"gone":       os.Remove,
@@ -139,7 +137,7 @@ func TestArchiveManifest(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with a copy, the error names it and nothing is given out.
+// Whatever is wrong with a copy, the error names it and no content is returned.
 func TestArchiveTampered(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"gone":      os.Remove,
@@ -162,8 +160,8 @@ func TestArchiveTampered(t *testing.T) {
 	}
 }
 
-// A crash anywhere in Add, DropItem or Remove: doing it again does it, and what
-// it left is in the way of nothing.
+// A crash happens anywhere in Add, DropItem or Remove. The same call then completes the work, and what the crash left
+// prevents nothing.
 func TestArchiveCrash(t *testing.T) {
 	for name, do := range map[string]func(a *Archive, id string) error{
 		"add": func(a *Archive, _ string) error {
@@ -180,7 +178,7 @@ func TestArchiveCrash(t *testing.T) {
 				died := dies(func() { _ = do(OpenArchive(dyingAt(n), dir), id) })
 				if !died {
 					if n < 3 {
-						t.Fatalf("it has %d points", n)
+						t.Fatalf("there are only %d points", n)
 					}
 					return
 				}
@@ -202,7 +200,7 @@ func TestArchiveCrash(t *testing.T) {
 						t.Errorf("point %d: %v", n, err)
 					}
 				}
-				if name == "add" { // the new one is there, once; what the crash left is seen as damaged
+				if name == "add" { // the new backup is there once; what the crash left is listed as damaged
 					whole := 0
 					for _, g := range gens {
 						if !g.Damaged {

@@ -79,7 +79,7 @@ func TestArchive(t *testing.T) {
 	}
 }
 
-// A FIFO does not block, a dangling link and a large file are told apart.
+// A FIFO does not block, and a dangling link and a file that is too large are distinguished.
 func TestNode(t *testing.T) {
 	dir := t.TempDir()
 	p := func(n string) string { return filepath.Join(dir, n) }

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A link to a file system that is not mounted: nothing is made at its end, and the error says what is missing, where
-// mkdir(2) says that the file exists.
+// A link leads to a file system that is not mounted. Nothing is made at its target, and the error says what is missing,
+// where mkdir(2) would say that the file exists.
 func TestMakeDirAtADanglingLink(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(dir, "CA")
@@ -26,6 +26,6 @@ func TestMakeDirAtADanglingLink(t *testing.T) {
 		}
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "volume")); !os.IsNotExist(err) {
-		t.Errorf("made at the end of the link: %v", err)
+		t.Errorf("a directory was made at the link's target: %v", err)
 	}
 }

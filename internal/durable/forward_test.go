@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// A directory where a file belongs, and a staged file that is not what was staged, end a change as well.
+// A change also ends if a directory is in the place of a file, or if a staged file is not the one that was staged.
 func TestCommittedButBlocked(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		spoil func(dir string) error
-		want  string // of the directory as a whole
+		want  string // the state of the directory as a whole
 	}{
-		{"a directory has come in its way", func(dir string) error {
+		{"a directory is in the place of a file", func(dir string) error {
 			if err := os.Remove(filepath.Join(dir, "host.cert")); err != nil {
 				return err
 			}
@@ -50,7 +50,7 @@ func TestCommittedButBlocked(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := stateOf(dir); c.want == "old" && got != "old" {
-				t.Errorf("it is %s", got)
+				t.Errorf("the directory is %s", got)
 			}
 			if n := Look(filepath.Join(dir, stagingName, journalName)); n.Kind != Missing {
 				t.Error("the journal stayed")
@@ -59,8 +59,8 @@ func TestCommittedButBlocked(t *testing.T) {
 	}
 }
 
-// A journal that cannot be read, or that a newer version wrote, may mean a committed change: nothing is deleted,
-// nothing is begun, and the error says why.
+// A journal that cannot be read, or that a newer version wrote, may mean a committed change. Nothing is deleted, no
+// change is begun, and the error says why.
 func TestJournalUnknown(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -89,7 +89,7 @@ func TestJournalUnknown(t *testing.T) {
 					return nil
 				}}, dir)
 			}) {
-				t.Fatal("it did not come to the first rename")
+				t.Fatal("the change did not reach the first rename")
 			}
 			journal := filepath.Join(dir, stagingName, journalName)
 			c.spoil(t, journal)
@@ -103,7 +103,7 @@ func TestJournalUnknown(t *testing.T) {
 				t.Fatalf("%+v, %v", p, err)
 			}
 			if _, err := s.Recover(); err == nil {
-				t.Error("it was recovered")
+				t.Error("the change was recovered")
 			}
 			if err := change(&Disk{}, dir); err == nil {
 				t.Error("another change was begun over it")
@@ -121,7 +121,7 @@ func TestJournalUnknown(t *testing.T) {
 	}
 }
 
-// failRead makes one kind of look at a path fail until the test ends.
+// failRead makes one kind of read of a path fail until the test ends.
 func failRead(t *testing.T, op, path string, errno syscall.Errno) {
 	t.Cleanup(TestOnlyBeforeRead(func(o, p string) error {
 		if o == op && p == path {
@@ -131,7 +131,7 @@ func failRead(t *testing.T, op, path string, errno syscall.Errno) {
 	}))
 }
 
-// An archive that cannot be read is not empty, not damaged, and nothing of it is removed.
+// An archive that cannot be read is not called empty or damaged, and nothing of it is removed.
 func TestArchiveUnread(t *testing.T) {
 	dir := t.TempDir()
 	ar := OpenArchive(&Disk{}, filepath.Join(dir, "archive"))
@@ -168,7 +168,7 @@ func TestArchiveUnread(t *testing.T) {
 	}
 }
 
-// An operation that was let fail is told as the system tells it: with the file.
+// An error that a test injects names the file, as the system's own errors do.
 func TestFaultNamesTheFile(t *testing.T) {
 	d := &Disk{Before: func(Point) error { return syscall.EROFS }}
 	path := filepath.Join(t.TempDir(), "x")

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// harm is what somebody else does between a crash and the look after it.
+// harms are what another program may do between a crash and the next look.
 var harms = map[string]func(path string) error{
 	"removed": func(p string) error {
 		if err := os.Remove(p); !errors.Is(err, os.ErrNotExist) {
@@ -28,9 +28,8 @@ var harms = map[string]func(path string) error{
 	},
 }
 
-// Killed at every point, and then a file is lost, replaced or in the way: the
-// next look comes to an end, keeps what a person put there, and leaves nothing
-// behind that would stop the look after it.
+// The process is killed at every point, and then a file is lost, replaced, or has something in its place. The next look
+// completes, keeps what a person put there, and leaves nothing that would stop the look after it.
 func TestHarmAfterKill(t *testing.T) {
 	t.Parallel()
 	names := []string{"host.key", "host.cert", "trust/ca.pem", "0.0", "stale", ".mailcertd/host.key",
@@ -65,7 +64,7 @@ func TestHarmAfterKill(t *testing.T) {
 					t.Fatalf("%s: %+v, %v", id, r, err)
 				}
 				if Look(s.staging()).Kind != Missing {
-					t.Fatalf("%s: the staging area stays", id)
+					t.Fatalf("%s: the staging area is left over", id)
 				}
 				if what == "replaced" {
 					if b, _ := os.ReadFile(filepath.Join(dir, name)); string(b) != "a person's" {
@@ -74,7 +73,7 @@ func TestHarmAfterKill(t *testing.T) {
 				}
 				key, _ := os.ReadFile(filepath.Join(dir, "host.key"))
 				cert, _ := os.ReadFile(filepath.Join(dir, "host.cert"))
-				// Half is what the crash made of it, never what the recovery made.
+				// A mixed state may come from the crash, but never from the recovery.
 				if staged && string(cert) == "new host.cert" && string(key) == "old key" {
 					t.Fatalf("%s: key %q, certificate %q", id, key, cert)
 				}
@@ -82,15 +81,15 @@ func TestHarmAfterKill(t *testing.T) {
 					continue
 				}
 				if err := change(&Disk{}, dir); err != nil || stateOf(dir) != "new" {
-					t.Fatalf("%s: the change after it: %v, %s", id, err, stateOf(dir))
+					t.Fatalf("%s: the next change: %v, %s", id, err, stateOf(dir))
 				}
 			}
 		}
 	}
 }
 
-// What a person put in place of a file that waits for its rename stays, and the
-// rest of the change, which was meant to go with ours, is not made.
+// A file that a person put in the place of one that waits for its rename stays. The rest of the change, which belonged
+// together with our file, is dropped.
 func TestGivenUp(t *testing.T) {
 	dir := t.TempDir()
 	prepare(t, dir)
@@ -115,8 +114,8 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// From the rename of the journal on, an error never says that nothing was
-// changed, whether it comes once or for good; and once does not matter.
+// After the rename of the journal an error never says that nothing was changed, whether it happens once or always. An
+// error that happens once does not prevent the change.
 func TestOnlyForward(t *testing.T) {
 	for _, lasting := range []bool{false, true} {
 		for n := int64(1); ; n++ {
@@ -143,19 +142,19 @@ func TestOnlyForward(t *testing.T) {
 				t.Fatalf("point %d: one error after the commit: %v, %s", n, err, stateOf(dir))
 			}
 			if err != nil && !errors.Is(err, syscall.EIO) {
-				t.Fatalf("point %d: the number is lost: %v", n, err)
+				t.Fatalf("point %d: the errno is lost: %v", n, err)
 			}
 			if _, err := OpenSet(&Disk{}, dir).Recover(); err != nil {
 				t.Fatal(err)
 			}
 			if got := stateOf(dir); committed && got != "new" || !committed && got != "old" {
-				t.Fatalf("point %d, lasting %t: committed %t, and yet %s", n, lasting, committed, got)
+				t.Fatalf("point %d, lasting %t: committed %t, but the directory is %s", n, lasting, committed, got)
 			}
 		}
 	}
 }
 
-// After the commit no operation needs room: no file, folder or link is made.
+// After the commit no operation needs space: no file, directory or link is made.
 func TestNoRoomAfterCommit(t *testing.T) {
 	dir := t.TempDir()
 	prepare(t, dir)
@@ -175,7 +174,7 @@ func TestNoRoomAfterCommit(t *testing.T) {
 	}
 }
 
-// half is a directory with a committed change that was not begun.
+// half makes a directory with a committed change of which no step was done.
 func half(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -193,9 +192,8 @@ func half(t *testing.T) string {
 	return dir
 }
 
-// Whatever cannot be read in a recovery stops it before its first rename: the
-// old set stays, nothing in the staging area is deleted, the number is told,
-// and the next look finishes the change.
+// Anything that cannot be read stops a recovery before its first rename. The old set stays, nothing in the staging area
+// is deleted, the error has the errno, and the next look finishes the change.
 func TestRecoverUnread(t *testing.T) {
 	halved := half(t)
 	for _, no := range []syscall.Errno{syscall.EIO, syscall.EMFILE, syscall.EACCES} {
@@ -223,14 +221,14 @@ func TestRecoverUnread(t *testing.T) {
 				t.Fatalf("read %d: %v, %s", n, err, stateOf(dir))
 			}
 			if _, err := OpenSet(&Disk{}, dir).Recover(); err != nil || stateOf(dir) != "new" {
-				t.Fatalf("read %d, the look after it: %v, %s", n, err, stateOf(dir))
+				t.Fatalf("read %d, the next look: %v, %s", n, err, stateOf(dir))
 			}
 		}
 	}
 }
 
-// A journal of a newer version is left alone with all that belongs to it, and
-// nothing else is staged, committed or unstaged meanwhile.
+// A journal of a newer version stays, with all that belongs to it, and meanwhile nothing is staged, unstaged or
+// committed.
 func TestNewerJournal(t *testing.T) {
 	dir := half(t)
 	path := filepath.Join(dir, stagingName, journalName)
@@ -261,7 +259,7 @@ func TestNewerJournal(t *testing.T) {
 	}
 }
 
-// A journal of version 1, of an interrupted upgrade, is finished.
+// A journal of version 1, from before an upgrade, is finished.
 func TestOlderJournal(t *testing.T) {
 	dir := t.TempDir()
 	prepare(t, dir)
@@ -281,7 +279,7 @@ func TestOlderJournal(t *testing.T) {
 	}
 }
 
-// What is not a directory of ours in the place of the staging area is told and left.
+// If something that is not our directory is in the place of the staging area, it is reported and stays.
 func TestStagingInTheWay(t *testing.T) {
 	for what, put := range map[string]func(string) error{
 		"file": func(p string) error { return os.WriteFile(p, nil, 0o600) },

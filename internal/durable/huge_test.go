@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// A file that is too large is known by its size: not a byte of it is read, however
-// high the limit.
+// The size of a file shows that it is too large: nothing of it is read, however high the limit.
 func TestHugeFileIsNotRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "huge")
 	f, err := os.Create(path)
@@ -24,7 +23,7 @@ func TestHugeFileIsNotRead(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	n := Read(path, 1<<30)
 	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
-		t.Errorf("%d bytes were taken for it", after.TotalAlloc-before.TotalAlloc)
+		t.Errorf("%d bytes were allocated for it", after.TotalAlloc-before.TotalAlloc)
 	}
 	if !errors.Is(n.Err, ErrTooLarge) || n.Data != nil || n.Unread() {
 		t.Errorf("%v", n.Err)
@@ -32,14 +31,14 @@ func TestHugeFileIsNotRead(t *testing.T) {
 	before = after
 	n = Blocks(path, 1<<30, func([]byte) bool { return true })
 	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
-		t.Errorf("in blocks: %d bytes were taken for it", after.TotalAlloc-before.TotalAlloc)
+		t.Errorf("in blocks: %d bytes were allocated for it", after.TotalAlloc-before.TotalAlloc)
 	}
 	if !errors.Is(n.Err, ErrTooLarge) || n.Unread() {
 		t.Errorf("in blocks: %v", n.Err)
 	}
 }
 
-// Nor is a file of lines that is too large read, and one that has no end of a line is not taken into memory.
+// A file of lines that is too large is not read either, and one without a line feed is not read into memory.
 func TestHugeLines(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "huge")
 	for _, size := range []int64{20 << 30, 300 << 20} {
@@ -54,18 +53,18 @@ func TestHugeLines(t *testing.T) {
 		var taken int
 		n := Blocks(path, 1<<30, func(block []byte) bool { taken += len(block); return true })
 		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 32<<20 {
-			t.Errorf("%d bytes: %d were taken for it", size, after.TotalAlloc-before.TotalAlloc)
+			t.Errorf("%d bytes: %d were allocated for it", size, after.TotalAlloc-before.TotalAlloc)
 		}
 		if !errors.Is(n.Err, ErrTooLarge) || taken > 6 || n.Unread() {
-			t.Errorf("%d bytes: %v, %d taken", size, n.Err, taken)
+			t.Errorf("%d bytes: %v, %d allocated", size, n.Err, taken)
 		}
 	}
 }
 
-// What a crash left behind the part that counts is cut off, and an error leaves that part.
+// Bytes that a crash left after the valid part are cut off. An error leaves the valid part unchanged.
 func TestExtend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key")
-	for _, behind := range []string{"", "-----BEGIN CERTIF", "much more than what is to come"} {
+	for _, behind := range []string{"", "-----BEGIN CERTIF", "much more than what is added"} {
 		if err := os.WriteFile(path, []byte("key\n"+behind), 0o600); err != nil {
 			t.Fatal(err)
 		}

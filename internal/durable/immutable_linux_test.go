@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A file that cannot be replaced is noticed before the commit: else the key would be the new one and the certificate
-// the old. A read-only mount of the one file replaces an immutable flag.
+// A file that cannot be replaced is noticed before the commit. Otherwise the key would be the new one and the
+// certificate the old one. Here a read-only mount of the file stands for the immutable flag.
 func TestIrreplaceable(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: a mount of its own")
@@ -30,7 +30,7 @@ func TestIrreplaceable(t *testing.T) {
 	}
 }
 
-// A directory on a read-only file system is known before anything is written.
+// A directory on a read-only file system is noticed before anything is written.
 func TestWritable(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: a mount of its own")

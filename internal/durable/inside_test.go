@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Below a root, links lead where chroot(2) would lead them, and nowhere else.
+// With a root, links lead where chroot(2) would lead them, and nowhere else.
 func TestInside(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// snapshot is every file and link of a directory, with mode and content; the
-// staging area and folders are no part of a set.
+// snapshot returns every file and link of a directory with mode and content. The staging area and directories do not
+// belong to a set.
 func snapshot(t testing.TB, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -38,10 +38,10 @@ func snapshot(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-// A change in a process of its own that is killed at every point: a panic unwinds and closes
-// files, SIGKILL does neither.
+// A change in another process is killed at every point. A panic would not do, because it runs deferred functions and
+// closes files, and SIGKILL does not.
 func TestKilled(t *testing.T) {
-	if dir := os.Getenv("DURABLE_KILL"); dir != "" { // the child
+	if dir := os.Getenv("DURABLE_KILL"); dir != "" { // this is the child
 		at, _ := strconv.ParseInt(os.Getenv("DURABLE_KILL_AT"), 10, 64)
 		d := &Disk{Before: func(p Point) error {
 			if p.N == at {
@@ -77,7 +77,7 @@ func TestKilled(t *testing.T) {
 			if err != nil || p.Damaged {
 				t.Fatalf("%+v, %v", p, err)
 			}
-			want := before // without a journal nothing was begun, or all of it was done
+			want := before // without a journal either nothing was begun or everything was done
 			if p.Journal || cmp.Equal(snapshot(t, dir), after) {
 				want = after
 			}
@@ -88,14 +88,14 @@ func TestKilled(t *testing.T) {
 				t.Errorf("journal %t:\n%s", p.Journal, diff)
 			}
 			if Look(s.staging()).Kind != Missing {
-				t.Error("the staging area stayed")
+				t.Error("the staging area is left over")
 			}
 		})
 	}
 }
 
-// A crash in Recover is a crash like any other: what was committed once stays
-// committed, however often finishing it is cut short.
+// A crash in Recover is like any other crash: a committed change stays committed, however often its completion is
+// interrupted.
 func TestRecoverKilled(t *testing.T) {
 	for n := int64(1); ; n++ {
 		for m := int64(1); ; m++ {
@@ -117,7 +117,7 @@ func TestRecoverKilled(t *testing.T) {
 				t.Fatalf("points %d, %d: %v", n, m, err)
 			}
 			if got := stateOf(dir); committed && got != "new" || !committed && got != "old" {
-				t.Fatalf("points %d, %d: committed %t, and yet %s", n, m, committed, got)
+				t.Fatalf("points %d, %d: committed %t, but the directory is %s", n, m, committed, got)
 			}
 			if !died {
 				break
@@ -135,7 +135,7 @@ func dyingAt(n int64) *Disk {
 	}}
 }
 
-// ledger notes which directories have entries that no fsync has made durable.
+// ledger notes which directories have entries that no sync has made durable.
 type ledger struct {
 	t     *testing.T
 	dirty map[string]bool
@@ -143,7 +143,7 @@ type ledger struct {
 }
 
 func (l *ledger) before(p Point) error {
-	if l.last != nil { // it was carried out
+	if l.last != nil { // the last operation was carried out
 		switch dir := filepath.Dir(l.last.Path); l.last.Op {
 		case "rename", "remove", "symlink":
 			l.dirty[dir] = true
@@ -155,16 +155,16 @@ func (l *ledger) before(p Point) error {
 	if p.Op == "remove" && filepath.Base(p.Path) == journalName {
 		for dir := range l.dirty {
 			if filepath.Base(dir) != stagingName {
-				l.t.Errorf("the journal goes, and %s has not been synced: a power loss would undo part of the change",
-					filepath.Base(dir))
+				l.t.Errorf("the journal is removed, and %s has not been synced: a loss of power "+
+					"would undo part of the change", filepath.Base(dir))
 			}
 		}
 	}
 	return nil
 }
 
-// The journal goes only when every directory that the change touched is
-// durable, whether Commit came through or Recover finished it.
+// The journal is removed only when every directory that the change touched is durable, whether Commit or Recover
+// finished the change.
 func TestSyncedBeforeForgotten(t *testing.T) {
 	run := func(d *Disk, dir string) error {
 		s := OpenSet(d, dir)
@@ -189,7 +189,7 @@ func TestSyncedBeforeForgotten(t *testing.T) {
 			_ = run(&Disk{Before: func(p Point) error {
 				if p.N == n {
 					_ = l.before(p)
-					l.last = nil // not carried out
+					l.last = nil // it was not carried out
 					panic(death{})
 				}
 				return l.before(p)

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Where a path leads to is asked of the disk each time: a directory that was replaced by a link after the first look
-// is seen as what it is now, and what is read through it is told with its real place.
+// The target of a path is asked of the disk each time. A directory that was replaced by a link after the first look is
+// seen as what it is now, and what is read through the link has its real path.
 func TestLocatedRemembersNothing(t *testing.T) {
 	dir, outside := t.TempDir(), t.TempDir()
 	sub, path := filepath.Join(dir, "sub"), filepath.Join(dir, "sub", "file")
@@ -36,11 +36,11 @@ func TestLocatedRemembersNothing(t *testing.T) {
 		}
 	}
 	if _, err := Inside(dir, path); err == nil || !strings.Contains(err.Error(), sub) {
-		t.Errorf("the link out of the root is not seen: %v", err)
+		t.Errorf("the link out of the root was not noticed: %v", err)
 	}
 }
 
-// A look costs one system call for what is no link, however deep it lies.
+// A look at something that is not a link costs one system call, however deep its path is.
 func TestLookAsksOnce(t *testing.T) {
 	deep := filepath.Join(t.TempDir(), "a", "b", "c", "d")
 	if err := os.MkdirAll(deep, 0o755); err != nil {

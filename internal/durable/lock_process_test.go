@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// locker is a process that tries for a lock once, says how it went, and holds
-// what it got until its standard input ends.
+// locker is a process that tries once to take a lock, prints the result, and holds the lock until its standard input
+// ends.
 type locker struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -72,8 +72,8 @@ func (l *locker) got(t *testing.T) bool {
 	return false
 }
 
-// Of many that try at once, exactly one gets it, and its name is in nobody
-// else's way afterwards.
+// Of many processes that try at once, exactly one gets the lock. Afterwards no file of the lock is left in the
+// directory.
 func TestLockExclusive(t *testing.T) {
 	dir := t.TempDir()
 	var all []*locker
@@ -90,12 +90,12 @@ func TestLockExclusive(t *testing.T) {
 		}
 	}
 	if won != 1 {
-		t.Errorf("%d have it", won)
+		t.Errorf("%d have the lock", won)
 	}
 	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
 		t.Errorf("the lock left %v in the directory, %v", entries, err)
 	}
-	for _, l := range all { // given back in order
+	for _, l := range all { // they are given back in order
 		l.in.Close()
 		_ = l.cmd.Wait()
 	}
@@ -106,13 +106,13 @@ func TestLockExclusive(t *testing.T) {
 	l.Unlock()
 }
 
-// Who waits gets it when the holder is killed, and not before.
+// A process that waits gets the lock when the holder is killed, and not before.
 func TestLockWaits(t *testing.T) {
 	dir := t.TempDir()
 	holder := startLocker(t, dir)
 	holder.begin(t)
 	if !holder.got(t) {
-		t.Fatal("nobody else has it")
+		t.Fatal("no other process has the lock")
 	}
 	past, cancel := context.WithDeadline(context.Background(), time.Now())
 	defer cancel()
@@ -140,7 +140,7 @@ func TestLockWaits(t *testing.T) {
 	got := wait(ctx)
 	select {
 	case a := <-got:
-		t.Fatalf("two have it: %v", a.err)
+		t.Fatalf("two have the lock: %v", a.err)
 	default:
 	}
 	_ = holder.cmd.Process.Kill()
@@ -152,7 +152,7 @@ func TestLockWaits(t *testing.T) {
 	if a.err != nil {
 		t.Fatal(a.err)
 	}
-	// Within a process it is exclusive too, and no child inherits it.
+	// Within a process the lock is exclusive too, and no child inherits it.
 	if _, err := TryLock(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("twice in one process: %v", err)
 	}
@@ -165,7 +165,7 @@ func TestLockWaits(t *testing.T) {
 	again.Unlock()
 }
 
-// The lock is that of the directory, not of its name.
+// The lock belongs to the directory and not to its name.
 func TestLockPath(t *testing.T) {
 	top := t.TempDir()
 	dir := filepath.Join(top, "certs")

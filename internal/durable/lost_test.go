@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// One fsync makes the journal and what was staged for it durable. The power that goes before it may leave the journal,
-// and take any of the staged entries: nothing is changed then, also where nothing is in their places yet.
+// One sync makes the journal and the staged files durable. A loss of power before it may leave the journal and take any
+// of the staged entries. Then nothing is changed, even where the files did not exist before.
 func TestStagedEntriesLost(t *testing.T) {
 	names := []string{"trust%ca.pem", "host.key", "host.cert", "0.0"}
 	for _, c := range []struct {
@@ -30,7 +30,7 @@ func TestStagedEntriesLost(t *testing.T) {
 						return nil
 					}}, dir)
 				}) {
-					t.Fatal("it did not come to the first rename")
+					t.Fatal("the change did not reach the first rename")
 				}
 				for i, name := range names {
 					if lost&(1<<i) != 0 {
@@ -88,7 +88,8 @@ func TestJournalComesBack(t *testing.T) {
 	}
 }
 
-// Directories that are made together cost one sync of each in which one was made, and the next SyncDir pays for it.
+// Directories that are made together cost one sync for each directory in which one was made. The next SyncDir does
+// these syncs.
 func TestMakeDirs(t *testing.T) {
 	dir := t.TempDir()
 	var synced []string
@@ -130,6 +131,6 @@ func TestMakeDirs(t *testing.T) {
 		t.Errorf("mode %o", m)
 	}
 	if m := Look(filepath.Join(dir, "etc/mail")).Mode; m != 0o755 {
-		t.Errorf("mode %o of what is above", m)
+		t.Errorf("mode %o of the directory above", m)
 	}
 }

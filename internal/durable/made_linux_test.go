@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// A directory has its mode from the moment that it exists: when the process is killed before it can correct the mode,
-// the next one finds a directory, and leaves its mode as it is.
+// A directory has its mode from the moment it exists. If the process is killed before it can correct the mode, the next
+// process finds a directory and leaves its mode.
 func TestDirectoryMadeAndKilled(t *testing.T) {
-	if dir := os.Getenv("DURABLE_MADE"); dir != "" { // the child
+	if dir := os.Getenv("DURABLE_MADE"); dir != "" { // this is the child
 		syscall.Umask(0o022)
 		_ = (&Disk{}).MakeDirs(filepath.Join(dir, "above", "certs"), 0o755)
 		_ = (&Disk{}).MakeDirs(filepath.Join(dir, "CA"), 0o700)
@@ -23,13 +23,13 @@ func TestDirectoryMadeAndKilled(t *testing.T) {
 		t.Skip("strace is not installed")
 	}
 	dir := t.TempDir()
-	for range 3 { // above, then above/certs, then CA
+	for range 3 { // first above, then above/certs, then CA
 		cmd := exec.Command(strace, "-f", "-o", os.DevNull, "-e", "inject=fchmod:signal=KILL", os.Args[0], "-test.run",
 			"^TestDirectoryMadeAndKilled$")
 		cmd.Env = append(os.Environ(), "DURABLE_MADE="+dir)
 		if out, _ := cmd.CombinedOutput(); strings.Contains(string(out), "PTRACE") ||
 			strings.Contains(string(out), "ptrace") {
-			t.Skipf("nothing may be traced here: %s", out)
+			t.Skipf("strace is not permitted here: %s", out)
 		}
 	}
 	for name, want := range map[string]os.FileMode{"above": 0o755, "above/certs": 0o755, "CA": 0o700} {

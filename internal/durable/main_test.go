@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestMain has these tests write to a real disk, where scripts/test.sh has put the temporary directory into memory.
+// These tests write to a real disk, although scripts/test.sh puts the temporary directory into memory.
 func TestMain(m *testing.M) {
 	if disk := os.Getenv("MAILCERTD_DISK"); disk != "" {
 		os.Setenv("TMPDIR", disk)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Nothing that can are in a directory blocks a reader or passes for a file.
+// Nothing that may be in a directory blocks a reader or is taken for a regular file.
 func TestNodeKinds(t *testing.T) {
 	dir := t.TempDir()
 	p := func(n string) string { return filepath.Join(dir, n) }
@@ -78,7 +78,7 @@ func TestNodeKinds(t *testing.T) {
 	}
 }
 
-// The limit holds for what is read, not for the size that stat(2) claims.
+// The limit applies to the bytes that are read, not to the size that stat(2) reports.
 func TestNodeLimit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	for size, ok := range map[int]bool{0: true, 1: true, 4095: true, 4096: true, 4097: false, 1 << 20: false} {
@@ -99,7 +99,7 @@ func TestNodeLimit(t *testing.T) {
 	}
 }
 
-// What may not be read is not missing.
+// A file that must not be read is not reported as missing.
 func TestNodeForbidden(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "secret"), nil, 0o600); err != nil {
@@ -109,7 +109,7 @@ func TestNodeForbidden(t *testing.T) {
 	_ = os.Mkdir(closed, 0o700)
 	if os.Geteuid() == 0 {
 		_ = os.Chmod(filepath.Dir(dir), 0o755)
-		runtime.LockOSThread() // the file system user id is one thread's own
+		runtime.LockOSThread() // the file system user ID belongs to one thread
 		defer runtime.UnlockOSThread()
 		_, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
 		defer func() { _, _, _ = syscall.RawSyscall(syscall.SYS_SETFSUID, 0, 0, 0) }()

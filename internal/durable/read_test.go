@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// One error at each system call that looks at or reads a file: it is never
-// missing, the error number is carried, and no content is claimed.
+// One of the system calls that look at or read a file fails. The file is never reported as missing, the errno is kept,
+// and no content is returned.
 func TestErrorIsNotMissing(t *testing.T) {
 	dir := t.TempDir()
 	for name, make := range map[string]func(string) error{
@@ -71,8 +71,7 @@ func TestErrorIsNotMissing(t *testing.T) {
 	}
 }
 
-// A FIFO in the place of a file or a directory is an error at once: nobody
-// waits for its other end.
+// A FIFO in the place of a file or a directory is an error at once: the open does not wait for the other end.
 func TestNoOpenHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -99,8 +98,8 @@ func TestNoOpenHangs(t *testing.T) {
 	}
 }
 
-// Another program renames the file away and its own to its place, in the moment in which it is opened: what is there
-// then is read, and nothing is missing.
+// Another program renames the file away and its own file to that name at the moment of the open. The new file is read,
+// and nothing is reported as missing.
 func TestRenamedWhileItIsOpened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "index.txt")
 	for name, text := range map[string]string{path: "old", path + ".new": "new"} {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// before and after are the two states that a change may leave.
+// prepare makes the old state of a directory.
 func prepare(t testing.TB, dir string) {
 	t.Helper()
 	for n, s := range map[string]string{"host.cert": "old cert", "host.key": "old key", "stale": "x"} {
@@ -21,7 +21,7 @@ func prepare(t testing.TB, dir string) {
 	}
 }
 
-// change is a transaction of every kind of step.
+// change is a transaction with every kind of step.
 func change(d *Disk, dir string) error {
 	s := OpenSet(d, dir)
 	var steps []Step
@@ -35,7 +35,7 @@ func change(d *Disk, dir string) error {
 		Step{Op: OpRemove, Name: "stale"}))
 }
 
-// stateOf is old, new, or what it is a mixture of.
+// stateOf returns "old", "new", or the mixture that the directory is.
 func stateOf(dir string) string {
 	get := func(n string) string { b, _ := os.ReadFile(filepath.Join(dir, n)); return string(b) }
 	link, _ := os.Readlink(filepath.Join(dir, "0.0"))
@@ -64,9 +64,8 @@ func dies(f func()) (died bool) {
 	return false
 }
 
-// A crash before any operation, and a fault at any operation: after Recover
-// the directory is entirely old or entirely new, and a fault before the commit
-// leaves the old.
+// There is a crash before any operation, or a fault at any operation. After Recover the directory is entirely old or
+// entirely new. After a fault before the commit it is old.
 func TestEveryPoint(t *testing.T) {
 	for _, how := range []string{"crash", "fault"} {
 		t.Run(how, func(t *testing.T) {
@@ -92,7 +91,8 @@ func TestEveryPoint(t *testing.T) {
 				if !died && d.Points() < n {
 					break
 				}
-				if how == "fault" && err == nil && stateOf(dir) != "new" { // after the commit it is tried once more
+				// After the commit the operation is tried again.
+				if how == "fault" && err == nil && stateOf(dir) != "new" {
 					t.Fatalf("point %d: the fault was lost", n)
 				}
 				if err != nil && !errors.Is(err, ErrCommitted) && stateOf(dir) != "old" {
@@ -108,7 +108,7 @@ func TestEveryPoint(t *testing.T) {
 				}
 				seen[got]++
 				if err != nil && errors.Is(err, ErrCommitted) && got != "new" {
-					t.Fatalf("point %d: committed, and yet %s", n, got)
+					t.Fatalf("point %d: committed, but the directory is %s", n, got)
 				}
 				if p, err := s.Pending(); err != nil || p.Journal || p.Damaged || len(p.Staged) > 0 {
 					t.Fatalf("point %d: left %+v, %v", n, p, err)
@@ -121,8 +121,7 @@ func TestEveryPoint(t *testing.T) {
 	}
 }
 
-// A journal that is torn was never committed; one that was tampered with is
-// not followed.
+// A torn journal was never committed. A journal that was tampered with is not followed.
 func TestTornJournal(t *testing.T) {
 	for _, text := range []string{"", "{", `{"version":1,"steps":[{"op":"remove","name":"host.key"}],"sum":"00"}`} {
 		dir := t.TempDir()
@@ -143,7 +142,7 @@ func TestTornJournal(t *testing.T) {
 	}
 }
 
-// What could not be finished is refused before the commit.
+// A change that could not be finished is refused before the commit.
 func TestRefused(t *testing.T) {
 	dir := t.TempDir()
 	prepare(t, dir)

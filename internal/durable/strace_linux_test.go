@@ -11,10 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// What the kernel was asked to do is what the comment of Commit claims: a
-// missing fsync shows in no other test, because the machine keeps its power.
+// The system calls are those that the comment of Commit lists. No other test notices a missing fsync, because the
+// machine does not lose its power.
 func TestSystemCalls(t *testing.T) {
-	if dir := os.Getenv("DURABLE_STRACE"); dir != "" { // the child
+	if dir := os.Getenv("DURABLE_STRACE"); dir != "" { // this is the child
 		s := OpenSet(&Disk{}, dir)
 		if err := s.Stage("host.key", []byte("new"), 0o600); err != nil {
 			t.Fatal(err)
@@ -39,7 +39,7 @@ func TestSystemCalls(t *testing.T) {
 	cmd.Env = append(os.Environ(), "DURABLE_STRACE="+dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if strings.Contains(string(out), "PTRACE") || strings.Contains(string(out), "ptrace") {
-			t.Skipf("nothing may be traced here: %s", out)
+			t.Skipf("strace is not permitted here: %s", out)
 		}
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -80,8 +80,7 @@ var (
 	resumed    = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)$`)
 )
 
-// calls are the system calls that worked and changed something under dir, in
-// the order in which they ended.
+// calls returns the system calls that succeeded and changed something under dir, in the order in which they ended.
 func calls(log, dir string) []string {
 	var out []string
 	begun := map[string]string{}
@@ -109,7 +108,7 @@ func calls(log, dir string) []string {
 		case len(paths) == 0:
 			continue
 		case name == "open" && !strings.Contains(args, "O_EXCL"), name == "fchmod":
-			continue // only read
+			continue // it only reads
 		case name == "open":
 			name = "create"
 			paths = append(paths[:1], args[strings.LastIndexByte(args, ' ')+1:])

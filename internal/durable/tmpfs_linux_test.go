@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// smallDisk is a file system of 64 KB with the old set on it.
+// smallDisk makes a file system of 64 KB with the old set on it.
 func smallDisk(t *testing.T) (dir string, before map[string]string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -19,7 +19,7 @@ func smallDisk(t *testing.T) (dir string, before map[string]string) {
 	}
 	dir = t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,mode=755"); err != nil {
-		t.Skipf("nothing may be mounted here: %v", err)
+		t.Skipf("mounting is not permitted here: %v", err)
 	}
 	t.Cleanup(func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -37,8 +37,8 @@ func remount(t *testing.T, dir string, flags uintptr) {
 	}
 }
 
-// The disk fills at every point of a change in turn: all of it happens or
-// nothing, and once there is room again it goes through.
+// The disk fills up at each point of a change in turn. The change happens completely or not at all, and it succeeds
+// once there is space again.
 func TestDiskFillsUp(t *testing.T) {
 	dir, before := smallDisk(t)
 	seen := map[bool]int{}
@@ -69,7 +69,7 @@ func TestDiskFillsUp(t *testing.T) {
 		case !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), dir):
 			t.Fatalf("%d pages: the error does not say what is full: %v", room, err)
 		case errors.Is(err, ErrCommitted):
-			t.Fatalf("%d pages: renames need no room: %v", room, err)
+			t.Fatalf("%d pages: a rename failed, which needs no space: %v", room, err)
 		default:
 			if diff := cmp.Diff(before, snapshot(t, dir)); diff != "" {
 				t.Fatalf("%d pages:\n%s", room, diff)
@@ -84,18 +84,18 @@ func TestDiskFillsUp(t *testing.T) {
 		}
 	}
 	if seen[false] < 3 {
-		t.Errorf("it was full %d times only", seen[false])
+		t.Errorf("the disk was full only %d times", seen[false])
 	}
 }
 
-// A file system that goes read-only at any point, as one does after an I/O
-// error: the set is old, or it is committed and finished later.
+// The file system becomes read-only at any point, as one does after an I/O error. The set is old, or the change is
+// committed and finished later.
 func TestDiskGoesReadOnly(t *testing.T) {
 	dir, before := smallDisk(t)
 	committed := 0
 	for n := int64(1); ; n++ {
 		d := &Disk{Before: func(p Point) error {
-			// A file that is open for writing keeps the kernel from remounting.
+			// The kernel does not remount a file system while a file is open for writing.
 			if p.N == n && p.Op != "write" && p.Op != "sync" {
 				remount(t, dir, syscall.MS_RDONLY)
 			}
@@ -138,6 +138,6 @@ func TestDiskGoesReadOnly(t *testing.T) {
 		prepare(t, dir)
 	}
 	if committed < 3 {
-		t.Errorf("%d times after the commit", committed)
+		t.Errorf("only %d times after the commit", committed)
 	}
 }

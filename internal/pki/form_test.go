@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// Every form in which sellers and other programs hand out keys and certificates
-// is named, and the command that is given makes PEM of it.
+// Every form in which public CAs and other programs deliver keys and certificates is recognised, and the command in the
+// hint converts it to PEM.
 func TestForms(t *testing.T) {
 	needOpenssl(t)
 	dir := t.TempDir()
@@ -32,7 +32,7 @@ func TestForms(t *testing.T) {
 	for name, f := range map[string]struct {
 		data    []byte
 		is      string
-		command string // "openssl": it is run, and what comes out is read
+		command string // "openssl" says that the command is run and its output is read
 	}{
 		"a.p7b": {openssl(t, nil, "crl2pkcs7", "-nocrl", "-certfile", c), "PKCS#7 in PEM", "openssl"},
 		"b.p7b": {openssl(t, nil, "crl2pkcs7", "-nocrl", "-certfile", c, "-outform", "DER"),
@@ -87,7 +87,8 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// What cannot be used is named with its form and with the command that makes PEM of it, and never with what is in it.
+// The error for a file that cannot be used names its form and the command that converts it to PEM. It never contains
+// any of the file's content.
 func TestFormInError(t *testing.T) {
 	needOpenssl(t)
 	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
@@ -104,7 +105,7 @@ func TestFormInError(t *testing.T) {
 		err  error
 		is   error
 		want string
-		hint string // how the command for "/a b/host.cert" begins
+		hint string // the beginning of the command for "/a b/host.cert"
 	}{
 		{"PKCS#7 as a certificate", ReadLeafFile(pkcs7).Err, ErrGarbage, "it is PKCS#7 in PEM",
 			"openssl pkcs7 -print_certs -in '/a b/host.cert' -out '/a b/host.pem'"},

@@ -44,8 +44,8 @@ func seeds(f *testing.F) [][]byte {
 	return out
 }
 
-// FuzzKeyFile: a file that can be used has a key, the same by every way to it;
-// one that cannot has a known reason and gives none out.
+// A key file that can be used gives the same key in every way of reading it. One that cannot be used gives no key and a
+// known reason.
 func FuzzKeyFile(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s)
@@ -58,7 +58,7 @@ func FuzzKeyFile(f *testing.F) {
 		}
 		if k.Err != nil {
 			if k.Public != nil || k.Type != "" || key != nil {
-				t.Fatalf("not usable, and yet %+v", k)
+				t.Fatalf("not usable, and it gave %+v", k)
 			}
 			return
 		}
@@ -74,13 +74,13 @@ func FuzzKeyFile(f *testing.F) {
 		}
 		again, err := MarshalKey(key)
 		if err != nil || !SamePublicKey(ReadKeyFile(again).Public, k.Public) {
-			t.Fatalf("written anew: %v", err)
+			t.Fatalf("written again: %v", err)
 		}
 	})
 }
 
-// FuzzCertFile: what was read is the same after it is written, alone and
-// together; a reason is a known one.
+// The certificates that were read are the same after they were written, each alone and all together. A reason is a
+// known one.
 func FuzzCertFile(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s)
@@ -106,7 +106,7 @@ func FuzzCertFile(f *testing.F) {
 		}
 		for i, x := range c.Certs {
 			if !bytes.Equal(x.Raw, back.Certs[i].Raw) {
-				t.Fatalf("certificate %d is another", i)
+				t.Fatalf("certificate %d has changed", i)
 			}
 		}
 		if StripCertificates(all) != nil || ReadKeyFile(all).Certs != 0 && ReadKeyFile(all).Err == nil {

@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// accepts says whether openssl takes a key from this file, as sendmail would:
-// with a passphrase it cannot ask for.
+// accepts says whether openssl reads a key from this file as sendmail would, which cannot ask for a passphrase.
 func accepts(t testing.TB, data []byte) bool {
 	t.Helper()
 	cmd := exec.Command("openssl", "pkey", "-inform", "PEM", "-passin", "pass:", "-noout")
@@ -18,8 +17,8 @@ func accepts(t testing.TB, data []byte) bool {
 	return cmd.Run() == nil
 }
 
-// Every form in which openssl writes a key, read back: the type, or the reason
-// why not. Where we take a file openssl takes it too, with the same public key.
+// Every form in which openssl writes a key is read: the result is the type or the reason why it cannot be used. openssl
+// also reads every file that we read, with the same public key.
 func TestKeyAgainstOpenssl(t *testing.T) {
 	gen := func(args ...string) []byte { return openssl(t, nil, append([]string{"genpkey"}, args...)...) }
 	rsa := gen("-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
@@ -54,9 +53,9 @@ func TestKeyAgainstOpenssl(t *testing.T) {
 			ErrEncrypted},
 		"encrypted, old": {openssl(t, ec, "ec", "-aes256", "-passout", "pass:x"), "", 1, ErrEncrypted},
 		"two":            {join(ec, other), ECDSAP384, 2, nil},
-		"an encrypted one behind": {join(ec, openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x")),
+		"an encrypted one after it": {join(ec, openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x")),
 			ECDSAP384, 2, nil},
-		"an encrypted one before": {join(openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x"), ec), "", 2,
+		"an encrypted one before it": {join(openssl(t, rsa, "pkey", "-aes256", "-passout", "pass:x"), ec), "", 2,
 			ErrEncrypted},
 		"certificate first": {join(cert, ec), ECDSAP384, 1, nil},
 		"text around": {join([]byte("Bag Attributes\n    friendlyName: x\n\n"), ec, []byte("the end\n")),
@@ -86,7 +85,7 @@ func TestKeyAgainstOpenssl(t *testing.T) {
 				return
 			}
 			if !accepts(t, c.data) {
-				t.Error("we take it, openssl does not")
+				t.Error("we read it, openssl does not")
 				return
 			}
 			want, err := x509.ParsePKIXPublicKey(openssl(t, c.data, "pkey", "-inform", "PEM", "-pubout",
@@ -95,14 +94,13 @@ func TestKeyAgainstOpenssl(t *testing.T) {
 				t.Errorf("openssl has another key: %v", err)
 			}
 			if s := StripCertificates(c.data); !accepts(t, s) {
-				t.Errorf("stripped, openssl takes no key from it:\n%s", s)
+				t.Errorf("after StripCertificates openssl reads no key from it:\n%s", s)
 			}
 		})
 	}
 }
 
-// A file that is cut anywhere is never a key, and its error is a known one that
-// tells nothing of the content.
+// A key file that is cut off anywhere never gives a key. Its error is a known one and contains nothing of the content.
 func TestKeyCutAnywhere(t *testing.T) {
 	whole := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	lines := strings.Split(string(whole), "\n")
@@ -121,7 +119,7 @@ func TestKeyCutAnywhere(t *testing.T) {
 	}
 }
 
-// What stays of a key file is byte for byte what was in it.
+// The part of a key file that is kept is kept byte for byte.
 func TestStripKeepsBytes(t *testing.T) {
 	pkcs8 := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	sec1 := openssl(t, nil, "ecparam", "-name", "prime256v1", "-genkey") // EC PARAMETERS and the key
@@ -145,7 +143,7 @@ func TestStripKeepsBytes(t *testing.T) {
 			t.Errorf("%s:\n%q\nwant\n%q", name, got, c.want)
 		}
 		if once := StripCertificates(c.data); !bytes.Equal(StripCertificates(once), once) {
-			t.Errorf("%s: twice is not once", name)
+			t.Errorf("%s: stripping it twice changes it again", name)
 		}
 	}
 }

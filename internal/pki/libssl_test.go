@@ -21,13 +21,13 @@ import (
 	"time"
 )
 
-// libssl asks the system's own libssl many questions at once; the answers are
-// "ok", or the call that failed and why. See judge.c.
+// libssl passes many questions at once to the system's own libssl. Each answer is "ok", or the call that failed and
+// why. See judge.c.
 func libssl(t *testing.T, questions []string) []string {
 	t.Helper()
 	cc, err := exec.LookPath("cc")
 	if err != nil {
-		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings one
+		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings a C compiler
 			t.Fatal("there is no C compiler")
 		}
 		t.Skip("there is no C compiler")
@@ -50,7 +50,7 @@ func libssl(t *testing.T, questions []string) []string {
 	return answers
 }
 
-// host is a key and a certificate for it that another key has signed.
+// host makes a key and a certificate for it that another key has signed.
 func host(t *testing.T, kt KeyType, alg x509.SignatureAlgorithm) (cert, key []byte) {
 	t.Helper()
 	signer, err := GenerateKey(kt, rand.Reader)
@@ -77,7 +77,7 @@ func host(t *testing.T, kt KeyType, alg x509.SignatureAlgorithm) (cert, key []by
 	return EncodeCertificate(der), key
 }
 
-// revocations is a CRL with one row.
+// revocations makes a CRL with one row.
 func revocations(t *testing.T) []byte {
 	t.Helper()
 	key, err := GenerateKey(ECDSAP256, rand.Reader)
@@ -96,7 +96,7 @@ func revocations(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der})
 }
 
-// mutations are what editors, mail programs, scripts and accidents do to a file.
+// mutations are changes that editors, mail programs, scripts and accidents make to a file.
 var mutations = []func(r *mrand.Rand, b []byte) []byte{
 	func(_ *mrand.Rand, b []byte) []byte { return append([]byte("\xef\xbb\xbf"), b...) },
 	func(_ *mrand.Rand, b []byte) []byte { return bytes.ReplaceAll(b, []byte("\n"), []byte("\r\n")) },
@@ -123,7 +123,8 @@ var mutations = []func(r *mrand.Rand, b []byte) []byte{
 		return bytes.ReplaceAll(b, []byte(" PRIVATE"), []byte(" FOO PRIVATE"))
 	},
 	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "") },
-	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "# it is\n") }, // no header, and short
+	// This is not a header, and it is short.
+	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "# it is\n") },
 	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "\x00") },
 	func(_ *mrand.Rand, b []byte) []byte { return append([]byte("\x00\n"), b...) },
 	func(r *mrand.Rand, b []byte) []byte { return insertLine(r, b, "a\x00-----END") },
@@ -140,12 +141,12 @@ var mutations = []func(r *mrand.Rand, b []byte) []byte{
 	},
 	func(r *mrand.Rand, b []byte) []byte { return b[:r.IntN(len(b)+1)] },
 	func(r *mrand.Rand, b []byte) []byte { return b[r.IntN(len(b)):] },
-	func(r *mrand.Rand, b []byte) []byte { // a character is another
+	func(r *mrand.Rand, b []byte) []byte { // a character is changed
 		b = bytes.Clone(b)
 		b[r.IntN(len(b))] = "A!= \t-:\n\x00"[r.IntN(9)]
 		return b
 	},
-	func(_ *mrand.Rand, b []byte) []byte { // the body in one line
+	func(_ *mrand.Rand, b []byte) []byte { // the whole body is in one line
 		lines := bytes.SplitAfter(b, []byte("\n"))
 		for i := range lines {
 			if !bytes.HasPrefix(lines[i], []byte("---")) && i+1 < len(lines) &&
@@ -155,7 +156,7 @@ var mutations = []func(r *mrand.Rand, b []byte) []byte{
 		}
 		return bytes.Join(lines, nil)
 	},
-	func(r *mrand.Rand, b []byte) []byte { // an octet of the DER is another
+	func(r *mrand.Rand, b []byte) []byte { // an octet of the DER is changed
 		p, rest := pem.Decode(b)
 		if p == nil || len(p.Bytes) == 0 {
 			return b
@@ -163,7 +164,7 @@ var mutations = []func(r *mrand.Rand, b []byte) []byte{
 		p.Bytes[r.IntN(min(len(p.Bytes), 400))] ^= 1 << r.IntN(8)
 		return append(pem.EncodeToMemory(p), rest...)
 	},
-	func(_ *mrand.Rand, b []byte) []byte { // something behind the DER
+	func(_ *mrand.Rand, b []byte) []byte { // something is added after the DER
 		p, rest := pem.Decode(b)
 		if p == nil {
 			return b
@@ -180,9 +181,8 @@ func insertLine(r *mrand.Rand, b []byte, text string) []byte {
 	return append(out, bytes.Join(lines[i:], nil)...)
 }
 
-// Thousands of odd files: what our reader takes libssl loads, and what it refuses
-// libssl refuses. "cannot be read here" is an answer that keeps the file; it must
-// be rare.
+// For thousands of unusual files: libssl loads what our reader accepts, and refuses what our reader refuses. The third
+// answer, "cannot be read here", keeps the file, and must be rare.
 func TestFilesAsLibssl(t *testing.T) {
 	certA, keyA := host(t, ECDSAP256, x509.SHA256WithRSA)
 	certB, keyB := host(t, ECDSAP384, x509.SHA256WithRSA)
@@ -233,7 +233,7 @@ func TestFilesAsLibssl(t *testing.T) {
 			case got == nil && theirs == "ok":
 				loads++
 			case (got == nil) != (theirs == "ok"):
-				t.Errorf("file %d as a %s: we say %v, libssl %q\n%q", n, what, got, theirs, data)
+				t.Errorf("file %d as a %s: we say %v, libssl says %q\n%q", n, what, got, theirs, data)
 			}
 		}
 	}
@@ -243,7 +243,7 @@ func TestFilesAsLibssl(t *testing.T) {
 	t.Logf("%d files: %d load, %d cannot be judged here", len(files), loads, unsure)
 }
 
-// signedWith is the certificate with another AlgorithmIdentifier.
+// signedWith returns the certificate with another AlgorithmIdentifier.
 func signedWith(t *testing.T, cert, id []byte) []byte {
 	t.Helper()
 	p, _ := pem.Decode(cert)
@@ -254,7 +254,7 @@ func signedWith(t *testing.T, cert, id []byte) []byte {
 	return EncodeCertificate(root.bytes())
 }
 
-// Keys and digests at each security level.
+// Keys and digests are judged as libssl does at each security level.
 func TestStrengthAsLibssl(t *testing.T) {
 	dir := t.TempDir()
 	var questions []string
@@ -270,7 +270,7 @@ func TestStrengthAsLibssl(t *testing.T) {
 		}
 		most := 5
 		if f.Certs[0].PublicKey == nil {
-			most = 2 // of a kind that is not known here: nothing below it is refused
+			most = 2 // a type that is not known here is refused at no level below this one
 		}
 		for level := 0; level <= most; level++ {
 			questions = append(questions, fmt.Sprintf("pair\t%d\t%s\t%s", level, c, k))
@@ -297,7 +297,7 @@ func TestStrengthAsLibssl(t *testing.T) {
 		cert, key := host(t, ECDSAP384, alg)
 		add(alg.String(), cert, key)
 	}
-	// Algorithms that crypto/x509 does not know, and those that nobody knows.
+	// These are algorithms that crypto/x509 does not know, and some that nobody knows.
 	cert, key := host(t, ECDSAP384, x509.SHA256WithRSA)
 	for name, id := range map[string]string{
 		"MD2": "06092a864886f70d010102 0500", "MD4": "06092a864886f70d010103 0500",
@@ -326,17 +326,17 @@ func TestStrengthAsLibssl(t *testing.T) {
 		name, want, _ := strings.Cut(wants[i], ": ")
 		_, why, _ := strings.Cut(answer, "\t")
 		if want != why {
-			t.Errorf("%s, %s: we say %q, libssl %q", name, questions[i][:6], want, answer)
+			t.Errorf("%s, %s: we say %q, libssl says %q", name, questions[i][:6], want, answer)
 		}
 	}
 }
 
-// What crypto/x509 does not take keeps its name, key and dates.
+// A certificate that crypto/x509 refuses still gives its name, its key and its dates.
 func TestOddCertificates(t *testing.T) {
 	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	for name, args := range map[string][]string{
-		"a serial below zero": {"-set_serial", "-5"},
-		"a name that is none": {"-addext", "subjectAltName=DER:30098207ffffffffffffff"},
+		"a serial below zero":      {"-set_serial", "-5"},
+		"a DNS name outside ASCII": {"-addext", "subjectAltName=DER:30098207ffffffffffffff"},
 	} {
 		data := openssl(t, key,
 			append([]string{"req", "-x509", "-key", "/dev/stdin", "-subj", "/O=Odd/CN=x", "-config",
@@ -356,7 +356,8 @@ func TestOddCertificates(t *testing.T) {
 	}
 }
 
-// A key under a label of another kind: what we take, libssl loads. The command openssl(1) reads more than libssl does.
+// libssl loads every key under the label of another type that we accept. This is compared with libssl and not with
+// openssl(1), which reads more than libssl does.
 func TestKeyLabelsAsLibssl(t *testing.T) {
 	dir := t.TempDir()
 	rsa := openssl(t, nil, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
@@ -393,9 +394,9 @@ func TestKeyLabelsAsLibssl(t *testing.T) {
 		}
 	}
 	if taken < 6 {
-		t.Errorf("only %d were taken", taken)
+		t.Errorf("only %d were accepted", taken)
 	}
 }
 
-// keyLabel is the label in the first and the last line of a private key.
+// keyLabel matches the label in the first and in the last line of a private key.
 var keyLabel = regexp.MustCompile(`(BEGIN|END) [A-Z ]*PRIVATE KEY`)

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// dn builds the DER of a name from relative names of attributes, in any string
-// type: openssl makes only what its string mask allows.
+// dn builds the DER of a name from its attributes, in any string type. openssl cannot make it, because it uses only the
+// types that its string mask allows.
 func dn(t *testing.T, names ...[]attribute) []byte {
 	t.Helper()
 	var body []byte
@@ -53,9 +53,9 @@ const (
 	on = "2.5.4.10"
 )
 
-// The subject hash and the line of every kind of name are openssl's.
+// The subject hash and the text of every kind of name are those of openssl.
 func TestNamesAgainstOpenssl(t *testing.T) {
-	// openssl reads no CN that is a VisibleString, so there is none here.
+	// openssl does not read a CN that is a VisibleString, so there is none here.
 	one := func(tag int, value string) []byte { return dn(t, []attribute{attr(cn, tag, value)}) }
 	names := map[string][]byte{
 		"printable":         one(asn1.TagPrintableString, "Two  Blanks"),
@@ -81,7 +81,7 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 		"long":         one(asn1.TagUTF8String, strings.Repeat("Long ", 100)),
 		"unknown type": dn(t, []attribute{attr("1.3.6.1.4.1.99999.1", asn1.TagUTF8String, "x")}),
 	}
-	for n := 3; n <= 105; n++ { // X.520's attributes
+	for n := 3; n <= 105; n++ { // the attributes of X.520
 		names[fmt.Sprintf("2.5.4.%d", n)] = dn(t,
 			[]attribute{attr(fmt.Sprintf("2.5.4.%d", n), asn1.TagPrintableString, "x")})
 	}
@@ -127,7 +127,7 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 		if got := HashName(raw, 0); got != lines[1]+".0" {
 			t.Errorf("%s: hash %s, openssl has %s", lines[0], got, lines[1])
 		}
-		// "subject=" is the program's, what follows is the library's
+		// The program openssl adds "subject="; the rest comes from the library.
 		if got := OneLine(raw); got != strings.TrimPrefix(lines[2], "subject=") {
 			t.Errorf("%s: %q, openssl has %q", lines[0], got, lines[2])
 		}
@@ -137,20 +137,20 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 	}
 }
 
-// What is no name has no hash, and nothing breaks on it.
+// Bytes that are not a name have no hash, and cause no panic.
 func TestNoName(t *testing.T) {
 	good := dn(t, []attribute{attr(cn, asn1.TagUTF8String, "x")})
 	for _, raw := range [][]byte{nil, {}, {0x30}, []byte("hello"), good[:len(good)-1], append(bytes.Clone(good), 0),
 		{0x31, 0}, {0x30, 2, 0x30, 0},
 		dn(t, []attribute{attr(cn, tagBMP, "odd")}), dn(t, []attribute{attr(cn, tagUniversal, "six66")})} {
 		if h, err := SubjectHash(raw); err == nil || h != 0 || HashName(raw, 0) != "" {
-			t.Errorf("%x: %x, %v", raw, h, err)
+			t.Errorf("%x: hash %x, %v", raw, h, err)
 		}
 		_ = OneLine(raw)
 	}
 }
 
-// A name that we make is the one that openssl makes of the same words.
+// A name that we make is the one that openssl makes from the same words.
 func TestRawName(t *testing.T) {
 	raw, err := RawName(Attribute{"C", "JP"}, Attribute{"O", "Höme"}, Attribute{"OU", ""},
 		Attribute{"CN", "mail.example"}, Attribute{"emailAddress", "a@b.example"})
@@ -165,6 +165,6 @@ func TestRawName(t *testing.T) {
 		t.Errorf("%x, %v", raw, f.Err)
 	}
 	if _, err := RawName(Attribute{"XX", "y"}); err == nil {
-		t.Error("an unknown type was taken")
+		t.Error("an unknown type was accepted")
 	}
 }

@@ -29,7 +29,7 @@ func openssl(t testing.TB, stdin []byte, args ...string) []byte {
 	return out
 }
 
-// Our keys are openssl's, and openssl's are ours.
+// openssl reads the keys that we make, and we read those that openssl makes.
 func TestKeys(t *testing.T) {
 	for _, kt := range KeyTypes() {
 		key, err := GenerateKey(kt, rand.Reader)
@@ -49,14 +49,14 @@ func TestKeys(t *testing.T) {
 		}
 		pub := openssl(t, data, "pkey", "-pubout", "-outform", "DER")
 		if sum := openssl(t, pub, "dgst", "-sha256", "-binary"); !bytes.Equal(sum, arr(SPKIDigest(key.Public()))) {
-			t.Errorf("%s: the digest of the public key is another", kt)
+			t.Errorf("%s: the digest of the public key differs", kt)
 		}
 	}
 }
 
 func arr(a [32]byte) []byte { return a[:] }
 
-// Every form of file that is met, and what is wrong with it.
+// Every usual form of a key file, with what is wrong with it.
 func TestKeyForms(t *testing.T) {
 	pkcs8 := openssl(t, nil, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048")
 	pkcs1 := openssl(t, pkcs8, "rsa", "-traditional")
@@ -96,8 +96,7 @@ func TestKeyForms(t *testing.T) {
 	}
 }
 
-// The subject hash of every CA of the system is the one of openssl, and so is
-// that of names in every string type.
+// The subject hash of every CA of the system is that of openssl, and so is the hash of names in every string type.
 func TestSubjectHash(t *testing.T) {
 	const bundle = "/etc/ssl/certs/ca-certificates.crt"
 	data, err := os.ReadFile(bundle)
@@ -114,7 +113,7 @@ func TestSubjectHash(t *testing.T) {
 			}
 			cmd := exec.Command("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
 				"-nodes", "-keyout", "/dev/null", "-utf8", "-multivalue-rdn", "-subj", subj, "-config", conf)
-			if out, err := cmd.Output(); err == nil { // not every name fits every mask
+			if out, err := cmd.Output(); err == nil { // not every name can be made with every string mask
 				data = append(data, out...)
 			}
 		}
@@ -123,7 +122,7 @@ func TestSubjectHash(t *testing.T) {
 	if f.Err != nil || len(f.Certs) < 100 {
 		t.Fatalf("%d certificates, %v", len(f.Certs), f.Err)
 	}
-	// One openssl for all: -hash of each, through a script.
+	// One shell runs openssl -hash for all of them.
 	dir := t.TempDir()
 	for i, c := range f.Certs {
 		if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%04d", i)), EncodeCertificate(c.Raw),
@@ -144,8 +143,8 @@ func TestSubjectHash(t *testing.T) {
 	}
 }
 
-// FuzzPair: key and certificate of unknown origin. What can be used has a
-// public key and is the same after a round trip.
+// The input is a key and a certificate of unknown origin. If they can be used they have a public key, and are the same
+// after writing and reading them.
 func FuzzPair(f *testing.F) {
 	key, _ := GenerateKey(ECDSAP256, rand.Reader)
 	data, _ := MarshalKey(key)
@@ -157,7 +156,7 @@ func FuzzPair(f *testing.F) {
 		if kf.Err == nil {
 			signer, err := ParseKey(k)
 			if err != nil || kf.Public == nil || !SamePublicKey(signer.Public(), kf.Public) {
-				t.Fatalf("usable, and yet %v", err)
+				t.Fatalf("usable, and there is an error: %v", err)
 			}
 			if s := ReadKeyFile(StripCertificates(k)); s.Err != nil || !SamePublicKey(s.Public, kf.Public) {
 				t.Fatalf("stripped: %v", s.Err)
@@ -169,7 +168,7 @@ func FuzzPair(f *testing.F) {
 		for _, x := range cf.Certs {
 			back := ReadCertFile(EncodeCertificate(x.Raw))
 			if back.Err != nil || !bytes.Equal(back.Certs[0].Raw, x.Raw) {
-				t.Fatalf("a round trip: %v", back.Err)
+				t.Fatalf("after writing and reading it: %v", back.Err)
 			}
 			_, _ = SubjectHash(x.RawSubject)
 			_ = OneLine(x.RawSubject)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A name reads the same whatever string type a CA chose for it.
+// The text of a name does not depend on the string type that a CA chose for it.
 func TestReadable(t *testing.T) {
 	value := func(tag int, b string) []byte {
 		oid, _ := asn1.Marshal(asn1.ObjectIdentifier{2, 5, 4, 10})
@@ -26,7 +26,7 @@ func TestReadable(t *testing.T) {
 		{asn1.TagPrintableString, "Home", "O=Home"},
 		{asn1.TagBMPString, "\x68", "O="},
 		{asn1.TagOctetString, "\x01\x02", "O=#04020102"},
-		{asn1.TagUTF8String, "a\x1b[2J", "O=a\x1b[2J"}, // the page makes it harmless
+		{asn1.TagUTF8String, "a\x1b[2J", "O=a\x1b[2J"}, // package page makes the control characters harmless
 	} {
 		if got := Readable(value(c.tag, c.text)); got != c.want {
 			t.Errorf("tag %d, %q: %q, want %q", c.tag, c.text, got, c.want)

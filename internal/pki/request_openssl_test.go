@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// ask has openssl make a request of the words of a command line; the key is
-// made by genpkey. A blank within a word is written as ~.
+// ask lets openssl make a request with the options in req, for a key that genpkey's options describe. ~ stands for a
+// blank within a word.
 func ask(t testing.TB, genpkey, req string) []byte {
 	t.Helper()
 	needOpenssl(t)
@@ -36,7 +36,7 @@ const (
 	genEd   = "-algorithm ED25519"
 )
 
-// Requests that openssl makes, taken and refused.
+// Requests that openssl makes are accepted or refused for the right reason.
 func TestRequestsOfOpenssl(t *testing.T) {
 	needOpenssl(t)
 	const host = " -subj /CN=Host.example"
@@ -44,7 +44,7 @@ func TestRequestsOfOpenssl(t *testing.T) {
 	for name, c := range map[string]struct {
 		genpkey, req string
 		want         Request
-		text         string // why it is refused
+		text         string // the reason of the refusal
 	}{
 		"RSA":          {genRSA, "-sha256" + host, takes, ""},
 		"RSA, SHA-512": {genRSA, "-sha512" + host, takes, ""},
@@ -121,7 +121,7 @@ func TestRequestsOfOpenssl(t *testing.T) {
 	}
 }
 
-// DSA and a directory name as SAN need files.
+// DSA, and a directory name as SAN, need files.
 func TestRequestsOfOpensslFromFiles(t *testing.T) {
 	needOpenssl(t)
 	dir := t.TempDir()
@@ -157,7 +157,7 @@ func TestRequestsOfOpensslFromFiles(t *testing.T) {
 	}
 }
 
-// What we ask for openssl reads, and so do we.
+// openssl reads the requests that we make, and so do we.
 func TestCreateRequest(t *testing.T) {
 	long := strings.Repeat("long.", 13) + "example" // 72 characters
 	for kind, plain := range plainKeys(t) {
@@ -211,7 +211,7 @@ func TestCreateRequest(t *testing.T) {
 		"101": {"a", strings.Fields(strings.Join(names(100), " "))},
 	} {
 		if data, err := CreateRequest(key, c.name, c.alt, rand.Reader); err == nil || data != nil {
-			t.Errorf("%s: was made", name)
+			t.Errorf("%s: a request was made", name)
 		}
 	}
 }
@@ -223,12 +223,12 @@ func names(n int) (out []string) {
 	return out
 }
 
-// aName is the rule that readName follows, said in another way.
+// aName is the rule of readName in another notation.
 var aName = regexp.MustCompile(`^([a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}$`)
 
-// FuzzReadRequest: every name of what is taken keeps the rules, and asked for again it reads the same. A refusal gives
-// nothing out and is fit for a terminal. With no data the request is made of subject and SAN and signed, so that what
-// is behind the signature is reached.
+// Every name of an accepted request follows the rules, and a request that is made from it reads the same. A refusal
+// returns no request, and its text can be printed on a terminal. Without data, the request is made from subject and SAN
+// and signed, so that the code after the check of the signature is reached too.
 func FuzzReadRequest(f *testing.F) {
 	a := newAsker(f)
 	other, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
@@ -294,7 +294,7 @@ func FuzzReadRequest(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// asked for again, the common name stands among the names, before the others
+		// In the new request the common name is also among the names, and the first of them.
 		want := Request{Public: other.Public(), CommonName: r.CommonName, DNSNames: r.DNSNames, IPs: r.IPs}
 		if len(r.CommonName) > 64 {
 			want.CommonName = ""
@@ -322,7 +322,7 @@ func ip4(ip net.IP) net.IP {
 	return ip
 }
 
-// front is list with first before all others, and only there.
+// front returns list with first at its beginning, and nowhere else.
 func front[T any](first T, list []T, same func(T) bool) []T {
 	return append([]T{first}, slices.DeleteFunc(slices.Clone(list), same)...)
 }

@@ -19,8 +19,8 @@ import (
 	"testing"
 )
 
-// asker makes requests that no program would make: every part is DER of the
-// test's choice, and the signature is right nevertheless.
+// asker makes requests that no program would make: the test chooses the DER of every part, and the signature is correct
+// nevertheless.
 type asker struct {
 	t    testing.TB
 	key  *ecdsa.PrivateKey
@@ -58,7 +58,7 @@ func (a asker) raw(class, tag int, parts ...[]byte) []byte {
 func (a asker) seq(parts ...[]byte) []byte { return a.raw(0, asn1.TagSequence, parts...) }
 func (a asker) set(parts ...[]byte) []byte { return a.raw(0, asn1.TagSet, parts...) }
 
-// key1 is a SubjectPublicKeyInfo.
+// key1 returns a SubjectPublicKeyInfo.
 func (a asker) key1(oid asn1.ObjectIdentifier, parameters any, bits []byte) []byte {
 	return a.seq(a.seq(a.der(oid), a.der(parameters)), a.der(asn1.BitString{Bytes: bits, BitLength: 8 * len(bits)}))
 }
@@ -76,8 +76,8 @@ func (a asker) cn(values ...string) []byte {
 	return a.seq(parts...)
 }
 
-// pem is a request with this signature algorithm's identifier, signed with
-// ECDSA and SHA-256 whatever that is.
+// pem returns a request with the identifier of this signature algorithm. Whatever algorithm that is, it is signed with
+// ECDSA and SHA-256.
 func (a asker) pem(algorithm asn1.ObjectIdentifier, spki, subject []byte, attributes ...[]byte) []byte {
 	info := a.seq(a.der(0), subject, spki, a.raw(asn1.ClassContextSpecific, 0, attributes...))
 	sum := sha256.Sum256(info)
@@ -95,7 +95,7 @@ func (a asker) request(subject []byte, attributes ...[]byte) []byte {
 	return a.pem(ecdsaSHA256, a.spki, subject, attributes...)
 }
 
-// asks is the attribute with a list of extensions.
+// asks returns the attribute with a list of extensions.
 func (a asker) asks(e ...pkix.Extension) []byte {
 	return a.seq(a.der(oidExtensionRequest), a.set(a.der(e)))
 }
@@ -123,7 +123,7 @@ func (a asker) many(prefix string, n int) (out [][]byte) {
 	return out
 }
 
-// Every refusal, word for word: no two are the same.
+// Each refusal has its own text.
 func TestRefusals(t *testing.T) {
 	a := newAsker(t)
 	good := a.request(a.cn("host.example"))
@@ -148,7 +148,7 @@ func TestRefusals(t *testing.T) {
 	hostile := strings.Repeat("\x1b[31m\"", 1000)
 	usage := pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: []byte{3, 2, 7, 128}}
 
-	// These are other ways to a refusal that another row has.
+	// These rows reach the refusal of another row in another way.
 	again := []string{"RSA's signature", "half a boolean", "behind the SAN", "empty SAN", "CN and 100 names"}
 	texts := map[string]string{}
 	for name, c := range map[string]struct {
@@ -283,13 +283,13 @@ func TestRefusals(t *testing.T) {
 			`has 101 names, may have at most 100`},
 	} {
 		r, err := ReadRequest(c.data)
-		// what the standard library says is its own business
+		// The text that the standard library adds is not compared.
 		text, open := strings.CutSuffix("the request "+c.text, "…")
 		if !errors.Is(err, ErrRequest) || err.Error() != text && !(open && strings.HasPrefix(err.Error(), text)) {
 			t.Errorf("%s:\n got %v\nwant %s", name, err, text)
 		}
 		if r.WantsCA != (name == "CA") || r.Public != nil || r.CommonName != "" || r.DNSNames != nil || r.IPs != nil {
-			t.Errorf("%s: refused, and yet %+v", name, r)
+			t.Errorf("%s: refused, and it returned %+v", name, r)
 		}
 		if slices.Contains(again, name) {
 			continue
@@ -301,7 +301,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// What is taken, and as what.
+// These requests are accepted, with these names and keys.
 func TestAccepted(t *testing.T) {
 	a := newAsker(t)
 	san := func(names ...[]byte) pkix.Extension { return pkix.Extension{Id: oidAltName, Value: a.seq(names...)} }

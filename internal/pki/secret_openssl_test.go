@@ -9,8 +9,7 @@ import (
 	"testing"
 )
 
-// needOpenssl skips the test where there is no openssl; where nothing may be
-// skipped it fails instead.
+// needOpenssl skips the test if there is no openssl, or fails it if tests must not be skipped.
 func needOpenssl(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("openssl"); err == nil {
@@ -22,7 +21,7 @@ func needOpenssl(t testing.TB) {
 	t.Skip("needs openssl")
 }
 
-// plainKeys are one key of every kind, as openssl genpkey writes them.
+// plainKeys returns one key of every type, as openssl genpkey writes it.
 func plainKeys(t testing.TB) map[string][]byte {
 	t.Helper()
 	needOpenssl(t)
@@ -33,8 +32,8 @@ func plainKeys(t testing.TB) map[string][]byte {
 	}
 }
 
-// encryptions are openssl's ways to write an encrypted key. kinds is what the
-// command takes, "" for all.
+// encryptions are openssl's ways to write an encrypted key. kinds are the key types that the command accepts; "" means
+// all.
 var encryptions = []struct{ kinds, command string }{
 	{"", "pkcs8 -topk8"},
 	{"", "pkcs8 -topk8 -v2 aes-128-cbc"},
@@ -63,7 +62,7 @@ var encryptions = []struct{ kinds, command string }{
 	{"rsa-2048 p256", "pkey -traditional -aes128"},
 }
 
-// What openssl encrypts is read with the passphrase, and with no other.
+// A key that openssl has encrypted is read with its passphrase, and with no other one.
 func TestDecryptAgainstOpenssl(t *testing.T) {
 	for kind, plain := range plainKeys(t) {
 		want, err := ParseKey(plain)
@@ -98,8 +97,8 @@ func TestDecryptAgainstOpenssl(t *testing.T) {
 	}
 }
 
-// A wrong passphrase is told from a broken file also where chance leaves good
-// padding behind: some 20 of these 5000.
+// A wrong passphrase is distinguished from a damaged file even where the padding is correct by chance, which happens
+// about 20 times in these 5000.
 func TestEveryWrongPassphrase(t *testing.T) {
 	for kind, plain := range plainKeys(t) {
 		data := openssl(t, plain, "pkcs8", "-topk8", "-iter", "1", "-passout", "pass:secret")
@@ -118,7 +117,7 @@ func TestEveryWrongPassphrase(t *testing.T) {
 	}
 }
 
-// What we encrypt openssl reads, in the form that Encrypt promises.
+// openssl reads the keys that we encrypt, in the form that Encrypt promises.
 func TestEncryptAgainstOpenssl(t *testing.T) {
 	for kind, plain := range plainKeys(t) {
 		t.Run(kind, func(t *testing.T) {
@@ -142,7 +141,7 @@ func TestEncryptAgainstOpenssl(t *testing.T) {
 					t.Error("openssl reads it without the passphrase")
 				}
 				asn1 := string(openssl(t, data, "asn1parse"))
-				// 0x0927C0 is 600000
+				// 0x0927C0 is 600000.
 				for _, part := range []string{":PBES2", ":PBKDF2", ":hmacWithSHA256", ":aes-256-cbc", ":0927C0"} {
 					if !strings.Contains(asn1, part) {
 						t.Errorf("no %s in\n%s", part, asn1)
@@ -153,7 +152,7 @@ func TestEncryptAgainstOpenssl(t *testing.T) {
 	}
 }
 
-// Keys that openssl encrypts and that are not for us are no wrong passphrase.
+// A key that openssl encrypts in a way that we do not support is not reported as a wrong passphrase.
 func TestDecryptOtherKinds(t *testing.T) {
 	needOpenssl(t)
 	for name, args := range map[string][]string{

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// sealed is an ENCRYPTED PRIVATE KEY block of any parameters.
+// sealed makes an ENCRYPTED PRIVATE KEY block with any parameters.
 func sealed(t testing.TB, kdf asn1.ObjectIdentifier, kdfParameters any, data []byte) []byte {
 	t.Helper()
 	must := func(a pkix.AlgorithmIdentifier, err error) pkix.AlgorithmIdentifier {
@@ -35,8 +35,7 @@ func sealed(t testing.TB, kdf asn1.ObjectIdentifier, kdfParameters any, data []b
 	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: der})
 }
 
-// What would take too long or is no sense is refused, with the figure and the
-// limit, and at once.
+// Parameters that would take too long, or that make no sense, are refused at once, with the value and the limit.
 func TestDecryptRefuses(t *testing.T) {
 	salt, data := []byte("salt"), make([]byte, 32)
 	sha512 := pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 11},
@@ -63,12 +62,12 @@ func TestDecryptRefuses(t *testing.T) {
 		"negative iterations": {pbkdf2(-1), ErrUnsupported, "-1 PBKDF2 iterations"},
 		"memory": {scrypt(1<<18, 8, 1), ErrUnsupported,
 			"scrypt with N 262144, r 8, p 1, may use at most 256 MiB of memory"},
-		"blocks":          {scrypt(2, math.MaxInt32, 1), ErrUnsupported, "may use at most 256 MiB"},
-		"cost":            {scrypt(1<<30, 1, 1), ErrUnsupported, "may use at most 256 MiB"},
-		"both":            {scrypt(1<<30, 1<<30, 1), ErrUnsupported, "may use at most 256 MiB"},
-		"rounds":          {scrypt(16384, 8, 17), ErrUnsupported, "scrypt with p 17, must be 1 to 16"},
-		"no power of two": {scrypt(1000, 8, 1), ErrUnsupported, "scrypt with N 1000"},
-		"negative blocks": {scrypt(16384, -8, 1), ErrUnsupported, "scrypt with N 16384, r -8"},
+		"blocks":             {scrypt(2, math.MaxInt32, 1), ErrUnsupported, "may use at most 256 MiB"},
+		"cost":               {scrypt(1<<30, 1, 1), ErrUnsupported, "may use at most 256 MiB"},
+		"both":               {scrypt(1<<30, 1<<30, 1), ErrUnsupported, "may use at most 256 MiB"},
+		"rounds":             {scrypt(16384, 8, 17), ErrUnsupported, "scrypt with p 17, must be 1 to 16"},
+		"not a power of two": {scrypt(1000, 8, 1), ErrUnsupported, "scrypt with N 1000"},
+		"negative blocks":    {scrypt(16384, -8, 1), ErrUnsupported, "scrypt with N 16384, r -8"},
 		"key length": {sealed(t, oidPBKDF2, pbkdf2Parameters{salt, 1, 16, sha512}, data), ErrUnsupported,
 			"a derived key of 16 octets, must be 32"},
 		"key length, scrypt": {sealed(t, oidScrypt, scryptParameters{salt, 2, 1, 1, 64}, data), ErrUnsupported,
@@ -104,7 +103,7 @@ func TestDecryptRefuses(t *testing.T) {
 	}
 }
 
-// The encryption of a key that is not encrypted, and of none.
+// Encrypt refuses a key that is not a plain key, an empty passphrase, and a source of too few random bytes.
 func TestEncrypt(t *testing.T) {
 	key, err := GenerateKey(ECDSAP256, rand.Reader)
 	if err != nil {
@@ -127,7 +126,7 @@ func TestEncrypt(t *testing.T) {
 	}
 	if data, err := Encrypt(key, []byte("x"), strings.NewReader("short")); data != nil ||
 		!errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("encrypted without enough that is random: %v", err)
+		t.Errorf("encrypted with too few random bytes: %v", err)
 	}
 	random := []byte(strings.Repeat("0123456789abcdef", 2))
 	a, err := Encrypt(key, []byte("x"), bytes.NewReader(random))
@@ -140,12 +139,12 @@ func TestEncrypt(t *testing.T) {
 		t.Errorf("%s%s", a, b)
 	}
 	if c, _ := Encrypt(key, []byte("x"), rand.Reader); bytes.Equal(a, c) {
-		t.Error("what is random has no part in it")
+		t.Error("two encryptions of the same key are equal")
 	}
 }
 
-// FuzzDecrypt: a key comes out or a known reason, never both, and what is not
-// encrypted reads as ParseKey reads it. The work stays within what is allowed.
+// Decrypt returns a key or a known reason, never both. It reads a key that is not encrypted as ParseKey does. The work
+// stays within the limits.
 func FuzzDecrypt(f *testing.F) {
 	for _, s := range seeds(f) {
 		f.Add(s, []byte("secret"))
@@ -187,12 +186,12 @@ func FuzzDecrypt(f *testing.F) {
 			}
 		case !errors.Is(why, ErrEncrypted):
 			if !slices.ContainsFunc(typed, func(e error) bool { return errors.Is(err, e) && errors.Is(why, e) }) {
-				t.Fatalf("%v, and ParseKey says %v", err, why)
+				t.Fatalf("Decrypt says %v, and ParseKey says %v", err, why)
 			}
 		case err == nil:
 			again, err := MarshalKey(key)
 			if err != nil || !SamePublicKey(ReadKeyFile(again).Public, key.Public()) {
-				t.Fatalf("written anew: %v", err)
+				t.Fatalf("written again: %v", err)
 			}
 		}
 	})

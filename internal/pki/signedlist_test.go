@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Whose a CRL is does not depend on the strength of its digest: what openssl takes is
-// taken, and what it refuses is not.
+// The issuer of a CRL is found whatever the strength of its digest. We accept what openssl accepts, and refuse what it
+// refuses.
 func TestListSignedBy(t *testing.T) {
 	dir := t.TempDir()
 	at := func(n string) string { return filepath.Join(dir, n) }
@@ -62,7 +62,7 @@ func TestListSignedBy(t *testing.T) {
 			t.Errorf("%+v: %v", c, got)
 		}
 		if c.ca == "nocrl" {
-			continue // openssl-crl(1) looks at the signature alone; X509_verify_cert(3) refuses it
+			continue // openssl-crl(1) checks only the signature; X509_verify_cert(3) refuses this CRL
 		}
 		if out, _ := exec.Command("openssl", "crl", "-in", at("l.pem"), "-CAfile", at(c.ca+".pem"),
 			"-noout").CombinedOutput(); strings.Contains(string(out), "verify OK") != c.want {

@@ -14,10 +14,10 @@ import (
 // node is a value of DER that can be changed and written again.
 type node struct {
 	head     []byte // its tag
-	body     []byte // of a primitive value
+	body     []byte // the body of a primitive value
 	children []*node
-	wide     bool // its length has an octet more than it needs
-	endless  bool // of indefinite length
+	wide     bool // its length has one octet more than it needs
+	endless  bool // it has an indefinite length
 }
 
 func parseNode(t *testing.T, der []byte) (*node, []byte) {
@@ -66,9 +66,8 @@ func (n *node) walk(do func(*node)) {
 	}
 }
 
-// Every value of a certificate is changed in every way: its type, its length, its
-// first octets, its parts. What d2i_X509(3) refuses is refused here, what it takes
-// is taken, or called unreadable where the form is one of BER alone.
+// Every value of a certificate is changed in every way: its type, its length, its first octets, its parts. We refuse
+// what d2i_X509(3) refuses, and accept what it accepts, or call it unreadable if only BER allows the form.
 func TestTemplateAsLibssl(t *testing.T) {
 	cert, key := host(t, ECDSAP256, x509.SHA256WithRSA)
 	p, _ := pem.Decode(cert)
@@ -104,14 +103,14 @@ func TestTemplateAsLibssl(t *testing.T) {
 		change("tag of a context", func() { n.head = []byte{0x85 | was.head[0]&0x20} })
 		change("constructed or not", func() { n.head = []byte{was.head[0] ^ 0x20} })
 		change("empty", func() { n.body, n.children = nil, nil })
-		change("a wide length", func() { n.wide = true })
+		change("a length with more octets than needed", func() { n.wide = true })
 		change("no end", func() { n.endless = true })
 		if len(n.children) > 0 {
 			change("more",
 				func() { n.children = append(n.children[:len(n.children):len(n.children)], &node{head: []byte{5}}) })
 			change("one less", func() { n.children = n.children[1:] })
-			change("the last less", func() { n.children = n.children[:len(n.children)-1] })
-			change("the first twice", func() { n.children = append([]*node{n.children[0]}, n.children...) })
+			change("without the last part", func() { n.children = n.children[:len(n.children)-1] })
+			change("the first part twice", func() { n.children = append([]*node{n.children[0]}, n.children...) })
 			return
 		}
 		for _, head := range []string{"\x00", "\x00\x00", "\x80", "\xff\xff", "\xd8\x00\xed\xa0\x80",
@@ -122,7 +121,7 @@ func TestTemplateAsLibssl(t *testing.T) {
 				change(fmt.Sprintf("%x as %d", head, tag), func() { n.head, n.body = []byte{tag}, []byte(head) })
 			}
 		}
-		change("an open end", func() { n.body = append(bytes.Clone(was.body), 0x81) })
+		change("an indefinite length", func() { n.body = append(bytes.Clone(was.body), 0x81) })
 	})
 	answers := libssl(t, questions)
 	unsure := 0
@@ -137,15 +136,15 @@ func TestTemplateAsLibssl(t *testing.T) {
 			case errors.Is(got, ErrUnsupported):
 				unsure++
 			case (got == nil) != (theirs == "ok"):
-				t.Errorf("%s: we say %v, libssl %q", name, got, theirs)
+				t.Errorf("%s: we say %v, libssl says %q", name, got, theirs)
 			}
 		}
 	}
-	t.Logf("%d certificates, %d verdicts are left open", len(names), unsure)
+	t.Logf("%d certificates, %d are called unreadable", len(names), unsure)
 }
 
-// A certificate that OpenSSL refuses spoils a CACertFile, and hides none of the
-// others from who takes them one by one.
+// A certificate that OpenSSL refuses makes a CACertFile useless. It hides none of the others from a reader that takes
+// them one by one.
 func TestRefusedBesideOthers(t *testing.T) {
 	a, _ := host(t, ECDSAP256, x509.SHA256WithRSA)
 	b, _ := host(t, ECDSAP384, x509.SHA256WithRSA)
@@ -162,14 +161,14 @@ func TestRefusedBesideOthers(t *testing.T) {
 		}
 	}
 	if f := ReadCertFile(append(bytes.Clone(bad), a[:len(a)/2]...)); !errors.Is(f.Err, ErrTruncated) {
-		t.Errorf("and one that is cut off: %v", f.Err)
+		t.Errorf("with one that is cut off: %v", f.Err)
 	}
 	if f := ReadLeafFile(append(bytes.Clone(a), bad...)); f.Err != nil || f.Behind == nil {
-		t.Errorf("behind a leaf: %v, %v", f.Err, f.Behind)
+		t.Errorf("after a leaf: %v, %v", f.Err, f.Behind)
 	}
 }
 
-// openssl reads a request behind a byte-order mark.
+// openssl reads a request after a byte-order mark, and so do we.
 func TestRequestBehindMark(t *testing.T) {
 	needOpenssl(t)
 	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// A length or a tag that a number of 32 bits does not hold is none.
+// A length or a tag that does not fit into 32 bits is refused.
 func TestGreatLengths(t *testing.T) {
 	der := append([]byte{0x30, 0x84, 0, 0x80, 0, 0}, make([]byte, 9<<20)...)
 	for _, octets := range [][]byte{
