@@ -32,11 +32,11 @@ func TestTake(t *testing.T) {
 		says    string // in a note, or in the error
 		fails   bool
 	}{
-		{"what lies here", here, plan.Carried{Leaf: leaf(here)}, false, "", 0, "", false},
+		{"the installed certificate", here, plan.Carried{Leaf: leaf(here)}, false, "", 0, "", false},
 		{"a bought one over our key, with its CA", here, plan.Carried{Leaf: leaf(bought), Roots: root(bought)}, false,
 			"host.cert cacert.pem", 0, "", false},
-		{"a bought one with what stands between", here, plan.Carried{Leaf: leaf(bought), Middle: root(bought)}, false,
-			"host.cert", 0, "", false},
+		{"a bought one with its intermediate certificate", here,
+			plan.Carried{Leaf: leaf(bought), Middle: root(bought)}, false, "host.cert", 0, "", false},
 		{"a bought one without its CA", here, plan.Carried{Leaf: leaf(bought)}, false, "", 0,
 			"which is neither in the file nor known on this host", true},
 		{"a bought one without its CA, by force", here, plan.Carried{Leaf: leaf(bought)}, true, "host.cert", 0,

@@ -164,7 +164,7 @@ func TestDue(t *testing.T) {
 			f.Issued = []IssuedRow{issued("02", "valid", "b.example", 2, day(1)),
 				issued("03", "valid", "c.example", 2, day(-1))}
 		}, []string{"warning issued c.example"}},
-		{"an error that nothing mends, and ones that do not count", func(f *DueFacts) {
+		{"an error that nothing repairs, and ones that do not count", func(f *DueFacts) {
 			f.Plan.Problems = []Problem{{Reason: CAMissing, Severity: Error, Path: "/etc/mail/CA"},
 				{Reason: CFMissing, Severity: Warning},
 				{Reason: LinkMissing, Severity: Error, Repairable: true}, {Reason: NotifyPending, Severity: Error},

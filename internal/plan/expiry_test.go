@@ -33,10 +33,10 @@ func TestWarnFrom(t *testing.T) {
 		end := from.Add(c.life)
 		got := plan.WarnFrom(from, end, c.before)
 		if end.Sub(got) != c.want {
-			t.Errorf("%s: told %v before the end, want %v", c.name, end.Sub(got), c.want)
+			t.Errorf("%s: the first warning comes %v before the end, want %v", c.name, end.Sub(got), c.want)
 		}
 		if c.life > 0 && got.Before(from.Add(c.life*2/3)) {
-			t.Errorf("%s: told before its renewal is due", c.name)
+			t.Errorf("%s: the warning comes before the renewal is due", c.name)
 		}
 	}
 	if got := plan.WarnFrom(time.Time{}, from, 30*day); !got.Equal(from.Add(-30 * day)) {

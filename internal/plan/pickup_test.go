@@ -52,7 +52,7 @@ func TestSettled(t *testing.T) {
 			state.Pickup{Instance: old, HUPs: told(old), Attempts: 1, Failed: InstanceID(inst(8, time.Time{}))}, false},
 		"another one came after the failure": {inst(9, at(time.Minute)), mta.OK,
 			state.Pickup{Instance: old, HUPs: told(old), Attempts: 1, Failed: InstanceID(inst(8, time.Time{}))}, true},
-		"it was told itself": {inst(8, at(time.Minute)), mta.OK,
+		"it got the HUP itself": {inst(8, at(time.Minute)), mta.OK,
 			state.Pickup{Instance: old, HUPs: told(inst(8, at(time.Minute))), Attempts: 1}, false},
 	} {
 		a := &assessment{judgement: judgement{now: now}}
@@ -89,7 +89,7 @@ func TestStopped(t *testing.T) {
 			NoneRunning},
 		"not running after its HUP": {mta.NotRunning, time.Time{}, &state.Pickup{HUPs: told},
 			state.PickedUp{}, true, ""},
-		"it cannot be told":             {mta.BadPidFile, time.Time{}, &state.Pickup{}, state.PickedUp{}, true, ""},
+		"the pid file makes no sense":   {mta.BadPidFile, time.Time{}, &state.Pickup{}, state.PickedUp{}, true, ""},
 		"started since":                 {mta.OK, now, nil, none, false, StartedLater},
 		"started with the change":       {mta.OK, changed.Add(-StartTells), nil, none, false, StartedLater},
 		"started before, and seen late": {mta.OK, changed.Add(-StartTells - time.Second), nil, none, true, NoneRunning},

@@ -26,7 +26,7 @@ func TestSentences(t *testing.T) {
 			}
 			first, object, _ := strings.Cut(doing, " ")
 			if !strings.HasSuffix(first, "ing") || strings.TrimSpace(object) == "" {
-				t.Errorf("%s: %q tells of what goes on", row, doing)
+				t.Errorf("%s: %q does not tell what is being done", row, doing)
 			}
 			for form, text := range map[string]string{"would " + base: one.Would(),
 				"could not " + base: one.CouldNot()} {

@@ -85,7 +85,7 @@ var pairRows = []row{
 		"stage-key key-missing rsa-2048; obtain key-missing, new key",
 		"error key-missing+",
 		"2033.3 days: the CA's next generation is due", ""},
-	{"a second pair of the same kind as the first", Host(WantsSecond(), Names(second), Has(second, "second")),
+	{"a second pair with the key type of the first", Host(WantsSecond(), Names(second), Has(second, "second")),
 		"stage-key key-family rsa-2048; obtain key-family, new key",
 		"error key-family+",
 		"2033.3 days: the CA's next generation is due", ""},
@@ -137,7 +137,7 @@ var pairRows = []row{
 		"stage-key key-family ecdsa-p256; obtain key-family, new key",
 		"error key-family+, warning trust-missing+, warning link-missing+, notice foreign-kept",
 		"2033.3 days: the CA's next generation is due", ""},
-	{"a second pair that is not wanted any more, and the host gets a key of its kind", Host(
+	{"a second pair that is no longer configured, and the host gets a key of its kind", Host(
 		Configured(func(c *config.Config) { c.Key.Type, c.Key.TypeSet = "rsa-2048", true }), Names(second),
 		Has(second, "rsa-2048"), Rekey()),
 		"stage-key asked-new-key rsa-2048; stage-key key-family ecdsa-p256; obtain asked-new-key, new " +
@@ -152,12 +152,12 @@ var pairRows = []row{
 		"",
 		"notice pair-unwanted",
 		"141.1 days: renewal is due", ""},
-	{"a second pair that is not wanted any more", Host(Has(second, "rsa-2048")),
+	{"a second pair that is no longer configured", Host(Has(second, "rsa-2048")),
 		"install pair-unwanted:remove host-ecdsa.cert, host-ecdsa.key, a copy of host-ecdsa.cert, " +
 			"a copy of host-ecdsa.key",
 		"notice pair-unwanted+",
 		"141.1 days: renewal is due", ""},
-	{"a second pair that is not wanted any more, and sendmail.cf names it", Host(Names(second), Has(second, "rsa-2048",
+	{"a second pair that is no longer configured, and sendmail.cf names it", Host(Names(second), Has(second, "rsa-2048",
 		ExpiresIn(100*Day))),
 		"obtain renewal-due",
 		"notice pair-unwanted, notice renewal-due+",
@@ -192,29 +192,29 @@ var pairRows = []row{
 			"error key-missing+, error cert-missing+, error cacert-missing+, warning cf-other-files, " +
 			"warning cf-other-files, warning cf-other-files, warning dh-missing+",
 		"", "clock, high_water"},
-	{"a bought certificate for servers alone, and the client shows another",
+	{"a bought certificate for servers only, and the client shows another",
 		Host(WantsClient(), Names(client), Bought(),
 			Usage(x509.ExtKeyUsageServerAuth), Has(client, "client", Ours())),
 		"install trust-missing: trust/mailcertd-ca.pem, e5cedbc3.0, extra",
 		"warning trust-missing+, warning link-missing+, notice foreign-kept",
 		"139.4 days: renewal is due", ""},
-	{"a bought certificate for servers alone, and the client shows none", Host(Bought(),
+	{"a bought certificate for servers only, and the client shows none", Host(Bought(),
 		Usage(x509.ExtKeyUsageServerAuth), ShowsNothing()),
 		"",
 		"notice cf-other-files, notice foreign-kept",
 		"235.0 days: first warning before the certificate expires", ""},
-	{"a bought client certificate for servers alone",
+	{"a bought client certificate for servers only",
 		Host(WantsClient(), Names(client), Has(client, "client", Bought(),
 			Usage(x509.ExtKeyUsageServerAuth))),
 		"",
 		"notice foreign-kept, notice wrong-purpose",
 		"141.1 days: renewal is due", ""},
-	{"a certificate of ours for servers alone, and the client has its own", Host(WantsClient(), Names(client),
+	{"a certificate of ours for servers only, and the client has its own", Host(WantsClient(), Names(client),
 		Usage(x509.ExtKeyUsageServerAuth), Has(client, "client", Ours())),
 		"",
 		"",
 		"139.4 days: renewal is due", ""},
-	{"a second pair that is not wanted any more, and sendmail has read an older sendmail.cf", Host(Has(second,
+	{"a second pair that is no longer configured, and sendmail has read an older sendmail.cf", Host(Has(second,
 		"rsa-2048"), Seeing(func(o *plan.Observed) { o.CF.Node.Changed = Now.Add(-time.Hour) })),
 		"",
 		"notice pair-unwanted",
@@ -244,7 +244,7 @@ func TestTwinIsToldWhatToDo(t *testing.T) {
 			}
 		}
 		if !told {
-			t.Errorf("%s: nobody is told", c.name)
+			t.Errorf("%s: there is no problem that says what to do", c.name)
 		}
 	}
 }
