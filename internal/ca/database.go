@@ -25,10 +25,19 @@ type question struct {
 	overview time.Time
 }
 
+// hashes are those of the serials that the question names.
+func (q question) hashes() (s keySet) {
+	for serial := range q.serials {
+		s.add(hashOf(serialKey(serial)))
+	}
+	return s
+}
+
 // database is the result of a pass over index.txt and the names in newcerts. It does not hold the rows, so that its
 // memory does not grow with their number.
 type database struct {
 	asked    question
+	wanted   keySet // the serials that were asked for
 	path     string
 	node     durable.Node // index.txt, without Data
 	whole    bool         // index.txt is empty or ends with a line feed
@@ -95,6 +104,7 @@ func (db *database) still() error {
 func readDatabase(dir string, q question) (*database, error) {
 	db := &database{asked: q, path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true, plain: true,
 		found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
+	db.wanted = q.hashes()
 	certs := filepath.Join(dir, newCertsName)
 	var err error
 	if db.files64, err = serialsIn(certs); err != nil {
@@ -191,7 +201,8 @@ func (db *database) unreadable(e *Entry) {
 
 // answer notes the row if a question asked for it.
 func (db *database) answer(l *line) {
-	if len(db.asked.serials) > 0 && db.asked.serials[string(l.serial)] {
+	// The set of hashes is looked up first: in the map of texts, a million rows took a fifth of the pass.
+	if db.wanted.len() > 0 && db.wanted.has(hashOf(l.key)) && db.asked.serials[string(l.serial)] {
 		// If two rows have this serial, the revoked one counts.
 		if have, twice := db.found[string(l.serial)]; !twice || have.Status != Revoked {
 			db.found[string(l.serial)] = l.entry()
@@ -242,6 +253,7 @@ func (db *database) lookUp(serials ...string) (map[string]Entry, error) {
 		other.asked.serials[s] = true
 		needles = append(needles, []byte("\t"+s+"\t"))
 	}
+	other.wanted = other.asked.hashes()
 	lines := 0
 	n := durable.Blocks(db.path, maxIndex, func(block []byte) bool {
 		if db.plain && !slices.ContainsFunc(needles, func(s []byte) bool { return bytes.Contains(block, s) }) {
