@@ -51,7 +51,7 @@ func inState(t *testing.T, h *bed.Host, name, value string) {
 func TestPublic(t *testing.T) {
 	t.Parallel()
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
-	m, p := bed.Binary(t, ""), bed.NewPebble(t, h, "")
+	m, p := bed.Binary(t, ""), bed.NewPebble(t, bed.PebbleOptions{Host: h})
 	conf := h.Path("/etc/mail/mailcertd.yaml")
 	write(t, conf, publicYAML(p), 0o644)
 	begun := time.Now()
@@ -194,7 +194,7 @@ func TestPublicByDNS(t *testing.T) {
 ns A 127.0.0.1
 mail-a A 127.0.0.1
 `})
-	m, p := bed.Binary(t, ""), bed.NewPebble(t, h, "127.0.0.1:53")
+	m, p := bed.Binary(t, ""), bed.NewPebble(t, bed.PebbleOptions{Host: h, DNS: "127.0.0.1:53"})
 	yaml := "issuer:\n  acme: {directory: '" + p.Directory + "', agree_tos: true, ca_file: " + p.CAFile +
 		", challenge: dns}\nclient: {issuer: local}\n" +
 		"dns: {server: 127.0.0.1, key_file: /etc/mail/dns.key, resolver: 127.0.0.1}\n"

@@ -13,6 +13,7 @@ import (
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/issuer/acme"
 	"mailcertd/internal/pki"
+	"mailcertd/test/bed"
 
 	acmez "github.com/mholt/acmez/v3/acme"
 )
@@ -23,8 +24,8 @@ func TestTerms(t *testing.T) {
 	o.AgreeTOS = false
 	refused(t, o, request(t, "mx.example.test"), issuer.KindTOS, true, "data:text/plain,Do%20what%20thou",
 		"agree_tos")
-	if p.accounts() != 0 {
-		t.Errorf("%d accounts", p.accounts())
+	if p.Accounts() != 0 {
+		t.Errorf("%d accounts", p.Accounts())
 	}
 }
 
@@ -50,8 +51,8 @@ func TestExternalAccount(t *testing.T) {
 	obtain(t, o, r)
 	o.EAB = acme.EAB{} // an account that exists needs no binding
 	obtain(t, o, request(t, "mx.example.test"))
-	if p.accounts() != 1 || p.orders() != 2 {
-		t.Errorf("%d accounts, %d orders", p.accounts(), p.orders())
+	if p.Accounts() != 1 || p.Orders() != 2 {
+		t.Errorf("%d accounts, %d orders", p.Accounts(), p.Orders())
 	}
 }
 
@@ -70,8 +71,8 @@ func TestAccountLost(t *testing.T) {
 	o.Contact = []string{"postmaster@example.test"}
 	obtain(t, o, request(t, "mx.example.test"))
 	after, err := client(t, o).Account()
-	if err != nil || after.URL != before.URL || p.accounts() != 1 {
-		t.Errorf("%+v, %v: %d accounts", after, err, p.accounts())
+	if err != nil || after.URL != before.URL || p.Accounts() != 1 {
+		t.Errorf("%+v, %v: %d accounts", after, err, p.Accounts())
 	}
 	o.Contact = append(o.Contact, "hostmaster@example.test")
 	obtain(t, o, request(t, "mx.example.test"))
@@ -79,14 +80,14 @@ func TestAccountLost(t *testing.T) {
 		t.Errorf("%+v, %v", after, err)
 	}
 	other := start(t, settings{}) // the same URL, but the CA has lost everything
-	p.hook(func(w http.ResponseWriter, r *http.Request) bool {
-		other.front.Config.Handler.ServeHTTP(w, r)
+	p.front.Hook(func(w http.ResponseWriter, r *http.Request) bool {
+		other.front.Server.Config.Handler.ServeHTTP(w, r)
 		return true
 	}, nil)
-	o.Listener.Listen = at(other.httpPort)
+	o.Listener.Listen = bed.Local(other.HTTPPort)
 	obtain(t, o, request(t, "mx.example.test"))
-	if other.accounts() != 1 || other.orders() != 1 {
-		t.Errorf("%d accounts, %d orders", other.accounts(), other.orders())
+	if other.Accounts() != 1 || other.Orders() != 1 {
+		t.Errorf("%d accounts, %d orders", other.Accounts(), other.Orders())
 	}
 }
 
@@ -115,7 +116,7 @@ func TestDeactivated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := acmez.Client{Directory: o.Directory, HTTPClient: p.front.Client()}
+		c := acmez.Client{Directory: o.Directory, HTTPClient: p.front.Server.Client()}
 		if _, err := c.UpdateAccount(context.Background(), acmez.Account{PrivateKey: key, Location: a.URL,
 			Status: "deactivated"}); err != nil && !strings.Contains(err.Error(), "deactivated") {
 			t.Fatal(err)
@@ -124,8 +125,8 @@ func TestDeactivated(t *testing.T) {
 	refused(t, o, request(t, "mx.example.test"), issuer.KindAccount, true, "deactivated", ".key")
 	forget(store, ".account")
 	refused(t, o, request(t, "mx.example.test"), issuer.KindAccount, true, "deactivated", ".key")
-	if p.accounts() != 1 {
-		t.Errorf("%d accounts", p.accounts())
+	if p.Accounts() != 1 {
+		t.Errorf("%d accounts", p.Accounts())
 	}
 }
 
@@ -133,8 +134,8 @@ func TestDeactivated(t *testing.T) {
 func TestNoncesRejected(t *testing.T) {
 	p := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=50"}})
 	obtain(t, p.options(newMemory()), request(t, "mx.example.test"))
-	if p.accounts() != 1 || p.orders() != 1 {
-		t.Errorf("%d accounts, %d orders", p.accounts(), p.orders())
+	if p.Accounts() != 1 || p.Orders() != 1 {
+		t.Errorf("%d accounts, %d orders", p.Accounts(), p.Orders())
 	}
 	all := start(t, settings{env: []string{"PEBBLE_WFE_NONCEREJECT=100"}})
 	refused(t, all.options(newMemory()), request(t, "mx.example.test"), issuer.KindAway, false, "badNonce")
@@ -161,8 +162,8 @@ func TestProfile(t *testing.T) {
 	refused(t, o, request(t, "mx.example.test"), issuer.KindOrder, true, "tlsserver", "default, shortlived")
 	o.Profile = "" // Pebble chooses
 	obtain(t, o, request(t, "mx.example.test"))
-	if p.orders() != 2 {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != 2 {
+		t.Errorf("%d orders", p.Orders())
 	}
 	refused(t, o, request(t, "blocked-domain.example"), issuer.KindOrder, true, "blocked-domain.example")
 }

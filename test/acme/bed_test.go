@@ -6,23 +6,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
-	mrand "math/rand/v2"
-	"net"
 	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -35,43 +23,17 @@ import (
 	"mailcertd/test/bed"
 )
 
-var tools string
-
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	var err error
-	if tools, err = os.MkdirTemp("", "acme"); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = os.RemoveAll(tools) }()
-	for _, name := range []string{"pebble", "pebble-challtestsrv"} {
-		tool := "github.com/letsencrypt/pebble/v2/cmd/" + name
-		out, err := exec.Command("go", "build", "-o", tools, tool).CombinedOutput()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "%s: %v\n%s", name, err, out)
-			return 1
-		}
-	}
-	return m.Run()
+func TestMain(m *testing.M) {
+	code := m.Run()
+	bed.Clean()
+	os.Exit(code)
 }
 
-// pebble is a running CA behind a proxy, the front, which can change or drop answers. mu guards before and after.
+// pebble is a running CA behind a proxy, the front, which can change or drop answers.
 type pebble struct {
-	t        *testing.T
-	front    *httptest.Server
-	manage   string // URL of Pebble's management interface
-	dns      string // URL of the management interface of its DNS server
-	httpPort int
-	log      *safeBuffer
-	cas      []byte // PEM certificates that verify the front's https
-
-	mu sync.Mutex
-	// before gets each request first, and may answer it: then it returns true, and Pebble does not get the request.
-	before func(w http.ResponseWriter, r *http.Request) bool
-	// after gets each request that Pebble has answered, and the status. When it returns false the answer is dropped.
-	after func(r *http.Request, status int) bool
+	*bed.Pebble
+	t     *testing.T
+	front *bed.Front
 }
 
 type settings struct {
@@ -82,101 +44,15 @@ type settings struct {
 // start starts Pebble with its DNS server on loopback ports.
 func start(t *testing.T, s settings) *pebble {
 	t.Helper()
-	dir := t.TempDir()
-	p := &pebble{t: t, log: &safeBuffer{}, httpPort: port(t)}
-	cert, key := bed.HTTPSPair(t)
-	write(t, filepath.Join(dir, "cert.pem"), cert)
-	write(t, filepath.Join(dir, "key.pem"), key)
-	api, manage, dns, dnsManage := port(t), port(t), port(t), port(t)
-	conf := map[string]any{
-		"listenAddress": at(api), "managementListenAddress": at(manage), "certificate": filepath.Join(dir, "cert.pem"),
-		"privateKey": filepath.Join(dir, "key.pem"), "httpPort": p.httpPort, "tlsPort": port(t),
-		"domainBlocklist": []string{"blocked-domain.example"}, "keyAlgorithm": "ecdsa",
-		"profiles": map[string]any{"default": map[string]any{"description": "usual", "validityPeriod": 7776000},
-			"shortlived": map[string]any{"description": "short", "validityPeriod": 518400}},
-	}
-	maps.Copy(conf, s.conf)
-	data, err := json.Marshal(map[string]any{"pebble": conf})
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, filepath.Join(dir, "pebble.json"), data)
-	p.manage, p.dns = "https://"+at(manage), "http://"+at(dnsManage)
-	p.launch([]string{"pebble-challtestsrv", "-dnsserver", at(dns), "-management", at(dnsManage), "-http01", "",
-		"-https01", "", "-tlsalpn01", "", "-doh", "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""}, nil, dnsManage)
-	env := append([]string{"PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", "PEBBLE_WFE_NONCEREJECT=5"}, s.env...)
-	p.launch([]string{"pebble", "-config", filepath.Join(dir, "pebble.json"), "-dnsserver", at(dns), "-strict"}, env,
-		api)
-	p.serve(&url.URL{Scheme: "https", Host: at(api)}, cert)
+	p := &pebble{Pebble: bed.NewPebble(t, bed.PebbleOptions{Env: s.env, Conf: s.conf}), t: t}
+	p.front = bed.NewFront(t, p.Pebble)
 	return p
 }
 
-// launch runs a program until the test ends, and waits until its port answers.
-func (p *pebble) launch(argv, env []string, wait int) {
-	p.t.Helper()
-	cmd := exec.Command(filepath.Join(tools, argv[0]), argv[1:]...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), env...), p.log, p.log
-	if err := cmd.Start(); err != nil {
-		p.t.Fatal(err)
-	}
-	p.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for range 200 {
-		if c, err := net.Dial("tcp", at(wait)); err == nil {
-			_ = c.Close()
-			return
-		}
-		time.Sleep(25 * time.Millisecond)
-	}
-	p.t.Fatalf("%s does not start: %s", argv[0], p.log)
-}
-
-// serve starts the front before Pebble.
-func (p *pebble) serve(to *url.URL, cert []byte) {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(cert)
-	proxy := &httputil.ReverseProxy{
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(to)
-			r.Out.Host = r.In.Host // so that Pebble's URLs name the front
-		},
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}},
-		ErrorLog:  nil,
-	}
-	p.front = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p.mu.Lock()
-		before, after := p.before, p.after
-		p.mu.Unlock()
-		if before != nil && before(w, r) {
-			return
-		}
-		answer := httptest.NewRecorder()
-		proxy.ServeHTTP(answer, r)
-		if after != nil && !after(r, answer.Code) {
-			panic(http.ErrAbortHandler)
-		}
-		maps.Copy(w.Header(), answer.Header())
-		w.WriteHeader(answer.Code)
-		_, _ = w.Write(answer.Body.Bytes())
-	}))
-	p.front.Config.ErrorLog = nil
-	p.t.Cleanup(p.front.Close)
-	p.cas = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.front.Certificate().Raw})
-}
-
-func (p *pebble) hook(before func(http.ResponseWriter, *http.Request) bool, after func(*http.Request, int) bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.before, p.after = before, after
-}
-
-// orders and accounts are the numbers that Pebble has logged.
-func (p *pebble) orders() int   { return strings.Count(p.log.String(), "Added order ") }
-func (p *pebble) accounts() int { return strings.Count(p.log.String(), "accounts in memory") }
-
 // options are those for http-01 with this Pebble.
 func (p *pebble) options(store acme.Store) acme.Options {
-	return acme.Options{Directory: p.front.URL + "/dir", AgreeTOS: true, CAs: p.cas, Challenge: acme.HTTP,
-		Profile: "default", Listener: acme.Listener{Listen: at(p.httpPort)}, Store: store, Now: time.Now,
+	return acme.Options{Directory: p.front.Directory, AgreeTOS: true, CAs: p.front.CA, Challenge: acme.HTTP,
+		Profile: "default", Listener: acme.Listener{Listen: bed.Local(p.HTTPPort)}, Store: store, Now: time.Now,
 		Log: func(s string) { p.t.Log("log: " + s) }, Agent: "mailcertd-test", Patience: time.Minute}
 }
 
@@ -277,7 +153,7 @@ func (z *zone) post(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	resp, err := http.Post(z.p.dns+path, "application/json", bytes.NewReader(data))
+	resp, err := http.Post(z.p.DNS()+path, "application/json", bytes.NewReader(data))
 	if err != nil {
 		return err
 	}
@@ -382,78 +258,9 @@ func (m *memory) Remove(name string) error {
 // reborn makes the store usable again, as a new process finds it.
 func (m *memory) reborn() { m.die, m.dead, m.n, m.killing = 0, false, 0, nil }
 
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func at(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-var (
-	portMu    sync.Mutex
-	portsUsed = map[int]bool{}
-)
-
-// port returns a free port that no other process gets before a test listens on it: the system itself assigns only ports
-// from 32768 on.
-func port(t *testing.T) int {
-	t.Helper()
-	portMu.Lock()
-	defer portMu.Unlock()
-	var failed error
-	for range 100 {
-		n := 20_000 + mrand.IntN(12_000)
-		if portsUsed[n] {
-			continue
-		}
-		l, err := net.Listen("tcp", at(n))
-		if err != nil {
-			failed = err
-			continue
-		}
-		_ = l.Close()
-		portsUsed[n] = true
-		return n
-	}
-	t.Fatal("no port is free: ", failed)
-	return 0
-}
-
 func write(t *testing.T, path string, data []byte) {
 	t.Helper()
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// managed sends a request to Pebble's management interface.
-func (p *pebble) managed(method, path string, body io.Reader) []byte {
-	p.t.Helper()
-	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} //nolint:gosec
-	req, err := http.NewRequest(method, p.manage+path, body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	data, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		p.t.Fatalf("%s: %s, %v: %s", path, resp.Status, err, data)
-	}
-	return data
 }

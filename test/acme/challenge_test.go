@@ -15,6 +15,7 @@ import (
 
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/issuer/acme"
+	"mailcertd/test/bed"
 )
 
 // TestFirstCertificate: each kind of challenge gets a certificate and leaves nothing behind, and there is one account.
@@ -29,21 +30,21 @@ case $1 in
 add) curl -s -d "{\"host\":\"$2.\",\"value\":\"$3\"}" %[1]s/set-txt ;;
 remove) curl -s -d "{\"host\":\"$2.\"}" %[1]s/clear-txt ;;
 esac && echo "$1 $2" >> %[2]s
-`, p.dns, script+".log"))
+`, p.DNS(), script+".log"))
 	for _, way := range []struct {
 		name string
 		set  func(o *acme.Options)
 		also func(t *testing.T)
 	}{
 		{"http", func(*acme.Options) {}, func(t *testing.T) {
-			if c, err := net.Dial("tcp", at(p.httpPort)); err == nil {
+			if c, err := net.Dial("tcp", bed.Local(p.HTTPPort)); err == nil {
 				_ = c.Close()
 				t.Error("it still listens")
 			}
 		}},
 		{"webroot", func(o *acme.Options) {
 			o.Listener.Webroot = web
-			ln, err := net.Listen("tcp", at(p.httpPort))
+			ln, err := net.Listen("tcp", bed.Local(p.HTTPPort))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -99,21 +100,21 @@ esac && echo "$1 $2" >> %[2]s
 				t.Errorf("steps: %q", steps)
 			}
 			// Before the certificate is reported as kept (Taken), asking again gives the same one.
-			before := p.orders()
-			if again := obtain(t, o, r); !again.Leaf.Equal(reply.Leaf) || p.orders() != before {
-				t.Errorf("%d orders, want %d", p.orders(), before)
+			before := p.Orders()
+			if again := obtain(t, o, r); !again.Leaf.Equal(reply.Leaf) || p.Orders() != before {
+				t.Errorf("%d orders, want %d", p.Orders(), before)
 			}
 			if err := client(t, o).Taken(r); err != nil {
 				t.Fatal(err)
 			}
 			way.set(&o) // the webroot gets a web server again
-			if again := obtain(t, o, r); again.Leaf.Equal(reply.Leaf) || p.orders() != before+1 {
-				t.Errorf("%d orders, want %d", p.orders(), before+1)
+			if again := obtain(t, o, r); again.Leaf.Equal(reply.Leaf) || p.Orders() != before+1 {
+				t.Errorf("%d orders, want %d", p.Orders(), before+1)
 			}
 			way.also(t)
 		})
 	}
-	if n := p.accounts(); n != 4 {
+	if n := p.Accounts(); n != 4 {
 		t.Errorf("%d accounts of 4 stores", n)
 	}
 }
@@ -132,8 +133,8 @@ func TestPersistentRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	obtain(t, o, r)
-	if p.orders() != 1 {
-		t.Errorf("%d orders, want the one that was open", p.orders())
+	if p.Orders() != 1 {
+		t.Errorf("%d orders, want the one that was open", p.Orders())
 	}
 }
 
@@ -144,7 +145,7 @@ func TestValidationFails(t *testing.T) {
 		set  func(o *acme.Options)
 		says []string
 	}{
-		"http": {func(o *acme.Options) { o.Listener.Listen = at(port(t)) },
+		"http": {func(o *acme.Options) { o.Listener.Listen = bed.Local(bed.Port(t)) },
 			[]string{"http-01 of ", "connection refused", "[connection]", "mx.http.example.test"}},
 		"dns": {func(o *acme.Options) { o.Challenge, o.DNS = acme.DNS01, nowhere{} },
 			[]string{"dns-01 of ", "No TXT records found", "[unauthorized]", "mx.dns.example.test"}},
@@ -153,11 +154,11 @@ func TestValidationFails(t *testing.T) {
 			store := newMemory()
 			o := p.options(store)
 			set.set(&o)
-			before := p.orders()
+			before := p.Orders()
 			r := request(t, name+".example.test", "mx."+name+".example.test")
 			refused(t, o, r, issuer.KindChallenge, false, set.says...)
 			refused(t, o, r, issuer.KindChallenge, false, set.says...)
-			if n := p.orders() - before; n != 2 {
+			if n := p.Orders() - before; n != 2 {
 				t.Errorf("%d orders, want 2", n)
 			}
 			for f, data := range store.files {
@@ -181,11 +182,11 @@ func TestPrepareFails(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())
 	r := request(t, "mx.example.test")
-	taken, err := net.Listen("tcp", at(p.httpPort))
+	taken, err := net.Listen("tcp", bed.Local(p.HTTPPort))
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused(t, o, r, issuer.KindChallenge, false, "cannot listen on "+at(p.httpPort), "listens there", "webroot",
+	refused(t, o, r, issuer.KindChallenge, false, "cannot listen on "+bed.Local(p.HTTPPort), "listens there", "webroot",
 		fmt.Sprintf("(process %d)", os.Getpid()))
 	_ = taken.Close()
 	o.Listener.Webroot = filepath.Join(t.TempDir(), "none")
@@ -194,8 +195,8 @@ func TestPrepareFails(t *testing.T) {
 	refused(t, o, r, issuer.KindChallenge, false, "no such zone", "exit status 3")
 	o = p.options(o.Store)
 	obtain(t, o, r)
-	if p.orders() != 1 {
-		t.Errorf("%d orders, want 1", p.orders())
+	if p.Orders() != 1 {
+		t.Errorf("%d orders, want 1", p.Orders())
 	}
 	// The DNS can never prove an IP address.
 	o.Challenge, o.DNS = acme.DNS01, p.zone()
@@ -229,7 +230,7 @@ func TestListenerAnswersOnlyItsTokens(t *testing.T) {
 		}
 		for _, path := range []string{"/", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/x",
 			"/favicon.ico", "/.well-known/acme-challenge/../x"} {
-			resp, err := http.Get("http://" + at(p.httpPort) + path)
+			resp, err := http.Get("http://" + bed.Local(p.HTTPPort) + path)
 			if err != nil {
 				got = append(got, err.Error())
 				continue
@@ -246,7 +247,7 @@ func TestListenerAnswersOnlyItsTokens(t *testing.T) {
 	o.Progress = func(step string) {
 		if progress(step); strings.HasPrefix(step, "the CA looks at") {
 			for range 20 {
-				if c, err := net.Dial("tcp", at(p.httpPort)); err == nil {
+				if c, err := net.Dial("tcp", bed.Local(p.HTTPPort)); err == nil {
 					silent = append(silent, c)
 				}
 			}

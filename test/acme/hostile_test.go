@@ -11,6 +11,7 @@ import (
 
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/issuer/acme"
+	"mailcertd/test/bed"
 )
 
 func says(w http.ResponseWriter, status int, kind, body string) bool {
@@ -123,19 +124,19 @@ func TestHostile(t *testing.T) {
 			return says(w, 404, problem, `{"type":"urn:ietf:params:acme:error:malformed","detail":"no such certificate"}`)
 		}, issuer.KindAway, false, "does not have it yet"},
 		{"certificate of another", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
-			return says(w, 200, "application/pem-certificate-chain", string(p.cas)+string(p.cas))
+			return says(w, 200, "application/pem-certificate-chain", string(p.front.CA)+string(p.front.CA))
 		}, issuer.KindAway, false, "the certificate"},
 		{"endless links up", "/certZ/", func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Link", "<https://"+r.Host+r.URL.Path+`x>;rel="up"`)
-			return says(w, 200, "application/pem-certificate-chain", string(p.cas)+string(p.cas))
+			return says(w, 200, "application/pem-certificate-chain", string(p.front.CA)+string(p.front.CA))
 		}, issuer.KindAway, false, "the certificate"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			p.hook(func(w http.ResponseWriter, r *http.Request) bool {
+			p.front.Hook(func(w http.ResponseWriter, r *http.Request) bool {
 				return row.answer != nil && (r.URL.Path == row.path || strings.HasSuffix(row.path, "/") &&
 					strings.HasPrefix(r.URL.Path, row.path)) && row.answer(w, r)
 			}, nil)
-			defer p.hook(nil, nil)
+			defer p.front.Hook(nil, nil)
 			o := p.options(newMemory())
 			r := request(t, "mx.example.test")
 			var before, after runtime.MemStats
@@ -170,7 +171,7 @@ func TestAway(t *testing.T) {
 	o.CAs = nil
 	refused(t, o, r, issuer.KindAway, false, "ca_file")
 	o = p.options(newMemory())
-	o.Directory = "https://" + at(port(t)) + "/dir"
+	o.Directory = "https://" + bed.Local(bed.Port(t)) + "/dir"
 	refused(t, o, r, issuer.KindAway, false, "connection refused")
 	o = p.options(newMemory())
 	o.Now = func() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
@@ -190,7 +191,7 @@ func TestAway(t *testing.T) {
 // TestSlow: mailcertd does not wait for a directory that sends one byte now and then.
 func TestSlow(t *testing.T) {
 	p := start(t, settings{})
-	p.hook(func(w http.ResponseWriter, r *http.Request) bool {
+	p.front.Hook(func(w http.ResponseWriter, r *http.Request) bool {
 		for r.Context().Err() == nil {
 			_, _ = w.Write([]byte(" "))
 			_ = http.NewResponseController(w).Flush()

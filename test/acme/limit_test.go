@@ -24,13 +24,13 @@ func TestLimit(t *testing.T) {
 	if !is || no.Kind != issuer.KindRateLimit || no.Final || no.NotBefore.Sub(now).Round(time.Minute) != 24*time.Hour {
 		t.Errorf("%+v", err)
 	}
-	if p.orders() != acme.MaxOrders {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != acme.MaxOrders {
+		t.Errorf("%d orders", p.Orders())
 	}
 	obtain(t, o, request(t, "mx2.example.test"))
 	now = now.Add(-72 * time.Hour) // notes of a clock that was ahead do not count
 	obtain(t, o, r)
-	if p.orders() != acme.MaxOrders+2 {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != acme.MaxOrders+2 {
+		t.Errorf("%d orders", p.Orders())
 	}
 }

@@ -1,10 +1,8 @@
 package acme
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"encoding/pem"
 	"strings"
 	"testing"
@@ -34,22 +32,22 @@ func TestRenewal(t *testing.T) {
 	}
 	r.Replaces = first.Leaf // Taken was not called, so the certificate of the open order is still kept
 	second := obtain(t, o, r)
-	if second.Leaf.Equal(first.Leaf) || p.orders() != 2 || strings.Count(p.log.String(), "is a replacement of") != 1 {
-		t.Errorf("%d orders, %d replacements", p.orders(), strings.Count(p.log.String(), "is a replacement of"))
+	if second.Leaf.Equal(first.Leaf) || p.Orders() != 2 || strings.Count(p.Log(), "is a replacement of") != 1 {
+		t.Errorf("%d orders, %d replacements", p.Orders(), strings.Count(p.Log(), "is a replacement of"))
 	}
 	if err := client(t, o).Taken(r); err != nil {
 		t.Fatal(err)
 	}
 	r.Replaces = first.Leaf // it is replaced already, so the order names none
 	third := obtain(t, o, r)
-	if third.Leaf.Equal(second.Leaf) || p.orders() != 3 {
-		t.Errorf("%d orders", p.orders())
+	if third.Leaf.Equal(second.Leaf) || p.Orders() != 3 {
+		t.Errorf("%d orders", p.Orders())
 	}
 	foreign := request(t, "mx.example.test") // a leaf of another CA, for which Pebble returns an internal error
 	foreign.Replaces = obtain(t, start(t, settings{}).elsewhere(), request(t, "mx.example.test")).Leaf
 	obtain(t, o, foreign)
-	if p.orders() != 4 {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != 4 {
+		t.Errorf("%d orders", p.Orders())
 	}
 }
 
@@ -68,12 +66,7 @@ func TestRenewalWindows(t *testing.T) {
 		`{`:                      false,
 		`<html>`:                 false,
 	} {
-		body, err := json.Marshal(map[string]string{"Certificate": string(pki.EncodeCertificate(leaf.Raw)),
-			"ARIResponse": answer})
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.managed("POST", "/set-renewal-info/", bytes.NewReader(body))
+		p.Renews(t, pki.EncodeCertificate(leaf.Raw), answer)
 		info, ok, err := client(t, o).RenewalInfo(context.Background(), leaf)
 		if ok != good || (err == nil) != good {
 			t.Errorf("%s: %v, %v", answer, ok, err)
@@ -95,13 +88,13 @@ func TestPreferredChain(t *testing.T) {
 	o := p.options(newMemory())
 	r := request(t, "mx.example.test")
 	first := obtain(t, o, r)
-	block, _ := pem.Decode(p.managed("GET", "/roots/2", nil))
+	block, _ := pem.Decode(p.Managed(t, "/roots/2", nil))
 	root := parse(t, block.Bytes)
 	o.PreferredChain = root.Subject.CommonName
 	second := obtain(t, o, r)
 	last := second.CAs[len(second.CAs)-1]
-	if last.Issuer.CommonName != root.Subject.CommonName || last.CheckSignatureFrom(root) != nil || p.orders() != 1 {
-		t.Errorf("%s, %d orders", last.Issuer, p.orders())
+	if last.Issuer.CommonName != root.Subject.CommonName || last.CheckSignatureFrom(root) != nil || p.Orders() != 1 {
+		t.Errorf("%s, %d orders", last.Issuer, p.Orders())
 	}
 	if first.CAs[len(first.CAs)-1].Issuer.CommonName == root.Subject.CommonName || len(first.CAs) != 3 {
 		t.Errorf("the first chain: %d, to %s", len(first.CAs), first.CAs[len(first.CAs)-1].Issuer)

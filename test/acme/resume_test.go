@@ -55,9 +55,9 @@ func TestKilledAtEveryRequest(t *testing.T) {
 				return true
 			}
 			if reaches {
-				p.hook(nil, func(*http.Request, int) bool { return !dies() })
+				p.front.Hook(nil, func(*http.Request, int) bool { return !dies() })
 			} else {
-				p.hook(func(http.ResponseWriter, *http.Request) bool {
+				p.front.Hook(func(http.ResponseWriter, *http.Request) bool {
 					if dies() {
 						panic(http.ErrAbortHandler)
 					}
@@ -79,14 +79,14 @@ func TestKilledAtEveryRequest(t *testing.T) {
 // could be killed.
 func killed(t *testing.T, ctx context.Context, p *pebble, store *memory, z *zone, what string) (done bool) {
 	t.Helper()
-	orders, accounts := p.orders(), p.accounts()
+	orders, accounts := p.Orders(), p.Accounts()
 	o := p.options(store)
 	o.Challenge, o.DNS = acme.DNS01, z
 	o.Log = func(string) {}
 	r := request(t, "mx.example.test", "www.example.test")
 	_, err := client(t, o).Ask(ctx, r)
 	killedIt := store.dead
-	p.hook(nil, nil)
+	p.front.Hook(nil, nil)
 	store.reborn()
 	z.dead = false
 	if !killedIt && err != nil {
@@ -99,10 +99,10 @@ func killed(t *testing.T, ctx context.Context, p *pebble, store *memory, z *zone
 	if err := r.Answered(reply); err != nil {
 		t.Errorf("%s: %v", what, err)
 	}
-	if n := p.orders() - orders; n != 1 {
+	if n := p.Orders() - orders; n != 1 {
 		t.Errorf("%s: %d orders", what, n)
 	}
-	if n := p.accounts() - accounts; n != 1 {
+	if n := p.Accounts() - accounts; n != 1 {
 		t.Errorf("%s: %d accounts", what, n)
 	}
 	if len(z.has) != 0 || len(store.files["traces.json"]) != 0 {
@@ -149,7 +149,7 @@ func TestKilledWithWebroot(t *testing.T) {
 func TestLostAnswer(t *testing.T) {
 	p := start(t, settings{})
 	lost := 0
-	p.hook(nil, func(r *http.Request, status int) bool {
+	p.front.Hook(nil, func(r *http.Request, status int) bool {
 		if r.URL.Path == "/order-plz" && status == http.StatusCreated && lost == 0 {
 			lost++
 			return false
@@ -160,8 +160,8 @@ func TestLostAnswer(t *testing.T) {
 	r := request(t, "mx.example.test")
 	refused(t, o, r, issuer.KindAway, false, "not known whether the order was placed")
 	obtain(t, o, r)
-	if p.orders() != 1 {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != 1 {
+		t.Errorf("%d orders", p.Orders())
 	}
 }
 
@@ -173,14 +173,14 @@ func TestManyOrders(t *testing.T) {
 		obtain(t, o, request(t, "mx.example.test"))
 	}
 	r := request(t, "mx.example.test")
-	p.hook(nil, func(r *http.Request, status int) bool {
+	p.front.Hook(nil, func(r *http.Request, status int) bool {
 		return r.URL.Path != "/order-plz" || status != http.StatusCreated
 	})
 	refused(t, o, r, issuer.KindAway, false)
-	p.hook(nil, nil)
+	p.front.Hook(nil, nil)
 	obtain(t, o, r)
-	if p.orders() != acme.MaxOrders {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != acme.MaxOrders {
+		t.Errorf("%d orders", p.Orders())
 	}
 }
 
@@ -190,8 +190,8 @@ func TestTwoKeys(t *testing.T) {
 	o := p.options(newMemory())
 	a, b := request(t, "mx.example.test"), request(t, "mx.example.test")
 	first, second := obtain(t, o, a), obtain(t, o, b)
-	if again := obtain(t, o, a); !again.Leaf.Equal(first.Leaf) || first.Leaf.Equal(second.Leaf) || p.orders() != 2 {
-		t.Errorf("%d orders", p.orders())
+	if again := obtain(t, o, a); !again.Leaf.Equal(first.Leaf) || first.Leaf.Equal(second.Leaf) || p.Orders() != 2 {
+		t.Errorf("%d orders", p.Orders())
 	}
 }
 
@@ -204,7 +204,7 @@ func TestPatience(t *testing.T) {
 	o.DNS = p.zone()
 	r := request(t, "mx.example.test")
 	began := time.Now()
-	p.hook(func(w http.ResponseWriter, r *http.Request) bool {
+	p.front.Hook(func(w http.ResponseWriter, r *http.Request) bool {
 		if !strings.HasPrefix(r.URL.Path, "/chalZ/") {
 			return false
 		}
@@ -215,11 +215,11 @@ func TestPatience(t *testing.T) {
 	if d := time.Since(began); d > 10*time.Second {
 		t.Errorf("it took %s: %s", d, no.Reason)
 	}
-	p.hook(nil, nil)
+	p.front.Hook(nil, nil)
 	o = p.options(o.Store)
 	obtain(t, o, r)
-	if p.orders() != 1 {
-		t.Errorf("%d orders", p.orders())
+	if p.Orders() != 1 {
+		t.Errorf("%d orders", p.Orders())
 	}
 }
 

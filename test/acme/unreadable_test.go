@@ -14,14 +14,14 @@ func TestUnreadableAnswer(t *testing.T) {
 	}
 	r.Lost = true
 	again := obtain(t, o, r)
-	if !again.Leaf.Equal(first.Leaf) || p.orders() != 1 {
-		t.Errorf("%d orders, the same certificate: %v", p.orders(), again.Leaf.Equal(first.Leaf))
+	if !again.Leaf.Equal(first.Leaf) || p.Orders() != 1 {
+		t.Errorf("%d orders, the same certificate: %v", p.Orders(), again.Leaf.Equal(first.Leaf))
 	}
 	if err := client(t, o).Taken(r); err != nil {
 		t.Fatal(err)
 	}
 	r.Lost = false
-	if next := obtain(t, o, r); next.Leaf.Equal(first.Leaf) || p.orders() != 2 {
-		t.Errorf("%d orders, the same certificate: %v", p.orders(), next.Leaf.Equal(first.Leaf))
+	if next := obtain(t, o, r); next.Leaf.Equal(first.Leaf) || p.Orders() != 2 {
+		t.Errorf("%d orders, the same certificate: %v", p.Orders(), next.Leaf.Equal(first.Leaf))
 	}
 }

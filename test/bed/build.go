@@ -12,25 +12,35 @@ import (
 var (
 	building sync.Mutex // guards buildDir and built
 	buildDir string
-	built    = map[string]error{} // the error of each build, nil for a success, by tag
+	built    = map[string]error{} // the error of each build, nil for a success, by the name of the program
 )
 
 // Binary returns the path of mailcertd, which it builds once for each tag. tag is "" or crashpoints. The test fails
 // where the build fails.
 func Binary(t testing.TB, tag string) string {
 	t.Helper()
-	building.Lock()
-	defer building.Unlock()
-	if _, done := built[tag]; !done {
-		built[tag] = build(tag)
+	dir := ".." // tests run in test/ or in a directory below it
+	if _, err := os.Stat("../cmd"); err != nil {
+		dir = "../.."
 	}
-	if err := built[tag]; err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(buildDir, "mailcertd"+tag)
+	return once(t, "mailcertd"+tag, "./cmd/mailcertd", dir, "-tags", tag)
 }
 
-func build(tag string) (err error) {
+// once returns the path of a program, which it builds once, in the directory dir.
+func once(t testing.TB, name, pkg, dir string, args ...string) string {
+	t.Helper()
+	building.Lock()
+	defer building.Unlock()
+	if _, done := built[name]; !done {
+		built[name] = build(name, pkg, dir, args)
+	}
+	if err := built[name]; err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(buildDir, name)
+}
+
+func build(name, pkg, dir string, args []string) (err error) {
 	if buildDir == "" {
 		if buildDir, err = os.MkdirTemp("", "mailcertd-bin"); err != nil {
 			return err
@@ -39,19 +49,17 @@ func build(tag string) (err error) {
 			return err
 		}
 	}
-	cmd := exec.Command("go", "build", "-tags", tag, "-o", filepath.Join(buildDir, "mailcertd"+tag), "./cmd/mailcertd")
-	cmd.Dir = ".." // tests run in test/ or in a directory below it
-	if _, err := os.Stat("../cmd"); err != nil {
-		cmd.Dir = "../.."
-	}
+	args = append(append([]string{"build"}, args...), "-o", filepath.Join(buildDir, name), pkg)
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the port builds it
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%w: %s", err, out)
+		return fmt.Errorf("%s: %w: %s", name, err, out)
 	}
 	return nil
 }
 
-// Clean removes the programs that Binary built. TestMain calls it.
+// Clean removes the programs that were built. TestMain calls it.
 func Clean() {
 	if buildDir != "" {
 		os.RemoveAll(buildDir)

@@ -1,17 +1,21 @@
 package bed
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
-	"fmt"
+	"io"
+	"maps"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,51 +25,66 @@ import (
 	"time"
 )
 
-// Pebble is Let's Encrypt's test server on a host. Every name in its name server has the address of the host.
+// Pebble is Let's Encrypt's test server. Every name in its name server has the address 127.0.0.1.
 type Pebble struct {
-	h         *Host
-	dir       string
-	cmd       []*exec.Cmd
-	dns       string
-	said      *said
+	o    PebbleOptions
+	dir  string
+	cmd  []*exec.Cmd
+	said *said
+	// The ports of the directory and its management interface, and those of the name server and its management interface.
+	api, manage, dns, dnsManage int
+
 	Directory string // URL of its directory
-	CAFile    string // the CA certificate for its https, a path on the host
+	CAFile    string // the CA certificate for its https, a path where Pebble runs
+	CA        []byte // the content of CAFile
+	HTTPPort  int    // the port that it connects to for http-01
 }
 
-const (
-	pebbleAddr   = "127.0.0.1:14000"
-	pebbleManage = "127.0.0.1:15000"
-	pebbleDNS    = "127.0.0.1:8053"
-)
+// PebbleOptions say how a Pebble differs from the usual one, which is on this machine.
+type PebbleOptions struct {
+	Host *Host          // the host where it runs, on fixed ports; nil means this machine, on free ports
+	DNS  string         // the address of the name server that it asks; "" means its own
+	Env  []string       // environment variables, such as PEBBLE_WFE_NONCEREJECT=50
+	Conf map[string]any // merged into its configuration
+}
 
-// NewPebble starts Pebble on a host. Its CA connects to port 80 of the host, and asks the name server at the address
-// dns; "" starts one.
-func NewPebble(t testing.TB, h *Host, dns string) *Pebble {
+// NewPebble starts a Pebble that lives as long as the test.
+func NewPebble(t testing.TB, o PebbleOptions) *Pebble {
 	t.Helper()
-	Need(t, true, "curl")
-	p := &Pebble{h: h, dns: dns, dir: tempDir(t), said: &said{}, Directory: "https://" + pebbleAddr + "/dir",
-		CAFile: "/etc/mail/pebble.pem"}
-	for _, name := range []string{"pebble", "pebble-challtestsrv"} {
-		cmd := exec.Command("go", "build", "-o", p.dir, "github.com/letsencrypt/pebble/v2/cmd/"+name)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", name, err, out)
+	p := &Pebble{o: o, dir: tempDir(t), said: &said{}}
+	p.CAFile = filepath.Join(p.dir, "cert.pem")
+	if o.Host != nil {
+		p.CAFile = "/etc/mail/pebble.pem"
+		p.api, p.manage, p.dns, p.dnsManage, p.HTTPPort = 14000, 15000, 8053, 8055, 80
+	} else {
+		for _, port := range []*int{&p.api, &p.manage, &p.dns, &p.dnsManage, &p.HTTPPort} {
+			*port = Port(t)
 		}
 	}
-	cert, key := HTTPSPair(t)
-	conf, err := json.Marshal(map[string]any{"pebble": map[string]any{"listenAddress": pebbleAddr,
-		"managementListenAddress": pebbleManage, "certificate": filepath.Join(p.dir, "cert.pem"),
-		"privateKey": filepath.Join(p.dir, "key.pem"), "httpPort": 80, "tlsPort": 443, "keyAlgorithm": "ecdsa",
-		"profiles": map[string]any{"default": map[string]any{"description": "usual", "validityPeriod": 7776000}}}})
+	p.Directory = "https://" + Local(p.api) + "/dir"
+	cert, key := httpsPair(t)
+	p.CA = cert
+	conf := map[string]any{"listenAddress": Local(p.api), "managementListenAddress": Local(p.manage),
+		"certificate": filepath.Join(p.dir, "cert.pem"), "privateKey": filepath.Join(p.dir, "key.pem"),
+		"httpPort": p.HTTPPort, "tlsPort": 443, "keyAlgorithm": "ecdsa",
+		"domainBlocklist": []string{"blocked-domain.example"},
+		"profiles": map[string]any{"default": map[string]any{"description": "usual", "validityPeriod": 7776000},
+			"shortlived": map[string]any{"description": "short", "validityPeriod": 518400}}}
+	maps.Copy(conf, o.Conf)
+	data, err := json.Marshal(map[string]any{"pebble": conf})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, data := range map[string][]byte{"cert.pem": cert, "key.pem": key, "pebble.json": conf} {
-		if err := os.WriteFile(filepath.Join(p.dir, name), data, 0o600); err != nil {
+	files := map[string][]byte{"cert.pem": cert, "key.pem": key, "pebble.json": data}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(p.dir, name), data, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(h.Path(p.CAFile), cert, 0o644); err != nil {
-		t.Fatal(err)
+	if o.Host != nil {
+		if err := os.WriteFile(o.Host.Path(p.CAFile), cert, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p.Start(t)
 	t.Cleanup(func() {
@@ -80,14 +99,18 @@ func NewPebble(t testing.TB, h *Host, dns string) *Pebble {
 // Start starts Pebble, which has forgotten everything and has another root certificate.
 func (p *Pebble) Start(t testing.TB) {
 	t.Helper()
+	tool := Pebbles(t)
 	for _, argv := range [][]string{
-		{"pebble-challtestsrv", "-dnsserver", pebbleDNS, "-management", "127.0.0.1:8055", "-http01", "", "-https01", "",
-			"-tlsalpn01", "", "-doh", "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""},
-		{"pebble", "-config", filepath.Join(p.dir, "pebble.json"), "-dnsserver", cmp.Or(p.dns, pebbleDNS),
+		{tool("pebble-challtestsrv"), "-dnsserver", Local(p.dns), "-management", Local(p.dnsManage), "-http01", "",
+			"-https01", "", "-tlsalpn01", "", "-doh", "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""},
+		{tool("pebble"), "-config", filepath.Join(p.dir, "pebble.json"), "-dnsserver", cmp.Or(p.o.DNS, Local(p.dns)),
 			"-strict"}} {
-		argv[0] = filepath.Join(p.dir, argv[0])
-		cmd := p.h.Command(append([]string{"env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0",
-			"PEBBLE_WFE_NONCEREJECT=5"}, argv...)...)
+		argv = append(append([]string{"env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", "PEBBLE_WFE_NONCEREJECT=5"},
+			p.o.Env...), argv...)
+		cmd := exec.Command(argv[0], argv[1:]...)
+		if p.o.Host != nil {
+			cmd = p.o.Host.Command(argv...)
+		}
 		cmd.Stdout, cmd.Stderr = p.said, p.said
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 		if err := cmd.Start(); err != nil {
@@ -95,12 +118,15 @@ func (p *Pebble) Start(t testing.TB) {
 		}
 		p.cmd = append(p.cmd, cmd)
 	}
-	Wait(t, "Pebble to answer", func() error {
-		if out, code := p.h.Run("curl", "-sf", "--cacert", p.CAFile, p.Directory); code != 0 {
-			return fmt.Errorf("curl: %d %s", code, out)
-		}
-		return nil
-	})
+	for _, port := range []int{p.api, p.manage, p.dnsManage} {
+		Wait(t, "Pebble to answer", func() error {
+			c, err := p.dial("tcp", Local(port))
+			if err == nil {
+				err = c.Close()
+			}
+			return err
+		})
+	}
 }
 
 // Stop stops Pebble.
@@ -112,32 +138,90 @@ func (p *Pebble) Stop() {
 	p.cmd = nil
 }
 
-// Orders is the number of orders that were placed since the start.
+// dial connects to an address of the machine or host where Pebble runs.
+func (p *Pebble) dial(network, addr string) (net.Conn, error) {
+	if p.o.Host != nil {
+		return p.o.Host.Dial(network, addr)
+	}
+	return net.Dial(network, addr)
+}
+
+// Orders is the number of orders that were placed.
 func (p *Pebble) Orders() int { return strings.Count(p.said.String(), "Added order ") }
+
+// Accounts is the number of accounts that were made.
+func (p *Pebble) Accounts() int { return strings.Count(p.said.String(), "accounts in memory") }
 
 // Log is the output of Pebble.
 func (p *Pebble) Log() string { return p.said.String() }
+
+// Managed sends a request to Pebble's management interface: POST with a body, GET where the body is nil.
+func (p *Pebble) Managed(t testing.TB, path string, body []byte) []byte {
+	t.Helper()
+	return p.ask(t, "https://"+Local(p.manage)+path, body)
+}
+
+func (p *Pebble) ask(t testing.TB, url string, body []byte) []byte {
+	t.Helper()
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	tr := p.transport(&tls.Config{InsecureSkipVerify: true}) //nolint:gosec
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequest(method, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: tr}).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	data, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v: %s", url, resp.Status, err, data)
+	}
+	return data
+}
+
+// DNS is the URL of the management interface of its name server.
+func (p *Pebble) DNS() string { return "http://" + Local(p.dnsManage) }
 
 // RenewFrom makes Pebble's renewal information (ARI) say that the first certificate in the PEM data is to be renewed
 // between these times.
 func (p *Pebble) RenewFrom(t testing.TB, cert []byte, start, end time.Time) {
 	t.Helper()
-	leaf, _ := pem.Decode(cert)
 	window, err := json.Marshal(map[string]any{"suggestedWindow": map[string]any{"start": start.UTC(),
 		"end": end.UTC()}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	body, err := json.Marshal(map[string]string{"Certificate": string(pem.EncodeToMemory(leaf)),
-		"ARIResponse": string(window)})
+	p.Renews(t, cert, string(window))
+}
+
+// Renews makes answer the renewal information (ARI) of the first certificate in the PEM data.
+func (p *Pebble) Renews(t testing.TB, cert []byte, answer string) {
+	t.Helper()
+	leaf, _ := pem.Decode(cert)
+	body, err := json.Marshal(map[string]string{"Certificate": string(pem.EncodeToMemory(leaf)), "ARIResponse": answer})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.h.Must(t, "curl", "-sfk", "-d", string(body), "https://"+pebbleManage+"/set-renewal-info/")
+	p.Managed(t, "/set-renewal-info/", body)
 }
 
-// HTTPSPair makes the certificate and key, in PEM, of a Pebble that listens on 127.0.0.1.
-func HTTPSPair(t testing.TB) (cert, key []byte) {
+// Pebbles builds the programs of Pebble once, and returns a function for the path of each.
+func Pebbles(t testing.TB) func(name string) string {
+	t.Helper()
+	for _, name := range []string{"pebble", "pebble-challtestsrv"} {
+		once(t, name, "github.com/letsencrypt/pebble/v2/cmd/"+name, "")
+	}
+	return func(name string) string { return filepath.Join(buildDir, name) }
+}
+
+// httpsPair makes the certificate and key, in PEM, of a Pebble that listens on 127.0.0.1.
+func httpsPair(t testing.TB) (cert, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
