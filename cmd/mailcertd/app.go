@@ -124,7 +124,7 @@ To try it without root, in your own directory: mailcertd --root ./demo ensure`,
 func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	a.sayNotRoot(cfg.Root)
 	return keeper.New(keeper.Options{
-		Config: cfg, Disk: a.disk, Now: wallClock, Host: hostNames(cfg.Root, a.daemon),
+		Config: cfg, Disk: a.disk, Now: wallClock, OrderFor: orderFor, Host: hostNames(cfg.Root, a.daemon),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
 		Brief: a.brief, Overview: a.overview, Step: a.step(), Proxy: http.ProxyFromEnvironment,
 	})

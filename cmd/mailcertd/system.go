@@ -29,6 +29,9 @@ var (
 // wallClock returns the time of day. A binary for crash tests sets it wrong.
 var wallClock = time.Now
 
+// orderFor is keeper.Options.OrderFor. A binary for crash tests sets it.
+var orderFor time.Duration
+
 // buildTime returns the time before which no clock can be right: the time of the release, else that of the commit, else
 // zero for unknown. The time of linking is not used, because builds are reproducible.
 func buildTime() time.Time {

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -79,8 +80,8 @@ func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 	}
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
-		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Now: b.o.Now,
-		Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd",
+		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir, Now: b.o.Now,
+		Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd", Patience: b.o.OrderFor,
 		Log: func(text string) { b.log(Warn, text, "reason", string(plan.ACMEOrder)) }}
 	if c.EAB.KID != "" {
 		n := durable.Read(c.EAB.HMACFile, maxHMACFile)
@@ -130,7 +131,7 @@ const busyStep = 200 * time.Millisecond
 // after waits until no other mailcertd asks the CA, at most as long as one question may take. It returns errBusy if it
 // had to wait, because the other process may have got the certificate that this one wanted.
 func (x *acmeAsker) after(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, acme.DefaultPatience)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(x.o.Patience, acme.DefaultPatience))
 	defer cancel()
 	for waited := false; ; waited = true {
 		lock, err := durable.TryLock(x.dir)
@@ -244,8 +245,9 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 	as.state.change(ctx, func(s *state.State) {
 		if a.err != nil {
 			fail(s, failure, a.err, now)
-			as.log(Fail, "the CA gave no certificate", "reason", string(plan.ACMEOrder), "error", a.err.Error(),
-				"next", s.Failures[failure].Next.Format(time.RFC3339))
+			f := s.Failures[failure]
+			as.log(Fail, "the CA gave no certificate", "reason", string(plan.RefusalReason(issuer.Kind(f.Kind))),
+				"error", a.err.Error(), "next", f.Next.Format(time.RFC3339))
 			return
 		}
 		delete(s.Failures, failure)

@@ -242,10 +242,16 @@ func fail(st *state.State, what string, err error, now time.Time) {
 	f.Count++
 	f.Last = now.UTC().Truncate(time.Second)
 	f.Next = f.Last.Add(state.Backoff(f.Count))
-	f.Error, f.Kind = err.Error(), ""
+	f.Error = err.Error()
 	var no issuer.Refusal
 	if errors.As(err, &no) && no.Kind != "" {
-		f.Next, f.Kind = plan.AskAgain(no, f.Count, f.Last), string(no.Kind)
+		if f.Kind != string(no.Kind) { // a CA that was away for long is not to make the wait after a typing error long
+			f.Kind, f.Same = string(no.Kind), 0
+		}
+		f.Same++
+		f.Next = plan.AskAgain(no, f.Same, f.Last)
+	} else {
+		f.Kind, f.Same = "", 0
 	}
 	if st.Failures == nil {
 		st.Failures = map[string]state.Failure{}

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,9 +87,9 @@ func (as *asker) question(ask plan.Ask) (question, error) {
 }
 
 // patience is the longest time that a question may take.
-func patience(ask plan.Ask) time.Duration {
+func (b *base) patience(ask plan.Ask) time.Duration {
 	if ask.ACME() {
-		return acme.DefaultPatience
+		return cmp.Or(b.o.OrderFor, acme.DefaultPatience)
 	}
 	return ssh.DefaultPatience
 }
@@ -114,7 +115,7 @@ func (as *asker) askLater(ctx context.Context, ask plan.Ask) {
 	as.asking = true
 	as.log(Info, ask.Text.Doing(), "reason", string(ask.Reason))
 	go func() {
-		done := as.working(ask.Text.Doing(), patience(ask))
+		done := as.working(ask.Text.Doing(), as.patience(ask))
 		a := q.put(ctx)
 		done()
 		as.answers <- a
@@ -148,7 +149,7 @@ func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 	}
 	lasts := time.Duration(0)
 	if ask.ACME() {
-		lasts = 2 * patience(ask)
+		lasts = 2 * as.patience(ask)
 	}
 	as.state.change(ctx, func(s *state.State) {
 		plan.RequestOut(s, ask.Request.Pair, key.Public(), as.o.Now(), lasts)

@@ -36,6 +36,8 @@ type Options struct {
 	// NotifyFor is the longest time for each command of `notify`; zero means a minute. A command that takes longer is
 	// stopped and tried again later.
 	NotifyFor time.Duration
+	// OrderFor is the longest time for one question to an ACME CA; zero means acme.DefaultPatience.
+	OrderFor time.Duration
 	// Brief is set for `ensure`, which runs before sendmail starts: it does not start sendmail, and waits only a moment
 	// for the proof after a HUP.
 	Brief bool

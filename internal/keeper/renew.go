@@ -34,7 +34,7 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 			return r, err
 		}
 		asked[q.Request.Pair] = true
-		done := k.working(q.Text.Doing(), patience(*q))
+		done := k.working(q.Text.Doing(), k.patience(*q))
 		err = k.asker.askNow(ctx, *q)
 		done()
 		if errors.Is(err, errBusy) { // the daemon was asking meanwhile; its answer is as good

@@ -33,13 +33,10 @@ const recordTTL = time.Minute
 
 func (z zone) at(ctx context.Context, name, value string, do func(dns.Zone, dns.Record) error) error {
 	p, err := z.Place(ctx, name)
-	if err == nil {
-		err = do(p.Zone, dns.TXT(p.Name, value, recordTTL))
-	}
 	if err != nil {
-		return fmt.Errorf("the DNS: %w", err)
+		return err
 	}
-	return nil
+	return do(p.Zone, dns.TXT(p.Name, value, recordTTL))
 }
 
 // Add implements acme.DNS.

@@ -42,7 +42,7 @@ var refusals = map[issuer.Kind]struct {
 	hint   string
 }{
 	issuer.KindRateLimit: {ACMERateLimit, "wait: asking sooner makes it later"},
-	issuer.KindChallenge: {ACMEChallenge, "see what the CA looked for and found; then run `mailcertd renew`"},
+	issuer.KindChallenge: {ACMEChallenge, "correct what is said there, then run `mailcertd renew`"},
 	issuer.KindAccount:   {ACMEAccount, "correct the account, then run `mailcertd renew`"},
 	issuer.KindTOS: {ACMEAccount,
 		"read the terms, set issuer.acme.agree_tos to true, then run `mailcertd renew`"},
@@ -50,6 +50,15 @@ var refusals = map[issuer.Kind]struct {
 	issuer.KindAway:  {IssuerAway, "check the network, and issuer.acme.directory and ca_file"},
 	issuer.KindClock: {ACMEClock, "compare `date` with another host, and set the clock that is wrong"},
 	issuer.KindOrder: {ACMEOrder, "correct what the CA objects to, then run `mailcertd renew`"},
+}
+
+// RefusalReason is the reason of a problem whose cause is that kind of refusal.
+func RefusalReason(kind issuer.Kind) Reason {
+	is, known := refusals[kind]
+	if !known {
+		is = refusals[issuer.KindAway]
+	}
+	return is.reason
 }
 
 // The longest waits after a refusal, by what it is about. A CA that is away is soon back; a person has to do something

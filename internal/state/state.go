@@ -147,6 +147,8 @@ type Failure struct {
 	Error string    `json:"error"`
 	// Kind is what an issuer's refusal was about; "": another error.
 	Kind string `json:"kind,omitempty"`
+	// Same counts the refusals of that kind in a row.
+	Same int `json:"same,omitempty"`
 }
 
 // NameSeen is a host name and when it was first seen.

@@ -53,11 +53,11 @@ func (s *session) key() (key crypto.Signer, isNew bool, err error) {
 	switch {
 	case err == nil:
 		if key, err = pki.ParseKey(data); err != nil {
-			return nil, false, fmt.Errorf("the account key %s: %w", name, err)
+			return nil, false, fmt.Errorf("the account key %s: %w", s.named(name), err)
 		}
 		return key, false, nil
 	case !errors.Is(err, fs.ErrNotExist):
-		return nil, false, fmt.Errorf("the account key %s cannot be read: %w", name, err)
+		return nil, false, fmt.Errorf("the account key %s cannot be read: %w", s.named(name), err)
 	}
 	if key, err = pki.GenerateKey(pki.ECDSAP256, rand.Reader); err != nil {
 		return nil, false, err
@@ -66,7 +66,7 @@ func (s *session) key() (key crypto.Signer, isNew bool, err error) {
 		return nil, false, err
 	}
 	if err := s.o.Store.Write(name, data); err != nil {
-		return nil, false, fmt.Errorf("the account key %s cannot be written: %w", name, err)
+		return nil, false, fmt.Errorf("the account key %s cannot be written: %w", s.named(name), err)
 	}
 	return key, true, nil
 }
@@ -165,7 +165,7 @@ func (s *session) deactivated(err error) error {
 	errors.As(err, &p)
 	return issuer.Refusal{Kind: issuer.KindAccount, Final: true, Reason: text.OneLine(fmt.Sprintf(
 		"the CA does not accept the account any more: %s; to begin with another account, remove %s and %s", said(p),
-		s.file("key"), s.file("account")), issuer.MaxReason)}
+		s.named(s.file("key")), s.named(s.file("account"))), issuer.MaxReason)}
 }
 
 // unknown finds out why the CA refuses requests of the account. nil means that the CA knows the account, perhaps under

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,9 @@ func (i *Issuer) file(kind string) string {
 	}, strings.ToLower(host))
 	return fmt.Sprintf("%.80s-%s.%s", host, hex.EncodeToString(sum[:4]), kind)
 }
+
+// named returns the path of a file of the Store, for messages.
+func (i *Issuer) named(name string) string { return filepath.Join(i.o.Dir, name) }
 
 // Account is what is known about the account without asking the CA.
 type Account struct {
@@ -158,10 +162,10 @@ func (i *Issuer) load(name string, v any) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s cannot be read: %w", name, err)
+		return fmt.Errorf("%s cannot be read: %w", i.named(name), err)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s is damaged: %w; remove it if you do not have a copy of it", name, err)
+		return fmt.Errorf("%s is damaged: %w; remove it if you do not have a copy of it", i.named(name), err)
 	}
 	return nil
 }
@@ -172,7 +176,7 @@ func (i *Issuer) save(name string, v any) error {
 		err = i.o.Store.Write(name, append(data, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("%s cannot be written: %w", name, err)
+		return fmt.Errorf("%s cannot be written: %w", i.named(name), err)
 	}
 	return nil
 }
