@@ -101,3 +101,10 @@ func (p *Pebble) transport(c *tls.Config) *http.Transport {
 		return p.dial(network, addr)
 	}}
 }
+
+// Client speaks to the front from here.
+func (f *Front) Client(p *Pebble) *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(f.CA)
+	return &http.Client{Transport: p.transport(&tls.Config{RootCAs: pool})}
+}
