@@ -24,19 +24,19 @@ import (
 var everyOrder = flag.Bool("every-order", false, "TestOrderKilled kills also before write(2) and fsync(2) of a file "+
 	"that has no name yet")
 
-// orderSite is a --root whose certificate Pebble issues. Its answers are files, so that many of them can ask at a time:
-// one web server serves them all.
+// orderSite is a --root whose certificate Pebble issues. It answers http-01 in a webroot, so that many sites can place
+// orders at the same time: one web server serves all their webroots.
 type orderSite struct {
 	root             string
 	m, armed         string
-	orders, accounts *atomic.Int64 // what Pebble has answered that it made
+	orders, accounts *atomic.Int64 // the numbers that Pebble has answered to have made
 }
 
-// orderSites are the sites that ask one Pebble.
+// orderSites are the sites that ask one Pebble. mu guards at.
 type orderSites struct {
 	p  *bed.Pebble
 	mu sync.Mutex
-	at map[string]string // by host name: its root
+	at map[string]string // the root of each site, by host name
 }
 
 func newOrderSites(t *testing.T) *orderSites {
@@ -59,7 +59,7 @@ func newOrderSites(t *testing.T) *orderSites {
 	return all
 }
 
-// site makes one, with an interim certificate.
+// site makes a site with an interim certificate.
 func (all *orderSites) site(t *testing.T, name string) orderSite {
 	t.Helper()
 	s := orderSite{root: t.TempDir(), m: bed.Binary(t, ""), armed: bed.Binary(t, "crashpoints"),
@@ -79,17 +79,18 @@ func (all *orderSites) site(t *testing.T, name string) orderSite {
 		}
 	}
 	write(t, filepath.Join(s.root, "etc/mail/pebble.pem"), string(front.CA), 0o644)
-	write(t, filepath.Join(s.root, "usr/local/etc/mailcertd.yaml"), "host: {name: "+name+".example.test}\nkey: {type: ecdsa-p256}\n"+
-		"log: {target: stderr}\nclient: none\nissuer:\n  acme: {directory: '"+front.Directory+
+	write(t, filepath.Join(s.root, "usr/local/etc/mailcertd.yaml"), "host: {name: "+name+".example.test}\n"+
+		"key: {type: ecdsa-p256}\nlog: {target: stderr}\nclient: none\nissuer:\n  acme: {directory: '"+front.Directory+
 		"', agree_tos: true, ca_file: /etc/mail/pebble.pem, profile: default, http: {webroot: /web}}\n", 0o644)
 	all.mu.Lock()
 	all.at[name+".example.test"] = s.root
 	all.mu.Unlock()
-	run(t, s.m, s.root, nil, "ensure") // it says that the certificate is an interim one
+	run(t, s.m, s.root, nil, "ensure") // its status says that the certificate is an interim one
 	return s
 }
 
-// daemon runs a daemon until it is killed by itself, or has a certificate other than that and knows when to renew it.
+// daemon runs a daemon until it has killed itself, or until it has another certificate than old and the time of its
+// renewal.
 func (s orderSite) daemon(env, old string) (killedItself bool, err error) {
 	cmd := exec.Command(s.m, "--root", s.root, "run")
 	if env != "" {
@@ -135,7 +136,7 @@ func (s orderSite) cert() string {
 	return string(data)
 }
 
-// due makes the certificate due: its CA's window has come.
+// due makes the certificate due, as if the window of its CA had come.
 func (s orderSite) due() error {
 	path := filepath.Join(s.root, "var/db/mailcertd/state.json")
 	data, err := os.ReadFile(path)
@@ -145,13 +146,13 @@ func (s orderSite) due() error {
 	return os.WriteFile(path, renewIn.ReplaceAll(data, []byte(longAgo)), 0o600)
 }
 
-// renewIn is when a certificate is renewed, in the state.
+// renewIn finds the time of the renewal in the state file.
 var renewIn = regexp.MustCompile(`"renew": ?"[^"]*"`)
 
 const longAgo = `"renew": "2020-01-01T00:00:00Z"`
 
-// A daemon is killed before each durable operation of a first order, and of a renewal; then the next one has the
-// certificate. Pebble counts: it was one order, and one account. Nothing is left over in the webroot.
+// A daemon is killed before each durable operation of a first order and of a renewal. The next daemon gets the
+// certificate. Pebble counts one order and one account, and nothing is left in the webroot.
 func TestOrderKilled(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")
@@ -228,7 +229,7 @@ func TestOrderKilled(t *testing.T) {
 	}
 }
 
-// well says what is wrong with a site that has its certificate.
+// well returns what is wrong with a site that has its certificate, nil if nothing is.
 func (s orderSite) well(t *testing.T, first bool) error {
 	orders, accounts, want := s.orders.Load(), s.accounts.Load(), int64(2)
 	if first {

@@ -18,7 +18,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// publicHost is a host whose daemon asks Pebble through a front, by records of a zone with two servers.
+// publicHost is a host whose daemon asks Pebble through a front, with the challenge dns in a zone with two servers.
 type publicHost struct {
 	*bed.Host
 	m         string
@@ -26,13 +26,12 @@ type publicHost struct {
 	front     *bed.Front
 	secondary *bed.Named
 	log       func() string
-	stop      func()
 }
 
 const dnsYAML = "dns: {server: 127.0.0.1, key_file: /etc/mail/dns.key, resolver: 127.0.0.1}\n"
 
-// newPublicHost has an interim certificate, which sendmail serves. The secondary server has the zone as it was at the
-// start, until it is told to look again.
+// newPublicHost makes a host whose sendmail serves an interim certificate. The secondary server copies the zone once,
+// and then only when the test tells it to.
 func newPublicHost(t *testing.T, key string) *publicHost {
 	t.Helper()
 	h := &publicHost{Host: bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), m: bed.Binary(t, "crashpoints")}
@@ -58,7 +57,7 @@ mail-a A 127.0.0.1
 	return h
 }
 
-// daemon starts the daemon, in place of the one that runs.
+// daemon starts the daemon, after it has ended the one that runs.
 func (h *publicHost) daemon(t *testing.T) {
 	t.Helper()
 	h.Run("pkill", "-x", "mailcertdcrashp") // the first 15 octets of its name
@@ -71,15 +70,15 @@ func (h *publicHost) daemon(t *testing.T) {
 	h.log = h.Daemon(t, "env", "MAILCERTD_ORDER_FOR=4s", h.m, publicConf, "run")
 }
 
-// again has the daemon ask again: the time until which it waits has passed.
+// again makes the daemon ask again: it puts the time in the state that the daemon waits for into the past.
 func (h *publicHost) again(t *testing.T, what string) {
 	t.Helper()
 	inState(t, h.Host, what, "2020-01-01T00:00:00Z")
 	h.Must(t, "pkill", "-HUP", "-x", "mailcertdcrashp")
 }
 
-// tells waits until check and status tell a reason with these words, and gives what check says. A daemon that starts
-// anew tells the same, and does not ask again before its time.
+// tells waits until check and status report the reason with these words, and returns the output of check. It then
+// restarts the daemon: the reports must stay the same, and the new daemon must not ask the CA before its time.
 func (h *publicHost) tells(t *testing.T, reason string, words ...string) (out string) {
 	t.Helper()
 	told := func() error {
@@ -123,8 +122,8 @@ func (h *publicHost) tells(t *testing.T, reason string, words ...string) (out st
 	return out
 }
 
-// What a person is told of a daemon that gets no certificate, and what then to do: it is so, and the certificate comes.
-// What lies there is served all the time.
+// A daemon that gets no certificate reports the true reason and what to do. Each time the test does that, and then the
+// certificate comes. sendmail serves the present certificate all the time.
 func TestPublicNo(t *testing.T) {
 	t.Parallel()
 	key := bed.TSIGKey(t, "mail")
@@ -134,11 +133,11 @@ func TestPublicNo(t *testing.T) {
 			t.Logf("mailcertd:\n%s", h.log())
 		}
 	})
-	write(t, h.Path("/etc/mail/dns.key"), bed.TSIGKey(t, "mail"), 0o600) // of the same name, and another one
+	write(t, h.Path("/etc/mail/dns.key"), bed.TSIGKey(t, "mail"), 0o600) // another key with the same name
 	h.daemon(t)
 	h.tells(t, "acme-challenge", "TSIG")
 
-	// The key is right, and one server of the zone lags.
+	// The TSIG key is right now, but one server of the zone lags.
 	write(t, h.Path("/etc/mail/dns.key"), key, 0o600)
 	h.again(t, "next")
 	h.tells(t, "acme-challenge", "ns2.example.test", "does not follow the primary server")
@@ -159,7 +158,7 @@ func TestPublicNo(t *testing.T) {
 		t.Errorf("%d orders: the open one was to be continued", h.p.Orders())
 	}
 
-	// The CA limits how often it is asked, and says until when.
+	// The CA refuses more orders for three hours.
 	until := time.Now().Add(3 * time.Hour)
 	h.front.Hook(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/order-plz" {
@@ -183,7 +182,7 @@ func TestPublicNo(t *testing.T) {
 		t.Errorf("asks again at %s (%v), the CA said %s", at[1], err, until)
 	}
 
-	// The account is deactivated: what check says is done, and there is another one.
+	// The account is deactivated. The test removes the files that check names, and there is another account.
 	h.front.Hook(nil, nil)
 	h.deactivate(t)
 	h.again(t, "next")
@@ -215,7 +214,7 @@ func TestPublicNo(t *testing.T) {
 	}
 }
 
-// deactivate has the CA end the account.
+// deactivate makes the CA deactivate the account.
 func (h *publicHost) deactivate(t *testing.T) {
 	t.Helper()
 	keys, _ := filepath.Glob(h.Path("/var/db/mailcertd/acme/*.key"))

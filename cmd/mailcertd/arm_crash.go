@@ -16,8 +16,8 @@ import (
 // arm prepares a binary for crash tests. MAILCERTD_CRASH_AT=N kills the process with SIGKILL before its Nth durable
 // operation, and MAILCERTD_TORN_AT=N when half of the bytes of that operation are written. MAILCERTD_POINTS=FILE writes
 // down every operation that is reached; MAILCERTD_RECORD=FILE does it in JSON with the data of each operation, keys
-// included. MAILCERTD_CLOCK sets how much the clock is ahead, such as 960h, and MAILCERTD_ORDER_FOR the longest time for
-// a question to an ACME CA, such as 10s.
+// included. MAILCERTD_CLOCK sets how much the clock is ahead, such as 960h. MAILCERTD_ORDER_FOR sets the longest time
+// for a question to an ACME CA, such as 10s.
 func arm(d *durable.Disk) {
 	at, _ := strconv.ParseInt(os.Getenv("MAILCERTD_CRASH_AT"), 10, 64)
 	torn, _ := strconv.ParseInt(os.Getenv("MAILCERTD_TORN_AT"), 10, 64)

@@ -80,8 +80,8 @@ func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 	}
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
-		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir, Now: b.o.Now,
-		Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd", Patience: b.o.OrderFor,
+		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir,
+		Now: b.o.Now, Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd", Patience: b.o.OrderFor,
 		Log: func(text string) { b.log(Warn, text, "reason", string(plan.ACMEOrder)) }}
 	if c.EAB.KID != "" {
 		n := durable.Read(c.EAB.HMACFile, maxHMACFile)

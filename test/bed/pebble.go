@@ -31,7 +31,7 @@ type Pebble struct {
 	dir  string
 	cmd  []*exec.Cmd
 	said *said
-	// The ports of the directory and its management interface, and those of the name server and its management interface.
+	// The ports of the directory and of the name server, each with that of its management interface.
 	api, manage, dns, dnsManage int
 
 	Directory string // URL of its directory

@@ -52,7 +52,7 @@ type Options struct {
 	// it is "" or not offered, the CA's first chain is used.
 	PreferredChain string
 	Store          Store
-	Dir            string            // the directory of the files of the Store, for messages; "" means that they are named alone
+	Dir            string            // the directory of the Store, for messages; "" means none
 	Log            func(text string) // gets what went wrong beside the order; nil means that it is dropped
 	Progress       func(step string) // gets each step, for a person who waits; nil means that it is dropped
 	Now            func() time.Time
