@@ -14,8 +14,8 @@ import (
 	"mailcertd/internal/plan/given"
 )
 
-// JSON and metrics tell of the ACME CA, of each pair's window, and of orders that have given nothing. No leaf of it has
-// a subject, and all is there.
+// JSON and metrics have the ACME CA, each pair's window, and the orders that have given no certificate. The CA's leaves
+// have no subject, and the reports are complete without it.
 func TestACMEReport(t *testing.T) {
 	w := given.Host(given.Public(), given.WantsSecond(), given.Names(certdir.HostECDSA),
 		given.PublicPair(certdir.HostECDSA, "rsa-2048", -given.Day),

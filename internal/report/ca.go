@@ -37,12 +37,14 @@ type CA struct {
 	Subject    string     `json:"access_subject,omitempty"` // the same for this host's certificate
 }
 
+// Member is a host that is enrolled at this CA. Seen is when its last request came; nil: none came yet.
 type Member struct {
 	Name     string     `json:"name"`
 	Enrolled time.Time  `json:"enrolled"`
 	Seen     *time.Time `json:"seen,omitempty"`
 }
 
+// Generation is one key and certificate of the CA. One is Current, at most one is Next, all others are older.
 type Generation struct {
 	Current   bool      `json:"current"`
 	Next      bool      `json:"next"` // waits to sign in place of the current one
@@ -64,7 +66,7 @@ func NewCA(cfg config.Config, o ca.Observed, now time.Time) CA {
 	return rep
 }
 
-// newCA is NewCA, and also returns the valid certificates that expire first, most at the most: both come from one pass
+// newCA is NewCA, and also returns the valid certificates that expire first, at most that many: both come from one pass
 // over the database.
 func newCA(cfg config.Config, o ca.Observed, now time.Time, most int) (CA, []ca.Listed) {
 	rep := CA{Version: 1, Dir: cfg.CA.Dir, Status: o.Status.String(), Generations: []Generation{}, Faults: []string{},

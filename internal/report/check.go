@@ -9,6 +9,7 @@ type Check struct {
 	Actions  []plan.Action  `json:"actions"` // what ensure would do, in order
 }
 
+// NonNil returns an empty list for nil, because JSON must have [] and not null.
 func NonNil[T any](s []T) []T {
 	if s == nil {
 		return []T{}

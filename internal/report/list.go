@@ -101,6 +101,7 @@ type List struct {
 	Certificates []Listed `json:"certificates"`
 }
 
+// Listed is one row of the CA's database. Revoked is nil, and Reason is "", for a certificate that is not revoked.
 type Listed struct {
 	Serial  string     `json:"serial"` // hex
 	Status  string     `json:"status"` // valid, expired, revoked
@@ -118,6 +119,7 @@ type Listed struct {
 	Soon bool `json:"-"` // it expires soon, compared with its lifetime
 }
 
+// NewListed describes a row of the database of o. here are the certificates that are installed on this host.
 func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed {
 	return Listed{Serial: l.Serial, Status: l.Status, Names: NonNil(l.Names), Expires: l.Expires,
 		Days:    WholeDays(l.Expires, now),
@@ -161,6 +163,7 @@ func (here Installed) pair(l ca.Listed) string {
 	return ""
 }
 
+// WholeDays is the time from now to end in full days, rounded down: 0 on the last day, -1 on the day after the end.
 func WholeDays(end, now time.Time) int {
 	d := end.Sub(now)
 	if d < 0 {

@@ -54,6 +54,7 @@ type Own struct {
 	Trouble string     `json:"trouble,omitempty"` // why no certificate was shown
 }
 
+// NewPeer describes what the peer answered. o are the options with which it was asked.
 func NewPeer(r mta.PeerReport, o mta.PeerOptions) Peer {
 	rep := Peer{Version: 1, Peer: r.Addr, Address: r.Remote, STARTTLS: r.Offered, Verify: r.Verify, Reason: r.Reason,
 		Asked: r.Asked, Presented: r.Presented, ListsOurs: r.ListsOurs,

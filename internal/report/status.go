@@ -38,6 +38,7 @@ type Status struct {
 	Pickups     []PickupResult `json:"pickups"` // oldest first
 }
 
+// OtherCA is the CA on the host of issuer.ssh.
 type OtherCA struct {
 	Target  string     `json:"target"`
 	Trusted int        `json:"trusted"`         // accepted CA generations
@@ -74,6 +75,7 @@ type Refusal struct {
 	Next     time.Time `json:"next"` // when the CA is asked again
 }
 
+// Certificate is an installed leaf. Renewal is when mailcertd renews it; nil: never.
 type Certificate struct {
 	Path       string     `json:"path"`
 	Owner      plan.Owner `json:"owner"`
@@ -136,6 +138,7 @@ type CRL struct {
 	Read       bool       `json:"read_by_sendmail"`  // sendmail.cf names a CRL
 }
 
+// Sendmail is what is known about sendmail without asking its port.
 type Sendmail struct {
 	CF                 string     `json:"cf"`
 	CFMissing          bool       `json:"cf_missing"`
@@ -149,6 +152,7 @@ type Sendmail struct {
 	SeenAt             *time.Time `json:"seen_at,omitempty"`
 }
 
+// Served is the answer of one listener. Error is why the listener gave no certificate, or why it could not be compared.
 type Served struct {
 	Addr     string `json:"addr"`
 	Pair     string `json:"pair,omitempty"` // which pair was asked for, where sendmail.cf names two
@@ -158,6 +162,7 @@ type Served struct {
 	Error    string `json:"error,omitempty"`
 }
 
+// PickupResult is one attempt to make sendmail use a set. Result and Detail are those of state.PickupResult.
 type PickupResult struct {
 	At     time.Time `json:"at"`
 	Serial string    `json:"serial,omitempty"`

@@ -1,6 +1,5 @@
-// Command tarball writes a directory as a .tar.gz that depends on names,
-// contents and executable bits alone: whichever tar, gzip, umask, user, file
-// system or system makes it, it is the same file.
+// Command tarball writes a directory as a .tar.gz that depends only on names, contents and executable bits. It gives
+// the same file whatever tar, gzip, umask, user, file system or operating system is used.
 //
 //	tarball -prefix mailcertd-0.1.0 -time 2026-01-31T12:00:00Z DIR FILE
 package main
@@ -20,7 +19,7 @@ import (
 )
 
 func main() {
-	prefix := flag.String("prefix", "", "the directory that everything lies in")
+	prefix := flag.String("prefix", "", "the directory in the archive that contains all files")
 	when := flag.String("time", "", "modification time of every file, RFC 3339")
 	flag.Parse()
 	mtime, err := time.Parse(time.RFC3339, *when)
@@ -36,8 +35,7 @@ func main() {
 	}
 }
 
-// write makes file from what is in dir. A file that is there only in part is
-// never left behind.
+// write makes file from the files in dir. It never leaves an incomplete file behind.
 func write(dir, file, prefix string, mtime time.Time) (err error) {
 	out, err := os.Create(file)
 	if err != nil {
@@ -49,7 +47,7 @@ func write(dir, file, prefix string, mtime time.Time) (err error) {
 			os.Remove(file)
 		}
 	}()
-	zip := gzip.NewWriter(out) // no name and no time in its header
+	zip := gzip.NewWriter(out) // its header has no name and no time
 	w := tar.NewWriter(zip)
 	if err := pack(w, dir, prefix, mtime); err != nil {
 		return err
@@ -57,8 +55,8 @@ func write(dir, file, prefix string, mtime time.Time) (err error) {
 	return errors.Join(w.Close(), zip.Close(), out.Close())
 }
 
-// pack adds the regular files in the order of their names, which is WalkDir's.
-// Directories are left out: tar makes them as it needs them.
+// pack adds the regular files in the order of WalkDir, which is that of their names. It leaves out directories, because
+// tar makes them when it needs them.
 func pack(w *tar.Writer, dir, prefix string, mtime time.Time) error {
 	return filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() {
@@ -69,7 +67,7 @@ func pack(w *tar.Writer, dir, prefix string, mtime time.Time) error {
 			return err
 		}
 		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s: is no regular file (%s); a release holds nothing else", name, info.Mode().Type())
+			return fmt.Errorf("%s: is not a regular file (%s), as all of a release must be", name, info.Mode().Type())
 		}
 		rel, err := filepath.Rel(dir, name)
 		if err != nil {

@@ -2,8 +2,8 @@ package acme
 
 import "testing"
 
-// TestUnreadableAnswer: an answer that the caller had and cannot read any more costs no second order; the next request
-// for the same is another one.
+// TestUnreadableAnswer: an answer that the caller has lost, as it can no longer read it, costs no second order. After
+// that, the same request places another order.
 func TestUnreadableAnswer(t *testing.T) {
 	p := start(t, settings{})
 	o := p.options(newMemory())

@@ -1,7 +1,6 @@
-// Command daemon is a stand-in for FreeBSD's daemon(8), for tests on other
-// systems: -f -r -R delay -P supervisor.pid -p child.pid -t title. The pid
-// files are locked; it exits with 3 where one is in use. SIGTERM is forwarded to
-// the child and ends it for good, SIGHUP is not forwarded.
+// Command daemon takes the place of FreeBSD's daemon(8) in tests on other systems. It knows the options -f, -r, -R
+// delay, -P supervisor.pid, -p child.pid and -t title. It locks the pid files, and exits with 3 where one is in use. It
+// forwards SIGTERM to the child and does not restart it then. It does not forward SIGHUP.
 package main
 
 import (
@@ -28,7 +27,7 @@ func main() {
 	supervise(*super, *child, *again, time.Duration(*delay)*time.Second)
 }
 
-// lock opens a pid file that nobody else holds.
+// lock opens and locks a pid file; it exits with 3 where another process has locked it.
 func lock(path string) *os.File {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
@@ -42,15 +41,14 @@ func lock(path string) *os.File {
 	return f
 }
 
-// background starts this program again, as the supervisor, and waits until the
-// child runs.
+// background starts this program again, as the supervisor, and waits until the child runs.
 func background(title, super, child string) int {
 	sf, cf := lock(super), lock(child)
 	_ = cf.Truncate(0)
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = "daemon: " + title + "[0]"
 	cmd.Env = append(os.Environ(), "STANDIN_SUPERVISES=inherited")
-	cmd.ExtraFiles = []*os.File{sf, cf} // with their locks, as after daemon(8)'s fork
+	cmd.ExtraFiles = []*os.File{sf, cf} // the locks stay held, as after daemon(8)'s fork
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,8 +1,7 @@
-// Command stub stands in for mailcertd in the tests of its rc.d script: it
-// writes down its arguments and the signals that it gets, one line each, to
-// $STUB_LOG. A file $STUB_LOG.fail-VERB makes that verb fail,
-// and $STUB_LOG.wrong-VERB with the status of wrong usage. What it is told of
-// rc.conf is in $STUB_LOG.rcconf-VERB.
+// Command stub takes the place of mailcertd in the tests of its rc.d script. It writes its arguments and the signals
+// that it gets to $STUB_LOG, one on each line. A file $STUB_LOG.fail-VERB makes that command fail, and
+// $STUB_LOG.wrong-VERB makes it fail with the status of wrong usage. The settings of rc.conf that it gets in its
+// environment are written to $STUB_LOG.rcconf-VERB.
 package main
 
 import (
@@ -54,7 +53,7 @@ func main() {
 	for s := range sigs {
 		tell("signal %v %d", s, os.Getpid())
 		if s == syscall.SIGTERM {
-			select { // a second one would kill the real program: is there one?
+			select { // a second signal would end the real program at once, so the stub reports it
 			case s := <-sigs:
 				tell("signal %v %d again", s, os.Getpid())
 			case <-time.After(100 * time.Millisecond):
