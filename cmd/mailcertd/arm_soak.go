@@ -19,10 +19,11 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// chance makes operations of the disk fail at random, but in the same way for the same seed and the same operations.
+// chance makes operations of the disk fail at random, but in the same way for the same seed and the same operations. mu
+// guards dice, because several goroutines use the disk.
 type chance struct {
 	permille atomic.Int64 // how many of a thousand operations fail
-	hits     atomic.Int64
+	hits     atomic.Int64 // how many operations have failed
 	mu       sync.Mutex
 	dice     *rand.Rand
 }

@@ -71,7 +71,7 @@ func TestFreeSerialWithoutAnotherPass(t *testing.T) {
 	}
 }
 
-// An overview that was asked for before the database is read needs no pass of its own.
+// An overview that was asked for before the look needs no pass of its own over index.txt.
 func TestOverviewWithoutAnotherPass(t *testing.T) {
 	o, d := made(t)
 	for _, name := range []string{"a.example.org", "b.example.org"} {

@@ -41,7 +41,7 @@ type Options struct {
 	// Brief is set for `ensure`, which runs before sendmail starts: it does not start sendmail, and waits only a moment
 	// for the proof after a HUP.
 	Brief bool
-	// Overview has each look prepare ca.Overview, for a verb that prints the counts of the CA's certificates.
+	// Overview lets each look prepare ca.Overview, for a verb that prints the counts of the CA's certificates.
 	Overview bool
 	// Progress shows on a terminal that long work goes on, until done is called. atMost is the time limit of the work;
 	// zero means that none is known. nil means that nothing is shown.

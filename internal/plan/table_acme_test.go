@@ -125,7 +125,7 @@ var acmeRows = []row{
 		"warning issuer-away, notice wrong-purpose, notice renewal-due",
 		"27.5 days: first warning before the certificate expires",
 		""},
-	{"the state is lost, and the public certificate is the last answer", Host(Public(), AnswerLies(),
+	{"the state is lost, and the public certificate is the last answer", Host(Public(), AnswerInstalled(),
 		Remembers(func(s *state.State) { *s = state.State{HighWater: s.HighWater, PickedUp: s.PickedUp} })),
 		"ask renewal-ask",
 		"notice wrong-purpose",
@@ -296,10 +296,10 @@ func TestMomentIn(t *testing.T) {
 	}
 }
 
-// Every pair of an ACME CA is due by its own window, and says why it has no certificate yet.
+// Every pair from an ACME CA is due in its own window, and its row says why it has no certificate yet.
 func TestDueByWindow(t *testing.T) {
 	for _, c := range []struct {
-		moment time.Duration // in the window of host-ecdsa
+		moment time.Duration // the moment of renewal in the window of host-ecdsa
 		want   int
 	}{{-Day, 1}, {8 * Day, 0}} { // the last quarter of the life has begun
 		w := Host(Public(), LivesFor(90*Day, 20*Day), WantsSecond(), Names(certdir.HostECDSA),

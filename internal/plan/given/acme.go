@@ -20,8 +20,8 @@ func ACME() Fact {
 	})
 }
 
-// Public is a certificate of 90 days from Let's Encrypt, with an empty subject and its intermediate behind it. The CA
-// was asked an hour ago when to renew it, named a window that begins in 20 days, and wants to be asked again in five
+// Public is a certificate of 90 days from Let's Encrypt, with an empty subject and its intermediate after it. The CA
+// was asked an hour ago when to renew it. It named a window that begins in 20 days, and wants to be asked again in five
 // hours.
 func Public() Fact {
 	return func(h *host) {
@@ -45,8 +45,8 @@ func Public() Fact {
 	}
 }
 
-// PublicPair installs another pair from Let's Encrypt beside that of Public, over the key of that label. The moment
-// of its renewal, in the window of the CA, is in that time.
+// PublicPair installs another pair from Let's Encrypt beside that of Public. label names its key. It is renewed in that
+// time, a moment in the CA's window.
 func PublicPair(p certdir.Pair, key string, in time.Duration) Fact {
 	return later(func(h *host) {
 		kept := h.leaf
@@ -81,7 +81,8 @@ func (h *host) intermediate() {
 		"isrg")
 }
 
-// Window is the moment at which a public certificate is renewed in its CA's window; zero: the CA named none.
+// Window sets the moment in its CA's window at which a public certificate is renewed; zero means that the CA named no
+// window.
 func Window(in time.Duration) Fact {
 	return onWindow(func(h *host, m *state.ACME) {
 		m.Start, m.End, m.Renew = h.Now.Add(in-Day), h.Now.Add(in+Day), h.Now.Add(in)
@@ -113,7 +114,7 @@ func onWindow(do func(*host, *state.ACME)) Fact {
 	})
 }
 
-// Ordered is the last answer of the CA, for the key of that label and these names, sent so long ago.
+// Ordered is the last answer of the CA, for the key of that label and these names. It was sent so long ago.
 func Ordered(key string, age time.Duration, names ...string) Fact {
 	return later(func(h *host) {
 		h.intermediate()
@@ -124,14 +125,14 @@ func Ordered(key string, age time.Duration, names ...string) Fact {
 		h.leaf = kept
 		h.Seen.Orders = map[string]issuer.Reply{certdir.Host.Name: {Status: issuer.Signed, Leaf: c,
 			CAs: []*x509.Certificate{h.cas["le"]}}}
-		m := h.Seen.State.ACME[certdir.Host.Name] // of the installed certificate, if the CA has sent that
+		m := h.Seen.State.ACME[certdir.Host.Name] // this is about the installed certificate, if the CA has sent that
 		m.Sent, m.SentBy, m.Answered = pki.Fingerprint(c), "letsencrypt", h.Now.Add(-age)
 		h.Seen.State.ACME = map[string]state.ACME{certdir.Host.Name: m}
 	})
 }
 
-// AnswerLies has the installed certificate be the last answer of the CA.
-func AnswerLies() Fact {
+// AnswerInstalled makes the installed certificate the last answer of the CA.
+func AnswerInstalled() Fact {
 	return Seeing(func(o *plan.Observed) {
 		cs := o.Certs.Cert.File.Certs
 		o.Orders = map[string]issuer.Reply{certdir.Host.Name: {Status: issuer.Signed, Leaf: cs[0], CAs: cs[1:]}}
@@ -145,12 +146,12 @@ func AnswerUnreadable() Fact {
 	})
 }
 
-// SaidNo is a refusal of that kind, after which the CA is asked again in that time.
+// SaidNo is a refusal of that kind by the CA. The CA is asked again in that time.
 func SaidNo(kind issuer.Kind, next time.Duration) Fact {
 	return SaidNoTo(certdir.Host, kind, next, "the CA says no")
 }
 
-// SaidNoTo is SaidNo for a pair, in these words.
+// SaidNoTo is SaidNo for one pair, with this text.
 func SaidNoTo(p certdir.Pair, kind issuer.Kind, next time.Duration, words string) Fact {
 	return later(func(h *host) {
 		if h.Seen.State.Failures == nil {

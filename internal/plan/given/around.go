@@ -20,7 +20,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// Wish has a person ask for something about the installed certificate.
+// Wish sets what a person asks for, about the installed certificate.
 func Wish(do func(*plan.Wish)) Fact {
 	return later(func(h *host) {
 		if cs := h.Seen.Certs.Cert.File.Certs; len(cs) > 0 {
@@ -55,12 +55,12 @@ func HostName(name string) Fact { return Configured(func(c *config.Config) { c.H
 // System sets the system's host name.
 func System(name string) Fact { return Seeing(func(o *plan.Observed) { o.Host.System = name }) }
 
-// NameSeenFor has the state know for so long that the system has this name.
+// NameSeenFor notes in the state that the system has had this name for so long.
 func NameSeenFor(name string, d time.Duration) Fact {
 	return later(func(h *host) { h.Seen.State.Name = state.NameSeen{Name: name, Since: h.Now.Add(-d)} })
 }
 
-// RCUnreadable has sysrc fail, which reads rc.conf.
+// RCUnreadable makes sysrc fail, which reads rc.conf.
 func RCUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) { o.Host.RCErr, o.Host.Certified = errors.New("sysrc: exit status 1"), Name })
 }
@@ -70,7 +70,7 @@ func ClockIs(off time.Duration) Fact {
 	return later(func(h *host) { h.Now = h.Now.Add(off); h.Seen.Accept.Now = h.Now })
 }
 
-// DoubtLasted has the state note that the clock has been doubted for so long.
+// DoubtLasted notes in the state that the clock has been doubted for so long.
 func DoubtLasted(word string, d time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Clock = state.Clock{Doubt: word, Since: h.Now.Add(-d), Seen: h.Now.Add(-time.Minute),
@@ -89,7 +89,7 @@ func StateLost() Fact { return Seeing(func(o *plan.Observed) { o.State = state.S
 // Loaded sets the result of reading the state file.
 func Loaded(l state.Loaded) Fact { return Seeing(func(o *plan.Observed) { o.Loaded = l }) }
 
-// StateUnwritable has the state directory be on a read-only file system.
+// StateUnwritable puts the state directory on a read-only file system.
 func StateUnwritable() Fact {
 	return Seeing(func(o *plan.Observed) { o.StateErr = &fs.PathError{Op: "open", Path: StateDir, Err: syscall.EROFS} })
 }
@@ -128,7 +128,7 @@ func Sendmail(status mta.Status) Fact {
 	})
 }
 
-// SendmailStarted has another sendmail process run, which started so long ago.
+// SendmailStarted lets another sendmail process run, which started so long ago.
 func SendmailStarted(ago time.Duration) Fact {
 	return later(func(h *host) {
 		i := &h.Seen.MTA.Instance
@@ -137,7 +137,7 @@ func SendmailStarted(ago time.Duration) Fact {
 	})
 }
 
-// PickupPending has the running sendmail not have picked up the set yet.
+// PickupPending means that the running sendmail has not picked up the set yet.
 func PickupPending(change ...func(*state.Pickup)) Fact {
 	return later(func(h *host) {
 		i := plan.Instance(h.Seen.MTA)
@@ -152,7 +152,7 @@ func PickupPending(change ...func(*state.Pickup)) Fact {
 	})
 }
 
-// NeverPickedUp has the state not know whether sendmail has ever read the set.
+// NeverPickedUp means that the state does not say whether sendmail has ever read the set.
 func NeverPickedUp() Fact {
 	return Seeing(func(o *plan.Observed) { o.State.PickedUp = state.PickedUp{} })
 }
@@ -184,7 +184,7 @@ func CFProblem(text string) Fact {
 	return Seeing(func(o *plan.Observed) { o.CF.Problems = append(o.CF.Problems, text) })
 }
 
-// RunningCF has the running sendmail use another cf, which names the files of dir.
+// RunningCF lets the running sendmail use another cf, which names the files of dir.
 func RunningCF(dir string) Fact {
 	return Seeing(func(o *plan.Observed) { c := cf(dir); c.Path = "/etc/mail/other.cf"; o.RunningCF = &c })
 }
@@ -201,10 +201,10 @@ func SubmitCF(lines ...string) Fact {
 // Libssl sets the OpenSSL release with which sendmail is linked.
 func Libssl(l pki.Libssl) Fact { return Seeing(func(o *plan.Observed) { o.Accept.Libssl = l }) }
 
-// Unprivileged has mailcertd not run as root, so that it cannot change owners.
+// Unprivileged lets mailcertd run without root, so that it cannot change owners.
 func Unprivileged() Fact { return Seeing(func(o *plan.Observed) { o.Root = false }) }
 
-// Notify configures a command; last is the set about which it was last told: "" for none, "this" for the present one.
+// Notify configures a command. last is the set for which it last ran: "" means none, "this" means the present one.
 func Notify(last string) Fact {
 	return func(h *host) {
 		h.Config.Notify = append(h.Config.Notify, []string{"service", "dovecot", "reload"})

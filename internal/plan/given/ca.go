@@ -215,7 +215,7 @@ func CRL(age, left time.Duration) Fact {
 	})
 }
 
-// CRLBehind has a certificate be revoked that no CRL lists yet.
+// CRLBehind is a revoked certificate that no CRL lists yet.
 func CRLBehind() Fact { return Seeing(func(o *plan.Observed) { o.CA.CRL.Behind = true }) }
 
 // CRLUnreadable is a CRL in the CA directory that cannot be read.
@@ -226,7 +226,7 @@ func CRLUnreadable() Fact {
 	})
 }
 
-// CRLInstalled has the present CRL be in the certs directory, and sendmail.cf name it.
+// CRLInstalled puts the present CRL into the certs directory and its name into sendmail.cf.
 func CRLInstalled() Fact {
 	return later(func(h *host) {
 		d := &h.Seen.Certs
@@ -243,7 +243,7 @@ func CRLInstalled() Fact {
 	})
 }
 
-// RevokedAtCA has the CRL of the CA host list the installed certificate, with that reason code of RFC 5280.
+// RevokedAtCA puts the installed certificate on the CRL of the CA host, with that reason code of RFC 5280.
 func RevokedAtCA(code int) Fact {
 	return later(func(h *host) {
 		l := list(h.cas["ca"], "ca", h.Now.Add(-time.Hour), h.Now.Add(29*Day), x509.RevocationListEntry{
@@ -279,7 +279,7 @@ func AskedAgo(d time.Duration) Fact {
 	return later(func(h *host) { h.Seen.State.Member.Asked = h.Now.Add(-d) })
 }
 
-// Shows has the CA host send another generation as well; vouched: the trusted generation has signed it.
+// Shows lets the CA host send another generation too. vouched says that the trusted generation has signed it.
 func Shows(vouched bool) Fact {
 	return later(func(h *host) {
 		next := rootOf("next", subject, h.Now.Add(-Day), h.Now.Add(3649*Day))
@@ -303,7 +303,7 @@ func ReplyUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) { o.Reply, o.ReplyErr = issuer.Reply{}, issuer.ErrMessage })
 }
 
-// RequestOut is a request for the staged key that another process is making; it may take that much longer.
+// RequestOut is a request for the staged key that another process is making now. Its time limit ends in that time.
 func RequestOut(left time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Member.Key, h.Seen.State.Member.At = pki.KeyFingerprint(public("staged")), h.Now.Add(left)

@@ -41,7 +41,7 @@ func Dangling(name string) Fact {
 	})
 }
 
-// MismatchedFor has the state know for so long that key and certificate do not match.
+// MismatchedFor notes in the state that key and certificate have not matched for so long.
 func MismatchedFor(d time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Mismatch = state.Seen{Digest: plan.SetID(h.Seen.Certs), Since: h.Now.Add(-d)}
@@ -190,7 +190,7 @@ func BackupOfKey() Fact {
 	})
 }
 
-// NotifyRuns has another mailcertd process have started the command; it may run for that much longer.
+// NotifyRuns is a command that another mailcertd process has started. Its time limit ends in that time.
 func NotifyRuns(left time.Duration) Fact {
 	return later(func(h *host) {
 		for _, d := range h.Seen.State.Notify {
@@ -199,7 +199,7 @@ func NotifyRuns(left time.Duration) Fact {
 	})
 }
 
-// CarriedAgo has a person have installed the certificate with `mailcertd install` so long ago.
+// CarriedAgo means that a person installed the certificate with `mailcertd install` so long ago.
 func CarriedAgo(d time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Carried = state.Seen{Digest: pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]),

@@ -71,7 +71,7 @@ func Lost(name string) Fact {
 	})
 }
 
-// Names has sendmail.cf name the pair in the options for it.
+// Names lets sendmail.cf name the pair in the options for it.
 func Names(p certdir.Pair) Fact {
 	return Seeing(func(o *plan.Observed) {
 		cert, key := filepath.Join(Certs, p.CertFile), filepath.Join(Certs, p.KeyFile)
@@ -95,7 +95,7 @@ func StagedFor(p certdir.Pair, key string) Fact {
 	})
 }
 
-// Ours has the leaf be issued by the local CA although the host's own is bought. It is a change for Has.
+// Ours lets the local CA issue the leaf although the host's own certificate is bought. It is a change for Has.
 func Ours() Fact {
 	return func(h *host) {
 		h.leaf.issuer, h.leaf.usage = h.current,

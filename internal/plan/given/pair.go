@@ -171,7 +171,7 @@ func BadKey(err error) Fact {
 	})
 }
 
-// OtherKey has a person put another key into host.key.
+// OtherKey is another key that a person has put into host.key.
 func OtherKey(label string) Fact {
 	return later(func(h *host) {
 		e := &h.Seen.Certs.Key
@@ -191,7 +191,7 @@ func WrittenAgo(d time.Duration, names ...string) Fact {
 	})
 }
 
-// Unreadable has the system report an I/O error for one of the files.
+// Unreadable is an I/O error of the system for one of the files.
 func Unreadable(name string) Fact {
 	return later(func(h *host) {
 		d, err := &h.Seen.Certs, &fs.PathError{Op: "open", Path: Certs + "/" + name, Err: syscall.EIO}
@@ -294,7 +294,7 @@ func Issued(key string, age time.Duration, change ...Fact) Fact {
 	})
 }
 
-// Revoked has the local CA revoke the installed certificate, with that reason of ca.Reasons.
+// Revoked is the revocation of the installed certificate by the local CA, with that reason of ca.Reasons.
 func Revoked(reason string) Fact {
 	return later(func(h *host) {
 		serial := ca.FormatSerial(h.Seen.Certs.Cert.File.Certs[0].SerialNumber)
