@@ -53,7 +53,8 @@ type ServedAt struct {
 	OnDisk   bool // the served certificate is the one on disk
 }
 
-// NeedsPerson lists what needs a person: errors first, then what ends within days.
+// NeedsPerson lists what needs a person: errors first, then what ends within days. Its texts have times in the zone of
+// now.
 func NeedsPerson(f DueFacts, days int, now time.Time) []DueRow {
 	within := time.Duration(days) * 24 * time.Hour
 	var rows []DueRow
@@ -99,6 +100,9 @@ func problemsDue(f DueFacts, told []DueRow) (rows []DueRow) {
 	return rows
 }
 
+// dateOf is the date of t in the zone of now.
+func dateOf(t, now time.Time) string { return t.In(now.Location()).Format("2006-01-02") }
+
 // hostDue is about the certificate of this host.
 func hostDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	p := f.Plan
@@ -132,8 +136,7 @@ func hostDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 	case now.Before(p.Facts.Due):
 		return rows
 	default:
-		row.Text = "its renewal has been due since " + p.Facts.Due.Local().Format("2006-01-02") +
-			lastFailure(f, certdir.Host)
+		row.Text = "its renewal has been due since " + dateOf(p.Facts.Due, now) + lastFailure(f, certdir.Host)
 	}
 	if now.After(end) {
 		row.Severity = Error
@@ -164,7 +167,7 @@ func pairsDue(f DueFacts, within time.Duration, now time.Time) (rows []DueRow) {
 		case now.Before(p.Due):
 			continue
 		default:
-			text = "its renewal has been due since " + p.Due.Local().Format("2006-01-02") + lastFailure(f, p.Pair)
+			text = "its renewal has been due since " + dateOf(p.Due, now) + lastFailure(f, p.Pair)
 		}
 		row := DueRow{Severity: Warning, What: p.Pair.Name, Name: cmp.Or(f.Plan.Facts.Name, p.Pair.CertFile),
 			Ends: &end, Text: text}
@@ -196,7 +199,7 @@ func sendmailDue(f DueFacts, _ time.Duration, now time.Time) []DueRow {
 		rows = append(rows, DueRow{Severity: Error, What: what, Name: name, Text: text})
 	}
 	if d := f.Plan.State.Pickup; d != nil && (d.Attempts > 0 || now.Sub(d.Since) > pickupGrace) {
-		text := "has not picked up the files on disk since " + d.Since.Local().Format("2006-01-02 15:04")
+		text := "has not picked up the files on disk since " + d.Since.In(now.Location()).Format("2006-01-02 15:04")
 		if d.LastError != "" {
 			text += ": " + d.LastError
 		}
@@ -250,13 +253,13 @@ func caDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 			"its next generation is not in force yet: see `mailcertd ca show` for the members that it waits for"))
 	case ends || now.After(next) && !o.HasNext():
 		rows = append(rows, ending("CA", o.Dir.Path, c.NotAfter, now,
-			"its next generation has been due since "+next.Local().Format("2006-01-02")+
+			"its next generation has been due since "+dateOf(next, now)+
 				": run `mailcertd ca rollover`"))
 	}
 	crl := o.CRL
 	if (crl.Wanted() || f.Config.CRL.Install) && !crl.Ends().IsZero() && now.After(crl.Due()) {
 		rows = append(rows, ending("CRL", o.Dir.Path, crl.Ends(), now,
-			"the next one has been due since "+crl.Due().Local().Format("2006-01-02")+", but could not be made"))
+			"the next one has been due since "+dateOf(crl.Due(), now)+", but could not be made"))
 	}
 	return rows
 }
@@ -294,7 +297,7 @@ func issuedDue(f DueFacts, within time.Duration, now time.Time) []DueRow {
 			continue
 		case !l.Renewal.IsZero():
 			rows = append(rows, ending("issued", l.Names[0], l.Expires, now,
-				"serial "+l.Serial+": its renewal has been due since "+l.Renewal.Local().Format("2006-01-02")+
+				"serial "+l.Serial+": its renewal has been due since "+dateOf(l.Renewal, now)+
 					", but this member has not asked for it"+unused))
 		default:
 			rows = append(rows, ending("issued", l.Names[0], l.Expires, now,

@@ -229,3 +229,17 @@ func TestIssuedOfAnotherPair(t *testing.T) {
 		}
 	}
 }
+
+// The zone of the texts is that of the time that the caller gives, not that of the process.
+func TestDueDates(t *testing.T) {
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.FixedZone("", 9*60*60))
+	var f DueFacts
+	f.Config.Issuer.Kind = config.IssuerLocal
+	f.Plan.Facts = Facts{Owner: Ours, Offered: true, Due: time.Date(2026, 5, 20, 20, 0, 0, 0, time.UTC)}
+	f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{{NotBefore: now.AddDate(0, 0, -80),
+		NotAfter: now.AddDate(0, 0, 10)}}
+	rows := hostDue(f, 30*24*time.Hour, now)
+	if len(rows) != 1 || !strings.Contains(rows[0].Text, "since 2026-05-21;") {
+		t.Errorf("got %+v", rows)
+	}
+}
