@@ -152,7 +152,8 @@ func (as *asker) noteRequest(ctx context.Context, ask plan.Ask) {
 		lasts = 2 * as.patience(ask)
 	}
 	as.state.change(ctx, func(s *state.State) {
-		plan.RequestOut(s, ask.Request.Pair, key.Public(), as.o.Now(), lasts)
+		of := ask.Request.Pair.Name
+		s.SetPair(of, plan.Requested(s.Pair(of), key.Public(), as.o.Now(), lasts))
 	})
 }
 

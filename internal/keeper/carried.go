@@ -74,7 +74,7 @@ func (k *Keeper) stageKey(ctx context.Context, p certdir.Pair, t pki.KeyType) er
 	}
 	before, _ := k.state.loadState()
 	after := before.Clone()
-	plan.RequestOut(&after, p, key.Public(), k.o.Now(), carriedLasts)
+	after.SetPair(p.Name, plan.Requested(after.Pair(p.Name), key.Public(), k.o.Now(), carriedLasts))
 	// Without this note the next ensure would delete the key as unused.
 	if err := k.state.remember(before, after); err != nil {
 		return fmt.Errorf("no request was made, because its key cannot be stored: %w", err)

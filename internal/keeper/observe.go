@@ -126,15 +126,15 @@ func (ob *observer) observeCerts(obs *plan.Observed) {
 		obs.Certs.Err = err
 	}
 	obs.Pending = pending
-	obs.Staged, obs.StagedErr, obs.OtherStaged = pki.KeyFile{}, nil, nil
+	obs.Staged = map[string]plan.StagedKey{}
 	for _, p := range certdir.Pairs() {
 		if !slices.Contains(pending.Staged, p.KeyFile) {
 			continue
 		}
 		if n := set.Staged(p.KeyFile); n.Err == nil {
-			obs.SetStaged(p, plan.StagedKey{Key: pki.ReadKeyFile(n.Data)})
+			obs.Staged[p.Name] = plan.StagedKey{Key: pki.ReadKeyFile(n.Data)}
 		} else if n.Unread() {
-			obs.SetStaged(p, plan.StagedKey{Err: n.Err})
+			obs.Staged[p.Name] = plan.StagedKey{Err: n.Err}
 		}
 	}
 	obs.Host.Certified = ""

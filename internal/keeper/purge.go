@@ -26,7 +26,7 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 		return nil, fmt.Errorf("nothing was removed: %w", obs.Loaded.Problem)
 	}
 	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr,
-		obs.StagedErr} {
+		obs.Staged[certdir.Host.Name].Err} {
 		if err != nil {
 			return nil, fmt.Errorf("nothing was removed: %w", err)
 		}

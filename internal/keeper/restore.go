@@ -184,7 +184,8 @@ func unseen(obs plan.Observed) error {
 		return durable.ErrUnfinished
 	}
 	d := obs.Certs
-	for _, err := range []error{d.Err, d.Node.Err, obs.StagedErr, d.TrustNode.Err, obs.AcceptedErr} {
+	for _, err := range []error{d.Err, d.Node.Err, obs.Staged[certdir.Host.Name].Err, d.TrustNode.Err,
+		obs.AcceptedErr} {
 		if err != nil {
 			return fmt.Errorf("nothing was changed: %w", err)
 		}

@@ -191,7 +191,8 @@ func TestInstallDER(t *testing.T) {
 	}
 	_ = csr
 	d := s.observer.observe(t.Context())
-	c, err := ca.Issue(t.Context(), &durable.Disk{}, o, ca.Request{Public: d.Staged.Public, Name: name, Days: 90},
+	public := d.Staged[certdir.Host.Name].Key.Public
+	c, err := ca.Issue(t.Context(), &durable.Disk{}, o, ca.Request{Public: public, Name: name, Days: 90},
 		rand.Reader, s.now)
 	if err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	}
 	name, _ := HostName(cfg, obs.Host)
 	t.Pair = c.becomes(cfg, obs)
-	e, staged := obs.Certs.Pair(t.Pair), obs.StagedOf(t.Pair).Key
+	e, staged := obs.Certs.Pair(t.Pair), obs.Staged[t.Pair.Name].Key
 	wrong, notes := objections(c, obs, name, now, t.Pair, cfg.Client.Kind == config.ClientSame)
 	t.Notes = notes
 	switch t.Pair {
@@ -108,7 +108,7 @@ func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
 	wanted := Wanted(cfg)
 	for _, p := range wanted {
 		if pki.SamePublicKey(pub, obs.Certs.Pair(p).Key.Key.Public) ||
-			pki.SamePublicKey(pub, obs.StagedOf(p).Key.Public) {
+			pki.SamePublicKey(pub, obs.Staged[p.Name].Key.Public) {
 			return p
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"mailcertd/internal/inbox"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/mta"
-	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
 )
 
@@ -30,14 +29,11 @@ type Host struct {
 type Observed struct {
 	Certs   certdir.Dir
 	Pending durable.Pending // an unfinished change in the certs directory
-	Staged  pki.KeyFile     // a staged host.key; Public nil when there is none
-	// StagedErr is why a staged host.key could not be read; nil also where no key is staged.
-	StagedErr error
-	// OtherStaged are the staged keys of the other pairs, by the pairs' names.
-	OtherStaged map[string]StagedKey
-	CA          ca.Observed
-	State       state.State
-	Loaded      state.Loaded
+	// Staged are the staged keys, by the names of the pairs; a pair without one has no entry.
+	Staged map[string]StagedKey
+	CA     ca.Observed
+	State  state.State
+	Loaded state.Loaded
 	// FailedNow has the failure keys of this run; an action that failed is not retried in it.
 	FailedNow map[string]bool
 	Archive   []durable.Backup // newest first

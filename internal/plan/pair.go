@@ -29,7 +29,7 @@ type pair struct {
 
 // newPair returns what is known of a pair, except whether it was revoked.
 func newPair(a *assessment, is certdir.Pair) *pair {
-	staged, by := a.obs.StagedOf(is), a.issuer
+	staged, by := a.obs.Staged[is.Name], a.issuer
 	if is == certdir.Client {
 		by = a.issuers[len(a.issuers)-1]
 	}

@@ -13,28 +13,8 @@ import (
 
 // StagedKey is a new key, stored beside the one in use.
 type StagedKey struct {
-	Key pki.KeyFile // Public nil when there is none
-	Err error       // why it could not be read; nil also where no key is staged
-}
-
-// StagedOf is the staged key of a pair.
-func (o Observed) StagedOf(p certdir.Pair) StagedKey {
-	if p == certdir.Host {
-		return StagedKey{o.Staged, o.StagedErr}
-	}
-	return o.OtherStaged[p.Name]
-}
-
-// SetStaged notes the staged key of a pair.
-func (o *Observed) SetStaged(p certdir.Pair, k StagedKey) {
-	if p == certdir.Host {
-		o.Staged, o.StagedErr = k.Key, k.Err
-		return
-	}
-	if o.OtherStaged == nil {
-		o.OtherStaged = map[string]StagedKey{}
-	}
-	o.OtherStaged[p.Name] = k
+	Key pki.KeyFile // Public nil when there is none, or it could not be read
+	Err error       // why it could not be read
 }
 
 // stageKey returns the action that makes a new key; the installed one stays until a certificate for the new one exists.
@@ -106,13 +86,12 @@ func (p *pair) waitsForAnswer(staged crypto.PublicKey) (until time.Time, out boo
 // requestLasts is how long a staged key waits for the answer to its request.
 const requestLasts = 15 * time.Minute
 
-// RequestOut notes in the state that a request over this staged key is under way, so that the key is kept for lasts;
-// zero is a quarter of an hour.
-func RequestOut(s *state.State, of certdir.Pair, key crypto.PublicKey, now time.Time, lasts time.Duration) {
+// Requested is what the state remembers of a pair when a request over this staged key is under way, so that the key is
+// kept for lasts; zero is a quarter of an hour.
+func Requested(before state.Pair, key crypto.PublicKey, now time.Time, lasts time.Duration) state.Pair {
 	if lasts <= 0 {
 		lasts = requestLasts
 	}
-	p := s.Pair(of.Name)
-	p.Key, p.At = pki.KeyFingerprint(key), now.UTC().Truncate(time.Second).Add(lasts)
-	s.SetPair(of.Name, p)
+	before.Key, before.At = pki.KeyFingerprint(key), now.UTC().Truncate(time.Second).Add(lasts)
+	return before
 }

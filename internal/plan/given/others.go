@@ -3,6 +3,7 @@ package given
 import (
 	"crypto/x509"
 	"io/fs"
+	"maps"
 	"path/filepath"
 
 	"mailcertd/internal/ca"
@@ -91,7 +92,12 @@ func Names(p certdir.Pair) Fact {
 func StagedFor(p certdir.Pair, key string) Fact {
 	return Seeing(func(o *plan.Observed) {
 		o.Pending.Staged = append(o.Pending.Staged, p.KeyFile)
-		o.SetStaged(p, plan.StagedKey{Key: pki.KeyFile{Public: public(key), Type: pki.TypeOf(public(key)), Keys: 1}})
+		staged := maps.Clone(o.Staged)
+		if staged == nil {
+			staged = map[string]plan.StagedKey{}
+		}
+		staged[p.Name] = plan.StagedKey{Key: pki.KeyFile{Public: public(key), Type: pki.TypeOf(public(key)), Keys: 1}}
+		o.Staged = staged
 	})
 }
 

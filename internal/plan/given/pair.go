@@ -257,7 +257,8 @@ func OwnedBy(uid uint32) Fact {
 // Staged is a staged new key for host.key.
 func Staged() Fact {
 	return Seeing(func(o *plan.Observed) {
-		o.Staged = pki.KeyFile{Public: public("staged"), Type: pki.RSA2048, Form: "PKCS#8", Keys: 1}
+		o.Staged = map[string]plan.StagedKey{certdir.Host.Name: {Key: pki.KeyFile{Public: public("staged"),
+			Type: pki.RSA2048, Form: "PKCS#8", Keys: 1}}}
 		o.Pending.Staged = []string{certdir.KeyName}
 	})
 }
@@ -265,7 +266,8 @@ func Staged() Fact {
 // StagedUnreadable is a staged key that cannot be read.
 func StagedUnreadable() Fact {
 	return Seeing(func(o *plan.Observed) {
-		o.StagedErr = &fs.PathError{Op: "open", Path: "host.key", Err: syscall.EIO}
+		o.Staged = map[string]plan.StagedKey{certdir.Host.Name: {Err: &fs.PathError{Op: "open", Path: "host.key",
+			Err: syscall.EIO}}}
 		o.Pending.Staged = []string{certdir.KeyName}
 	})
 }
