@@ -16,7 +16,7 @@ import (
 	"mailcertd/test/bed"
 )
 
-// daemon is a `mailcertd run` with a --root of its own.
+// daemon is a `mailcertd run` with a --root of its own. mu guards buf, its output.
 type daemon struct {
 	root string
 	cmd  *exec.Cmd

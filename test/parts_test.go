@@ -31,7 +31,7 @@ END
 mount --bind "$1/status" /var/lib/dpkg/status
 if [ "$(awk '$2 == "/usr" {t = $3} END {print t}' /proc/self/mounts)" = overlay ]; then umount -R -l /usr; fi
 mkdir -p "$1/usr/libexec"
-mknod "$1/usr/libexec/sendmail" c 0 0 # in an overlay: there is nothing of that name
+mknod "$1/usr/libexec/sendmail" c 0 0 # an overlay reads this as a deleted file
 mount -t overlay overlay -o "lowerdir=$1/usr:/usr" /usr
 cd "$1"
 sh scripts/parts.sh -only sendmail sh -c '

@@ -45,7 +45,7 @@ func readPost(t *testing.T) []block {
 		case strings.HasPrefix(line, "#"):
 			section = strings.TrimLeft(line, "# ")
 		case strings.HasPrefix(line, "    ") && strings.TrimSpace(line) != "":
-			t.Errorf("line %d: an indented block is run by nobody: %q", i+1, line)
+			t.Errorf("line %d: no test runs an indented block: %q", i+1, line)
 		}
 	}
 	if in != nil || len(blocks) == 0 {

@@ -166,7 +166,7 @@ func (p *post) run(t *testing.T, b block, r *ran) {
 		write(t, h.Path("/var/tmp/block.sh"), text, 0o700)
 		p.shell(t, h, b)
 	default:
-		t.Fatalf("line %d: a block of %q is run by nobody", b.line, b.lang)
+		t.Fatalf("line %d: no test runs a block of %q", b.line, b.lang)
 	}
 	r.mu.Lock()
 	r.lines[b.line] = true
@@ -257,7 +257,7 @@ func TestPost(t *testing.T) {
 	}
 	for _, b := range blocks {
 		if tracks[b.kind] == nil {
-			t.Errorf("line %d: a block of %q is run by nobody", b.line, b.kind)
+			t.Errorf("line %d: no test runs a block of %q", b.line, b.kind)
 		}
 	}
 	t.Run("tracks", func(t *testing.T) {

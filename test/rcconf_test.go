@@ -84,12 +84,12 @@ func TestForks(t *testing.T) {
 		t.Errorf("with nothing to do it runs %v, and looks at %d processes", ran, looks)
 	}
 	if ran, looks := forks("MAILCERTD_RC_CONF=sendmail_enable: YES"); len(ran) > 0 || looks != 1 {
-		t.Errorf("when rc.d has told what rc.conf says, it runs %v, and looks at %d processes", ran, looks)
+		t.Errorf("with the settings of rc.conf from rc.d it runs %v, and looks at %d processes", ran, looks)
 	}
 	h.Must(t, "rm", "-r", "/etc/mail/certs", "/etc/mail/CA", "/var/db/mailcertd")
 	h.Stop()
 	h.Must(t, "rm", "-f", "/var/run/sendmail.pid")
 	if ran, looks := forks("MAILCERTD_RC_CONF=sendmail_enable: YES"); len(ran) > 0 || looks > 0 {
-		t.Errorf("a first boot that rc.d has told it runs %v, and looks at %d processes", ran, looks)
+		t.Errorf("a first boot with the settings from rc.d runs %v, and looks at %d processes", ran, looks)
 	}
 }

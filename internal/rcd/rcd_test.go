@@ -18,7 +18,8 @@ import (
 	"mailcertd/internal/watch"
 )
 
-// fake is a Keeper and a Watch that the test controls.
+// fake is a Keeper and a Watch that the test controls. mu guards reload, active and most; the test sets next while no
+// look runs.
 type fake struct {
 	events chan watch.Event
 	looks  chan string

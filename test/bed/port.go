@@ -16,7 +16,7 @@ import (
 func Local(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 var (
-	portMu    sync.Mutex
+	portMu    sync.Mutex // guards portsUsed
 	portsUsed = map[int]bool{}
 )
 

@@ -65,7 +65,7 @@ printf 'host: {name: ca.example.test}\nkey: {type: ecdsa-p256}\nlog: {target: st
 $mc ensure; $mc ca enrol mail.example.test --from 192.0.2.1
 cat >bin/ssh <<'END'
 #!/bin/sh
-# sshd with the forced command, and the daemon there for as long as it waits.
+# sshd with its forced command, and a daemon that runs as long as that command waits.
 for v in CRASH_AT TORN_AT FAULT POINTS READS; do unset MAILCERTD_$v; done
 r=$(dirname "$0")/../ca; q=$(mktemp); cat >"$q"
 $MAILCERTD_TEST --root "$r" sign --submit mail.example.test <"$q" & s=$!
