@@ -32,7 +32,7 @@ line in the other host's log.`,
 			if err != nil {
 				return err
 			}
-			r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(cmd.Context(), plan.Wish{Once: true})
+			r := a.keeper(cfg, quiet(a.logLevel, a.err)).Examine(cmd.Context(), plan.Wish{Once: true})
 			rep := report.Check{Version: 1, Problems: report.NonNil(r.Plan.Problems),
 				Actions: report.NonNil(r.Plan.Actions)}
 			if a.json {

@@ -80,6 +80,11 @@ func (c *Client) resolversNow() ([]string, error) {
 	return out, nil
 }
 
+// Addresses returns the addresses of a host as its resolver knows them, whatever /etc/hosts has.
+func (c *Client) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	return c.addresses(ctx, host)
+}
+
 // addresses returns the addresses of a host, at least one and at most maxAddresses, or an error.
 func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
 	if ip, err := netip.ParseAddr(host); err == nil {

@@ -86,7 +86,8 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
 	switch {
 	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadKey:
 		e.Kind, e.Detail = BadKey, fmt.Sprintf("the server does not know the TSIG key %s (BADKEY)", key)
-		e.Hint = "give it this key, with the same name and algorithm, in a key statement of its configuration"
+		e.Hint = fmt.Sprintf("add the key file's statement key %q { ... }; to its configuration, and update-policy { "+
+			"grant %s name %s TXT; }; to its zone; in BIND", plain(key.Name), plain(key.Name), plain(name))
 	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadSig:
 		e.Kind, e.Detail = BadSig, fmt.Sprintf("the server has another secret for the TSIG key %s (BADSIG)", key)
 		e.Hint = "copy the key file of the server again"
@@ -98,7 +99,8 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
 		e.Hint = "name the primary server of the zone as the server for updates"
 	case answer.Rcode == wire.RcodeRefused && key.IsZero():
 		e.Kind, e.Detail = Refused, "the server refuses an update that is not signed (REFUSED)"
-		e.Hint = "give a key file that tsig-keygen has written, and allow the key on the server"
+		e.Hint = "give a key file that `tsig-keygen mailcertd` has written, add its statement to the server's " +
+			"configuration, and update-policy { grant mailcertd name " + plain(name) + " TXT; }; to its zone; in BIND"
 	case answer.Rcode == wire.RcodeRefused:
 		e.Kind, e.Detail = Refused, fmt.Sprintf("the server does not let the TSIG key %s change this name (REFUSED)",
 			key)

@@ -70,14 +70,23 @@ type acmeAsker struct {
 
 // acmeCA returns an asker for the configured ACME CA. tell gets each step of an order as a line for a person.
 func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
+	x, err := b.acmeClient(tell)
+	if err == nil {
+		err = b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700)
+	}
+	if err == nil {
+		err = b.o.Disk.Mkdir(x.dir, 0o700)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// acmeClient is acmeCA without the directory of the account: nothing is written.
+func (b *base) acmeClient(tell func(step string)) (*acmeAsker, error) {
 	c := b.cfg.Issuer.ACME
 	x := &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
-	if err := b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := b.o.Disk.Mkdir(x.dir, 0o700); err != nil {
-		return nil, err
-	}
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
 		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir,

@@ -3,6 +3,7 @@ package page
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -282,8 +283,15 @@ var pages = map[string]func(*Page){
 			report.Served{Addr: "127.0.0.1:25", STARTTLS: true, Serial: "11"},
 			report.Served{Addr: "192.0.2.1:25"})
 	}),
-	"problems":   drawn(Status, func() report.Status { return statusOf(1, inTrouble()...) }),
-	"check":      drawn(Check, func() report.Check { return checkOf(inTrouble()...) }),
+	"problems": drawn(Status, func() report.Status { return statusOf(1, inTrouble()...) }),
+	"check":    drawn(Check, func() report.Check { return checkOf(inTrouble()...) }),
+	"check-acme": drawn(Check, func() report.Check {
+		return checkOf(given.ACME(), given.Interim(), given.Outlook(plan.Outlook{Proofs: []plan.Prospect{
+			{Err: issuer.Refusal{Kind: issuer.KindChallenge, Reason: "http-01 cannot listen on :80: bind: address " +
+				"already in use; nginx (process 1234) listens there; stop it, or set http: {webroot: DIR} to the " +
+				"directory that it serves"}},
+			{Name: given.Name, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Elsewhere: true}}}))
+	}),
 	"check-fine": drawn(Check, func() report.Check { return checkOf() }),
 	"check-hostile": drawn(Check, func() report.Check {
 		return report.Check{Problems: []plan.Problem{{Path: hostile, Text: hostile, Hint: hostile}},

@@ -45,12 +45,7 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 		}
 		return false
 	}
-	define := func(macro string, files ...string) {
-		for i := range files {
-			files[i] = filepath.Join(d.Path, files[i])
-		}
-		lines = append(lines, fmt.Sprintf("define(`%s', `%s')", macro, strings.Join(files, ",")))
-	}
+	define := func(macro string, files ...string) { lines = append(lines, mcLine(macro, d.Path, files...)) }
 	second := certdir.HostECDSA
 	if cfg.Key.Second != "" && !namesPair(cf, d, second) {
 		if names(cf.ServerCert, certdir.CertName) { // if it names no file of ours, another problem says so
@@ -72,11 +67,18 @@ func cfPairs(cf mta.CF, d certdir.Dir, cfg config.Config) (texts, lines []string
 		}
 	case config.ClientOwn:
 		if !names(cf.ClientCert, certdir.Client.CertFile) || !names(cf.ClientKey, certdir.Client.KeyFile) {
-			define("confCLIENT_CERT", certdir.Client.CertFile)
-			define("confCLIENT_KEY", certdir.Client.KeyFile)
+			lines = append(lines, clientLines(d)...)
 		}
 	}
 	return texts, lines
+}
+
+// mcLine is a line of the .mc file that names files of a directory.
+func mcLine(macro, dir string, files ...string) string {
+	for i := range files {
+		files[i] = filepath.Join(dir, files[i])
+	}
+	return fmt.Sprintf("define(`%s', `%s')", macro, strings.Join(files, ","))
 }
 
 // mcHint says which lines belong into the .mc file. The files must be installed first, because sendmail offers no

@@ -76,6 +76,8 @@ type Observed struct {
 	OrderErrs map[string]error
 	// AtCA is what is known of the account at the ACME CA.
 	AtCA CAAccount
+	// Outlook is what a person who checks is told of the next order; nil: nobody has asked.
+	Outlook *Outlook
 }
 
 // CAAccount is the account at an ACME CA, for reports.

@@ -90,8 +90,7 @@ func (s *session) register(ctx context.Context, isNew bool) error {
 	a.TermsOfServiceAgreed, a.Contact = s.o.AgreeTOS, s.contacts()
 	bound := s.o.EAB.KID != ""
 	if s.meta().ExternalAccountRequired && !bound {
-		return issuer.Refusal{Kind: issuer.KindEAB, Final: true, Reason: "the CA makes accounts only for customers: " +
-			"set eab with the key identifier and the HMAC key that it gives you"}
+		return forCustomers()
 	}
 	if bound {
 		err := a.SetExternalAccountBinding(ctx, s.client, acme.EAB{KeyID: s.o.EAB.KID,

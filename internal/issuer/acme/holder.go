@@ -2,6 +2,7 @@ package acme
 
 import (
 	"bufio"
+	"context"
 	"encoding/hex"
 	"fmt"
 	"net"
@@ -10,6 +11,10 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
+
+	"mailcertd/internal/command"
+	"mailcertd/internal/text"
 )
 
 // holder returns a sentence that says which program listens on a port, or how to find out.
@@ -25,7 +30,28 @@ func holder(address string) string {
 		}
 		return fmt.Sprintf("`ss -ltnp sport = %d` says which program listens there", n)
 	}
+	said, err := command.Command{Argv: []string{"sockstat", "-46lq", "-P", "tcp", "-p", strconv.Itoa(n)},
+		Patience: sockstatIn}.Run(context.Background())
+	if who := sockstatHolder(string(said.Out)); err == nil && who != "" {
+		return who + " listens there"
+	}
 	return fmt.Sprintf("`sockstat -46l -p %d` says which program listens there", n)
+}
+
+// sockstatIn bounds sockstat(1), which reads the sockets of the whole system.
+const sockstatIn = 3 * time.Second
+
+// sockstatHolder returns the name and the process ID in the first line of sockstat(1) -q; "" means that there is none.
+func sockstatHolder(lines string) string {
+	line, _, _ := strings.Cut(lines, "\n")
+	v := strings.Fields(line) // user, command, process ID, descriptor, protocol, local address, foreign address
+	if len(v) < 6 {
+		return ""
+	}
+	if n, err := strconv.Atoi(v[2]); err != nil || n < 1 {
+		return "" // it is not known, or the name of the program has blanks
+	}
+	return fmt.Sprintf("%s (process %s)", text.OneLine(v[1], 60), v[2])
 }
 
 // linuxHolder returns the name and the process ID of the program that listens on a port; "" means that it was not

@@ -66,7 +66,7 @@ func (l *listenWay) occupied(err error) error {
 		l.address, err)}
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		r.Reason += fmt.Sprintf("; %s; stop it, or set http: {webroot: …} to the directory that it serves",
+		r.Reason += fmt.Sprintf("; %s; stop it, or set http: {webroot: DIR} to the directory that it serves",
 			holder(l.address))
 	case errors.Is(err, syscall.EACCES):
 		r.Reason += "; only root may listen on this port"

@@ -36,6 +36,11 @@ func (d persistWay) prepare(ctx context.Context, p proof) error {
 		}
 	}
 	value := p.challenge.DNSPersist01TXTRecordValue(d.s.account, names[0], wildcard)
+	return standingRefusal(at, value)
+}
+
+// standingRefusal prints a record that is missing, as a line of a zone file.
+func standingRefusal(at, value string) issuer.Refusal {
 	return issuer.Refusal{Kind: issuer.KindChallenge, Reason: text.OneLine(fmt.Sprintf(
 		`a record is missing; add it to the zone and leave it there: %s. IN TXT %q`, at, value), issuer.MaxReason)}
 }

@@ -1,6 +1,8 @@
 package acme
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 )
@@ -34,4 +36,30 @@ func TestPermits(t *testing.T) {
 	if !permits("ca.test; accounturi="+account+"; policy=Wildcard", []string{"ca.test"}, account, true, now) {
 		t.Error("a wildcard with its policy")
 	}
+}
+
+// TestStanding: the record that is missing is told as a line for the zone, once the account is known.
+func TestStanding(t *testing.T) {
+	const url = "https://ca.test/acct/1"
+	has := map[string][]string{}
+	lookup := func(_ context.Context, name string) ([]string, error) { return has[name], nil }
+	i := &Issuer{o: Options{Store: files{}, Now: time.Now, Lookup: lookup}, url: "https://ca.test/dir"}
+	says := func(want string, names ...string) {
+		t.Helper()
+		for _, name := range names {
+			err := i.Standing(context.Background(), name, []string{"ca.test"})
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+		}
+	}
+	says("there is none yet: `mailcertd renew` makes it", "mail.example")
+	if err := i.save(i.file("account"), Account{URL: url}); err != nil {
+		t.Fatal(err)
+	}
+	says(`add it to the zone and leave it there: _validation-persist.mail.example. IN TXT `+
+		`"ca.test; accounturi=`+url+`"`, "mail.example")
+	has["_validation-persist.mail.example"] = []string{"ca.test; accounturi=" + url}
+	says("", "mail.example")
+	says("; policy=wildcard", "*.mail.example")
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 
 	"github.com/mholt/acmez/v3/acme"
+	"golang.org/x/sys/unix"
 )
 
 // wellKnown is the path of http-01 below the root of the web server (RFC 8555 section 8.3).
@@ -72,6 +73,33 @@ func removeToken(dir, token string) error {
 	defer func() { _ = root.Close() }()
 	if err := root.Remove(path.Join(wellKnown, token)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
+	}
+	return nil
+}
+
+// tryWebroot finds the directory that an answer would be written into, or the nearest one above it, and asks access(2).
+func tryWebroot(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("the webroot: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	at := "."
+	for _, sub := range []string{path.Dir(wellKnown), wellKnown} {
+		info, err := root.Stat(sub)
+		if errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if err == nil && !info.IsDir() {
+			err = &os.PathError{Op: "open", Path: sub, Err: unix.ENOTDIR}
+		}
+		if err != nil {
+			return fmt.Errorf("the webroot %s: %w", dir, err)
+		}
+		at = sub
+	}
+	if err := unix.Access(path.Join(dir, at), unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("the webroot: access %s: %w", path.Join(dir, at), err)
 	}
 	return nil
 }

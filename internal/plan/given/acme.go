@@ -161,3 +161,8 @@ func SaidNoTo(p certdir.Pair, kind issuer.Kind, next time.Duration, words string
 			Last: h.Now.Add(-time.Minute), Next: h.Now.Add(next), Error: words, Kind: string(kind)}
 	})
 }
+
+// Outlook is what was found out about the next order for a person who checks.
+func Outlook(o plan.Outlook) Fact {
+	return Seeing(func(seen *plan.Observed) { seen.Outlook = &o })
+}

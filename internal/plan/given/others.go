@@ -31,6 +31,11 @@ func WantsClient() Fact {
 	})
 }
 
+// WantsNoClient configures that sendmail shows no certificate as a client.
+func WantsNoClient() Fact {
+	return Configured(func(c *config.Config) { c.Client = config.Client{Kind: config.ClientNone} })
+}
+
 // Has installs another pair than the host's own: the key of that label, and the host's leaf with these changes.
 func Has(p certdir.Pair, key string, change ...Fact) Fact {
 	return later(func(h *host) {

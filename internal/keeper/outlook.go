@@ -1,0 +1,167 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/dns"
+	"mailcertd/internal/durable"
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
+	"mailcertd/internal/pickup"
+	"mailcertd/internal/plan"
+)
+
+// Bounds of what `check` finds out about the next order. All questions are put at the same time.
+const (
+	outlookIn  = 8 * time.Second
+	outlookTry = time.Second // one question to one name server
+)
+
+// Examine is Check for a person who wants to know everything that is missing: an ACME CA and the DNS are asked what an
+// order would come to. Nothing is ordered or changed.
+func (k *Keeper) Examine(ctx context.Context, wish plan.Wish) Result {
+	obs := k.observer.observe(ctx)
+	if k.cfg.Issuer.Kind == config.IssuerACME {
+		obs.Outlook = k.outlook(ctx, obs)
+	}
+	return Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
+}
+
+// outlook finds out what an order would come to.
+func (b *base) outlook(ctx context.Context, obs plan.Observed) *plan.Outlook {
+	limited, cancel := context.WithTimeout(ctx, outlookIn)
+	defer cancel()
+	out := &plan.Outlook{}
+	x, err := b.acmeClient(nil)
+	var no issuer.Refusal
+	if errors.As(err, &no) && no.Kind == issuer.KindChallenge {
+		out.Proofs = []plan.Prospect{{Err: err}}
+		return out
+	}
+	if err != nil {
+		out.Directory = err
+		return out
+	}
+	if x.busy() { // another mailcertd holds the port, and the zone has its records
+		return out
+	}
+	ca, err := acme.New(x.o)
+	if err != nil {
+		out.Directory = err
+		return out
+	}
+	var offer acme.Offer
+	offer, out.Directory = ca.Offer(limited)
+	out.Directory, out.Ahead = inTime(limited, out.Directory, "the CA"), offer.Ahead
+	out.Proofs = b.proofs(limited, obs, ca, offer)
+	return out
+}
+
+// busy reports whether another mailcertd asks the CA now.
+func (x *acmeAsker) busy() bool {
+	lock, err := durable.TryLock(x.dir)
+	if err == nil {
+		lock.Unlock()
+	}
+	return errors.Is(err, durable.ErrLocked)
+}
+
+// proofs tries each name of the certificate, as the configured challenge would.
+func (b *base) proofs(ctx context.Context, obs plan.Observed, ca *acme.Issuer, offer acme.Offer) []plan.Prospect {
+	name, _ := plan.HostName(b.cfg, obs.Host)
+	if name == "" {
+		return nil
+	}
+	names := append([]string{name}, b.cfg.Host.AltNames...)
+	c := b.cfg.Issuer.ACME
+	var out []plan.Prospect
+	var try func(p *plan.Prospect)
+	switch c.Challenge {
+	case config.ChallengeCommand:
+		return []plan.Prospect{{Err: program(c.Command[0], b.o.UID)}}
+	case config.ChallengeHTTP:
+		l := acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot}
+		if err := l.Ready(); err != nil && (b.o.UID == 0 || c.HTTP.Webroot != "") {
+			out = append(out, plan.Prospect{Err: err}) // another user may listen on no low port; the daemon is root
+		}
+		try = func(p *plan.Prospect) { b.elsewhere(ctx, p) }
+	default:
+		zone, err := b.zoneFor(outlookTry)
+		if err != nil {
+			return []plan.Prospect{{Err: err}}
+		}
+		try = func(p *plan.Prospect) {
+			if c.Challenge == config.ChallengeDNS {
+				p.Err = zone.try(ctx, acme.RecordName(p.Name))
+			} else {
+				p.Err = ca.Standing(ctx, p.Name, offer.Issuers)
+			}
+			p.Err = inTime(ctx, p.Err, "the DNS")
+		}
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return net.ParseIP(n) != nil })
+	found := make([]plan.Prospect, len(names))
+	var all sync.WaitGroup
+	for n := range found {
+		found[n].Name = names[n]
+		all.Go(func() { try(&found[n]) })
+	}
+	all.Wait()
+	return append(out, found...)
+}
+
+// inTime puts words to the end of the time.
+func inTime(ctx context.Context, err error, who string) error {
+	if err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return issuer.Refusal{Kind: issuer.KindAway, Reason: who + " does not answer within " + outlookIn.String()}
+	}
+	return err
+}
+
+// elsewhere finds out whether a name leads to this host.
+func (b *base) elsewhere(ctx context.Context, p *plan.Prospect) {
+	client, err := dns.New(dns.Options{Resolver: b.cfg.DNS.Resolver, Timeout: outlookTry, Now: b.o.Now})
+	if err == nil {
+		p.Addrs, err = client.Addresses(ctx, p.Name)
+	}
+	if err != nil {
+		p.Unknown = inTime(ctx, err, "the DNS")
+		return
+	}
+	here, err := net.InterfaceAddrs()
+	p.Elsewhere = err == nil && !slices.ContainsFunc(p.Addrs, func(a netip.Addr) bool {
+		return slices.ContainsFunc(here, func(h net.Addr) bool {
+			n, is := h.(*net.IPNet)
+			return is && n.IP.Equal(a.AsSlice())
+		})
+	})
+}
+
+// program says why root should not, or could not, run the owner's program.
+func program(name string, uid uint32) error {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return fmt.Errorf("issuer.acme.command: %w", err)
+	}
+	n := durable.Stat(path)
+	switch {
+	case n.Err != nil:
+		return fmt.Errorf("issuer.acme.command: %w", n.Err)
+	case n.UID != 0 && n.UID != uid:
+		return fmt.Errorf("issuer.acme.command: %s belongs to user %d, who could change what runs as root: run `chown "+
+			"root %s`", path, n.UID, path)
+	case n.Mode&0o022 != 0:
+		return fmt.Errorf("issuer.acme.command: %s has mode %04o, so others could change what runs as root: run "+
+			"`chmod go-w %s`", path, n.Mode.Perm(), path)
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
+	"mailcertd/internal/issuer"
+)
+
+// Outlook is what was found out about the next order of an ACME CA without placing one.
+type Outlook struct {
+	Directory error         // why the CA would refuse any order; nil: it says nothing against one
+	Ahead     time.Duration // its clock less that of this host; zero also where it does not say its time
+	Proofs    []Prospect
+}
+
+// Prospect is what was found out about proving a name to the CA.
+type Prospect struct {
+	Name  string // "": it concerns all names
+	Err   error  // why it cannot be proved now; nil: nothing is known against it
+	Addrs []netip.Addr
+	// Elsewhere says that none of Addrs, to which the name leads, is an address of this host, and Unknown why they are
+	// not known. Both are asked only where the CA looks for an answer there.
+	Elsewhere bool
+	Unknown   error
+}
+
+// clockApart is how far the clocks of this host and of the CA may differ before a person is told.
+const clockApart = 10 * time.Minute
+
+// outlook reports what a person has to do before the CA can give a certificate.
+func outlook(a *assessment, by *pairIssuer) (found finding) {
+	o := a.obs.Outlook
+	if o == nil {
+		return found
+	}
+	severity := Warning
+	for _, p := range a.pairs {
+		if p.issuer.acme() && p.wanted {
+			severity = max(severity, p.failing())
+		}
+	}
+	say := func(r Reason, s Severity, text, hint string) {
+		found.report(Problem{Reason: r, Severity: s, Path: a.cfg.Path, Text: text, Hint: hint})
+	}
+	if o.Directory != nil {
+		is := refusals[issuer.KindAway]
+		var no issuer.Refusal
+		if errors.As(o.Directory, &no) && refusals[no.Kind].reason != "" {
+			is = refusals[no.Kind]
+		}
+		say(is.reason, severity, by.name()+" would give no certificate now: "+reasonFor(o.Directory), is.hint)
+	}
+	if apart := o.Ahead.Abs(); apart > clockApart {
+		order := "ahead of"
+		if o.Ahead < 0 {
+			order = "behind"
+		}
+		say(ACMEClock, Warning, fmt.Sprintf("the clock of %s is %s %s that of this host", by.name(), span(apart),
+			order), refusals[issuer.KindClock].hint)
+	}
+	for _, p := range o.Proofs {
+		name := p.Name
+		if name == "" {
+			name = strings.Join(a.names, ", ")
+		}
+		switch {
+		case p.Err != nil:
+			say(ACMEChallenge, severity, fmt.Sprintf("%s could not be proved to %s now: %s", name, by.name(),
+				reasonFor(p.Err)), proofHint(a.cfg))
+		case p.Unknown != nil:
+			say(ACMEChallenge, Warning, fmt.Sprintf("it is not known where %s leads: %s", name, reasonFor(p.Unknown)),
+				"the CA looks for an answer at port 80 of its addresses: add an A or AAAA record of "+name+
+					", or correct dns.resolver")
+		case p.Elsewhere:
+			say(ACMEChallenge, Notice, fmt.Sprintf("%s leads to %s, which is no address of this host: the CA looks "+
+				"for an answer at port 80 there", name, addresses(p.Addrs)),
+				"if a router or proxy in front of this host has that address, forward its port 80 to this host; "+
+					"otherwise correct the A and AAAA records of "+name)
+		}
+	}
+	if p := a.host; a.cfg.Client.Kind == config.ClientSame && (p.owner != Ours || otherIssuer(p) != "") {
+		say(WrongPurpose, Notice, "the certificate will be for servers only, as public CAs issue them: hosts that "+
+			"receive mail from this one will log verify=FAIL",
+			"set `client: {issuer: local}` in mailcertd.yaml; `mailcertd check` then prints the lines for the .mc "+
+				"file: "+strings.Join(clientLines(a.obs.Certs), " and "))
+	}
+	return found
+}
+
+// proofHint is what a person does about a proof that cannot succeed.
+func proofHint(cfg config.Config) string {
+	const then = "; then run `mailcertd check` again"
+	switch c := cfg.Issuer.ACME; c.Challenge {
+	case config.ChallengeHTTP:
+		if c.HTTP.Webroot != "" {
+			return "correct http.webroot in mailcertd.yaml, or make the directory so that root can write into it" + then
+		}
+		return "with a web server on port 80, write `http: {webroot: DIR}` with its directory into issuer.acme" + then
+	case config.ChallengeCommand:
+		return "correct the program, or issuer.acme.command in mailcertd.yaml" + then
+	}
+	return "correct the zone, its server, or the dns section of mailcertd.yaml" + then
+}
+
+// reasonFor is the text of an error, of a refusal without the word before it.
+func reasonFor(err error) string {
+	var no issuer.Refusal
+	if errors.As(err, &no) {
+		return no.Reason
+	}
+	return err.Error()
+}
+
+func addresses(all []netip.Addr) string {
+	var out []string
+	for _, a := range all {
+		out = append(out, a.String())
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// clientLines are the lines of the .mc file that name the client's pair.
+func clientLines(d certdir.Dir) []string {
+	return []string{mcLine("confCLIENT_CERT", d.Path, certdir.Client.CertFile),
+		mcLine("confCLIENT_KEY", d.Path, certdir.Client.KeyFile)}
+}
