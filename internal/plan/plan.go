@@ -50,10 +50,11 @@ func (p Plan) Worst() Severity {
 
 // Make decides. Each section returns what it found and changes nothing; Make passes it on to the sections that need it.
 func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
-	obs.State = withinReach(obs.State, now)
-	a := assess(cfg, obs, wish, now)
+	seen := obs
+	seen.State = withinReach(obs.State, now)
+	a := assess(cfg, seen, wish, now)
 	if found, unfinished := recovery(a); unfinished { // an unfinished change comes alone: half a set cannot be judged
-		return a.plan(dueNow(a, found), obs.State.Clone())
+		return a.plan(dueNow(a, found), seen.State.Clone())
 	}
 	found := stateProblems(a).
 		and(clockProblems(a)).
@@ -78,12 +79,12 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(expiries(a, found)).
 		and(refused(a, found))
 
-	st := obs.State.Clone()
+	st := seen.State.Clone()
 	st.HighWater, st.Clock = a.mark, a.doubt
 	st.Name = nameSeen(a)
 	for _, p := range a.pairs {
 		if id, learned := learnedAsOurs(p); learned {
-			st.AddOurs(id, "cert", now, Lying(obs.Certs)...)
+			st.AddOurs(id, "cert", now, Lying(seen.Certs)...)
 		}
 	}
 	for name, seen := range certs.mismatch {
