@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -181,7 +180,7 @@ func intermediates(p *pair, final []*x509.Certificate) []*x509.Certificate {
 		return nil
 	}
 	return slices.DeleteFunc(caCerts(p.certFile.File.Certs[1:]), func(x *x509.Certificate) bool {
-		return contains(final, x) || bytes.Equal(x.Raw, p.leaf.Raw)
+		return contains(final, x) || x.Equal(p.leaf)
 	})
 }
 
@@ -219,7 +218,7 @@ func hostChain(a *assessment, set Change) []*x509.Certificate {
 func onlyInterim(a *assessment) bool {
 	f := a.obs.Certs.CA.File
 	return f.Err == nil && len(f.Certs) > 0 && !slices.ContainsFunc(f.Certs, func(c *x509.Certificate) bool {
-		return !pki.SelfSigned(c) || !slices.Contains(c.Subject.Organization, InterimOrganization)
+		return !isInterim(c)
 	})
 }
 

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"slices"
@@ -65,7 +64,7 @@ func everInstalled(obs Observed, id string) bool {
 func issuedEarlier(issued []ca.Issued, c, leaf *x509.Certificate) bool {
 	line := func(x *x509.Certificate) (int, bool) {
 		for _, is := range issued {
-			if is.Row != nil && bytes.Equal(is.Cert.Raw, x.Raw) {
+			if is.Row != nil && is.Cert.Equal(x) {
 				return is.Row.Line, true
 			}
 		}
@@ -118,8 +117,7 @@ func sent(p *pair) *x509.Certificate {
 
 // isAnswer reports whether c is the last certificate that the ACME CA sent for the pair.
 func (p *pair) isAnswer(c *x509.Certificate) bool {
-	l := p.sent
-	return p.issuer.acme() && c != nil && l != nil && bytes.Equal(l.Raw, c.Raw)
+	return p.issuer.acme() && c != nil && c.Equal(p.sent)
 }
 
 // chainOf returns the certificates that came with a leaf of the ACME CA, its issuer first.

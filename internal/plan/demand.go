@@ -13,13 +13,13 @@ import (
 // demand is a pair that needs another certificate.
 type demand struct {
 	*pair
-	needs  []need // all that apply, the most important first
+	all    []need // the most important first
 	first  need   // the first of them gives the reason of the actions
 	newKey bool   // one of them asks for a new key too
 }
 
 func demandOf(p *pair, needs []need) demand {
-	return demand{pair: p, needs: needs, first: needs[0],
+	return demand{pair: p, all: needs, first: needs[0],
 		newKey: slices.ContainsFunc(needs, func(n need) bool { return n.key })}
 }
 
@@ -33,12 +33,12 @@ func (d demand) nextKey() crypto.PublicKey {
 
 // met reports the needs as repaired by the plan.
 func (d demand) met() outcome {
-	return outcome{finding: finding{problems: complaints(d.pair, d.needs, true)}}
+	return outcome{finding: finding{problems: complaints(d.pair, d.all, true)}}
 }
 
 // unmet reports the needs that this plan does not repair. hint is for the first one where no other says what to do.
 func (d demand) unmet(hint string) outcome {
-	problems := complaints(d.pair, d.needs, false)
+	problems := complaints(d.pair, d.all, false)
 	for i, pr := range problems {
 		if pr.Reason == d.first.reason && pr.Hint == "" {
 			problems[i].Hint = hint

@@ -1,8 +1,6 @@
 package plan
 
 import (
-	"bytes"
-	"crypto/x509"
 	"slices"
 	"strings"
 
@@ -183,10 +181,8 @@ func bundleIsOurs(a *assessment) bool {
 		return false
 	}
 	for _, c := range e.File.Certs {
-		ours := slices.ContainsFunc(a.issuer.generations(), func(g *x509.Certificate) bool {
-			return bytes.Equal(g.Raw, c.Raw)
-		})
-		if !ours && !(a.host.owner == Interim && a.host.leaf != nil && bytes.Equal(a.host.leaf.Raw, c.Raw)) {
+		interim := a.host.owner == Interim && c.Equal(a.host.leaf)
+		if !contains(a.issuer.generations(), c) && !interim {
 			return false
 		}
 	}

@@ -64,7 +64,7 @@ func facts(a *assessment) Facts {
 			LeafID: pki.Fingerprint(q.leaf), KeyID: pki.KeyFingerprint(q.key)}
 		one.Renewed, one.Public = one.LeafID, q.issuer.acme()
 		if q.leaf != nil && q.owner.mine() {
-			one.Due, one.By = q.renewal(q.leaf)
+			one.Due, one.By = q.dueBy(q.leaf)
 		}
 		if m := a.obs.State.ACME[q.is.Name]; q.issuer.acme() && q.leaf != nil && m.Leaf == one.LeafID {
 			one.Window = m

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -58,7 +57,7 @@ func member(a *assessment, by *pairIssuer) (found finding) {
 			Hint: "compare the SHA-256 with `mailcertd ca show` there; if it is the same, carry that certificate " +
 				"here and run `mailcertd install FILE`"})
 	}
-	if len(accepted) > 0 && !sameCerts(accepted, a.obs.Accepted) {
+	if len(accepted) > 0 && !slices.EqualFunc(accepted, a.obs.Accepted, (*x509.Certificate).Equal) {
 		names := []string{}
 		for _, c := range accepted {
 			names = append(names, pki.Fingerprint(c)[:16])
@@ -75,10 +74,6 @@ func learnedAsOurs(p *pair) (id string, learned bool) {
 	id = FileID(p.certFile.Digest)
 	return id, (p.issuer.remote() && p.leaf != nil && p.issuer.issued(p.leaf) || p.isAnswer(p.leaf)) &&
 		!p.fileIsOurs(p.certFile.Digest)
-}
-
-func sameCerts(a, b []*x509.Certificate) bool {
-	return slices.EqualFunc(a, b, func(x, y *x509.Certificate) bool { return bytes.Equal(x.Raw, y.Raw) })
 }
 
 // trusts are the fingerprints of the CA certificates that sendmail trusts now.

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -32,17 +31,14 @@ func objections(p Carried, obs Observed, name string, now time.Time, pair certdi
 		wrong = append(wrong, fmt.Errorf("is not valid before %s, and the clock says %s",
 			c.NotBefore.UTC().Format("2006-01-02 15:04 UTC"), now.UTC().Format("2006-01-02 15:04 UTC")))
 	}
-	uses := func(u x509.ExtKeyUsage) bool {
-		return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 || slices.Contains(c.ExtKeyUsage, u) ||
-			slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
-	}
-	if pair.Server() && !uses(x509.ExtKeyUsageServerAuth) {
+	server, client := purposes(c)
+	if pair.Server() && !server {
 		wrong = append(wrong, errors.New("is not for servers (extendedKeyUsage lacks serverAuth)"))
 	}
-	if pair == certdir.Client && !uses(x509.ExtKeyUsageClientAuth) {
+	if pair == certdir.Client && !client {
 		wrong = append(wrong, errors.New("is not for clients (extendedKeyUsage lacks clientAuth)"))
 	}
-	if pair == certdir.Host && same && !uses(x509.ExtKeyUsageClientAuth) {
+	if pair == certdir.Host && same && !client {
 		notes = append(notes,
 			"the certificate is not for clients (extendedKeyUsage lacks clientAuth): hosts that receive mail from "+
 				"this one will log verify=FAIL")
@@ -91,7 +87,7 @@ func endedAbove(c *x509.Certificate, known []*x509.Certificate, now time.Time, d
 	}
 	var ended *x509.Certificate
 	for _, k := range known {
-		if bytes.Equal(k.Raw, c.Raw) || !pki.IssuedBy(c, k) {
+		if k.Equal(c) || !pki.IssuedBy(c, k) {
 			continue
 		}
 		above := k

@@ -27,6 +27,11 @@ func (o Owner) mine() bool { return o == Ours || o == Interim }
 // InterimOrganization is in the subject of an interim certificate, which is recognized by it without the state.
 const InterimOrganization = "mailcertd interim"
 
+// isInterim reports whether c is an interim certificate.
+func isInterim(c *x509.Certificate) bool {
+	return pki.SelfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization)
+}
+
 // stanzaComment is what the base stanza's openssl.cnf puts into nsComment.
 const stanzaComment = "OpenSSL Generated Certificate"
 
@@ -41,7 +46,7 @@ func ownerOf(p *pair) Owner {
 	if p.issuer.issued(c) || p.isAnswer(c) {
 		return Ours
 	}
-	if pki.SelfSigned(c) && slices.Contains(c.Subject.Organization, InterimOrganization) {
+	if isInterim(c) {
 		return Interim
 	}
 	if o, known := p.obs.State.Ours[FileID(p.certFile.Digest)]; known && o.Kind == "cert" {

@@ -44,9 +44,9 @@ const (
 	DueByEnd    DueBy = "end"    // the window of the ACME CA begins too late: a tenth of the life is left
 )
 
-// renewal is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
+// dueBy is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
 // else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for.
-func (a *assessment) renewal(c *x509.Certificate) (due time.Time, by DueBy) {
+func (a *assessment) dueBy(c *x509.Certificate) (due time.Time, by DueBy) {
 	m, known := a.window(c)
 	latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10)
 	switch before := a.cfg.Validity.RenewBefore; {
@@ -74,7 +74,7 @@ func (a *assessment) window(c *x509.Certificate) (state.ACME, bool) {
 
 // dueOf is when a certificate is renewed.
 func (a *assessment) dueOf(c *x509.Certificate) time.Time {
-	due, _ := a.renewal(c)
+	due, _ := a.dueBy(c)
 	return due
 }
 

@@ -295,7 +295,7 @@ func containsAll(a *assessment, want []*x509.Certificate) bool {
 }
 
 func contains(certs []*x509.Certificate, c *x509.Certificate) bool {
-	return slices.ContainsFunc(certs, func(x *x509.Certificate) bool { return bytes.Equal(x.Raw, c.Raw) })
+	return slices.ContainsFunc(certs, c.Equal)
 }
 
 func encodeAll(certs []*x509.Certificate) []byte {
