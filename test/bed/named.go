@@ -124,6 +124,13 @@ func (n *Named) Stop() {
 	n.cmd = nil
 }
 
+// Reload writes the text of a zone and makes the server read it.
+func (n *Named) Reload(t testing.TB, z NamedZone) {
+	t.Helper()
+	n.put(t, strings.Trim(z.Name, ".")+".zone", z.Text)
+	n.Control(t, "reload", z.Name)
+}
+
 // Control runs a command of rndc(8).
 func (n *Named) Control(t testing.TB, args ...string) string {
 	t.Helper()
