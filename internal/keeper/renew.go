@@ -16,7 +16,7 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	for {
 		q := r.Plan.Ask
 		// After a pickup r was planned without the wish. Then another pair may have been renewed and this one not yet.
-		if err == nil && q == nil && (len(asked) > 0 || r.Pickup != nil) {
+		if err == nil && (q == nil || q.Request == nil) && (len(asked) > 0 || r.Pickup != nil) {
 			q = k.Check(ctx, wish).Plan.Ask
 		}
 		if err != nil || q == nil || q.Request == nil {
