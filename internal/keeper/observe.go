@@ -67,6 +67,10 @@ func (ob *observer) observeParts(ctx context.Context, obs *plan.Observed, parts 
 		} else {
 			obs.Submit = nil
 		}
+		obs.Access = mta.AccessMap{}
+		if plan.Obtains(ob.cfg, config.IssuerACME) {
+			obs.Access = mta.ReadAccess(obs.CF)
+		}
 	}
 	// A sendmail that was started since the last look has to be told too.
 	if parts&sendmailPart != 0 || !obs.MTA.Same() {

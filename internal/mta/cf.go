@@ -33,6 +33,7 @@ type CF struct {
 	ServerCert, ServerKey  []string // the first pair, then the second; see namePairs
 	ClientCert, ClientKey  []string
 	CACert, CACertPath, DH string // "" where it names none
+	Access                 string // the text of the access map; "" where it names none that has one
 	CRL                    string
 	PidFile                string
 	CipherList             string   // its @SECLEVEL=N applies to handshakes

@@ -100,6 +100,10 @@ func ParseCF(data []byte, argv ...string) CF {
 		switch {
 		case strings.HasPrefix(line, "D"):
 			m.define(uncommented(line[1:]))
+		case strings.HasPrefix(line, "K"):
+			if text := accessText(m.expand(uncommented(line[1:]))); text != "" {
+				cf.Access = text
+			}
 		case strings.HasPrefix(line, "O"):
 			if name, value, ok := cf.splitOption(uncommented(line[1:])); ok && !sticky[name] {
 				cf.option(name, value, m)

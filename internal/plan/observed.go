@@ -76,6 +76,8 @@ type Observed struct {
 	OrderErrs map[string]error
 	// AtCA is what is known of the account at the ACME CA.
 	AtCA CAAccount
+	// Access is the access map of CF; it is read only where an ACME CA is configured.
+	Access mta.AccessMap
 	// Outlook is what a person who checks is told of the next order; nil: nobody has asked.
 	Outlook *Outlook
 }

@@ -108,7 +108,7 @@ func issuing(a *assessment) (found finding) {
 		case config.IssuerSSH:
 			found = found.and(member(a, by))
 		case config.IssuerACME:
-			found = found.and(orders(a, by)).and(outlook(a, by))
+			found = found.and(orders(a, by)).and(publicSide(a, by)).and(outlook(a, by))
 		}
 	}
 	return found

@@ -101,6 +101,9 @@ const (
 	ACMEAccount     Reason = "acme-account"      // the ACME CA does not accept the account, or makes none
 	ACMEClock       Reason = "acme-clock"        // the clock of this host or of the ACME CA is wrong
 	ACMEOrder       Reason = "acme-order"        // the ACME CA refuses the order
+	RootUntrusted   Reason = "root-untrusted"    // the root of an ACME CA's certificate is not trusted here
+	AccessSubject   Reason = "access-subject"    // the access map has rules for subjects, which public CAs leave empty
+	AccessIssuer    Reason = "access-issuer"     // the access map lets all hosts of a public CA relay
 	RenewalAsk      Reason = "renewal-ask"       // the question to the ACME CA when to renew
 	TrustAsk        Reason = "trust-ask"         // the daily question to the CA host which CAs to trust
 	CAEnded         Reason = "ca-ended"          // the CA's own certificate has expired

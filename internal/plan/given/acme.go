@@ -7,6 +7,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -30,7 +31,7 @@ func Public() Fact {
 		h.intermediate()
 		h.leaf.issuer, h.leaf.nameless, h.leaf.usage = "le", true, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		h.leaf.begins, h.leaf.ends, h.age = h.Now.Add(-40*Day), h.Now.Add(50*Day), 40*Day
-		h.leaf.behind, h.cacert = []*x509.Certificate{h.cas["le"]}, []string{"le"}
+		h.leaf.behind, h.cacert = []*x509.Certificate{h.cas["le"]}, []string{"le", "isrg"}
 		h.since = append([]func(*host){func(h *host) {
 			h.Seen.State.CA = ""
 			if h.noPair {
@@ -79,6 +80,15 @@ func (h *host) intermediate() {
 	root := rootOf("isrg", subjectOf("ISRG", "Root X1"), h.Now.Add(-900*Day), h.Now.Add(2000*Day))
 	h.cas["le"] = cross(rootOf("le", subjectOf("Let's Encrypt", "E7"), h.Now.Add(-500*Day), h.Now.Add(500*Day)), root,
 		"isrg")
+	h.cas["isrg"] = root
+}
+
+// RootUnknown is a host that does not trust the root of Let's Encrypt.
+func RootUnknown() Fact { return func(h *host) { h.cacert = []string{"le"} } }
+
+// AccessRules are these rules of the access map.
+func AccessRules(rules ...mta.AccessRule) Fact {
+	return Seeing(func(o *plan.Observed) { o.Access = mta.AccessMap{Path: "/etc/mail/access", Rules: rules} })
 }
 
 // Window sets the moment in its CA's window at which a public certificate is renewed; zero means that the CA named no

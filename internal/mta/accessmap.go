@@ -1,0 +1,78 @@
+package mta
+
+import (
+	"slices"
+	"strings"
+
+	"mailcertd/internal/durable"
+)
+
+// maxAccess bounds the text of an access map, in octets.
+const maxAccess = 16 << 20
+
+// AccessMap is what sendmail's access map says about certificates (cf/README, "STARTTLS").
+type AccessMap struct {
+	Path  string       // the text that makemap(8) reads; "": the cf names no map with such a text
+	Err   error        // why it could not be read; nil also where there is none
+	Rules []AccessRule // those about certificates, in their order
+}
+
+// AccessRule is a line of an access map about certificates.
+type AccessRule struct {
+	Line  int
+	Tag   string // CERTIssuer or CERTSubject
+	Key   string // the distinguished name, in the form of AccessKey; makemap(8) folds its case
+	Value string // such as RELAY or SUBJECT
+}
+
+// accessTags are the tags of rules about certificates.
+var accessTags = []string{"CERTIssuer", "CERTSubject"}
+
+// textMaps are the classes of maps that makemap(8) makes from a text of the same name, and that of the text itself.
+var textMaps = []string{"hash", "btree", "cdb", "dbm", "lmdb", "text"}
+
+// accessText is the text of the access map that a K line defines, without its K; "": it defines another map, or one
+// without a text, such as ldap.
+func accessText(line string) string {
+	words := strings.Fields(line)
+	if len(words) < 3 || words[0] != "access" || !slices.Contains(textMaps, words[1]) {
+		return ""
+	}
+	last := words[len(words)-1]
+	if !strings.HasPrefix(last, "/") {
+		return ""
+	}
+	for _, end := range []string{".db", ".cdb", ".lmdb"} {
+		last = strings.TrimSuffix(last, end)
+	}
+	return last
+}
+
+// ReadAccess reads the rules about certificates of the access map that a cf names.
+func ReadAccess(cf CF) AccessMap {
+	m := AccessMap{Path: cf.Access}
+	if m.Path == "" {
+		return m
+	}
+	n := durable.Read(m.Path, maxAccess)
+	m.Err, m.Rules = n.Err, accessRules(string(n.Data))
+	return m
+}
+
+func accessRules(text string) (rules []AccessRule) {
+	at := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		at++
+		words := strings.Fields(line)
+		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+			continue
+		}
+		tag, key, found := strings.Cut(words[0], ":")
+		i := slices.IndexFunc(accessTags, func(t string) bool { return strings.EqualFold(t, tag) })
+		if !found || i < 0 {
+			continue
+		}
+		rules = append(rules, AccessRule{Line: at, Tag: accessTags[i], Key: key, Value: strings.Join(words[1:], " ")})
+	}
+	return rules
+}
