@@ -16,12 +16,13 @@ type Memory struct {
 	index durable.Node // index.txt when db was read
 	certs durable.Node // newcerts when db was read
 	db    *database
+	large bool // see Large
 }
 
 // Forget drops the result, so that the next look reads the disk.
 func (m *Memory) Forget() {
 	if m != nil {
-		*m = Memory{}
+		*m = Memory{large: m.large}
 	}
 }
 
@@ -33,9 +34,19 @@ func (m *Memory) database(dir string, q question) (*database, error) {
 	certs := durable.Look(filepath.Join(dir, newCertsName)) // first, so that the next look sees a later change
 	db, err := readDatabase(dir, q)
 	if err == nil && m != nil {
-		*m = Memory{dir: dir, index: db.node, certs: certs, db: db}
+		*m = Memory{dir: dir, index: db.node, certs: certs, db: db, large: m.large || db.node.Size > largeIndex}
 	}
 	return db, err
+}
+
+// largeIndex is the size in octets of an index.txt, from which on a pass needs megabytes that nobody uses afterwards.
+const largeIndex = 4 << 20
+
+// Large says that a pass over a large index.txt was made since it was called last. What the pass used is garbage then.
+func (m *Memory) Large() bool {
+	large := m.large
+	m.large = false
+	return large
 }
 
 // holds says whether index.txt and newcerts are unchanged since db was read.

@@ -56,3 +56,24 @@ func BenchmarkMemory(b *testing.B) {
 		})
 	}
 }
+
+// A pass over a large index.txt is told once; a look that uses the kept result is none.
+func TestLargePassIsTold(t *testing.T) {
+	dir := t.TempDir()
+	crowd(t, dir, 100_000, false)
+	var m Memory
+	for i, want := range []bool{true, false} {
+		if _, err := m.database(dir, question{}); err != nil {
+			t.Fatal(err)
+		}
+		if large := m.Large(); large != want {
+			t.Errorf("look %d: a large pass %v, want %v", i+1, large, want)
+		}
+	}
+	small := t.TempDir()
+	crowd(t, small, 100, false)
+	m.Forget()
+	if _, err := m.database(small, question{}); err != nil || m.Large() {
+		t.Errorf("a small index.txt is a large pass: %v", err)
+	}
+}
