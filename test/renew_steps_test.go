@@ -14,7 +14,8 @@ func TestRenewShowsItsSteps(t *testing.T) {
 	bed.Need(t, true, "script")
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
 	m, p := bed.Binary(t, ""), bed.NewPebble(t, bed.PebbleOptions{Host: h})
-	write(t, h.Path("/etc/mail/mailcertd.yaml"), strings.Replace(publicYAML(p), "level: debug", "level: warn", 1), 0o644)
+	write(t, h.Path("/etc/mail/mailcertd.yaml"), strings.Replace(publicYAML(p), "level: debug", "level: warn", 1),
+		0o644)
 	h.Run(m, publicConf, "ensure")
 	h.Start(t)
 	interim := h.OnDisk(t)

@@ -40,6 +40,9 @@ type CertFile struct {
 	Behind error
 	// Marked says that the file begins with a byte-order mark, which OpenSSL accepts only since 3.0.
 	Marked bool
+	// Before is the text before the first block of a file that ReadLeafFile has read, which OpenSSL skips; "" for none,
+	// and for one of more than maxBefore octets.
+	Before string
 
 	Lists int // how many CRLs the file has
 }
@@ -63,6 +66,9 @@ func ReadCertFile(data []byte) CertFile {
 	return f
 }
 
+// maxBefore bounds CertFile.Before.
+const maxBefore = 1024
+
 // ReadLeafFile reads a PEM file as SSL_CTX_use_certificate_file(3) does: it loads the first certificate, whatever
 // follows. Certs also has the others that can be parsed.
 func ReadLeafFile(data []byte) CertFile {
@@ -71,6 +77,9 @@ func ReadLeafFile(data []byte) CertFile {
 		return f
 	}
 	f.Marked = bytes.HasPrefix(data, byteMark)
+	if n := bytes.Index(data, []byte("-----BEGIN ")); n > 0 && n <= maxBefore {
+		f.Before = string(data[:n])
+	}
 	for pos := 0; ; {
 		b, next, err := nextBlock(data, pos)
 		pos = next

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -30,7 +31,8 @@ func otherIssuer(p *pair) string {
 	if slices.ContainsFunc(known, func(g *x509.Certificate) bool { return pki.IssuedBy(p.leaf, g) }) {
 		return "a private CA issued it, and the issuer is now " + p.issuer.name()
 	}
-	if by := p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)); by != "" && by != p.issuer.name() {
+	by := cmp.Or(p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)), directoryIn(p.certFile))
+	if by != "" && by != p.issuer.name() {
 		return by + " issued it, and the issuer is now " + p.issuer.name()
 	}
 	return ""

@@ -128,12 +128,6 @@ func chainOf(p *pair, c *x509.Certificate) []*x509.Certificate {
 	return slices.DeleteFunc(slices.Clone(p.obs.Orders[p.is.Name].CAs), pki.SelfSigned)
 }
 
-// content is what the pair's certificate file holds: the leaf and, of an ACME CA, the certificates up to the root.
-// sendmail reads the leaf alone, and finds the others by the hash links of their copies in trust/.
-func content(p *pair, c *x509.Certificate) []byte {
-	return encodeAll(append([]*x509.Certificate{c}, chainOf(p, c)...))
-}
-
 // answerLost reports whether the last answer of the ACME CA cannot be read, or is gone, and was never installed. The CA
 // still has it, so that no order is spent.
 func answerLost(p *pair) bool {

@@ -11,7 +11,7 @@ import (
 )
 
 // pairIssuer is the issuer of a pair, with what this host knows of its CA certificates. An ACME CA is asked as a CA
-// host is, but sends no CAs to trust: what it issued is ours by the state or by being its last answer, and the chain
+// host is, but sends no CAs to trust: what it issued is ours by the state, its last answer or OrderLine, and the chain
 // of a leaf lies behind it in its file.
 type pairIssuer struct {
 	config.Issuer

@@ -72,8 +72,8 @@ func member(a *assessment, by *pairIssuer) (found finding) {
 // does not list it yet. The entry keeps it ours after that CA is gone.
 func learnedAsOurs(p *pair) (id string, learned bool) {
 	id = FileID(p.certFile.Digest)
-	return id, (p.issuer.remote() && p.leaf != nil && p.issuer.issued(p.leaf) || p.isAnswer(p.leaf)) &&
-		!p.fileIsOurs(p.certFile.Digest)
+	return id, (p.issuer.remote() && p.leaf != nil && p.issuer.issued(p.leaf) || p.isAnswer(p.leaf) ||
+		directoryIn(p.certFile) != "") && !p.fileIsOurs(p.certFile.Digest)
 }
 
 // trusts are the fingerprints of the CA certificates that sendmail trusts now.

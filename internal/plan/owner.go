@@ -43,7 +43,7 @@ func ownerOf(p *pair) Owner {
 	if c == nil {
 		return Nobody
 	}
-	if p.issuer.issued(c) || p.isAnswer(c) {
+	if p.issuer.issued(c) || p.isAnswer(c) || directoryIn(p.certFile) != "" {
 		return Ours
 	}
 	if isInterim(c) {

@@ -28,6 +28,25 @@ var publicRows = []row{
 		"notice wrong-purpose, notice root-untrusted",
 		"5h0m0s: ask letsencrypt when to renew host.cert",
 		""},
+	{"the state is lost, and the file says that mailcertd ordered it", Host(Public(), OrderedFrom("letsencrypt"),
+		Forgotten()),
+		"ask renewal-ask",
+		"notice wrong-purpose",
+		"18.0 days: renewal is due",
+		"ours"},
+	{"the state is lost, and the file says that mailcertd ordered it elsewhere", Host(Public(),
+		OrderedFrom("letsencrypt-staging"), Forgotten()),
+		"ask issuer-changed",
+		"warning issuer-changed",
+		"18.0 days: renewal is due",
+		"ours"},
+	{"the state is lost, and the file says something else", Host(Public(), Seeing(func(o *plan.Observed) {
+		o.Certs.Cert.File.Before = "ordered from letsencrypt\n"
+	}), Forgotten()),
+		"",
+		"notice foreign-kept, notice wrong-purpose",
+		"27.5 days: first warning before the certificate expires",
+		""},
 	{"the access map names subjects", Host(Public(), AccessRules(mta.AccessRule{Line: 4, Tag: "CERTSubject",
 		Key: "/CN=a.example", Value: "RELAY"}, issuerRule("SUBJECT"))),
 		"",
@@ -108,4 +127,21 @@ func TestEmptySubject(t *testing.T) {
 	if names := plan.CertNames(leaf); len(names) != 1 || names[0] != Name {
 		t.Errorf("names %q", names)
 	}
+}
+
+// What is installed of an ACME CA says that mailcertd has ordered it, and is read again as ours.
+func TestOrderLine(t *testing.T) {
+	p := Host(ACME(), Interim(), Ordered("host", 0, Name)).Plan()
+	for _, f := range p.Actions[0].Change.Files {
+		if f.Name != "host.cert" {
+			continue
+		}
+		read := pki.ReadLeafFile(f.Data)
+		if read.Err != nil || read.Behind != nil || len(read.Certs) != 2 ||
+			read.Before != plan.OrderLine("letsencrypt") {
+			t.Errorf("%+v", read)
+		}
+		return
+	}
+	t.Error("no certificate is installed")
 }

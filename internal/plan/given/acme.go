@@ -176,3 +176,13 @@ func SaidNoTo(p certdir.Pair, kind issuer.Kind, next time.Duration, words string
 func Outlook(o plan.Outlook) Fact {
 	return Seeing(func(seen *plan.Observed) { seen.Outlook = &o })
 }
+
+// OrderedFrom is a host.cert that says from which directory mailcertd has ordered it.
+func OrderedFrom(directory string) Fact {
+	return Seeing(func(o *plan.Observed) { o.Certs.Cert.File.Before = plan.OrderLine(directory) })
+}
+
+// Forgotten is a state in which nothing of the certificates is left.
+func Forgotten() Fact {
+	return Remembers(func(s *state.State) { *s = state.State{HighWater: s.HighWater, PickedUp: s.PickedUp} })
+}
