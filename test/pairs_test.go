@@ -16,20 +16,30 @@ import (
 // message the MD5 fingerprint of the certificate that its peer showed.
 func namesPairs(t *testing.T, h *bed.Host) {
 	t.Helper()
+	inCF(t, h, "ServerCertFile=/etc/mail/certs/host.cert=>"+
+		"ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert",
+		"ServerKeyFile=/etc/mail/certs/host.key=>ServerKeyFile=/etc/mail/certs/host.key,/etc/mail/certs/host-ecdsa.key",
+		"verify=${verify})=>verify=${verify} shown=${cert_md5})")
+	namesClient(t, h)
+}
+
+// namesClient makes the host's sendmail.cf name the client pair.
+func namesClient(t *testing.T, h *bed.Host) {
+	t.Helper()
+	inCF(t, h, "ClientCertFile=/etc/mail/certs/host.cert=>ClientCertFile=/etc/mail/certs/client.cert",
+		"ClientKeyFile=/etc/mail/certs/host.key=>ClientKeyFile=/etc/mail/certs/client.key")
+}
+
+// inCF makes changes "old=>new" in the host's sendmail.cf.
+func inCF(t *testing.T, h *bed.Host, changes ...string) {
+	t.Helper()
 	path := h.Path("/etc/mail/sendmail.cf")
 	cf, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := string(cf)
-	for _, c := range []string{
-		"ServerCertFile=/etc/mail/certs/host.cert=>" +
-			"ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert",
-		"ServerKeyFile=/etc/mail/certs/host.key=>ServerKeyFile=/etc/mail/certs/host.key,/etc/mail/certs/host-ecdsa.key",
-		"ClientCertFile=/etc/mail/certs/host.cert=>ClientCertFile=/etc/mail/certs/client.cert",
-		"ClientKeyFile=/etc/mail/certs/host.key=>ClientKeyFile=/etc/mail/certs/client.key",
-		"verify=${verify})=>verify=${verify} shown=${cert_md5})",
-	} {
+	for _, c := range changes {
 		was, is, _ := strings.Cut(c, "=>")
 		if !strings.Contains(text, was) {
 			t.Fatalf("sendmail.cf lacks %s", was)

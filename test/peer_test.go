@@ -108,7 +108,8 @@ type peerSaid struct {
 	Named     bool
 	Presented bool `json:"presented_ours"`
 	ListsOurs bool `json:"lists_our_issuer"`
-	Own       struct{ Verify, Reason string }
+	Own       struct{ Serial, Verify, Reason string }
+	OwnServer []struct{ Serial, Issuer, Verify, Reason string } `json:"own_server"`
 }
 
 func checkPeer(t *testing.T, h *bed.Host, m, target string) peerSaid {
@@ -282,6 +283,9 @@ func TestPeerVerdict(t *testing.T) {
 				if c.toA[0] == "OK" && c.toB[0] == "OK" && server != "OK" {
 					t.Errorf("%s logs verify=%s", d.to.Name, server)
 				}
+				if said.Presented && said.ListsOurs && said.Own.Verify == "OK" && server != "OK" {
+					t.Errorf("%s: check says that the peer should log verify=OK, and it logs %s", d.from.Name, server)
+				}
 				if said.Named != d.named {
 					t.Errorf("%s: named %v", d.from.Name, said.Named)
 				}
@@ -307,7 +311,8 @@ func TestPeerText(t *testing.T) {
 		says   []string
 	}{
 		{b.Name, 0, []string{"verify=OK", "TLSv1.3, TLS_", "issued by /CN=Test CA", "it names the host",
-			"our issuer is among", "our own certificate, checked with our CAs: verify=OK", "is in the peer's own log"}},
+			"our issuer is among", "our own certificate, checked with our CAs: verify=OK", "is in its own log",
+			"so the peer should log verify=OK", "a host with our CAs logs verify=OK"}},
 		{b.Name + ":25", 0, []string{b.Name + ":25, answered by 10.99.0.2:25"}},
 		{"10.99.0.2", 0, []string{"notice it does not name the host", "verify=OK"}},
 		{b.Name + ":26", 1, []string{"not reachable", "connection refused"}},

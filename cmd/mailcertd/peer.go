@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -34,12 +35,13 @@ func (a *app) peer(ctx context.Context, target string) error {
 	}
 	r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(ctx, plan.Wish{})
 	certs, byCF := clientFiles(r.Observed, cfg.Root)
+	served := serverLeaves(r.Observed, cfg.Root)
 	trusted, err := certs.Trusted()
 	if err != nil {
 		return fmt.Errorf("the CAs that this host trusts cannot be read: %w", err)
 	}
 	o := mta.PeerOptions{Host: host, Port: port, HELO: cmp.Or(r.Plan.Facts.Name, "localhost"), Trusted: trusted,
-		Now: wallClock()}
+		Served: served, Now: wallClock()}
 	if cs := certs.Cert.File.Certs; len(cs) > 0 {
 		o.Leaf = cs[0]
 	}
@@ -91,12 +93,36 @@ func (a *app) peer(ctx context.Context, target string) error {
 	return nil
 }
 
+// namingCF returns the sendmail.cf whose files count on this host, see clientFiles.
+func namingCF(o plan.Observed, root string) (cf mta.CF, is bool) {
+	cf = o.UsedCF()
+	return cf, !cf.Missing && cf.Node.Err == nil && (root == "" || plan.NamesOurs(cf, o.Certs))
+}
+
+// serverLeaves returns the leaves that sendmail shows to a host that sends mail here. A file that cannot be read is
+// left out: `check` reports it.
+func serverLeaves(o plan.Observed, root string) (leaves []*x509.Certificate) {
+	files := []pki.CertFile{o.Certs.Cert.File}
+	if cf, is := namingCF(o, root); is {
+		files = nil
+		for _, name := range cf.ServerCert {
+			files = append(files, certdir.ReadCert(name).File)
+		}
+	}
+	for _, f := range files {
+		if len(f.Certs) > 0 {
+			leaves = append(leaves, f.Certs[0])
+		}
+	}
+	return leaves
+}
+
 // clientFiles returns the files that sendmail reads as a client: those that sendmail.cf names, and byCF is true then.
 // Without a sendmail.cf they are the files of the certs directory. This is also the case with --root, where the paths
 // in sendmail.cf belong to another system, unless it names these files.
 func clientFiles(o plan.Observed, root string) (d certdir.Dir, byCF bool) {
-	cf := o.UsedCF()
-	if cf.Missing || cf.Node.Err != nil || root != "" && !plan.NamesOurs(cf, o.Certs) {
+	cf, byCF := namingCF(o, root)
+	if !byCF {
 		return o.Certs, false
 	}
 	first := func(names []string) string {

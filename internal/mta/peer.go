@@ -36,6 +36,8 @@ type PeerOptions struct {
 	Trusted []*x509.Certificate
 	Leaf    *x509.Certificate // our certificate; nil: none is presented
 	Key     crypto.Signer     // its key; nil: none is presented
+	// Served are the leaves that our own sendmail shows when the peer sends mail here.
+	Served []*x509.Certificate
 	// LeafFile and KeyFile have Leaf and Key, for the openssl command; "": it presents no certificate.
 	LeafFile, KeyFile string
 	Now               time.Time // the time for the validity of certificates
@@ -68,6 +70,16 @@ type PeerReport struct {
 	Own        Verify // our own chain as a client's, judged with Trusted; "" without Leaf
 	OwnReason  string
 	OwnTrouble string // why our certificate was not presented although there is one
+	// Served judges PeerOptions.Served as a client's sendmail would that trusts what we trust.
+	Served []ServedVerdict
+}
+
+// ServedVerdict is what a client with our CAs logs about a leaf that our sendmail shows. Reason is verifymsg= of a
+// FAIL.
+type ServedVerdict struct {
+	Leaf   *x509.Certificate
+	Verify Verify
+	Reason string
 }
 
 // Peer does STARTTLS with a host as sendmail's client does, presents our certificate if it is asked for one, and judges
@@ -83,11 +95,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		// sendmail loads only the leaf; OpenSSL adds issuers from what it trusts (SSL_MODE_NO_AUTO_CHAIN in
 		// SSL_CTX_set_mode(3)).
 		own = buildChain([]*x509.Certificate{o.Leaf}, o.Trusted, o.Now).certs
-		r.Own = VerifyOK
-		if r.OwnReason = VerifyChain(o.Libssl, own[:1], o.Trusted, x509.ExtKeyUsageClientAuth,
-			o.Now); r.OwnReason != "" {
-			r.Own = VerifyFail
-		}
+		r.Own, r.OwnReason = o.verdict(own[:1], x509.ExtKeyUsageClientAuth)
 	}
 	conf.GetClientCertificate = func(req *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		r.Asked = true
@@ -139,11 +147,21 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 		return r
 	}
 	r.NameErr = r.Chain[0].VerifyHostname(o.Host)
-	r.Verify = VerifyOK
-	if r.Reason = VerifyChain(o.Libssl, r.Chain, o.Trusted, x509.ExtKeyUsageServerAuth, o.Now); r.Reason != "" {
-		r.Verify = VerifyFail
+	r.Verify, r.Reason = o.verdict(r.Chain, x509.ExtKeyUsageServerAuth)
+	for _, leaf := range o.Served {
+		v := ServedVerdict{Leaf: leaf}
+		v.Verify, v.Reason = o.verdict([]*x509.Certificate{leaf}, x509.ExtKeyUsageServerAuth)
+		r.Served = append(r.Served, v)
 	}
 	return r
+}
+
+// verdict judges a chain by the CAs that we trust.
+func (o PeerOptions) verdict(chain []*x509.Certificate, purpose x509.ExtKeyUsage) (v Verify, reason string) {
+	if reason = VerifyChain(o.Libssl, chain, o.Trusted, purpose, o.Now); reason != "" {
+		return VerifyFail, reason
+	}
+	return VerifyOK, ""
 }
 
 // without is the value of ${verify} for a dialogue in which no certificate was seen.

@@ -154,7 +154,9 @@ func peer(change func(*report.Peer)) report.Peer {
 			NotBefore: days(-100),
 			NotAfter:  days(265)},
 		Named: true, Asked: true, Presented: true, ListsOurs: true,
-		Own: report.Own{Serial: "1A", Verify: mta.VerifyOK}, TrustUsed: true}
+		Own: report.Own{Serial: "1A", Verify: mta.VerifyOK}, TrustUsed: true,
+		OwnServer: []report.OwnServer{{Serial: "1A", Issuer: "/O=Home/CN=mailcertd CA krb5.home.example",
+			Verify: mta.VerifyOK}}}
 	if change != nil {
 		change(&r)
 	}
@@ -320,6 +322,16 @@ var pages = map[string]func(*Page){
 				"/etc/mail/certs/host.key: does not belong to the certificate"
 			r.Own.Verify, r.Own.Reason, r.Refused = mta.VerifyFail, "certificate has expired",
 				"bad certificate"
+			r.OwnServer[0].Verify, r.OwnServer[0].Reason = r.Own.Verify, r.Own.Reason
+		}), p)
+	},
+	"peer-public": func(p *Page) { // both hosts have public certificates, and private ones as clients
+		Peer(peer(func(r *report.Peer) {
+			r.Certificate.Subject, r.Certificate.Issuer = "", "/C=US/O=Let's Encrypt/CN=R12"
+			r.OwnServer = []report.OwnServer{
+				{Serial: "5B3A77", Issuer: "/C=US/O=Let's Encrypt/CN=R13", Verify: mta.VerifyOK},
+				{Serial: "5B3A78", Issuer: "/C=US/O=Let's Encrypt/CN=E7", Verify: mta.VerifyFail,
+					Reason: "unable to get issuer certificate"}}
 		}), p)
 	},
 	"peer-plain": func(p *Page) {
@@ -334,6 +346,7 @@ var pages = map[string]func(*Page){
 				hostile, hostile,
 				hostile
 			r.Certificate.Subject, r.Certificate.Issuer, r.Named = hostile, hostile, false
+			r.OwnServer[0].Issuer, r.OwnServer[0].Reason = hostile, hostile
 		}), p)
 	},
 	"due": func(p *Page) {

@@ -47,6 +47,7 @@ func Peer(r report.Peer, p *Page) {
 			r.NameError)
 	}
 	ownRows(r, p)
+	servedRows(r, p)
 	switch {
 	case !r.TrustUsed && r.ByCF:
 		p.inked(yellow, noInk, "notice",
@@ -78,10 +79,29 @@ func ownRows(r report.Peer, p *Page) {
 	}
 	if r.Refused != "" {
 		p.inked(noInk, red, "", "the peer ended the connection after the handshake: %s", r.Refused)
+	} else if r.Presented && r.ListsOurs && r.Own.Verify == mta.VerifyOK {
+		p.row("", "so the peer should log verify=OK; %s", unseen)
 	} else if r.Presented {
 		p.row("", "%s", unseen)
 	}
 }
 
+// servedRows describe the other direction: what the peer gets when it sends mail here.
+func servedRows(r report.Peer, p *Page) {
+	label := "our server"
+	for _, s := range r.OwnServer {
+		p.row(label, "the peer gets, when it sends mail here, serial %s, issued by %s", s.Serial, s.Issuer)
+		label = ""
+		if s.Reason != "" {
+			p.inked(noInk, red, "", "a host with our CAs logs verify=%s, verifymsg=%s", s.Verify, s.Reason)
+		} else {
+			p.row("", "a host with our CAs logs verify=%s", s.Verify)
+		}
+	}
+	if len(r.OwnServer) > 0 {
+		p.row("", "the peer may have other CAs: run `mailcertd check --peer` there")
+	}
+}
+
 // unseen says what a client cannot know.
-const unseen = "the peer's result for our certificate is in the peer's own log (STARTTLS=server)"
+const unseen = "its result for our certificate is in its own log (STARTTLS=server)"

@@ -32,6 +32,7 @@ type Peer struct {
 	ListsOurs   bool             `json:"lists_our_issuer"` // our issuer is in the list of CAs that the peer accepts
 	Refused     string           `json:"refused,omitempty"`
 	Own         Own              `json:"own"`
+	OwnServer   []OwnServer      `json:"own_server,omitempty"`
 	TrustUsed   bool             `json:"sendmail_names_these_files"` // sendmail.cf names these files
 	ByCF        bool             `json:"-"`                          // judged by the files that sendmail.cf names
 }
@@ -44,6 +45,15 @@ type PeerCertificate struct {
 	Names     []string  `json:"names"`
 	NotBefore time.Time `json:"not_before"`
 	NotAfter  time.Time `json:"not_after"`
+}
+
+// OwnServer is a certificate that sendmail on this host shows when the peer sends mail here, judged by the CAs that
+// this host trusts.
+type OwnServer struct {
+	Serial string     `json:"serial"`
+	Issuer string     `json:"issuer"`
+	Verify mta.Verify `json:"verify"`
+	Reason string     `json:"reason,omitempty"`
 }
 
 // Own is the chain that this host shows as a client, judged by the CAs that this host trusts.
@@ -70,6 +80,10 @@ func NewPeer(r mta.PeerReport, o mta.PeerOptions) Peer {
 	}
 	if len(r.Chain) == 0 {
 		return rep
+	}
+	for _, s := range r.Served {
+		rep.OwnServer = append(rep.OwnServer, OwnServer{Serial: ca.FormatSerial(s.Leaf.SerialNumber),
+			Issuer: pki.OneLine(s.Leaf.RawIssuer), Verify: s.Verify, Reason: s.Reason})
 	}
 	rep.TLS, rep.Cipher = tlsName(r.Version), tls.CipherSuiteName(r.Cipher)
 	if r.CipherName != "" {

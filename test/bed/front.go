@@ -36,7 +36,7 @@ func NewFront(t testing.TB, p *Pebble) *Front {
 	t.Helper()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(p.CA)
-	to := &url.URL{Scheme: "https", Host: Local(p.api)}
+	to := &url.URL{Scheme: "https", Host: p.addr}
 	quiet := log.New(io.Discard, "", 0)
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {

@@ -11,6 +11,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"maps"
 	"math/big"
@@ -25,24 +26,28 @@ import (
 	"time"
 )
 
-// Pebble is Let's Encrypt's test server. Every name in its name server has the address 127.0.0.1.
+// Pebble is Let's Encrypt's test server. Every name in its name server has the address 127.0.0.1, unless Resolves says
+// otherwise. Its certificates are for servers alone, as those of Let's Encrypt are.
 type Pebble struct {
 	o    PebbleOptions
 	dir  string
 	cmd  []*exec.Cmd
 	said *said
+	addr string // where its directory listens
 	// The ports of the directory and of the name server, each with that of its management interface.
 	api, manage, dns, dnsManage int
 
 	Directory string // URL of its directory
 	CAFile    string // the CA certificate for its https, a path where Pebble runs
 	CA        []byte // the content of CAFile
+	Resolver  string // the address of its name server
 	HTTPPort  int    // the port that it connects to for http-01
 }
 
 // PebbleOptions say how a Pebble differs from the usual one, which is on this machine.
 type PebbleOptions struct {
 	Host *Host          // the host where it runs, on fixed ports; nil means this machine, on free ports
+	IP   string         // where its directory and its name server listen, for other hosts; "" means 127.0.0.1
 	DNS  string         // the address of the name server that it asks; "" means its own
 	Env  []string       // environment variables, such as PEBBLE_WFE_NONCEREJECT=50
 	Conf map[string]any // merged into its configuration
@@ -61,10 +66,12 @@ func NewPebble(t testing.TB, o PebbleOptions) *Pebble {
 			*port = Port(t)
 		}
 	}
-	p.Directory = "https://" + Local(p.api) + "/dir"
-	cert, key := httpsPair(t)
+	ip := cmp.Or(o.IP, "127.0.0.1")
+	p.addr, p.Resolver = fmt.Sprintf("%s:%d", ip, p.api), fmt.Sprintf("%s:%d", ip, p.dns)
+	p.Directory = "https://" + p.addr + "/dir"
+	cert, key := httpsPair(t, ip)
 	p.CA = cert
-	conf := map[string]any{"listenAddress": Local(p.api), "managementListenAddress": Local(p.manage),
+	conf := map[string]any{"listenAddress": p.addr, "managementListenAddress": Local(p.manage),
 		"certificate": filepath.Join(p.dir, "cert.pem"), "privateKey": filepath.Join(p.dir, "key.pem"),
 		"httpPort": p.HTTPPort, "tlsPort": 443, "keyAlgorithm": "ecdsa",
 		"domainBlocklist": []string{"blocked-domain.example"},
@@ -101,9 +108,9 @@ func (p *Pebble) Start(t testing.TB) {
 	t.Helper()
 	tool := Pebbles(t)
 	for _, argv := range [][]string{
-		{tool("pebble-challtestsrv"), "-dnsserver", Local(p.dns), "-management", Local(p.dnsManage), "-http01", "",
+		{tool("pebble-challtestsrv"), "-dnsserver", p.Resolver, "-management", Local(p.dnsManage), "-http01", "",
 			"-https01", "", "-tlsalpn01", "", "-doh", "", "-defaultIPv4", "127.0.0.1", "-defaultIPv6", ""},
-		{tool("pebble"), "-config", filepath.Join(p.dir, "pebble.json"), "-dnsserver", cmp.Or(p.o.DNS, Local(p.dns)),
+		{tool("pebble"), "-config", filepath.Join(p.dir, "pebble.json"), "-dnsserver", cmp.Or(p.o.DNS, p.Resolver),
 			"-strict"}} {
 		argv = append(append([]string{"env", "PEBBLE_VA_NOSLEEP=1", "PEBBLE_AUTHZREUSE=0", "PEBBLE_WFE_NONCEREJECT=5"},
 			p.o.Env...), argv...)
@@ -118,9 +125,9 @@ func (p *Pebble) Start(t testing.TB) {
 		}
 		p.cmd = append(p.cmd, cmd)
 	}
-	for _, port := range []int{p.api, p.manage, p.dnsManage} {
+	for _, addr := range []string{p.addr, Local(p.manage), Local(p.dnsManage)} {
 		Wait(t, "Pebble to answer", func() error {
-			c, err := p.dial("tcp", Local(port))
+			c, err := p.dial("tcp", addr)
 			if err == nil {
 				err = c.Close()
 			}
@@ -220,8 +227,18 @@ func Pebbles(t testing.TB) func(name string) string {
 	return func(name string) string { return filepath.Join(buildDir, name) }
 }
 
-// httpsPair makes the certificate and key, in PEM, of a Pebble that listens on 127.0.0.1.
-func httpsPair(t testing.TB) (cert, key []byte) {
+// Resolves makes its name server answer with that address for a name.
+func (p *Pebble) Resolves(t testing.TB, name, ip string) {
+	t.Helper()
+	body, err := json.Marshal(map[string]any{"host": name, "addresses": []string{ip}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ask(t, p.DNS()+"/add-a", body)
+}
+
+// httpsPair makes the certificate and key, in PEM, of a Pebble that listens on that address.
+func httpsPair(t testing.TB, ip string) (cert, key []byte) {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -229,7 +246,7 @@ func httpsPair(t testing.TB) (cert, key []byte) {
 	}
 	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "Pebble's https"},
 		NotBefore: time.Now().Add(-time.Hour),
-		NotAfter:  time.Now().Add(240 * time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
+		NotAfter:  time.Now().Add(240 * time.Hour), IPAddresses: []net.IP{net.ParseIP(ip)}, IsCA: true,
 		BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 // The ways to prove that a name belongs to this host.
 const (
 	HTTP       = "http"        // http-01, RFC 8555 section 8.3
-	DNS01      = "dns"         // dns-persist-01, draft-ietf-acme-dns-persist: one record that stays
+	DNS01      = "dns"         // dns-01, RFC 8555 section 8.4: a record for the time of the order
 	DNSPersist = "dns-persist" // dns-persist-01, draft-ietf-acme-dns-persist: one record that stays
 	Command    = "command"     // dns-01 with a program of the owner
 )
