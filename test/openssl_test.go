@@ -145,7 +145,7 @@ func TestSystemCalls(t *testing.T) {
 	for line := range strings.SplitSeq(string(data), "\n") {
 		if strings.Contains(line, "PRIVATE KEY") {
 			if !strings.Contains(line, "host.key.mailcertd") &&
-				!regexp.MustCompile(`/archive/[^/]+/host\.key>`).MatchString(line) {
+				!regexp.MustCompile(`/backups/[^/]+/host\.key>`).MatchString(line) {
 				t.Errorf("a key is written elsewhere: %.200s", line)
 			}
 		}

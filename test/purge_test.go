@@ -47,7 +47,7 @@ func usedSite(t *testing.T, m string) string {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"etc/mail/CA/index.txt.old", "etc/mail/CA/gen-1/cakey.pem",
-		"etc/mail/CA/next/cakey.pem", "var/spool/mailcertd/in", "var/db/mailcertd/archive"} {
+		"etc/mail/CA/next/cakey.pem", "var/spool/mailcertd/in", "var/db/mailcertd/backups"} {
 		if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 			t.Error(err)
 		}
@@ -102,8 +102,8 @@ func TestPurge(t *testing.T) {
 		{name: "a file in newcerts", put: "etc/mail/CA/newcerts/a.key", holds: "x"},
 		{name: "a file with the name of a directory", put: "etc/mail/CA/gen-9", holds: "x"},
 		{name: "a file in the state directory", put: "var/db/mailcertd/README.admin", holds: "x"},
-		{name: "a file in the archive", put: "var/db/mailcertd/archive/mine", holds: "x"},
-		{name: "a directory in the archive", put: "var/db/mailcertd/archive/mine/host.key", holds: "x"},
+		{name: "a file among the backups", put: "var/db/mailcertd/backups/mine", holds: "x"},
+		{name: "a directory among the backups", put: "var/db/mailcertd/backups/mine/host.key", holds: "x"},
 		{name: "a file among the answers", put: "var/db/mailcertd/candidates/mine", holds: "x"},
 		{name: "a file in the spool", put: "var/spool/mailcertd/mine", holds: "x"},
 		{name: "a file in the inbox", put: "var/spool/mailcertd/in/mine", holds: "x"},

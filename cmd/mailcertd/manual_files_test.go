@@ -28,7 +28,7 @@ var elsewhere = []string{
 	"/usr/local/etc/mailcertd.yaml.sample", "/usr/local/etc/rc.d/mailcertd",
 	"/usr/local/etc/periodic/security/480.mailcertd",
 	"/var/run/mailcertd.pid", "/var/run/mailcertd-supervisor.pid",
-	"/var/db/mailcertd/candidates", "/etc/mail/certs/trust/mailcertd-ca.pem",
+	"/var/db/mailcertd/candidates", "/var/db/mailcertd/acme", "/etc/mail/certs/trust/mailcertd-ca.pem",
 }
 
 // listedFile is one entry of FILES.
@@ -90,7 +90,7 @@ func TestManualHasEveryFile(t *testing.T) {
 	fullLife(t, root)
 	list := listedFiles(t)
 	// These are described in the entry of their directory.
-	parts := regexp.MustCompile(`^/etc/mail/(CA/gen-\d|CA/next|certs/\.mailcertd)/|^/var/db/mailcertd/archive/[^/]+/`)
+	parts := regexp.MustCompile(`^/etc/mail/(CA/gen-\d|CA/next|certs/\.mailcertd)/|^/var/db/mailcertd/backups/[^/]+/`)
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, root)
 		if err != nil || !strings.HasPrefix(name, "/etc/mail/") && !strings.HasPrefix(name, "/var/db/") &&

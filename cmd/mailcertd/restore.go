@@ -31,11 +31,8 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 				return err
 			}
 			k := a.keeper(cfg, quiet(a.logLevel, a.err))
-			gens, err := k.Archive()
-			if err != nil {
-				return err
-			}
 			if list || a.dryRun {
+				gens, err := k.Backups()
 				for _, g := range gens {
 					var names []string
 					for _, f := range g.Files {
@@ -49,6 +46,9 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 						note = " (damaged)"
 					}
 					fmt.Fprintf(a.out, "%s  %s  %s%s\n", g.ID, g.Reason, strings.Join(names, ", "), note)
+				}
+				if err != nil { // the list is not complete
+					return err
 				}
 				if len(gens) == 0 {
 					fmt.Fprintln(a.out, "there are no backups")

@@ -13,8 +13,8 @@ import (
 // either.
 var written = map[string][]string{
 	"certs": {"", "trust", ".mailcertd"},
-	"ca":    {"newcerts", "private", "archive"},
-	"state": {"archive", "candidates", "lost"},
+	"ca":    {"newcerts", "private", "next"},
+	"state": {"backups", "archive", "candidates", "acme"},
 }
 
 // made lists the keys of directories that mailcertd makes if they are missing.

@@ -1,5 +1,5 @@
 // Package durable changes files so that a crash or a power failure leaves either the old or the new content: durable
-// single writes, sets of files that change together, the archive of backups, and locks held by the kernel.
+// single writes, sets of files that change together, backups, and locks held by the kernel.
 package durable
 
 import (

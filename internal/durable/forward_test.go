@@ -131,10 +131,10 @@ func failRead(t *testing.T, op, path string, errno syscall.Errno) {
 	}))
 }
 
-// An archive that cannot be read is not called empty or damaged, and nothing of it is removed.
-func TestArchiveUnread(t *testing.T) {
+// A directory of backups that cannot be read is not called empty or damaged, and nothing of it is removed.
+func TestBackupsUnread(t *testing.T) {
 	dir := t.TempDir()
-	ar := OpenArchive(&Disk{}, filepath.Join(dir, "archive"))
+	ar := OpenBackups(&Disk{}, filepath.Join(dir, "backups"), "")
 	id, err := ar.Add(time.Unix(0, 0), "test", []Item{{Name: "host.key", Data: []byte("x"), Secret: true}})
 	if err != nil {
 		t.Fatal(err)
@@ -148,14 +148,14 @@ func TestArchiveUnread(t *testing.T) {
 		})
 		gens, err := ar.List()
 		if err == nil && (len(gens) != 1 || gens[0].Damaged || gens[0].Err == nil) {
-			t.Errorf("%s: the archive is %+v", op, gens)
+			t.Errorf("%s: the backups are %+v", op, gens)
 		}
 		rerr, derr := ar.Remove(id), ar.DropItem(id, "host.key")
 		undo()
 		if op != "opendir" && op != "readdir" && (rerr == nil || derr == nil) {
 			t.Errorf("%s: remove %v, drop %v", op, rerr, derr)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "archive", id, "host.key")); err != nil && op != "opendir" &&
+		if _, err := os.Stat(filepath.Join(dir, "backups", id, "host.key")); err != nil && op != "opendir" &&
 			op != "readdir" {
 			t.Errorf("%s: %v", op, err)
 		}

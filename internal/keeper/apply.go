@@ -145,15 +145,17 @@ func (ap *applier) act(ctx context.Context, obs plan.Observed, st *state.State, 
 	case plan.Install:
 		return ap.installer.install(obs, st, act, p.At)
 	case plan.PruneBackup:
-		return durable.OpenArchive(disk, ap.archiveDir()).Remove(act.ID)
+		return ap.backups().Remove(act.ID)
 	case plan.DeleteOldKey:
-		if err := durable.OpenArchive(disk, ap.archiveDir()).DropItem(act.ID, act.Path); err != nil {
+		if err := ap.backups().DropItem(act.ID, act.Path); err != nil {
 			return err
 		}
 		st.OldKeys = slices.DeleteFunc(slices.Clone(st.OldKeys), func(o state.OldKey) bool {
 			return o.Backup == act.ID && o.Name == act.Path
 		})
 		return nil
+	case plan.MoveBackups:
+		return ap.backups().Move()
 	case plan.Clear:
 		return ap.clear(ctx, act)
 	}

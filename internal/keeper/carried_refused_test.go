@@ -138,8 +138,8 @@ func TestInstallRefused(t *testing.T) {
 				t.Errorf("notes: %q", notes)
 			default:
 				p, err := pki.ParseKey(s.read(s.certs("host.key")))
-				if err != nil || !pki.SamePublicKey(p.Public(), s.leaf().PublicKey) || !s.archived(f.key) ||
-					!s.archived(f.cert) {
+				if err != nil || !pki.SamePublicKey(p.Public(), s.leaf().PublicKey) || !s.savedForGood(f.key) ||
+					!s.savedForGood(f.cert) {
 					t.Errorf("key and certificate were not installed together: %v", err)
 				}
 				s.twice(c.text, force)

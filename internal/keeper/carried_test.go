@@ -104,7 +104,7 @@ func TestInstallOrders(t *testing.T) {
 			if strings.Contains(string(s.read(s.certs("host.key"))), "CERTIFICATE") {
 				t.Error("certificates are in the key file")
 			}
-			if i%2 == 0 && (!s.archived(f.key) || !s.archived(f.cert) || !s.archived(f.ca)) {
+			if i%2 == 0 && (!s.savedForGood(f.key) || !s.savedForGood(f.cert) || !s.savedForGood(f.ca)) {
 				t.Error("there is no backup of the former files, or it may be pruned")
 			}
 			s.twice(text, nil)

@@ -27,6 +27,7 @@ func TestClasses(t *testing.T) {
 		plan.Install: plan.Essential, plan.ReconcileCA: plan.Chore, plan.NextCA: plan.Chore, plan.PromoteCA: plan.Chore,
 		plan.PruneCA: plan.Chore, plan.WriteCRL: plan.Chore, plan.MakeInbox: plan.Chore, plan.Answer: plan.Chore,
 		plan.Unstage: plan.Chore, plan.PruneBackup: plan.Chore, plan.DeleteOldKey: plan.Chore, plan.Clear: plan.Chore,
+		plan.MoveBackups: plan.Chore,
 	} {
 		if got := (plan.Action{Kind: kind}).Class(); got != want {
 			t.Errorf("%s is %s", kind, got)
@@ -90,7 +91,7 @@ func TestChoreStandsAside(t *testing.T) {
 				s.settle(plan.Wish{Renew: true, From: leaf})
 			}
 			s.o.Disk.Before = func(p durable.Point) error {
-				if p.Op == "remove" && strings.Contains(p.Path, "/archive/") {
+				if p.Op == "remove" && strings.Contains(p.Path, "/backups/") {
 					return syscall.EIO
 				}
 				return nil

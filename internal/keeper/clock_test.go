@@ -65,7 +65,7 @@ func TestLeapAhead(t *testing.T) {
 		s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()),
 			FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
 		s.runs(aDay)
-		right, before := s.now, snapshot(t, s.cfg.Certs.Dir)+snapshot(t, s.cfg.CA.Dir)+snapshot(t, s.archiveDir())
+		right, before := s.now, snapshot(t, s.cfg.Certs.Dir)+snapshot(t, s.cfg.CA.Dir)+snapshot(t, s.backupsDir())
 		mark, _ := state.Load(s.cfg.State.Dir)
 		// By this clock the certificate may have expired; then the clock is believed after an hour.
 		short := 50 * time.Minute
@@ -77,7 +77,7 @@ func TestLeapAhead(t *testing.T) {
 			t.Errorf("%s: renew by that clock: %s", leap, reasons(r))
 		}
 		if got := snapshot(t, s.cfg.Certs.Dir) + snapshot(t, s.cfg.CA.Dir) + snapshot(t,
-			s.archiveDir()); got != before {
+			s.backupsDir()); got != before {
 			t.Errorf("%s: something was changed", leap)
 		}
 		s.now = right.Add(short)

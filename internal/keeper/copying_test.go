@@ -138,7 +138,7 @@ func TestHalfWritten(t *testing.T) {
 			if !c.want || len(c.data) == 0 || string(c.data) == "gone" {
 				return
 			}
-			copies, _ := filepath.Glob(filepath.Join(s.archiveDir(), "*", c.file))
+			copies, _ := filepath.Glob(filepath.Join(s.backupsDir(), "*", c.file))
 			for _, path := range copies {
 				if bytes.Equal(s.read(path), c.data) {
 					return

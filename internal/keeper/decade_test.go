@@ -69,7 +69,7 @@ func TestTenYears(t *testing.T) {
 					}
 				}
 				if own := s.ownBackups(); own > s.cfg.State.Keep {
-					t.Fatalf("%v: %d backups of our own files in the archive", s.now, own)
+					t.Fatalf("%v: %d backups of our own files", s.now, own)
 				}
 				// The daemon sleeps until then, at most an hour. Here it sleeps up to a week, which is the harder test.
 				s.now = soonest(next, s.now.AddDate(0, 0, 7))
@@ -82,7 +82,7 @@ func TestTenYears(t *testing.T) {
 				t.Errorf("%d renewals, %d generations, %d keys", renewals, generations, rekeys)
 			}
 			found := false
-			_ = filepath.WalkDir(s.archiveDir(), func(p string, d os.DirEntry, err error) error {
+			_ = filepath.WalkDir(s.backupsDir(), func(p string, d os.DirEntry, err error) error {
 				if err == nil && d.Type().IsRegular() {
 					found = found || string(s.read(p)) == own
 				}
@@ -91,8 +91,8 @@ func TestTenYears(t *testing.T) {
 			if !found {
 				t.Error("the copy of somebody's own file is gone")
 			}
-			if keys := s.archivedKeys(); keys > 0 {
-				t.Errorf("the archive contains %d replaced keys, and none was replaced in the last week", keys)
+			if keys := s.replacedKeys(); keys > 0 {
+				t.Errorf("backups contain %d replaced keys, and none was replaced in the last week", keys)
 			}
 			st, _ := state.Load(s.cfg.State.Dir)
 			if len(st.Ours) > 256 || len(st.OldKeys) > 1 {
@@ -113,7 +113,7 @@ func (s *site) older() []*x509.Certificate {
 }
 
 func (s *site) ownBackups() int {
-	gens, err := s.Archive()
+	gens, err := s.Backups()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -126,10 +126,10 @@ func (s *site) ownBackups() int {
 	return n
 }
 
-// archivedKeys counts our replaced keys that are still in the archive.
-func (s *site) archivedKeys() int {
+// replacedKeys counts our replaced keys that are still in backups.
+func (s *site) replacedKeys() int {
 	n := 0
-	gens, _ := s.Archive()
+	gens, _ := s.Backups()
 	for _, g := range gens {
 		for _, f := range g.Files {
 			if f.Name == "host.key" && !g.Foreign && !f.Deleted {

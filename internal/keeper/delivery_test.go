@@ -131,7 +131,7 @@ func TestDeliveryLeftAlone(t *testing.T) {
 					t.Errorf("after ten minutes: the same %v, %s", same(), reasons(r))
 				}
 				s.now = start.Add(48 * time.Hour)
-				if look(); !same() || s.archived(key) || s.archived(cert) {
+				if look(); !same() || s.savedForGood(key) || s.savedForGood(cert) {
 					t.Error("it was backed up, or changed later")
 				}
 				s.lie(f.key, f.cert)
@@ -210,7 +210,7 @@ func TestDeliveryInPieces(t *testing.T) {
 	if why := s.complete(s.settle(plan.Wish{})); why != "" {
 		t.Error(why)
 	}
-	if gens, _ := s.Archive(); slices.ContainsFunc(gens, func(g durable.Backup) bool { return g.Foreign }) {
+	if gens, _ := s.Backups(); slices.ContainsFunc(gens, func(g durable.Backup) bool { return g.Foreign }) {
 		t.Error("a file of its owner was backed up")
 	}
 }

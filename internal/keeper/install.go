@@ -35,7 +35,7 @@ func (in *installer) install(obs plan.Observed, st *state.State, act plan.Action
 	if err != nil {
 		return err
 	}
-	if err := in.archive(obs, st, c, string(act.Reason), now); err != nil {
+	if err := in.save(obs, st, c, string(act.Reason), now); err != nil {
 		return err
 	}
 	after, err := in.stage(set, obs, files)
@@ -164,14 +164,14 @@ func (in *installer) contents(c *plan.Change, at time.Time) ([]staged, error) {
 	return out, nil
 }
 
-// archive makes backups of the files that will be replaced or removed, before anything is changed. A backup of another
+// save makes backups of the files that will be replaced or removed, before anything is changed. A backup of another
 // owner's file must succeed; one of our own files may fail, with a warning.
-func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change, reason string, now time.Time) error {
-	if len(c.Archive) == 0 {
+func (in *installer) save(obs plan.Observed, st *state.State, c *plan.Change, reason string, now time.Time) error {
+	if len(c.Copies) == 0 {
 		return nil
 	}
 	var foreign, own []durable.Item
-	for _, a := range c.Archive {
+	for _, a := range c.Copies {
 		path := filepath.Join(in.cfg.Certs.Dir, a.Name)
 		n := durable.Look(path)
 		// A link may point to nothing, because only its target's path is copied.
@@ -207,9 +207,9 @@ func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change,
 			own = append(own, it)
 		}
 	}
-	// The archive would make the state directory too, but readable for others. Add reports an error.
+	// Add would make the state directory too, but readable for others. Add reports an error.
 	_ = in.o.Disk.MkdirAll(in.cfg.State.Dir, 0o700)
-	ar := durable.OpenArchive(in.o.Disk, in.archiveDir())
+	ar := in.backups()
 	for _, items := range [][]durable.Item{foreign, own} {
 		if len(items) == 0 {
 			continue
@@ -223,7 +223,7 @@ func (in *installer) archive(obs plan.Observed, st *state.State, c *plan.Change,
 		if err != nil {
 			return fmt.Errorf("nothing was changed, because no backup could be made: %w", err)
 		}
-		in.log(Info, "archived", "backup", id, "reason", reason, "foreign", items[0].Foreign)
+		in.log(Info, "made a backup", "backup", id, "reason", reason, "foreign", items[0].Foreign)
 		for _, it := range items {
 			if it.Secret && !it.Foreign {
 				st.OldKeys = append(st.OldKeys, state.OldKey{Backup: id, Name: it.Name})

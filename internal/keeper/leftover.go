@@ -15,7 +15,7 @@ import (
 	"mailcertd/internal/state"
 )
 
-// observeLeftovers looks for files in the state directory, the archive and the CA directory that nothing uses:
+// observeLeftovers looks for files in the state directory, the backups and the CA directory that nothing uses:
 // temporary files of interrupted writes, copies of files that could not be parsed, incomplete backups. Packages ca and
 // inbox look for their own temporary files.
 func (ob *observer) observeLeftovers(obs *plan.Observed) {
@@ -69,16 +69,16 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 	} else if n.Kind == durable.Unknown {
 		obs.LeftoversErr = errors.Join(obs.LeftoversErr, n.Err)
 	}
-	archive := durable.OpenArchive(ob.o.Disk, ob.archiveDir())
-	cut, err := archive.Unfinished()
+	backups := ob.backups()
+	cut, err := backups.Unfinished()
 	obs.LeftoversErr = errors.Join(obs.LeftoversErr, err)
 	for _, id := range cut {
-		add(plan.Leftover{Kind: plan.Unwritten, Path: archive.UnfinishedPath(id), ID: id})
+		add(plan.Leftover{Kind: plan.Unwritten, Path: backups.UnfinishedPath(id), ID: id})
 	}
-	for _, g := range obs.Archive {
-		dir := filepath.Join(ob.archiveDir(), g.ID)
+	for _, g := range obs.Backups {
+		dir := backups.Path(g.ID)
 		if g.Damaged {
-			parts, err := archive.Content(g.ID)
+			parts, err := backups.Content(g.ID)
 			add(plan.Leftover{Kind: plan.DamagedBackup, Path: dir, ID: g.ID, Parts: parts, Err: err})
 			continue
 		}
@@ -92,12 +92,12 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 
 // clear removes one leftover.
 func (ap *applier) clear(ctx context.Context, act plan.Action) error {
-	archive := durable.OpenArchive(ap.o.Disk, ap.archiveDir())
+	backups := ap.backups()
 	switch {
 	case act.ID != "" && act.Reason == plan.BackupDamaged:
-		return archive.RemoveDamaged(act.ID, act.Parts)
+		return backups.RemoveDamaged(act.ID, act.Parts)
 	case act.ID != "":
-		return archive.RemoveUnfinished(act.ID)
+		return backups.RemoveUnfinished(act.ID)
 	case act.Path == ca.Beside(ap.cfg.CA.Dir):
 		return ca.RemoveBeside(ctx, ap.o.Disk, ap.cfg.CA.Dir)
 	}

@@ -47,11 +47,11 @@ func TestLeftovers(t *testing.T) {
 		"somebody's": {path: func(s *site) string { return s.cfg.State.Dir + "/.note.mailcertd" }, data: "x",
 			age: time.Hour},
 		"half of a manifest": {path: func(s *site) string {
-			gens, _ := s.Archive()
-			return filepath.Join(s.archiveDir(), gens[0].ID, ".manifest.json.mailcertd")
+			gens, _ := s.Backups()
+			return filepath.Join(s.backupsDir(), gens[0].ID, ".manifest.json.mailcertd")
 		}, data: "{", goes: true},
 		"a backup that never got its name": {path: func(s *site) string {
-			return s.archiveDir() + "/.20260101T000000Z-01.mailcertd/host.key"
+			return s.backupsDir() + "/.20260101T000000Z-01.mailcertd/host.key"
 		},
 			data: "half a ke", goes: true},
 		"a serial": {path: func(s *site) string { return s.cfg.CA.Dir + "/newcerts/.0A.pem.mailcertd" }, data: "x",
@@ -70,14 +70,14 @@ func TestLeftovers(t *testing.T) {
 			age:    99 * 24 * time.Hour,
 			reason: plan.KeptAside},
 		"a copy without a manifest": {path: func(s *site) string {
-			return s.archiveDir() + "/20260101T000000Z-01/host.key"
+			return s.backupsDir() + "/20260101T000000Z-01/host.key"
 		}, data: "somebody's",
 			age: 99 * 24 * time.Hour, reason: plan.BackupDamaged},
 		"an empty copy": {path: func(s *site) string {
-			return s.archiveDir() + "/20260101T000000Z-01/host.key"
+			return s.backupsDir() + "/20260101T000000Z-01/host.key"
 		}, goes: true},
 		"a manifest that was damaged": {path: func(s *site) string {
-			return s.archiveDir() + "/20260101T000000Z-01/manifest.json"
+			return s.backupsDir() + "/20260101T000000Z-01/manifest.json"
 		}, data: "{",
 			reason: plan.BackupDamaged},
 	} {
@@ -143,8 +143,8 @@ func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 			old := s.read(s.certs("host.key"))
 			s.settle(plan.Wish{Renew: true, Rekey: true, From: pki.Fingerprint(s.leaf()),
 				FromKey: pki.KeyFingerprint(s.leaf().PublicKey)})
-			gens, _ := s.Archive()
-			dir := filepath.Join(s.archiveDir(), gens[0].ID)
+			gens, _ := s.Backups()
+			dir := filepath.Join(s.backupsDir(), gens[0].ID)
 			if err := os.Remove(filepath.Join(dir, "manifest.json")); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +165,7 @@ func TestCopyOfOurKeyWithoutManifest(t *testing.T) {
 	}
 }
 
-// A replaced key is removed in time although the state file is lost: the archive says that it is a replaced key.
+// A replaced key is removed in time although the state file is lost: the backup says that it is a replaced key.
 func TestOldKeyWithoutState(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
@@ -174,7 +174,7 @@ func TestOldKeyWithoutState(t *testing.T) {
 	if err := os.Remove(filepath.Join(s.cfg.State.Dir, "state.json")); err != nil {
 		t.Fatal(err)
 	}
-	keys := func() int { all, _ := filepath.Glob(s.archiveDir() + "/*/host.key"); return len(all) }
+	keys := func() int { all, _ := filepath.Glob(s.backupsDir() + "/*/host.key"); return len(all) }
 	s.settle(plan.Wish{})
 	if keys() != 1 {
 		t.Fatalf("%d copies", keys())
@@ -190,7 +190,7 @@ func TestOldKeyWithoutState(t *testing.T) {
 }
 
 // mailcertd is killed at any point of a renewal with a new key. After the next ensure nothing is left of the renewal,
-// and the only copies of keys are those in the archive's manifests.
+// and the only copies of keys are those in the manifests of backups.
 func TestNothingLeftOfAKilledRenewal(t *testing.T) {
 	for n := int64(1); ; n++ {
 		s := newSite(t, "")
@@ -224,7 +224,7 @@ func TestNothingLeftOfAKilledRenewal(t *testing.T) {
 		if left := s.left(); left != "" {
 			t.Errorf("point %d: %s", n, left)
 		}
-		gens, _ := s.Archive()
+		gens, _ := s.Backups()
 		for _, g := range gens {
 			if g.Damaged || g.Err != nil {
 				t.Errorf("point %d: %+v", n, g)

@@ -98,7 +98,7 @@ func TestPurge(t *testing.T) {
 	if got := strings.Join(left, " "); got != "own.txt host.cert manifest.json" {
 		t.Errorf("left: %s", got)
 	}
-	if !s.archived(f.cert) {
+	if !s.savedForGood(f.cert) {
 		t.Error("the copy of somebody's certificate is gone")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
 )
 
 // observer reads everything that a decision is based on: the disk, the private CA, sendmail, and the state.
@@ -106,7 +107,7 @@ func touchedBy(actions []plan.Action) (parts part) {
 			plan.ReconcileCA,
 			plan.MakeInbox, plan.Answer, plan.AcceptCA:
 			parts |= issuerPart
-		case plan.PruneBackup, plan.DeleteOldKey:
+		case plan.PruneBackup, plan.DeleteOldKey, plan.MoveBackups:
 			parts |= statePart
 		case plan.Install: // Install marks a certificate as installed, which changes what is asked of the CA
 			parts |= certsPart | statePart | issuerPart
@@ -153,7 +154,11 @@ func (ob *observer) observeState(obs *plan.Observed) {
 	if obs.StateErr = ob.state.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
 		obs.StateErr = durable.Writable(ob.cfg.State.Dir)
 	}
-	obs.Archive, obs.ArchiveErr = durable.OpenArchive(ob.o.Disk, ob.archiveDir()).List()
+	backups := ob.backups()
+	obs.Backups, obs.BackupsErr = backups.List()
+	if obs.FormerBackups = ""; backups.Former() {
+		obs.FormerBackups = filepath.Join(ob.cfg.State.Dir, state.FormerBackupsDir)
+	}
 }
 
 // observeCA reads what else a CA needs: on the CA host the passphrase, the inbox and the members' account, and with an

@@ -13,6 +13,7 @@ import (
 	"mailcertd/internal/durable"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
 )
 
 // Options is what a Keeper gets from its caller. Config, Disk, Now and Host are required.
@@ -84,7 +85,10 @@ func (b *base) log(l Level, msg string, kv ...any) { b.o.Log(Event{Level: l, Msg
 // Path returns the path of a file in the certs directory.
 func (b *base) Path(name string) string { return filepath.Join(b.cfg.Certs.Dir, name) }
 
-// archiveDir returns the directory of the backups, which is below the state directory.
-func (b *base) archiveDir() string { return filepath.Join(b.cfg.State.Dir, archiveDir) }
+// backups returns the backups of the set, which are below the state directory.
+func (b *base) backups() *durable.Backups {
+	return durable.OpenBackups(b.o.Disk, b.backupsDir(), filepath.Join(b.cfg.State.Dir, state.FormerBackupsDir))
+}
 
-const archiveDir = "archive"
+// backupsDir returns the directory of the backups.
+func (b *base) backupsDir() string { return filepath.Join(b.cfg.State.Dir, state.BackupsDir) }

@@ -30,9 +30,9 @@ func (s *site) put(f foreign) {
 	}
 }
 
-// archived says that the archive contains b, in a backup that is never pruned.
-func (s *site) archived(b []byte) bool {
-	gens, err := s.Archive()
+// savedForGood says that a backup that is never pruned contains b.
+func (s *site) savedForGood(b []byte) bool {
+	gens, err := s.Backups()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ func (s *site) archived(b []byte) bool {
 			continue
 		}
 		for _, f := range g.Files {
-			if data, err := os.ReadFile(filepath.Join(s.archiveDir(), g.ID,
+			if data, err := os.ReadFile(filepath.Join(s.backups().Path(g.ID),
 				strings.ReplaceAll(f.Name, "/", "%"))); err == nil && bytes.Equal(data, b) {
 				return true
 			}
@@ -78,7 +78,7 @@ func TestStanzaSet(t *testing.T) {
 	if !bytes.Equal(key, s.read(s.certs("host.key"))) {
 		t.Error("the key was replaced")
 	}
-	if !s.archived(cert) {
+	if !s.savedForGood(cert) {
 		t.Error("no copy of the certificate")
 	}
 	links, _ := filepath.Glob(s.certs("*.0"))
@@ -142,11 +142,11 @@ func TestForeignSet(t *testing.T) {
 	if why := s.complete(r); why != "" || r.Plan.Facts.Owner != plan.Ours {
 		t.Errorf("renew --force: %s %s", why, r.Plan.Facts.Owner)
 	}
-	if !s.archived(f.cert) || !s.archived(f.ca) {
+	if !s.savedForGood(f.cert) || !s.savedForGood(f.ca) {
 		t.Error("no copies")
 	}
 	// After `restore` the bought certificate is a person's again, and stays.
-	gens, _ := s.Archive()
+	gens, _ := s.Backups()
 	for _, g := range gens {
 		if g.Foreign {
 			if _, err := s.Restore(t.Context(), g.ID); err != nil {
@@ -185,7 +185,7 @@ func TestMismatchWaits(t *testing.T) {
 	if _, err := s.Look(t.Context(), "test"); err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Equal(f.cert, s.read(s.certs("host.cert"))) || !s.archived(f.cert) {
+	if bytes.Equal(f.cert, s.read(s.certs("host.cert"))) || !s.savedForGood(f.cert) {
 		t.Error("after ten minutes the set is not repaired, or there is no backup")
 	}
 	if err := os.WriteFile(s.certs("host.cert"), f.cert, 0o644); err != nil {
@@ -347,7 +347,7 @@ func TestLeftAlone(t *testing.T) {
 	if why := s.complete(s.settle(plan.Wish{})); why != "" {
 		t.Error(why)
 	}
-	if !s.archived(f.ca) {
+	if !s.savedForGood(f.ca) {
 		t.Error("there is no backup of somebody's CA file")
 	}
 	// A person's CA in the same file as ours stays.

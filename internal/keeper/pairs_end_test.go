@@ -40,8 +40,8 @@ func TestPairsForeign(t *testing.T) {
 			t.Errorf("%s: it is not reported: %s", p.Name, reasons(r))
 		}
 		s.settle(s.allPairs(plan.Wish{Force: true}))
-		if same() || !s.archived(f.cert) {
-			t.Errorf("%s: replaced %t, copied %t", p.Name, !same(), s.archived(f.cert))
+		if same() || !s.savedForGood(f.cert) {
+			t.Errorf("%s: replaced %t, copied %t", p.Name, !same(), s.savedForGood(f.cert))
 		}
 		if why := s.settled(); why != "" {
 			t.Error(why)

@@ -251,7 +251,7 @@ func TestPairsMismatch(t *testing.T) {
 		if why := s.settled(); why != "" {
 			t.Error(why)
 		}
-		if s.whole() == "" && !bytes.Equal(s.content(p.KeyFile), f.key) && !s.archived(f.key) {
+		if s.whole() == "" && !bytes.Equal(s.content(p.KeyFile), f.key) && !s.savedForGood(f.key) {
 			t.Errorf("%s: somebody's key is lost", p.Name)
 		}
 	}

@@ -25,7 +25,7 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	if obs.Loaded.Unread { // without the state it is not known which files are ours
 		return nil, fmt.Errorf("nothing was removed: %w", obs.Loaded.Problem)
 	}
-	for _, err := range []error{obs.Certs.Err, obs.ArchiveErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr,
+	for _, err := range []error{obs.Certs.Err, obs.BackupsErr, obs.CA.Err, obs.Certs.TrustNode.Err, obs.Certs.CRLErr,
 		obs.Staged[certdir.Host.Name].Err} {
 		if err != nil {
 			return nil, fmt.Errorf("nothing was removed: %w", err)
@@ -36,7 +36,7 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 			return nil, n.Err
 		}
 	}
-	for _, g := range obs.Archive {
+	for _, g := range obs.Backups {
 		if g.Err != nil {
 			return nil, g.Err
 		}
@@ -116,9 +116,9 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 		below(k.cfg.CA.Inbox, inbox.Owns)
 	}
 	copies := map[string]bool{} // the backups that may be removed
-	for _, g := range obs.Archive {
+	for _, g := range obs.Backups {
 		if copies[g.ID] = !g.Foreign && !g.Damaged; !copies[g.ID] {
-			out = append(out, Purged{Path: filepath.Join(k.archiveDir(), g.ID),
+			out = append(out, Purged{Path: k.backups().Path(g.ID),
 				Kept: "it contains backups of files that mailcertd did not make"})
 		}
 	}
@@ -129,8 +129,8 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 			dir, rest, within := strings.Cut(rel, "/")
 			switch {
 			case isDir && !within:
-				return dir == archiveDir || dir == candidatesDir || dir == acmeDir
-			case dir == archiveDir:
+				return isBackups(dir) || dir == candidatesDir || dir == acmeDir
+			case isBackups(dir):
 				id, _, _ := strings.Cut(rest, "/")
 				// A file is replaced only after its backup is complete, so an unfinished backup is not the only copy.
 				_, unfinished := durable.TempOf(id)
@@ -145,9 +145,13 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	}
 	// The backup as a whole is in the list already, with the reason why it stays.
 	return slices.DeleteFunc(out, func(p Purged) bool {
-		return p.Kept == notOurs && filepath.Dir(filepath.Dir(p.Path)) == k.archiveDir()
+		rel, err := filepath.Rel(k.cfg.State.Dir, filepath.Dir(filepath.Dir(p.Path)))
+		return err == nil && p.Kept == notOurs && isBackups(rel)
 	}), failed
 }
+
+// isBackups says whether a directory in the state directory contains backups.
+func isBackups(name string) bool { return name == state.BackupsDir || name == state.FormerBackupsDir }
 
 // belongs says whether the key of a pair is the key of its certificate.
 func belongs(e *certdir.PairEntry) bool {
@@ -196,8 +200,8 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 		}
 	}
 	// The directories themselves are removed only when they are empty.
-	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.archiveDir(),
-		k.cfg.State.Dir} {
+	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.backupsDir(),
+		filepath.Join(k.cfg.State.Dir, state.FormerBackupsDir), k.cfg.State.Dir} {
 		_ = os.Remove(dir)
 	}
 	k.state.memory = nil

@@ -15,13 +15,13 @@ import (
 	"mailcertd/internal/state"
 )
 
-// ErrNoBackup says that the archive contains no backup of a certificate, or that the named backup contains none of the
+// ErrNoBackup says that there is no backup of a certificate, or that the named backup contains none of the
 // set's files.
 var ErrNoBackup = errors.New("there are no backups of a certificate yet")
 
-// Archive lists the backups, newest first.
-func (k *Keeper) Archive() ([]durable.Backup, error) {
-	return durable.OpenArchive(k.o.Disk, k.archiveDir()).List()
+// Backups lists the backups, newest first.
+func (k *Keeper) Backups() ([]durable.Backup, error) {
+	return k.backups().List()
 }
 
 // Restore installs a backup; an empty id means the newest one with a certificate. Before that, sendmail's rules are
@@ -49,7 +49,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 	if err := unseen(obs); err != nil {
 		return err
 	}
-	ar := durable.OpenArchive(k.o.Disk, k.archiveDir())
+	ar := k.backups()
 	if id == "" {
 		gens, err := ar.List()
 		if err != nil {
@@ -67,7 +67,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 			}
 		}
 		if id == "" {
-			return fmt.Errorf("%w in %s", ErrNoBackup, k.archiveDir())
+			return fmt.Errorf("%w in %s", ErrNoBackup, k.backupsDir())
 		}
 	}
 	_, items, err := ar.Load(id)
@@ -116,7 +116,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 		held.Hold = pki.Fingerprint(e.Cert.File.Certs[0])
 		st.SetPair(p.Name, held)
 	}
-	c.Archive = append(c.Archive, plan.CopiesFor(obs, c.Files)...)
+	c.Copies = append(c.Copies, plan.CopiesFor(obs, c.Files)...)
 	return k.installer.install(obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir,
 		Text: plan.ToRestore.With("backup " + id), Change: c}, k.o.Now())
 }
@@ -124,7 +124,7 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 // ownKeys finds the keys of restored certificates in other backups, and adds them to the set that is tried. This is
 // needed because a renewal that keeps the key backs up only the certificate. The key is in the backup of the later
 // renewal that replaced the key.
-func ownKeys(ar *durable.Archive, after *certdir.Dir, restored []plan.File) (keys []plan.File) {
+func ownKeys(ar *durable.Backups, after *certdir.Dir, restored []plan.File) (keys []plan.File) {
 	for _, p := range certdir.Pairs() {
 		has := func(name string) bool {
 			return slices.ContainsFunc(restored, func(f plan.File) bool { return f.Name == name })
@@ -143,13 +143,13 @@ func ownKeys(ar *durable.Archive, after *certdir.Dir, restored []plan.File) (key
 
 // keyOf returns the private key that belongs to public from the newest backup that contains it under that name; nil
 // means that none does. Backups that cannot be read are skipped, and the caller reports that no key was found.
-func keyOf(ar *durable.Archive, name string, public crypto.PublicKey) []byte {
+func keyOf(ar *durable.Backups, name string, public crypto.PublicKey) []byte {
 	all, err := ar.List()
 	if err != nil {
 		return nil
 	}
 	for _, g := range all {
-		if g.Err != nil || g.Damaged || !slices.ContainsFunc(g.Files, func(f durable.Archived) bool {
+		if g.Err != nil || g.Damaged || !slices.ContainsFunc(g.Files, func(f durable.Saved) bool {
 			return f.Name == name && !f.Deleted
 		}) {
 			continue
@@ -171,7 +171,7 @@ func keyOf(ar *durable.Archive, name string, public crypto.PublicKey) []byte {
 }
 
 func holdsCert(g durable.Backup) bool {
-	return slices.ContainsFunc(g.Files, func(f durable.Archived) bool {
+	return slices.ContainsFunc(g.Files, func(f durable.Saved) bool {
 		of, _ := certdir.FileOf(f.Name)
 		return of.Kind == certdir.KindCert
 	})

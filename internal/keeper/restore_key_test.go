@@ -24,7 +24,7 @@ func TestRestoreTakesKeyOfAnotherBackup(t *testing.T) {
 	if bytes.Equal(key, s.content("host.key")) || bytes.Equal(cert, s.content("host.cert")) {
 		t.Fatal("nothing was renewed")
 	}
-	gens, err := s.Archive()
+	gens, err := s.Backups()
 	if err != nil || len(gens) != 3 || len(gens[2].Files) != 1 {
 		t.Fatalf("backups %+v, %v", gens, err)
 	}

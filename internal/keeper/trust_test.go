@@ -170,7 +170,7 @@ func TestTrustFollowsBundle(t *testing.T) {
 	s.write(s.caFile(b), []byte("damaged\n"))
 	s.settle(plan.Wish{})
 	s.expect("damaged", cas{b, twin}, nil)
-	if !s.archived([]byte("damaged\n")) {
+	if !s.savedForGood([]byte("damaged\n")) {
 		t.Error("there is no backup of what somebody wrote there")
 	}
 	mine := append([]byte("# mine\n"), bundle(b)...)

@@ -93,7 +93,7 @@ func TestWeakDigest(t *testing.T) {
 		}
 		r := s.settle(plan.Wish{})
 		switch replaced := !bytes.Equal(s.leaf().Raw, old.cert.Raw); {
-		case yaml == "" && (!replaced || !s.archived([]byte(old.pem())) || s.complete(r) != ""):
+		case yaml == "" && (!replaced || !s.savedForGood([]byte(old.pem())) || s.complete(r) != ""):
 			t.Errorf("not replaced, or no backup: %s", s.complete(r))
 		case yaml != "" && r.Plan.Facts.Offered && !replaced:
 			t.Error("called fine")
@@ -113,7 +113,7 @@ func TestOwnLeafWithWeakDigest(t *testing.T) {
 	old := signed(t, s.now, name, false, &by, func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 })
 	s.lie([]byte(old.keyPEM(t)), []byte(old.pem()))
 	r := s.settle(plan.Wish{})
-	if strings.Contains(reasons(r), string(plan.ForeignKept)) || s.archived([]byte(old.pem())) ||
+	if strings.Contains(reasons(r), string(plan.ForeignKept)) || s.savedForGood([]byte(old.pem())) ||
 		bytes.Equal(s.leaf().Raw, old.cert.Raw) || s.complete(r) != "" {
 		t.Errorf("not recognised as our own: %s; %s", reasons(r), s.complete(r))
 	}
@@ -150,7 +150,7 @@ func TestOddCAStays(t *testing.T) {
 		}
 		d := certdir.Observe(s.cfg.Certs.Dir)
 		if first { // a file without a certificate of ours is replaced as a whole, with a backup
-			if !s.archived([]byte(text)) {
+			if !s.savedForGood([]byte(text)) {
 				t.Error("no copy")
 			}
 			continue
@@ -219,8 +219,8 @@ func TestBoughtWithoutItsCA(t *testing.T) {
 		}
 	}
 	r := s.settle(plan.Wish{Renew: true, Force: true, From: pki.Fingerprint(s.leaf())})
-	if why := s.complete(r); why != "" || !s.archived(f.cert) {
-		t.Errorf("renew --force: %s, a copy of the bought one: %v", why, s.archived(f.cert))
+	if why := s.complete(r); why != "" || !s.savedForGood(f.cert) {
+		t.Errorf("renew --force: %s, a copy of the bought one: %v", why, s.savedForGood(f.cert))
 	}
 }
 

@@ -35,6 +35,7 @@ const (
 	MakeInbox    Kind = "make-inbox"     // the directories for requests of members
 	Answer       Kind = "answer"         // answer the requests in the inbox
 	AcceptCA     Kind = "accept-ca"      // accept CA certificates of the other host
+	MoveBackups  Kind = "move-backups"   // move the backups of an older version to the present directory
 	Clear        Kind = "clear"          // remove what an interrupted write or damage has left
 )
 
@@ -52,7 +53,7 @@ type Action struct {
 	Change  *Change      `json:"-"`
 	ID      string       `json:"-"` // PruneBackup, DeleteOldKey, Clear: the backup
 	// Parts are what Clear removes with a generation that has no manifest.
-	Parts []durable.Archived `json:"-"`
+	Parts []durable.Saved `json:"-"`
 	// Extra marks an Install of what sendmail can do without: files in trust/ and their links, and the CRL.
 	Extra bool `json:"-"`
 	// Hold is why Answer signs nothing now; "" lets it sign.
@@ -119,10 +120,10 @@ type File struct {
 
 // Change is one transaction in the certs directory.
 type Change struct {
-	Files   []File
-	Links   []certdir.LinkChange
-	Drop    []string // files of ours that go, such as a stale CRL
-	Archive []Archived
+	Files  []File
+	Links  []certdir.LinkChange
+	Drop   []string // files of ours that go, such as a stale CRL
+	Copies []Copied
 	// Remove lists files in trust/ that hold exactly the certificate that their name states, see OwnTrust. They are
 	// removed after their links, so that no link dangles.
 	Remove []string
@@ -134,8 +135,8 @@ type Change struct {
 	Pickup bool
 }
 
-// Archived is a file that is replaced or removed and is copied first.
-type Archived struct {
+// Copied is a file that is replaced or removed and is copied first.
+type Copied struct {
 	Name    string
 	Foreign bool // not made by us: the copy is never pruned
 	Secret  bool

@@ -113,7 +113,7 @@ func bundles(a *assessment, final []*x509.Certificate, set Change) (out outcome)
 	}
 	for _, f := range add {
 		if e, there := have[f.Name]; there && worthKeeping(e.Node) {
-			out.change.Archive = append(out.change.Archive, Archived{Name: f.Name, Foreign: true})
+			out.change.Copies = append(out.change.Copies, Copied{Name: f.Name, Foreign: true})
 		}
 	}
 	out.change.Files, out.change.Remove = add, surplus

@@ -96,7 +96,7 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 	for i := range files {
 		files[i].Reason = Installed
 	}
-	t.Change = Change{Files: files, Archive: CopiesFor(obs, files), Pickup: true}
+	t.Change = Change{Files: files, Copies: CopiesFor(obs, files), Pickup: true}
 	return t, nil
 }
 
@@ -157,7 +157,7 @@ func RequestedKey(cfg config.Config, obs Observed, p certdir.Pair) pki.KeyType {
 }
 
 // CopiesFor lists the backups to make of what these files replace.
-func CopiesFor(obs Observed, files []File) (out []Archived) {
+func CopiesFor(obs Observed, files []File) (out []Copied) {
 	for _, f := range files {
 		of, _ := certdir.FileOf(f.Name)
 		n, sum := obs.Certs.File(f.Name)
@@ -165,7 +165,7 @@ func CopiesFor(obs Observed, files []File) (out []Archived) {
 			continue
 		}
 		_, ours := obs.State.Ours[FileID(sum)]
-		out = append(out, Archived{Name: f.Name, Foreign: !ours || n.Kind == durable.Link,
+		out = append(out, Copied{Name: f.Name, Foreign: !ours || n.Kind == durable.Link,
 			Secret: of.Kind == certdir.KindKey})
 	}
 	return out

@@ -49,6 +49,7 @@ var classes = []struct {
 	{PruneBackup, Chore},
 	{DeleteOldKey, Chore},
 	{Clear, Chore},
+	{MoveBackups, Chore}, // after Clear, whose paths may be in the former directory
 }
 
 // Class is the class of the action.

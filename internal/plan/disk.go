@@ -3,6 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -107,7 +108,7 @@ func directories(a *assessment) (found finding) {
 	return found
 }
 
-// oldKeys returns the copies of replaced keys of our own, from the state and from the archive: after a crash or a lost
+// oldKeys returns the copies of replaced keys of our own, from the state and from the backups: after a crash or a lost
 // state file such a copy must still be deleted some day.
 func oldKeys(known []state.OldKey, own []durable.Backup) []state.OldKey {
 	for _, g := range own {
@@ -126,14 +127,20 @@ func oldKeys(known []state.OldKey, own []durable.Backup) []state.OldKey {
 // oldKeyKept is how long a replaced key of our own stays after sendmail uses its successor.
 const oldKeyKept = 7 * 24 * time.Hour
 
-// housekeeping prunes backups and deletes old keys whose time is over. settled says that no pickup is pending.
+// housekeeping moves and prunes backups, and deletes old keys whose time is over. settled says that no pickup is
+// pending.
 func housekeeping(a *assessment, sofar finding, settled bool) (found finding, keys []state.OldKey) {
-	if err := a.obs.ArchiveErr; err != nil {
+	if err := a.obs.BackupsErr; err != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
 			Text: "the backups cannot be listed, so none is removed: " + err.Error()})
 	}
+	// A state directory that cannot be written is reported already, and the backups are read where they are.
+	if from := a.obs.FormerBackups; from != "" && a.obs.StateErr == nil {
+		found.do(Action{Kind: MoveBackups, Reason: BackupMove, Path: from,
+			Text: toMove.With("the backups in " + from + " to " + filepath.Join(filepath.Dir(from), state.BackupsDir))})
+	}
 	var own []durable.Backup
-	for _, g := range a.obs.Archive {
+	for _, g := range a.obs.Backups {
 		if g.Err != nil {
 			found.report(Problem{Reason: Unreadable, Severity: Warning, Path: a.cfg.State.Dir,
 				Text: "backup " + g.ID + " cannot be read: " + g.Err.Error()})
@@ -143,7 +150,7 @@ func housekeeping(a *assessment, sofar finding, settled bool) (found finding, ke
 			own = append(own, g)
 		}
 	}
-	if keep := a.cfg.State.Keep; len(own) > keep {
+	if keep := a.cfg.State.Keep; len(own) > keep && a.obs.BackupsErr == nil {
 		for _, g := range own[keep:] { // newest first
 			found.do(Action{Kind: PruneBackup, Reason: BackupPrune, ID: g.ID, Text: toRemove.With("backup " + g.ID)})
 		}

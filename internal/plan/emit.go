@@ -12,7 +12,7 @@ import (
 func (c Change) and(d Change) Change {
 	c.Files, c.Links = slices.Concat(c.Files, d.Files), slices.Concat(c.Links, d.Links)
 	c.Drop, c.Remove = slices.Concat(c.Drop, d.Drop), slices.Concat(c.Remove, d.Remove)
-	c.Archive = slices.Concat(c.Archive, d.Archive)
+	c.Copies = slices.Concat(c.Copies, d.Copies)
 	if d.Interim != nil {
 		c.Interim = d.Interim
 	}
@@ -30,11 +30,11 @@ func (c Change) split() (core, extra Change) {
 			core.Drop = append(core.Drop, name)
 		}
 	}
-	for _, f := range c.Archive {
+	for _, f := range c.Copies {
 		if inTrust(f.Name) {
-			extra.Archive = append(extra.Archive, f)
+			extra.Copies = append(extra.Copies, f)
 		} else {
-			core.Archive = append(core.Archive, f)
+			core.Copies = append(core.Copies, f)
 		}
 	}
 	for _, f := range c.Files {
@@ -91,8 +91,8 @@ func emit(a *assessment, c Change) (act Action, any bool) {
 		if f.Reason != TrustAdded {
 			installed = append(installed, f.Name)
 		}
-		if copied, needed := archived(a, f); needed {
-			c.Archive = append(c.Archive, copied)
+		if copied, needed := copied(a, f); needed {
+			c.Copies = append(c.Copies, copied)
 		}
 	}
 	for _, name := range c.Drop {
@@ -109,7 +109,7 @@ func emit(a *assessment, c Change) (act Action, any bool) {
 			installed = append(installed, l.Name)
 		}
 		if l.Foreign {
-			c.Archive = append(c.Archive, Archived{Name: l.Name, Foreign: true})
+			c.Copies = append(c.Copies, Copied{Name: l.Name, Foreign: true})
 		}
 	}
 	added, dropped := countCAs(c)
@@ -141,8 +141,8 @@ func reasonOf(c Change) Reason {
 	return LinkMissing
 }
 
-// archived is the backup to make before f replaces what is installed.
-func archived(a *assessment, f File) (c Archived, needed bool) {
+// copied is the backup to make before f replaces what is installed.
+func copied(a *assessment, f File) (c Copied, needed bool) {
 	n, _ := a.obs.Replaced(f.Name)
 	if !worthKeeping(n) || f.Source == FromStripped { // stripping does not change the key itself
 		return c, false

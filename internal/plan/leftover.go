@@ -34,8 +34,8 @@ type Leftover struct {
 	ID   string // of a backup, complete or not; "" for a file
 	// Since is its ctime. Zero for what only the holder of the lock writes.
 	Since time.Time
-	Parts []durable.Archived // DamagedBackup: what is in it
-	Err   error              // DamagedBackup: why its content is unknown
+	Parts []durable.Saved // DamagedBackup: what is in it
+	Err   error           // DamagedBackup: why its content is unknown
 }
 
 // asideKept is how long the copy of an unreadable state file is kept for a person to look at.
@@ -111,7 +111,7 @@ func leftovers(a *assessment, before finding) (found finding) {
 }
 
 // nothingNew reports whether each part is empty, made by mailcertd, or also in the certs directory.
-func nothingNew(a *assessment, parts []durable.Archived) bool {
+func nothingNew(a *assessment, parts []durable.Saved) bool {
 	lying := map[string]bool{}
 	for _, sum := range Lying(a.obs.Certs) {
 		lying[sum] = true
@@ -131,7 +131,7 @@ func nothingNew(a *assessment, parts []durable.Archived) bool {
 	return true
 }
 
-func names(parts []durable.Archived) string {
+func names(parts []durable.Saved) string {
 	var out []string
 	for _, f := range parts {
 		out = append(out, f.Name)

@@ -36,9 +36,11 @@ type Observed struct {
 	Loaded state.Loaded
 	// FailedNow has the failure keys of this run; an action that failed is not retried in it.
 	FailedNow map[string]bool
-	Archive   []durable.Backup // newest first
-	// ArchiveErr is why the archive could not be listed; nil: Archive is all of it.
-	ArchiveErr error
+	Backups   []durable.Backup // newest first
+	// BackupsErr is why the backups could not be listed; nil: Backups is all of them.
+	BackupsErr error
+	// FormerBackups is the directory in which an older version has made backups; "" if there is none. Backups has them.
+	FormerBackups string
 	// Leftovers are unused files and folders in directories of ours.
 	Leftovers []Leftover
 	// LeftoversErr is why Leftovers may be incomplete; nil: it is complete.
@@ -111,7 +113,7 @@ func (o Observed) UsedCF() mta.CF {
 }
 
 // Replaced returns a file of a transaction as it was seen; false for files in trust/. It is compared again right before
-// the commit: the file that is replaced must be the one that was judged and copied to the archive.
+// the commit: the file that is replaced must be the one that was judged and copied to a backup.
 func (d Observed) Replaced(name string) (durable.Node, bool) {
 	_, ofSet := certdir.FileOf(name)
 	n, _ := d.Certs.File(name)

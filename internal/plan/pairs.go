@@ -91,7 +91,7 @@ func unwanted(p *pair) (out outcome) {
 		}
 		out.change.Drop = append(out.change.Drop, f.name)
 		if worthKeeping(f.n) {
-			out.change.Archive = append(out.change.Archive, Archived{Name: f.name, Secret: f.secret})
+			out.change.Copies = append(out.change.Copies, Copied{Name: f.name, Secret: f.secret})
 		}
 	}
 	out.report(Problem{Reason: PairUnwanted, Severity: Notice, Path: certPath(p), Repairable: true,

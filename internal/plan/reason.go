@@ -128,6 +128,7 @@ const (
 	Refused         Reason = "sendmail-refuses"  // sendmail would not offer STARTTLS with the files on the disk
 	NotifyPending   Reason = "notify-pending"    // a command of `notify` has not succeeded yet
 	BackupPrune     Reason = "backup-prune"      // there are more backups of our own sets than state.keep
+	BackupMove      Reason = "backup-move"       // an older version has made backups in another directory
 	OldKeyDelete    Reason = "old-key-delete"    // a replaced key is deleted a week after the pickup of the new one
 	LeftOver        Reason = "left-over"         // an interrupted write left a file with a temporary name
 	// there is a copy NAME.bad-TIME of a file that could not be read, or that was repaired

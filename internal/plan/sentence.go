@@ -20,6 +20,7 @@ var (
 	ToInstall = Verb{"install", "installed", "installing"}
 	toIssue   = Verb{"issue", "issued", "issuing"}
 	toMake    = Verb{"make", "made", "making"}
+	toMove    = Verb{"move", "moved", "moving"}
 	toPut     = Verb{"put", "put", "putting"}
 	toRemove  = Verb{"remove", "removed", "removing"}
 	toRepair  = Verb{"repair", "repaired", "repairing"}

@@ -59,13 +59,27 @@ var choreRows = []row{
 		"",
 		"141.1 days: renewal is due", ""},
 	{"a backup cannot be read", Host(
-		Seeing(func(o *plan.Observed) { o.Archive = []durable.Backup{{ID: "x", Err: syscall.EIO}} })),
+		Seeing(func(o *plan.Observed) { o.Backups = []durable.Backup{{ID: "x", Err: syscall.EIO}} })),
 		"",
 		"warning unreadable",
 		"141.1 days: renewal is due", ""},
-	{"the backups cannot be listed", Host(Seeing(func(o *plan.Observed) { o.ArchiveErr = syscall.EIO })),
+	{"the backups cannot be listed", Host(Seeing(func(o *plan.Observed) { o.BackupsErr = syscall.EIO })),
 		"",
 		"warning unreadable",
+		"141.1 days: renewal is due", ""},
+	{"an incomplete list of more backups than are kept", Host(Backups(12),
+		Seeing(func(o *plan.Observed) { o.BackupsErr = syscall.EIO })),
+		"",
+		"warning unreadable",
+		"141.1 days: renewal is due", ""},
+	{"backups of an older version", Host(Seeing(func(o *plan.Observed) { o.FormerBackups = StateDir + "/archive" })),
+		"move-backups backup-move",
+		"",
+		"141.1 days: renewal is due", ""},
+	{"backups of an older version, and the state directory cannot be written", Host(
+		Seeing(func(o *plan.Observed) { o.FormerBackups, o.StateErr = StateDir+"/archive", syscall.EROFS })),
+		"",
+		"warning state-unwritable",
 		"141.1 days: renewal is due", ""},
 	{"a replaced key whose successor is in use from now on", Host(OldKey(0)),
 		"",
@@ -133,7 +147,7 @@ var choreRows = []row{
 		"141.1 days: renewal is due", ""},
 	{"a damaged backup with a file of a person in it", Host(
 		DamagedBackup(func(l *plan.Leftover) {
-			l.Parts = []durable.Archived{{Name: "host.key", Size: 9, SHA256: "77"}}
+			l.Parts = []durable.Saved{{Name: "host.key", Size: 9, SHA256: "77"}}
 		})),
 		"",
 		"warning backup-damaged",

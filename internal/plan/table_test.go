@@ -93,7 +93,7 @@ func done(p plan.Plan) string {
 		switch a.Kind {
 		case plan.Install:
 			text.WriteString(":" + strings.TrimPrefix(a.Text.Base(), "install"))
-			for _, c := range a.Change.Archive {
+			for _, c := range a.Change.Copies {
 				text.WriteString(", a copy of " + c.Name)
 				if c.Foreign {
 					text.WriteString(" for good")

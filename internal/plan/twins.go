@@ -102,13 +102,13 @@ func apart(a *assessment, c Change) Change {
 	if twin(s) || after(s) == "" || after(s) != after(a.host) {
 		return c
 	}
-	c.Files, c.Archive = slices.Clone(c.Files), slices.Clone(c.Archive)
+	c.Files, c.Copies = slices.Clone(c.Files), slices.Clone(c.Copies)
 	for _, p := range []*pair{a.host, s} {
 		c.Files = slices.DeleteFunc(c.Files, func(f File) bool {
 			return f.Name == p.is.KeyFile || f.Name == p.is.CertFile
 		})
-		c.Archive = slices.DeleteFunc(c.Archive,
-			func(f Archived) bool { return f.Name == p.is.KeyFile || f.Name == p.is.CertFile })
+		c.Copies = slices.DeleteFunc(c.Copies,
+			func(f Copied) bool { return f.Name == p.is.KeyFile || f.Name == p.is.CertFile })
 	}
 	return c
 }

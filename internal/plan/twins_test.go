@@ -25,11 +25,11 @@ func TestApartLeavesTheChange(t *testing.T) {
 	c := Change{
 		Files: []File{{Name: second.is.KeyFile, Source: FromStaging}, {Name: second.is.CertFile},
 			{Name: certdir.DHName}},
-		Archive: []Archived{{Name: second.is.KeyFile}, {Name: certdir.DHName}},
+		Copies: []Copied{{Name: second.is.KeyFile}, {Name: certdir.DHName}},
 	}
-	before := Change{Files: slices.Clone(c.Files), Archive: slices.Clone(c.Archive)}
+	before := Change{Files: slices.Clone(c.Files), Copies: slices.Clone(c.Copies)}
 	got := apart(a, c)
-	if len(got.Files) != 1 || got.Files[0].Name != certdir.DHName || len(got.Archive) != 1 {
+	if len(got.Files) != 1 || got.Files[0].Name != certdir.DHName || len(got.Copies) != 1 {
 		t.Errorf("got %+v", got)
 	}
 	if !reflect.DeepEqual(c, before) {

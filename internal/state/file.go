@@ -15,6 +15,11 @@ import (
 const (
 	FileName = "state.json" // in state.dir
 	maxState = 1 << 20      // bytes
+
+	// BackupsDir is the directory in state.dir with the backups, and FormerBackupsDir the one in which an older version
+	// has made them.
+	BackupsDir       = "backups"
+	FormerBackupsDir = "archive"
 )
 
 // ErrNewer says that a newer mailcertd wrote the state. It is not overwritten.

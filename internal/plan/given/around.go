@@ -377,7 +377,7 @@ func Leftover(l plan.Leftover, age time.Duration) Fact {
 func Backups(n int) Fact {
 	return Seeing(func(o *plan.Observed) {
 		for i := range n {
-			o.Archive = append(o.Archive, durable.Backup{ID: "2026-05-" + string(rune('a'+n-i))})
+			o.Backups = append(o.Backups, durable.Backup{ID: "2026-05-" + string(rune('a'+n-i))})
 		}
 	})
 }

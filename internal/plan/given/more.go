@@ -176,7 +176,7 @@ func WeakDH(bits int) string {
 
 // DamagedBackup is a backup without a manifest that can be read.
 func DamagedBackup(change func(*plan.Leftover)) Fact {
-	l := plan.Leftover{Kind: plan.DamagedBackup, Path: StateDir + "/archive/x", ID: "x"}
+	l := plan.Leftover{Kind: plan.DamagedBackup, Path: StateDir + "/backups/x", ID: "x"}
 	if change != nil {
 		change(&l)
 	}
@@ -186,7 +186,7 @@ func DamagedBackup(change func(*plan.Leftover)) Fact {
 // BackupOfKey is a backup of our own with a key in it.
 func BackupOfKey() Fact {
 	return Seeing(func(o *plan.Observed) {
-		o.Archive = []durable.Backup{{ID: "x", Files: []durable.Archived{{Name: certdir.KeyName, Secret: true}}}}
+		o.Backups = []durable.Backup{{ID: "x", Files: []durable.Saved{{Name: certdir.KeyName, Secret: true}}}}
 	})
 }
 

@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// The process is killed at any point of Add. The archive then contains the complete backup, or one that is known to be
-// unfinished and can be removed. No copy of the key is left that is in no manifest. A directory in the backup was made
-// by a person, and stays.
-func TestArchiveCutShort(t *testing.T) {
+// The process is killed at any point of Add. The directory then contains the complete backup, or one that is known to
+// be unfinished and can be removed. No copy of the key is left that is in no manifest. A directory in the backup was
+// made by a person, and stays.
+func TestBackupsCutShort(t *testing.T) {
 	items := []Item{{Name: "host.key", Data: []byte("secret key"), Secret: true},
 		{Name: "trust/x.pem", Data: []byte("x")}}
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, stranger := range []bool{false, true} {
 		for n := int64(1); ; n++ {
-			dir := filepath.Join(t.TempDir(), "archive")
-			if !dies(func() { _, _ = OpenArchive(dyingAt(n), dir).Add(now, "test", items) }) {
+			dir := filepath.Join(t.TempDir(), "backups")
+			if !dies(func() { _, _ = OpenBackups(dyingAt(n), dir, "").Add(now, "test", items) }) {
 				if n < 8 {
 					t.Fatalf("there are only %d points", n)
 				}
 				break
 			}
-			a := OpenArchive(&Disk{}, dir)
+			a := OpenBackups(&Disk{}, dir, "")
 			cut, err := a.Unfinished()
 			if err != nil {
 				t.Fatal(err)
@@ -59,9 +59,9 @@ func TestArchiveCutShort(t *testing.T) {
 }
 
 // An Add that failed leaves nothing behind, whichever operation failed.
-func TestArchiveFails(t *testing.T) {
+func TestBackupsFails(t *testing.T) {
 	for n := int64(1); ; n++ {
-		dir := filepath.Join(t.TempDir(), "archive")
+		dir := filepath.Join(t.TempDir(), "backups")
 		failed := false
 		d := &Disk{Before: func(p Point) error {
 			if p.N == n {
@@ -70,11 +70,11 @@ func TestArchiveFails(t *testing.T) {
 			}
 			return nil
 		}}
-		_, err := OpenArchive(d, dir).Add(archiveNow, "test", ownItems)
+		_, err := OpenBackups(d, dir, "").Add(backupNow, "test", ownItems)
 		if !failed {
 			return
 		}
-		a := OpenArchive(&Disk{}, dir)
+		a := OpenBackups(&Disk{}, dir, "")
 		cut, lerr := a.Unfinished()
 		gens, _ := a.List()
 		if lerr != nil || len(cut) > 0 || len(gens) > 1 || len(gens) == 1 && gens[0].Damaged || err == nil {
@@ -84,8 +84,8 @@ func TestArchiveFails(t *testing.T) {
 }
 
 // The directory of a backup that lost its manifest is removed only if it still contains what was seen in it.
-func TestArchiveDamagedGoes(t *testing.T) {
-	a, dir, id := archived(t, ownItems)
+func TestBackupsDamagedGoes(t *testing.T) {
+	a, dir, id := savedOnce(t, ownItems)
 	seen, err := a.Content(id)
 	if err != nil {
 		t.Fatal(err)

@@ -12,17 +12,17 @@ import (
 )
 
 var (
-	archiveNow = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
-	ownItems   = []Item{{Name: "host.key", Data: []byte("secret"), Mode: 0o600, Secret: true},
+	backupNow = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	ownItems  = []Item{{Name: "host.key", Data: []byte("secret"), Mode: 0o600, Secret: true},
 		{Name: "trust/ca.pem", Data: []byte("ca"), Mode: 0o644}, {Name: "0.0", LinkTo: "cacert.pem"}}
 )
 
-// archived makes an archive with one backup.
-func archived(t *testing.T, items []Item) (a *Archive, dir, id string) {
+// savedOnce makes a directory with one backup.
+func savedOnce(t *testing.T, items []Item) (a *Backups, dir, id string) {
 	t.Helper()
-	dir = filepath.Join(t.TempDir(), "db", "archive")
-	a = OpenArchive(&Disk{}, dir)
-	id, err := a.Add(archiveNow, "test", items)
+	dir = filepath.Join(t.TempDir(), "db", "backups")
+	a = OpenBackups(&Disk{}, dir, "")
+	id, err := a.Add(backupNow, "test", items)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,10 +30,10 @@ func archived(t *testing.T, items []Item) (a *Archive, dir, id string) {
 }
 
 // Load returns what Add was given, with names, modes and links.
-func TestArchiveGivesBack(t *testing.T) {
-	a, dir, id := archived(t, ownItems)
+func TestBackupsGivesBack(t *testing.T) {
+	a, dir, id := savedOnce(t, ownItems)
 	g, items, err := a.Load(id)
-	if err != nil || g.ID != id || !g.When.Equal(archiveNow) || g.Reason != "test" || g.Foreign || g.Damaged {
+	if err != nil || g.ID != id || !g.When.Equal(backupNow) || g.Reason != "test" || g.Foreign || g.Damaged {
 		t.Fatalf("%+v, %v", g, err)
 	}
 	if diff := cmp.Diff(ownItems, items); diff != "" {
@@ -51,7 +51,7 @@ func TestArchiveGivesBack(t *testing.T) {
 }
 
 // Content counts as backed up only as long as its copy is complete, because the original is about to be overwritten.
-func TestArchiveSameContent(t *testing.T) {
+func TestBackupsSameContent(t *testing.T) {
 	change := func(i int, f func(*Item)) []Item {
 		items := append([]Item{}, ownItems...)
 		f(&items[i])
@@ -59,7 +59,7 @@ func TestArchiveSameContent(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		items []Item
-		spoil func(a *Archive, dir string) error
+		spoil func(a *Backups, dir string) error
 		same  bool
 	}{
 		"the same":        {items: ownItems, same: true},
@@ -68,27 +68,27 @@ func TestArchiveSameContent(t *testing.T) {
 		"another link":    {items: change(2, func(i *Item) { i.LinkTo = "x" })},
 		"foreign now":     {items: change(0, func(i *Item) { i.Foreign = true })},
 		"fewer":           {items: ownItems[:2]},
-		"the copy is gone": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+		"the copy is gone": {items: ownItems, spoil: func(_ *Backups, dir string) error {
 			return os.Remove(filepath.Join(dir, "host.key"))
 		}},
-		"the copy is incomplete": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+		"the copy is incomplete": {items: ownItems, spoil: func(_ *Backups, dir string) error {
 			return os.Truncate(filepath.Join(dir, "host.key"), 2)
 		}},
-		"the key was deleted": {items: ownItems, spoil: func(a *Archive, dir string) error {
+		"the key was deleted": {items: ownItems, spoil: func(a *Backups, dir string) error {
 			return a.DropItem(filepath.Base(dir), "host.key")
 		}},
-		"no manifest": {items: ownItems, spoil: func(_ *Archive, dir string) error {
+		"no manifest": {items: ownItems, spoil: func(_ *Backups, dir string) error {
 			return os.Remove(filepath.Join(dir, manifestName))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, dir, id := archived(t, ownItems)
+			a, dir, id := savedOnce(t, ownItems)
 			if c.spoil != nil {
 				if err := c.spoil(a, filepath.Join(dir, id)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			again, err := a.Add(archiveNow, "again", c.items)
+			again, err := a.Add(backupNow, "again", c.items)
 			if err != nil || (again == id) != c.same {
 				t.Fatalf("%s after %s, %v", again, id, err)
 			}
@@ -100,7 +100,7 @@ func TestArchiveSameContent(t *testing.T) {
 }
 
 // A directory whose manifest cannot be read may contain anybody's files. It is listed and stays.
-func TestArchiveManifest(t *testing.T) {
+func TestBackupsManifest(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"gone":       os.Remove,
 		"empty":      func(p string) error { return os.Truncate(p, 0) },
@@ -113,7 +113,7 @@ func TestArchiveManifest(t *testing.T) {
 		"other JSON": func(p string) error { return os.WriteFile(p, []byte(`"x"`), 0o600) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, dir, id := archived(t, ownItems)
+			a, dir, id := savedOnce(t, ownItems)
 			if err := spoil(filepath.Join(dir, id, manifestName)); err != nil {
 				t.Fatal(err)
 			}
@@ -138,7 +138,7 @@ func TestArchiveManifest(t *testing.T) {
 }
 
 // Whatever is wrong with a copy, the error names it and no content is returned.
-func TestArchiveTampered(t *testing.T) {
+func TestBackupsTampered(t *testing.T) {
 	for name, spoil := range map[string]func(path string) error{
 		"gone":      os.Remove,
 		"one bit":   func(p string) error { return os.WriteFile(p, []byte("secreu"), 0o600) },
@@ -149,7 +149,7 @@ func TestArchiveTampered(t *testing.T) {
 		"dead link": func(p string) error { return errors.Join(os.Remove(p), os.Symlink("nowhere", p)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, dir, id := archived(t, ownItems)
+			a, dir, id := savedOnce(t, ownItems)
 			if err := spoil(filepath.Join(dir, id, "host.key")); err != nil {
 				t.Fatal(err)
 			}
@@ -162,20 +162,20 @@ func TestArchiveTampered(t *testing.T) {
 
 // A crash happens anywhere in Add, DropItem or Remove. The same call then completes the work, and what the crash left
 // prevents nothing.
-func TestArchiveCrash(t *testing.T) {
-	for name, do := range map[string]func(a *Archive, id string) error{
-		"add": func(a *Archive, _ string) error {
-			_, err := a.Add(archiveNow, "more", ownItems[:2])
+func TestBackupsCrash(t *testing.T) {
+	for name, do := range map[string]func(a *Backups, id string) error{
+		"add": func(a *Backups, _ string) error {
+			_, err := a.Add(backupNow, "more", ownItems[:2])
 			return err
 		},
-		"drop":             func(a *Archive, id string) error { return a.DropItem(id, "host.key") },
-		"remove":           func(a *Archive, id string) error { return a.Remove(id) },
-		"drop then remove": func(a *Archive, id string) error { return a.DropItem(id, "host.key") },
+		"drop":             func(a *Backups, id string) error { return a.DropItem(id, "host.key") },
+		"remove":           func(a *Backups, id string) error { return a.Remove(id) },
+		"drop then remove": func(a *Backups, id string) error { return a.DropItem(id, "host.key") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			for n := int64(1); ; n++ {
-				a, dir, id := archived(t, ownItems)
-				died := dies(func() { _ = do(OpenArchive(dyingAt(n), dir), id) })
+				a, dir, id := savedOnce(t, ownItems)
+				died := dies(func() { _ = do(OpenBackups(dyingAt(n), dir, ""), id) })
 				if !died {
 					if n < 3 {
 						t.Fatalf("there are only %d points", n)

@@ -7,37 +7,34 @@ import (
 )
 
 // UnfinishedPath is the directory of a backup until it is complete.
-func (a *Archive) UnfinishedPath(id string) string { return filepath.Join(a.dir, TempName(id)) }
+func (a *Backups) UnfinishedPath(id string) string { return a.entry(TempName(id)) }
 
 // Unfinished returns the IDs of backups that a crash interrupted: directories that still have their temporary name. The
 // files in them were still in their original place then, because mailcertd replaces a file only after its backup is
 // complete. The caller must hold the lock of the set that is backed up, so that no other process is writing into them.
-func (a *Archive) Unfinished() ([]string, error) {
-	names, err := Names(a.dir, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	var out []string
-	for _, name := range names {
-		id, temporary := TempOf(name)
-		if !temporary {
-			continue
-		}
-		switch n := Look(filepath.Join(a.dir, name)); {
-		case n.Kind == Unknown:
-			return nil, n.Err
-		case n.Kind == Directory:
-			out = append(out, id)
+func (a *Backups) Unfinished() (out []string, failed error) {
+	for _, dir := range []string{a.dir, a.former} {
+		names, err := a.names(dir)
+		failed = errors.Join(failed, err)
+		for _, name := range names {
+			id, temporary := TempOf(name)
+			if !temporary {
+				continue
+			}
+			switch n := Look(filepath.Join(dir, name)); n.Kind {
+			case Unknown:
+				failed = errors.Join(failed, n.Err)
+			case Directory:
+				out = append(out, id)
+			}
 		}
 	}
-	return out, nil
+	return out, failed
 }
 
 // RemoveUnfinished removes what a crash left of that backup; it is no error if nothing is left. A subdirectory in it
 // was not made by mailcertd: it stays, and the error is that of rmdir(2).
-func (a *Archive) RemoveUnfinished(id string) error {
+func (a *Backups) RemoveUnfinished(id string) error {
 	dir := a.UnfinishedPath(id)
 	names, err := NamesNoFollow(dir, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -56,7 +53,7 @@ func (a *Archive) RemoveUnfinished(id string) error {
 	if err := a.disk.Remove(dir); err != nil {
 		return err
 	}
-	return a.disk.SyncDir(a.dir)
+	return a.disk.SyncDir(filepath.Dir(dir))
 }
 
 // TempOfManifest says whether a file in the directory of a backup is what an interrupted write of its manifest left.
@@ -64,15 +61,15 @@ func TempOfManifest(name string) bool { return name == TempName(manifestName) }
 
 // Content returns the entries in the directory of a backup without a manifest, each with the hexadecimal SHA-256 of a
 // regular file; "" for anything else, and for a file that is too large to be read.
-func (a *Archive) Content(id string) ([]Archived, error) {
-	dir := filepath.Join(a.dir, id)
+func (a *Backups) Content(id string) ([]Saved, error) {
+	dir := a.entry(id)
 	names, err := NamesNoFollow(dir, 0)
 	if err != nil {
 		return nil, err
 	}
-	var out []Archived
+	var out []Saved
 	for _, name := range names {
-		f := Archived{Name: name}
+		f := Saved{Name: name}
 		n := Look(filepath.Join(dir, name))
 		if n.Kind == File {
 			n = Read(n.Path, maxStaged)
@@ -92,10 +89,11 @@ func (a *Archive) Content(id string) ([]Archived, error) {
 
 // RemoveDamaged removes the directory of a backup without a manifest, if its content still is what was seen. Otherwise
 // it removes nothing and returns an error.
-func (a *Archive) RemoveDamaged(id string, seen []Archived) error {
+func (a *Backups) RemoveDamaged(id string, seen []Saved) error {
 	if g := a.manifest(id); g.Err != nil || !g.Damaged {
 		return errors.Join(g.Err, errors.New(id+": has a manifest"))
 	}
+	dir := a.entry(id)
 	now, err := a.Content(id)
 	if err != nil {
 		return err
@@ -104,12 +102,12 @@ func (a *Archive) RemoveDamaged(id string, seen []Archived) error {
 		return errors.New(id + ": another program is changing it, so it was not removed")
 	}
 	for _, f := range seen {
-		if err := a.disk.Remove(filepath.Join(a.dir, id, f.Name)); err != nil {
+		if err := a.disk.Remove(filepath.Join(dir, f.Name)); err != nil {
 			return err
 		}
 	}
-	if err := a.disk.Remove(filepath.Join(a.dir, id)); err != nil {
+	if err := a.disk.Remove(dir); err != nil {
 		return err
 	}
-	return a.disk.SyncDir(a.dir)
+	return a.disk.SyncDir(filepath.Dir(dir))
 }

@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestArchive(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "archive")
-	a := OpenArchive(&Disk{}, dir)
+func TestBackups(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "backups")
+	a := OpenBackups(&Disk{}, dir, "")
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	foreign := []Item{{Name: "host.cert", Data: []byte("bought"), Mode: 0o644, Foreign: true},
 		{Name: "0.0", LinkTo: "cacert.pem", Foreign: true}}
@@ -21,7 +21,7 @@ func TestArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, err := a.Add(now.Add(time.Hour), "other", foreign); err != nil || again != id1 {
-		t.Errorf("the same content was archived twice: %s, %v", again, err)
+		t.Errorf("the same content was saved twice: %s, %v", again, err)
 	}
 	id2, err := a.Add(now.Add(time.Hour), "own",
 		[]Item{{Name: "host.key", Data: []byte("secret"), Mode: 0o600, Secret: true},
@@ -37,7 +37,7 @@ func TestArchive(t *testing.T) {
 		t.Errorf("the key's mode is %v", st.Mode())
 	}
 	if st, _ := os.Stat(dir); st.Mode().Perm() != 0o700 {
-		t.Errorf("the archive's mode is %v", st.Mode())
+		t.Errorf("the mode of the directory is %v", st.Mode())
 	}
 	_, items, err := a.Load(id1)
 	if err != nil || len(items) != 2 || string(items[0].Data) != "bought" || items[1].LinkTo != "cacert.pem" {
