@@ -70,7 +70,8 @@ type acmeAsker struct {
 
 // acmeCA returns an asker for the configured ACME CA. tell gets each step of an order as a line for a person.
 func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
-	x, err := b.acmeClient(tell)
+	x, files, zone := b.acmeClient(tell)
+	err := cmp.Or(files, zone)
 	if err == nil {
 		err = b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700)
 	}
@@ -83,43 +84,50 @@ func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 	return x, nil
 }
 
-// acmeClient is acmeCA without the directory of the account: nothing is written.
-func (b *base) acmeClient(tell func(step string)) (*acmeAsker, error) {
+// acmeClient is acmeCA without the directory of the account: nothing is written. files and zone say why the files of
+// issuer.acme, and the section dns, cannot be used; x has the rest nevertheless.
+func (b *base) acmeClient(tell func(step string)) (x *acmeAsker, files, zone error) {
 	c := b.cfg.Issuer.ACME
-	x := &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
+	x = &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
 		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir,
 		Now: b.o.Now, Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd", Patience: b.o.OrderFor,
 		Log: func(text string) { b.log(Warn, text, "reason", string(plan.ACMEOrder)) }}
-	if c.EAB.KID != "" {
-		n := durable.Read(c.EAB.HMACFile, maxHMACFile)
-		if n.Err != nil || !n.Exists {
-			return nil, refusedFile(issuer.KindEAB, "issuer.acme.eab.hmac_file", n)
-		}
-		hmac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(n.Data)), "="))
-		if err != nil || len(hmac) == 0 {
-			return nil, issuer.Refusal{Kind: issuer.KindEAB, Reason: "issuer.acme.eab.hmac_file " + c.EAB.HMACFile +
-				// The cause is left out: it would show a part of the key.
-				": must contain the key in base64url, as the CA gives it"}
-		}
-		x.o.EAB = acme.EAB{KID: c.EAB.KID, HMAC: hmac}
-	}
+	x.o.EAB, files = readEAB(c)
 	if c.CAFile != "" {
 		n := durable.Read(c.CAFile, maxCAFile)
 		if n.Err != nil || !n.Exists {
-			return nil, refusedFile(issuer.KindAway, "issuer.acme.ca_file", n)
+			files = cmp.Or(files, refusedFile(issuer.KindAway, "issuer.acme.ca_file", n))
 		}
 		x.o.CAs = n.Data
 	}
 	if c.Challenge == config.ChallengeDNS || c.Challenge == config.ChallengeDNSPersist {
-		zone, err := b.zone()
+		z, err := b.zone()
 		if err != nil {
-			return nil, err
+			return x, files, err
 		}
-		x.o.DNS, x.o.Lookup = zone, zone.lookup
+		x.o.DNS, x.o.Lookup = z, z.lookup
 	}
-	return x, nil
+	return x, files, nil
+}
+
+// readEAB reads the external account binding; the zero value where none is configured.
+func readEAB(c config.ACME) (acme.EAB, error) {
+	if c.EAB.KID == "" {
+		return acme.EAB{}, nil
+	}
+	n := durable.Read(c.EAB.HMACFile, maxHMACFile)
+	if n.Err != nil || !n.Exists {
+		return acme.EAB{}, refusedFile(issuer.KindEAB, "issuer.acme.eab.hmac_file", n)
+	}
+	hmac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(n.Data)), "="))
+	if err != nil || len(hmac) == 0 {
+		return acme.EAB{}, issuer.Refusal{Kind: issuer.KindEAB, Reason: "issuer.acme.eab.hmac_file " + c.EAB.HMACFile +
+			// The cause is left out: it would show a part of the key.
+			": must contain the key in base64url, as the CA gives it"}
+	}
+	return acme.EAB{KID: c.EAB.KID, HMAC: hmac}, nil
 }
 
 func refusedFile(kind issuer.Kind, setting string, n durable.Node) error {

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,29 +42,32 @@ func (b *base) outlook(ctx context.Context, obs plan.Observed) *plan.Outlook {
 	limited, cancel := context.WithTimeout(ctx, outlookIn)
 	defer cancel()
 	out := &plan.Outlook{}
-	x, err := b.acmeClient(nil)
-	var no issuer.Refusal
-	if errors.As(err, &no) && no.Kind == issuer.KindChallenge {
-		out.Proofs = []plan.Prospect{{Err: err}}
-		return out
-	}
-	if err != nil {
-		out.Directory = err
-		return out
-	}
+	x, files, zone := b.acmeClient(nil)
 	if x.busy() { // another mailcertd holds the port, and the zone has its records
 		return out
 	}
-	ca, err := acme.New(x.o)
-	if err != nil {
-		out.Directory = err
+	var offer acme.Offer
+	if out.Directory = files; files == nil {
+		offer, out.Directory = x.offer(limited)
+	}
+	out.Directory, out.Ahead = inTime(limited, out.Directory, "the CA"), offer.Ahead
+	if zone != nil {
+		out.Proofs = []plan.Prospect{{Err: zone}}
 		return out
 	}
-	var offer acme.Offer
-	offer, out.Directory = ca.Offer(limited)
-	out.Directory, out.Ahead = inTime(limited, out.Directory, "the CA"), offer.Ahead
-	out.Proofs = b.proofs(limited, obs, ca, offer)
+	out.Proofs = b.proofs(limited, obs, x, offer)
 	return out
+}
+
+// offer asks the directory, which is the same for all challenges, so that those whose settings are wrong are no matter.
+func (x *acmeAsker) offer(ctx context.Context) (acme.Offer, error) {
+	o := x.o
+	o.Challenge, o.Listener = acme.HTTP, acme.Listener{Listen: ":80"}
+	ca, err := acme.New(o)
+	if err != nil {
+		return acme.Offer{}, err
+	}
+	return ca.Offer(ctx)
 }
 
 // busy reports whether another mailcertd asks the CA now.
@@ -76,7 +80,7 @@ func (x *acmeAsker) busy() bool {
 }
 
 // proofs tries each name of the certificate, as the configured challenge would.
-func (b *base) proofs(ctx context.Context, obs plan.Observed, ca *acme.Issuer, offer acme.Offer) []plan.Prospect {
+func (b *base) proofs(ctx context.Context, obs plan.Observed, x *acmeAsker, offer acme.Offer) []plan.Prospect {
 	name, _ := plan.HostName(b.cfg, obs.Host)
 	if name == "" {
 		return nil
@@ -96,7 +100,10 @@ func (b *base) proofs(ctx context.Context, obs plan.Observed, ca *acme.Issuer, o
 		try = func(p *plan.Prospect) { b.elsewhere(ctx, p) }
 	default:
 		zone, err := b.zoneFor(outlookTry)
-		if err != nil {
+		o := x.o
+		o.CAs, o.EAB, o.Lookup = nil, acme.EAB{}, zone.lookup // the directory is not asked, and the zone quickly
+		ca, wrong := acme.New(o)
+		if err = cmp.Or(err, wrong); err != nil {
 			return []plan.Prospect{{Err: err}}
 		}
 		try = func(p *plan.Prospect) {

@@ -185,3 +185,21 @@ func TestOutlookOfTheCommand(t *testing.T) {
 		}
 	}
 }
+
+// All that is missing is told at once: a file of the CA, and the key of the zone.
+func TestOutlookTellsAll(t *testing.T) {
+	dir, _, asked := offers(t, nil, time.Now())
+	o := checked(t, func(cfg *config.Config) {
+		cfg.Issuer.ACME.Directory, cfg.Issuer.ACME.CAFile = dir, "/nonexistent/ca.pem"
+		cfg.Issuer.ACME.Challenge, cfg.DNS.KeyFile = config.ChallengeDNS, "/nonexistent/dns.key"
+	})
+	if o.Directory == nil || !strings.Contains(o.Directory.Error(), "/nonexistent/ca.pem: does not exist") {
+		t.Errorf("the directory: %v", o.Directory)
+	}
+	if len(o.Proofs) != 1 || !strings.Contains(o.Proofs[0].Err.Error(), "/nonexistent/dns.key") {
+		t.Errorf("the proofs: %+v", o.Proofs)
+	}
+	if len(*asked) != 0 {
+		t.Errorf("asked for %q", *asked)
+	}
+}

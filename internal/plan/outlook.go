@@ -105,6 +105,8 @@ func proofHint(cfg config.Config) string {
 		return "with a web server on port 80, write `http: {webroot: DIR}` with its directory into issuer.acme" + then
 	case config.ChallengeCommand:
 		return "correct the program, or issuer.acme.command in mailcertd.yaml" + then
+	case config.ChallengeDNSPersist:
+		return "the record stays in the zone, and proves the name at each renewal"
 	}
 	return "correct the zone, its server, or the dns section of mailcertd.yaml" + then
 }
