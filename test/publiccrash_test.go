@@ -21,13 +21,14 @@ import (
 	"mailcertd/test/bed"
 )
 
-var everyOrder = flag.Bool("every-order", false, "TestOrderKilled kills also before write(2) and fsync(2) of a file "+
-	"that has no name yet")
+var everyOrder = flag.Bool("every-order", false, "TestOrderKilled kills at every operation, also before write(2) and "+
+	"fsync(2) of a file that has no name yet")
 
 // orderSite is a --root whose certificate Pebble issues. It answers http-01 in a webroot, so that many sites can place
 // orders at the same time: one web server serves all their webroots.
 type orderSite struct {
 	root             string
+	pairs            int
 	m, armed         string
 	orders, accounts *atomic.Int64 // the numbers that Pebble has answered to have made
 }
@@ -60,9 +61,9 @@ func newOrderSites(t *testing.T) *orderSites {
 }
 
 // site makes a site with an interim certificate.
-func (all *orderSites) site(t *testing.T, name string) orderSite {
+func (all *orderSites) site(t *testing.T, name string, pairs int) orderSite {
 	t.Helper()
-	s := orderSite{root: t.TempDir(), m: bed.Binary(t, ""), armed: bed.Binary(t, "crashpoints"),
+	s := orderSite{root: t.TempDir(), pairs: pairs, m: bed.Binary(t, ""), armed: bed.Binary(t, "crashpoints"),
 		orders: &atomic.Int64{}, accounts: &atomic.Int64{}}
 	front := bed.NewFront(t, all.p)
 	front.Hook(nil, func(r *http.Request, status int) bool {
@@ -78,9 +79,13 @@ func (all *orderSites) site(t *testing.T, name string) orderSite {
 			t.Fatal(err)
 		}
 	}
+	key := "ecdsa-p256"
+	if pairs == 2 {
+		key += ", second: rsa-2048"
+	}
 	write(t, filepath.Join(s.root, "etc/mail/pebble.pem"), string(front.CA), 0o644)
 	write(t, filepath.Join(s.root, "usr/local/etc/mailcertd.yaml"), "host: {name: "+name+".example.test}\n"+
-		"key: {type: ecdsa-p256}\nlog: {target: stderr}\nclient: none\nissuer:\n  acme: {directory: '"+front.Directory+
+		"key: {type: "+key+"}\nlog: {target: stderr}\nclient: none\nissuer:\n  acme: {directory: '"+front.Directory+
 		"', agree_tos: true, ca_file: /etc/mail/pebble.pem, profile: default, http: {webroot: /web}}\n", 0o644)
 	all.mu.Lock()
 	all.at[name+".example.test"] = s.root
@@ -128,7 +133,7 @@ func (s orderSite) daemon(env, old string) (killedItself bool, err error) {
 
 func (s orderSite) settled(old string) bool {
 	data, _ := os.ReadFile(filepath.Join(s.root, "var/db/mailcertd/state.json"))
-	return s.cert() != old && renewIn.Match(data) && !bytes.Contains(data, []byte(longAgo))
+	return s.cert() != old && len(renewIn.FindAll(data, -1)) == s.pairs && !bytes.Contains(data, []byte(longAgo))
 }
 
 func (s orderSite) cert() string {
@@ -151,26 +156,38 @@ var renewIn = regexp.MustCompile(`"renew": ?"[^"]*"`)
 
 const longAgo = `"renew": "2020-01-01T00:00:00Z"`
 
-// A daemon is killed before each durable operation of a first order and of a renewal. The next daemon gets the
-// certificate. Pebble counts one order and one account, and nothing is left in the webroot.
+// A daemon is killed before each durable operation of a first order and of a renewal, and so is renew --rekey. The next
+// daemon gets the certificate, or the next renew the new key. Pebble counts one order for each certificate and one
+// account, and nothing is left in the webroot.
 func TestOrderKilled(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, false, "openssl")
 	all := newOrderSites(t)
 	for _, c := range []struct {
-		name  string
-		first bool
-		least int // operations
-	}{{"first", true, 90}, {"renewal", false, 65}} {
+		name   string
+		first  bool
+		pairs  int
+		verb   []string // what is killed; nil means the daemon
+		orders int64    // the orders in the end
+		least  int      // operations
+		usual  int      // each of so many operations is tried without -every-order
+	}{
+		{"first", true, 1, nil, 1, 90, 1},
+		{"renewal", false, 1, nil, 2, 65, 1},
+		{"two-pairs", true, 2, nil, 2, 130, 12},
+		{"new-key", false, 1, []string{"renew", "--rekey"}, 2, 65, 6},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			start := func(n int) (s orderSite, old string, err error) {
-				s = all.site(t, fmt.Sprintf("%s-%d", c.name, n))
+				s = all.site(t, fmt.Sprintf("%s-%d", c.name, n), c.pairs)
 				if !c.first {
 					if _, err := s.daemon("", s.cert()); err != nil {
 						return s, "", err
 					}
-					err = s.due()
+					if c.verb == nil {
+						err = s.due()
+					}
 				}
 				return s, s.cert(), err
 			}
@@ -178,8 +195,34 @@ func TestOrderKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// killed runs what is killed, and says whether it was.
+			killed := func(s orderSite, env, old string) (bool, error) {
+				if c.verb == nil {
+					return s.daemon(env, old)
+				}
+				out, st := run(t, s.armed, s.root, []string{env}, c.verb...)
+				if !killed(st) && !st.Success() {
+					return false, errors.New(out)
+				}
+				return killed(st), nil
+			}
+			// heals runs what comes next.
+			heals := func(s orderSite, old string) error {
+				if c.verb == nil {
+					_, err := s.daemon("", old)
+					return err
+				}
+				out, st := run(t, s.m, s.root, nil, "ensure")
+				if s.cert() == old { // else it was installed, and renew would order another one
+					out, st = run(t, s.m, s.root, nil, c.verb...)
+				}
+				if !st.Success() {
+					return errors.New(out)
+				}
+				return nil
+			}
 			list := filepath.Join(s.root, "points")
-			if _, err := s.daemon("MAILCERTD_POINTS="+list, old); err != nil {
+			if _, err := killed(s, "MAILCERTD_POINTS="+list, old); err != nil {
 				t.Fatal(err)
 			}
 			data, err := os.ReadFile(list)
@@ -199,16 +242,16 @@ func TestOrderKilled(t *testing.T) {
 						s, old, err := start(n)
 						var killedIt bool
 						if err == nil {
-							killedIt, err = s.daemon(fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n), old)
+							killedIt, err = killed(s, fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n), old)
 						}
 						if killedIt {
 							kills.Add(1)
 						}
 						if err == nil {
-							_, err = s.daemon("", old)
+							err = heals(s, old)
 						}
 						if err == nil {
-							err = s.well(t, c.first)
+							err = s.well(t, c.orders)
 						}
 						if err != nil {
 							t.Errorf("killed before %s: %v", points[n-1], err)
@@ -218,7 +261,7 @@ func TestOrderKilled(t *testing.T) {
 			}
 			for n := 1; n <= len(points); n++ {
 				unnamed := strings.Contains(points[n-1], " write ") || strings.Contains(points[n-1], " sync ")
-				if *everyOrder || !unnamed && (!testing.Short() || n%5 == 0) {
+				if *everyOrder || !unnamed && n%c.usual == 0 && (!testing.Short() || n%5 == 0) {
 					next <- n
 				}
 			}
@@ -230,11 +273,8 @@ func TestOrderKilled(t *testing.T) {
 }
 
 // well returns what is wrong with a site that has its certificate, nil if nothing is.
-func (s orderSite) well(t *testing.T, first bool) error {
-	orders, accounts, want := s.orders.Load(), s.accounts.Load(), int64(2)
-	if first {
-		want = 1
-	}
+func (s orderSite) well(t *testing.T, want int64) error {
+	orders, accounts := s.orders.Load(), s.accounts.Load()
 	if orders != want || accounts != 1 {
 		return fmt.Errorf("%d orders, want %d; %d accounts", orders, want, accounts)
 	}

@@ -28,7 +28,9 @@ func request(d demand, sofar finding) outcome {
 		out.do(stageKey(p, d.first.reason))
 		return out // the interim pair is installed first
 	}
-	if _, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.asked {
+	// Who asks an ACME CA holds a lock that ends with the process, so that an order is continued at once after a crash.
+	if until, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.asked && !p.issuer.acme() {
+		out.lookAt(until, "ask the CA again")
 		return out
 	}
 	useless, is := rejected(d, sofar)

@@ -136,7 +136,7 @@ var memberRows = []row{
 		RotateAfter(365*Day), Staged(), RequestOut(10*time.Minute)),
 		"",
 		"notice key-rotation",
-		"22h0m0s: ask ca.home.example which CAs to trust", ""},
+		"10m0s: ask the CA again", ""},
 	{"a member is shown the next generation", Host(MemberOf("ca.home.example"), Shows(true)),
 		"accept-ca cacert-not-issuer",
 		"",
