@@ -19,13 +19,16 @@ type block struct {
 	section          string
 }
 
-// postPage is the document that shows each manual step beside the command that replaces it.
-const postPage = "../docs/from-the-post.md"
+// These documents show each manual step beside the command that replaces it.
+const (
+	postPage    = "../docs/from-the-post.md"
+	encryptPage = "../docs/lets-encrypt.md"
+)
 
-// readPost returns every code block of the document.
-func readPost(t *testing.T) []block {
+// readPage returns every code block of such a page.
+func readPage(t *testing.T, page string) []block {
 	t.Helper()
-	data, err := os.ReadFile(postPage)
+	data, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +85,12 @@ func commandsIn(line string) (all []string) {
 	return all
 }
 
-// mailcertd must know every command that the README and docs/from-the-post.md show, and the README's table must have
-// every command.
+// mailcertd must know every command that the README and these documents show, and the README's table must have every
+// command.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	m, seen, table := bed.Binary(t, ""), 0, map[string]bool{}
-	for _, path := range []string{"../README.md", postPage} {
+	for _, path := range []string{"../README.md", postPage, encryptPage} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

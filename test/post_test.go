@@ -47,7 +47,8 @@ cp "$2/scripts/stanza.sh" etc/stanza.sh; cp "$2/test/rcsubr/rc.subr" etc/rc.subr
 sed 's|%%PREFIX%%|/usr/local|g; s|/usr/sbin/daemon|/usr/local/sbin/daemon|; s|/etc/rc.subr|/usr/local/etc/rc.subr|' "$2/rc.d/mailcertd" > etc/rc.d/mailcertd
 cat > sbin/sysrc <<'END'
 #!/bin/sh
-case $1 in *=*) echo "$1" >> /usr/local/etc/rc.conf ;; *) echo "sysrc: unknown variable" >&2; exit 1 ;; esac
+to=rc.conf; if [ "$1" = -f ]; then to=$(basename "$2"); shift 2; fi
+case $1 in *=*) echo "$1" >> "/usr/local/etc/$to" ;; *) echo "sysrc: unknown variable" >&2; exit 1 ;; esac
 END
 cat > sbin/service <<'END'
 #!/bin/bash
@@ -101,9 +102,11 @@ printf 'subjectAltName=DNS:%s\nextendedKeyUsage=serverAuth,clientAuth\n' "$1" > 
 openssl x509 -req -in leaf.csr -CA intermediate.crt -CAkey mid.key -set_serial 3 -days 90 -extfile leaf.ext -out "$1.crt"
 `
 
-// post is two hosts before their owner has done anything.
+// post is two hosts before their owner has done anything, and a document whose code blocks run there.
 type post struct {
-	hosts map[string]*bed.Host // a, b
+	hosts   map[string]*bed.Host // a, b
+	as      func(text string) string
+	between func(t *testing.T, done, next string) // checks what the document says about the hosts after a section
 }
 
 func newPost(t *testing.T) *post {
@@ -129,6 +132,8 @@ func newPost(t *testing.T) *post {
 		t.Fatalf("%v: %s", err, out)
 	}
 	p := &post{hosts: map[string]*bed.Host{"a": a, "b": b}}
+	p.as = func(text string) string { return postSize.Replace(postNames.Replace(text)) }
+	p.between = p.afterPost
 	var keys, known string
 	for _, h := range []*bed.Host{a, b} {
 		h.Must(t, "bash", "-c", postSetup, "setup", dir, top)
@@ -158,7 +163,7 @@ func (p *post) run(t *testing.T, b block, r *ran) {
 	if h == nil {
 		t.Fatalf("line %d: no host %q", b.line, b.host)
 	}
-	text := postSize.Replace(postNames.Replace(b.text))
+	text := p.as(b.text)
 	switch b.lang {
 	case "yaml":
 		h.Must(t, "sh", "-c", `printf '%s' "$1" > "$2"`, "sh", text, b.file)
@@ -213,7 +218,7 @@ const postLast = "19. Removing everything"
 func TestPost(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "openssl", "make", "m4", "script", "/usr/sbin/sshd", "ssh", "sftp", "bash")
-	blocks := readPost(t)
+	blocks := readPage(t, postPage)
 	r := &ran{lines: map[int]bool{}}
 	tracks := map[string]func(*testing.T, *post){
 		"by-hand": func(t *testing.T, p *post) { p.track(t, r, "by-hand", blocks) },
@@ -293,8 +298,8 @@ func (p *post) track(t *testing.T, r *ran, kind string, blocks []block) {
 	p.between(t, done, "")
 }
 
-// between checks what the document says about the hosts after a section.
-func (p *post) between(t *testing.T, done, next string) {
+// afterPost checks what docs/from-the-post.md says about the hosts after a section.
+func (p *post) afterPost(t *testing.T, done, next string) {
 	t.Helper()
 	number, _, _ := strings.Cut(done, ".")
 	switch {

@@ -73,8 +73,12 @@ func sameRow(e Entry, c *x509.Certificate) bool {
 	return e.Expires.Equal(want.Expires) && e.Subject == want.Subject
 }
 
-// putBack writes the certificate into newcerts. reconcile then adds its row, as for any certificate without one.
+// putBack writes the certificate into newcerts, which a CA that was made with `openssl x509 -CA` does not have yet.
+// reconcile then adds its row, as for any certificate without one.
 func putBack(disk *durable.Disk, dir string, c *x509.Certificate) error {
+	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
+		return err
+	}
 	return disk.Replace(filepath.Join(dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
 		pki.EncodeCertificate(c.Raw), publicMode)
 }

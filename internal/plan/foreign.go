@@ -34,11 +34,15 @@ func foreign(p *pair) (found finding) {
 	}
 	why := "issued by another CA (" + pki.Readable(p.leaf.RawIssuer) +
 		"): mailcertd keeps it as it is and does not renew it"
-	hint := "to replace it by one of our own CA, run `mailcertd renew --force`, which keeps a backup"
+	by := "one of our own CA"
+	if p.issuer.acme() {
+		by = "one of " + p.issuer.name()
+	}
+	hint := "to replace it by " + by + ", run `mailcertd renew --force`, which keeps a backup"
 	if p.issuer.Kind == config.IssuerNone {
 		hint = "to replace it, run `mailcertd install FILE`, which keeps a backup"
 	} else if p.is != certdir.Host { // --force replaces all pairs, also a bought host.cert
-		hint = "to replace it alone by one of our own CA, move " + p.is.KeyFile + " and " + p.is.CertFile +
+		hint = "to replace it alone by " + by + ", move " + p.is.KeyFile + " and " + p.is.CertFile +
 			" away, then run `mailcertd ensure`; `mailcertd renew --force` replaces every certificate of another CA"
 	}
 	sev := Notice

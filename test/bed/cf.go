@@ -40,6 +40,9 @@ const mc = "divert(0)dnl\nVERSIONID(`bed')\nOSTYPE(freebsd6)\nDOMAIN(generic)\n"
 	"FEATURE(`local_lmtp', `/usr/libexec/sendmail/mail.local')dnl\n" +
 	"DAEMON_OPTIONS(`Name=IPv4, Family=inet')dnl\nMAILER(local)dnl\nMAILER(smtp)dnl\n"
 
+// MC is the source of the sendmail.cf of a host of that name, without changes.
+func MC(name string) string { return strings.ReplaceAll(mc, anyName, name) }
+
 // made has the sendmail.cf for anyName by the m4 lines that were added to mc. Each is made once, because m4 is slow.
 // making guards it.
 var (

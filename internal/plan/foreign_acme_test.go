@@ -1,0 +1,27 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+
+	"mailcertd/internal/plan"
+	. "mailcertd/internal/plan/given"
+	"mailcertd/internal/state"
+)
+
+// What `renew --force` would put into the place of a certificate of another CA is one of the configured CA, and the hint
+// says which: somebody who comes from another ACME client reads it first.
+func TestForeignHintNamesTheACMECA(t *testing.T) {
+	p := Host(Public(), Remembers(func(s *state.State) {
+		*s = state.State{HighWater: s.HighWater, PickedUp: s.PickedUp}
+	})).Plan()
+	for _, pr := range p.Problems {
+		if pr.Reason == plan.ForeignKept {
+			if !strings.Contains(pr.Hint, "one of letsencrypt, run `mailcertd renew --force`") {
+				t.Errorf("hint: %s", pr.Hint)
+			}
+			return
+		}
+	}
+	t.Error("no certificate of another CA")
+}
