@@ -29,7 +29,7 @@ lint:
 
 # Measures the speed, also compared with openssl and the base system's stanza, see bench/README.md.
 bench: build
-	@sh scripts/parts.sh sh scripts/bench.sh
+	@sh scripts/parts.sh -with bench sh scripts/bench.sh
 
 fuzz:
 	@sh scripts/fuzz.sh

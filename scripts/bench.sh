@@ -14,7 +14,8 @@ go build -o ../bin/benchstat golang.org/x/perf/cmd/benchstat
 bench -bench 'FirstBoot|Complete|Start|Return|Renew' -benchtime "${runs}x" .
 bench -bench SignProcess -benchtime "${runs}x" .
 bench -bench Million -benchtime 5x -timeout 20m .
-bench -bench Daemon -benchtime 1x -timeout 10m .
+bench -bench 'Daemon$' -benchtime 1x -timeout 30m .
+bench -bench 'Public$' -benchtime "${runs}x" -timeout 1h .
 cd ..
 bench -bench . -count 6 ./internal/ca
 bench -bench PublicCAs -count 6 ./internal/keeper

@@ -2,6 +2,7 @@
 # Runs a command with the real programs ("parts") that the tests and the demonstration use: sendmail, sshd and others.
 #   parts.sh COMMAND [ARG...]            all of them
 #   parts.sh -only sendmail COMMAND...   sendmail alone
+#   parts.sh -with bench COMMAND...      all of them, and the programs that mailcertd's speed is compared with
 # Parts that the machine has are used as they are. Those that it lacks are downloaded from its own Debian archive and
 # unpacked into .parts: nothing is installed, replaced, configured or started, and this does not need root.
 # As root the command then runs in a mount namespace of its own, where .parts is an overlay over /usr. Otherwise it
@@ -9,7 +10,7 @@
 set -u
 top=$(cd "$(dirname "$0")/.." && pwd -P)
 parts=$top/.parts # with a dot, so that the go command ignores it
-only=''
+only='' with=''
 if [ "${1:-}" = -over ]; then # in a mount namespace of our own
 	shift
 	below=$(awk '$2 ~ "^/usr/" {print $2}' /proc/self/mounts)
@@ -27,6 +28,7 @@ if [ "${1:-}" = -over ]; then # in a mount namespace of our own
 	exec "$@"
 fi
 if [ "${1:-}" = -only ]; then only=$2; shift 2; fi
+if [ "${1:-}" = -with ]; then with=$2; shift 2; fi
 
 missing=''
 need() { # group, package, its programs or files: one of them is enough
@@ -57,10 +59,12 @@ need test bind9-utils tsig-keygen
 if [ "$(id -u)" = 0 ]; then # these find their own files only in /usr, which needs the overlay
 	need test git git
 	need test certbot certbot
-	need test lego lego
-	need test time /usr/bin/time
 	need test gcc cc
 	need test libc6-dev /usr/include/stdlib.h
+fi
+if [ "$with" = bench ]; then
+	need bench lego lego
+	need bench time /usr/bin/time
 fi
 [ -n "$missing" ] || exec "$@"
 

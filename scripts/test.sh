@@ -65,7 +65,7 @@ if bin/govulncheck ./internal/dh >"$log" 2>&1 || ! grep -q '^govulncheck: fetchi
 else
 	echo "      govulncheck: its database cannot be reached, so nothing was checked"
 fi
-if have shellcheck; then step shellcheck shellcheck -s sh scripts/*.sh .ci/run; else skip shellcheck "not installed"; fi
+if have shellcheck; then step shellcheck shellcheck -s sh scripts/*.sh bench/*.sh .ci/run; else skip shellcheck "not installed"; fi
 step "make -n" dry make
 if have bmake; then step "bmake -n" dry bmake; else skip "bmake -n" "not installed"; fi
 for arch in amd64 arm64 386 arm; do step "build freebsd/$arch" cross $arch; done

@@ -33,7 +33,8 @@ type client struct {
 
 // BenchmarkPublic renews a certificate with certbot, lego and mailcertd in turn, at the same Pebble and for the same
 // sendmail: from "it is due" until sendmail serves the new certificate. CPU time and peak memory are those of the
-// program with all that it starts, from time(1). certbot and lego have the deploy hook of docs/lets-encrypt.md.
+// program with all that it starts, from time(1). certbot and lego have the deploy hook of docs/lets-encrypt.md. All read
+// a file with the system's public CAs to know the CA's server, as they do at Let's Encrypt.
 func BenchmarkPublic(b *testing.B) {
 	bed.Need(b, true, "certbot", "lego", "/usr/bin/time", "openssl")
 	h := bed.NewHost(b, "mail-a.example.test", "10.99.0.1")
@@ -45,18 +46,22 @@ func BenchmarkPublic(b *testing.B) {
 	}
 	put("/var/db/hook", deployHook(b), 0o755)
 	put("/var/db/lego-hook", legoHook, 0o755)
-	put("/etc/mail/mailcertd.yaml", "issuer:\n  acme: {directory: '"+p.Directory+"', agree_tos: true, ca_file: "+
-		p.CAFile+"}\nkey: {type: ecdsa-p256}\nclient: {issuer: local}\n", 0o644)
+	put("/etc/mail/mailcertd.yaml", "issuer:\n  acme: {directory: '"+p.Directory+"', agree_tos: true}\n"+
+		"key: {type: ecdsa-p256}\nclient: {issuer: local}\n", 0o644)
+	h.Must(b, "sh", "-c", "cat /etc/ssl/certs/ca-certificates.crt "+p.CAFile+" > /var/db/roots.pem")
+	const goRoots = "SSL_CERT_FILE=/var/db/roots.pem"
 	certbot := func(args ...string) []string {
-		return append([]string{"env", "REQUESTS_CA_BUNDLE=" + p.CAFile, "certbot", "-q", "-n", "--server", p.Directory,
+		return append([]string{"env", "REQUESTS_CA_BUNDLE=/var/db/roots.pem", "certbot", "-q", "-n", "--server", p.Directory,
 			"--config-dir", "/var/db/certbot", "--work-dir", "/var/db/certbot/work", "--logs-dir", "/var/db/certbot/log"},
 			args...)
 	}
 	lego := func(args ...string) []string {
-		return append([]string{"env", "LEGO_CA_CERTIFICATES=" + p.CAFile, "lego", "--server", p.Directory, "--path",
+		return append([]string{"env", goRoots, "lego", "--server", p.Directory, "--path",
 			"/var/db/lego", "--email", "postmaster@" + h.Name, "--accept-tos", "--http", "--domains", h.Name}, args...)
 	}
-	ours := func(args ...string) []string { return append([]string{m, publicConf, "--log-level", "error"}, args...) }
+	ours := func(args ...string) []string {
+		return append([]string{"env", goRoots, m, publicConf, "--log-level", "error"}, args...)
+	}
 	clients := []*client{
 		{name: "certbot", first: certbot("certonly", "--standalone", "--agree-tos", "--register-unsafely-without-email",
 			"--reuse-key", "-d", h.Name, "--deploy-hook", "/var/db/hook"),
@@ -127,6 +132,41 @@ func BenchmarkPublic(b *testing.B) {
 	}
 	b.ReportMetric(median(clients[0].wall)/median(clients[2].wall), "x-certbot")
 	b.ReportMetric(median(clients[1].wall)/median(clients[2].wall), "x-lego")
+	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkPublicDaemon: the resident memory of a daemon that has ordered its certificate itself, at its peak, and a
+// minute and five later.
+func BenchmarkPublicDaemon(b *testing.B) {
+	h := bed.NewHost(b, "mail-a.example.test", "10.99.0.1")
+	m, p := bed.Binary(b, ""), bed.NewPebble(b, bed.PebbleOptions{Host: h})
+	if err := os.WriteFile(h.Path("/etc/mail/mailcertd.yaml"), []byte(publicYAML(p)), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	h.Run(m, publicConf, "ensure")
+	h.Start(b)
+	interim := h.OnDisk(b)
+	memory := func(field string) (mib float64) {
+		out := h.Must(b, "sh", "-c", "grep "+field+": /proc/$(pgrep -x mailcertd)/status")
+		if _, err := fmt.Sscanf(out, field+": %f kB", &mib); err != nil {
+			b.Fatalf("%v: %q", err, out)
+		}
+		return mib / 1024
+	}
+	for b.Loop() {
+		h.Daemon(b, m, publicConf, "run")
+		bed.Wait(b, "the public certificate", func() error {
+			if s := h.Serial("127.0.0.1:25"); s == "" || s == interim || s != h.OnDisk(b) {
+				return fmt.Errorf("serves %q", s)
+			}
+			return nil
+		})
+		b.ReportMetric(memory("VmHWM"), "peak-MiB")
+		time.Sleep(time.Minute)
+		b.ReportMetric(memory("VmRSS"), "MiB-after-1-min")
+		time.Sleep(4 * time.Minute)
+		b.ReportMetric(memory("VmRSS"), "MiB-after-5-min")
+	}
 	b.ReportMetric(0, "ns/op")
 }
 
