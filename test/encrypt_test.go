@@ -38,7 +38,6 @@ printf '%s\n\t%s\n' all: 'test -e $$(hostname).mc || cp freebsd.mc $$(hostname).
 // encryption is one run of docs/lets-encrypt.md.
 type encryption struct {
 	*post
-	t      *testing.T
 	pebble *bed.Pebble
 	orders int    // after the last section
 	serial string // that sendmail served after it
@@ -46,7 +45,7 @@ type encryption struct {
 
 func newEncryption(t *testing.T) *encryption {
 	t.Helper()
-	e := &encryption{post: newPost(t), t: t}
+	e := &encryption{post: newPost(t)}
 	a := e.hosts["a"]
 	e.pebble = bed.NewPebble(t, bed.PebbleOptions{Host: a, Env: []string{"PEBBLE_WFE_NONCEREJECT=0"}})
 	root := string(e.pebble.Managed(t, "/roots/0", nil))
@@ -57,8 +56,8 @@ func newEncryption(t *testing.T) *encryption {
 	return e
 }
 
-// Every command of docs/lets-encrypt.md, on two real hosts: what the owner does by hand with certbot, what mailcertd does
-// instead, and the way from one to the other.
+// Every command of docs/lets-encrypt.md must work on two real hosts: what the owner does by hand with certbot, what
+// mailcertd does instead, and the way from one to the other.
 func TestEncrypt(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "openssl", "make", "m4", "script", "/usr/sbin/sshd", "ssh", "sftp", "bash", "certbot", "busybox")

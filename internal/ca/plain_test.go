@@ -13,8 +13,8 @@ import (
 // repair adds everything that it lacks, newcerts with that certificate, too.
 func TestPlainCA(t *testing.T) {
 	o, d := made(t)
-	leaf, err := Issue(context.Background(), d, o, Request{Public: newKey(t).Public(), Name: "mail.example.org", Days: 90},
-		rand.Reader, time.Now())
+	leaf, err := Issue(context.Background(), d, o, Request{Public: newKey(t).Public(), Name: "mail.example.org",
+		Days: 90}, rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,9 @@ const (
 	// inlineFor is how long the lock is held for a sendmail that restarts. Most need a fraction of a second, some wait
 	// for their main loop, which turns every 5 s. The wait for a slower one goes on without the lock.
 	inlineFor = 6 * time.Second
+	// gapMost is how long the lock is held after the old process has ended. A sendmail that restarts has no process that
+	// the pid file names until the new one has written it, which takes milliseconds.
+	gapMost = time.Second
 	// The waits between looks at the process and the port grow, because each look leaves a line in maillog.
 	pollFirst, pollMost   = 50 * time.Millisecond, 2 * time.Second
 	probeFirst, probeMost = 200 * time.Millisecond, 30 * time.Second
@@ -312,17 +315,20 @@ func (t *Teller) hangup(ctx context.Context, r *View, st *state.State, id mta.Id
 // await waits for another instance than old that serves the leaf on disk. It holds the lock no longer than the budget:
 // errWaiting after that.
 func (t *Teller) await(ctx context.Context, r *View, st *state.State, old mta.Identity) (*Outcome, error) {
-	step, since := pollFirst, time.Duration(0)
+	step, since, gap := pollFirst, time.Duration(0), time.Duration(0)
 	for {
+		ended := false
 		if !old.Same() { // Identify would return the process that is ending
 			switch id := t.o.Identify(ctx); {
 			case plan.Running(id) && !sameInstance(plan.Instance(id), plan.Instance(old)):
 				return t.settlePickup(ctx, r, st)
 			case !plan.Running(id) && !mta.Alive(old.PID):
 				// ensure starts no sendmail, but waits for one that is restarting.
-				if p, err := t.absent(ctx, r, st, id); !t.o.Brief || !errors.Is(err, errWaiting) || since >= t.budget {
+				if p, err := t.absent(ctx, r, st, id); !errors.Is(err, errWaiting) || since >= t.budget ||
+					!t.o.Brief && gap >= gapMost {
 					return p, err
 				}
+				ended = true
 			}
 		}
 		if hup, _ := plan.HUPOf(*st.Pickup, plan.Instance(old)); t.o.Now().Sub(hup.At) >= plan.RestartPatience {
@@ -331,8 +337,14 @@ func (t *Teller) await(ctx context.Context, r *View, st *state.State, old mta.Id
 		if since >= t.budget {
 			return nil, errWaiting
 		}
+		if ended && gap == 0 {
+			step = pollFirst
+		}
 		step = min(step, t.budget-since)
 		since += step
+		if ended {
+			gap += step
+		}
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()

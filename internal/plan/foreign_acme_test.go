@@ -9,8 +9,8 @@ import (
 	"mailcertd/internal/state"
 )
 
-// What `renew --force` would put into the place of a certificate of another CA is one of the configured CA, and the hint
-// says which: somebody who comes from another ACME client reads it first.
+// `renew --force` replaces a certificate of another CA by one of the configured ACME CA, and the hint must name that
+// CA: an owner who comes from another ACME client reads it first.
 func TestForeignHintNamesTheACMECA(t *testing.T) {
 	p := Host(Public(), Remembers(func(s *state.State) {
 		*s = state.State{HighWater: s.HighWater, PickedUp: s.PickedUp}
