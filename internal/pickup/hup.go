@@ -21,8 +21,8 @@ const (
 	// inlineFor is how long the lock is held for a sendmail that restarts. Most need a fraction of a second, some wait
 	// for their main loop, which turns every 5 s. The wait for a slower one goes on without the lock.
 	inlineFor = 6 * time.Second
-	// gapMost is how long the lock is held after the old process has ended. A sendmail that restarts has no process that
-	// the pid file names until the new one has written it, which takes milliseconds.
+	// gapMost is how long the lock is held after the old process has ended. The new one needs milliseconds to write its
+	// pid file, and cannot be identified before.
 	gapMost = time.Second
 	// The waits between looks at the process and the port grow, because each look leaves a line in maillog.
 	pollFirst, pollMost   = 50 * time.Millisecond, 2 * time.Second
