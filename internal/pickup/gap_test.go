@@ -13,7 +13,7 @@ import (
 )
 
 // Between the end of the old sendmail and the pid file of the new one, no process can be identified. await must wait
-// for the pid file, because the next look comes seconds later; but a sendmail that stays away must not hold up the lock.
+// for the pid file, because the next look comes seconds later. A sendmail that stays away must not hold up the lock.
 func TestGapOfARestart(t *testing.T) {
 	for name, c := range map[string]struct {
 		looks int // at a pid file that names no process
