@@ -30,7 +30,11 @@ func reread(t *testing.T, h *bed.Host) {
 // every six hours only.
 func inState(t *testing.T, h *bed.Host, name, value string) {
 	t.Helper()
-	path := h.Path("/var/db/mailcertd/state.json")
+	inStateFile(t, h.Path("/var/db/mailcertd/state.json"), name, value)
+}
+
+func inStateFile(t *testing.T, path, name, value string) {
+	t.Helper()
 	times := regexp.MustCompile(`"` + name + `": ?"[^"]*"`)
 	bed.Wait(t, "the state to have "+name, func() error {
 		data, err := os.ReadFile(path)
