@@ -34,6 +34,10 @@ bench: build
 fuzz:
 	@sh scripts/fuzz.sh
 
+# Builds step-ca, which takes some minutes the first time, and lets fifty hosts get their certificates from it.
+step:
+	@sh scripts/parts.sh -only test sh scripts/step.sh test
+
 # Runs two mail hosts under random faults, as root. SOAK=5m sets the length, SEED=N repeats an earlier run, and FAULTS=0
 # leaves test/faults out.
 soak:
@@ -72,4 +76,4 @@ deinstall:
 clean:
 	rm -rf bin demo dist .parts
 
-.PHONY: all build run check test lint bench fuzz soak dist port install deinstall clean
+.PHONY: all build run check test lint bench fuzz step soak dist port install deinstall clean

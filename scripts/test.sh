@@ -24,16 +24,16 @@ have() { command -v "$1" >/dev/null 2>&1; }
 unformatted() { ! gofmt -l cmd internal scripts test | grep .; }
 intest() { (cd test && "$@"); }
 static() {
-	intest go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck && bin/staticcheck ./... && intest ../bin/staticcheck ./...
+	intest go build -o ../bin/staticcheck honnef.co/go/tools/cmd/staticcheck && bin/staticcheck ./... && intest ../bin/staticcheck -tags step ./...
 }
 # outdated fails where go fix would change something, in the program for each system or in the tests.
 outdated() {
 	for os in linux freebsd; do GOOS=$os CGO_ENABLED=0 go fix -diff ./... || return 1; done
-	go fix -tags crashpoints -diff ./... && intest go fix -diff ./...
+	go fix -tags crashpoints -diff ./... && intest go fix -tags step -diff ./...
 }
 vulnerable() { bin/govulncheck ./... && intest ../bin/govulncheck ./...; }
 cross() { GOOS=freebsd GOARCH=$1 CGO_ENABLED=0 go build -o /dev/null ./cmd/mailcertd; }
-dry() { "$1" -n check && "$1" -n test && "$1" -n run && "$1" -n soak && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
+dry() { "$1" -n check && "$1" -n test && "$1" -n run && "$1" -n soak && "$1" -n step && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
 
 # memory mounts a tmpfs on /tmp, only for this process and its children, so that the tests do not wait for the disk at
 # every fsync. The tests of durable use a real disk, in MAILCERTD_DISK.
@@ -50,10 +50,17 @@ beside='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded'
 [ "${1:-}" = lint ] || memory
 log=$(mktemp) && trap 'rm -f "$log" "$log.tally"' EXIT
 [ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
+# step-ca takes minutes to build, so this begins early. What a build that is cut off has compiled, the next one finds in
+# the cache of go.
+if [ "${1:-}" != lint ]; then
+	within=${STEP_WITHIN:-300}
+	timeout "$within" sh scripts/step.sh >/dev/null 2>&1 &
+	building=$!
+fi
 
 step gofmt unformatted
 step "go vet" go vet ./...
-step "go vet, test module" intest go vet ./...
+step "go vet, test module" intest go vet -tags step ./...
 step "go vet for FreeBSD" env GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 go vet ./...
 step "go mod verify" go mod verify
 step staticcheck static
@@ -72,6 +79,12 @@ for arch in amd64 arm64 386 arm; do step "build freebsd/$arch" cross $arch; done
 
 if [ "${1:-}" != lint ]; then
 	(cd test && go build -o ../bin/tally ./tally) || exit 1
+	stepca=''
+	if wait "$building"; then
+		stepca='-tags step'
+	else
+		echo "      step-ca: not built within $within seconds, so test/step does not run; see \`make step\`"
+	fi
 	race=-race
 	if ! have gcc && ! have cc; then race=''; skip "-race" "no C compiler"; fi
 	# The race detector makes a program several times slower, so it is used only for packages that start goroutines and
@@ -79,7 +92,7 @@ if [ "${1:-}" != lint ]; then
 	# shellcheck disable=SC2046,SC2086
 	set -- $race -count=1 $(go list $concurrent) + \
 		-count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
-		-C test -count=1 -parallel 4 ./...
+		-C test -count=1 -parallel 4 $stepca ./...
 	bin/tally -numbers "$log.tally" -- "$@" || :
 	read -r p f s <"$log.tally" || { p=0 f=1 s=0; }
 	rm -f "$log.tally"
