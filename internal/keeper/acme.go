@@ -1,9 +1,9 @@
 package keeper
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -297,19 +297,7 @@ func orderOf(p certdir.Pair) string { return "acme-" + p.Name + ".pem" }
 
 // keepOrder writes an answer to the disk. The order is forgotten only after that, so that a crash loses no certificate.
 func (c *candidates) keepOrder(p certdir.Pair, r issuer.Reply) error {
-	var b bytes.Buffer
-	b.Write(pki.EncodeCertificate(r.Leaf.Raw))
-	for _, x := range r.CAs {
-		b.Write(pki.EncodeCertificate(x.Raw))
-	}
-	dir := filepath.Dir(c.path(orderOf(p)))
-	if err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700); err != nil {
-		return err
-	}
-	if err := c.o.Disk.Mkdir(dir, 0o700); err != nil {
-		return err
-	}
-	return c.o.Disk.Replace(c.path(orderOf(p)), b.Bytes(), 0o600)
+	return c.write(orderOf(p), encoded(append([]*x509.Certificate{r.Leaf}, r.CAs...)))
 }
 
 // observeOrders reads the last answers of the ACME CA.

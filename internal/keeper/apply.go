@@ -127,7 +127,8 @@ func (ap *applier) act(ctx context.Context, obs plan.Observed, st *state.State, 
 		plan.MakeInbox, plan.Answer:
 		return ap.ca.act(ctx, obs, st, act, p.At)
 	case plan.AcceptCA:
-		return ap.candidates.accept(act.Certs)
+		ap.candidates.accept(act.Certs)
+		return nil
 	case plan.Unstage:
 		return set.Unstage(act.Path)
 	case plan.StageKey:

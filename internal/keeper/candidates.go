@@ -113,15 +113,20 @@ func (c *candidates) observeOthers(obs *plan.Observed) {
 	}
 }
 
+// write writes a file of candidates/.
+func (c *candidates) write(name string, data []byte) error {
+	if err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := c.o.Disk.Mkdir(filepath.Dir(c.path(name)), 0o700); err != nil {
+		return err
+	}
+	return c.o.Disk.Replace(c.path(name), data, 0o600)
+}
+
 // keep writes a file of candidates/. If that fails, *memory keeps the data as long as this process lives.
 func (c *candidates) keep(name string, data []byte, memory *[]byte) {
-	err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700)
-	if err == nil {
-		err = c.o.Disk.Mkdir(filepath.Dir(c.path(name)), 0o700)
-	}
-	if err == nil {
-		err = c.o.Disk.Replace(c.path(name), data, 0o600)
-	}
+	err := c.write(name, data)
 	if *memory = nil; err != nil {
 		c.log(Warn, "an answer of the CA could not be written, and is lost when this process ends", "reason",
 			string(plan.StateUnwritable), "error", err.Error())
@@ -129,12 +134,26 @@ func (c *candidates) keep(name string, data []byte, memory *[]byte) {
 	}
 }
 
-// accept stores the CA certificates of the other host that are accepted from now on.
-func (c *candidates) accept(certs []*x509.Certificate) error {
-	var data []byte
-	for _, one := range certs {
-		data = append(data, pki.EncodeCertificate(one.Raw)...)
+// accept keeps the CA certificates of the other host that are accepted from now on. Without the disk it keeps them in
+// memory: the plan accepts them again after a restart.
+func (c *candidates) accept(certs []*x509.Certificate) {
+	c.keep(acceptedName, encoded(certs), &c.accepted)
+}
+
+// acceptBrought stores the CA certificates that a person accepts. It is an error if they cannot be stored, because they
+// would be forgotten when this process ends, and nobody would bring them again.
+func (c *candidates) acceptBrought(certs []*x509.Certificate) error {
+	if err := c.write(acceptedName, encoded(certs)); err != nil {
+		return fmt.Errorf("nothing was changed, because the accepted CA certificates cannot be stored: %w; correct "+
+			"that, and install the file again", err)
 	}
-	c.keep(acceptedName, data, &c.accepted)
+	c.accepted = nil
 	return nil
+}
+
+func encoded(certs []*x509.Certificate) (out []byte) {
+	for _, one := range certs {
+		out = append(out, pki.EncodeCertificate(one.Raw)...)
+	}
+	return out
 }

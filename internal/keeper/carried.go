@@ -154,7 +154,7 @@ func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) 
 		return t.Notes, err
 	}
 	if t.Accept != nil {
-		if err := k.candidates.accept(t.Accept); err != nil {
+		if err := k.candidates.acceptBrought(t.Accept); err != nil {
 			return t.Notes, err
 		}
 	}

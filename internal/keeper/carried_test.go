@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -211,6 +213,39 @@ func TestInstallCA(t *testing.T) {
 			t.Fatalf("%d are accepted", len(obs.Accepted))
 		}
 		s.twice(b.root.pem(), nil)
+	}
+}
+
+// The acceptance of a CA cannot be stored. The person is told so with the errno, and nothing changes, because the next
+// process would know nothing of it. A daemon that finds the CA by itself works from memory until the disk is back.
+func TestInstallCAUnstored(t *testing.T) {
+	full := func(s *site) {
+		s.o.Disk.Before = func(p durable.Point) error {
+			if strings.Contains(p.Path, "/"+candidatesDir) {
+				return syscall.ENOSPC
+			}
+			return nil
+		}
+	}
+	s := newSite(t, "issuer: {ssh: {target: ca@ca.example.org}}")
+	b := purchased(t, s.now, nil)
+	full(s)
+	for _, text := range []string{b.root.pem(), b.root.pem() + b.middle.pem() + b.leaf.pem() + b.leaf.keyPEM(t)} {
+		_, _, err := s.install(text, nil)
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "nothing was changed") {
+			t.Errorf("the person is told: %v", err)
+		}
+		if n := len(s.Check(t.Context(), plan.Wish{}).Observed.Accepted); n != 0 || len(s.content("host.cert")) > 0 {
+			t.Errorf("%d are accepted, and host.cert is\n%s", n, s.content("host.cert"))
+		}
+	}
+	f := newFamily(t, "", "", "a.example.org")
+	m := f.members["a.example.org"]
+	full(m)
+	f.look(m)
+	f.everybody("from memory")
+	if log := strings.Join(m.log, "\n"); !strings.Contains(log, syscall.ENOSPC.Error()) {
+		t.Errorf("the daemon's log says nothing of it:\n%s", log)
 	}
 }
 
