@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -199,10 +198,15 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 			}
 		}
 	}
-	// The directories themselves are removed only when they are empty.
+	// The directories themselves are removed only when they are empty. A link in their place was made by a person.
 	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.backupsDir(),
 		filepath.Join(k.cfg.State.Dir, state.FormerBackupsDir), k.cfg.State.Dir} {
-		_ = os.Remove(dir)
+		if durable.Look(dir).Kind != durable.Directory {
+			continue
+		}
+		if err := (Purged{Path: dir}).remove(k.o.Disk, touched); err != nil {
+			return err
+		}
 	}
 	k.state.memory = nil
 	return settle(k.o.Disk, touched)

@@ -3,7 +3,6 @@ package keeper
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -84,7 +83,7 @@ func remnantBelow(dir, rel string, owns func(rel string, dir bool) bool) (whole 
 }
 
 // remove removes p and notes in touched the directories from which something was removed. If somebody has put a file
-// into a directory meanwhile, the file and the directory stay.
+// into a directory meanwhile, the file and the directory stay. A directory where a file system is mounted stays too.
 func (p Purged) remove(disk *durable.Disk, touched map[string]bool) error {
 	for _, path := range append(p.under, p.Path) {
 		if slices.Contains(marks, filepath.Base(path)) {
@@ -93,8 +92,9 @@ func (p Purged) remove(disk *durable.Disk, touched map[string]bool) error {
 			}
 		}
 		touched[filepath.Dir(path)] = true
-		var pe *fs.PathError
-		if err := disk.Remove(path); errors.As(err, &pe) && (pe.Err == syscall.ENOTEMPTY || pe.Err == syscall.EEXIST) {
+		err := disk.Remove(path)
+		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) ||
+			errors.Is(err, syscall.EBUSY) && durable.Look(path).Kind == durable.Directory {
 			continue
 		} else if err != nil {
 			return fmt.Errorf("%w: the rest still exists; correct the cause and run purge again", err)
