@@ -9,8 +9,9 @@ import (
 	"mailcertd/test/bed"
 )
 
-// With a volatile /var the state is lost at each boot, and the account and the last answer with it. The public
-// certificate stays ours and in use, costs no order, and is renewed as before.
+// A public certificate has no subject, which is no error anywhere, and a root that check says how to trust. With a
+// volatile /var the state is lost at each boot, and the account and the last answer with it: the certificate stays ours
+// and in use, costs no order, and is renewed as before.
 func TestPublicWithoutState(t *testing.T) {
 	t.Parallel()
 	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
@@ -21,10 +22,30 @@ func TestPublicWithoutState(t *testing.T) {
 	interim := h.OnDisk(t)
 	h.Must(t, m, publicConf, "renew")
 	first := serves(t, h, interim)
-	if out := h.Must(t, "openssl", "verify", "-partial_chain", "-CApath", "/etc/mail/certs",
-		"/etc/mail/certs/host.cert"); !strings.Contains(out, "OK") {
-		t.Errorf("openssl: %s", out)
+	h.Must(t, "openssl", "verify", "-partial_chain", "-CApath", "/etc/mail/certs", "/etc/mail/certs/host.cert")
+	// Its subject is empty, as that of all modern ones: every page and report has its name nevertheless.
+	if out := h.Must(t, "openssl", "x509", "-noout", "-subject", "-in", "/etc/mail/certs/host.cert"); strings.TrimSpace(
+		out) != "subject=" {
+		t.Errorf("openssl: %q", out)
 	}
+	for verb, names := range map[string]bool{"status": true, "status --json": true, "status --format prometheus": false,
+		"status --due 60": false, "check": false, "check --json": false, "list": false, "list --json": false} {
+		out, code := h.Run(append([]string{m, publicConf}, strings.Fields(verb)...)...)
+		if code != 0 || names && !strings.Contains(out, "mail-a.example.test") {
+			t.Errorf("%s: %d\n%s", verb, code, out)
+		}
+	}
+	if out := h.Must(t, m, publicConf, "check"); !strings.Contains(out, "[root-untrusted]") ||
+		!strings.Contains(out, "`trust: [/etc/mail/pebble.pem]`") {
+		t.Errorf("the root is not trusted, and check says:\n%s", out)
+	}
+	write(t, h.Path("/etc/mail/root.pem"), string(p.Managed(t, "/roots/0", nil)), 0o644)
+	write(t, h.Path("/etc/mail/mailcertd.yaml"), publicYAML(p)+"trust: [/etc/mail/root.pem]\n", 0o644)
+	h.Must(t, m, publicConf, "ensure")
+	if out := h.Must(t, m, publicConf, "check"); strings.Contains(out, "root-untrusted") {
+		t.Errorf("the root is trusted, and check says:\n%s", out)
+	}
+	h.Must(t, "openssl", "verify", "-CApath", "/etc/mail/certs", "/etc/mail/certs/host.cert")
 	left, err := filepath.Glob(h.Path("/var/db/mailcertd/*"))
 	if err != nil || len(left) == 0 {
 		t.Fatal(left, err)
