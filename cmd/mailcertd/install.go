@@ -5,12 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/page"
 )
 
 func (a *app) installCommand() *cobra.Command {
 	var force bool
+	var name string
 	cmd := dryRunFlag(&cobra.Command{
 		Use: "install FILE", Args: oneArg("the file to install"),
 		Short: "install a certificate from a file, with or without its key",
@@ -19,8 +21,18 @@ certificate with its chain, with or without the key, in any order; - is standard
 input. FILE is in PEM format; a single certificate may also be in DER format.
 The command checks the key, the names, the dates, the chain and the purpose, and
 whether sendmail accepts the result. It saves a backup of the present files,
-installs the new ones together, and waits until sendmail serves them.`,
+installs the new ones together, and waits until sendmail serves them.
+
+The key of the certificate says to which pair it belongs. A file that brings a
+new key becomes the pair that --pair names.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			var pair certdir.Pair
+			if cmd.Flags().Changed("pair") {
+				var err error
+				if pair, err = pairNamed(name); err != nil {
+					return err
+				}
+			}
 			cfg, err := a.load()
 			if err != nil {
 				return err
@@ -30,7 +42,7 @@ installs the new ones together, and waits until sendmail serves them.`,
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			k := a.keeper(cfg, quiet(a.logLevel, a.err))
-			in := keeper.Incoming{Data: data, Path: args[0], Force: force, DryRun: a.dryRun}
+			in := keeper.Incoming{Data: data, Path: args[0], Pair: pair, Force: force, DryRun: a.dryRun}
 			in.Passphrase = func(opens func([]byte) error) ([]byte, error) {
 				return a.askUntil("Passphrase of the key in "+args[0], opens)
 			}
@@ -49,6 +61,7 @@ installs the new ones together, and waits until sendmail serves them.`,
 			return verdict(r.Plan)
 		},
 	}, &a.dryRun)
+	cmd.Flags().StringVar(&name, "pair", "", "the `pair` to install the file as: host, host-ecdsa or client")
 	cmd.Flags().BoolVar(&force, "force", false, "install even if names, dates or chain are wrong")
 	return cmd
 }

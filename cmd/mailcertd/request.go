@@ -27,17 +27,16 @@ The key never leaves this host. In one line, if root may log in on the CA host:
 --pair requests the certificate of another pair that mailcertd.yaml asks for.
 install finds the pair by the key.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			all := certdir.Pairs()
-			i := slices.IndexFunc(all, func(p certdir.Pair) bool { return p.Name == name })
-			if i < 0 {
-				return usageError{fmt.Errorf("--pair %q: must be host, host-ecdsa or client", name)}
+			pair, err := pairNamed(name)
+			if err != nil {
+				return err
 			}
 			cfg, err := a.load()
 			if err != nil {
 				return err
 			}
 			k := a.keeper(cfg, quiet(a.logLevel, a.err))
-			csr, err := k.Request(cmd.Context(), all[i], rekey)
+			csr, err := k.Request(cmd.Context(), pair, rekey)
 			if err != nil {
 				return err
 			}
@@ -49,4 +48,13 @@ install finds the pair by the key.`,
 	cmd.Flags().BoolVar(&rekey, "rekey", false,
 		"make the request with a new key, which is used when its certificate is installed")
 	return cmd
+}
+
+// pairNamed returns the pair that --pair names.
+func pairNamed(name string) (certdir.Pair, error) {
+	all := certdir.Pairs()
+	if i := slices.IndexFunc(all, func(p certdir.Pair) bool { return p.Name == name }); i >= 0 {
+		return all[i], nil
+	}
+	return certdir.Pair{}, usageError{fmt.Errorf("--pair %q: must be host, host-ecdsa or client", name)}
 }

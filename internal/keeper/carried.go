@@ -88,8 +88,9 @@ type Incoming struct {
 	Path string // the name of the file for messages; "" means that it is not known
 	// Passphrase asks a person for the passphrase of an encrypted key; nil means that nobody can be asked.
 	Passphrase parcel.Passphrase
-	Force      bool // Install it although its name, dates or chain are wrong
-	DryRun     bool // check the file and install nothing
+	Pair       certdir.Pair // the pair that it becomes; the zero value means that its key decides
+	Force      bool         // Install it although its name, dates or chain are wrong
+	DryRun     bool         // check the file and install nothing
 }
 
 // InstallFile installs a certificate that a person has brought, with its key or for the key that is installed, and
@@ -149,7 +150,7 @@ func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) 
 	if p.Key != nil {
 		c.Key = p.Key.Public()
 	}
-	t, err := plan.Take(k.cfg, obs, c, in.Force, k.o.Now())
+	t, err := plan.Take(k.cfg, obs, c, in.Pair, in.Force, k.o.Now())
 	if err != nil || in.DryRun {
 		return t.Notes, err
 	}

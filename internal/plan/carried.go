@@ -33,9 +33,16 @@ type Taking struct {
 }
 
 // Take decides how a carried file is installed: as a pair or, where the CA is on another host, as CA certificates
-// alone. force overrules objections to the certificate itself. The error says why the file is not installed.
-func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time) (Taking, error) {
+// alone. wish is the pair that a person has named; the zero value lets Take find it. force overrules objections to the
+// certificate itself. The error says why the file is not installed.
+func Take(cfg config.Config, obs Observed, c Carried, wish certdir.Pair, force bool, now time.Time) (Taking, error) {
 	var t Taking
+	named := wish != (certdir.Pair{})
+	if named {
+		if err := c.mayBecome(cfg, obs, wish); err != nil {
+			return t, err
+		}
+	}
 	remote := cfg.Issuer.Kind == config.IssuerSSH
 	if remote && len(c.Roots) > 0 {
 		if all := join(c.Roots, obs.Accepted); !slices.EqualFunc(all, obs.Accepted, (*x509.Certificate).Equal) {
@@ -50,14 +57,17 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 		return t, nil
 	}
 	name, _ := HostName(cfg, obs.Host)
-	t.Pair = c.becomes(cfg, obs)
+	if t.Pair = wish; !named {
+		t.Pair = c.becomes(cfg, obs)
+	}
 	e, staged := obs.Certs.Pair(t.Pair), obs.Staged[t.Pair.Name].Key
 	wrong, notes := objections(c, obs, name, now, t.Pair, cfg.Client.Kind == config.ClientSame)
 	t.Notes = notes
-	switch t.Pair {
-	case certdir.Client:
+	switch {
+	case named:
+	case t.Pair == certdir.Client:
 		t.Notes = append(t.Notes, "the certificate becomes that of the client pair, "+t.Pair.CertFile)
-	case certdir.HostECDSA:
+	case t.Pair == certdir.HostECDSA:
 		t.Notes = append(t.Notes,
 			fmt.Sprintf("the certificate becomes the second pair, %s, because its key is %s and the key in %s is %s",
 				t.Pair.CertFile, pki.TypeOf(c.Leaf.PublicKey), certdir.Host.KeyFile,
@@ -80,11 +90,17 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 		files = append(files, File{Name: t.Pair.KeyFile, Mode: keyMode, Source: FromStaging})
 	default:
 		var keys []string
+		request := "mailcertd request"
 		for _, p := range Wanted(cfg) {
-			keys = append(keys, obs.Certs.Path+"/"+p.KeyFile)
+			if !named || p == wish {
+				keys = append(keys, obs.Certs.Path+"/"+p.KeyFile)
+			}
+		}
+		if named && wish != certdir.Host {
+			request += " --pair " + wish.Name
 		}
 		return t, fmt.Errorf("contains no key, and its certificate does not belong to the key in %s: make a new "+
-			"request on this host with `mailcertd request`", strings.Join(keys, " or "))
+			"request on this host with `%s`", strings.Join(keys, " or "), request)
 	}
 	text := encodeAll(slices.Concat([]*x509.Certificate{c.Leaf}, c.Middle))
 	if have := e.Cert; have.Node.Kind != durable.File || have.Digest != sha256.Sum256(text) {
@@ -106,11 +122,8 @@ func Take(cfg config.Config, obs Observed, c Carried, force bool, now time.Time)
 func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
 	pub := c.Leaf.PublicKey
 	wanted := Wanted(cfg)
-	for _, p := range wanted {
-		if pki.SamePublicKey(pub, obs.Certs.Pair(p).Key.Key.Public) ||
-			pki.SamePublicKey(pub, obs.Staged[p.Name].Key.Public) {
-			return p
-		}
+	if p, found := c.belongsTo(cfg, obs); found {
+		return p
 	}
 	if server, _ := purposes(c.Leaf); !server && c.Key != nil && slices.Contains(wanted, certdir.Client) {
 		return certdir.Client
@@ -122,7 +135,42 @@ func (c Carried) becomes(cfg config.Config, obs Observed) certdir.Pair {
 	return certdir.HostECDSA
 }
 
-// Requestable says why no certificate can be requested for a pair; nil: it can.
+// belongsTo returns the pair whose key, installed or staged, is that of the certificate.
+func (c Carried) belongsTo(cfg config.Config, obs Observed) (certdir.Pair, bool) {
+	for _, p := range Wanted(cfg) {
+		if pki.SamePublicKey(c.Leaf.PublicKey, obs.Certs.Pair(p).Key.Key.Public) ||
+			pki.SamePublicKey(c.Leaf.PublicKey, obs.Staged[p.Name].Key.Public) {
+			return p, true
+		}
+	}
+	return certdir.Pair{}, false
+}
+
+// mayBecome says why c cannot become the pair that a person has named; nil: it can.
+func (c Carried) mayBecome(cfg config.Config, obs Observed, wish certdir.Pair) error {
+	if err := Requestable(cfg, wish); err != nil {
+		return err
+	}
+	if c.Leaf == nil {
+		return errors.New("contains no host certificate, so it belongs to no pair: leave out --pair")
+	}
+	if p, found := c.belongsTo(cfg, obs); found && p != wish {
+		return fmt.Errorf("its key is that of the %s pair: leave out --pair, or bring a certificate with another key",
+			p.Name)
+	}
+	beside := map[certdir.Pair]certdir.Pair{certdir.Host: certdir.HostECDSA, certdir.HostECDSA: certdir.Host}[wish]
+	if !slices.Contains(Wanted(cfg), beside) {
+		return nil
+	}
+	is, other := pki.TypeOf(c.Leaf.PublicKey), obs.Certs.Pair(beside).Key.Key.Public
+	if other != nil && is.Family() == pki.TypeOf(other).Family() {
+		return fmt.Errorf("its key is %s, and the key in %s is %s: sendmail serves one certificate of each kind, so "+
+			"bring one of the other kind", is, beside.KeyFile, pki.TypeOf(other))
+	}
+	return nil
+}
+
+// Requestable says why a pair can be neither requested nor installed by name; nil: it can.
 func Requestable(cfg config.Config, p certdir.Pair) error {
 	if slices.Contains(Wanted(cfg), p) {
 		return nil

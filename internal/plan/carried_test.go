@@ -109,7 +109,7 @@ func TestTake(t *testing.T) {
 			plan.Carried{Roots: root(here)}, false, "",
 			0, "", false},
 	} {
-		got, err := plan.Take(c.at.Config, c.at.Seen, c.carried, c.force, c.at.Now)
+		got, err := plan.Take(c.at.Config, c.at.Seen, c.carried, certdir.Pair{}, c.force, c.at.Now)
 		var files []string
 		for _, f := range got.Change.Files {
 			files = append(files, f.Name)
@@ -124,6 +124,53 @@ func TestTake(t *testing.T) {
 		if f := strings.Join(files, " "); f != c.files || len(got.Accept) != c.accepts || (err != nil) != c.fails ||
 			!strings.Contains(said, c.says) {
 			t.Errorf("%s: files %q, %d accepted, %q, %v", c.name, f, len(got.Accept), said, err)
+		}
+	}
+}
+
+// A person names the pair that a file with a key of its own becomes.
+func TestTakeAsPair(t *testing.T) {
+	full := Host(WantsSecond(), Has(second, "rsa-2048"), WantsClient(), Has(certdir.Client, "staged"))
+	two, rsa := Host(WantsSecond(), Has(second, "rsa-2048")), Host(Key("staged"))
+	leaf := func(w World) *x509.Certificate { return w.Seen.Certs.Cert.File.Certs[0] }
+	brings := func(w World) plan.Carried {
+		return plan.Carried{Leaf: leaf(w), Key: w.Seen.Certs.Key.Key.Public}
+	}
+	fresh := Host(Key("stranger"))
+	for _, c := range []struct {
+		name    string
+		at      World
+		carried plan.Carried
+		pair    certdir.Pair
+		files   string
+		says    string // in the error
+	}{
+		{"fit for both, as the client pair", full, brings(fresh), certdir.Client, "client.key client.cert", ""},
+		{"fit for both, as the host's own pair", full, brings(fresh), certdir.Host, "host.key host.cert", ""},
+		{"over the client's key", full, plan.Carried{Leaf: leaf(Host(Key("staged"), ExpiresIn(300*Day)))},
+			certdir.Client, "client.cert", ""},
+		{"of the host's kind, as the second pair", full, brings(fresh), second, "", "bring one of the other kind"},
+		{"of the second pair's kind, as the host's own pair", two, brings(rsa), certdir.Host, "",
+			"bring one of the other kind"},
+		{"of the second pair's kind", two, brings(rsa), second, "host-ecdsa.key host-ecdsa.cert", ""},
+		{"over the host's key, as the client pair", full, brings(Host()), certdir.Client, "",
+			"its key is that of the host pair"},
+		{"for servers alone, as the client pair", full,
+			brings(Host(Key("stranger"), Usage(x509.ExtKeyUsageServerAuth))), certdir.Client, "", "not for clients"},
+		{"for no key that is here", full, plan.Carried{Leaf: leaf(fresh)}, certdir.Client, "",
+			"in /etc/mail/certs/client.key: make a new request on this host with `mailcertd request --pair client`"},
+		{"as a pair that nobody asks for", Host(), brings(fresh), certdir.Client, "", "asks for no client pair"},
+		{"CAs alone", Host(MemberOf("ca.home.example")),
+			plan.Carried{Roots: Host(Bought()).Seen.Certs.CA.File.Certs}, certdir.Host, "", "leave out --pair"},
+	} {
+		got, err := plan.Take(c.at.Config, c.at.Seen, c.carried, c.pair, false, c.at.Now)
+		var files []string
+		for _, f := range got.Change.Files {
+			files = append(files, f.Name)
+		}
+		if f := strings.Join(files, " "); f != c.files || (err != nil) != (c.says != "") ||
+			err != nil && !strings.Contains(err.Error(), c.says) || len(got.Notes) > 0 {
+			t.Errorf("%s: files %q, notes %q, %v", c.name, f, got.Notes, err)
 		}
 	}
 }
