@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
@@ -37,12 +38,17 @@ func member(a *assessment, by *pairIssuer) (found finding) {
 	if a.obs.AcceptedErr != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Error, Path: a.cfg.State.Dir,
 			Text: "the list of accepted CA certificates cannot be read, so the CA is not asked: " +
-				a.obs.AcceptedErr.Error()})
+				a.obs.AcceptedErr.Error(),
+			Hint: cmp.Or(readHint(a.obs.AcceptedErr),
+				"move that file away, then accept the CA again: run `mailcertd install FILE` with its certificate")})
 		return found
 	}
 	if a.obs.ReplyErr != nil {
 		found.report(Problem{Reason: IssuerAway, Severity: Warning, Path: a.cfg.State.Dir,
-			Text: "the last answer of the CA cannot be read: " + a.obs.ReplyErr.Error()})
+			Text: "the last answer of the CA cannot be read: " + a.obs.ReplyErr.Error(),
+			Hint: cmp.Or(readHint(a.obs.ReplyErr),
+				"move that file away: mailcertd asks again; if it then refuses the CA, run `mailcertd install FILE` "+
+					"with the CA's certificate")})
 		return found
 	}
 	if len(a.obs.Reply.CAs) == 0 {

@@ -1,0 +1,73 @@
+package plan_test
+
+import (
+	"errors"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"mailcertd/internal/durable"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/plan/given"
+)
+
+// advice is a sentence of the manual that says what to do, what mailcertd does without being asked, or that nothing is
+// to be done. A displayed command line (.Dl) is one too.
+var advice = regexp.MustCompile(`(?mi)^\.Dl |^No action is needed|` +
+	`^(mailcertd|ensure|the daemon)( and the daemon)? ` +
+	`(saves|makes|finishes|renews?|issues|installs|repairs|removes)\b|` +
+	`no action is needed|(^|, |: |otherwise )(add|ask|carry|change|check|choose|compare|correct|delete|find out|get|` +
+	`give|make|mount|move|name|remove|rename|run|see|send|set|start|use|write)\s`)
+
+// Whatever is wrong, a person learns what to do next: from the hint, because mailcertd repairs it, or from the page
+// that `help REASON` prints.
+func TestProblemsSayWhatToDo(t *testing.T) {
+	manual, err := os.ReadFile("../../man/mailcertd.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []plan.Reason
+	for _, r := range rows {
+		for _, p := range r.given.Plan().Problems {
+			if p.Hint != "" || p.Repairable || slices.Contains(told, p.Reason) {
+				continue
+			}
+			told = append(told, p.Reason)
+			_, text, found := strings.Cut(string(manual), "\n.It Bq "+string(p.Reason)+"\n")
+			if end := regexp.MustCompile(`(?m)^\.(It Bq|El)`).FindStringIndex(text); end != nil {
+				text = text[:end[0]]
+			}
+			if !found || !advice.MatchString(text) {
+				t.Errorf("%s: [%s] %s: neither a hint nor `mailcertd help %s` says what to do:\n%s", r.name, p.Reason,
+					p.Text, p.Reason, text)
+			}
+		}
+	}
+}
+
+// A member whose list of accepted CAs or whose last answer cannot be read is told what to do about that file.
+func TestMemberSaysWhatToDo(t *testing.T) {
+	for name, see := range map[string]func(*plan.Observed, error){
+		"the accepted CAs": func(o *plan.Observed, err error) { o.AcceptedErr, o.ReplyErr = err, err },
+		"the last answer":  func(o *plan.Observed, err error) { o.ReplyErr = err },
+	} {
+		for _, err := range []error{syscall.EIO, durable.ErrNotRegular, errors.New("ca.pem: no certificate in it")} {
+			found := false
+			w := given.Host(given.MemberOf("ca.home.example"),
+				given.Seeing(func(o *plan.Observed) { see(o, err) }))
+			for _, p := range w.Plan().Problems {
+				if strings.Contains(p.Text, err.Error()) {
+					if found = true; p.Hint == "" {
+						t.Errorf("%s, %v: [%s] %s: no hint", name, err, p.Reason, p.Text)
+					}
+				}
+			}
+			if !found {
+				t.Errorf("%s, %v: not reported: %+v", name, err, w.Plan().Problems)
+			}
+		}
+	}
+}
