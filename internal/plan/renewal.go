@@ -45,13 +45,18 @@ const (
 )
 
 // dueBy is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
-// else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for.
+// else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for. A window that
+// is over for a certificate that has only begun waits a day, because its next certificate may have such a window too,
+// and each costs an order.
 func (a *assessment) dueBy(c *x509.Certificate) (due time.Time, by DueBy) {
 	m, known := a.window(c)
-	latest := c.NotAfter.Add(-c.NotAfter.Sub(c.NotBefore) / 10)
+	life := c.NotAfter.Sub(c.NotBefore)
+	earliest, latest := c.NotBefore.Add(min(freshFor, life/2)), c.NotAfter.Add(-life/10)
 	switch before := a.cfg.Validity.RenewBefore; {
 	case known && m.Renew.After(latest):
 		return latest, DueByEnd
+	case known && m.Renew.Before(earliest):
+		return earliest, DueByWindow
 	case known:
 		return m.Renew, DueByWindow
 	case before > 0:
@@ -60,6 +65,9 @@ func (a *assessment) dueBy(c *x509.Certificate) (due time.Time, by DueBy) {
 		return RenewalDue(c, a.name, before), DueByLife
 	}
 }
+
+// freshFor is how long after its begin a certificate is not renewed, whatever window the CA names.
+const freshFor = 24 * time.Hour
 
 // window is what the ACME CA last said of when the leaf is to be renewed; false: nothing is known of it.
 func (a *assessment) window(c *x509.Certificate) (state.ACME, bool) {
