@@ -22,8 +22,27 @@ type ACME struct {
 	Challenge string
 	HTTP      struct{ Listen, Webroot string }
 	Command   []string
+	// Fallback is the ACME CA that is asked while that of Directory is away or has given too many certificates. It
+	// shares all other settings. Without a Directory there is none.
+	Fallback Fallback
 	// PreferredChain is the name of a root; "": the CA's first chain.
 	PreferredChain string
+}
+
+// Fallback is what a second ACME CA has of its own.
+type Fallback struct {
+	Directory string // as ACME.Directory; "": none
+	AgreeTOS  bool
+	EAB       struct{ KID, HMACFile string }
+	CAFile    string
+}
+
+// AtFallback returns the settings for the fallback. Its profiles and chains are others, so that it chooses them.
+func (a ACME) AtFallback() ACME {
+	f := a.Fallback
+	a.Directory, a.AgreeTOS, a.EAB, a.CAFile = f.Directory, f.AgreeTOS, f.EAB, f.CAFile
+	a.Profile, a.PreferredChain, a.Fallback = "", "", Fallback{}
+	return a
 }
 
 // The values of issuer.acme.challenge.
@@ -59,12 +78,7 @@ func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
 		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &a.AgreeTOS) }},
 		{"contact", func(n *yaml.Node, key string) { r.contacts(n, key, &a.Contact) }},
 		{"profile", func(n *yaml.Node, key string) { r.atMost(n, key, maxProfile, &a.Profile) }},
-		{"eab", func(n *yaml.Node, key string) {
-			r.mapping(n, key, []field{
-				{"kid", func(n *yaml.Node, key string) { r.text(n, key, &a.EAB.KID) }},
-				{"hmac_file", r.optionalPath(c, &a.EAB.HMACFile, "")},
-			})
-		}},
+		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, c, &a.EAB.KID, &a.EAB.HMACFile) }},
 		{"ca_file", r.optionalPath(c, &a.CAFile, "")},
 		{"challenge", func(n *yaml.Node, key string) {
 			r.oneOf(n, key, &a.Challenge, ChallengeHTTP, ChallengeDNS, ChallengeDNSPersist, ChallengeCommand)
@@ -77,14 +91,12 @@ func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
 		}},
 		{"command", func(n *yaml.Node, key string) { r.command(n, key, &a.Command) }},
 		{"preferred_chain", func(n *yaml.Node, key string) { r.atMost(n, key, maxChain, &a.PreferredChain) }},
+		{"fallback", func(n *yaml.Node, key string) { r.fallback(n, key, c, a) }},
 	})
-	terms := func(e Error) bool { return e.Key == key+".agree_tos" }
-	if !a.AgreeTOS && !slices.ContainsFunc(r.errs, terms) {
-		r.fail(at(n, "agree_tos"), key+".agree_tos",
-			"is false: it must be true, which says that you agree to the CA's terms of service")
-	}
-	if (a.EAB.KID == "") != (a.EAB.HMACFile == "") {
-		r.fail(at(n, "eab"), key+".eab", "has one of kid and hmac_file: it must have both, or neither")
+	r.terms(n, key, a.AgreeTOS)
+	if f := a.Fallback.Directory; f != "" && f == a.Directory {
+		r.fail(at(n, "fallback"), key+".fallback.directory",
+			"is %q, as issuer.acme.directory: it must be another CA", f)
 	}
 	switch {
 	case a.Challenge == ChallengeCommand && len(a.Command) == 0:
@@ -93,6 +105,48 @@ func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
 	case a.Challenge != ChallengeCommand && len(a.Command) > 0:
 		r.fail(at(n, "command"), key+".command", "is set, and challenge is %s: the command would never run",
 			a.Challenge)
+	}
+}
+
+// fallback reads issuer.acme.fallback.
+func (r *reader) fallback(n *yaml.Node, key string, c *Config, a *ACME) {
+	f, named := &a.Fallback, false
+	r.mapping(n, key, []field{
+		{"directory", func(n *yaml.Node, key string) {
+			if named = n.Kind != yaml.ScalarNode || n.Value != ""; named {
+				r.directory(n, key, &f.Directory)
+			}
+		}},
+		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &f.AgreeTOS) }},
+		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, c, &f.EAB.KID, &f.EAB.HMACFile) }},
+		{"ca_file", r.optionalPath(c, &f.CAFile, "")},
+	})
+	switch {
+	case named:
+		r.terms(n, key, f.AgreeTOS)
+	case f.AgreeTOS || f.EAB.KID != "" || f.CAFile != "":
+		r.fail(n, key+".directory",
+			"is missing: it must be letsencrypt, letsencrypt-staging, or the https URL of a directory")
+	}
+}
+
+// eab reads an external account binding.
+func (r *reader) eab(n *yaml.Node, key string, c *Config, kid, file *string) {
+	r.mapping(n, key, []field{
+		{"kid", func(n *yaml.Node, key string) { r.text(n, key, kid) }},
+		{"hmac_file", r.optionalPath(c, file, "")},
+	})
+	if (*kid == "") != (*file == "") {
+		r.fail(n, key, "has one of kid and hmac_file: it must have both, or neither")
+	}
+}
+
+// terms checks that the owner agrees to the terms of service of a CA.
+func (r *reader) terms(n *yaml.Node, key string, agreed bool) {
+	key += ".agree_tos"
+	if !agreed && !slices.ContainsFunc(r.errs, func(e Error) bool { return e.Key == key }) {
+		r.fail(at(n, "agree_tos"), key,
+			"is false: it must be true, which says that you agree to the CA's terms of service")
 	}
 }
 

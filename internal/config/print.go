@@ -65,7 +65,10 @@ func (c Config) YAML() []byte {
 				"eab", flow("kid", str(a.EAB.KID), "hmac_file", str(c.shown(a.EAB.HMACFile))),
 				"ca_file", str(c.shown(a.CAFile)), "challenge", str(a.Challenge),
 				"http", flow("listen", str(a.HTTP.Listen), "webroot", str(c.shown(a.HTTP.Webroot))),
-				"command", words(a.Command), "preferred_chain", str(a.PreferredChain)))
+				"command", words(a.Command), "preferred_chain", str(a.PreferredChain),
+				"fallback", flow("directory", str(a.Fallback.Directory), "agree_tos", num(a.Fallback.AgreeTOS),
+					"eab", flow("kid", str(a.Fallback.EAB.KID), "hmac_file", str(c.shown(a.Fallback.EAB.HMACFile))),
+					"ca_file", str(c.shown(a.Fallback.CAFile)))))
 		}
 		if i.Kind != IssuerSSH {
 			return str(string(i.Kind))

@@ -68,9 +68,10 @@ type acmeAsker struct {
 	dir string
 }
 
-// acmeCA returns an asker for the configured ACME CA. tell gets each step of an order as a line for a person.
-func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
-	x, files, zone := b.acmeClient(tell)
+// acmeCA returns an asker for the configured ACME CA, or for the fallback. tell gets each step of an order as a line
+// for a person.
+func (b *base) acmeCA(tell func(step string), fallback bool) (*acmeAsker, error) {
+	x, files, zone := b.acmeClient(tell, fallback)
 	err := cmp.Or(files, zone)
 	if err == nil {
 		err = b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700)
@@ -86,19 +87,22 @@ func (b *base) acmeCA(tell func(step string)) (*acmeAsker, error) {
 
 // acmeClient is acmeCA without the directory of the account: nothing is written. files and zone say why the files of
 // issuer.acme, and the section dns, cannot be used; x has the rest nevertheless.
-func (b *base) acmeClient(tell func(step string)) (x *acmeAsker, files, zone error) {
-	c := b.cfg.Issuer.ACME
+func (b *base) acmeClient(tell func(step string), fallback bool) (x *acmeAsker, files, zone error) {
+	c, section := b.cfg.Issuer.ACME, "issuer.acme."
+	if fallback {
+		c, section = c.AtFallback(), section+"fallback."
+	}
 	x = &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
 		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir,
 		Now: b.o.Now, Progress: tell, Proxy: b.o.Proxy, Agent: "mailcertd", Patience: b.o.OrderFor,
 		Log: func(text string) { b.log(Warn, text, "reason", string(plan.ACMEOrder)) }}
-	x.o.EAB, files = readEAB(c)
+	x.o.EAB, files = readEAB(c, section+"eab.hmac_file")
 	if c.CAFile != "" {
 		n := durable.Read(c.CAFile, maxCAFile)
 		if n.Err != nil || !n.Exists {
-			files = cmp.Or(files, refusedFile(issuer.KindAway, "issuer.acme.ca_file", n))
+			files = cmp.Or(files, refusedFile(issuer.KindAway, section+"ca_file", n))
 		}
 		x.o.CAs = n.Data
 	}
@@ -113,17 +117,17 @@ func (b *base) acmeClient(tell func(step string)) (x *acmeAsker, files, zone err
 }
 
 // readEAB reads the external account binding; the zero value where none is configured.
-func readEAB(c config.ACME) (acme.EAB, error) {
+func readEAB(c config.ACME, setting string) (acme.EAB, error) {
 	if c.EAB.KID == "" {
 		return acme.EAB{}, nil
 	}
 	n := durable.Read(c.EAB.HMACFile, maxHMACFile)
 	if n.Err != nil || !n.Exists {
-		return acme.EAB{}, refusedFile(issuer.KindEAB, "issuer.acme.eab.hmac_file", n)
+		return acme.EAB{}, refusedFile(issuer.KindEAB, setting, n)
 	}
 	hmac, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(string(n.Data)), "="))
 	if err != nil || len(hmac) == 0 {
-		return acme.EAB{}, issuer.Refusal{Kind: issuer.KindEAB, Reason: "issuer.acme.eab.hmac_file " + c.EAB.HMACFile +
+		return acme.EAB{}, issuer.Refusal{Kind: issuer.KindEAB, Reason: setting + " " + c.EAB.HMACFile +
 			// The cause is left out: it would show a part of the key.
 			": must contain the key in base64url, as the CA gives it"}
 	}
@@ -259,15 +263,20 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 		a.err = as.candidates.keepOrder(pair, a.reply)
 	}
 	failure := plan.ObtainFailureOf(pair)
+	if a.ask.Fallback {
+		failure = plan.FallbackFailure(pair)
+	}
 	as.state.change(ctx, func(s *state.State) {
 		if a.err != nil {
 			fail(s, failure, a.err, now)
 			f := s.Failures[failure]
-			as.log(Fail, "the CA gave no certificate", "reason", string(plan.RefusalReason(issuer.Kind(f.Kind))),
+			as.log(Fail, "the CA gave no certificate", "directory", as.directory(a.ask), "reason",
+				string(plan.RefusalReason(issuer.Kind(f.Kind))),
 				"error", a.err.Error(), "next", f.Next.Format(time.RFC3339))
 			return
 		}
-		delete(s.Failures, failure)
+		delete(s.Failures, plan.ObtainFailureOf(pair))
+		delete(s.Failures, plan.FallbackFailure(pair))
 		// What the state says about the installed certificate stays true until that certificate is replaced.
 		m := s.ACME[pair.Name]
 		m.Sent, m.SentBy, m.Answered = pki.Fingerprint(a.reply.Leaf), a.acme.o.Directory,
@@ -283,6 +292,14 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 			err.Error())
 	}
 	return nil
+}
+
+// directory is the ACME CA that a question goes to.
+func (as *asker) directory(ask plan.Ask) string {
+	if ask.Fallback {
+		return as.cfg.Issuer.ACME.Fallback.Directory
+	}
+	return as.cfg.Issuer.ACME.Directory
 }
 
 func setACME(s *state.State, pair certdir.Pair, m state.ACME) {

@@ -64,7 +64,7 @@ func (as *asker) question(ask plan.Ask) (question, error) {
 		Replaces: ask.Replaces, Lost: ask.Lost}}
 	if ask.ACME() {
 		var err error
-		if q.acme, err = as.acmeCA(as.o.Step); err != nil {
+		if q.acme, err = as.acmeCA(as.o.Step, ask.Fallback); err != nil {
 			return q, err
 		}
 		q.to = q.acme
@@ -220,7 +220,7 @@ func (as *asker) askNow(ctx context.Context, ask plan.Ask) error {
 		return err
 	}
 	if err := as.take(ctx, a); err != nil && ask.ACME() {
-		return fmt.Errorf("%s: %w", as.cfg.Issuer.ACME.Directory, err)
+		return fmt.Errorf("%s: %w", as.directory(ask), err)
 	} else if err != nil {
 		return fmt.Errorf("the CA at %s: %w", plan.CAHost(as.cfg).SSH.Target, err)
 	}

@@ -42,7 +42,7 @@ func (b *base) outlook(ctx context.Context, obs plan.Observed) *plan.Outlook {
 	limited, cancel := context.WithTimeout(ctx, outlookIn)
 	defer cancel()
 	out := &plan.Outlook{}
-	x, files, zone := b.acmeClient(nil)
+	x, files, zone := b.acmeClient(nil, false)
 	if x.busy() { // another mailcertd holds the port, and the zone has its records
 		return out
 	}

@@ -17,7 +17,7 @@ import (
 // publicYear is a host whose certificates come from a public CA, over a simulated year.
 type publicYear struct {
 	*site
-	by   *publicCA
+	by   *simulatedCA
 	real time.Time     // the right time
 	off  time.Duration // what the clock of the host says, less the right time
 	down bool          // the host is off
@@ -64,10 +64,11 @@ type event struct {
 func publicYearOf(t *testing.T, life time.Duration, windows bool, seed uint64) {
 	t.Helper()
 	y := &publicYear{real: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), perDay: map[string]int{}}
-	y.by = newPublicCA(t, y.real, life)
+	y.by = newSimulatedCA(t, y.real, life)
 	y.by.windows, y.by.again = windows, min(life/24, aDay)
 	y.site = newSite(t, "")
-	cfg, err := config.Parse([]byte("key: {type: ecdsa-p256}\n"+y.by.issuer(t, y.root)), "mailcertd.yaml", y.root)
+	yaml := "key: {type: ecdsa-p256}\n" + y.by.issuer(t, y.root, "public.pem")
+	cfg, err := config.Parse([]byte(yaml), "mailcertd.yaml", y.root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,12 +137,16 @@ func (y *publicYear) events(r *rand.Rand, at time.Time) (out []event) {
 		case 3:
 			clock("40 days ahead", constantly(40*aDay), time.Hour, r.IntN(2) == 0)
 		case 4:
-			clock("1970", func() time.Duration { return time.Unix(100, 0).Sub(y.real) }, some(time.Minute, 2*time.Hour), true)
+			clock("1970", func() time.Duration { return time.Unix(100, 0).Sub(y.real) }, some(time.Minute, 2*time.Hour),
+				true)
 		case 5:
 			add(0, "the daemon starts again", y.restart)
 		case 6:
 			add(0, "the host is off", func() { y.down = true })
-			add(some(time.Hour, 4*aDay), "the host starts", func() { y.down, y.since = false, time.Time{}; y.restart() })
+			add(some(time.Hour, 4*aDay), "the host starts", func() {
+				y.down, y.since = false, time.Time{}
+				y.restart()
+			})
 		}
 	}
 }
@@ -162,8 +167,16 @@ func (y *publicYear) pass(d time.Duration) {
 	y.now = y.real.Add(y.off)
 }
 
-// look lets the daemon look, and again when an answer has come. It checks what must hold after each look.
+// look lets the daemon look, and checks what must hold.
 func (y *publicYear) look() time.Time {
+	y.t.Helper()
+	next, asked := y.looked()
+	y.check(asked)
+	return next
+}
+
+// looked lets the daemon look, and again after each answer. It returns the number of answers.
+func (y *publicYear) looked() (next time.Time, asked int) {
 	y.t.Helper()
 	for n := 0; ; n++ {
 		y.by.at(y.real)
@@ -175,8 +188,7 @@ func (y *publicYear) look() time.Time {
 		y.looks++
 		y.perDay[y.real.Format(time.DateOnly)]++
 		if !y.asker.asking {
-			y.check(n)
-			return next
+			return next, n
 		}
 		<-y.Wake()
 		y.pass(2 * time.Second)
@@ -185,7 +197,7 @@ func (y *publicYear) look() time.Time {
 
 // says reports whether the last look had a problem with that reason.
 func (y *publicYear) says(r plan.Reason) bool {
-	for id := range y.told {
+	for id := range y.Keeper.told {
 		if strings.HasPrefix(id, string(r)+"\x00") {
 			return true
 		}
@@ -246,8 +258,8 @@ func (y *publicYear) check(asked int) {
 		wrong("the certificate expired on %s, the CA answers since %s", dead, y.since)
 	}
 	if c != nil && y.real.Before(c.NotBefore.Add(c.NotAfter.Sub(c.NotBefore)*6/10)) {
-		for _, r := range []plan.Reason{plan.Expiring, plan.Expired, plan.IssuerAway, plan.ACMERateLimit, plan.ACMEOrder,
-			plan.ACMEClock, plan.Due} {
+		for _, r := range []plan.Reason{plan.Expiring, plan.Expired, plan.IssuerAway, plan.ACMERateLimit,
+			plan.ACMEOrder, plan.ACMEClock, plan.Due} {
 			if y.says(r) {
 				wrong("a certificate from %s to %s, and it says %s", c.NotBefore, c.NotAfter, r)
 			}

@@ -25,7 +25,7 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 		if asked[q.Request.Pair] { // the issuer has answered for this pair already; asking again would not help
 			from := "the CA at " + plan.CAHost(k.cfg).SSH.Target
 			if q.ACME() {
-				from = k.cfg.Issuer.ACME.Directory
+				from = k.asker.directory(*q)
 			}
 			err = fmt.Errorf("%s sent a certificate that this host cannot use", from)
 			if r.Plan.Rejected != "" {

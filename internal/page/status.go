@@ -152,6 +152,12 @@ func acmeRows(a *report.ACMECA, c *report.Certificate, p *Page) {
 		none = "none yet: the first order asks for it"
 	}
 	p.row("  profile", "%s", cmp.Or(a.Profile, none))
+	if a.Fallback != "" {
+		p.row("  fallback", "%s", a.Fallback)
+	}
+	if c != nil && a.Fallback != "" && c.Directory == a.Fallback {
+		p.row("", "it issued the certificate; the next renewal asks the first one again")
+	}
 	if c != nil && c.Origin == report.FromACME {
 		windowRows("  window", c, p)
 	}

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"mailcertd/internal/config"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
+	"mailcertd/internal/state"
 )
 
 // otherIssuer reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
@@ -31,8 +31,7 @@ func otherIssuer(p *pair) string {
 	if slices.ContainsFunc(known, func(g *x509.Certificate) bool { return pki.IssuedBy(p.leaf, g) }) {
 		return "a private CA issued it, and the issuer is now " + p.issuer.name()
 	}
-	by := cmp.Or(p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)), directoryIn(p.certFile))
-	if by != "" && by != p.issuer.name() {
+	if by := directoryOf(p); by != "" && by != p.issuer.name() && by != p.issuer.fallback() {
 		return by + " issued it, and the issuer is now " + p.issuer.name()
 	}
 	return ""
@@ -113,15 +112,13 @@ func orders(a *assessment, by *pairIssuer) (found finding) {
 		}
 		f, failed := a.obs.State.Failures[ObtainFailureOf(p.is)]
 		if failed {
-			is, known := refusals[issuer.Kind(f.Kind)]
-			if !known {
-				is = refusals[issuer.KindAway]
+			no := noFrom(p, by.name(), f)
+			if from, ever := fallbackFrom(p); ever && a.now.Before(from) {
+				no.Hint += "; it asks the fallback " + by.fallback() + " from " + day(from) + " on"
 			}
-			found.report(Problem{Reason: is.reason, Severity: p.failing(), Path: a.cfg.Path,
-				Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", by.name(),
-					p.is.CertFile, day(f.First), counted(f.Count, "attempt"), f.Error),
-				Hint: is.hint + "; the present files stay in use, and mailcertd asks again " + day(f.Next)})
+			found.report(no)
 		}
+		found = found.and(fallbacks(p))
 		if p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && p.owner == Ours && p.matches &&
 			otherIssuer(p) == "" {
 			if _, client := purposes(p.leaf); !client {
@@ -134,6 +131,18 @@ func orders(a *assessment, by *pairIssuer) (found finding) {
 		}
 	}
 	return found
+}
+
+// noFrom is the problem about a CA that has given no certificate for a pair.
+func noFrom(p *pair, by string, f state.Failure) Problem {
+	is, known := refusals[issuer.Kind(f.Kind)]
+	if !known {
+		is = refusals[issuer.KindAway]
+	}
+	return Problem{Reason: is.reason, Severity: p.failing(), Path: p.cfg.Path,
+		Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", by, p.is.CertFile, day(f.First),
+			counted(f.Count, "attempt"), f.Error),
+		Hint: is.hint + "; the present files stay in use, and mailcertd asks again " + day(f.Next)}
 }
 
 // PollFailure is the key of state.Failures for failed questions when a pair's certificate is to be renewed.
@@ -157,12 +166,13 @@ func poll(a *assessment, by *pairIssuer, sofar finding) (found finding) {
 		if f, failed := a.obs.State.Failures[PollFailure(p.is)]; failed && f.Next.After(due) {
 			due = f.Next
 		}
-		text := toAsk.With(by.name() + " when to renew " + p.is.CertFile)
+		second := fromFallback(p)
+		text := toAsk.With(by.asked(second) + " when to renew " + p.is.CertFile)
 		if a.now.Before(due) {
 			found.lookAt(due, text.Base())
 			continue
 		}
-		found.ask = &Ask{Reason: RenewalAsk, Text: text, Pair: p.is, Poll: p.leaf}
+		found.ask = &Ask{Reason: RenewalAsk, Text: text, Pair: p.is, Fallback: second, Poll: p.leaf}
 		return found
 	}
 	return found

@@ -79,6 +79,8 @@ type Ask struct {
 	// whose renewal it is asked about; nil: none.
 	Pair           certdir.Pair
 	Replaces, Poll *x509.Certificate
+	// Fallback says that the second ACME CA is asked.
+	Fallback bool
 	// Lost says that the last answer of the ACME CA was not installed and cannot be read: it is asked for again.
 	Lost bool
 }

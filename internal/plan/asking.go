@@ -20,9 +20,17 @@ func request(d demand, sofar finding) outcome {
 	if p.name == "" || p.issuer.partial() { // without a name or all generations no answer can be checked
 		return out
 	}
+	second := false // the fallback is asked
 	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.asked {
 		out.lookAt(f.Next, "ask the CA again")
-		return out
+		now, from := asksFallback(p)
+		if !now {
+			if !from.IsZero() {
+				out.lookAt(from, "ask the fallback "+p.issuer.fallback())
+			}
+			return out
+		}
+		second = true
 	}
 	if newKey && p.staged.Public == nil {
 		out.do(stageKey(p, d.first.reason))
@@ -33,16 +41,18 @@ func request(d demand, sofar finding) outcome {
 		out.lookAt(until, "ask the CA again")
 		return out
 	}
-	useless, is := rejected(d, sofar)
+	useless, is := rejected(d, sofar, p.issuer.asked(second))
 	out.finding = out.finding.and(useless)
 	if is && !p.asked {
 		return out
 	}
 	ask := Ask{Reason: d.first.reason, Request: requestFor(p, newKey),
-		Text: toAsk.With(p.issuer.name() + " for a certificate for " + strings.Join(p.names, ", "))}
+		Text: toAsk.With(p.issuer.asked(second) + " for a certificate for " + strings.Join(p.names, ", "))}
 	if p.issuer.acme() {
-		ask.Pair, ask.Lost = p.is, answerLost(p)
-		if p.leaf != nil && p.owner == Ours && otherIssuer(p) == "" {
+		ask.Pair, ask.Fallback = p.is, second
+		by := p.obs.State.ACME[p.is.Name].SentBy
+		ask.Lost = answerLost(p) && (by != "" && by == p.issuer.fallback()) == second // another CA does not have it
+		if p.leaf != nil && p.owner == Ours && otherIssuer(p) == "" && fromFallback(p) == second {
 			ask.Replaces = p.leaf
 		}
 	} else {
@@ -53,13 +63,14 @@ func request(d demand, sofar finding) outcome {
 }
 
 // rejected reports a new answer whose certificate for that key cannot be used here. The next answer would be the same,
-// so the next request waits: an hour with a CA host, a day with an ACME CA, or until the certificate begins.
-func rejected(d demand, sofar finding) (found finding, is bool) {
+// so the next request waits: an hour with a CA host, a day with an ACME CA, or until the certificate begins. by is who
+// would be asked.
+func rejected(d demand, sofar finding, by string) (found finding, is bool) {
 	p, again := d.pair, d.obs.State.Member.Asked.Add(askOften)
 	l, decided := p.sent, !p.doing(sofar, AcceptCA)
 	if p.issuer.acme() {
 		m := p.obs.State.ACME[p.is.Name]
-		again, decided = m.Answered.Add(askEvery), m.SentBy == p.issuer.name() // else it is another CA's answer
+		again, decided = m.Answered.Add(askEvery), m.SentBy == by // else it is another CA's answer
 	}
 	if l == nil || !decided || !pki.SamePublicKey(l.PublicKey, d.nextKey()) ||
 		pki.Fingerprint(l) == pki.Fingerprint(p.leaf) {

@@ -54,7 +54,7 @@ func renewal(p *pair, sofar finding) outcome {
 	if len(wanted) == 0 {
 		out := finishStaged(p)
 		if !p.issuer.remote() {
-			out.obtained = []string{ObtainFailureOf(p.is)}
+			out.obtained = []string{ObtainFailureOf(p.is), FallbackFailure(p.is)}
 		}
 		return out
 	}

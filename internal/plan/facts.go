@@ -47,6 +47,8 @@ type PairFacts struct {
 	// zero: nothing yet.
 	Public bool
 	Window state.ACME
+	// Directory is the ACME CA that issued the installed certificate; "": it is not known.
+	Directory string
 }
 
 func facts(a *assessment) Facts {
@@ -68,6 +70,9 @@ func facts(a *assessment) Facts {
 		}
 		if m := a.obs.State.ACME[q.is.Name]; q.issuer.acme() && q.leaf != nil && m.Leaf == one.LeafID {
 			one.Window = m
+		}
+		if q.issuer.acme() {
+			one.Directory = directoryOf(q)
 		}
 		if is := q.candidate(q.key, CertMissing); !q.matches && is != nil {
 			one.Renewed = pki.Fingerprint(is.Cert)

@@ -71,6 +71,14 @@ func (i *pairIssuer) name() string {
 	return i.SSH.Target
 }
 
+// asked is name, or the fallback's name for people.
+func (i *pairIssuer) asked(fallback bool) string {
+	if fallback {
+		return i.fallback()
+	}
+	return i.name()
+}
+
 // theCA names the CA behind it: the one on the CA host, or the ACME CA.
 func (i *pairIssuer) theCA() string {
 	if i.acme() {

@@ -104,6 +104,7 @@ const (
 	RootUntrusted   Reason = "root-untrusted"    // the root of an ACME CA's certificate is not trusted here
 	AccessSubject   Reason = "access-subject"    // the access map has rules for subjects, which public CAs leave empty
 	AccessIssuer    Reason = "access-issuer"     // the access map lets all hosts of a public CA relay
+	ACMEFallback    Reason = "acme-fallback"     // the fallback issued the certificate, and not the first ACME CA
 	RenewalAsk      Reason = "renewal-ask"       // the question to the ACME CA when to renew
 	TrustAsk        Reason = "trust-ask"         // the daily question to the CA host which CAs to trust
 	CAEnded         Reason = "ca-ended"          // the CA's own certificate has expired

@@ -32,7 +32,7 @@ type row struct {
 
 // rows are the rows of all tables.
 var rows = slices.Concat(hostRows, askedRows, setRows, trustRows, caRows, memberRows, clockRows, sendmailRows,
-	choreRows, pairRows, acmeRows, outlookRows, publicRows)
+	choreRows, pairRows, acmeRows, fallbackRows, outlookRows, publicRows)
 
 func TestTable(t *testing.T) {
 	dump := os.Getenv("MAILCERTD_ROWS") // a file to which the decisions are written, to copy them into new rows
@@ -129,14 +129,18 @@ func done(p plan.Plan) string {
 		}
 		out = append(out, text.String())
 	}
+	whom := "ask "
+	if p.Ask != nil && p.Ask.Fallback {
+		whom = "ask the fallback "
+	}
 	if q := p.Ask; q != nil && q.Request != nil {
 		again := ""
 		if q.Lost {
 			again = ", the same again"
 		}
-		out = append(out, "ask "+string(q.Reason)+over(*q.Request)+again)
+		out = append(out, whom+string(q.Reason)+over(*q.Request)+again)
 	} else if q != nil {
-		out = append(out, "ask "+string(q.Reason))
+		out = append(out, whom+string(q.Reason))
 	}
 	return strings.Join(out, "; ")
 }

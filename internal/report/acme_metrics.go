@@ -38,10 +38,11 @@ func acmeMetrics(m *metrics, a *ACMECA) {
 	if len(a.Refusals) == 0 {
 		return
 	}
+	which := map[bool]string{false: "first", true: "fallback"}
 	each := func(name, help string, add func(*family, Refusal, []string)) {
 		f := m.family(name, help)
 		for _, no := range a.Refusals {
-			add(f, no, []string{"pair", no.Pair, "kind", no.Kind})
+			add(f, no, []string{"pair", no.Pair, "kind", no.Kind, "ca", which[no.Fallback]})
 		}
 	}
 	each("acme_refused_since_timestamp_seconds", "Since when the ACME CA has given no certificate.",

@@ -51,9 +51,9 @@ func TestACMEReport(t *testing.T) {
 		`mailcertd_certificate_window_start_timestamp_seconds{file="/etc/mail/certs/host.cert",serial=`,
 		`mailcertd_certificate_window_end_timestamp_seconds{file="/etc/mail/certs/host-ecdsa.cert",serial=`,
 		`mailcertd_certificate_window_poll_timestamp_seconds{file="/etc/mail/certs/host-ecdsa.cert",serial=`,
-		`mailcertd_acme_refused_attempts{pair="host-ecdsa",kind="rate-limit"} 2`,
-		`mailcertd_acme_refused_since_timestamp_seconds{pair="host-ecdsa",kind="rate-limit"} `,
-		`mailcertd_acme_next_order_timestamp_seconds{pair="host-ecdsa",kind="rate-limit"} `,
+		`mailcertd_acme_refused_attempts{pair="host-ecdsa",kind="rate-limit",ca="first"} 2`,
+		`mailcertd_acme_refused_since_timestamp_seconds{pair="host-ecdsa",kind="rate-limit",ca="first"} `,
+		`mailcertd_acme_next_order_timestamp_seconds{pair="host-ecdsa",kind="rate-limit",ca="first"} `,
 	} {
 		if strings.Count(b.String(), "\n"+line) != 1 {
 			t.Errorf("want once %s in\n%s", line, b.String())

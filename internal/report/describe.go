@@ -76,7 +76,7 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 // describeACME describes the ACME CA. The renewal window is reported only if it is that of the installed certificate.
 func describeACME(cfg config.Config, r keeper.Result) *ACMECA {
 	a := &ACMECA{Directory: cfg.Issuer.ACME.Directory, Account: r.Observed.AtCA.URL,
-		Profile: r.Observed.AtCA.Profile}
+		Profile: r.Observed.AtCA.Profile, Fallback: cfg.Issuer.ACME.Fallback.Directory}
 	for _, f := range r.Plan.Facts.Pairs {
 		if !f.Public {
 			continue
@@ -84,9 +84,11 @@ func describeACME(cfg config.Config, r keeper.Result) *ACMECA {
 		if w := windowOf(f); w != nil && f.Pair == certdir.Host {
 			a.WindowStart, a.WindowEnd, a.Poll, a.Why = w.Start, w.End, w.Poll, w.Why
 		}
-		if no, refused := r.Plan.State.Failures[plan.ObtainFailureOf(f.Pair)]; refused {
-			a.Refusals = append(a.Refusals, Refusal{Pair: f.Pair.Name, Kind: no.Kind, Text: no.Error,
-				Since: no.First.UTC(), Attempts: no.Count, Next: no.Next.UTC()})
+		for i, key := range []string{plan.ObtainFailureOf(f.Pair), plan.FallbackFailure(f.Pair)} {
+			if no, refused := r.Plan.State.Failures[key]; refused {
+				a.Refusals = append(a.Refusals, Refusal{Pair: f.Pair.Name, Fallback: i > 0, Kind: no.Kind,
+					Text: no.Error, Since: no.First.UTC(), Attempts: no.Count, Next: no.Next.UTC()})
+			}
 		}
 	}
 	return a
@@ -159,7 +161,8 @@ func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, f plan
 		Issuer: pki.OneLine(c.RawIssuer), IssuerText: pki.Readable(c.RawIssuer),
 		Serial:    ca.FormatSerial(c.SerialNumber),
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: WholeDays(c.NotAfter, now),
-		Renewal: moment(f.Due), RenewalBy: f.By, Window: windowOf(f), SHA256: pki.Fingerprint(c)}
+		Renewal: moment(f.Due), RenewalBy: f.By, Window: windowOf(f), Directory: f.Directory,
+		SHA256: pki.Fingerprint(c)}
 }
 
 func describeDH(o plan.Observed) string {

@@ -54,6 +54,7 @@ type ACMECA struct {
 	WindowEnd   *time.Time `json:"window_end,omitempty"`
 	Poll        *time.Time `json:"poll,omitempty"` // when the CA is asked for the window again
 	Why         string     `json:"window_url,omitempty"`
+	Fallback    string     `json:"fallback,omitempty"` // the directory of the second ACME CA
 	Refusals    []Refusal  `json:"refusals,omitempty"` // orders that have given no certificate
 }
 
@@ -68,7 +69,8 @@ type Window struct {
 // Refusal is an order that has given no certificate.
 type Refusal struct {
 	Pair     string    `json:"pair"`
-	Kind     string    `json:"kind,omitempty"` // see issuer.Kind
+	Fallback bool      `json:"fallback,omitempty"` // the second ACME CA has refused it
+	Kind     string    `json:"kind,omitempty"`     // see issuer.Kind
 	Text     string    `json:"text"`
 	Since    time.Time `json:"since"`
 	Attempts int       `json:"attempts"`
@@ -91,7 +93,9 @@ type Certificate struct {
 	Renewal    *time.Time `json:"renewal,omitempty"`
 	RenewalBy  plan.DueBy `json:"renewal_by,omitempty"` // what Renewal follows from
 	Window     *Window    `json:"window,omitempty"`     // of an ACME CA that was asked for it
-	SHA256     string     `json:"sha256"`
+	// Directory is the ACME CA that issued it; "": none, or it is not known.
+	Directory string `json:"directory,omitempty"`
+	SHA256    string `json:"sha256"`
 }
 
 // Pair is a key and its certificate in the certs directory.

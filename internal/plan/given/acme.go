@@ -109,6 +109,30 @@ func PollIn(d time.Duration) Fact {
 	return onWindow(func(h *host, m *state.ACME) { m.Poll = h.Now.Add(d) })
 }
 
+// WithFallback configures a second ACME CA.
+func WithFallback() Fact {
+	return Configured(func(c *config.Config) { c.Issuer.ACME.Fallback.Directory = "https://fallback.example/dir" })
+}
+
+// FromFallback is a certificate of that CA.
+func FromFallback() Fact {
+	return onWindow(func(_ *host, m *state.ACME) {
+		m.Directory, m.SentBy = "https://fallback.example/dir", "https://fallback.example/dir"
+	})
+}
+
+// FallbackSaidNo is a refusal of that kind by the second CA. It is asked again in that time.
+func FallbackSaidNo(kind issuer.Kind, next time.Duration) Fact {
+	return func(h *host) {
+		Failed(plan.FallbackFailure(certdir.Host), 2, next)(h)
+		Remembers(func(s *state.State) {
+			f := s.Failures[plan.FallbackFailure(certdir.Host)]
+			f.Kind = string(kind)
+			s.Failures[plan.FallbackFailure(certdir.Host)] = f
+		})(h)
+	}
+}
+
 // FromStaging is a certificate of Let's Encrypt's staging directory.
 func FromStaging() Fact {
 	return onWindow(func(_ *host, m *state.ACME) {

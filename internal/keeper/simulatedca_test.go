@@ -28,9 +28,9 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// publicCA is an ACME directory with a clock that the test sets. It checks no signature and no name. mu guards all
+// simulatedCA is an ACME directory with a clock that the test sets. It checks no signature and no name. mu guards all
 // fields but the first three.
-type publicCA struct {
+type simulatedCA struct {
 	server *httptest.Server
 	key    crypto.Signer
 	cert   *x509.Certificate
@@ -61,9 +61,9 @@ type identifier struct {
 	Value string `json:"value"`
 }
 
-func newPublicCA(t testing.TB, now time.Time, life time.Duration) *publicCA {
+func newSimulatedCA(t testing.TB, now time.Time, life time.Duration) *simulatedCA {
 	t.Helper()
-	ca := &publicCA{now: now, life: life, again: 6 * time.Hour, leaves: map[string]*x509.Certificate{}}
+	ca := &simulatedCA{now: now, life: life, again: 6 * time.Hour, leaves: map[string]*x509.Certificate{}}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -96,30 +96,30 @@ func sign(t testing.TB, c, by *x509.Certificate, pub crypto.PublicKey, key crypt
 	return out
 }
 
-// issuer writes the CA certificate below root and returns the section `issuer` of a configuration.
-func (ca *publicCA) issuer(t testing.TB, root string) string {
+// issuer writes the CA certificate into a file below root and returns the section `issuer` of a configuration.
+func (ca *simulatedCA) issuer(t testing.TB, root, name string) string {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(root, "public.pem"), pki.EncodeCertificate(ca.cert.Raw), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(root, name), pki.EncodeCertificate(ca.cert.Raw), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return "issuer: {acme: {directory: '" + ca.server.URL + "/dir', agree_tos: true, ca_file: /public.pem}}\n"
+	return "issuer: {acme: {directory: '" + ca.server.URL + "/dir', agree_tos: true, ca_file: /" + name + "}}\n"
 }
 
 // at sets the clock of the CA.
-func (ca *publicCA) at(now time.Time) {
+func (ca *simulatedCA) at(now time.Time) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	ca.now = now
 }
 
 // set changes how the CA behaves.
-func (ca *publicCA) set(edit func()) {
+func (ca *simulatedCA) set(edit func()) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	edit()
 }
 
-func (ca *publicCA) serve(w http.ResponseWriter, r *http.Request) {
+func (ca *simulatedCA) serve(w http.ResponseWriter, r *http.Request) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
 	if ca.away {
@@ -215,7 +215,7 @@ func (ca *publicCA) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // issue signs the certificate of an order as Let's Encrypt does: with no subject, and for servers only.
-func (ca *publicCA) issue(o *publicOrder, der []byte) error {
+func (ca *simulatedCA) issue(o *publicOrder, der []byte) error {
 	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return err
