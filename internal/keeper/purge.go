@@ -92,6 +92,10 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	}
 	if n := durable.Look(k.cfg.CA.Dir); n.Kind != durable.Missing {
 		made, err := ca.MadeHere(k.cfg.CA.Dir)
+		if err == nil && !made { // an interrupted purge removes the mark before the directory
+			names, nerr := durable.NamesNoFollow(k.cfg.CA.Dir, 1)
+			made = nerr == nil && len(names) == 0
+		}
 		if err = errors.Join(n.Err, err); err != nil {
 			return nil, err
 		}

@@ -56,7 +56,7 @@ func TestPurgeDirectories(t *testing.T) {
 			return nil
 		}
 	}
-	for _, name := range []string{"etc/mail/certs/trust", "etc/mail/certs", "var/db/mailcertd"} {
+	for _, name := range []string{"etc/mail/certs/trust", "etc/mail/certs", "var/db/mailcertd", "etc/mail/CA"} {
 		s := prepared(t)
 		dir := filepath.Join(s.root, name)
 		fails(s, dir, syscall.EIO)
