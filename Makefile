@@ -5,7 +5,8 @@
 
 PREFIX ?= /usr/local
 include release.mk
-GOFLAGS_BUILD = -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(RELEASED) \
+# An ACME CA is asked by HTTP/1.1, so net/http is built without HTTP/2: 0.5 MB less.
+GOFLAGS_BUILD = -tags nethttpomithttp2 -trimpath -ldflags "-s -w -X main.version=$(VERSION) -X main.built=$(RELEASED) \
 	-X main.defaultConfig=$(PREFIX)/etc/mailcertd.yaml"
 TO = $(DESTDIR)$(PREFIX)
 CONFIG = $(TO)/etc/mailcertd.yaml

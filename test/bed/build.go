@@ -15,15 +15,15 @@ var (
 	built    = map[string]error{} // the error of each build, nil for a success, by the name of the program
 )
 
-// Binary returns the path of mailcertd, which it builds once for each tag. tag is "" or crashpoints. The test fails
-// where the build fails.
+// Binary returns the path of mailcertd, which it builds once for each tag, without HTTP/2 as the Makefile does. tag is
+// "" or crashpoints. The test fails where the build fails.
 func Binary(t testing.TB, tag string) string {
 	t.Helper()
 	dir := ".." // tests run in test/ or in a directory below it
 	if _, err := os.Stat("../cmd"); err != nil {
 		dir = "../.."
 	}
-	return once(t, "mailcertd"+tag, "./cmd/mailcertd", dir, "-tags", tag)
+	return once(t, "mailcertd"+tag, "./cmd/mailcertd", dir, "-tags", "nethttpomithttp2,"+tag)
 }
 
 // once returns the path of a program, which it builds once, in the directory dir.
