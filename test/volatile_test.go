@@ -56,7 +56,7 @@ func TestPublicWithoutState(t *testing.T) {
 		}
 	}
 	h.Must(t, m, publicConf, "ensure")
-	if out := h.Must(t, m, publicConf, "status"); !strings.Contains(out, "issued by a public CA (ACME)") ||
+	if out := h.Must(t, m, publicConf, "status"); !strings.Contains(out, "issued by an ACME CA") ||
 		strings.Contains(out, "does not renew it") {
 		t.Errorf("status:\n%s", out)
 	}

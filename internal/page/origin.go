@@ -15,7 +15,7 @@ func originWords(o report.Origin, target string, carried *time.Time, p *Page) st
 	case report.FromElsewhere:
 		return "issued by the CA on " + hostOf(target)
 	case report.FromACME:
-		return "issued by a public CA (ACME)"
+		return "issued by an ACME CA"
 	case report.FromMailcertd:
 		return "made by mailcertd, with a CA that no longer exists"
 	case report.FromInterim:

@@ -15,7 +15,7 @@ func TestOriginWords(t *testing.T) {
 	}{
 		{report.FromHere, "issued by the CA on this host"},
 		{report.FromElsewhere, "issued by the CA on krb5.example"},
-		{report.FromACME, "issued by a public CA (ACME)"},
+		{report.FromACME, "issued by an ACME CA"},
 		{report.FromMailcertd, "made by mailcertd, with a CA that no longer exists"},
 		{report.FromInterim, "interim, self-signed by mailcertd until an issuer can sign"},
 		{report.FromBaseSystem, "made by the base system (rc.d/sendmail)"},
