@@ -263,7 +263,7 @@ func rollover(t *testing.T, o *owner) {
 	for _, h := range []*bed.Host{a, b} {
 		if out, code := h.Run("sh", "-c",
 			"cd /etc/mail/certs && openssl crl2pkcs7 -nocrl -certfile cacert.pem | openssl pkcs7 -print_certs -noout "+
-				"| grep -c subject"); code != 0 || strings.TrimSpace(out) != "2" {
+				"| grep -c 'subject.*mailcertd CA'"); code != 0 || strings.TrimSpace(out) != "2" {
 			t.Errorf("%s trusts %s generations", h.Name, out)
 		}
 	}

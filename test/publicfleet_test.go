@@ -3,41 +3,44 @@ package test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"mailcertd/test/bed"
 )
 
-// Two mail hosts show public certificates, which are for servers alone, and as clients those of their private CA: the
-// CA host has its own by itself, the member over ssh. With the root of the public CA in trust:, each sendmail logs
-// verify=OK about the other as a server and as a client. Without it each logs verify=FAIL about the other's server.
-// check --peer says all of that beforehand.
-func TestPublicFleet(t *testing.T) {
-	t.Parallel()
-	o := newOwner(t)
-	p := bed.NewPebble(t, bed.PebbleOptions{Host: o.a, IP: o.a.IP})
-	hosts := []*bed.Host{o.a, o.b}
-	for _, h := range hosts {
+// publicFleet is a CA host and a member whose servers show public certificates, which are for servers alone. As clients
+// both show those of the private CA: the CA host has its own by itself, the member over ssh.
+type publicFleet struct {
+	*owner
+	p     *bed.Pebble
+	hosts []*bed.Host
+}
+
+const trustsPublic = "trust: [/etc/mail/public-root.pem]\n"
+
+// newPublicFleet starts both sendmails and daemons, with more lines in both configurations. It waits until each host
+// has both certificates.
+func newPublicFleet(t *testing.T, more string) *publicFleet {
+	t.Helper()
+	f := &publicFleet{owner: newOwner(t)}
+	f.hosts = []*bed.Host{f.a, f.b}
+	f.p = bed.NewPebble(t, bed.PebbleOptions{Host: f.a, IP: f.a.IP})
+	for _, h := range f.hosts {
 		namesClient(t, h)
-		p.Resolves(t, h.Name, h.IP)
-		write(t, h.Path(p.CAFile), string(p.CA), 0o644)
-		write(t, h.Path("/etc/mail/public-root.pem"), string(p.Managed(t, "/roots/0", nil)), 0o644)
+		f.p.Resolves(t, h.Name, h.IP)
+		write(t, h.Path(f.p.CAFile), string(f.p.CA), 0o644)
+		write(t, h.Path("/etc/mail/public-root.pem"), string(f.p.Managed(t, "/roots/0", nil)), 0o644)
 	}
-	configure := func(more string) {
-		public := "issuer:\n  acme: {directory: '" + p.Directory + "', agree_tos: true, ca_file: " + p.CAFile +
-			"}\ndns: {resolver: '" + p.Resolver + "'}\nlog: {level: debug, target: stderr}\n" + more
-		write(t, o.a.Path("/etc/mail/mailcertd.yaml"), public+"client: {issuer: local}\n", 0o644)
-		write(t, o.b.Path("/etc/mail/mailcertd.yaml"), public+"client:\n  issuer:\n    ssh: {target: "+
-			"mailcertd@10.99.0.1, identity: /etc/mail/ssh/id, known_hosts: /etc/mail/ssh/known_hosts}\n", 0o644)
-	}
-	configure("")
-	for _, h := range hosts {
-		h.Run(o.m, memberConf, "ensure") // its status says that the certificates are interim ones
+	f.configure(t, more)
+	for _, h := range f.hosts {
+		h.Run(f.m, memberConf, "ensure") // its status says that the certificates are interim ones
 		h.Start(t)
 	}
-	o.daemons(t)
-	for _, h := range hosts {
+	f.daemons(t)
+	for _, h := range f.hosts {
 		bed.Wait(t, h.Name+" to serve a public certificate and to have a private one as a client", func() error {
 			says, _ := h.Run("sh", "-ec", "cd /etc/mail/certs; openssl x509 -noout -issuer -ext extendedKeyUsage -in "+
 				"host.cert; openssl x509 -noout -issuer -in client.cert")
@@ -50,14 +53,34 @@ func TestPublicFleet(t *testing.T) {
 			}
 			return nil
 		})
-		if out, code := h.Run(o.m, memberConf, "check"); code != 0 || !strings.Contains(out, "[root-untrusted]") {
+	}
+	return f
+}
+
+// configure writes both configurations, which end with more lines.
+func (f *publicFleet) configure(t *testing.T, more string) {
+	t.Helper()
+	public := "issuer:\n  acme: {directory: '" + f.p.Directory + "', agree_tos: true, ca_file: " + f.p.CAFile +
+		"}\ndns: {resolver: '" + f.p.Resolver + "'}\nlog: {level: debug, target: stderr}\n" + more
+	write(t, f.a.Path("/etc/mail/mailcertd.yaml"), public+"client: {issuer: local}\n", 0o644)
+	write(t, f.b.Path("/etc/mail/mailcertd.yaml"), public+"client:\n  issuer:\n    ssh: {target: "+
+		"mailcertd@10.99.0.1, identity: /etc/mail/ssh/id, known_hosts: /etc/mail/ssh/known_hosts}\n", 0o644)
+}
+
+// With the root of the public CA in trust:, each sendmail logs verify=OK about the other as a server and as a client.
+// Without it each logs verify=FAIL about the other's server. check --peer says all of that beforehand.
+func TestPublicFleet(t *testing.T) {
+	t.Parallel()
+	f := newPublicFleet(t, "")
+	for _, h := range f.hosts {
+		if out, code := h.Run(f.m, memberConf, "check"); code != 0 || !strings.Contains(out, "[root-untrusted]") {
 			t.Errorf("%s: check does not say that the public root is to be trusted: %d\n%s", h.Name, code, out)
 		}
 	}
 	const unknown = "unable to get issuer certificate"
-	for _, d := range [][2]*bed.Host{{o.a, o.b}, {o.b, o.a}} {
+	for _, d := range [][2]*bed.Host{{f.a, f.b}, {f.b, f.a}} {
 		from, to := d[0], d[1]
-		said := saysOfFleet(t, o, from, to)
+		said := saysOfFleet(t, f.owner, from, to)
 		log, server := mailed(t, from, to)
 		if log.verify != "FAIL" || log.msg != unknown || server != "OK" || said.Verify != log.verify ||
 			said.Reason != log.msg || !said.ListsOurs || said.OwnServer[0].Reason != unknown {
@@ -65,24 +88,24 @@ func TestPublicFleet(t *testing.T) {
 		}
 	}
 
-	configure("trust: [/etc/mail/public-root.pem]\n")
-	for _, h := range hosts {
+	f.configure(t, trustsPublic)
+	for _, h := range f.hosts {
 		reread(t, h)
 	}
-	for _, d := range [][2]*bed.Host{{o.a, o.b}, {o.b, o.a}} {
+	for _, d := range [][2]*bed.Host{{f.a, f.b}, {f.b, f.a}} {
 		from, to := d[0], d[1]
 		bed.Wait(t, from.Name+" to trust the public root", func() error {
-			if out, code := from.Run(o.m, memberConf, "check", "--peer", to.Name); code != 0 {
+			if out, code := from.Run(f.m, memberConf, "check", "--peer", to.Name); code != 0 {
 				return errors.New(out)
 			}
 			return nil
 		})
-		said := saysOfFleet(t, o, from, to)
+		said := saysOfFleet(t, f.owner, from, to)
 		log, server := mailed(t, from, to)
 		if log.verify != "OK" || server != "OK" || !said.ListsOurs || said.OwnServer[0].Verify != "OK" {
 			t.Errorf("%s logs %+v of %s, which logs %s; check --peer: %+v", from.Name, log, to.Name, server, said)
 		}
-		if out, code := from.Run(o.m, memberConf, "check"); code != 0 || strings.Contains(out, "[") {
+		if out, code := from.Run(f.m, memberConf, "check"); code != 0 || strings.Contains(out, "[") {
 			t.Errorf("%s: check: %d\n%s", from.Name, code, out)
 		}
 	}
@@ -108,4 +131,41 @@ func saysOfFleet(t *testing.T, o *owner, from, to *bed.Host) peerSaid {
 		}
 	}
 	return said
+}
+
+// In a fleet with public certificates, the private CA gets its next generation while both hosts send mail, and every
+// verify= is OK. Neither issuer waits for the other: the member renews its public certificate while the CA host does
+// not answer, and gets its client's certificate while the public CA does not.
+func TestPublicFleetRollover(t *testing.T) {
+	t.Parallel()
+	f := newPublicFleet(t, trustsPublic)
+	rollover(t, f.owner)
+
+	const past = "2020-01-01T00:00:00Z"
+	lost := func() {
+		f.b.Must(t, "sh", "-c", "rm /etc/mail/certs/client.cert /var/db/mailcertd/candidates/reply-client.pem")
+	}
+	f.a.StopSSHD()
+	lost()
+	data, err := os.ReadFile(f.b.Path("/etc/mail/certs/host.cert"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.p.RenewFrom(t, data, time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour))
+	inState(t, f.b, "poll", past)
+	old := f.b.OnDisk(t)
+	reread(t, f.b)
+	serves(t, f.b, old)
+	f.p.Stop()
+	f.a.SSHD(t)
+	inState(t, f.b, "renew", past)
+	inState(t, f.b, "next", past)
+	reread(t, f.b)
+	bed.Wait(t, "the certificate of the client", func() error {
+		out, code := f.b.Run("sh", "-c", "openssl x509 -noout -issuer -in /etc/mail/certs/client.cert")
+		if code != 0 || !strings.Contains(out, "mailcertd CA") {
+			return errors.New(out)
+		}
+		return nil
+	})
 }

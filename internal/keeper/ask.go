@@ -167,11 +167,10 @@ func (as *asker) take(ctx context.Context, a answer) error {
 	case a.ask.ACME():
 		return as.takeOrder(ctx, a)
 	}
-	now, pair := as.o.Now(), certdir.Host
+	now, pair, failure := as.o.Now(), certdir.Host, plan.CAHostFailure(as.cfg)
 	if r := a.ask.Request; r != nil {
-		pair = r.Pair
+		pair, failure = r.Pair, plan.ObtainFailureOf(r.Pair)
 	}
-	failure := plan.ObtainFailureOf(pair)
 	if a.err == nil {
 		// This pair's certificate goes into a file of its own. The rest of the reply concerns every pair.
 		if pair != certdir.Host {

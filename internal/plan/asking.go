@@ -21,7 +21,8 @@ func request(d demand, sofar finding) outcome {
 		return out
 	}
 	second := false // the fallback is asked
-	if f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed && p.now.Before(f.Next) && !p.asked {
+	f, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]
+	if failed && p.now.Before(f.Next) && !p.asked {
 		out.lookAt(f.Next, "ask the CA again")
 		now, from := asksFallback(p)
 		if !now {
@@ -37,7 +38,10 @@ func request(d demand, sofar finding) outcome {
 		return out // the interim pair is installed first
 	}
 	// Who asks an ACME CA holds a lock that ends with the process, so that an order is continued at once after a crash.
-	if until, asked := p.waitsForAnswer(p.staged.Public); newKey && asked && !p.asked && !p.issuer.acme() {
+	// To a request that has failed no answer comes any more.
+	until, asked := p.waitsForAnswer(p.staged.Public)
+	over := failed && !f.Last.Before(until.Add(-requestLasts))
+	if newKey && asked && !p.asked && !over && !p.issuer.acme() {
 		out.lookAt(until, "ask the CA again")
 		return out
 	}

@@ -222,6 +222,15 @@ func onlyInterim(a *assessment) bool {
 	})
 }
 
+// onlyEnded reports whether cacert.pem contains expired intermediates alone, such as those of the first certificate of
+// an ACME CA. The later ones are in trust/, and this file stays as it is until then.
+func onlyEnded(a *assessment) bool {
+	f := a.obs.Certs.CA.File
+	return f.Err == nil && len(f.Certs) > 0 && !slices.ContainsFunc(f.Certs, func(c *x509.Certificate) bool {
+		return pki.SelfSigned(c) || !a.at.After(c.NotAfter)
+	})
+}
+
 // stillServed reports whether a CA in trust/ may stand above the leaf that a running sendmail serves until it has
 // picked up another one: an intermediate goes after its last leaf.
 func stillServed(a *assessment, e certdir.CertEntry) bool {

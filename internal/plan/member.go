@@ -29,10 +29,16 @@ const (
 
 // member decides which generations in the last answer of the CA on another host are accepted.
 func member(a *assessment, by *pairIssuer) (found finding) {
-	if f, failed := a.obs.State.Failures[ObtainFailure]; failed {
-		found.report(Problem{Reason: IssuerAway, Severity: a.host.failing(), Path: a.cfg.Path,
-			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%d attempts): %s",
-				by.name(), day(f.First), f.Count, f.Error),
+	if f, failed := a.obs.State.Failures[CAHostFailure(a.cfg)]; failed {
+		severity := Warning
+		for _, p := range a.pairs {
+			if p.is == pairOfCAHost(a.cfg) {
+				severity = p.failing()
+			}
+		}
+		found.report(Problem{Reason: IssuerAway, Severity: severity, Path: a.cfg.Path,
+			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%s): %s",
+				by.name(), day(f.First), counted(f.Count, "attempt"), f.Error),
 			Hint: "the present files stay in use; mailcertd asks again " + day(f.Next)})
 	}
 	if a.obs.AcceptedErr != nil {
@@ -143,7 +149,7 @@ func askDaily(a *assessment, by *pairIssuer, sofar finding) (found finding) {
 	if !m.Asked.IsZero() && m.Told != TrustID(trusted) {
 		due, text = a.now, toTell.With(by.name()+" which CAs this host trusts")
 	}
-	if f, failed := a.obs.State.Failures[ObtainFailure]; failed && f.Next.After(due) {
+	if f, failed := a.obs.State.Failures[CAHostFailure(a.cfg)]; failed && f.Next.After(due) {
 		due = f.Next
 	}
 	if a.now.Before(due) {

@@ -25,6 +25,18 @@ func ObtainFailureOf(p certdir.Pair) string {
 	return ObtainFailure + " " + p.Name
 }
 
+// CAHostFailure is that key for questions to the CA host that are not about one pair. It is the key of the pair that
+// the CA host issues: another issuer of this host does not wait because of it.
+func CAHostFailure(cfg config.Config) string { return ObtainFailureOf(pairOfCAHost(cfg)) }
+
+// pairOfCAHost is the first pair that the CA on another host issues.
+func pairOfCAHost(cfg config.Config) certdir.Pair {
+	if cfg.Issuer.Kind == config.IssuerSSH {
+		return certdir.Host
+	}
+	return certdir.Client
+}
+
 // canSign reports whether the local CA exists, is valid and its key can be used.
 func canSign(a *assessment) bool {
 	o := a.obs.CA

@@ -209,11 +209,15 @@ func bundleFile(a *assessment, set outcome) (out outcome) {
 		}
 		return put(File{Source: FromSelf})
 	}
-	if chain := hostChain(a, set.change); len(want) == 0 && len(chain) > 0 && (reason != "" || onlyInterim(a)) {
+	useless := reason != "" || onlyInterim(a) || onlyEnded(a)
+	if chain := hostChain(a, set.change); useless && len(want) == 0 && len(chain) > 0 {
 		if reason == "" {
+			text := "contains nothing but an interim certificate"
+			if !onlyInterim(a) {
+				text = "contains nothing but intermediate certificates that have expired"
+			}
 			reason = CAFileStale
-			out.report(Problem{Reason: reason, Severity: Warning, Path: e.Node.Path, Repairable: true,
-				Text: "contains nothing but an interim certificate"})
+			out.report(Problem{Reason: reason, Severity: Warning, Path: e.Node.Path, Repairable: true, Text: text})
 		}
 		return put(File{Data: encodeAll(chain)})
 	}

@@ -86,6 +86,16 @@ func (h *host) intermediate() {
 // RootUnknown is a host that does not trust the root of Let's Encrypt.
 func RootUnknown() Fact { return func(h *host) { h.cacert = []string{"le"} } }
 
+// OldIntermediate adds an intermediate of Let's Encrypt that has expired to these certificates of cacert.pem.
+func OldIntermediate(beside ...string) Fact {
+	return func(h *host) {
+		begins, ends := h.Now.Add(-1200*Day), h.Now.Add(-100*Day)
+		h.cas["le-old"] = cross(rootOf("le-old", subjectOf("Let's Encrypt", "E5"), begins, ends),
+			rootOf("isrg", subjectOf("ISRG", "Root X1"), begins, ends), "isrg")
+		h.cacert = append(beside, "le-old")
+	}
+}
+
 // AccessRules are these rules of the access map.
 func AccessRules(rules ...mta.AccessRule) Fact {
 	return Seeing(func(o *plan.Observed) { o.Access = mta.AccessMap{Path: "/etc/mail/access", Rules: rules} })

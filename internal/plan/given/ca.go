@@ -269,6 +269,22 @@ func MemberOf(target string) Fact {
 	}
 }
 
+// ClientOf is a host whose client pair comes from the CA host target, which it asked two hours ago. Another issuer
+// issues the server's pair.
+func ClientOf(target string) Fact {
+	return func(h *host) {
+		h.Config.Client.Kind = config.ClientOwn
+		h.Config.Client.Issuer.Kind, h.Config.Client.Issuer.SSH.Target = config.IssuerSSH, target
+		h.cacert = append(h.cacert, "ca")
+		h.since = append(h.since, func(h *host) {
+			h.Seen.Accepted = []*x509.Certificate{h.cas["ca"]}
+			h.Seen.Reply = issuer.Reply{Status: "trust", CAs: []*x509.Certificate{h.cas["ca"]}}
+			h.Seen.State.Member = state.Member{Asked: h.Now.Add(-2 * time.Hour),
+				Told: plan.TrustID([]string{pki.Fingerprint(h.cas["ca"])})}
+		})
+	}
+}
+
 // NeverAsked is a member that has never asked its CA host.
 func NeverAsked() Fact {
 	return Seeing(func(o *plan.Observed) { o.Accepted, o.Reply, o.State.Member = nil, issuer.Reply{}, state.Member{} })
