@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,7 @@ import (
 const (
 	requestIn   = 10 * time.Second // one request and its answer
 	requestMost = 8 << 10          // bytes of a request's header
-	guestsMost  = 64               // connections at the same time; further ones are closed at once
+	guestsMost  = 64               // connections at the same time; a further one closes the oldest
 )
 
 // listenWay answers http-01 itself, for all names of an order on one port.
@@ -33,6 +34,8 @@ type listenWay struct {
 	server  *http.Server
 	done    sync.WaitGroup
 	doors   *door
+	// testOnlyRequestIn replaces requestIn in tests.
+	testOnlyRequestIn time.Duration
 }
 
 func (l *listenWay) kind() string { return acme.ChallengeTypeHTTP01 }
@@ -52,8 +55,9 @@ func (l *listenWay) ready(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", l.occupied(err)
 	}
-	l.doors = &door{Listener: ln, room: make(chan struct{}, guestsMost)}
-	l.server = &http.Server{Handler: http.HandlerFunc(l.answer), ReadTimeout: requestIn, WriteTimeout: requestIn,
+	l.doors = &door{Listener: ln, room: make(chan *guest, guestsMost)}
+	within := cmp.Or(l.testOnlyRequestIn, requestIn)
+	l.server = &http.Server{Handler: http.HandlerFunc(l.answer), ReadTimeout: within, WriteTimeout: within,
 		MaxHeaderBytes: requestMost, ErrorLog: log.New(io.Discard, "", 0)}
 	l.server.SetKeepAlivesEnabled(false)
 	l.done.Go(func() { _ = l.server.Serve(l.doors) })
@@ -74,7 +78,8 @@ func (l *listenWay) occupied(err error) error {
 	return r
 }
 
-// answer serves the answer for a known token, and nothing else.
+// answer serves the answer for a known token, and nothing else. The name in Host does not matter: a web server may have
+// sent the CA here under another one, and nobody but the CA knows the token.
 func (l *listenWay) answer(w http.ResponseWriter, r *http.Request) {
 	said, known := l.answers[r.URL.Path]
 	if !known || r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -99,25 +104,27 @@ func (l *listenWay) undo(context.Context) []error {
 	return nil
 }
 
-// door is a listener with a largest number of connections at the same time.
+// door is a listener with a largest number of connections at the same time. A further one closes the oldest, so that
+// connections that stay open and silent do not keep the CA out: it asks at once.
 type door struct {
 	net.Listener
-	room   chan struct{}
+	room   chan *guest // the last ones that came, also those that have left; Accept alone receives from it
 	guests sync.WaitGroup
 }
 
 func (d *door) Accept() (net.Conn, error) {
+	c, err := d.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	d.guests.Add(1)
+	g := &guest{Conn: c, leave: sync.OnceFunc(d.guests.Done)}
 	for {
-		c, err := d.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
 		select {
-		case d.room <- struct{}{}:
-			d.guests.Add(1)
-			return &guest{Conn: c, leave: sync.OnceFunc(func() { <-d.room; d.guests.Done() })}, nil
+		case d.room <- g:
+			return g, nil
 		default:
-			_ = c.Close()
+			_ = (<-d.room).Close()
 		}
 	}
 }
