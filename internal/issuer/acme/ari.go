@@ -51,8 +51,9 @@ func (i *Issuer) RenewalInfo(ctx context.Context, leaf *x509.Certificate) (r Ren
 	if err := s.get(limited, strings.TrimSuffix(s.dir.RenewalInfo, "/")+"/"+id, &info); err != nil {
 		return r, false, s.refuse(ctx, "the renewal information", err)
 	}
-	r.Start, r.End = info.SuggestedWindow.Start, info.SuggestedWindow.End
-	if r.Start.IsZero() || !r.Start.Before(r.End) {
+	// In UTC such a time may have a year that cannot be written as RFC 3339, and the state could not be stored with it.
+	r.Start, r.End = info.SuggestedWindow.Start.UTC(), info.SuggestedWindow.End.UTC()
+	if r.Start.IsZero() || !r.Start.Before(r.End) || r.Start.Year() < 1 || r.End.Year() > 9999 {
 		return Renewal{}, false, s.refuse(ctx, "the renewal information", badAnswer{fmt.Sprintf(
 			"its window is from %s to %s", r.Start.Format(time.RFC3339), r.End.Format(time.RFC3339))})
 	}
