@@ -33,6 +33,7 @@ type Config struct {
 	Issuer Issuer
 	Client Client
 	DNS    DNS
+	DANE   DANE
 	CA     struct {
 		Dir              string
 		Key              pki.KeyType
@@ -123,6 +124,7 @@ func Default(root string) Config {
 	c.Validity.WarnDays = []int{30, 14, 7, 3, 1}
 	c.Issuer.Kind = IssuerLocal
 	c.Client.Kind = ClientSame
+	c.DANE = DANE{Publish: PublishNone, Ports: []int{25}, TTL: time.Hour}
 	c.CA.Dir = c.below("/etc/mail/CA")
 	c.CA.Key = pki.ECDSAP256
 	c.CA.Days = 3650

@@ -45,6 +45,10 @@ func (c Config) YAML() []byte {
 	for _, d := range c.Validity.WarnDays {
 		warn = append(warn, num(d))
 	}
+	var ports []*kv
+	for _, p := range c.DANE.Ports {
+		ports = append(ports, num(p))
+	}
 	var notify []*kv
 	for _, argv := range c.Notify {
 		notify = append(notify, words(argv))
@@ -97,6 +101,8 @@ func (c Config) YAML() []byte {
 		"client", client,
 		"dns", flow("server", str(c.DNS.Server), "key_file", str(c.shown(c.DNS.KeyFile)), "zone", str(c.DNS.Zone),
 			"resolver", str(c.DNS.Resolver)),
+		"dane", flow("publish", str(c.DANE.Publish), "names", words(c.DANE.Names), "ports", list(ports...),
+			"ttl", num(int(c.DANE.TTL/time.Second))),
 		"ca", flow("dir", str(c.shown(c.CA.Dir)), "key", str(string(c.CA.Key)), "days", num(c.CA.Days),
 			"passphrase_file", str(c.shown(c.CA.PassphraseFile)),
 			"subject", flow("country", str(s.Country), "state", str(s.State), "locality", str(s.Locality),

@@ -35,6 +35,7 @@ func (r *reader) top(n *yaml.Node, c *Config) {
 		{"issuer", func(n *yaml.Node, key string) { r.issuer(n, key, c, &c.Issuer, IssuerLocal, IssuerNone) }},
 		{"client", func(n *yaml.Node, key string) { r.client(n, key, c) }},
 		{"dns", func(n *yaml.Node, key string) { r.dns(n, key, c) }},
+		{"dane", func(n *yaml.Node, key string) { r.dane(n, key, c) }},
 		{"ca", func(n *yaml.Node, key string) { r.ca(n, key, c) }},
 		{"certs", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{{"dir", r.path(c, &c.Certs.Dir)}})
@@ -239,6 +240,10 @@ func (r *reader) together(n *yaml.Node, c *Config) {
 				"key.second must be none, or %s",
 			c.Key.Second, c.Key.Type, map[string]string{"rsa": "ecdsa-p256 or ecdsa-p384",
 				"ecdsa": "rsa-2048, rsa-3072 or rsa-4096"}[f])
+	}
+	if c.DANE.Publish == PublishUpdate && c.DNS.Server == "" {
+		r.fail(at(n, "dane.publish"), "dane.publish",
+			"is update, and dns.server is not set: it must be the name server that takes the updates")
 	}
 	r.places(n, c)
 }
