@@ -32,6 +32,8 @@ const (
 	Aliases Kind = "aliases"
 	// Disagree: the time has passed, and not every authoritative server has the record.
 	Disagree Kind = "servers-disagree"
+	// Changed: somebody else has changed the records since they were read.
+	Changed Kind = "changed"
 	// Failed: the server answered with another failure, such as SERVFAIL.
 	Failed Kind = "failed"
 )

@@ -25,17 +25,24 @@ const (
 
 // ask asks the resolvers in turn, until one has an answer or says that the name or the records do not exist.
 func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, error) {
+	answer, _, err := c.askWith(ctx, question(name, t, true))
+	return answer, err
+}
+
+// askWith is ask for a question that is made already. It returns the resolver that answered too.
+func (c *Client) askWith(ctx context.Context, m *wire.Msg) (answer *wire.Msg, server string, err error) {
+	name, t := m.Question[0].Name, m.Question[0].Qtype
 	servers, err := c.resolversNow()
 	if err != nil {
-		return nil, &Error{Kind: NoServer, Name: name, Detail: err.Error(), Hint: "name a resolver", Err: err}
+		return nil, "", &Error{Kind: NoServer, Name: name, Detail: err.Error(), Hint: "name a resolver", Err: err}
 	}
 	var failed failures
 	kind, last := NoServer, error(nil)
 	for _, s := range servers {
-		answer, err := c.exchange(ctx, s, question(name, t, true), Key{})
+		answer, err := c.exchange(ctx, s, m, Key{})
 		switch {
 		case ctx.Err() != nil:
-			return nil, ctx.Err()
+			return nil, "", ctx.Err()
 		case err != nil:
 			failed.add(s, err)
 			last = err
@@ -43,7 +50,7 @@ func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, err
 			failed.add(s, errors.New(rcode(answer.Rcode)))
 			kind = Failed
 		default:
-			return answer, nil
+			return answer, s, nil
 		}
 	}
 	e := &Error{Kind: kind, Name: name, Err: last, Detail: fmt.Sprintf("no resolver gives its %s records: %s",
@@ -51,7 +58,7 @@ func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, err
 	if kind == NoServer {
 		e.Hint = "name a resolver that answers this host"
 	}
-	return nil, e
+	return nil, "", e
 }
 
 // resolversNow returns the configured resolvers, or those that resolv.conf(5) has now. Where it has none, a server on

@@ -25,6 +25,17 @@ func (c *Client) Remove(ctx context.Context, zone Zone, r Record) error {
 // twice changes nothing the second time.
 func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*wire.Msg, wire.RR)) error {
 	zone.Name = canonical(zone.Name)
+	m := new(wire.Msg)
+	m.SetUpdate(zone.Name)
+	change(m, wire.Copy(r.rr))
+	return c.send(ctx, zone, r.Name(), r.Type(), func(string) (*wire.Msg, error) { return m, nil })
+}
+
+// send sends an update about the records of one name and type to the configured server, or to the zone's primary
+// server. build makes the update for the server at an address; nil: there is nothing to change. An address at which build
+// fails counts as one that does not answer.
+func (c *Client) send(ctx context.Context, zone Zone, name string, t Type,
+	build func(addr string) (*wire.Msg, error)) error {
 	server := c.o.Server
 	if server == "" {
 		if zone.Primary == "" {
@@ -35,14 +46,11 @@ func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*w
 		}
 		server = net.JoinHostPort(plain(zone.Primary), c.port)
 	}
-	m := new(wire.Msg)
-	m.SetUpdate(zone.Name)
-	change(m, wire.Copy(r.rr))
 	host, port, err := net.SplitHostPort(server)
 	if err != nil {
 		return err
 	}
-	none := &Error{Kind: NoServer, Server: server, Zone: zone.Name, Name: r.Name(),
+	none := &Error{Kind: NoServer, Server: server, Zone: zone.Name, Name: name,
 		Hint: "name a server that takes updates of the zone and answers this host"}
 	addrs, err := c.endpoints(ctx, host, port)
 	if err != nil {
@@ -54,45 +62,56 @@ func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*w
 	}
 	var failed failures
 	for _, addr := range addrs {
-		answer, err := c.exchange(ctx, addr, m, c.o.Key)
+		var answer *wire.Msg
+		m, err := build(addr)
+		if err == nil && m == nil {
+			return nil
+		}
+		if err == nil {
+			answer, err = c.exchange(ctx, addr, m, c.o.Key)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errUnsigned) || errors.Is(err, wire.ErrSig):
-			return &Error{Kind: BadSig, Server: addr, Zone: zone.Name, Name: r.Name(), Detail: err.Error(), Err: err,
+			return &Error{Kind: BadSig, Server: addr, Zone: zone.Name, Name: name, Detail: err.Error(), Err: err,
 				Hint: "something between this host and the server answers in its place"}
 		case errors.Is(err, wire.ErrTime):
-			return &Error{Kind: BadTime, Server: addr, Zone: zone.Name, Name: r.Name(), Detail: err.Error(), Err: err,
+			return &Error{Kind: BadTime, Server: addr, Zone: zone.Name, Name: name, Detail: err.Error(), Err: err,
 				Hint: "set the clocks of both hosts (ntpd)"}
 		case err != nil:
 			failed.add(addr, err)
 			none.Err = err
 			continue
 		}
-		return c.verdict(answer, addr, zone.Name, r.Name())
+		return c.verdict(answer, addr, zone.Name, name, t)
 	}
 	none.Detail = "no server could be reached for the update: " + failed.String()
 	return none
 }
 
 // verdict returns the error that an answer to an update stands for: nil for success.
-func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
+func (c *Client) verdict(answer *wire.Msg, addr, zone, name string, t Type) error {
 	if answer.Rcode == wire.RcodeSuccess {
 		return nil
 	}
 	e := &Error{Server: addr, Zone: zone, Name: name}
 	key := c.o.Key
-	t := answer.IsTsig()
+	sig := answer.IsTsig()
 	switch {
-	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadKey:
+	case answer.Rcode == wire.RcodeNXRrset || answer.Rcode == wire.RcodeYXRrset:
+		e.Kind, e.Detail = Changed, "its "+t.String()+" records have changed since they were read ("+
+			rcode(answer.Rcode)+")"
+		e.Hint = "nothing was changed; find out who else changes them"
+	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadKey:
 		e.Kind, e.Detail = BadKey, fmt.Sprintf("the server does not know the TSIG key %s (BADKEY)", key)
 		e.Hint = fmt.Sprintf("add the key file's statement key %q { ... }; to its configuration, and update-policy { "+
-			"grant %s name %s TXT; }; to its zone; in BIND", plain(key.Name), plain(key.Name), plain(name))
-	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadSig:
+			"grant %s name %s %s; }; to its zone; in BIND", plain(key.Name), plain(key.Name), plain(name), t)
+	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadSig:
 		e.Kind, e.Detail = BadSig, fmt.Sprintf("the server has another secret for the TSIG key %s (BADSIG)", key)
 		e.Hint = "copy the key file of the server again"
-	case answer.Rcode == wire.RcodeNotAuth && t != nil && t.Error == wire.RcodeBadTime:
-		e.Kind, e.Detail = BadTime, "the server's clock and that of this host differ too much (BADTIME)"+serverTime(t)
+	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadTime:
+		e.Kind, e.Detail = BadTime, "the server's clock and that of this host differ too much (BADTIME)"+serverTime(sig)
 		e.Hint = "set the clocks of both hosts (ntpd)"
 	case answer.Rcode == wire.RcodeNotAuth || answer.Rcode == wire.RcodeNotZone:
 		e.Kind, e.Detail = NotAuth, "the server does not serve this zone ("+rcode(answer.Rcode)+")"
@@ -100,12 +119,13 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string) error {
 	case answer.Rcode == wire.RcodeRefused && key.IsZero():
 		e.Kind, e.Detail = Refused, "the server refuses an update that is not signed (REFUSED)"
 		e.Hint = "give a key file that `tsig-keygen mailcertd` has written, add its statement to the server's " +
-			"configuration, and update-policy { grant mailcertd name " + plain(name) + " TXT; }; to its zone; in BIND"
+			"configuration, and update-policy { grant mailcertd name " + plain(name) + " " + t.String() +
+			"; }; to its zone; in BIND"
 	case answer.Rcode == wire.RcodeRefused:
 		e.Kind, e.Detail = Refused, fmt.Sprintf("the server does not let the TSIG key %s change this name (REFUSED)",
 			key)
-		e.Hint = "allow it there: update-policy { grant " + plain(key.Name) + " name " + plain(name) +
-			" TXT; }; in BIND"
+		e.Hint = "allow it there: update-policy { grant " + plain(key.Name) + " name " + plain(name) + " " +
+			t.String() + "; }; in BIND"
 	default:
 		e.Kind, e.Detail = Failed, "the server answers the update with "+rcode(answer.Rcode)
 		e.Hint = "its log says why"

@@ -1,0 +1,89 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	wire "github.com/miekg/dns"
+)
+
+// maxAmend is how often Amend begins again because the records have changed since it read them.
+const maxAmend = 3
+
+// Amend lets the server that takes the updates of a zone have all records of must and none of drop, in one step; all of
+// them are of that name and type. It changes no other record. The prerequisites of the update (RFC 2136, section 2.4)
+// are the records that the server had a moment before, so that a change that somebody else makes in between is seen and
+// never built upon. changed is false where nothing had to be changed.
+func (c *Client) Amend(ctx context.Context, zone Zone, name string, t Type, must, drop []Record) (changed bool,
+	err error) {
+	name, zone.Name = canonical(name), canonical(zone.Name)
+	for range maxAmend {
+		changed = false
+		err = c.send(ctx, zone, name, t, func(addr string) (*wire.Msg, error) {
+			have, err := c.have(ctx, addr, name, t)
+			if err != nil {
+				return nil, err
+			}
+			m := amendment(zone.Name, name, t, have, must, drop)
+			changed = m != nil
+			return m, nil
+		})
+		if e := (*Error)(nil); !errors.As(err, &e) || e.Kind != Changed {
+			break
+		}
+	}
+	return changed && err == nil, err
+}
+
+// amendment makes the update of Amend; nil: nothing has to be changed.
+func amendment(zone, name string, t Type, have, must, drop []Record) *wire.Msg {
+	in := func(all []Record, r Record) bool { return slices.ContainsFunc(all, r.Same) }
+	var add, remove []wire.RR
+	for _, r := range must {
+		if !in(have, r) {
+			add = append(add, wire.Copy(r.rr))
+		}
+	}
+	for _, r := range have {
+		if in(drop, r) && !in(must, r) {
+			remove = append(remove, wire.Copy(r.rr))
+		}
+	}
+	if len(add)+len(remove) == 0 {
+		return nil
+	}
+	m := new(wire.Msg)
+	m.SetUpdate(zone)
+	if len(have) == 0 {
+		m.RRsetNotUsed([]wire.RR{&wire.ANY{Hdr: wire.RR_Header{Name: name, Rrtype: uint16(t)}}})
+	} else {
+		var all []wire.RR
+		for _, r := range have {
+			all = append(all, wire.Copy(r.rr))
+		}
+		m.Used(all)
+	}
+	// The records are added first: a server that stopped between the two would not leave the name without a record.
+	m.Insert(add)
+	m.Remove(remove)
+	return m
+}
+
+// have asks the server at addr for the records of a name.
+func (c *Client) have(ctx context.Context, addr, name string, t Type) ([]Record, error) {
+	answer, err := c.exchange(ctx, addr, question(name, uint16(t), false), Key{})
+	switch {
+	case err != nil:
+		return nil, err
+	case answer.Rcode != wire.RcodeSuccess && answer.Rcode != wire.RcodeNameError:
+		return nil, errors.New("asked for the present records, it answers " + rcode(answer.Rcode))
+	case !answer.Authoritative:
+		return nil, errLame
+	}
+	if to := alias(answer.Answer, name); to != "" {
+		return nil, fmt.Errorf("a CNAME record leads from this name to %s", plain(to))
+	}
+	return records(answer.Answer, name, t), nil
+}

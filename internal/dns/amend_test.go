@@ -1,0 +1,146 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	wire "github.com/miekg/dns"
+)
+
+const tlsaName = "_25._tcp.mail.example."
+
+func tlsa(usage uint8, data string) Record {
+	return TLSA(tlsaName, Association{usage, 1, 1, data}, time.Hour)
+}
+
+// oneName is a name server with one name. It takes an update only where its prerequisites are those records that it has.
+type oneName struct {
+	t       *testing.T
+	have    []Record
+	between func(*oneName) // runs once, between a question and the update that follows it
+	updates int
+}
+
+func (s *oneName) reply(_ string, q *wire.Msg) [][]byte {
+	return [][]byte{answer(s.t, q, func(m *wire.Msg) {
+		m.Answer = nil
+		if q.Opcode == wire.OpcodeQuery {
+			for _, r := range s.have {
+				m.Answer = append(m.Answer, wire.Copy(r.rr))
+			}
+			return
+		}
+		s.updates++
+		if do := s.between; do != nil {
+			s.between = nil
+			do(s)
+		}
+		if m.Rcode = s.wrong(q.Answer); m.Rcode != wire.RcodeSuccess {
+			return
+		}
+		for _, rr := range q.Ns {
+			r := Record{wire.Copy(rr)}
+			r.rr.Header().Class = wire.ClassINET
+			s.have = slices.DeleteFunc(s.have, r.Same)
+			if rr.Header().Class == wire.ClassINET {
+				s.have = append(s.have, r)
+			}
+		}
+	})}
+}
+
+// wrong is the answer to prerequisites (RFC 2136, section 3.2).
+func (s *oneName) wrong(prerequisites []wire.RR) int {
+	var want []Record
+	for _, rr := range prerequisites {
+		if rr.Header().Class == wire.ClassNONE {
+			if len(s.have) > 0 {
+				return wire.RcodeYXRrset
+			}
+			continue
+		}
+		want = append(want, Record{rr})
+	}
+	has := func(all []Record, r Record) bool { return slices.ContainsFunc(all, r.Same) }
+	for _, r := range want {
+		if !has(s.have, r) {
+			return wire.RcodeNXRrset
+		}
+	}
+	if len(want) > 0 && len(want) != len(s.have) {
+		return wire.RcodeNXRrset
+	}
+	return wire.RcodeSuccess
+}
+
+func TestAmend(t *testing.T) {
+	a, b, foreign := tlsa(3, "aa"), tlsa(3, "bb"), tlsa(2, "cc")
+	for _, c := range []struct {
+		name       string
+		have       []Record
+		between    func(*oneName)
+		must, drop []Record
+		want       []Record
+		updates    int
+		changed    bool
+	}{
+		{"the first record", nil, nil, []Record{a}, nil, []Record{a}, 1, true},
+		{"beside others", []Record{a, foreign}, nil, []Record{a, b}, nil, []Record{a, foreign, b}, 1, true},
+		{"nothing to do", []Record{a, foreign}, nil, []Record{a}, []Record{b}, []Record{a, foreign}, 0, false},
+		{"one goes", []Record{a, b, foreign}, nil, []Record{b}, []Record{a}, []Record{b, foreign}, 1, true},
+		{"what must be there never goes", []Record{a}, nil, []Record{a}, []Record{a}, []Record{a}, 0, false},
+		{"somebody removes the new record before the old one goes", []Record{a, b},
+			func(s *oneName) { s.have = []Record{a} }, []Record{b}, []Record{a}, []Record{b}, 2, true},
+		{"somebody adds the first record at the same time", nil, func(s *oneName) { s.have = []Record{foreign} },
+			[]Record{a}, nil, []Record{foreign, a}, 2, true},
+	} {
+		s := &oneName{t: t, have: slices.Clone(c.have), between: c.between}
+		addr := answering(t, s.reply)
+		client, err := New(Options{Server: addr, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA, c.must, c.drop)
+		if err != nil || changed != c.changed || s.updates != c.updates ||
+			!slices.EqualFunc(s.have, c.want, Record.Same) {
+			t.Errorf("%s: %v, %v after %d updates, %v", c.name, s.have, changed, s.updates, err)
+		}
+	}
+}
+
+// Where somebody else changes the records all the time, nothing is changed, and the error says so.
+func TestAmendChanged(t *testing.T) {
+	s := &oneName{t: t, have: []Record{tlsa(3, "aa")}}
+	var n int
+	var again func(*oneName)
+	again = func(s *oneName) {
+		n++
+		s.have, s.between = []Record{tlsa(3, strings.Repeat("0a", n+1))}, again
+	}
+	s.between = again
+	client, err := New(Options{Server: answering(t, s.reply), Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA,
+		[]Record{tlsa(3, "bb")}, nil)
+	var e *Error
+	if changed || !errors.As(err, &e) || e.Kind != Changed || s.updates != maxAmend {
+		t.Errorf("%v after %d updates, %v", changed, s.updates, err)
+	}
+}
+
+func TestAssociation(t *testing.T) {
+	r := TLSA("_25._TCP.Mail.example", Association{3, 1, 1, "ABCD"}, time.Minute)
+	a, is := r.Association()
+	if !is || a != (Association{3, 1, 1, "abcd"}) || r.String() != "_25._tcp.mail.example. 60 IN TLSA 3 1 1 abcd" {
+		t.Errorf("%s: %+v", r, a)
+	}
+	if _, is := TXT("a", "b", 0).Association(); is {
+		t.Error("a TXT record")
+	}
+}
