@@ -4,8 +4,6 @@ import (
 	"context"
 	"net"
 	"net/netip"
-
-	wire "github.com/miekg/dns"
 )
 
 // Validation is what the resolver says about the records of a name.
