@@ -17,7 +17,8 @@ func tlsa(usage uint8, data string) Record {
 	return TLSA(tlsaName, Association{usage, 1, 1, data}, time.Hour)
 }
 
-// oneName is a name server with one name. It takes an update only where its prerequisites are those records that it has.
+// oneName is a name server with one name. It takes an update only where its prerequisites are those records that it
+// has.
 type oneName struct {
 	t       *testing.T
 	have    []Record

@@ -16,8 +16,8 @@ type Association struct {
 	Data                      string // hexadecimal, in lower case
 }
 
-// TLSA makes a TLSA record. name is the whole name, such as _25._tcp.mail.example.org. ttl is ignored when the record is
-// removed.
+// TLSA makes a TLSA record. name is the whole name, such as _25._tcp.mail.example.org. ttl is ignored when the record
+// is removed.
 func TLSA(name string, a Association, ttl time.Duration) Record {
 	return Record{&wire.TLSA{
 		Hdr: wire.RR_Header{Name: canonical(name), Rrtype: wire.TypeTLSA, Class: wire.ClassINET,

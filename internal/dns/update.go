@@ -32,8 +32,8 @@ func (c *Client) update(ctx context.Context, zone Zone, r Record, change func(*w
 }
 
 // send sends an update about the records of one name and type to the configured server, or to the zone's primary
-// server. build makes the update for the server at an address; nil: there is nothing to change. An address at which build
-// fails counts as one that does not answer.
+// server. build makes the update for the server at an address; nil: there is nothing to change. An address at which
+// build fails counts as one that does not answer.
 func (c *Client) send(ctx context.Context, zone Zone, name string, t Type,
 	build func(addr string) (*wire.Msg, error)) error {
 	server := c.o.Server

@@ -17,8 +17,8 @@ type Validation struct {
 	Resolver string // address and port
 }
 
-// Validated asks the resolver for the records of a name, at the end of its CNAME records, and whether they are signed. A
-// resolver that validates answers SERVFAIL where signatures are wrong or have ended: then the error is a Failed.
+// Validated asks the resolver for the records of a name, at the end of its CNAME records, and whether they are signed.
+// A resolver that validates answers SERVFAIL where signatures are wrong or have ended: then the error is a Failed.
 func (c *Client) Validated(ctx context.Context, name string, t Type) (Validation, error) {
 	name = canonical(name)
 	m := question(name, uint16(t), true)

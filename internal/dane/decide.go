@@ -1,0 +1,446 @@
+package dane
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Mode says who publishes the records. Its values are those of dane.publish.
+type Mode string
+
+// The modes.
+const (
+	None   Mode = "none"   // nobody: mailcertd looks at the records that others have published
+	Manual Mode = "manual" // a person, as mailcertd says
+	Update Mode = "update" // mailcertd
+)
+
+// Pair is a server pair of this host, as it is installed.
+type Pair struct {
+	Name    string // host or host-ecdsa
+	File    string // the name of its key file, for messages
+	Present Key    // the installed key; zero: none, or it cannot be read
+	Staged  Key    // the next key, which is made already; zero: none
+	Leaf    []byte // DER of the installed certificate; nil: none
+	Want    Why    // Asked or Rotation where the key is to be changed, else ""
+	Rotates bool   // the configuration lets its key be changed by age
+}
+
+// Input is all that a decision is based on.
+type Input struct {
+	Mode  Mode
+	Names []string // the names of the records, see NameOf
+	TTL   time.Duration
+	Pairs []Pair
+	// Asks says that the DNS is asked at all. Without it, and with the mode None, keys are changed as if there were no
+	// records.
+	Asks bool
+	// Served says that sendmail uses the installed keys, as far as is known: no pickup is pending. ServedSince is when
+	// that was found out; zero: it is not known.
+	Served      bool
+	ServedSince time.Time
+	Believed    bool // the clock is believed
+	Memory      Memory
+}
+
+// Times of looks. A look asks a few questions to each name server.
+const (
+	lookDaily  = 24 * time.Hour // where mailcertd publishes nothing
+	lookHourly = time.Hour      // where it does, so that a record that somebody removes comes back
+	lookOften  = 5 * time.Minute
+	// longestGap is how much of the time between two looks counts as a wait, at most.
+	longestGap = 15 * time.Minute
+	// fresh is how old the look may be by which a key is changed.
+	fresh = time.Hour
+	// unansweredFor is how long the DNS may be silent before a key that is too old is changed without it, where no
+	// record was ever seen.
+	unansweredFor = 7 * 24 * time.Hour
+)
+
+// Decision is what follows from an Input.
+type Decision struct {
+	Memory Memory
+	// Governed says that there are records that a change of a key would break, or that mailcertd is to publish them:
+	// keys are changed as their records allow it.
+	Governed bool
+	Edits    []Edit // for Update: what the zone must have
+	Add      []Line // what a person has to add, or mailcertd adds
+	Remove   []Line // what a person has to remove, or mailcertd removes
+	Steps    []Step // of all changes, in their order
+	Notes    []Note
+	LookAt   time.Time // when the DNS is to be asked at the latest; zero: never
+
+	verdicts map[string]verdict
+}
+
+// Edit is what one name must have afterwards. Other records stay.
+type Edit struct {
+	Name       string
+	Must, Drop []Record
+}
+
+// Line is one record at one name.
+type Line struct {
+	Name   string
+	Record Record
+	Pair   string
+}
+
+// String is the line of a zone file.
+func (l Line) String() string { return l.Record.Line(l.Name) }
+
+// verdict says whether a key may be changed now.
+type verdict struct {
+	may   bool
+	stage Stage
+	until time.Time // when the wait ends at the earliest, for Waiting
+	waits []string  // what the stage waits for
+}
+
+// May reports whether the key of a pair may be changed now.
+func (d Decision) May(pair string) bool {
+	v, known := d.verdicts[pair]
+	return !known || v.may
+}
+
+// Stage is how far the change of a pair's key is; "": none is under way.
+func (d Decision) Stage(pair string) Stage { return d.verdicts[pair].stage }
+
+// Under reports whether a change of the pair's key is under way whose next key is made, or is to be made, and is not
+// installed.
+func (d Decision) Under(pair string) bool {
+	c, is := d.Memory.Changes[pair]
+	return is && c.Why != AtOnce
+}
+
+// Stage is a step of the change of a key.
+type Stage string
+
+// The stages, in their order.
+const (
+	Making     Stage = "making"     // the next key is not made yet
+	Publishing Stage = "publishing" // not every name server has its record
+	Waiting    Stage = "waiting"    // resolvers may still remember the records without it
+	Ready      Stage = "ready"      // the key may be changed
+	Settling   Stage = "settling"   // the key was changed at once, and resolvers may still not know its record
+)
+
+// decider works out one decision.
+type decider struct {
+	in  Input
+	now time.Time
+	m   Memory
+	d   Decision
+}
+
+// Decide decides.
+func Decide(in Input, now time.Time) Decision {
+	x := &decider{in: in, now: now.UTC().Truncate(time.Second), m: in.Memory.Clone()}
+	x.d.verdicts = map[string]verdict{}
+	if !in.Asks && in.Mode == None {
+		x.d.Memory = x.m
+		x.notePresent()
+		x.d.Memory = x.m.Clone()
+		return x.d
+	}
+	x.d.Governed = x.governed()
+	x.notePresent()
+	for _, p := range in.Pairs {
+		x.begin(p)
+	}
+	for _, p := range in.Pairs {
+		x.judge(p)
+	}
+	x.records()
+	x.forget()
+	x.notes()
+	x.steps()
+	x.d.LookAt = x.lookAt()
+	x.d.Memory = x.m.Clone()
+	return x.d
+}
+
+// governed reports whether there is a record that the change of a key would break, or is to be one.
+func (x *decider) governed() bool {
+	if x.in.Mode != None {
+		return true
+	}
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		if slices.ContainsFunc(n.all(), func(r Record) bool { return r.Usage == usageEE }) {
+			return true
+		}
+	}
+	return false
+}
+
+// answered reports whether the last look has seen all names.
+func (x *decider) answered() bool {
+	return !slices.ContainsFunc(x.in.Names, func(name string) bool {
+		n, _ := x.m.name(name)
+		return !n.known()
+	})
+}
+
+// free reports whether the DNS has said that there is no record that the change of a key would break.
+func (x *decider) free() bool { return !x.d.Governed && x.answered() }
+
+// notePresent compares the installed keys with those of the last decision.
+func (x *decider) notePresent() {
+	for _, p := range x.in.Pairs {
+		is, was := p.Present.ID(), x.m.Present[p.Name]
+		if is == "" || is == was {
+			continue
+		}
+		switch {
+		case was != "" && x.d.Governed:
+			x.changed(p, was, is)
+		case was != "":
+			delete(x.m.Changes, p.Name)
+		}
+		if x.m.Present == nil {
+			x.m.Present = map[string]string{}
+		}
+		x.m.Present[p.Name] = is
+	}
+	for pair, key := range x.m.Present {
+		if !slices.ContainsFunc(x.in.Pairs, func(p Pair) bool { return p.Name == pair }) { // the pair is gone
+			delete(x.m.Present, pair)
+			delete(x.m.Changes, pair)
+			if x.d.Governed {
+				x.m.retire(pair, key, x.now)
+			}
+		}
+	}
+}
+
+// changed notes that another key is installed now.
+func (x *decider) changed(p Pair, was, is string) {
+	c, under := x.m.Changes[p.Name]
+	x.m.retire(p.Name, was, x.now)
+	x.m.revive(is)
+	switch {
+	case under && c.Next == is && c.Why != AtOnce && !c.Seen.IsZero() && x.left(c) <= 0:
+		delete(x.m.Changes, p.Name)
+		return
+	case under && c.Next == is:
+		c.Why, c.Since = AtOnce, x.now
+	default:
+		if under {
+			x.m.retire(p.Name, c.Next, x.now)
+		}
+		c = Change{Why: AtOnce, Since: x.now, Next: is, Made: x.now}
+	}
+	x.m.change(p.Name, c)
+}
+
+// begin begins a change, and notes its next key.
+func (x *decider) begin(p Pair) {
+	c, under := x.m.Changes[p.Name]
+	switch {
+	case !under && p.Want != "" && x.d.Governed:
+		c, under = Change{Why: p.Want, Since: x.now}, true
+	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why == AtOnce && x.free():
+		x.m.retire(p.Name, c.Next, x.now)
+		delete(x.m.Changes, p.Name)
+		return
+	}
+	if !under {
+		return
+	}
+	if c.Why != AtOnce {
+		staged := p.Staged.ID()
+		if c.Next != "" && c.Next != staged { // somebody has removed or replaced the next key
+			x.m.retire(p.Name, c.Next, x.now)
+			c.Next, c.Made, c.Seen, c.Agreed, c.Waited = "", time.Time{}, time.Time{}, time.Time{}, 0
+		}
+		if c.Next == "" && staged != "" {
+			c.Next, c.Made = staged, x.now
+			x.m.revive(staged)
+		}
+	}
+	x.m.change(p.Name, x.agree(c))
+}
+
+// agree notes since when every server has the record of the next key.
+func (x *decider) agree(c Change) Change {
+	if c.Next == "" {
+		return c
+	}
+	missing, unknown := x.lacks(c.Next)
+	if len(missing) > 0 {
+		c.Seen, c.Agreed, c.Waited = time.Time{}, time.Time{}, 0
+		return c
+	}
+	if len(unknown) > 0 { // a server that gives no answer gives no wrong answer either
+		return c
+	}
+	looked := x.looked()
+	switch gap := looked.Sub(c.Agreed); {
+	case c.Seen.IsZero():
+		c.Seen, c.Agreed, c.Waited = looked, looked, 0
+	case gap < 0: // the clock was set back
+		c.Agreed = looked
+	case gap > 0:
+		c.Waited += int(min(gap, longestGap) / time.Second)
+		c.Agreed = looked
+	}
+	return c
+}
+
+// looked is when the name was looked at whose look is the oldest.
+func (x *decider) looked() (at time.Time) {
+	for i, name := range x.in.Names {
+		if n, _ := x.m.name(name); i == 0 || n.At.Before(at) {
+			at = n.At
+		}
+	}
+	return at
+}
+
+// lacks says which servers lack the record of a key, and of which it is not known; both nil: every server of every name
+// has it.
+func (x *decider) lacks(key string) (missing, unknown []string) {
+	r := RecordOf(key, 0)
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		no, why := n.lacks(r)
+		for _, s := range no {
+			missing = append(missing, plain(name)+": "+s)
+		}
+		for _, s := range why {
+			unknown = append(unknown, plain(name)+": "+s)
+		}
+	}
+	return missing, unknown
+}
+
+// waits says what is missing until every server has the record of a key.
+func (x *decider) waits(key string) []string { return slices.Concat(x.lacks(key)) }
+
+// longest is the longest time to live that a record may have in a resolver's memory.
+func (x *decider) longest() time.Duration {
+	most := time.Duration(x.m.Longest) * time.Second
+	if x.in.Mode != None {
+		most = max(most, x.in.TTL)
+	}
+	return most
+}
+
+// left is how long the change still has to wait. Without a change of the clock it is the longest time to live, from
+// when every server had the record.
+func (x *decider) left(c Change) time.Duration {
+	return x.longest() - time.Duration(c.Waited)*time.Second
+}
+
+// judge says whether the key of a pair may be changed.
+func (x *decider) judge(p Pair) {
+	c, under := x.m.Changes[p.Name]
+	if !under {
+		v := verdict{may: !x.d.Governed}
+		if v.may && p.Want == Rotation && !x.answered() {
+			v.may = x.silent()
+		}
+		x.d.verdicts[p.Name] = v
+		return
+	}
+	v := verdict{}
+	switch {
+	case c.Next == "":
+		v.stage = Making
+	case c.Seen.IsZero():
+		v.stage, v.waits = Publishing, x.waits(c.Next)
+	case x.left(c) > 0:
+		v.stage, v.until = Waiting, x.now.Add(x.left(c))
+	default:
+		v.stage = Ready
+	}
+	if c.Next != "" && c.Why != AtOnce && x.free() { // somebody has removed all records
+		x.d.verdicts[p.Name] = verdict{may: true, stage: Ready}
+		return
+	}
+	if c.Why == AtOnce {
+		if v.stage == Ready {
+			delete(x.m.Changes, p.Name)
+			x.d.verdicts[p.Name] = verdict{may: !x.d.Governed}
+			return
+		}
+		v.stage = Settling
+		if !c.Seen.IsZero() {
+			v.until = x.now.Add(x.left(c))
+		}
+	}
+	if v.stage == Ready {
+		v.waits = x.obstacles(p, c)
+		v.may = len(v.waits) == 0
+	}
+	x.d.verdicts[p.Name] = v
+}
+
+// silent reports whether the DNS was asked in vain for so long that a key that is too old is changed without it.
+func (x *decider) silent() bool {
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		if !n.known() && (n.Since.IsZero() || x.now.Sub(n.Since) < unansweredFor) {
+			return false
+		}
+	}
+	return true
+}
+
+// obstacles are why a key may not be changed although its record has been in the DNS for long enough.
+func (x *decider) obstacles(p Pair, c Change) (out []string) {
+	if !x.in.Believed {
+		out = append(out, "the clock of this host is in doubt")
+	}
+	_, unknown := x.lacks(c.Next)
+	out = append(out, unknown...)
+	if age := x.now.Sub(x.looked()); age > fresh || age < -fresh {
+		out = append(out, "the DNS was not asked within the last hour")
+	}
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		if n.Signed == SignedBogus {
+			out = append(out, fmt.Sprintf("%s: %s", plain(name), n.SignedWhy))
+		}
+		for _, s := range n.Servers {
+			if s.Err == "" && !holds(s.Records, p.Staged, nil) {
+				out = append(out, fmt.Sprintf("%s: %s: mail hosts would ignore the record 3 1 1 of the next key, "+
+					"because "+
+					"there is a record 3 1 2 of another one", plain(name), s.who()))
+			}
+		}
+	}
+	return out
+}
+
+// lookAt is when the DNS is asked next.
+func (x *decider) lookAt() time.Time {
+	for _, name := range x.in.Names {
+		if _, seen := x.m.name(name); !seen {
+			return x.now
+		}
+	}
+	every := lookHourly
+	if x.in.Mode == None {
+		every = lookDaily
+	}
+	often := min(max(x.longest()/10, time.Second), lookOften)
+	if len(x.m.Changes) > 0 || len(x.d.Add)+len(x.d.Remove) > 0 && x.in.Mode != None {
+		every = often
+	}
+	next := x.m.Looked.Add(every)
+	for _, o := range x.m.Old {
+		if due := x.goes(o); due.Before(next) {
+			next = due
+			if soon := x.m.Looked.Add(often); next.Before(soon) {
+				next = soon
+			}
+		}
+	}
+	if next.After(x.now.Add(every)) { // the clock was set back
+		return x.now
+	}
+	return next
+}

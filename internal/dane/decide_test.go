@@ -1,0 +1,507 @@
+package dane
+
+import (
+	"crypto/sha512"
+	"encoding/hex"
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var start = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+const (
+	mail = "_25._tcp.mail.example.org."
+	hour = time.Hour
+)
+
+func key(name string) Key { return Key{SPKI: []byte("key " + name)} }
+
+// rec is the record 3 1 1 of a key, with a time to live.
+func rec(name string, ttl time.Duration) Record { return RecordOf(key(name).ID(), ttl) }
+
+// world is a host, its zone on two servers, and a clock.
+type world struct {
+	t       *testing.T
+	now     time.Time
+	in      Input
+	servers map[string][]Record
+	broken  map[string]string // servers that answer with an error
+	signed  Signed
+	failed  string // why nothing can be looked at
+	last    Decision
+}
+
+func newWorld(t *testing.T, mode Mode) *world {
+	w := &world{t: t, now: start, signed: SignedYes, broken: map[string]string{},
+		servers: map[string][]Record{"ns1": nil,
+			"ns2": nil}}
+	w.in = Input{Mode: mode, Names: []string{mail}, TTL: hour, Asks: true, Served: true, Believed: true,
+		Pairs: []Pair{{Name: "host", File: "host.key", Present: key("a"), Leaf: []byte("leaf")}}}
+	return w
+}
+
+// look looks at the DNS and decides.
+func (w *world) look() Decision {
+	n := Name{Name: mail, Signed: w.signed, Err: w.failed}
+	if w.signed == SignedBogus {
+		n.SignedWhy = "the resolver answers SERVFAIL"
+	}
+	for _, s := range []string{"ns1", "ns2"} {
+		n.Servers = append(n.Servers, Server{Name: s + ".example.org.", Addr: "192.0.2.1:53",
+			Records: slices.Clone(w.servers[s]), Err: w.broken[s]})
+	}
+	w.in.Memory = w.in.Memory.Saw(Look{At: w.now, Names: []Name{n}})
+	return w.decide()
+}
+
+func (w *world) decide() Decision {
+	before, _ := json.Marshal(w.in.Memory)
+	d := Decide(w.in, w.now)
+	if after, _ := json.Marshal(w.in.Memory); string(before) != string(after) {
+		w.t.Errorf("Decide has changed its input: %s to %s", before, after)
+	}
+	if again := Decide(Input{Mode: w.in.Mode, Names: w.in.Names, TTL: w.in.TTL, Pairs: w.in.Pairs, Asks: w.in.Asks,
+		Served: w.in.Served, ServedSince: w.in.ServedSince, Believed: w.in.Believed, Memory: d.Memory},
+		w.now); !reflect.DeepEqual(again.Memory, d.Memory) {
+		w.t.Errorf("a second decision remembers otherwise:\n%+v\n%+v", d.Memory, again.Memory)
+	}
+	var kept Memory
+	data, err := json.Marshal(d.Memory)
+	if err == nil {
+		err = json.Unmarshal(data, &kept)
+	}
+	if err != nil || !reflect.DeepEqual(kept.Clone(), d.Memory) {
+		w.t.Errorf("what is remembered differs after it was stored: %v\n%+v\n%+v", err, d.Memory, kept)
+	}
+	w.in.Memory, w.last = d.Memory, d
+	return d
+}
+
+// update makes the edits at these servers.
+func (w *world) update(servers ...string) {
+	for _, e := range w.last.Edits {
+		for _, s := range servers {
+			have := w.servers[s]
+			for _, r := range e.Must {
+				if !slices.ContainsFunc(have, r.Same) {
+					have = append(have, r)
+				}
+			}
+			w.servers[s] = slices.DeleteFunc(slices.Clone(have), func(r Record) bool {
+				return slices.ContainsFunc(e.Drop, r.Same)
+			})
+		}
+	}
+}
+
+func (w *world) pass(d time.Duration, every time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); {
+		w.now = w.now.Add(min(every, end.Sub(w.now)))
+		w.look()
+	}
+}
+
+// has checks which keys' records both servers have.
+func (w *world) has(names ...string) {
+	w.t.Helper()
+	for s, records := range w.servers {
+		var got, want []string
+		for _, r := range records {
+			got = append(got, r.Data[:8])
+		}
+		for _, n := range names {
+			want = append(want, key(n).ID()[:8])
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			w.t.Errorf("at %s: %s has %v, must have %v (%v)", w.now, s, got, want, names)
+		}
+	}
+}
+
+func (w *world) stage(want Stage, may bool) {
+	w.t.Helper()
+	if got := w.last.Stage("host"); got != want || w.last.May("host") != may {
+		w.t.Errorf("at %s: stage %q, may %v; must be %q, %v", w.now, got, w.last.May("host"), want, may)
+	}
+}
+
+// says checks that a note of that grade has all these parts.
+func (w *world) says(about About, grade Grade, parts ...string) {
+	w.t.Helper()
+	for _, n := range w.last.Notes {
+		if n.About != about || n.Grade != grade {
+			continue
+		}
+		all := true
+		for _, p := range parts {
+			all = all && strings.Contains(n.Text+"; "+n.Hint, p)
+		}
+		if all {
+			return
+		}
+	}
+	w.t.Errorf("at %s: no note %s of grade %d has %q: %+v", w.now, about, grade, parts, w.last.Notes)
+}
+
+func (w *world) silentOn(about About) {
+	w.t.Helper()
+	for _, n := range w.last.Notes {
+		if n.About == about {
+			w.t.Errorf("at %s: %+v", w.now, n)
+		}
+	}
+}
+
+// published brings the world to the state in which the present key's record is everywhere.
+func published(t *testing.T, mode Mode) *world {
+	w := newWorld(t, mode)
+	for s := range w.servers {
+		w.servers[s] = []Record{rec("a", hour)}
+	}
+	w.look()
+	return w
+}
+
+// One whole change: the key may be changed exactly when every server has had the record for the longest time to live.
+func TestWholeChange(t *testing.T) {
+	w := newWorld(t, Update)
+	w.look()
+	w.update("ns1", "ns2")
+	w.look()
+	w.has("a")
+	w.stage("", false)
+	w.in.Pairs[0].Want = Asked
+	w.decide()
+	w.in.Pairs[0].Want = "" // a person asks once
+	w.stage(Making, false)
+	if !w.last.Under("host") {
+		t.Error("no key is made")
+	}
+	w.in.Pairs[0].Staged = key("b")
+	w.decide()
+	w.stage(Publishing, false)
+	w.update("ns1") // the secondary lags
+	w.pass(3*hour, 10*time.Minute)
+	w.stage(Publishing, false)
+	w.says(AboutChange, Notice, "ns2.example.org (192.0.2.1:53) does not have it")
+	w.update("ns2")
+	w.look()
+	w.stage(Waiting, false)
+	w.says(AboutChange, Notice, "2026-06-01 16:00 UTC")
+	w.pass(hour-time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Minute, time.Minute)
+	w.stage(Ready, true)
+	w.has("a", "b")
+	w.in.Pairs[0].Present, w.in.Pairs[0].Staged, w.in.Served = key("b"), Key{}, false
+	w.decide()
+	w.stage("", false)
+	w.silentOn(AboutChange)
+	w.pass(2*hour, hour) // no old record goes before sendmail uses the new key
+	w.update("ns1", "ns2")
+	w.has("a", "b")
+	w.in.Served, w.in.ServedSince = true, w.now
+	w.pass(hour-time.Minute, 10*time.Minute)
+	w.update("ns1", "ns2")
+	w.has("a", "b")
+	w.pass(time.Minute, time.Minute)
+	w.update("ns1", "ns2")
+	w.has("b")
+	w.look()
+	if len(w.last.Memory.Old)+len(w.last.Memory.Changes)+len(w.last.Notes)+len(w.last.Edits) > 0 {
+		t.Errorf("something is left: %+v", w.last)
+	}
+}
+
+// The longest time to live counts, also one that was seen earlier and that the server has lowered since.
+func TestLongestTTL(t *testing.T) {
+	w := published(t, Update)
+	for s := range w.servers {
+		w.servers[s] = []Record{rec("a", 24*hour)}
+	}
+	w.in.Pairs[0].Want = Rotation
+	w.look()
+	w.in.Pairs[0].Staged = key("b")
+	for s := range w.servers {
+		w.servers[s] = []Record{rec("a", time.Minute), rec("b", time.Minute)}
+	}
+	w.look()
+	w.pass(24*hour-time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Minute, time.Minute)
+	w.stage(Ready, true)
+}
+
+// What is lost in between begins the wait again.
+func TestRecordGoesInBetween(t *testing.T) {
+	w := published(t, Update)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
+	w.decide()
+	w.update("ns1", "ns2")
+	w.look()
+	w.pass(hour-time.Minute, 5*time.Minute)
+	w.servers["ns2"] = []Record{rec("a", hour)} // a person deletes the record
+	w.pass(time.Minute, time.Minute)
+	w.stage(Publishing, false)
+	w.update("ns2")
+	w.look()
+	w.stage(Waiting, false)
+	w.pass(hour-time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Minute, time.Minute)
+	w.stage(Ready, true)
+	w.servers["ns1"] = []Record{rec("a", hour)} // and again, when the key may be changed
+	w.look()
+	w.stage(Publishing, false)
+	w.in.Pairs[0].Staged = Key{} // the next key is deleted: its record goes, and another key is made
+	w.decide()
+	w.stage(Making, false)
+	if len(w.last.Memory.Old) != 1 || w.last.Memory.Old[0].Key != key("b").ID() {
+		t.Errorf("%+v", w.last.Memory.Old)
+	}
+}
+
+// A key is not changed while one of these is so, and the message names it.
+func TestObstacles(t *testing.T) {
+	sum := sha512.Sum512(key("a").SPKI)
+	strong := Record{3, 1, 2, hex.EncodeToString(sum[:]), 3600}
+	for _, c := range []struct {
+		name string
+		do   func(*world)
+		says string
+	}{
+		{"a server that answers SERVFAIL", func(w *world) { w.broken["ns2"] = "SERVFAIL" }, "ns2.example.org"},
+		{"wrong signatures", func(w *world) { w.signed = SignedBogus }, "the resolver answers SERVFAIL"},
+		{"a clock in doubt", func(w *world) { w.in.Believed = false }, "clock"},
+		{"a DNS that is silent", func(w *world) { w.failed = "no resolver answers" }, "no resolver answers"},
+		{"a stronger digest of the old key", func(w *world) {
+			for s := range w.servers {
+				w.servers[s] = append(w.servers[s], strong)
+			}
+		}, "3 1 2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := published(t, Update)
+			w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
+			w.decide()
+			w.update("ns1", "ns2")
+			w.look()
+			w.pass(hour, 5*time.Minute)
+			w.stage(Ready, true)
+			c.do(w)
+			w.look()
+			if w.last.May("host") {
+				t.Error("the key may be changed")
+			}
+			found := false
+			for _, n := range w.last.Notes {
+				found = found || n.About == AboutChange && strings.Contains(n.Text, c.says)
+			}
+			if !found {
+				t.Errorf("no note says %q: %+v", c.says, w.last.Notes)
+			}
+		})
+	}
+	w := published(t, Update)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
+	w.decide()
+	w.update("ns1", "ns2")
+	w.look()
+	w.pass(hour, 5*time.Minute)
+	w.now = w.now.Add(2 * hour) // the daemon was stopped: the last look is too old
+	w.decide()
+	w.stage(Ready, false)
+}
+
+// A clock that is set forward does not end the wait, and one that is set back does not make it endless.
+func TestClockSteps(t *testing.T) {
+	w := published(t, Update)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
+	w.decide()
+	w.update("ns1", "ns2")
+	w.look()
+	w.pass(10*time.Minute, 5*time.Minute)
+	w.now = w.now.Add(30 * hour)
+	w.look()
+	w.stage(Waiting, false)
+	w.now = w.now.Add(-60 * hour)
+	w.look()
+	w.stage(Waiting, false)
+	w.pass(35*time.Minute, 5*time.Minute)
+	w.stage(Ready, true)
+}
+
+// A lost key is replaced at once; its record is first in line, and the message says until when hosts refuse.
+func TestLostKey(t *testing.T) {
+	w := published(t, Update)
+	w.in.Pairs[0].Present = Key{}
+	w.look()
+	w.in.Pairs[0].Present = key("c")
+	w.decide()
+	w.stage(Settling, false)
+	w.says(AboutChange, Error, "do not deliver", "up to 1 hour")
+	if len(w.last.Edits) != 1 || !slices.ContainsFunc(w.last.Edits[0].Must, rec("c", 0).Same) ||
+		!w.last.LookAt.Before(w.now.Add(6*time.Minute)) {
+		t.Errorf("%+v, looks at %s", w.last.Edits, w.last.LookAt)
+	}
+	w.update("ns1", "ns2")
+	w.look()
+	w.says(AboutChange, Error, "until 2026-06-01 13:00 UTC")
+	w.pass(hour, 5*time.Minute)
+	w.stage("", false)
+	w.update("ns1", "ns2")
+	w.has("c")
+}
+
+// Two pairs: both keys' records are published together.
+func TestTwoPairs(t *testing.T) {
+	w := newWorld(t, Update)
+	w.in.Pairs = append(w.in.Pairs, Pair{Name: "host-ecdsa", File: "host-ecdsa.key", Present: key("e")})
+	w.in.Served = false
+	w.look()
+	if len(w.last.Edits) > 0 {
+		t.Error("the first records are published before sendmail is known to use the keys")
+	}
+	w.in.Served = true
+	w.look()
+	w.update("ns1", "ns2")
+	w.has("a", "e")
+	w.in.Pairs[1].Want, w.in.Pairs[1].Staged = Rotation, key("f")
+	w.look()
+	w.update("ns1", "ns2")
+	w.has("a", "e", "f")
+	w.look()
+	w.pass(hour, 5*time.Minute)
+	if w.last.May("host") || !w.last.May("host-ecdsa") {
+		t.Error("the wrong pair may be changed")
+	}
+}
+
+// Nobody publishes for this host: keys are free without records, and wait for those of others.
+func TestNone(t *testing.T) {
+	w := newWorld(t, None)
+	w.in.Pairs[0].Want = Rotation
+	w.decide()
+	w.stage("", false) // nothing is known yet
+	w.look()
+	w.stage("", true)
+	if len(w.last.Edits)+len(w.last.Add)+len(w.last.Notes) > 0 {
+		t.Errorf("%+v", w.last)
+	}
+	w.failed = "no resolver answers"
+	w.in.Memory = Memory{}
+	w.look()
+	w.stage("", false)
+	w.pass(7*24*hour, 12*hour)
+	w.stage("", true)
+	w.in.Asks = false
+	w.in.Memory = Memory{}
+	w.decide()
+	w.stage("", true)
+
+	w = published(t, None)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Asked, key("b")
+	w.decide()
+	w.stage(Publishing, false)
+	if len(w.last.Edits) > 0 {
+		t.Errorf("%+v", w.last.Edits)
+	}
+	w.says(AboutAdd, Warning, mail+" 3600 IN TLSA 3 1 1 "+key("b").ID())
+	for s := range w.servers {
+		w.servers[s] = nil
+	}
+	w.look() // all records are gone: nothing has to wait
+	w.stage(Ready, true)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged, w.in.Pairs[0].Present = "", Key{}, key("b")
+	w.look()
+	if len(w.last.Memory.Changes)+len(w.last.Memory.Old) > 0 {
+		t.Errorf("%+v", w.last.Memory)
+	}
+}
+
+// A person publishes: each line is said as a zone file has it, and the record is waited for.
+func TestManual(t *testing.T) {
+	w := newWorld(t, Manual)
+	w.look()
+	w.says(AboutAdd, Warning, mail+" 3600 IN TLSA 3 1 1 "+key("a").ID())
+	w.servers["ns1"], w.servers["ns2"] = []Record{rec("a", hour)}, []Record{rec("a", hour)}
+	w.look()
+	w.silentOn(AboutAdd)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
+	w.look()
+	w.says(AboutAdd, Warning, key("b").ID())
+	for s := range w.servers {
+		w.servers[s] = append(w.servers[s], rec("b", hour))
+	}
+	w.look()
+	w.silentOn(AboutAdd)
+	w.pass(hour, 5*time.Minute)
+	w.stage(Ready, true)
+	w.in.Pairs[0].Present, w.in.Pairs[0].Staged, w.in.Pairs[0].Want = key("b"), Key{}, ""
+	w.look()
+	w.silentOn(AboutRemove)
+	w.pass(hour, 5*time.Minute)
+	w.says(AboutRemove, Notice, "TLSA 3 1 1 "+key("a").ID())
+	for s := range w.servers {
+		w.servers[s] = []Record{rec("b", hour)}
+	}
+	w.look()
+	w.silentOn(AboutRemove)
+}
+
+// Records of others are never removed, and those that the next certificate will not fit are told.
+func TestForeignRecords(t *testing.T) {
+	leaf := Record{3, 0, 1, digest([]byte("leaf"), matchSHA256), 3600}
+	ca := Record{2, 1, 1, strings.Repeat("ab", 32), 3600}
+	stranger := rec("x", hour)
+	w := newWorld(t, Update)
+	for s := range w.servers {
+		w.servers[s] = []Record{leaf, ca, stranger, {0, 0, 1, strings.Repeat("cd", 32), 3600}}
+	}
+	w.look()
+	w.says(AboutFragile, Warning, "3 0 1", "host.key")
+	w.says(AboutFragile, Warning, "2 1 1")
+	w.silentOn(AboutWrong)
+	w.update("ns1", "ns2")
+	w.look()
+	w.says(AboutFragile, Notice, "3 0 1")
+	for _, e := range w.last.Edits {
+		if len(e.Drop) > 0 {
+			t.Errorf("%+v", e)
+		}
+	}
+	w.in.Pairs[0].Leaf = []byte("another leaf")
+	for s := range w.servers {
+		w.servers[s] = []Record{leaf, stranger}
+	}
+	w.look()
+	w.says(AboutWrong, Error, "_25._tcp.mail.example.org fits the key in host.key", "ns1.example.org")
+	w.signed = SignedNo
+	w.look()
+	w.says(AboutWrong, Warning, "ns2.example.org")
+	w.says(AboutUnsigned, Warning, "not signed")
+}
+
+// A server that gives no answer for a while neither ends the wait nor begins it again.
+func TestSilentServer(t *testing.T) {
+	w := published(t, Update)
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
+	w.decide()
+	w.update("ns1", "ns2")
+	w.look()
+	w.pass(30*time.Minute, 5*time.Minute)
+	w.broken["ns2"] = "no answer in time"
+	w.pass(2*hour, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.broken["ns2"] = ""
+	w.look() // of these two hours a quarter counts
+	w.stage(Waiting, false)
+	w.pass(15*time.Minute, 5*time.Minute)
+	w.stage(Ready, true)
+}

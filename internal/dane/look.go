@@ -1,0 +1,124 @@
+package dane
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Server is the answer of one address of one authoritative server about a name.
+type Server struct {
+	Name    string   `json:"name"`
+	Addr    string   `json:"addr,omitempty"` // with its port; "" where it has no address
+	Records []Record `json:"records,omitempty"`
+	Away    bool     `json:"away,omitempty"`  // it did not answer; Err says why
+	Err     string   `json:"error,omitempty"` // why its records are not known; "": Records has all of them
+}
+
+// Signed says whether the records of a name are signed (DNSSEC). Mail hosts use signed records alone.
+type Signed string
+
+// What is known of the signatures.
+const (
+	SignedUnknown Signed = ""      // nobody on this host checks signatures
+	SignedYes     Signed = "yes"   // a resolver on this host has checked them (AD)
+	SignedNo      Signed = "no"    // a resolver on this host says that there are none
+	SignedBogus   Signed = "wrong" // the resolver gives no answer, and the name servers do: the signatures are wrong
+)
+
+// Name is what the DNS has of one name.
+type Name struct {
+	Name    string    `json:"name"`            // such as _25._tcp.mail.example.org.
+	Alias   string    `json:"alias,omitempty"` // where its CNAME records lead; "": it has none
+	Zone    string    `json:"zone,omitempty"`
+	At      time.Time `json:"at,omitzero"` // when the servers answered; zero: never
+	Servers []Server  `json:"servers,omitempty"`
+	Signed  Signed    `json:"signed,omitempty"`
+	// SignedWhy is why Signed is not yes.
+	SignedWhy string `json:"signed_why,omitempty"`
+	// Err is why the last look at the name brought nothing, and Since when the first of these looks was; the rest is
+	// what an earlier look saw.
+	Err   string    `json:"error,omitempty"`
+	Since time.Time `json:"error_since,omitzero"`
+}
+
+// Look is what was seen in the DNS.
+type Look struct {
+	At    time.Time
+	Names []Name
+}
+
+// known reports whether the last look has seen what the name has.
+func (n Name) known() bool { return n.Err == "" && !n.At.IsZero() }
+
+// all are the records that any server has.
+func (n Name) all() (out []Record) {
+	for _, s := range n.Servers {
+		for _, r := range s.Records {
+			if !slices.ContainsFunc(out, r.Same) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+// Has reports whether any server has the record.
+func (n Name) Has(r Record) bool { return slices.ContainsFunc(n.all(), r.Same) }
+
+// lacks says which servers do not have the record, and of which it is not known; both nil: every server has it. An
+// address that does not answer is ignored where the same server has the record at another address.
+func (n Name) lacks(r Record) (missing, unknown []string) {
+	if !n.known() {
+		why := n.Err
+		if why == "" {
+			why = "it was not looked for yet"
+		}
+		return nil, []string{why}
+	}
+	if len(n.Servers) == 0 {
+		return []string{"no name server has a TLSA record of this name"}, nil
+	}
+	has := map[string]bool{}
+	for _, s := range n.Servers {
+		has[s.Name] = has[s.Name] || s.Err == "" && slices.ContainsFunc(s.Records, r.Same)
+	}
+	for _, s := range n.Servers {
+		if s.Err == "" && slices.ContainsFunc(s.Records, r.Same) || s.Away && has[s.Name] {
+			continue
+		}
+		if s.Err != "" {
+			unknown = append(unknown, s.who()+": "+s.Err)
+		} else {
+			missing = append(missing, s.who()+" does not have it")
+		}
+	}
+	return missing, unknown
+}
+
+// who names the server for messages.
+func (s Server) who() string {
+	if s.Addr == "" {
+		return plain(s.Name)
+	}
+	return plain(s.Name) + " (" + s.Addr + ")"
+}
+
+// longest is the longest time to live of any record, in seconds.
+func (n Name) longest() (most int) {
+	for _, s := range n.Servers {
+		for _, r := range s.Records {
+			most = max(most, r.TTL)
+		}
+	}
+	return most
+}
+
+// few joins at most three texts.
+func few(all []string) string {
+	if len(all) > 3 {
+		return strings.Join(all[:3], "; ") + fmt.Sprintf("; and %d more", len(all)-3)
+	}
+	return strings.Join(all, "; ")
+}

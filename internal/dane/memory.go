@@ -1,0 +1,145 @@
+package dane
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// Memory is what must be remembered between two decisions. Times are UTC with full seconds.
+type Memory struct {
+	Looked time.Time `json:"looked,omitzero"` // when the DNS was last asked, whatever came of it
+	Names  []Name    `json:"names,omitempty"`
+	// Longest is the longest time to live that a record was seen with, in seconds, since the last change of a key was
+	// complete.
+	Longest int `json:"longest_ttl,omitempty"`
+	// Present are the IDs of the installed keys, by the names of the pairs.
+	Present map[string]string `json:"present,omitempty"`
+	// Changes are the changes of keys that are not complete, by the names of the pairs.
+	Changes map[string]Change `json:"changes,omitempty"`
+	// Old are keys that are no longer used, and whose records may still be in the DNS.
+	Old []Old `json:"old,omitempty"`
+}
+
+// Why is the cause of a change of a key.
+type Why string
+
+// The causes.
+const (
+	Asked    Why = "asked"    // a person asked for it
+	Rotation Why = "rotation" // the key is older than it may be
+	// AtOnce: the key was changed before its record had been in the DNS for long enough, because the old one was lost
+	// or a person wanted it so.
+	AtOnce Why = "at-once"
+)
+
+// Change is one change of a pair's key.
+type Change struct {
+	Why   Why       `json:"why"`
+	Since time.Time `json:"since"`
+	Next  string    `json:"next,omitempty"` // the ID of the next key; "": it is not made yet
+	Made  time.Time `json:"made,omitzero"`
+	// Seen is when every server was first seen to have the record of the next key, and Agreed when it was last seen so;
+	// zero: not every server has it.
+	Seen   time.Time `json:"seen,omitzero"`
+	Agreed time.Time `json:"agreed,omitzero"`
+	// Waited is for how long every server has had the record, in seconds. It is the sum of the times between looks, of
+	// which each counts at most longestGap: so a clock that is set forward does not end the wait.
+	Waited int `json:"waited,omitempty"`
+}
+
+// Old is a key that is no longer used.
+type Old struct {
+	Pair  string    `json:"pair"`
+	Key   string    `json:"key"`   // its ID
+	Since time.Time `json:"since"` // since when sendmail has used its successor
+}
+
+// Clone is a deep copy in which empty lists and maps are nil.
+func (m Memory) Clone() Memory {
+	m.Present, m.Changes, m.Old = cloned(m.Present), cloned(m.Changes), some(m.Old)
+	m.Names = some(m.Names)
+	for i := range m.Names {
+		n := &m.Names[i]
+		n.Servers = some(n.Servers)
+		for j := range n.Servers {
+			n.Servers[j].Records = some(n.Servers[j].Records)
+		}
+	}
+	return m
+}
+
+func cloned[V any](m map[string]V) map[string]V {
+	if len(m) == 0 {
+		return nil
+	}
+	return maps.Clone(m)
+}
+
+func some[V any](s []V) []V {
+	if len(s) == 0 {
+		return nil
+	}
+	return slices.Clone(s)
+}
+
+// Saw is the memory after a look. Of a name that the look could not see it keeps what was known.
+func (m Memory) Saw(l Look) Memory {
+	out, at := m.Clone(), l.At.UTC().Truncate(time.Second)
+	out.Looked, out.Names = at, nil
+	for _, n := range l.Names {
+		if n.Err != "" {
+			before, _ := m.name(n.Name)
+			why := n.Err
+			n = before
+			n.Err = why
+			if n.Since.IsZero() {
+				n.Since = at
+			}
+		} else {
+			n.At, n.Since = at, time.Time{}
+		}
+		out.Names = append(out.Names, n)
+		out.Longest = max(out.Longest, n.longest())
+	}
+	return out.Clone()
+}
+
+// name returns what is known of a name.
+func (m Memory) name(name string) (Name, bool) {
+	for _, n := range m.Names {
+		if n.Name == name {
+			return n, true
+		}
+	}
+	return Name{Name: name}, false
+}
+
+// Newer is the one of two memories that has seen more.
+func (m Memory) Newer(o Memory) Memory {
+	if o.Looked.After(m.Looked) {
+		return o
+	}
+	return m
+}
+
+// change edits the change of a pair.
+func (m *Memory) change(pair string, c Change) {
+	if m.Changes == nil {
+		m.Changes = map[string]Change{}
+	}
+	m.Changes[pair] = c
+}
+
+// retire notes a key that is no longer used.
+func (m *Memory) retire(pair, key string, now time.Time) {
+	if key == "" || slices.ContainsFunc(m.Old, func(o Old) bool { return o.Key == key }) {
+		return
+	}
+	m.Old = append(m.Old, Old{Pair: pair, Key: key, Since: now})
+}
+
+// revive forgets that a key is no longer used.
+func (m *Memory) revive(key string) {
+	m.Old = slices.DeleteFunc(slices.Clone(m.Old), func(o Old) bool { return o.Key == key })
+}

@@ -1,0 +1,294 @@
+package dane
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// About is what a note is about.
+type About string
+
+// What a note is about.
+const (
+	AboutChange   About = "change"   // a change of a key is under way
+	AboutAdd      About = "add"      // a person has to add records
+	AboutRemove   About = "remove"   // a person may remove records
+	AboutWrong    About = "wrong"    // no record fits an installed key
+	AboutUnsigned About = "unsigned" // the records are not signed
+	AboutBogus    About = "bogus"    // their signatures are wrong
+	AboutFragile  About = "fragile"  // a record will not fit the next certificate
+	AboutUnknown  About = "unknown"  // a name could not be looked at
+)
+
+// Grade is how grave a note is.
+type Grade int
+
+// The grades, the least grave first.
+const (
+	Notice Grade = iota
+	Warning
+	Error
+)
+
+// Note is something that a person should know.
+type Note struct {
+	About About
+	Grade Grade
+	Pair  string // "": it concerns no single pair
+	Text  string
+	Hint  string // what a person can do; "": nothing
+}
+
+// Step is one step of the change of a key.
+type Step struct {
+	Pair string    `json:"pair"`
+	What string    `json:"what"`
+	At   time.Time `json:"at,omitzero"` // when it was done, or will be at the earliest; zero: not known yet
+	Done bool      `json:"done"`
+}
+
+func (x *decider) note(n Note) { x.d.Notes = append(x.d.Notes, n) }
+
+// notes says all that a person should know.
+func (x *decider) notes() {
+	for _, p := range x.in.Pairs {
+		x.noteChange(p)
+		x.noteWrong(p)
+	}
+	x.noteLines()
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		x.noteName(n)
+	}
+}
+
+// noteChange says how far the change of a pair's key is.
+func (x *decider) noteChange(p Pair) {
+	c, under := x.m.Changes[p.Name]
+	v := x.d.verdicts[p.Name]
+	if !under {
+		if p.Want == Rotation && !v.may {
+			x.note(Note{AboutChange, Notice, p.Name, p.File + " is older than it may be, and is changed when the " +
+				"DNS has " +
+				"said whether there are TLSA records of it", ""})
+		}
+		return
+	}
+	grade, text, hint := Notice, "", ""
+	switch v.stage {
+	case Making:
+		text = "its next key is made now, and is used when its TLSA record has been in the DNS for long enough"
+	case Publishing:
+		text = "its next key is not used yet, because not every name server has its TLSA record: " + few(v.waits)
+		if x.now.Sub(c.Since) > lookDaily {
+			grade, hint = Warning, "find out why these name servers do not have the record"
+		}
+		if x.in.Mode != Update {
+			hint = "add the record as the message about it says"
+		}
+	case Waiting:
+		text = "every name server has the TLSA record of its next key, which is used at " + minute(v.until) +
+			", when no resolver remembers the records without it"
+	case Ready:
+		text = "its next key is used as soon as there is a certificate for it"
+		if len(v.waits) > 0 {
+			grade, text = Warning, "its next key is not used yet: "+few(v.waits)
+			hint = "correct that first; `mailcertd renew --rekey --now` would not wait for it"
+		}
+	case Settling:
+		grade = Error
+		text = fmt.Sprintf("the key was changed at %s, before its TLSA record had been in the DNS for long enough: "+
+			"hosts "+
+			"that check TLSA records do not deliver mail to this host ", minute(c.Since))
+		if v.until.IsZero() {
+			text += fmt.Sprintf("until every name server has the record, and then for up to %s: %s", spell(x.longest()),
+				few(x.waits(c.Next)))
+			if x.in.Mode != Update {
+				hint = "add the record now, as the message about it says"
+			}
+		} else {
+			text += "until " + minute(v.until) + " at the latest; they try again until then"
+		}
+		if x.signed(SignedNo) {
+			grade = Warning
+			text = "the key was changed before its TLSA record had been in the DNS for long enough; the records are " +
+				"not " +
+				"signed, so no host checks them"
+		}
+	}
+	x.note(Note{AboutChange, grade, p.Name, text, hint})
+}
+
+// signed reports whether that is known of every name.
+func (x *decider) signed(s Signed) bool {
+	return !slices.ContainsFunc(x.in.Names, func(name string) bool {
+		n, _ := x.m.name(name)
+		return n.Signed != s
+	})
+}
+
+// noteWrong reports servers whose records do not fit the installed key.
+func (x *decider) noteWrong(p Pair) {
+	if len(p.Present.SPKI) == 0 || x.d.verdicts[p.Name].stage == Settling {
+		return
+	}
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		var wrong []string
+		for _, s := range n.Servers {
+			if s.Err == "" && slices.ContainsFunc(s.Records, Record.usable) && !holds(s.Records, p.Present, p.Leaf) {
+				wrong = append(wrong, s.who())
+			}
+		}
+		if len(wrong) == 0 {
+			continue
+		}
+		note := Note{AboutWrong, Error, p.Name, fmt.Sprintf("no TLSA record of %s fits the key in %s, so hosts that "+
+			"check "+
+			"them do not deliver mail to this host: %s", plain(name), p.File, few(wrong)),
+			"publish " + RecordOf(p.Present.ID(), x.ttl()).Line(name)}
+		if n.Signed == SignedNo {
+			note.Grade = Warning
+		}
+		if x.in.Mode == Update {
+			note.Hint = "mailcertd adds the record; if that does not help, see the log of these servers"
+		}
+		x.note(note)
+	}
+}
+
+// noteLines tells a person what to add and to remove.
+func (x *decider) noteLines() {
+	if x.in.Mode == Update {
+		return
+	}
+	for _, l := range x.d.Add {
+		x.note(Note{AboutAdd, Warning, l.Pair, "add this record to the DNS, and keep the others: " + l.String(),
+			"mailcertd sees the record by itself, and goes on then"})
+	}
+	for _, l := range x.d.Remove {
+		x.note(Note{AboutRemove, Notice, l.Pair, "this record is of a key that is no longer used: remove it from " +
+			"the DNS: " +
+			l.String(), ""})
+	}
+}
+
+// noteName says what is wrong with the records of one name.
+func (x *decider) noteName(n Name) {
+	if n.Err != "" && (x.in.Mode != None || len(n.Servers) > 0 || len(x.m.Changes) > 0) {
+		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the TLSA records of %s could not be looked at since %s: %s",
+			plain(n.Name), minute(n.Since), n.Err), "no key is changed until then; correct dns: in mailcertd.yaml, " +
+			"or the DNS"})
+	}
+	all := n.all()
+	if !slices.ContainsFunc(all, Record.usable) {
+		return
+	}
+	switch n.Signed {
+	case SignedNo:
+		x.note(Note{AboutUnsigned, Warning, "", fmt.Sprintf("the TLSA records of %s have no effect, because they "+
+			"are not "+
+			"signed", plain(n.Name)), "sign the zone (DNSSEC), and give its parent the DS record"})
+	case SignedBogus:
+		x.note(Note{AboutBogus, Error, "", fmt.Sprintf("the TLSA records of %s cannot be validated, so hosts that "+
+			"check "+
+			"them do not deliver mail to this host: %s", plain(n.Name), n.SignedWhy),
+			"sign the zone again, or correct its DS record"})
+	case SignedUnknown:
+		if n.SignedWhy != "" {
+			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("it is not known whether the TLSA records of %s are "+
+				"signed: %s",
+				plain(n.Name), n.SignedWhy), "run a resolver that validates on this host, and name it in dns.resolver"})
+		}
+	}
+	x.noteFragile(n, all)
+}
+
+// noteFragile reports records that the next certificate will not fit.
+func (x *decider) noteFragile(n Name, all []Record) {
+	grade, alone := Notice, ""
+	for _, p := range x.in.Pairs {
+		stays := slices.DeleteFunc(slices.Clone(all), func(r Record) bool {
+			return r.Usage != usageEE || r.Selector != selectorSPKI
+		})
+		if len(p.Present.SPKI) > 0 && !holds(stays, p.Present, nil) && holds(all, p.Present, p.Leaf) {
+			grade, alone = Warning, p.File
+		}
+	}
+	for _, r := range all {
+		text := ""
+		switch {
+		case r.Usage == usageEE && r.Selector == selectorCert:
+			text = "names a whole certificate: the next renewal makes another one, which it does not fit"
+		case r.Usage == usageTA:
+			text = "names a CA: the issuer may use another intermediate CA at the next renewal, which it does not fit"
+		default:
+			continue
+		}
+		note := Note{AboutFragile, grade, "", fmt.Sprintf("the TLSA record %s %s… of %s %s", r.Kind(), head(r.Data),
+			plain(n.Name), text), ""}
+		if grade == Warning {
+			note.Text += ", and no other record fits " + alone
+			note.Hint = "publish the record 3 1 1 of its key too, which stays when the certificate is renewed: " +
+				"`mailcertd status` shows it"
+		}
+		x.note(note)
+	}
+}
+
+// steps lists the steps of all changes.
+func (x *decider) steps() {
+	for _, p := range x.in.Pairs {
+		c, under := x.m.Changes[p.Name]
+		if !under {
+			continue
+		}
+		add := func(what string, at time.Time, done bool) {
+			x.d.Steps = append(x.d.Steps, Step{p.Name, what, at, done})
+		}
+		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
+			AtOnce: "the key was changed at once"}[c.Why]
+		add(first, c.Since, true)
+		if c.Why != AtOnce {
+			add("the next key is made", c.Made, !c.Made.IsZero())
+		}
+		add("every name server has its TLSA record", c.Seen, !c.Seen.IsZero())
+		end := time.Time{}
+		if !c.Seen.IsZero() {
+			end = x.now.Add(max(x.left(c), 0))
+		}
+		if c.Why == AtOnce {
+			add("no resolver remembers the records without it", end, false)
+		} else {
+			add("the key may be changed", end, !end.IsZero() && x.d.verdicts[p.Name].may)
+		}
+	}
+	for _, o := range x.m.Old {
+		x.d.Steps = append(x.d.Steps, Step{o.Pair, "the key was changed", o.Since, true},
+			Step{o.Pair, "the TLSA record of the old key goes", x.goes(o), false})
+	}
+}
+
+func plain(name string) string { return strings.TrimSuffix(name, ".") }
+
+func head(s string) string { return s[:min(len(s), 12)] }
+
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+
+// spell writes a time to live in words.
+func spell(d time.Duration) string {
+	for _, u := range []struct {
+		of   time.Duration
+		word string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		if n := d / u.of; n >= 2 || n == 1 && d%u.of == 0 {
+			if n == 1 {
+				return "1 " + u.word
+			}
+			return fmt.Sprintf("%d %ss", n, u.word)
+		}
+	}
+	return "0 seconds"
+}

@@ -1,0 +1,106 @@
+package dane
+
+import (
+	"slices"
+	"time"
+)
+
+// must are the records that every name must have. Where nobody publishes for this host, that is the record of the next
+// key alone.
+func (x *decider) must() (out []Line) {
+	add := func(pair, key string) {
+		if key != "" && !slices.ContainsFunc(out, func(l Line) bool { return l.Record.Data == key }) {
+			out = append(out, Line{Record: RecordOf(key, x.ttl()), Pair: pair})
+		}
+	}
+	if x.in.Mode != None {
+		for _, p := range x.in.Pairs {
+			add(p.Name, p.Present.ID())
+		}
+	}
+	for _, p := range x.in.Pairs {
+		add(p.Name, x.m.Changes[p.Name].Next)
+	}
+	return out
+}
+
+// ttl is the time to live of the records that are added: where others publish, the one that theirs have.
+func (x *decider) ttl() time.Duration {
+	if x.in.Mode == None && x.m.Longest > 0 {
+		return time.Duration(x.m.Longest) * time.Second
+	}
+	return x.in.TTL
+}
+
+// records works out what each name must have and has too much.
+func (x *decider) records() {
+	must := x.must()
+	settled := x.in.Served // every server has all that must be there, and sendmail uses the installed keys
+	for _, l := range must {
+		settled = settled && len(x.waits(l.Record.Data)) == 0
+	}
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		if !n.known() { // an update is made only after a look, which says whether the name has records of others
+			continue
+		}
+		if len(n.all()) == 0 && !x.in.Served { // the first records, while sendmail may still use another key
+			continue
+		}
+		e := Edit{Name: name}
+		lacking := false
+		for _, l := range must {
+			e.Must = append(e.Must, l.Record)
+			missing, _ := n.lacks(l.Record)
+			lacking = lacking || len(missing) > 0
+			if !n.Has(l.Record) {
+				x.d.Add = append(x.d.Add, Line{name, l.Record, l.Pair})
+			}
+		}
+		for _, o := range x.m.Old {
+			r := RecordOf(o.Key, x.ttl())
+			if used(must, o.Key) || !settled || x.now.Before(x.goes(o)) || !n.Has(r) {
+				continue
+			}
+			e.Drop = append(e.Drop, r)
+			x.d.Remove = append(x.d.Remove, Line{name, r, o.Pair})
+		}
+		if x.in.Mode == Update && (lacking || len(e.Drop) > 0) {
+			x.d.Edits = append(x.d.Edits, e)
+		}
+	}
+}
+
+// goes is when the record of an old key may be removed: a time to live after sendmail was seen to use its successor.
+func (x *decider) goes(o Old) time.Time {
+	since := o.Since
+	if x.in.ServedSince.After(since) {
+		since = x.in.ServedSince
+	}
+	return since.Add(x.longest())
+}
+
+func used(must []Line, key string) bool {
+	return slices.ContainsFunc(must, func(l Line) bool { return l.Record.Data == key })
+}
+
+// forget forgets old keys whose records are gone, and the longest time to live when no change is under way.
+func (x *decider) forget() {
+	if !x.answered() {
+		return
+	}
+	x.m.Old = slices.DeleteFunc(x.m.Old, func(o Old) bool {
+		return !x.now.Before(x.goes(o)) && !slices.ContainsFunc(x.in.Names, func(name string) bool {
+			n, _ := x.m.name(name)
+			return n.Has(RecordOf(o.Key, 0))
+		})
+	})
+	if len(x.m.Changes)+len(x.m.Old) > 0 {
+		return
+	}
+	x.m.Longest = 0
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		x.m.Longest = max(x.m.Longest, n.longest())
+	}
+}
