@@ -126,6 +126,6 @@ func (a *app) keeper(cfg config.Config, log func(keeper.Event)) *keeper.Keeper {
 	return keeper.New(keeper.Options{
 		Config: cfg, Disk: a.disk, Now: wallClock, OrderFor: orderFor, Host: hostNames(cfg.Root, a.daemon),
 		Build: buildTime(), UID: uint32(os.Geteuid()), Log: log, Progress: a.progress, NotifyFor: a.notifyFor,
-		Brief: a.brief, Overview: a.overview, Step: a.step(), Proxy: http.ProxyFromEnvironment,
+		Brief: a.brief, Overview: a.overview, Step: a.step(), DANE: true, Proxy: http.ProxyFromEnvironment,
 	})
 }

@@ -140,8 +140,6 @@ func Decide(in Input, now time.Time) Decision {
 	x.d.verdicts = map[string]verdict{}
 	if !in.Asks && in.Mode == None {
 		x.d.Memory = x.m
-		x.notePresent()
-		x.d.Memory = x.m.Clone()
 		return x.d
 	}
 	x.d.Governed = x.governed()
@@ -186,18 +184,25 @@ func (x *decider) answered() bool {
 // free reports whether the DNS has said that there is no record that the change of a key would break.
 func (x *decider) free() bool { return !x.d.Governed && x.answered() }
 
-// notePresent compares the installed keys with those of the last decision.
+// notePresent compares the installed keys with those of the last decision. Where no record depends on them they are not
+// remembered.
 func (x *decider) notePresent() {
+	if !x.d.Governed {
+		x.m.Present = nil
+		for _, p := range x.in.Pairs {
+			if c, under := x.m.Changes[p.Name]; under && c.Next != "" && c.Next == p.Present.ID() {
+				delete(x.m.Changes, p.Name)
+			}
+		}
+		return
+	}
 	for _, p := range x.in.Pairs {
 		is, was := p.Present.ID(), x.m.Present[p.Name]
 		if is == "" || is == was {
 			continue
 		}
-		switch {
-		case was != "" && x.d.Governed:
+		if was != "" {
 			x.changed(p, was, is)
-		case was != "":
-			delete(x.m.Changes, p.Name)
 		}
 		if x.m.Present == nil {
 			x.m.Present = map[string]string{}
@@ -208,9 +213,7 @@ func (x *decider) notePresent() {
 		if !slices.ContainsFunc(x.in.Pairs, func(p Pair) bool { return p.Name == pair }) { // the pair is gone
 			delete(x.m.Present, pair)
 			delete(x.m.Changes, pair)
-			if x.d.Governed {
-				x.m.retire(pair, key, x.now)
-			}
+			x.m.retire(pair, key, x.now)
 		}
 	}
 }
@@ -220,13 +223,9 @@ func (x *decider) changed(p Pair, was, is string) {
 	c, under := x.m.Changes[p.Name]
 	x.m.retire(p.Name, was, x.now)
 	x.m.revive(is)
-	switch {
-	case under && c.Next == is && c.Why != AtOnce && !c.Seen.IsZero() && x.left(c) <= 0:
-		delete(x.m.Changes, p.Name)
-		return
-	case under && c.Next == is:
+	if under && c.Next == is { // if its record has been everywhere for long enough, the change is complete
 		c.Why, c.Since = AtOnce, x.now
-	default:
+	} else {
 		if under {
 			x.m.retire(p.Name, c.Next, x.now)
 		}

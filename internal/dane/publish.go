@@ -8,6 +8,9 @@ import (
 // must are the records that every name must have. Where nobody publishes for this host, that is the record of the next
 // key alone.
 func (x *decider) must() (out []Line) {
+	if !x.d.Governed {
+		return nil
+	}
 	add := func(pair, key string) {
 		if key != "" && !slices.ContainsFunc(out, func(l Line) bool { return l.Record.Data == key }) {
 			out = append(out, Line{Record: RecordOf(key, x.ttl()), Pair: pair})

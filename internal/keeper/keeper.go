@@ -30,6 +30,7 @@ type Keeper struct {
 	installer  *installer
 	applier    *applier
 	asker      *asker
+	tlsa       *tlsaAsker
 	// pickup tells sendmail, and runs the commands of `notify`.
 	pickup *pickup.Teller
 	wake   chan struct{}
@@ -64,6 +65,7 @@ func New(o Options) *Keeper {
 	k.applier = &applier{base: b, run: k.run, state: k.state, candidates: k.candidates, ca: k.CA,
 		installer: k.installer}
 	k.asker = &asker{base: b, state: k.state, candidates: k.candidates, answers: make(chan answer, 1), wake: k.wake}
+	k.tlsa = &tlsaAsker{base: b, state: k.state, answers: make(chan tlsaAnswer, 1), wake: k.wake}
 	k.pickup = pickup.New(k.pickupOptions(), k.pickupSettings())
 	return k
 }
@@ -192,6 +194,7 @@ func (k *Keeper) Configure(cfg config.Config) {
 func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
 	k.asker.arrivals(ctx)
+	k.tlsa.arrivals(ctx)
 	k.pickup.NoteNotified(ctx)
 	r, err := k.Settle(ctx, plan.Wish{})
 	if k.CA.database.Large() { // the runtime would keep what the pass used for four minutes: see bench/README.md
@@ -211,7 +214,7 @@ func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	if q := r.Plan.Ask; q != nil && !k.asker.asking {
 		k.asker.askLater(ctx, *q)
 	}
-	return next, nil
+	return soonest(next, k.tlsa.askLater(ctx, r.Plan)), nil
 }
 
 func soonest(a, b time.Time) time.Time {

@@ -42,6 +42,8 @@ type Options struct {
 	// Brief is set for `ensure`, which runs before sendmail starts: it does not start sendmail, and waits only a moment
 	// for the proof after a HUP.
 	Brief bool
+	// DANE lets the daemon, and verbs that wait for it, ask the DNS for TLSA records.
+	DANE bool
 	// Overview lets each look prepare ca.Overview, for a verb that prints the counts of the CA's certificates.
 	Overview bool
 	// Progress shows on a terminal that long work goes on, until done is called. atMost is the time limit of the work;

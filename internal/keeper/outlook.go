@@ -34,7 +34,12 @@ func (k *Keeper) Examine(ctx context.Context, wish plan.Wish) Result {
 	if k.cfg.Issuer.Kind == config.IssuerACME {
 		obs.Outlook = k.outlook(ctx, obs)
 	}
-	return Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
+	r := Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
+	if seen, looked := k.tlsa.look(ctx, r.Plan); looked {
+		r.Observed.State.DANE = obs.State.DANE.Saw(seen)
+		r.Plan = plan.Make(k.cfg, r.Observed, wish, k.o.Now())
+	}
+	return r
 }
 
 // outlook finds out what an order would come to.

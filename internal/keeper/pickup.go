@@ -52,6 +52,7 @@ func (k *Keeper) Serves(ctx context.Context, r Result) []mta.Served {
 func (k *Keeper) Close(patience time.Duration) {
 	late := time.NewTimer(patience)
 	defer late.Stop()
+	k.tlsa.close(late.C)
 	if k.asker.close(late.C) {
 		k.pickup.Close(late.C)
 	}

@@ -11,6 +11,9 @@ import (
 
 // Renew is Settle for a person who waits: an issuer on another host is asked now, and its answer is installed.
 func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
+	if wish.Rekey {
+		k.tlsa.lookNow(ctx, k.Check(ctx, plan.Wish{}).Plan)
+	}
 	r, err := k.Settle(ctx, wish)
 	asked := map[certdir.Pair]bool{}
 	for {

@@ -6,6 +6,7 @@ import (
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/mta"
 )
 
@@ -19,6 +20,7 @@ type assessment struct {
 	pairs   []*pair       // all of certdir.Pairs
 	issuer  *pairIssuer   // of the host's own pair
 	issuers []*pairIssuer // all of this host's, see issuersOf
+	tlsa    dane.Decision // which keys may be changed, by their TLSA records
 	verdict mta.Verdict   // what sendmail's rules say about the installed files
 
 	judgement
@@ -43,6 +45,7 @@ func assess(cfg config.Config, obs Observed, wish Wish, now time.Time) *assessme
 	for _, p := range a.pairs {
 		p.revoked = revocationOf(p)
 	}
+	a.tlsa = dane.Decide(tlsaInput(a), a.now)
 	return a
 }
 

@@ -136,7 +136,7 @@ var needs = []need{
 			return "its extendedKeyUsage lacks serverAuth or clientAuth, which sendmail's use of it requires"
 		}},
 	{reason: KeyRotation, severity: Notice, key: true, path: keyPath,
-		applies: func(p *pair) bool { return p.rotates() },
+		applies: func(p *pair) bool { return p.rotates() && p.mayChangeKey() },
 		text: func(p *pair) string {
 			return "the key is older than " + span(p.cfg.Key.RotateAfter)
 		}},
@@ -147,10 +147,10 @@ var needs = []need{
 		applies: func(p *pair) bool { return p.asked && p.wish.Force && p.owner == Foreign },
 		text:    func(*pair) string { return "somebody asked to replace a certificate of another CA" }},
 	{reason: AskedKey, severity: Notice, key: true, path: keyPath,
-		applies: func(p *pair) bool { return p.askedKey },
+		applies: func(p *pair) bool { return askedNow(p) },
 		text:    func(*pair) string { return "somebody asked for a new key" }},
 	{reason: Asked, severity: Notice, path: certPath,
-		applies: func(p *pair) bool { return p.wish.Renew && p.asked },
+		applies: func(p *pair) bool { return p.wish.Renew && p.asked && !(p.askedKey && !askedNow(p)) },
 		text:    func(*pair) string { return "somebody asked for a renewal" }},
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailcertd/internal/config"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/state"
 )
 
@@ -21,6 +22,8 @@ type Plan struct {
 	State state.State
 	// Ask is the question to put to the CA on another host, or to an ACME CA; nil: none.
 	Ask *Ask
+	// TLSA is the decision about the TLSA records: what to ask the DNS, and when, and what to publish.
+	TLSA dane.Decision
 	// Rejected is why the certificate that the CA on another host has just sent cannot be used; "": it can be, or none
 	// was sent.
 	Rejected string
@@ -65,7 +68,8 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(directories(a)).
 		and(modes(a)).
 		and(exposed(a)).
-		and(issuing(a))
+		and(issuing(a)).
+		and(tlsa(a))
 	certs := set(a, found)
 	found = found.and(certs.finding)
 	for _, by := range a.issuers {
@@ -82,6 +86,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	st := seen.State.Clone()
 	st.HighWater, st.Clock = a.mark, a.doubt
 	st.Name = nameSeen(a)
+	st.DANE = a.tlsa.Memory
 	for _, p := range a.pairs {
 		if id, learned := learnedAsOurs(p); learned {
 			st.AddOurs(id, "cert", now, Lying(seen.Certs)...)
@@ -125,7 +130,7 @@ func once(problems []Problem) []Problem {
 
 // plan completes the decision: the actions in order, the problems, and the new state.
 func (a *assessment) plan(found finding, st state.State) Plan {
-	p := Plan{Actions: found.actions, Problems: once(found.problems), Ask: found.ask,
+	p := Plan{TLSA: a.tlsa, Actions: found.actions, Problems: once(found.problems), Ask: found.ask,
 		Rejected: found.rejected, State: st,
 		Next: found.next, NextWhat: found.nextWhat, At: a.at, Backdate: a.backdate(), Facts: facts(a)}
 	if a.clock != clockFine && !p.Next.IsZero() && p.Next.Before(a.now) {

@@ -136,3 +136,16 @@ const (
 	KeptAside     Reason = "kept-aside"
 	BackupDamaged Reason = "backup-damaged" // a backup has no manifest that can be read
 )
+
+// Reasons that concern the TLSA records (DANE).
+const (
+	TLSAChange   Reason = "tlsa-change"   // the change of a key waits for its TLSA record
+	TLSAAdd      Reason = "tlsa-add"      // a person has to add a record
+	TLSARemove   Reason = "tlsa-remove"   // a person may remove the record of an old key
+	TLSAWrong    Reason = "tlsa-wrong"    // there are records, and none fits an installed key
+	TLSAUnsigned Reason = "tlsa-unsigned" // the records are not signed, or nobody here checks it
+	TLSABogus    Reason = "tlsa-bogus"    // the signatures of the records are wrong
+	TLSAFragile  Reason = "tlsa-fragile"  // a record will not fit the next certificate
+	TLSAUnknown  Reason = "tlsa-unknown"  // the DNS could not be asked for the records
+	TLSAUpdate   Reason = "tlsa-update"   // the records could not be published
+)

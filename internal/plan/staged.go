@@ -32,6 +32,9 @@ func stageKey(p *pair, why Reason) Action {
 // finishStaged handles a staged key that no present need explains. If a certificate for it exists, a crash interrupted
 // a renewal, which is completed; otherwise the key is deleted.
 func finishStaged(p *pair) (out outcome) {
+	if p.is.Server() && p.tlsa.Under(p.is.Name) {
+		return inAdvance(p)
+	}
 	if !slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
 		return out
 	}
@@ -52,6 +55,20 @@ func finishStaged(p *pair) (out outcome) {
 		}
 	}
 	out.do(unstage(p))
+	return out
+}
+
+// inAdvance makes the next key of a pair whose TLSA record has to be in the DNS first, and keeps it.
+func inAdvance(p *pair) (out outcome) {
+	unread, is := stagedUnread(p)
+	switch {
+	case is:
+		return outcome{finding: unread}
+	case stagedTwin(p):
+		out.do(unstage(p))
+	case p.staged.Public == nil && p.maySign() && !p.keptForeign():
+		out.do(stageKey(p, tlsaReasons[p.tlsa.Memory.Changes[p.is.Name].Why]))
+	}
 	return out
 }
 

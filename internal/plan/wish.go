@@ -8,8 +8,10 @@ import (
 // Wish is what a person asked for with a verb. It names the certificate that it replaces, so that a look at the disk
 // shows whether it is fulfilled.
 type Wish struct {
-	Renew bool   // a new certificate, due or not
-	Rekey bool   // with a new key
+	Renew bool // a new certificate, due or not
+	Rekey bool // with a new key
+	// Now says that the new key does not wait for its TLSA record.
+	Now   bool
 	Force bool   // also over a foreign set
 	From  string // Leaf ID of the certificate to be replaced, "" for none
 	// FromKey is the Key ID (pki.KeyFingerprint) of the key to be replaced, "" for none.

@@ -62,6 +62,7 @@ func Join(file, since State) State {
 			out.Notified[line] = set
 		}
 	}
+	out.DANE = out.DANE.Newer(since.DANE)
 	if since.Hold != "" {
 		out.Hold = since.Hold
 	}

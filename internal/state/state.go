@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"time"
+
+	"mailcertd/internal/dane"
 )
 
 // version is the only version that this program reads and writes.
@@ -47,6 +49,8 @@ type State struct {
 	Pairs map[string]Pair `json:"pairs,omitempty"`
 	// ACME is what is remembered about the pairs' certificates from an ACME CA, by the pairs' names.
 	ACME map[string]ACME `json:"acme,omitempty"`
+	// DANE is what was seen of the TLSA records, and which keys are being changed.
+	DANE dane.Memory `json:"dane,omitzero"`
 }
 
 // Clock is the doubt about a wall clock, which has to last for a time before it is believed.
@@ -203,6 +207,7 @@ func (s State) Clone() State {
 	c.Notified = maps.Clone(s.Notified)
 	c.Pairs = maps.Clone(s.Pairs)
 	c.ACME = maps.Clone(s.ACME)
+	c.DANE = s.DANE.Clone()
 	c.OldKeys = slices.Clone(s.OldKeys)
 	c.Pickups = slices.Clone(s.Pickups)
 	if s.Pickup != nil {

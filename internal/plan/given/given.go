@@ -17,6 +17,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/dh"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/mta"
@@ -45,6 +46,7 @@ const (
 	Certs    = "/etc/mail/certs"
 	CADir    = "/etc/mail/CA"
 	StateDir = "/var/db/mailcertd"
+	TLSA     = "_25._tcp.mail.home.example." // the name of its TLSA records, of which there are none
 )
 
 // host is the host that facts change. observe then makes the observation of it.
@@ -145,6 +147,7 @@ func (h *host) remember(started time.Time) {
 	o, d := &h.Seen, &h.Seen.Certs
 	s := &o.State
 	s.HighWater = h.Now.Add(-2 * time.Hour)
+	s.DANE = dane.Memory{}.Saw(dane.Look{At: h.Now.Add(-time.Hour), Names: []dane.Name{{Name: TLSA}}})
 	if h.noPair {
 		return
 	}

@@ -1,0 +1,295 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/dane"
+	"mailcertd/internal/dns"
+	"mailcertd/internal/plan"
+	"mailcertd/internal/state"
+)
+
+// Bounds of a round of questions about TLSA records.
+const (
+	tlsaRound  = 90 * time.Second // in the daemon
+	tlsaWaited = 8 * time.Second  // where a person waits
+	tlsaAtOnce = 8                // names at the same time
+)
+
+// tlsaAsker publishes TLSA records and looks at them beside the loop. Like the asker it belongs to the loop.
+type tlsaAsker struct {
+	*base
+	state   *stateFile
+	asking  bool // a round is under way
+	answers chan tlsaAnswer
+	wake    chan<- struct{}
+	// tried are the edits of the last round. Edits that differ from them are made at once, and the same ones again when
+	// the next look is due: a secondary name server may only be late.
+	tried string
+}
+
+// tlsaQuestions are one round: the records to publish, and then the names to look at.
+type tlsaQuestions struct {
+	names []string
+	edits []dane.Edit
+	// brief says that a name without any record, as the resolver says, needs no question to its name servers.
+	brief  bool
+	client *dns.Client
+}
+
+// tlsaAnswer is what came of a round.
+type tlsaAnswer struct {
+	look    dane.Look
+	changed []string // the names whose records were changed
+	err     error    // why records could not be published; nil: they are, or there were none to publish
+	edits   bool     // there were some
+}
+
+// questions prepares a round for this decision.
+func (ta *tlsaAsker) questions(d dane.Decision, host string, edits []dane.Edit) (tlsaQuestions, error) {
+	c := ta.cfg.DNS
+	q := tlsaQuestions{names: plan.TLSANames(ta.cfg, host), edits: edits,
+		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed}
+	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Now: ta.o.Now}
+	if c.KeyFile != "" && len(edits) > 0 {
+		key, err := dns.ReadKey(c.KeyFile)
+		if err != nil {
+			return q, fmt.Errorf("dns.key_file: %w", err)
+		}
+		o.Key = key
+	}
+	var err error
+	q.client, err = dns.New(o)
+	return q, err
+}
+
+// due is when the next round is to begin, and with which edits; zero: never.
+func (ta *tlsaAsker) due(d dane.Decision, st state.State) (at time.Time, edits []dane.Edit) {
+	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg) || d.LookAt.IsZero() {
+		return time.Time{}, nil
+	}
+	now := ta.o.Now()
+	if len(d.Edits) == 0 {
+		return d.LookAt, nil
+	}
+	f, failed := st.Failures[plan.TLSAFailure]
+	switch {
+	case failed && now.Before(f.Next):
+		return soonest(d.LookAt, f.Next), nil
+	case failed, fmt.Sprint(d.Edits) != ta.tried:
+		return now, d.Edits
+	}
+	return d.LookAt, d.Edits
+}
+
+// askLater begins a round if it is due, and returns when the next one is.
+func (ta *tlsaAsker) askLater(ctx context.Context, p plan.Plan) time.Time {
+	at, edits := ta.due(p.TLSA, p.State)
+	if at.IsZero() || ta.asking {
+		return time.Time{}
+	}
+	if at.After(ta.o.Now()) {
+		return at
+	}
+	q, err := ta.questions(p.TLSA, p.Facts.Name, edits)
+	if err != nil {
+		ta.take(ctx, tlsaAnswer{err: err, edits: true})
+		return time.Time{}
+	}
+	if len(edits) > 0 {
+		ta.tried = fmt.Sprint(edits)
+	}
+	ta.asking = true
+	go func() {
+		a := q.ask(ctx, tlsaRound, ta.o.Now)
+		ta.answers <- a
+		select {
+		case ta.wake <- struct{}{}:
+		default:
+		}
+	}()
+	return time.Time{}
+}
+
+// arrivals notes what came of a round, if there is something. It does not wait.
+func (ta *tlsaAsker) arrivals(ctx context.Context) {
+	select {
+	case a := <-ta.answers:
+		ta.asking = false
+		if ctx.Err() == nil {
+			ta.take(ctx, a)
+		}
+	default:
+	}
+}
+
+// look looks at the records while a person waits. Nothing is published or remembered.
+func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan) (dane.Look, bool) {
+	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg) {
+		return dane.Look{}, false
+	}
+	q, err := ta.questions(p.TLSA, p.Facts.Name, nil)
+	if err != nil || len(q.names) == 0 {
+		return dane.Look{}, false
+	}
+	defer ta.working("asking the DNS for TLSA records", tlsaWaited)()
+	a := q.ask(ctx, tlsaWaited, ta.o.Now)
+	return a.look, ctx.Err() == nil
+}
+
+// lookNow is look, and what was seen is remembered.
+func (ta *tlsaAsker) lookNow(ctx context.Context, p plan.Plan) {
+	if seen, looked := ta.look(ctx, p); looked {
+		ta.take(ctx, tlsaAnswer{look: seen})
+	}
+}
+
+// take notes what came of a round in the state. The next look decides what follows from it.
+func (ta *tlsaAsker) take(ctx context.Context, a tlsaAnswer) {
+	now := ta.o.Now()
+	for _, name := range a.changed {
+		ta.log(Info, "the TLSA records were changed in the DNS", "name", name)
+	}
+	_ = ta.state.change(ctx, func(s *state.State) {
+		if !a.look.At.IsZero() {
+			s.DANE = s.DANE.Saw(a.look)
+		}
+		switch {
+		case !a.edits:
+		case a.err == nil:
+			delete(s.Failures, plan.TLSAFailure)
+		default:
+			fail(s, plan.TLSAFailure, a.err, now)
+			ta.log(Warn, "the TLSA records could not be published", "reason", string(plan.TLSAUpdate), "error",
+				a.err.Error(), "next", s.Failures[plan.TLSAFailure].Next.Format(time.RFC3339))
+		}
+	})
+}
+
+// close waits for the open round until late.
+func (ta *tlsaAsker) close(late <-chan time.Time) {
+	if !ta.asking {
+		return
+	}
+	select {
+	case <-ta.answers:
+	case <-late:
+	}
+}
+
+// ask publishes and looks. It shares nothing with the Keeper.
+func (q tlsaQuestions) ask(ctx context.Context, atMost time.Duration, now func() time.Time) tlsaAnswer {
+	ctx, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	a := tlsaAnswer{edits: len(q.edits) > 0}
+	for _, e := range q.edits {
+		changed, err := q.edit(ctx, e)
+		if changed {
+			a.changed = append(a.changed, e.Name)
+		}
+		a.err = errors.Join(a.err, err)
+	}
+	// A record that a server has now may be gone when the last one answers: the look counts from before its questions.
+	a.look = dane.Look{At: now(), Names: make([]dane.Name, len(q.names))}
+	var all sync.WaitGroup
+	turn := make(chan struct{}, tlsaAtOnce)
+	for i, name := range q.names {
+		all.Go(func() {
+			turn <- struct{}{}
+			a.look.Names[i] = q.look(ctx, name)
+			<-turn
+		})
+	}
+	all.Wait()
+	return a
+}
+
+// edit makes one name have the records that it must have.
+func (q tlsaQuestions) edit(ctx context.Context, e dane.Edit) (changed bool, err error) {
+	p, err := q.client.Place(ctx, e.Name)
+	if err != nil {
+		return false, err
+	}
+	of := func(all []dane.Record) (out []dns.Record) {
+		for _, r := range all {
+			out = append(out, dns.TLSA(p.Name, dns.Association{Usage: r.Usage, Selector: r.Selector,
+				Matching: r.Matching, Data: r.Data}, time.Duration(r.TTL)*time.Second))
+		}
+		return out
+	}
+	return q.client.Amend(ctx, p.Zone, p.Name, dns.TypeTLSA, of(e.Must), of(e.Drop))
+}
+
+// look asks every name server for the records of a name, and the resolver whether they are signed.
+func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
+	n := dane.Name{Name: name}
+	v, verr := q.client.Validated(ctx, name, dns.TypeTLSA)
+	if q.brief && verr == nil && len(v.Records) == 0 {
+		return n
+	}
+	if ctx.Err() != nil {
+		n.Err = "the DNS does not answer in time"
+		return n
+	}
+	p, err := q.client.Place(ctx, name)
+	var views []dns.View
+	if err == nil {
+		n.Zone = p.Zone.Name
+		if len(p.Aliases) > 0 {
+			n.Alias = p.Name
+		}
+		views, err = q.client.Lookup(ctx, p.Zone, p.Name, dns.TypeTLSA)
+	}
+	if err != nil {
+		n.Err = err.Error()
+		return n
+	}
+	for _, view := range views {
+		n.Servers = append(n.Servers, serverOf(view))
+	}
+	n.Signed, n.SignedWhy = signatures(v, verr, n.Servers)
+	return n
+}
+
+// serverOf is a view as package dane has it.
+func serverOf(v dns.View) dane.Server {
+	s := dane.Server{Name: v.Server, Addr: v.Addr, Away: v.Away}
+	if v.Err != nil {
+		s.Err = v.Err.Error()
+	}
+	if v.Alias != "" {
+		s.Err = "it has a CNAME record that leads to " + v.Alias
+	}
+	for _, r := range v.Records {
+		if a, is := r.Association(); is {
+			s.Records = append(s.Records, dane.Record{Usage: a.Usage, Selector: a.Selector, Matching: a.Matching,
+				Data: a.Data, TTL: int(r.TTL() / time.Second)})
+		}
+	}
+	return s
+}
+
+// signatures is what the resolver says of the signatures, and why that is not yes.
+func signatures(v dns.Validation, err error, servers []dane.Server) (dane.Signed, string) {
+	var e *dns.Error
+	answered := slices.ContainsFunc(servers, func(s dane.Server) bool { return s.Err == "" })
+	switch {
+	case errors.As(err, &e) && e.Kind == dns.Failed && answered:
+		return dane.SignedBogus, err.Error()
+	case err != nil:
+		return dane.SignedUnknown, err.Error()
+	case !v.Local:
+		return dane.SignedUnknown, "the resolver " + v.Resolver + " is not on this host, so its answer could be " +
+			"changed on " +
+			"the way"
+	case !v.AD:
+		return dane.SignedNo, "the resolver " + v.Resolver + " has found no signatures, or checks none"
+	}
+	return dane.SignedYes, ""
+}

@@ -1,0 +1,118 @@
+package plan
+
+import (
+	"cmp"
+	"crypto"
+	"crypto/x509"
+
+	"mailcertd/internal/config"
+	"mailcertd/internal/dane"
+)
+
+// TLSAFailure is the key of state.Failures for failed updates of TLSA records.
+const TLSAFailure = "publish TLSA"
+
+// tlsaReasons are the reasons for which the next key of a pair is made.
+var tlsaReasons = map[dane.Why]Reason{dane.Asked: AskedKey, dane.Rotation: KeyRotation}
+
+// TLSANames are the names of the TLSA records of this host, which has that name; "": it has none.
+func TLSANames(cfg config.Config, name string) (out []string) {
+	hosts := cfg.DANE.Names
+	if len(hosts) == 0 && name != "" {
+		hosts = []string{name}
+	}
+	for _, h := range hosts {
+		for _, port := range cfg.DANE.Ports {
+			out = append(out, dane.NameOf(h, port))
+		}
+	}
+	return out
+}
+
+// AsksTLSA reports whether the DNS is asked for TLSA records. Below --root it is asked only where mailcertd.yaml says
+// who publishes them: somebody who tries mailcertd in a directory has no records.
+func AsksTLSA(cfg config.Config) bool {
+	return cfg.Root == "" || cfg.DANE.Publish != config.PublishNone
+}
+
+// tlsaInput is what the decision about TLSA records is based on.
+func tlsaInput(a *assessment) dane.Input {
+	in := dane.Input{Mode: dane.Mode(a.cfg.DANE.Publish), Names: TLSANames(a.cfg, a.name), TTL: a.cfg.DANE.TTL,
+		Asks: AsksTLSA(a.cfg), Served: a.obs.State.Pickup == nil, ServedSince: a.obs.State.PickedUp.At,
+		Believed: a.clock == clockFine, Memory: a.obs.State.DANE}
+	for _, p := range a.pairs {
+		if !p.is.Server() || !p.wanted && !p.exists() {
+			continue
+		}
+		one := dane.Pair{Name: p.is.Name, File: p.is.KeyFile, Present: publicKey(p.keyFile.Key.Public),
+			Staged: publicKey(p.staged.Public), Rotates: p.cfg.Key.RotateAfter > 0}
+		if p.leaf != nil {
+			one.Leaf = p.leaf.Raw
+		}
+		switch {
+		case p.keptForeign():
+		case p.askedKey && !p.wish.Now:
+			one.Want = dane.Asked
+		case p.rotates():
+			one.Want = dane.Rotation
+		}
+		in.Pairs = append(in.Pairs, one)
+	}
+	return in
+}
+
+// publicKey is a key as package dane has it; the zero Key where there is none, or one of an unknown kind.
+func publicKey(pub crypto.PublicKey) dane.Key {
+	if pub == nil {
+		return dane.Key{}
+	}
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return dane.Key{}
+	}
+	return dane.Key{SPKI: der}
+}
+
+// mayChangeKey reports whether the TLSA records let the key of the pair be changed now. Nobody checks records of the
+// client pair.
+func (p *pair) mayChangeKey() bool { return !p.is.Server() || p.tlsa.May(p.is.Name) }
+
+// askedNow reports whether a person has asked for a new key, now or earlier, and it may be used.
+func askedNow(p *pair) bool {
+	asked := p.askedKey || p.is.Server() && p.tlsa.Memory.Changes[p.is.Name].Why == dane.Asked
+	return asked && (p.mayChangeKey() || p.askedKey && p.wish.Now)
+}
+
+// tlsaAbout are the reasons of the problems about TLSA records.
+var tlsaAbout = map[dane.About]Reason{dane.AboutChange: TLSAChange, dane.AboutAdd: TLSAAdd,
+	dane.AboutRemove: TLSARemove, dane.AboutWrong: TLSAWrong, dane.AboutUnsigned: TLSAUnsigned,
+	dane.AboutBogus: TLSABogus, dane.AboutFragile: TLSAFragile, dane.AboutUnknown: TLSAUnknown}
+
+// tlsa reports what is to be known about the TLSA records, and that they could not be published.
+func tlsa(a *assessment) (found finding) {
+	for _, n := range a.tlsa.Notes {
+		pr := Problem{Reason: tlsaAbout[n.About], Severity: [...]Severity{Notice, Warning, Error}[n.Grade],
+			Text: n.Text,
+			Hint: n.Hint, Path: a.cfg.Path}
+		for _, p := range a.pairs {
+			if p.is.Name == n.Pair {
+				pr.Path = cmp.Or(keyPath(p), a.obs.Certs.Path+"/"+p.is.KeyFile)
+			}
+		}
+		found.report(pr)
+	}
+	if f, failed := a.obs.State.Failures[TLSAFailure]; failed && a.cfg.DANE.Publish == config.PublishUpdate &&
+		len(a.tlsa.Edits) > 0 {
+		severity := Warning
+		for _, c := range a.tlsa.Memory.Changes {
+			if c.Why == dane.AtOnce {
+				severity = Error
+			}
+		}
+		found.report(Problem{Reason: TLSAUpdate, Severity: severity, Path: a.cfg.Path,
+			Text: "the TLSA records could not be published: " + f.Error + "; mailcertd tries again " + again(f.Next,
+				a.now),
+			Hint: "correct dns: in mailcertd.yaml, or the name server; certificates are renewed meanwhile"})
+	}
+	return found
+}
