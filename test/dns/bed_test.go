@@ -78,7 +78,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{dir: t.TempDir(), keys: map[string]string{}}
 	var statements strings.Builder
-	for _, name := range []string{"mail", "txtonly", "stranger"} {
+	for _, name := range []string{"mail", "txtonly", "tlsaonly", "stranger"} {
 		text := bed.TSIGKey(t, name+".key")
 		w.file(t, name, text)
 		if name != "stranger" {
@@ -86,7 +86,9 @@ func newWorld(t *testing.T) *world {
 		}
 	}
 	w.file(t, "wrong", bed.TSIGKey(t, "mail.key")) // has the name of a valid key, but another secret
-	may := `update-policy { grant mail.key zonesub ANY; grant txtonly.key name _acme-challenge.mail.example.test TXT; };`
+	may := `update-policy { grant mail.key zonesub ANY; ` +
+		`grant txtonly.key name _acme-challenge.mail.example.test TXT; ` +
+		`grant tlsaonly.key name _25._tcp.mail.example.test TLSA; };`
 	zone := func(name, text string) bed.NamedZone {
 		return bed.NamedZone{Name: name, Text: text, Statements: "type primary; notify no; " + may}
 	}
