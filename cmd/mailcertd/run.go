@@ -111,7 +111,12 @@ func watchOptions(cfg config.Config) watch.Options {
 }
 
 // sweptPaths returns trust/ and the bundles from which it is filled. They are only swept and not watched: some have
-// hundreds of files, and a delay of ten seconds does no harm.
+// hundreds of files, and a delay of ten seconds does no harm. So is the staging area: the TLSA record of a next key
+// that `renew --rekey` has made there is to be published.
 func sweptPaths(cfg config.Config) []string {
-	return append([]string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}, keeper.TrustPaths(cfg)...)
+	paths := []string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}
+	if plan.AsksTLSA(cfg) {
+		paths = append(paths, filepath.Join(cfg.Certs.Dir, certdir.StagingDir))
+	}
+	return append(paths, keeper.TrustPaths(cfg)...)
 }

@@ -305,11 +305,11 @@ func (x *decider) lacks(key string) (missing, unknown []string) {
 	for _, name := range x.in.Names {
 		n, _ := x.m.name(name)
 		no, why := n.lacks(r)
-		for _, s := range no {
-			missing = append(missing, plain(name)+": "+s)
+		if len(no) > 0 {
+			missing = append(missing, plain(name)+": "+few(no))
 		}
-		for _, s := range why {
-			unknown = append(unknown, plain(name)+": "+s)
+		if len(why) > 0 {
+			unknown = append(unknown, plain(name)+": "+few(why))
 		}
 	}
 	return missing, unknown
@@ -328,9 +328,9 @@ func (x *decider) longest() time.Duration {
 }
 
 // left is how long the change still has to wait. Without a change of the clock it is the longest time to live, from
-// when every server had the record.
+// when every server had the record, and a second, because the times of looks have full seconds.
 func (x *decider) left(c Change) time.Duration {
-	return x.longest() - time.Duration(c.Waited)*time.Second
+	return x.longest() + time.Second - time.Duration(c.Waited)*time.Second
 }
 
 // judge says whether the key of a pair may be changed.

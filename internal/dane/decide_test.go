@@ -196,7 +196,7 @@ func TestWholeChange(t *testing.T) {
 	w.says(AboutChange, Notice, "2026-06-01 16:00 UTC")
 	w.pass(hour-time.Minute, 5*time.Minute)
 	w.stage(Waiting, false)
-	w.pass(time.Minute, time.Minute)
+	w.pass(time.Minute+time.Second, time.Hour)
 	w.stage(Ready, true)
 	w.has("a", "b")
 	w.in.Pairs[0].Present, w.in.Pairs[0].Staged, w.in.Served = key("b"), Key{}, false
@@ -234,7 +234,7 @@ func TestLongestTTL(t *testing.T) {
 	w.look()
 	w.pass(24*hour-time.Minute, 5*time.Minute)
 	w.stage(Waiting, false)
-	w.pass(time.Minute, time.Minute)
+	w.pass(time.Minute+time.Second, time.Hour)
 	w.stage(Ready, true)
 }
 
@@ -254,7 +254,7 @@ func TestRecordGoesInBetween(t *testing.T) {
 	w.stage(Waiting, false)
 	w.pass(hour-time.Minute, 5*time.Minute)
 	w.stage(Waiting, false)
-	w.pass(time.Minute, time.Minute)
+	w.pass(time.Minute+time.Second, time.Hour)
 	w.stage(Ready, true)
 	w.servers["ns1"] = []Record{rec("a", hour)} // and again, when the key may be changed
 	w.look()
@@ -292,7 +292,7 @@ func TestObstacles(t *testing.T) {
 			w.decide()
 			w.update("ns1", "ns2")
 			w.look()
-			w.pass(hour, 5*time.Minute)
+			w.pass(hour+time.Second, 5*time.Minute)
 			w.stage(Ready, true)
 			c.do(w)
 			w.look()
@@ -313,7 +313,7 @@ func TestObstacles(t *testing.T) {
 	w.decide()
 	w.update("ns1", "ns2")
 	w.look()
-	w.pass(hour, 5*time.Minute)
+	w.pass(hour+time.Second, 5*time.Minute)
 	w.now = w.now.Add(2 * hour) // the daemon was stopped: the last look is too old
 	w.decide()
 	w.stage(Ready, false)
@@ -333,7 +333,7 @@ func TestClockSteps(t *testing.T) {
 	w.now = w.now.Add(-60 * hour)
 	w.look()
 	w.stage(Waiting, false)
-	w.pass(35*time.Minute, 5*time.Minute)
+	w.pass(35*time.Minute+time.Second, 5*time.Minute)
 	w.stage(Ready, true)
 }
 
@@ -353,7 +353,7 @@ func TestLostKey(t *testing.T) {
 	w.update("ns1", "ns2")
 	w.look()
 	w.says(AboutChange, Error, "until 2026-06-01 13:00 UTC")
-	w.pass(hour, 5*time.Minute)
+	w.pass(hour+time.Second, 5*time.Minute)
 	w.stage("", false)
 	w.update("ns1", "ns2")
 	w.has("c")
@@ -377,7 +377,7 @@ func TestTwoPairs(t *testing.T) {
 	w.update("ns1", "ns2")
 	w.has("a", "e", "f")
 	w.look()
-	w.pass(hour, 5*time.Minute)
+	w.pass(hour+time.Second, 5*time.Minute)
 	if w.last.May("host") || !w.last.May("host-ecdsa") {
 		t.Error("the wrong pair may be changed")
 	}
@@ -441,12 +441,12 @@ func TestManual(t *testing.T) {
 	}
 	w.look()
 	w.silentOn(AboutAdd)
-	w.pass(hour, 5*time.Minute)
+	w.pass(hour+time.Second, 5*time.Minute)
 	w.stage(Ready, true)
 	w.in.Pairs[0].Present, w.in.Pairs[0].Staged, w.in.Pairs[0].Want = key("b"), Key{}, ""
 	w.look()
 	w.silentOn(AboutRemove)
-	w.pass(hour, 5*time.Minute)
+	w.pass(hour+time.Second, 5*time.Minute)
 	w.says(AboutRemove, Notice, "TLSA 3 1 1 "+key("a").ID())
 	for s := range w.servers {
 		w.servers[s] = []Record{rec("b", hour)}
@@ -502,6 +502,6 @@ func TestSilentServer(t *testing.T) {
 	w.broken["ns2"] = ""
 	w.look() // of these two hours a quarter counts
 	w.stage(Waiting, false)
-	w.pass(15*time.Minute, 5*time.Minute)
+	w.pass(15*time.Minute+time.Second, 5*time.Minute)
 	w.stage(Ready, true)
 }
