@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"keeper": {"ca", "certdir", "command", "config", "dane", "dh", "dns", "durable", "inbox", "issuer", "issuer/acme",
 		"issuer/ssh", "mta", "parcel", "pickup", "pki", "plan", "state"},
 	"mta":    {"command", "durable", "pki", "text"},
-	"page":   {"ca", "certdir", "config", "mta", "plan", "report"},
+	"page":   {"ca", "certdir", "config", "dane", "mta", "plan", "report"},
 	"parcel": {"durable", "pki"},
 	"pickup": {"ca", "certdir", "command", "durable", "mta", "pki", "plan", "state"},
 	"pki":    {},

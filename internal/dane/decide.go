@@ -166,7 +166,7 @@ func (x *decider) governed() bool {
 	}
 	for _, name := range x.in.Names {
 		n, _ := x.m.name(name)
-		if slices.ContainsFunc(n.all(), func(r Record) bool { return r.Usage == usageEE }) {
+		if slices.ContainsFunc(n.Records(), func(r Record) bool { return r.Usage == usageEE }) {
 			return true
 		}
 	}
@@ -213,7 +213,7 @@ func (x *decider) notePresent() {
 		if !slices.ContainsFunc(x.in.Pairs, func(p Pair) bool { return p.Name == pair }) { // the pair is gone
 			delete(x.m.Present, pair)
 			delete(x.m.Changes, pair)
-			x.m.retire(pair, key, x.now)
+			x.m.retire(pair, key, x.now, false)
 		}
 	}
 }
@@ -221,13 +221,13 @@ func (x *decider) notePresent() {
 // changed notes that another key is installed now.
 func (x *decider) changed(p Pair, was, is string) {
 	c, under := x.m.Changes[p.Name]
-	x.m.retire(p.Name, was, x.now)
+	x.m.retire(p.Name, was, x.now, false)
 	x.m.revive(is)
 	if under && c.Next == is { // if its record has been everywhere for long enough, the change is complete
 		c.Why, c.Since = AtOnce, x.now
 	} else {
 		if under {
-			x.m.retire(p.Name, c.Next, x.now)
+			x.m.retire(p.Name, c.Next, x.now, true)
 		}
 		c = Change{Why: AtOnce, Since: x.now, Next: is, Made: x.now}
 	}
@@ -241,7 +241,7 @@ func (x *decider) begin(p Pair) {
 	case !under && p.Want != "" && x.d.Governed:
 		c, under = Change{Why: p.Want, Since: x.now}, true
 	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why == AtOnce && x.free():
-		x.m.retire(p.Name, c.Next, x.now)
+		x.m.retire(p.Name, c.Next, x.now, true)
 		delete(x.m.Changes, p.Name)
 		return
 	}
@@ -251,7 +251,7 @@ func (x *decider) begin(p Pair) {
 	if c.Why != AtOnce {
 		staged := p.Staged.ID()
 		if c.Next != "" && c.Next != staged { // somebody has removed or replaced the next key
-			x.m.retire(p.Name, c.Next, x.now)
+			x.m.retire(p.Name, c.Next, x.now, true)
 			c.Next, c.Made, c.Seen, c.Agreed, c.Waited = "", time.Time{}, time.Time{}, time.Time{}, 0
 		}
 		if c.Next == "" && staged != "" {
@@ -407,7 +407,7 @@ func (x *decider) obstacles(p Pair, c Change) (out []string) {
 			if s.Err == "" && !holds(s.Records, p.Staged, nil) {
 				out = append(out, fmt.Sprintf("%s: %s: mail hosts would ignore the record 3 1 1 of the next key, "+
 					"because "+
-					"there is a record 3 1 2 of another one", plain(name), s.who()))
+					"there is a record 3 1 2 of another one", plain(name), s.String()))
 			}
 		}
 	}

@@ -52,8 +52,8 @@ type Look struct {
 // known reports whether the last look has seen what the name has.
 func (n Name) known() bool { return n.Err == "" && !n.At.IsZero() }
 
-// all are the records that any server has.
-func (n Name) all() (out []Record) {
+// Records are the records that any server has.
+func (n Name) Records() (out []Record) {
 	for _, s := range n.Servers {
 		for _, r := range s.Records {
 			if !slices.ContainsFunc(out, r.Same) {
@@ -65,7 +65,7 @@ func (n Name) all() (out []Record) {
 }
 
 // Has reports whether any server has the record.
-func (n Name) Has(r Record) bool { return slices.ContainsFunc(n.all(), r.Same) }
+func (n Name) Has(r Record) bool { return slices.ContainsFunc(n.Records(), r.Same) }
 
 // lacks says which servers do not have the record, and of which it is not known; both nil: every server has it. An
 // address that does not answer is ignored where the same server has the record at another address.
@@ -89,16 +89,16 @@ func (n Name) lacks(r Record) (missing, unknown []string) {
 			continue
 		}
 		if s.Err != "" {
-			unknown = append(unknown, s.who()+": "+s.Err)
+			unknown = append(unknown, s.String()+": "+s.Err)
 		} else {
-			missing = append(missing, s.who()+" does not have it")
+			missing = append(missing, s.String()+" does not have it")
 		}
 	}
 	return missing, unknown
 }
 
-// who names the server for messages.
-func (s Server) who() string {
+// String names the server for messages.
+func (s Server) String() string {
 	if s.Addr == "" {
 		return plain(s.Name)
 	}

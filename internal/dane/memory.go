@@ -52,7 +52,9 @@ type Change struct {
 type Old struct {
 	Pair  string    `json:"pair"`
 	Key   string    `json:"key"`   // its ID
-	Since time.Time `json:"since"` // since when sendmail has used its successor
+	Since time.Time `json:"since"` // since when another one is used
+	// Unused says that it was made and never used.
+	Unused bool `json:"unused,omitempty"`
 }
 
 // Clone is a deep copy in which empty lists and maps are nil.
@@ -132,11 +134,11 @@ func (m *Memory) change(pair string, c Change) {
 }
 
 // retire notes a key that is no longer used.
-func (m *Memory) retire(pair, key string, now time.Time) {
+func (m *Memory) retire(pair, key string, now time.Time, unused bool) {
 	if key == "" || slices.ContainsFunc(m.Old, func(o Old) bool { return o.Key == key }) {
 		return
 	}
-	m.Old = append(m.Old, Old{Pair: pair, Key: key, Since: now})
+	m.Old = append(m.Old, Old{Pair: pair, Key: key, Since: now, Unused: unused})
 }
 
 // revive forgets that a key is no longer used.

@@ -139,7 +139,7 @@ func (x *decider) noteWrong(p Pair) {
 		var wrong []string
 		for _, s := range n.Servers {
 			if s.Err == "" && slices.ContainsFunc(s.Records, Record.usable) && !holds(s.Records, p.Present, p.Leaf) {
-				wrong = append(wrong, s.who())
+				wrong = append(wrong, s.String())
 			}
 		}
 		if len(wrong) == 0 {
@@ -182,7 +182,7 @@ func (x *decider) noteName(n Name) {
 			plain(n.Name), minute(n.Since), n.Err), "no key is changed until then; correct dns: in mailcertd.yaml, " +
 			"or the DNS"})
 	}
-	all := n.all()
+	all := n.Records()
 	if !slices.ContainsFunc(all, Record.usable) {
 		return
 	}
@@ -266,7 +266,11 @@ func (x *decider) steps() {
 		}
 	}
 	for _, o := range x.m.Old {
-		x.d.Steps = append(x.d.Steps, Step{o.Pair, "the key was changed", o.Since, true},
+		what := "the key was changed"
+		if o.Unused {
+			what = "a next key was given up"
+		}
+		x.d.Steps = append(x.d.Steps, Step{o.Pair, what, o.Since, true},
 			Step{o.Pair, "the TLSA record of the old key goes", x.goes(o), false})
 	}
 }

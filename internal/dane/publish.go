@@ -47,7 +47,7 @@ func (x *decider) records() {
 		if !n.known() { // an update is made only after a look, which says whether the name has records of others
 			continue
 		}
-		if len(n.all()) == 0 && !x.in.Served { // the first records, while sendmail may still use another key
+		if len(n.Records()) == 0 && !x.in.Served { // the first records, while sendmail may still use another key
 			continue
 		}
 		e := Edit{Name: name}

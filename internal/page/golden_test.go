@@ -17,6 +17,7 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/mta"
@@ -227,6 +228,16 @@ var pages = map[string]func(*Page){
 			given.PublicPair(certdir.HostECDSA, "rsa-2048", -report.Day), account(),
 			given.SaidNoTo(certdir.HostECDSA, issuer.KindAway, 5*time.Minute,
 				"failed: the directory: connection refused"))
+	}),
+	"dane": drawn(Status, func() report.Status {
+		return statusOf(3, given.Publishes(dane.Update), given.RotateAfter(60*report.Day), given.Staged(),
+			given.KeyChange(dane.Rotation, "staged", -1),
+			given.InDNSOf([]dane.Record{given.TLSAOf("host"), given.TLSAOf("staged")},
+				[]dane.Record{given.TLSAOf("host")}))
+	}),
+	"dane-manual": drawn(Status, func() report.Status {
+		return statusOf(3, given.Publishes(dane.Manual), given.InDNS(given.TLSAOf("other"), given.TLSAOf("host")),
+			given.Staged(), given.KeyChange(dane.Asked, "staged", -1), given.KeyBefore("other", 2*time.Hour))
 	}),
 	"acme-waiting": drawn(Status, func() report.Status { return statusOf(0, given.ACME(), given.Interim()) }),
 	"acme-rate-limit": drawn(Status, func() report.Status {

@@ -30,6 +30,8 @@ func Status(r report.Status, p *Page) {
 	p.gap()
 	caRows(r, p)
 	p.gap()
+	daneRows(r.DANE, p)
+	p.gap()
 	sendmailRows(r, p)
 	p.gap()
 	if r.Next != nil {

@@ -21,7 +21,7 @@ const pickupGrace = 5 * time.Minute
 // DueRow is one thing that needs a person. What mailcertd does by itself, and in time, makes no row.
 type DueRow struct {
 	Severity Severity   `json:"severity"`
-	What     string     `json:"what"` // host, issued, CA, CRL, sendmail, notify, or a reason
+	What     string     `json:"what"` // host, DANE, issued, CA, CRL, sendmail, notify, or a reason
 	Name     string     `json:"name"` // host name, file, address or command
 	Ends     *time.Time `json:"ends,omitempty"`
 	Text     string     `json:"text"`
@@ -59,7 +59,7 @@ func NeedsPerson(f DueFacts, days int, now time.Time) []DueRow {
 	within := time.Duration(days) * 24 * time.Hour
 	var rows []DueRow
 	type section = func(DueFacts, time.Duration, time.Time) []DueRow
-	for _, of := range []section{hostDue, pairsDue, sendmailDue, caDue, issuedDue} {
+	for _, of := range []section{hostDue, pairsDue, daneDue, sendmailDue, caDue, issuedDue} {
 		rows = append(rows, of(f, within, now)...)
 	}
 	rows = append(rows, problemsDue(f, rows)...)

@@ -14,6 +14,7 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/state"
 )
@@ -40,6 +41,15 @@ func TestDue(t *testing.T) {
 		{"what was issued could not be read",
 			func(f *DueFacts) { f.Observed.CA.Dir.Path, f.Unread = "/ca", syscall.EIO },
 			[]string{"error issued /ca"}},
+		{"a person publishes TLSA records", func(f *DueFacts) {
+			f.Config.DANE.Publish = config.PublishManual
+			f.Plan.TLSA.Add = []dane.Line{{Name: "_25._tcp.a.example.", Record: dane.RecordOf("ab", time.Hour)}}
+			f.Plan.TLSA.Remove = []dane.Line{{Name: "_25._tcp.a.example.", Record: dane.RecordOf("cd", time.Hour)}}
+		}, []string{"warning DANE a.example", "warning DANE a.example"}},
+		{"mailcertd publishes TLSA records", func(f *DueFacts) {
+			f.Config.DANE.Publish = config.PublishUpdate
+			f.Plan.TLSA.Add = []dane.Line{{Name: "_25._tcp.a.example.", Record: dane.RecordOf("ab", time.Hour)}}
+		}, nil},
 		{"ends soon, to be renewed in time", func(f *DueFacts) {
 			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-3, 3)}
 			f.Plan.Facts.Due = day(1)

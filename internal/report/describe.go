@@ -53,6 +53,7 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 		rep.Issuer = &OtherCA{Target: cfg.Issuer.SSH.Target, Trusted: len(o.Accepted),
 			Asked: moment(p.State.Member.Asked)}
 	}
+	rep.DANE = describeDANE(cfg, r)
 	if cfg.Issuer.Kind == config.IssuerACME {
 		rep.ACME = describeACME(cfg, r)
 	}

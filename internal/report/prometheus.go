@@ -67,6 +67,7 @@ func WriteMetrics(w io.Writer, r Status) error {
 	certificateMetrics(&m, r)
 	caMetrics(&m, r)
 	acmeMetrics(&m, r.ACME)
+	daneMetrics(&m, r.DANE)
 	sendmailMetrics(&m, r)
 	count := map[plan.Severity]int{}
 	for _, pr := range r.Problems {

@@ -30,6 +30,7 @@ type Status struct {
 	CRL         *CRL           `json:"crl,omitempty"`    // nil where there is no CRL
 	Issuer      *OtherCA       `json:"issuer,omitempty"` // the CA on another host
 	ACME        *ACMECA        `json:"acme,omitempty"`   // the ACME CA
+	DANE        *DANE          `json:"dane,omitempty"`   // nil where nobody publishes TLSA records
 	Sendmail    Sendmail       `json:"sendmail"`
 	Serves      []Served       `json:"serves,omitempty"` // with --probe
 	Problems    []plan.Problem `json:"problems"`         // worst first
