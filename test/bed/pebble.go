@@ -46,11 +46,13 @@ type Pebble struct {
 
 // PebbleOptions say how a Pebble differs from the usual one, which is on this machine.
 type PebbleOptions struct {
-	Host *Host          // the host where it runs, on fixed ports; nil means this machine, on free ports
-	IP   string         // where its directory and its name server listen, for other hosts; "" means 127.0.0.1
-	DNS  string         // the address of the name server that it asks; "" means its own
-	Env  []string       // environment variables, such as PEBBLE_WFE_NONCEREJECT=50
-	Conf map[string]any // merged into its configuration
+	Host *Host  // the host where it runs, on fixed ports; nil means this machine, on free ports
+	IP   string // where its directory and its name server listen, for other hosts; "" means 127.0.0.1
+	// Second moves it to other ports of the Host, where another one runs already.
+	Second bool
+	DNS    string         // the address of the name server that it asks; "" means its own
+	Env    []string       // environment variables, such as PEBBLE_WFE_NONCEREJECT=50
+	Conf   map[string]any // merged into its configuration
 }
 
 // NewPebble starts a Pebble that lives as long as the test.
@@ -61,6 +63,10 @@ func NewPebble(t testing.TB, o PebbleOptions) *Pebble {
 	if o.Host != nil {
 		p.CAFile = "/etc/mail/pebble.pem"
 		p.api, p.manage, p.dns, p.dnsManage, p.HTTPPort = 14000, 15000, 8053, 8055, 80
+		if o.Second {
+			p.CAFile = "/etc/mail/second.pem"
+			p.api, p.manage, p.dns, p.dnsManage = 14100, 15100, 8153, 8155
+		}
 	} else {
 		for _, port := range []*int{&p.api, &p.manage, &p.dns, &p.dnsManage, &p.HTTPPort} {
 			*port = Port(t)
