@@ -3,8 +3,10 @@ package test
 import (
 	"crypto/tls"
 	"fmt"
+	"net/http"
 	"net/smtp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,8 +142,8 @@ func TestPublicFallback(t *testing.T) {
 	p.Stop()
 	write(t, h.Path("/etc/mail/mailcertd.yaml"), "issuer:\n  acme:\n    directory: "+p.Directory+
 		"\n    agree_tos: true\n    ca_file: "+p.CAFile+"\n    fallback: {directory: '"+second.Directory+
-		"', agree_tos: true, ca_file: "+second.CAFile+"}\nclient: {issuer: local}\nlog: {level: debug, target: stderr}\n",
-		0o644)
+		"', agree_tos: true, ca_file: "+second.CAFile+"}\nclient: {issuer: local}\n"+
+		"log: {level: debug, target: stderr}\n", 0o644)
 	h.Run(m, publicConf, "ensure")
 	h.Start(t)
 	interim := h.OnDisk(t)
@@ -195,5 +197,73 @@ func TestPublicFallback(t *testing.T) {
 	}
 	if out, code := h.Run(m, publicConf, "check"); code != 0 || strings.Contains(out, "acme-fallback") {
 		t.Errorf("check: %d\n%s", code, out)
+	}
+}
+
+// listeners returns what mailcertd listens on.
+func listeners(t *testing.T, h *bed.Host) (out []string) {
+	t.Helper()
+	for line := range strings.Lines(h.Must(t, "ss", "-Hltnp")) {
+		if f := strings.Fields(line); strings.Contains(line, "mailcertd") && len(f) > 3 {
+			out = append(out, f[3])
+		}
+	}
+	return out
+}
+
+// mailcertd listens on the address of the jail alone, and only while the CA is about to look. A kill at that moment
+// leaves nobody listening, and the next daemon continues the same order.
+func TestPublicPort(t *testing.T) {
+	t.Parallel()
+	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
+	m, p := bed.Binary(t, ""), bed.NewPebble(t, bed.PebbleOptions{Host: h})
+	front := bed.NewFront(t, p)
+	looks, goOn := make(chan bool), make(chan struct{})
+	var held atomic.Bool
+	front.Hook(func(_ http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/chalZ/") || !held.CompareAndSwap(false, true) {
+			return false
+		}
+		looks <- true
+		<-goOn
+		return true // the CA was not told to look
+	}, nil)
+	write(t, h.Path("/etc/mail/mailcertd.yaml"), "issuer:\n  acme:\n    directory: "+front.Directory+
+		"\n    agree_tos: true\n    ca_file: "+front.CAFile+"\n    http: {listen: '127.0.0.1:80'}\n"+
+		"client: {issuer: local}\nlog: {level: debug, target: stderr}\n", 0o644)
+	h.Run(m, publicConf, "ensure")
+	h.Start(t)
+	interim := h.OnDisk(t)
+	if got := listeners(t, h); len(got) > 0 {
+		t.Errorf("before the daemon starts: %q", got)
+	}
+	h.Daemon(t, m, publicConf, "run")
+	<-looks
+	if got := listeners(t, h); len(got) != 1 || got[0] != "127.0.0.1:80" {
+		t.Errorf("during the order: %q", got)
+	}
+	h.Must(t, "pkill", "-KILL", "-x", "mailcertd")
+	bed.Wait(t, "the daemon to be gone", func() error {
+		if out, code := h.Run("pgrep", "-x", "mailcertd"); code == 0 {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	if got := h.Must(t, "ss", "-Hltn", "sport = :80"); got != "" {
+		t.Errorf("after the kill: %s", got)
+	}
+	close(goOn)
+	log := h.Daemon(t, m, publicConf, "run")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("mailcertd:\n%s", log())
+		}
+	})
+	serves(t, h, interim)
+	if got := listeners(t, h); len(got) > 0 {
+		t.Errorf("after the order: %q\n%s", got, log())
+	}
+	if p.Orders() != 1 {
+		t.Errorf("%d orders", p.Orders())
 	}
 }

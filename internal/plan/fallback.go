@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -76,7 +77,9 @@ func asksFallback(p *pair) (bool, time.Time) {
 func fallbacks(p *pair) (found finding) {
 	by := p.issuer.fallback()
 	if f, failed := p.obs.State.Failures[FallbackFailure(p.is)]; failed && by != "" {
-		found.report(noFrom(p, "the fallback "+by, f))
+		no := noFrom(p, "the fallback "+by, f)
+		no.Hint = strings.ReplaceAll(no.Hint, "issuer.acme.", "issuer.acme.fallback.")
+		found.report(no)
 	}
 	if fromFallback(p) {
 		found.report(Problem{Reason: ACMEFallback, Severity: Warning, Path: certPath(p),

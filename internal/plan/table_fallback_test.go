@@ -1,6 +1,8 @@
 package plan_test
 
 import (
+	"strings"
+	"testing"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -110,4 +112,21 @@ var fallbackRows = []row{
 		"error issuer-away, error interim-set, error issuer-away",
 		"1m0s: ask the CA again",
 		""},
+}
+
+// What is to be corrected at the fallback is named by its own settings, and the first CA's problem says when the
+// fallback is asked.
+func TestFallbackHints(t *testing.T) {
+	w := Host(Public(), WithFallback(), LivesFor(90*Day, 20*Day), Window(-Day), SaidNo(issuer.KindAway, time.Hour),
+		FallbackSaidNo(issuer.KindTOS, time.Hour))
+	for reason, want := range map[plan.Reason]string{plan.ACMEAccount: "set issuer.acme.fallback.agree_tos to true",
+		plan.IssuerAway: "; it asks the fallback https://fallback.example/dir from "} {
+		found := false
+		for _, p := range w.Plan().Problems {
+			found = found || p.Reason == reason && strings.Contains(p.Hint, want)
+		}
+		if !found {
+			t.Errorf("no %s with the hint %q: %+v", reason, want, w.Plan().Problems)
+		}
+	}
 }
