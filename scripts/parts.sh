@@ -59,6 +59,8 @@ need test bind9-utils tsig-keygen
 if [ "$(id -u)" = 0 ]; then # these find their own files only in /usr, which needs the overlay
 	need test git git
 	need test certbot certbot
+	need test unbound unbound
+	need test postfix posttls-finger
 	need test gcc cc
 	need test libc6-dev /usr/include/stdlib.h
 fi
@@ -78,12 +80,21 @@ apt() {
 	fi
 }
 
-# download gets what apt-get would install for $missing, in the versions of its lists.
+# installs lists what apt-get would install for these packages, in the versions of its lists.
+installs() {
+	apt -s --no-install-recommends install "$@" 2>"$parts/apt.err" |
+		sed -n 's/^Inst \([^ ]*\) \(\[[^]]*\] \)\{0,1\}(\([^ ]*\) .*/\1=\3/p'
+}
+
+# download gets what apt-get would install for $missing. postfix is asked for by itself, because no machine has both it
+# and sendmail, and only its libraries are needed with it.
 download() {
 	# shellcheck disable=SC2086
-	wanted=$(apt -s --no-install-recommends install $missing 2>"$parts/apt.err" |
-		sed -n 's/^Inst \([^ ]*\) \(\[[^]]*\] \)\{0,1\}(\([^ ]*\) .*/\1=\3/p')
-	[ -n "$wanted" ] || return 1
+	wanted=$(installs $(echo "$missing " | sed 's/ postfix / /'))
+	[ -n "$wanted" ] || [ "$missing" = ' postfix' ] || return 1
+	case "$missing " in
+	*' postfix '*) wanted="$wanted $(installs postfix | grep -e '^postfix=' -e '^lib')" ;;
+	esac
 	# shellcheck disable=SC2086
 	(cd "$parts/deb" && apt download $wanted) >/dev/null 2>>"$parts/apt.err"
 }
@@ -102,7 +113,14 @@ fetch() {
 		if ! download; then cat "$parts/apt.err" >&2; return 1; fi
 	fi
 	for deb in "$parts"/deb/*.deb; do
-		dpkg-deb -x "$deb" "$parts/new" || return 1
+		case $deb in
+		*/postfix_*) # of this mail server one program alone, and not its sendmail
+			dpkg-deb -x "$deb" "$parts/other" && mkdir -p "$parts/new/usr/sbin" "$parts/new/usr/lib/postfix" &&
+				cp -a "$parts/other/usr/sbin/posttls-finger" "$parts/new/usr/sbin/" &&
+				cp -a "$parts/other"/usr/lib/postfix/lib*.so* "$parts/new/usr/lib/postfix/" || return 1
+			;;
+		*) dpkg-deb -x "$deb" "$parts/new" || return 1 ;;
+		esac
 	done
 	for d in bin sbin lib lib32 lib64 libx32; do # as on a system where these are links into /usr
 		[ -d "$parts/new/$d" ] || continue
@@ -110,7 +128,7 @@ fetch() {
 	done
 	cp -a "$parts/new/usr/." "$parts/root/usr/" || return 1
 	find "$parts/root" -type f -perm /6000 -exec chmod ug-s {} + # these copies must not give anybody more rights
-	rm -rf "$parts/deb" "$parts/new" "$parts/lists" "$parts/cache" "$parts/apt.err"
+	rm -rf "$parts/deb" "$parts/new" "$parts/other" "$parts/lists" "$parts/cache" "$parts/apt.err"
 	# These names are links that Debian's alternatives make when a package is installed.
 	if [ -e "$parts/root/usr/libexec/sendmail/sendmail" ]; then
 		ln -sf /usr/libexec/sendmail/sendmail "$parts/root/usr/sbin/sendmail"
