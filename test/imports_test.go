@@ -31,14 +31,16 @@ var allowed = map[string][]string{
 	"keeper": {"ca", "certdir", "command", "config", "dane", "dh", "dns", "durable", "inbox", "issuer", "issuer/acme",
 		"issuer/ssh", "mta", "parcel", "pickup", "pki", "plan", "state"},
 	"mta":    {"command", "durable", "pki", "text"},
-	"page":   {"ca", "certdir", "config", "dane", "mta", "plan", "report"},
+	"page":   {"ca", "certdir", "config", "dane", "mta", "plan", "report", "sender"},
 	"parcel": {"durable", "pki"},
 	"pickup": {"ca", "certdir", "command", "durable", "mta", "pki", "plan", "state"},
 	"pki":    {},
 	"plan":   {"ca", "certdir", "config", "dane", "dh", "durable", "inbox", "issuer", "mta", "pki", "state"},
 	"rcd":    {"text", "watch"},
-	"report": {"ca", "certdir", "config", "dane", "dh", "issuer", "keeper", "mta", "pickup", "pki", "plan"},
+	"report": {"ca", "certdir", "config", "dane", "dh", "issuer", "keeper", "mta", "pickup", "pki", "plan", "sender"},
+	"sender": {"dane", "mta", "pki", "text"},
 	"state":  {"dane", "durable"},
+	"survey": {"dane", "dns", "mta", "sender"},
 	"text":   {},
 	"watch":  {},
 
@@ -56,8 +58,8 @@ var floors = [][]string{
 	{"page", "rcd"},
 	{"report", "watch"},
 	{"keeper"},
-	{"pickup", "plan/given"},
-	{"plan"},
+	{"pickup", "plan/given", "survey"},
+	{"plan", "sender"},
 	{"ca", "certdir", "config", "inbox", "issuer/acme", "issuer/ssh", "mta", "parcel", "state"},
 	{"dane", "dns", "issuer"},
 	{"command", "dh", "durable", "pki", "text"},
@@ -112,7 +114,7 @@ func TestImports(t *testing.T) {
 			if ours && !slices.Contains(may, other) {
 				t.Errorf("%s uses %s", room, other)
 			}
-			if (room == "plan" || room == "dane") &&
+			if (room == "plan" || room == "dane" || room == "sender") &&
 				slices.Contains([]string{"os", "net", "net/http", "math/rand", "crypto/rand", "os/exec",
 					"github.com/hashicorp/go-hclog"}, i) {
 				t.Errorf("%s is pure, and uses %s", room, i)

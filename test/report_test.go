@@ -26,7 +26,7 @@ func schemas(t *testing.T) map[string]*jsonschema.Schema {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	out := map[string]*jsonschema.Schema{}
-	for _, name := range []string{"status", "check", "list", "ca", "peer", "due"} {
+	for _, name := range []string{"status", "check", "list", "ca", "peer", "due", "domain"} {
 		path, err := filepath.Abs("../docs/" + name + ".schema.json")
 		if err != nil {
 			t.Fatal(err)

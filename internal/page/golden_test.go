@@ -1,6 +1,10 @@
 package page
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -25,6 +29,7 @@ import (
 	"mailcertd/internal/plan"
 	"mailcertd/internal/plan/given"
 	"mailcertd/internal/report"
+	"mailcertd/internal/sender"
 	"mailcertd/internal/state"
 )
 
@@ -160,6 +165,35 @@ func peer(change func(*report.Peer)) report.Peer {
 			Verify: mta.VerifyOK}}}
 	if change != nil {
 		change(&r)
+	}
+	return r
+}
+
+// domainPage is the report on a mail domain, as package sender decides about it: its one mail host shows the certificate
+// of a host as given makes it, and its 3 1 1 record fits.
+func domainPage(change func(*sender.Domain)) report.Domain {
+	leaf := given.Host().Seen.Certs.Cert.File.Certs[0]
+	key := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+	signed := sender.Lookup{Signed: dane.SignedYes}
+	d := sender.Domain{Name: "home.example", Now: today, MX: signed,
+		Resolver: sender.Resolver{Addr: "127.0.0.1:53", Local: true, Validates: true},
+		Hosts: []sender.Host{{Name: "mail.home.example", Preference: 10, Addrs: signed,
+			Bases: []sender.Base{{Name: "mail.home.example", Lookup: signed, Records: []dane.Record{{Usage: 3,
+				Selector: 1,
+				Matching: 1, Data: hex.EncodeToString(key[:]), TTL: 3600}}}},
+			Addresses: []sender.Address{{IP: "192.0.2.1", Offered: true, Chain: []*x509.Certificate{leaf},
+				Version: tls.VersionTLS13, Cipher: "TLS_AES_256_GCM_SHA384"}}}},
+		STS: sender.STS{TXT: signed, Texts: []string{"v=STSv1; id=20260701;"}, Asked: true, Status: "200 OK",
+			Type: "text/plain", Body: "version: STSv1\nmode: enforce\nmx: *.home.example\nmax_age: 604800\n"},
+		RPT: sender.RPT{TXT: signed, Texts: []string{"v=TLSRPTv1; rua=mailto:tls@home.example"}}}
+	if change != nil {
+		change(&d)
+	}
+	r := report.NewDomain(d)
+	for i := range r.Hosts { // the key is another one in every run
+		for j := range r.Hosts[i].TLSA {
+			r.Hosts[i].TLSA[j].Data = fill("0123456789abcdef", len(r.Hosts[i].TLSA[j].Data))
+		}
 	}
 	return r
 }
@@ -374,6 +408,50 @@ var pages = map[string]func(*Page){
 					Names: []string{name}, Begins: days(-300), Expires: days(float64(i)*8 + 4.5)}})
 		}
 		Due(plan.NeedsPerson(f, 30, w.Now), p)
+	},
+	"domain": func(p *Page) { Domain(domainPage(nil), p) },
+	"domain-trouble": func(p *Page) {
+		Domain(domainPage(func(d *sender.Domain) {
+			d.Resolver = sender.Resolver{Addr: "192.0.2.53:53"}
+			h := &d.Hosts[0]
+			h.Aliases, h.Addresses = []string{"real.home.example"}, []sender.Address{{IP: "192.0.2.1"}}
+			h.Bases[0].Records = append(h.Bases[0].Records, dane.Record{Usage: 1, Selector: 1, Matching: 1,
+				Data: fill("ab", 64), TTL: 300})
+			d.Hosts = append(d.Hosts, sender.Host{Name: "old.home.example", Preference: 20,
+				Addrs: sender.Lookup{Signed: dane.SignedBogus, Err: "DNS: the signatures (DNSSEC) are wrong or " +
+					"have expired"}})
+			d.STS.Body = "version: STSv1\nmode: testing\nmx: mail.home.example\nmax_age: 86400\n"
+			d.RPT.Texts = []string{"v=TLSRPTv1; rua=ftp://home.example"}
+		}), p)
+	},
+	"domain-none": func(p *Page) {
+		Domain(domainPage(func(d *sender.Domain) {
+			d.MX.Signed, d.Hosts[0].Addrs.Signed, d.Hosts[0].Bases, d.Implicit = dane.SignedNo, dane.SignedNo, nil, true
+			d.STS.Texts, d.RPT.Texts = nil, nil
+		}), p)
+	},
+	"domain-bogus": func(p *Page) {
+		Domain(domainPage(func(d *sender.Domain) {
+			d.MX, d.Hosts = sender.Lookup{Signed: dane.SignedBogus, Err: "DNS: 127.0.0.1:53: the signatures " +
+				"(DNSSEC) are " +
+				"wrong or have expired"}, nil
+		}), p)
+	},
+	"domain-null": func(p *Page) {
+		Domain(domainPage(func(d *sender.Domain) { d.Null, d.Hosts = true, nil }), p)
+	},
+	"domain-hostile": func(p *Page) {
+		r := domainPage(nil)
+		r.Domain, r.Text, r.Resolver.Address = hostile, hostile, hostile
+		h := &r.Hosts[0]
+		h.Name, h.Aliases, h.TLSA[0].Unused, h.Base = hostile, []string{hostile}, hostile, hostile
+		a := &h.Addresses[0]
+		a.Text, a.TLS, a.Cipher, a.Chain[0].Subject, a.Chain[0].Issuer = hostile, hostile, hostile, hostile, hostile
+		a.Chain[0].Names = []string{hostile, hostile}
+		r.STS.ID, r.STS.MX, r.TLSRPT.To = hostile, []string{hostile}, []string{hostile}
+		r.Problems = []report.DomainProblem{{Reason: sender.Mismatch, Severity: plan.Error, Host: hostile, Text: hostile,
+			Hint: hostile}}
+		Domain(r, p)
 	},
 	"list-0": func(p *Page) { List(issuedList(0, nil), p) },
 	"list-1": func(p *Page) { List(issuedList(1, nil), p) },

@@ -52,3 +52,5 @@ func left(from, to, now time.Time) string {
 	}
 	return spell(to.Sub(now)) + " left"
 }
+
+func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

@@ -167,7 +167,7 @@ func TestSchemasAreTheReports(t *testing.T) {
 	for file, report := range map[string]any{
 		"status.schema.json": Status{}, "check.schema.json": Check{}, "list.schema.json": List{},
 		"ca.schema.json":   CA{},
-		"peer.schema.json": Peer{}, "due.schema.json": Due{},
+		"peer.schema.json": Peer{}, "due.schema.json": Due{}, "domain.schema.json": Domain{},
 	} {
 		s := readSchema(t, file)
 		conform(t, strings.TrimSuffix(file, ".schema.json"), reflect.TypeOf(report), s, file)
