@@ -16,7 +16,7 @@ func (a *app) checkCommand() *cobra.Command {
 	var domain bool
 	format := formatText
 	cmd := jsonFlag(&cobra.Command{
-		Use: "check", Args: func(cmd *cobra.Command, args []string) error {
+		Use: "check [--dane [DOMAIN]]", Args: func(cmd *cobra.Command, args []string) error {
 			if domain {
 				return atMostOne(cmd, args)
 			}

@@ -169,8 +169,8 @@ func peer(change func(*report.Peer)) report.Peer {
 	return r
 }
 
-// domainPage is the report on a mail domain, as package sender decides about it: its one mail host shows the certificate
-// of a host as given makes it, and its 3 1 1 record fits.
+// domainPage is the report on a mail domain, as package sender decides about it: its one mail host shows the
+// certificate of a host as given makes it, and its 3 1 1 record fits.
 func domainPage(change func(*sender.Domain)) report.Domain {
 	leaf := given.Host().Seen.Certs.Cert.File.Certs[0]
 	key := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
@@ -449,7 +449,8 @@ var pages = map[string]func(*Page){
 		a.Text, a.TLS, a.Cipher, a.Chain[0].Subject, a.Chain[0].Issuer = hostile, hostile, hostile, hostile, hostile
 		a.Chain[0].Names = []string{hostile, hostile}
 		r.STS.ID, r.STS.MX, r.TLSRPT.To = hostile, []string{hostile}, []string{hostile}
-		r.Problems = []report.DomainProblem{{Reason: sender.Mismatch, Severity: plan.Error, Host: hostile, Text: hostile,
+		r.Problems = []report.DomainProblem{{Reason: sender.Mismatch, Severity: plan.Error, Host: hostile,
+			Text: hostile,
 			Hint: hostile}}
 		Domain(r, p)
 	},

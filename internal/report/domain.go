@@ -13,21 +13,21 @@ import (
 
 // Domain is `check --dane --json`, version 1. Times are UTC, RFC 3339.
 type Domain struct {
-	Version  int            `json:"version"`
-	At       time.Time      `json:"at"`
-	Domain   string         `json:"domain"`
-	Verdict  sender.Verdict `json:"verdict"` // what a DANE sender does with mail to the domain
-	Reason   sender.Reason  `json:"reason"`
-	Text     string         `json:"text"`
-	Fine     bool           `json:"fine"`    // the exit status is 0
-	Checked  bool           `json:"checked"` // a resolver on this host has checked the signatures
-	Resolver DomainResolver   `json:"resolver"`
-	Implicit bool           `json:"implicit_mx"` // there are no MX records, so the domain is its own mail host
-	Signed   Signed         `json:"mx_signed"`
-	Hosts    []DomainHost     `json:"hosts"`
-	STS      *DomainPolicy    `json:"mta_sts,omitempty"`
-	TLSRPT   *DomainReports   `json:"tlsrpt,omitempty"`
-	Problems []DomainProblem  `json:"problems"`
+	Version  int             `json:"version"`
+	At       time.Time       `json:"at"`
+	Domain   string          `json:"domain"`
+	Verdict  sender.Verdict  `json:"verdict"` // what a DANE sender does with mail to the domain
+	Reason   sender.Reason   `json:"reason"`
+	Text     string          `json:"text"`
+	Fine     bool            `json:"fine"`    // the exit status is 0
+	Checked  bool            `json:"checked"` // a resolver on this host has checked the signatures
+	Resolver DomainResolver  `json:"resolver"`
+	Implicit bool            `json:"implicit_mx"` // there are no MX records, so the domain is its own mail host
+	Signed   Signed          `json:"mx_signed"`
+	Hosts    []DomainHost    `json:"hosts"`
+	STS      *DomainPolicy   `json:"mta_sts,omitempty"`
+	TLSRPT   *DomainReports  `json:"tlsrpt,omitempty"`
+	Problems []DomainProblem `json:"problems"`
 }
 
 // DomainResolver is who was asked.
@@ -50,15 +50,15 @@ const (
 
 // DomainHost is a mail host of the domain.
 type DomainHost struct {
-	Name       string        `json:"name"`
-	Preference int           `json:"preference"`
-	Aliases    []string      `json:"aliases,omitempty"` // the names to which its CNAME records lead
-	Signed     Signed        `json:"addresses_signed"`
-	Demand     sender.Demand `json:"demand"`
-	Base       string        `json:"tlsa_base,omitempty"` // the name whose TLSA records count
+	Name       string          `json:"name"`
+	Preference int             `json:"preference"`
+	Aliases    []string        `json:"aliases,omitempty"` // the names to which its CNAME records lead
+	Signed     Signed          `json:"addresses_signed"`
+	Demand     sender.Demand   `json:"demand"`
+	Base       string          `json:"tlsa_base,omitempty"` // the name whose TLSA records count
 	TLSA       []DomainRecord  `json:"tlsa,omitempty"`
 	Addresses  []DomainAddress `json:"addresses"`
-	Note       string        `json:"note,omitempty"` // why no records count
+	Note       string          `json:"note,omitempty"` // why no records count
 }
 
 // DomainRecord is a TLSA record of a mail host.

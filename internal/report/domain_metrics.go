@@ -21,7 +21,8 @@ func WriteDomainMetrics(w io.Writer, r Domain) error {
 	for _, h := range r.Hosts {
 		for _, a := range h.Addresses {
 			if rows == nil {
-				rows = m.family("domain_address_info", "What a DANE sender does with an address of a mail host, and why.")
+				rows = m.family("domain_address_info", "What a DANE sender does with an address of a mail host, "+
+					"and why.")
 			}
 			rows.add(1, "domain", r.Domain, "host", h.Name, "address", a.Address, "verdict", string(a.Verdict),
 				"reason",
