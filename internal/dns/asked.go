@@ -51,11 +51,11 @@ type Reply struct {
 	Resolver string // address and port
 }
 
-// Bogus is an error because the resolver gives no answer, and has one where it need not check signatures: they are
+// ErrBogus is an error because the resolver gives no answer, and has one where it need not check signatures: they are
 // wrong or have expired.
-var Bogus = errors.New("the signatures (DNSSEC) are wrong or have expired")
+var ErrBogus = errors.New("the signatures (DNSSEC) are wrong or have expired")
 
-// Asked asks the resolver for the records of a name and whether they are signed. An error that wraps Bogus means that
+// Asked asks the resolver for the records of a name and whether they are signed. An error that wraps ErrBogus means that
 // they have signatures that are wrong.
 func (c *Client) Asked(ctx context.Context, name string, t Type) (Reply, error) {
 	name = canonical(name)
@@ -68,7 +68,7 @@ func (c *Client) Asked(ctx context.Context, name string, t Type) (Reply, error) 
 	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Failed {
 		m.CheckingDisabled = true
 		if _, _, without := c.askWith(ctx, m); without == nil {
-			e.Err, e.Detail = Bogus, "no resolver gives its "+t.String()+" records: "+Bogus.Error()
+			e.Err, e.Detail = ErrBogus, "no resolver gives its "+t.String()+" records: "+ErrBogus.Error()
 			e.Hint = "sign the zone again, and compare the DS record above it with its keys"
 		}
 	}

@@ -86,7 +86,7 @@ func (s *survey) ask(ctx context.Context, name string, t dns.Type) (dns.Reply, s
 	switch {
 	case err != nil:
 		l.Err = err.Error()
-		if errors.Is(err, dns.Bogus) {
+		if errors.Is(err, dns.ErrBogus) {
 			l.Signed = dane.SignedBogus
 		}
 	case !r.Local || !s.d.Resolver.Validates && !r.AD:
