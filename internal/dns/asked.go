@@ -55,8 +55,8 @@ type Reply struct {
 // wrong or have expired.
 var ErrBogus = errors.New("the signatures (DNSSEC) are wrong or have expired")
 
-// Asked asks the resolver for the records of a name and whether they are signed. An error that wraps ErrBogus means that
-// they have signatures that are wrong.
+// Asked asks the resolver for the records of a name and whether they are signed. An error that wraps ErrBogus means
+// that they have signatures that are wrong.
 func (c *Client) Asked(ctx context.Context, name string, t Type) (Reply, error) {
 	name = canonical(name)
 	if _, valid := wire.IsDomainName(name); !valid || len(name) > maxNameOctets {
