@@ -72,6 +72,7 @@ func TestPlain(t *testing.T) {
 		{line: ".Nm :", want: "mailcertd:"},
 		{line: ".Xr rc.conf 5 ,", want: "rc.conf(5),"},
 		{line: ".Bq due", want: "[due]"},
+		{line: ".Sx SECURITY CONSIDERATIONS .", want: "SECURITY CONSIDERATIONS in mailcertd(8)."},
 		{line: ".Dl chmod 0600 FILE ;", want: "chmod 0600 FILE ;", kind: apart},
 		{line: ".Pp", kind: pause},
 		{line: ".Bd -literal", bad: true},

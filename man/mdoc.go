@@ -62,7 +62,9 @@ func plain(line string) (text string, kind int, err error) {
 		text = `"` + text + `"`
 	case "Ql":
 		text = "`" + text + "`"
-	case "Ar", "Cm", "Dv", "Em", "Ev", "Ic", "Li", "Pa", "Sx", "Sy", "Va":
+	case "Sx": // a reader of `help REASON` has no sections before him
+		text += " in mailcertd(8)"
+	case "Ar", "Cm", "Dv", "Em", "Ev", "Ic", "Li", "Pa", "Sy", "Va":
 	default:
 		return "", 0, fmt.Errorf("%q: the macro %s is not known here", line, macro)
 	}

@@ -47,7 +47,7 @@ _acme-challenge.mail-a TXT "somebody-elses"
 		return out
 	}
 
-	check("mail-a.example.test leads to 192.0.2.1, which is no address of this host", "confCLIENT_CERT",
+	check("the DNS has 192.0.2.1 for mail-a.example.test, and this host does not have that address", "confCLIENT_CERT",
 		"not: listen", "not: would give no certificate")
 	web := h.Command("openssl", "s_server", "-accept", "80", "-nocert", "-quiet")
 	if err := web.Start(); err != nil {
@@ -61,7 +61,7 @@ _acme-challenge.mail-a TXT "somebody-elses"
 	check("http-01 cannot listen on :80", "address already in use", "openssl (process ", "http: {webroot:")
 
 	conf("challenge: http, http: {webroot: /nonexistent}", "")
-	check("the webroot", "no such file or directory", "would give no certificate now", "name it in ca_file")
+	check("the webroot", "no such file or directory", "would give no certificate now", "issuer.acme.ca_file")
 
 	conf(withCA+"challenge: dns", "server: 127.0.0.1, key_file: /etc/mail/dns.key")
 	check("BADKEY", `the key file's statement key "stranger" { ... };`,
@@ -69,16 +69,16 @@ _acme-challenge.mail-a TXT "somebody-elses"
 	conf(withCA+"challenge: dns", "server: 127.0.0.1")
 	check("an update that is not signed", "tsig-keygen mailcertd")
 	conf(withCA+"challenge: dns", "server: 127.0.0.1, key_file: /etc/mail/none.key")
-	check("could not be proved", "/etc/mail/none.key: file does not exist")
+	check("could not validate", "/etc/mail/none.key: file does not exist")
 	conf(withCA+"challenge: dns", "server: 127.0.0.1, zone: example.org, key_file: /etc/mail/dns.key")
-	check("mail-a.example.test could not be proved")
+	check("could not validate mail-a.example.test now")
 	conf(withCA+"challenge: dns", "server: 127.0.0.9, key_file: /etc/mail/dns.key")
 	check("no server could be reached for the update", "127.0.0.9:53: connection refused")
 	if err := os.WriteFile(h.Path("/etc/mail/dns.key"), []byte(key), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	conf(withCA+"challenge: dns", "server: 127.0.0.1, key_file: /etc/mail/dns.key")
-	check("not: could not be proved", "not: acme-challenge", "not: would give")
+	check("not: could not validate", "not: acme-challenge", "not: would give")
 
 	if zone := named.Control(t, "zonestatus", "example.test"); !strings.Contains(zone, "\nserial: 1\n") {
 		t.Errorf("the zone has changed:\n%s", zone)

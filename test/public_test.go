@@ -92,7 +92,7 @@ func TestPublic(t *testing.T) {
 		t.Errorf("check: %d\n%s", code, out)
 	}
 	if out := h.Must(t, m, publicConf, "status"); !strings.Contains(out, p.Directory) ||
-		!strings.Contains(out, "issued by an ACME CA") || !strings.Contains(out, "as the CA wants it") ||
+		!strings.Contains(out, "issued by an ACME CA") || !strings.Contains(out, "as the CA proposes") ||
 		!strings.Contains(out, "/my-account/") {
 		t.Errorf("status:\n%s", out)
 	}

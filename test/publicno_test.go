@@ -172,8 +172,8 @@ func TestPublicNo(t *testing.T) {
 		return true
 	}, nil)
 	h.again(t, "renew")
-	out := h.tells(t, "acme-rate-limit", "too many certificates for this name", "asking sooner makes it later")
-	at := regexp.MustCompile(`asks again (\S+ \S+) warning`).FindStringSubmatch(out)
+	out := h.tells(t, "acme-rate-limit", "too many certificates for this name", "an earlier order would be refused again")
+	at := regexp.MustCompile(`asks again at (\S+ \S+) \S+ warning`).FindStringSubmatch(out)
 	if at == nil {
 		t.Fatalf("when? %s", out)
 	}
@@ -186,7 +186,7 @@ func TestPublicNo(t *testing.T) {
 	h.front.Hook(nil, nil)
 	h.deactivate(t)
 	h.again(t, "next")
-	out = h.tells(t, "acme-account", "deactivated", "to begin with another account, remove")
+	out = h.tells(t, "acme-account", "deactivated", "to create another account, remove")
 	if h.Serial("127.0.0.1:25") != first {
 		t.Error("the certificate is not served any more")
 	}

@@ -46,6 +46,10 @@ var replaced = []struct {
 	{regexp.MustCompile(`(?i)\b(settles|brings it|brought it|puts one)\b`), "what to do: run …"},
 	{regexp.MustCompile(`(?i)\bserves? on\b|\bwhoever\b|\bpassed over\b|\bheard of\b`), "plain words"},
 	{regexp.MustCompile(`\b(wanted|configured) is\b|\bwant (%|small|a directory|one\b)|\bgot %s`), "…, must be …"},
+	{regexp.MustCompile(`(?i)\bleads? (to|out|in)\b|\bvouch(es)?\b`), "contains, points to, or signed"},
+	{regexp.MustCompile(`(?i)\blimits are wide\b|\bhands? in mail\b|\border would come to\b|\bas the CA wants it\b|` +
+		`\bmakes it later\b|\bbegin with another\b|\bnot known (where|whether)\b|\bcould not be proved\b|` +
+		`\basks for patience\b|\bwhat is said there\b`), "what happened, or what to do"},
 	{regexp.MustCompile(`\babsent in\b|\bsendmail was told\b|\ball the same\b|\bno longer waited\b|\bis verify=OK\b`),
 		"what happened, or what to do"},
 }

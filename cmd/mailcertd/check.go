@@ -24,14 +24,17 @@ func (a *app) checkCommand() *cobra.Command {
 		},
 		Short: "report everything that is wrong, and what ensure would do",
 		Long: `Reports problems and changes nothing. The exit status is 1 if there is an error,
-or if ensure would do something. Warnings and notices alone give 0.
+or if ensure would do something. Warnings and notices alone give 0. With an ACME
+CA, it also asks the CA and the DNS whether an order would succeed, for at most
+eight seconds, and orders nothing.
 
 --peer tests another mail host instead: it connects to exactly that host
 (without an MX lookup), and starts TLS with the CA files and the client
 certificate that sendmail.cf names. It shows what sendmail would log about the
 host: verify=OK, verify=FAIL, verify=NONE if the host offers no STARTTLS, or
-another result. The exit status is 0 only for verify=OK. The connection leaves a
-line in the other host's log.
+another result. It also shows what our sendmail serves to that host. The exit
+status is 0 only for verify=OK. The connection leaves a line in the other host's
+log.
 
 --dane tests a mail domain instead, by default the one of this host: its MX and
 TLSA records and their signatures, STARTTLS at every address of every mail host,

@@ -20,8 +20,9 @@ func (a *app) ensureCommand() *cobra.Command {
 		Short: "complete everything, once",
 		Long: `Makes the key, the certificate, the CA file, the hash links, dh.param and, where
 there has never been one, the CA. It repairs what is damaged, renews what is
-due, and tells a running sendmail. rc.d runs it before sendmail: it never waits
-for the network or a terminal, and changes nothing when everything is in order.`,
+due, and tells a running sendmail to read the new files. rc.d runs it before
+sendmail: it never waits for the network or a terminal, and changes nothing when
+everything is in order.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			a.notifyFor, a.brief = ensureNotifyFor, true
 			return a.settle(cmd.Context(), func(*keeper.Keeper, context.Context) (plan.Wish, error) {

@@ -95,8 +95,12 @@ func completion(root *cobra.Command) {
 			return usageError{errors.New("the shell is missing: it must be bash, fish, powershell or zsh")}
 		}
 		c.RunE = func(*cobra.Command, []string) error { return nil }
+		c.Short = "print a script that completes commands and options in a shell"
+		c.Long = "Prints a script that completes commands, options and reasons in a shell. To see\n" +
+			"where to put it, run `mailcertd completion SHELL --help`."
 		for _, shell := range c.Commands() {
 			shell.Args = noArgs
+			shell.Short = "print the script for " + shell.Name()
 		}
 	}
 }

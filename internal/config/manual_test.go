@@ -93,7 +93,7 @@ func kindOfSetting(t *testing.T, key string) (kind, numbers string) {
 			}
 		}
 		// A word of the file is shown as it is written there.
-		if regexp.MustCompile(`^(auto|local|true)\b`).MatchString(m[1]) {
+		if regexp.MustCompile(`^(auto|letsencrypt|local|true)\b`).MatchString(m[1]) {
 			return m[1], ""
 		}
 		return strings.ToUpper(m[1][:1]) + m[1][1:], ""

@@ -34,7 +34,7 @@ func (c *Client) askWith(ctx context.Context, m *wire.Msg) (answer *wire.Msg, se
 	name, t := m.Question[0].Name, m.Question[0].Qtype
 	servers, err := c.resolversNow()
 	if err != nil {
-		return nil, "", &Error{Kind: NoServer, Name: name, Detail: err.Error(), Hint: "name a resolver", Err: err}
+		return nil, "", &Error{Kind: NoServer, Name: name, Detail: err.Error(), Hint: "set dns.resolver", Err: err}
 	}
 	var failed failures
 	kind, last := NoServer, error(nil)
@@ -54,9 +54,9 @@ func (c *Client) askWith(ctx context.Context, m *wire.Msg) (answer *wire.Msg, se
 		}
 	}
 	e := &Error{Kind: kind, Name: name, Err: last, Detail: fmt.Sprintf("no resolver gives its %s records: %s",
-		Type(t), failed), Hint: "see its log, or name another resolver"}
+		Type(t), failed), Hint: "see its log, or set dns.resolver to another server"}
 	if kind == NoServer {
-		e.Hint = "name a resolver that answers this host"
+		e.Hint = "set dns.resolver to a server that answers this host"
 	}
 	return nil, "", e
 }

@@ -51,13 +51,13 @@ func (c *Client) send(ctx context.Context, zone Zone, name string, t Type,
 		return err
 	}
 	none := &Error{Kind: NoServer, Server: server, Zone: zone.Name, Name: name,
-		Hint: "name a server that takes updates of the zone and answers this host"}
+		Hint: "set dns.server to a server that accepts updates of the zone and answers this host"}
 	addrs, err := c.endpoints(ctx, host, port)
 	if err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		none.Detail, none.Err = "the server's address is not known: "+err.Error(), err
+		none.Detail, none.Err = "the address of the server could not be found: "+err.Error(), err
 		return none
 	}
 	var failed failures
@@ -105,8 +105,8 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string, t Type) erro
 		e.Hint = "nothing was changed; find out who else changes them"
 	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadKey:
 		e.Kind, e.Detail = BadKey, fmt.Sprintf("the server does not know the TSIG key %s (BADKEY)", key)
-		e.Hint = fmt.Sprintf("add the key file's statement key %q { ... }; to its configuration, and update-policy { "+
-			"grant %s name %s %s; }; to its zone; in BIND", plain(key.Name), plain(key.Name), plain(name), t)
+		e.Hint = fmt.Sprintf("in BIND, add the key file's statement key %q { ... }; to its configuration, and "+
+			"update-policy { grant %s name %s %s; }; to its zone", plain(key.Name), plain(key.Name), plain(name), t)
 	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadSig:
 		e.Kind, e.Detail = BadSig, fmt.Sprintf("the server has another secret for the TSIG key %s (BADSIG)", key)
 		e.Hint = "copy the key file of the server again"
@@ -115,17 +115,17 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string, t Type) erro
 		e.Hint = "set the clocks of both hosts (ntpd)"
 	case answer.Rcode == wire.RcodeNotAuth || answer.Rcode == wire.RcodeNotZone:
 		e.Kind, e.Detail = NotAuth, "the server does not serve this zone ("+rcode(answer.Rcode)+")"
-		e.Hint = "name the primary server of the zone as the server for updates"
+		e.Hint = "set dns.server to the primary server of the zone"
 	case answer.Rcode == wire.RcodeRefused && key.IsZero():
 		e.Kind, e.Detail = Refused, "the server refuses an update that is not signed (REFUSED)"
-		e.Hint = "give a key file that `tsig-keygen mailcertd` has written, add its statement to the server's " +
-			"configuration, and update-policy { grant mailcertd name " + plain(name) + " " + t.String() +
-			"; }; to its zone; in BIND"
+		e.Hint = "set dns.key_file to a file that `tsig-keygen mailcertd` has written; in BIND, add its statement to the " +
+			"server's configuration, and update-policy { grant mailcertd name " + plain(name) + " " + t.String() +
+			"; }; to its zone"
 	case answer.Rcode == wire.RcodeRefused:
 		e.Kind, e.Detail = Refused, fmt.Sprintf("the server does not let the TSIG key %s change this name (REFUSED)",
 			key)
-		e.Hint = "allow it there: update-policy { grant " + plain(key.Name) + " name " + plain(name) + " " +
-			t.String() + "; }; in BIND"
+		e.Hint = "allow it there; in BIND: update-policy { grant " + plain(key.Name) + " name " + plain(name) + " " +
+			t.String() + "; };"
 	default:
 		e.Kind, e.Detail = Failed, "the server answers the update with "+rcode(answer.Rcode)
 		e.Hint = "its log says why"
@@ -143,6 +143,6 @@ func serverTime(t *wire.TSIG) string {
 	for _, c := range b {
 		s = s<<8 | int64(c)
 	}
-	return fmt.Sprintf(": there it is %s, here %s", time.Unix(s, 0).UTC().Format(time.DateTime),
+	return fmt.Sprintf(": there it is %s UTC, here %s UTC", time.Unix(s, 0).UTC().Format(time.DateTime),
 		time.Unix(int64(t.TimeSigned), 0).UTC().Format(time.DateTime))
 }

@@ -38,7 +38,7 @@ func (v View) String() string {
 	case v.Missing:
 		return who + ": NXDOMAIN"
 	case v.Alias != "":
-		return who + ": a CNAME record that leads to " + plain(v.Alias)
+		return who + ": a CNAME record that points to " + plain(v.Alias)
 	case len(v.Records) == 0:
 		return who + ": no such record"
 	}
@@ -94,7 +94,7 @@ func (c *Client) servers(ctx context.Context, zone Zone) ([]server, error) {
 	if len(names) == 0 || len(names) > maxServers {
 		return nil, &Error{Kind: NoZone, Zone: name, Name: name, Detail: fmt.Sprintf("it has %d NS records",
 			len(names)),
-			Hint: "name a resolver that knows the zone"}
+			Hint: "set dns.resolver to a server that knows the zone"}
 	}
 	out := make([]server, len(names))
 	var wg sync.WaitGroup

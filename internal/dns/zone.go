@@ -42,7 +42,7 @@ func (c *Client) Zone(ctx context.Context, name string) (Zone, error) {
 // (RFC 2308), which saves the steps between.
 func (c *Client) above(ctx context.Context, name string, fits func(zone string) bool) (Zone, error) {
 	unknown := &Error{Kind: NoZone, Name: name, Detail: "no zone has this name: no SOA record at it or above it",
-		Hint: "name the zone, or a resolver that knows it"}
+		Hint: "set dns.zone, or set dns.resolver to a server that knows the zone"}
 	for off, end := 0, false; !end; off, end = wire.NextLabel(name, off) {
 		at := name[off:]
 		answer, err := c.ask(ctx, at, wire.TypeSOA)
@@ -51,7 +51,7 @@ func (c *Client) above(ctx context.Context, name string, fits func(zone string) 
 			if answer, cerr := c.ask(ctx, at, wire.TypeCNAME); cerr == nil && alias(answer.Answer, at) != "" {
 				continue
 			}
-			e.Kind, e.Name, e.Detail = NoZone, name, "its zone is not known: "+e.Detail
+			e.Kind, e.Name, e.Detail = NoZone, name, "its zone could not be found: "+e.Detail
 		}
 		if err != nil {
 			return Zone{}, err
@@ -70,7 +70,7 @@ func (c *Client) above(ctx context.Context, name string, fits func(zone string) 
 			}
 			if !fits(zone) {
 				unknown.Zone = zone
-				unknown.Detail = "the configured zone is not a zone: the SOA record is at " + plain(zone)
+				unknown.Detail = "dns.zone is not the name of a zone: the SOA record is at " + plain(zone)
 				return Zone{}, unknown
 			}
 			return Zone{Name: zone, Primary: canonical(soa.Ns)}, nil
@@ -99,21 +99,21 @@ func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 		p.Aliases = append(p.Aliases, p.Name)
 		if slices.Contains(p.Aliases, next) {
 			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
-				Detail: "its CNAME records lead in a circle: " + chain(append(p.Aliases, next)),
+				Detail: "its CNAME records point in a circle: " + chain(append(p.Aliases, next)),
 				Hint:   "remove one of them"}
 		}
 		p.Name = next
 		if len(p.Aliases) > maxAliasSteps {
 			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
 				Detail: fmt.Sprintf("more than %d CNAME records one after the other: %s", maxAliasSteps,
-					chain(append(p.Aliases, next))), Hint: "let the first one lead to the last name"}
+					chain(append(p.Aliases, next))), Hint: "let the first one point to the last name"}
 		}
 	}
 	if c.o.Zone != "" && !wire.IsSubDomain(c.o.Zone, p.Name) {
 		return p, &Error{Kind: Aliases, Zone: p.Zone.Name, Name: canonical(name),
-			Detail: "it leads out of the configured zone, " + plain(c.o.Zone) + ": " + chain(append(p.Aliases,
+			Detail: "its CNAME records point to a name outside of dns.zone, " + plain(c.o.Zone) + ": " + chain(append(p.Aliases,
 				p.Name)),
-			Hint: "give the zone of the last name, or none"}
+			Hint: "set dns.zone to the zone of the last name, or to \"\""}
 	}
 	return p, nil
 }

@@ -288,7 +288,7 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 	}
 	// The next order then finds the note, and the CA answers it with the same certificate.
 	if err := a.acme.taken(a.request); err != nil {
-		as.log(Warn, "an order that is done is still noted", "reason", string(plan.StateUnwritable), "error",
+		as.log(Warn, "the note of a finished order could not be removed", "reason", string(plan.StateUnwritable), "error",
 			err.Error())
 	}
 	return nil

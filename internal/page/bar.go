@@ -9,8 +9,10 @@ import (
 	"mailcertd/internal/report"
 )
 
-// legend explains bars, once for a page.
-const legend = "= past, | today, ^ renewal"
+// legend explains bars and times, once for a page.
+func (p *Page) legend() {
+	p.row("bars", "= past, | today, ^ renewal; times are in %s", p.Now.In(p.Zone).Format("MST"))
+}
 
 // bar draws a life as [====|-----^---] in that many columns: the past, today, and the renewal (due zero: none). It is
 // ASCII, because root's locale is often C and not every console has other characters. Before from nothing is past,

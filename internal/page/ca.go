@@ -60,7 +60,7 @@ func CA(rep report.CA, public bool, p *Page) {
 	accessRows(rep, public, p)
 	if p.bars {
 		p.gap()
-		p.row("bars", "%s", legend)
+		p.legend()
 	}
 	p.gap()
 	for _, f := range rep.Faults {

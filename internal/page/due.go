@@ -39,7 +39,7 @@ func Due(rows []plan.DueRow, p *Page) {
 		if below == "" {
 			continue
 		}
-		for _, l := range Wrap(below, p.Width-dueIndent) {
+		for _, l := range Wrap(p.local(below), p.Width-dueIndent) {
 			p.lines = append(p.lines, strings.Repeat(" ", dueIndent)+l)
 		}
 	}

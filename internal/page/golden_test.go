@@ -278,13 +278,13 @@ var pages = map[string]func(*Page){
 		return statusOf(0, given.Public(), given.Window(-report.Day), account(),
 			given.SaidNoTo(certdir.Host, issuer.KindRateLimit, 31*time.Hour, "failed: a new order: the CA says: too "+
 				"many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s "+
-				"[rateLimited]"))
+				"(rateLimited)"))
 	}),
 	"acme-challenge": drawn(Status, func() report.Status {
 		return statusOf(0, given.ACME(), given.Interim(), account(),
 			given.SaidNoTo(certdir.Host, issuer.KindChallenge, 10*time.Minute, "failed: http-01 of "+given.Name+
 				": the CA says: 192.0.2.1: Fetching http://"+given.Name+"/.well-known/acme-challenge/x: Timeout "+
-				"during connect (likely firewall problem) [connection]"))
+				"during connect (likely firewall problem) (connection)"))
 	}),
 	"acme-tos": drawn(Status, func() report.Status {
 		return statusOf(0, given.ACME(), given.Interim(), given.SaidNoTo(certdir.Host, issuer.KindTOS, time.Hour,
@@ -294,8 +294,9 @@ var pages = map[string]func(*Page){
 	"acme-account": drawn(Status, func() report.Status {
 		return statusOf(0, given.Public(), given.Window(-report.Day), account(),
 			given.SaidNoTo(certdir.Host, issuer.KindAccount, time.Hour, "refused: the CA does not accept the account "+
-				"any more: Account is not valid, has status \"deactivated\" [unauthorized]; to begin with another "+
-				"account, remove acme.example-12345678.key and acme.example-12345678.account"))
+				"any more: Account is not valid, has status \"deactivated\" (unauthorized); to create another "+
+				"account, remove /var/db/mailcertd/acme/acme.example-12345678.key and "+
+				"/var/db/mailcertd/acme/acme.example-12345678.account"))
 	}),
 	"acme-due": func(p *Page) {
 		w := given.Host(given.Public(), given.WantsSecond(), given.Names(certdir.HostECDSA),

@@ -101,14 +101,15 @@ var utc = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC`)
 })
 
-// local converts the times in a text of plan to the page's zone.
+// local converts the times in a text of plan to the page's zone, and names the zone: a message is also read in a mail
+// or a ticket, where nobody knows which zone the host has.
 func (p *Page) local(text string) string {
 	return utc().ReplaceAllStringFunc(text, func(s string) string {
 		t, err := time.Parse("2006-01-02 15:04 UTC", s)
 		if err != nil {
 			return s
 		}
-		return p.minute(t)
+		return t.In(p.Zone).Format("2006-01-02 15:04 MST")
 	})
 }
 

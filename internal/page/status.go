@@ -42,7 +42,7 @@ func Status(r report.Status, p *Page) {
 		p.row("next step", "%s: %s", when, r.NextWhat)
 	}
 	if p.bars {
-		p.row("bars", "%s", legend)
+		p.legend()
 	}
 	p.gap()
 	for _, pr := range r.Problems {
@@ -148,7 +148,7 @@ func pairRows(q report.Pair, p *Page) {
 // acmeRows describe the ACME CA, and why the renewal of the host's certificate is at its time.
 func acmeRows(a *report.ACMECA, c *report.Certificate, p *Page) {
 	p.row("ACME CA", "%s", a.Directory)
-	p.row("  account", "%s", cmp.Or(a.Account, "none yet: the first order makes it"))
+	p.row("  account", "%s", cmp.Or(a.Account, "none yet: the first order creates it"))
 	none := "what the CA chooses"
 	if a.Account == "" {
 		none = "none yet: the first order asks for it"
@@ -169,22 +169,22 @@ func acmeRows(a *report.ACMECA, c *report.Certificate, p *Page) {
 func windowRows(label string, c *report.Certificate, p *Page) {
 	w := cmp.Or(c.Window, &report.Window{})
 	if w.Start != nil && w.End != nil {
-		p.row(label, "from %s to %s, as the CA wants it", p.minute(*w.Start), p.minute(*w.End))
+		p.row(label, "from %s to %s, as the CA proposes", p.minute(*w.Start), p.minute(*w.End))
 		label = ""
 	}
 	switch {
 	case c.RenewalBy == plan.DueByEnd:
-		p.row(label, "it begins too late: renewed when a tenth of the life is left")
+		p.row(label, "the window begins too late: renewed when a tenth of the lifetime is left")
 	case w.Start != nil:
 	case c.Window == nil:
 		p.row(label, "the CA was not asked yet")
 	case c.RenewalBy == plan.DueByDays:
-		p.row(label, "the CA names none: renewed as many days before the end as validity.renew_before says")
+		p.row(label, "the CA proposes none: renewed validity.renew_before days before the end")
 	default:
-		p.row(label, "the CA names none: renewed when a third of the life is left")
+		p.row(label, "the CA proposes none: renewed when a third of the lifetime is left")
 	}
 	if w.Poll != nil {
-		p.row("", "asked again %s", p.minute(*w.Poll))
+		p.row("", "the CA is asked again at %s", p.minute(*w.Poll))
 	}
 }
 

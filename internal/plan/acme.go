@@ -42,13 +42,13 @@ var refusals = map[issuer.Kind]struct {
 	reason Reason
 	hint   string
 }{
-	issuer.KindRateLimit: {ACMERateLimit, "wait: asking sooner makes it later"},
-	issuer.KindChallenge: {ACMEChallenge, "correct what is said there, then run `mailcertd renew`"},
-	issuer.KindAccount:   {ACMEAccount, "correct the account, then run `mailcertd renew`"},
+	issuer.KindRateLimit: {ACMERateLimit, "wait: an earlier order would be refused again"},
+	issuer.KindChallenge: {ACMEChallenge, "correct the cause in the message, then run `mailcertd renew`"},
+	issuer.KindAccount:   {ACMEAccount, "correct the cause in the message, then run `mailcertd renew`"},
 	issuer.KindTOS: {ACMEAccount,
 		"read the terms, set issuer.acme.agree_tos to true, then run `mailcertd renew`"},
 	issuer.KindEAB:   {ACMEAccount, "set issuer.acme.eab to what the CA gave you, then run `mailcertd renew`"},
-	issuer.KindAway:  {IssuerAway, "check the network, and issuer.acme.directory and ca_file"},
+	issuer.KindAway:  {IssuerAway, "check the network, issuer.acme.directory and issuer.acme.ca_file"},
 	issuer.KindClock: {ACMEClock, "compare `date` with another host, and set the clock that is wrong"},
 	issuer.KindOrder: {ACMEOrder, "correct what the CA objects to, then run `mailcertd renew`"},
 }
@@ -123,10 +123,10 @@ func orders(a *assessment, by *pairIssuer) (found finding) {
 			otherIssuer(p) == "" {
 			if _, client := purposes(p.leaf); !client {
 				found.report(Problem{Reason: WrongPurpose, Severity: Notice, Path: certPath(p),
-					Text: "is for servers only, as public CAs issue them: hosts that receive mail from this one log " +
-						"verify=FAIL",
-					Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in " +
-						"the .mc file as `mailcertd check` prints it"})
+					Text: "is for servers only, like every certificate of a public CA: hosts that receive mail from this " +
+						"one log verify=FAIL",
+					Hint: "set `client: {issuer: local}` in mailcertd.yaml; `mailcertd check` then prints the lines for " +
+						"the .mc file"})
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func noFrom(p *pair, by string, f state.Failure) Problem {
 	return Problem{Reason: is.reason, Severity: p.failing(), Path: p.cfg.Path,
 		Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", by, p.is.CertFile, day(f.First),
 			counted(f.Count, "attempt"), f.Error),
-		Hint: is.hint + "; the present files stay in use, and mailcertd asks again " + day(f.Next)}
+		Hint: is.hint + "; the present files stay in use, and mailcertd asks again at " + day(f.Next)}
 }
 
 // PollFailure is the key of state.Failures for failed questions when a pair's certificate is to be renewed.

@@ -39,7 +39,7 @@ func member(a *assessment, by *pairIssuer) (found finding) {
 		found.report(Problem{Reason: IssuerAway, Severity: severity, Path: a.cfg.Path,
 			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%s): %s",
 				by.name(), day(f.First), counted(f.Count, "attempt"), f.Error),
-			Hint: "the present files stay in use; mailcertd asks again " + day(f.Next)})
+			Hint: "the present files stay in use; mailcertd asks again at " + day(f.Next)})
 	}
 	if a.obs.AcceptedErr != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Error, Path: a.cfg.State.Dir,

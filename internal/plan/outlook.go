@@ -72,22 +72,22 @@ func outlook(a *assessment, by *pairIssuer) (found finding) {
 		}
 		switch {
 		case p.Err != nil:
-			say(ACMEChallenge, severity, fmt.Sprintf("%s could not be proved to %s now: %s", name, by.name(),
+			say(ACMEChallenge, severity, fmt.Sprintf("%s could not validate %s now: %s", by.name(), name,
 				reasonFor(p.Err)), proofHint(a.cfg))
 		case p.Unknown != nil:
-			say(ACMEChallenge, Warning, fmt.Sprintf("it is not known where %s leads: %s", name, reasonFor(p.Unknown)),
-				"the CA looks for an answer at port 80 of its addresses: add an A or AAAA record of "+name+
-					", or correct dns.resolver")
+			say(ACMEChallenge, Warning, fmt.Sprintf("the addresses of %s could not be found: %s", name,
+				reasonFor(p.Unknown)), "add an A or AAAA record for "+name+", because the CA connects to port 80 of its "+
+				"address; or correct dns.resolver")
 		case p.Elsewhere:
-			say(ACMEChallenge, Notice, fmt.Sprintf("%s leads to %s, which is no address of this host: the CA looks "+
-				"for an answer at port 80 there", name, addresses(p.Addrs)),
+			say(ACMEChallenge, Notice, fmt.Sprintf("the DNS has %s for %s, and this host does not have that address: "+
+				"the CA connects to port 80 there", addresses(p.Addrs), name),
 				"if a router or proxy in front of this host has that address, forward its port 80 to this host; "+
 					"otherwise correct the A and AAAA records of "+name)
 		}
 	}
 	if p := a.host; a.cfg.Client.Kind == config.ClientSame && (p.owner != Ours || otherIssuer(p) != "") {
-		say(WrongPurpose, Notice, "the certificate will be for servers only, as public CAs issue them: hosts that "+
-			"receive mail from this one will log verify=FAIL",
+		say(WrongPurpose, Notice, "the certificate will be for servers only, like every certificate of a public "+
+			"CA: hosts that receive mail from this one will log verify=FAIL",
 			"set `client: {issuer: local}` in mailcertd.yaml; `mailcertd check` then prints the lines for the .mc "+
 				"file: "+strings.Join(clientLines(a.obs.Certs), " and "))
 	}
@@ -102,7 +102,7 @@ func proofHint(cfg config.Config) string {
 		if c.HTTP.Webroot != "" {
 			return "correct http.webroot in mailcertd.yaml, or make the directory so that root can write into it" + then
 		}
-		return "with a web server on port 80, write `http: {webroot: DIR}` with its directory into issuer.acme" + then
+		return "if a web server uses port 80, write `http: {webroot: DIR}` with its directory into issuer.acme" + then
 	case config.ChallengeCommand:
 		return "correct the program, or issuer.acme.command in mailcertd.yaml" + then
 	case config.ChallengeDNSPersist:

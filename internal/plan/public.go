@@ -24,8 +24,8 @@ func publicSide(a *assessment, by *pairIssuer) (found finding) {
 		}
 		told = append(told, root)
 		found.report(Problem{Reason: RootUntrusted, Severity: Notice, Path: certPath(p),
-			Text: fmt.Sprintf("its chain ends at the root %s, which this host does not trust: it logs verify=FAIL "+
-				"about hosts with certificates of that CA, itself among them", root),
+			Text: fmt.Sprintf("its chain ends at the root %s, which this host does not trust: sendmail here logs "+
+				"verify=FAIL about hosts with certificates of that CA, and about this host itself", root),
 			Hint: a.trustLine(by)})
 	}
 	return found.and(accessRules(a))
@@ -68,7 +68,7 @@ func (a *assessment) trustLine(by *pairIssuer) string {
 func accessRules(a *assessment) (found finding) {
 	m := a.obs.Access
 	if m.Err != nil {
-		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: m.Path, Text: "the rules of the access map " +
+		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: m.Path, Text: "the lines of the access map " +
 			"cannot be checked: " + m.Err.Error(), Hint: readHint(m.Err)})
 	}
 	const then = "; then run `make -C /etc/mail maps`"
@@ -79,10 +79,10 @@ func accessRules(a *assessment) (found finding) {
 		}
 	}
 	if n := len(subjects); n > 0 {
-		found.report(Problem{Reason: AccessSubject, Severity: Notice, Path: m.Path, Text: counted(n, "rule") +
-			" with CERTSubject (line " + strings.Join(subjects[:min(n, maxLines)], ", ") + "): certificates of " +
-			"public CAs have an empty subject, which no such rule matches",
-			Hint: "a host in these rules must show a certificate of the private CA when it delivers mail here: write " +
+		found.report(Problem{Reason: AccessSubject, Severity: Notice, Path: m.Path, Text: "has CERTSubject in line " +
+			strings.Join(subjects[:min(n, maxLines)], ", ") + ": certificates of public CAs have an empty subject, which no " +
+			"such line matches",
+			Hint: "a host in such a line must show a certificate of the private CA when it delivers mail here: write " +
 				"`client: {issuer: local}` or `{issuer: {ssh: ...}}` into its mailcertd.yaml; or allow it by its " +
 				"address, with Connect:" + then})
 	}
@@ -94,7 +94,7 @@ func accessRules(a *assessment) (found finding) {
 		for _, r := range m.Rules {
 			if r.Tag == "CERTIssuer" && strings.EqualFold(r.Key, key) && strings.EqualFold(r.Value, "RELAY") {
 				found.report(Problem{Reason: AccessIssuer, Severity: Warning, Path: m.Path,
-					Text: fmt.Sprintf("line %d lets everybody relay who has a certificate of %s, a public CA", r.Line,
+					Text: fmt.Sprintf("line %d allows relaying for everybody who has a certificate of %s, a public CA", r.Line,
 						pki.Readable(p.leaf.RawIssuer)), Hint: "remove the line" + then})
 			}
 		}

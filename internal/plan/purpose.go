@@ -44,8 +44,8 @@ func shownElsewhere(a *assessment) (found finding) {
 
 func notForClients(path string) Problem {
 	return Problem{Reason: WrongPurpose, Severity: Notice, Path: path,
-		Text: "is for servers alone (its extendedKeyUsage has no clientAuth), and sendmail shows it as a client: " +
-			"hosts that get mail from this one log verify=FAIL about it",
+		Text: "is for servers only (its extendedKeyUsage has no clientAuth), and sendmail shows it as a client: " +
+			"hosts that receive mail from this one log verify=FAIL about it",
 		Hint: "set `client: {issuer: local}` in mailcertd.yaml, then name client.cert and client.key in the .mc " +
 			"file; see `mailcertd help wrong-purpose`"}
 }

@@ -158,7 +158,7 @@ func TestLostAnswer(t *testing.T) {
 	})
 	o := p.options(newMemory())
 	r := request(t, "mx.example.test")
-	refused(t, o, r, issuer.KindAway, false, "not known whether the order was placed")
+	refused(t, o, r, issuer.KindAway, false, "could not find out whether the order was placed")
 	obtain(t, o, r)
 	if p.Orders() != 1 {
 		t.Errorf("%d orders", p.Orders())

@@ -109,7 +109,7 @@ func zones(t *testing.T, w *world) {
 	w.wants(t, err, dns.NoZone, "mail.fails.test", "SERVFAIL")
 	c = w.client(t, "", func(o *dns.Options) { o.Zone = "mail.example.test" })
 	_, err = c.Zone(within(t, bed.Patience), challenge)
-	w.wants(t, err, dns.NoZone, "the configured zone is not a zone", "example.test")
+	w.wants(t, err, dns.NoZone, "dns.zone is not the name of a zone", "example.test")
 }
 
 func addRemove(t *testing.T, w *world) {
@@ -177,7 +177,7 @@ func wrongServer(t *testing.T, w *world) {
 	c := w.client(t, "", func(o *dns.Options) { o.Server = second })
 	w.wants(t, c.Add(ctx, dns.Zone{Name: "other.test."}, dns.TXT("a.other.test", value, 0)), dns.NotAuth, second,
 		"other.test",
-		"name the primary server")
+		"set dns.server to the primary server")
 	c = w.client(t, "mail", func(o *dns.Options) { o.Server = "[" + primary6 + "]:53" })
 	w.wants(t, c.Add(ctx, dns.Zone{Name: "other.test."}, dns.TXT("a.example.test", value, 0)), dns.NotAuth, primary6,
 		"NOTZONE")
@@ -287,7 +287,7 @@ func away(t *testing.T, w *world) {
 		c := w.client(t, "mail", func(o *dns.Options) { o.Server = server })
 		began := time.Now()
 		err := c.Add(within(t, bed.Patience), dns.Zone{Name: "example.test."}, dns.TXT(challenge, value, 0))
-		w.wants(t, err, dns.NoServer, server, says, "zone example.test", "name a server")
+		w.wants(t, err, dns.NoServer, server, says, "zone example.test", "set dns.server")
 		if took := time.Since(began); took > 10*time.Second {
 			t.Errorf("took %s", took)
 		}
@@ -311,7 +311,7 @@ func half(t *testing.T, w *world) {
 func nothing(t *testing.T, w *world) {
 	c := w.client(t, "mail", func(o *dns.Options) { o.Resolver = nobody })
 	_, err := c.Place(within(t, bed.Patience), challenge)
-	w.wants(t, err, dns.NoServer, nobody+":53: connection refused", "name a resolver")
+	w.wants(t, err, dns.NoServer, nobody+":53: connection refused", "set dns.resolver")
 	// Removing a record needs no resolver where the configured server is an address.
 	c = w.client(t, "mail", func(o *dns.Options) { o.Resolver, o.Server = nobody, primary })
 	ok(t, c.Remove(within(t, bed.Patience), dns.Zone{Name: "example.test."}, dns.TXT(challenge, value, 0)))

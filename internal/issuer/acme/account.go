@@ -99,7 +99,7 @@ func (s *session) register(ctx context.Context, isNew bool) error {
 			return s.refuse(ctx, "the external account binding", err)
 		}
 	}
-	s.o.Progress("making an account at the CA")
+	s.o.Progress("creating an account at the CA")
 	made, err := s.client.NewAccount(ctx, a)
 	switch {
 	case err == nil:
@@ -163,7 +163,7 @@ func (s *session) deactivated(err error) error {
 	var p acme.Problem
 	errors.As(err, &p)
 	return issuer.Refusal{Kind: issuer.KindAccount, Final: true, Reason: text.OneLine(fmt.Sprintf(
-		"the CA does not accept the account any more: %s; to begin with another account, remove %s and %s", said(p),
+		"the CA does not accept the account any more: %s; to create another account, remove %s and %s", said(p),
 		s.named(s.file("key")), s.named(s.file("account"))), issuer.MaxReason)}
 }
 

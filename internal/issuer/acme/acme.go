@@ -151,7 +151,7 @@ func New(o Options) (*Issuer, error) {
 	if len(o.CAs) > 0 {
 		i.roots = x509.NewCertPool()
 		if !i.roots.AppendCertsFromPEM(o.CAs) {
-			errs = append(errs, errors.New("what vouches for the directory contains no certificate in PEM"))
+			errs = append(errs, errors.New("issuer.acme.ca_file contains no certificate in PEM"))
 		}
 	}
 	if i.o.Patience <= 0 {

@@ -28,14 +28,14 @@ func holder(address string) string {
 		if who := linuxHolder(n); who != "" {
 			return who + " listens there"
 		}
-		return fmt.Sprintf("`ss -ltnp sport = %d` says which program listens there", n)
+		return fmt.Sprintf("run `ss -ltnp sport = %d` to see which program listens there", n)
 	}
 	said, err := command.Command{Argv: []string{"sockstat", "-46lq", "-P", "tcp", "-p", strconv.Itoa(n)},
 		Patience: sockstatIn}.Run(context.Background())
 	if who := sockstatHolder(string(said.Out)); err == nil && who != "" {
 		return who + " listens there"
 	}
-	return fmt.Sprintf("`sockstat -46l -p %d` says which program listens there", n)
+	return fmt.Sprintf("run `sockstat -46l -p %d` to see which program listens there", n)
 }
 
 // sockstatIn bounds sockstat(1), which reads the sockets of the whole system.

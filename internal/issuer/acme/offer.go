@@ -35,6 +35,6 @@ func (i *Issuer) Offer(ctx context.Context) (Offer, error) {
 
 // forCustomers is the no of a CA that wants an external account binding.
 func forCustomers() issuer.Refusal {
-	return issuer.Refusal{Kind: issuer.KindEAB, Final: true, Reason: "the CA makes accounts only for customers: " +
-		"set eab with the key identifier and the HMAC key that it gives you"}
+	return issuer.Refusal{Kind: issuer.KindEAB, Final: true, Reason: "the CA creates accounts only for its " +
+		"customers: set issuer.acme.eab to the key identifier and the HMAC key that it gives you"}
 }

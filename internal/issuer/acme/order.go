@@ -92,7 +92,7 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 		return reply, err
 	case s.wire.last.status == 404:
 		return issuer.Reply{}, issuer.Refusal{Kind: issuer.KindAway,
-			Reason: "the CA says that the certificate is issued, and does not have it yet"}
+			Reason: "the CA says that it has issued the certificate, but does not send it yet"}
 	}
 	return issuer.Reply{}, issuer.Refusal{Kind: issuer.KindClock,
 		Reason: "the CA has sent a certificate that is old already by the clock of this host"}
@@ -298,7 +298,7 @@ func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issue
 		case acme.StatusReady:
 			if finalized++; finalized > maxFinalized {
 				return r, false, issuer.Refusal{Kind: issuer.KindOrder,
-					Reason: "the CA says that the order is ready, and does not take the certificate request"}
+					Reason: "the CA says that the order is ready, but does not accept the certificate request"}
 			}
 			s.o.Progress("sending the certificate request")
 			next, err := s.client.FinalizeOrder(ctx, s.account, order, w.csr.Raw)
@@ -372,7 +372,7 @@ func (s *session) invalid(ctx context.Context, order acme.Order) error {
 		failures = append(failures, "the order: the CA says: "+said(*order.Error))
 	}
 	if len(failures) == 0 {
-		failures = []string{"the CA has ended the order and does not say why"}
+		failures = []string{"the CA has ended the order, but does not say why"}
 	}
 	return ended{issuer.Refusal{Kind: kind, Reason: text.OneLine(strings.Join(failures, "; "), issuer.MaxReason)}}
 }

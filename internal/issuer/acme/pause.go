@@ -19,7 +19,7 @@ type pauses struct{ next time.Duration }
 type notYet struct{ at time.Time }
 
 func (e notYet) Error() string {
-	return "the CA asks for patience until " + e.at.UTC().Format(time.RFC3339)
+	return "the CA asks to wait until " + e.at.UTC().Format("2006-01-02 15:04 UTC")
 }
 
 // wait waits until the next question. If the CA wants to be asked only after the end of ctx, it returns notYet at once.

@@ -53,7 +53,7 @@ func TestStanding(t *testing.T) {
 			}
 		}
 	}
-	says("there is none yet: `mailcertd renew` makes it", "mail.example")
+	says("there is none yet: run `mailcertd renew`", "mail.example")
 	if err := i.save(i.file("account"), Account{URL: url}); err != nil {
 		t.Fatal(err)
 	}

@@ -93,13 +93,13 @@ func (i *Issuer) Standing(ctx context.Context, name string, issuers []string) er
 	unknown := ""
 	switch {
 	case a.URL == "":
-		unknown = "names the account, and there is none yet: `mailcertd renew` makes it"
+		unknown = "must contain the URL of the account, and there is none yet: run `mailcertd renew`, which creates it"
 	case len(issuers) == 0:
-		unknown = "names the CA, which does not say its name before an order: `mailcertd renew` places one"
+		unknown = "must contain a name that the CA sends only with an order: run `mailcertd renew`, which places one"
 	}
 	if unknown != "" {
 		return issuer.Refusal{Kind: issuer.KindChallenge, Reason: "the record " + at + " " + unknown +
-			", prints the record, and goes on with the same order when it is there"}
+			" and prints the record; add the record, then run it again, which continues the same order"}
 	}
 	found, err := i.o.Lookup(ctx, at)
 	if err != nil {

@@ -89,9 +89,9 @@ func (s *session) away(about string, err error) error {
 		why = bad.why
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		r.Kind = issuer.KindClock
-		why, hint = invalid.Error(), "; this host's clock is wrong, or the CA's own certificate has expired"
+		why, hint = invalid.Error(), "; this host's clock is wrong, or the certificate of the CA's https server has expired"
 	case errors.As(err, &unknown):
-		why, hint = unknown.Error(), "; if the CA has a root of its own, name it in ca_file"
+		why, hint = unknown.Error(), "; if the CA has its own root, name the file with it in issuer.acme.ca_file"
 	case errors.As(err, &wrap):
 		why = wrap.Err.Error()
 	}
@@ -108,12 +108,12 @@ func said(p acme.Problem) string {
 	var b strings.Builder
 	b.WriteString(text.OneLine(p.Detail, 500))
 	if kind := strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace); kind != "" {
-		fmt.Fprintf(&b, " [%s]", text.OneLine(kind, 60))
+		fmt.Fprintf(&b, " (%s)", text.OneLine(kind, 60))
 	} else if p.Status != 0 {
-		fmt.Fprintf(&b, " [HTTP status %d]", p.Status)
+		fmt.Fprintf(&b, " (HTTP status %d)", p.Status)
 	}
 	for _, sub := range p.Subproblems[:min(len(p.Subproblems), 10)] {
-		fmt.Fprintf(&b, "; %s: %s [%s]", text.OneLine(sub.Identifier.Value, 100), text.OneLine(sub.Detail, 300),
+		fmt.Fprintf(&b, "; %s: %s (%s)", text.OneLine(sub.Identifier.Value, 100), text.OneLine(sub.Detail, 300),
 			text.OneLine(strings.TrimPrefix(sub.Type, acme.ProblemTypeNamespace), 60))
 	}
 	return strings.TrimSpace(b.String())

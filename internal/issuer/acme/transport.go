@@ -49,7 +49,7 @@ type lostOrder struct {
 }
 
 func (e *lostOrder) Error() string {
-	return "it is not known whether the order was placed: " + e.err.Error()
+	return "mailcertd could not find out whether the order was placed: " + e.err.Error()
 }
 func (e *lostOrder) Unwrap() error { return e.err }
 
@@ -91,7 +91,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	case w.broken != nil:
 		return nil, w.broken
 	case req.URL.Scheme != "https":
-		w.broken = badAnswer{fmt.Sprintf("the directory leads to %.200q, which is not https", asked)}
+		w.broken = badAnswer{fmt.Sprintf("the CA names the URL %.200q, must be an https URL", asked)}
 		return nil, w.broken
 	case w.known != nil && req.Method == http.MethodGet && strings.TrimSuffix(asked, "#"+req.URL.Fragment) == w.url:
 		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
