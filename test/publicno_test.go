@@ -172,7 +172,8 @@ func TestPublicNo(t *testing.T) {
 		return true
 	}, nil)
 	h.again(t, "renew")
-	out := h.tells(t, "acme-rate-limit", "too many certificates for this name", "an earlier order would be refused again")
+	out := h.tells(t, "acme-rate-limit", "too many certificates for this name",
+		"an earlier order would be refused again")
 	at := regexp.MustCompile(`asks again at (\S+ \S+) \S+ warning`).FindStringSubmatch(out)
 	if at == nil {
 		t.Fatalf("when? %s", out)

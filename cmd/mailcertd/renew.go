@@ -22,7 +22,7 @@ records, the new key is made now, and used when its record has been in the DNS
 for long enough.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if now && !rekey {
-				return usageError{errors.New("--now is about the new key of --rekey: use both")}
+				return usageError{errors.New("--now works only together with --rekey")}
 			}
 			a.renewing = true
 			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) (plan.Wish, error) {

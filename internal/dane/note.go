@@ -70,9 +70,8 @@ func (x *decider) noteChange(p Pair) {
 	v := x.d.verdicts[p.Name]
 	if !under {
 		if p.Want == Rotation && !v.may {
-			x.note(Note{AboutChange, Notice, p.Name, p.File + " is older than it may be, and is changed when the " +
-				"DNS has " +
-				"said whether there are TLSA records of it", ""})
+			x.note(Note{AboutChange, Notice, p.Name, p.File + " is older than key.rotate_after, and is changed as " +
+				"soon as the DNS has answered whether there are TLSA records for it", ""})
 		}
 		return
 	}
@@ -86,7 +85,7 @@ func (x *decider) noteChange(p Pair) {
 			grade, hint = Warning, "find out why these name servers do not have the record"
 		}
 		if x.in.Mode != Update {
-			hint = "add the record as the message about it says"
+			hint = "add the record that [tlsa-add] prints"
 		}
 	case Waiting:
 		text = "every name server has the TLSA record of its next key, which is used at " + minute(v.until) +
@@ -95,7 +94,7 @@ func (x *decider) noteChange(p Pair) {
 		text = "its next key is used as soon as there is a certificate for it"
 		if len(v.waits) > 0 {
 			grade, text = Warning, "its next key is not used yet: "+few(v.waits)
-			hint = "correct that first; `mailcertd renew --rekey --now` would not wait for it"
+			hint = "correct that first; `mailcertd renew --rekey --now` does not wait for it"
 		}
 	case Settling:
 		grade = Error
@@ -106,7 +105,7 @@ func (x *decider) noteChange(p Pair) {
 			text += fmt.Sprintf("until every name server has the record, and then for up to %s: %s", spell(x.longest()),
 				few(x.waits(c.Next)))
 			if x.in.Mode != Update {
-				hint = "add the record now, as the message about it says"
+				hint = "add the record that [tlsa-add] prints now"
 			}
 		} else {
 			text += "until " + minute(v.until) + " at the latest; they try again until then"
@@ -166,7 +165,7 @@ func (x *decider) noteLines() {
 	}
 	for _, l := range x.d.Add {
 		x.note(Note{AboutAdd, Warning, l.Pair, "add this record to the DNS, and keep the others: " + l.String(),
-			"mailcertd sees the record by itself, and goes on then"})
+			"mailcertd continues when every name server has the record"})
 	}
 	for _, l := range x.d.Remove {
 		x.note(Note{AboutRemove, Notice, l.Pair, "this record is of a key that is no longer used: remove it from " +
@@ -178,7 +177,7 @@ func (x *decider) noteLines() {
 // noteName says what is wrong with the records of one name.
 func (x *decider) noteName(n Name) {
 	if n.Err != "" && (x.in.Mode != None || len(n.Servers) > 0 || len(x.m.Changes) > 0) {
-		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the TLSA records of %s could not be looked at since %s: %s",
+		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the TLSA records of %s could not be looked up since %s: %s",
 			plain(n.Name), minute(n.Since), n.Err), "no key is changed until then; correct dns: in mailcertd.yaml, " +
 			"or the DNS"})
 	}
@@ -198,9 +197,10 @@ func (x *decider) noteName(n Name) {
 			"sign the zone again, or correct its DS record"})
 	case SignedUnknown:
 		if n.SignedWhy != "" {
-			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("it is not known whether the TLSA records of %s are "+
-				"signed: %s",
-				plain(n.Name), n.SignedWhy), "run a resolver that validates on this host, and name it in dns.resolver"})
+			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("mailcertd cannot find out whether the TLSA records of %s "+
+				"are signed: %s",
+				plain(n.Name), n.SignedWhy), "run a resolver on this host that checks signatures (DNSSEC), and name it in " +
+				"dns.resolver"})
 		}
 	}
 	x.noteFragile(n, all)
@@ -271,7 +271,7 @@ func (x *decider) steps() {
 			what = "a next key was given up"
 		}
 		x.d.Steps = append(x.d.Steps, Step{o.Pair, what, o.Since, true},
-			Step{o.Pair, "the TLSA record of the old key goes", x.goes(o), false})
+			Step{o.Pair, "the TLSA record of the old key is removed", x.goes(o), false})
 	}
 }
 

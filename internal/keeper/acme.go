@@ -288,8 +288,8 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 	}
 	// The next order then finds the note, and the CA answers it with the same certificate.
 	if err := a.acme.taken(a.request); err != nil {
-		as.log(Warn, "the note of a finished order could not be removed", "reason", string(plan.StateUnwritable), "error",
-			err.Error())
+		as.log(Warn, "the note of a finished order could not be removed", "reason", string(plan.StateUnwritable),
+			"error", err.Error())
 	}
 	return nil
 }

@@ -264,7 +264,7 @@ func serverOf(v dns.View) dane.Server {
 		s.Err = v.Err.Error()
 	}
 	if v.Alias != "" {
-		s.Err = "it has a CNAME record that leads to " + v.Alias
+		s.Err = "it has a CNAME record that points to " + v.Alias
 	}
 	for _, r := range v.Records {
 		if a, is := r.Association(); is {

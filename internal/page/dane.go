@@ -18,7 +18,7 @@ func daneRows(d *report.DANE, p *Page) {
 		config.PublishManual: "a person publishes the records", config.PublishUpdate: "mailcertd publishes the records"}
 	text := who[d.Publish]
 	if d.Looked != nil {
-		text += "; looked at them on " + p.minute(*d.Looked) + ", " + relative(*d.Looked, p.Now)
+		text += "; mailcertd last looked them up on " + p.minute(*d.Looked) + ", " + relative(*d.Looked, p.Now)
 	} else {
 		text += "; the DNS was not asked yet"
 	}
@@ -61,7 +61,7 @@ func daneRows(d *report.DANE, p *Page) {
 
 func nameRow(n report.DANEName, p *Page) {
 	signed := map[dane.Signed]string{dane.SignedYes: "signed", dane.SignedNo: "not signed",
-		dane.SignedBogus: "with wrong signatures", dane.SignedUnknown: "nobody here knows whether signed"}
+		dane.SignedBogus: "with wrong signatures", dane.SignedUnknown: "not checked whether signed"}
 	kinds := map[string]int{}
 	var order []string
 	for _, r := range n.Records {
@@ -72,10 +72,11 @@ func nameRow(n report.DANEName, p *Page) {
 	}
 	var have []string
 	for _, k := range order {
+		count := "1 record"
 		if kinds[k] > 1 {
-			k = fmt.Sprintf("%d times %s", kinds[k], k)
+			count = fmt.Sprintf("%d records", kinds[k])
 		}
-		have = append(have, k)
+		have = append(have, count+" "+k)
 	}
 	switch name := strings.TrimSuffix(n.Name, "."); {
 	case n.Error != "":

@@ -123,10 +123,10 @@ func orders(a *assessment, by *pairIssuer) (found finding) {
 			otherIssuer(p) == "" {
 			if _, client := purposes(p.leaf); !client {
 				found.report(Problem{Reason: WrongPurpose, Severity: Notice, Path: certPath(p),
-					Text: "is for servers only, like every certificate of a public CA: hosts that receive mail from this " +
-						"one log verify=FAIL",
-					Hint: "set `client: {issuer: local}` in mailcertd.yaml; `mailcertd check` then prints the lines for " +
-						"the .mc file"})
+					Text: "is for servers only, like every certificate of a public CA: hosts that receive mail from " +
+						"this one log verify=FAIL",
+					Hint: "set `client: {issuer: local}` in mailcertd.yaml; `mailcertd check` then prints the lines " +
+						"for the .mc file"})
 			}
 		}
 	}

@@ -76,8 +76,8 @@ func outlook(a *assessment, by *pairIssuer) (found finding) {
 				reasonFor(p.Err)), proofHint(a.cfg))
 		case p.Unknown != nil:
 			say(ACMEChallenge, Warning, fmt.Sprintf("the addresses of %s could not be found: %s", name,
-				reasonFor(p.Unknown)), "add an A or AAAA record for "+name+", because the CA connects to port 80 of its "+
-				"address; or correct dns.resolver")
+				reasonFor(p.Unknown)), "add an A or AAAA record for "+name+", because the CA connects to port 80 of "+
+				"its address; or correct dns.resolver")
 		case p.Elsewhere:
 			say(ACMEChallenge, Notice, fmt.Sprintf("the DNS has %s for %s, and this host does not have that address: "+
 				"the CA connects to port 80 there", addresses(p.Addrs), name),

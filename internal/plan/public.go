@@ -80,8 +80,8 @@ func accessRules(a *assessment) (found finding) {
 	}
 	if n := len(subjects); n > 0 {
 		found.report(Problem{Reason: AccessSubject, Severity: Notice, Path: m.Path, Text: "has CERTSubject in line " +
-			strings.Join(subjects[:min(n, maxLines)], ", ") + ": certificates of public CAs have an empty subject, which no " +
-			"such line matches",
+			strings.Join(subjects[:min(n, maxLines)], ", ") + ": certificates of public CAs have an empty subject, which " +
+			"no such line matches",
 			Hint: "a host in such a line must show a certificate of the private CA when it delivers mail here: write " +
 				"`client: {issuer: local}` or `{issuer: {ssh: ...}}` into its mailcertd.yaml; or allow it by its " +
 				"address, with Connect:" + then})
@@ -94,8 +94,8 @@ func accessRules(a *assessment) (found finding) {
 		for _, r := range m.Rules {
 			if r.Tag == "CERTIssuer" && strings.EqualFold(r.Key, key) && strings.EqualFold(r.Value, "RELAY") {
 				found.report(Problem{Reason: AccessIssuer, Severity: Warning, Path: m.Path,
-					Text: fmt.Sprintf("line %d allows relaying for everybody who has a certificate of %s, a public CA", r.Line,
-						pki.Readable(p.leaf.RawIssuer)), Hint: "remove the line" + then})
+					Text: fmt.Sprintf("line %d allows relaying for everybody who has a certificate of %s, a public CA",
+						r.Line, pki.Readable(p.leaf.RawIssuer)), Hint: "remove the line" + then})
 			}
 		}
 		break // the pairs have one CA

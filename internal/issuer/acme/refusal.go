@@ -89,7 +89,8 @@ func (s *session) away(about string, err error) error {
 		why = bad.why
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		r.Kind = issuer.KindClock
-		why, hint = invalid.Error(), "; this host's clock is wrong, or the certificate of the CA's https server has expired"
+		why = invalid.Error()
+		hint = "; this host's clock is wrong, or the certificate of the CA's https server has expired"
 	case errors.As(err, &unknown):
 		why, hint = unknown.Error(), "; if the CA has its own root, name the file with it in issuer.acme.ca_file"
 	case errors.As(err, &wrap):
