@@ -197,10 +197,9 @@ func (x *decider) noteName(n Name) {
 			"sign the zone again, or correct its DS record"})
 	case SignedUnknown:
 		if n.SignedWhy != "" {
-			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("mailcertd cannot find out whether the TLSA records of %s "+
-				"are signed: %s",
-				plain(n.Name), n.SignedWhy), "run a resolver on this host that checks signatures (DNSSEC), and name it in " +
-				"dns.resolver"})
+			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("mailcertd cannot find out whether the TLSA records "+
+				"of %s are signed: %s", plain(n.Name), n.SignedWhy), "run a resolver on this host that checks " +
+				"signatures (DNSSEC), and name it in dns.resolver"})
 		}
 	}
 	x.noteFragile(n, all)

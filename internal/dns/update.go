@@ -118,8 +118,8 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string, t Type) erro
 		e.Hint = "set dns.server to the primary server of the zone"
 	case answer.Rcode == wire.RcodeRefused && key.IsZero():
 		e.Kind, e.Detail = Refused, "the server refuses an update that is not signed (REFUSED)"
-		e.Hint = "set dns.key_file to a file that `tsig-keygen mailcertd` has written; in BIND, add its statement to the " +
-			"server's configuration, and update-policy { grant mailcertd name " + plain(name) + " " + t.String() +
+		e.Hint = "set dns.key_file to a file that `tsig-keygen mailcertd` has written; in BIND, add its statement to " +
+			"the server's configuration, and update-policy { grant mailcertd name " + plain(name) + " " + t.String() +
 			"; }; to its zone"
 	case answer.Rcode == wire.RcodeRefused:
 		e.Kind, e.Detail = Refused, fmt.Sprintf("the server does not let the TSIG key %s change this name (REFUSED)",

@@ -111,8 +111,8 @@ func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 	}
 	if c.o.Zone != "" && !wire.IsSubDomain(c.o.Zone, p.Name) {
 		return p, &Error{Kind: Aliases, Zone: p.Zone.Name, Name: canonical(name),
-			Detail: "its CNAME records point to a name outside of dns.zone, " + plain(c.o.Zone) + ": " + chain(append(p.Aliases,
-				p.Name)),
+			Detail: "its CNAME records point to a name outside of dns.zone, " + plain(c.o.Zone) + ": " +
+				chain(append(p.Aliases, p.Name)),
 			Hint: "set dns.zone to the zone of the last name, or to \"\""}
 	}
 	return p, nil

@@ -80,8 +80,8 @@ func accessRules(a *assessment) (found finding) {
 	}
 	if n := len(subjects); n > 0 {
 		found.report(Problem{Reason: AccessSubject, Severity: Notice, Path: m.Path, Text: "has CERTSubject in line " +
-			strings.Join(subjects[:min(n, maxLines)], ", ") + ": certificates of public CAs have an empty subject, which " +
-			"no such line matches",
+			strings.Join(subjects[:min(n, maxLines)], ", ") + ": certificates of public CAs have an empty subject, " +
+			"which no such line matches",
 			Hint: "a host in such a line must show a certificate of the private CA when it delivers mail here: write " +
 				"`client: {issuer: local}` or `{issuer: {ssh: ...}}` into its mailcertd.yaml; or allow it by its " +
 				"address, with Connect:" + then})
