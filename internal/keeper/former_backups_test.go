@@ -101,15 +101,16 @@ func TestFormerBackups(t *testing.T) {
 			return nil
 		}
 		r := s.settle(plan.Wish{})
-		text := ""
+		var text strings.Builder
 		for _, pr := range r.Plan.Problems {
 			if pr.Reason == plan.StepFailed {
-				text += pr.Path + ": " + pr.Text
+				text.WriteString(pr.Path + ": " + pr.Text)
 			}
 		}
-		if !strings.Contains(text, "could not move the backups") || !strings.Contains(text, syscall.EIO.Error()) ||
+		if !strings.Contains(text.String(), "could not move the backups") ||
+			!strings.Contains(text.String(), syscall.EIO.Error()) ||
 			!s.savedForGood(bought) || !slices.Contains(s.backupIDs(), before[0]) {
-			t.Errorf("%s; %v, before %v", text, s.backupIDs(), before)
+			t.Errorf("%s; %v, before %v", text.String(), s.backupIDs(), before)
 		}
 		if slices.Contains(s.backupIDs(), first) {
 			t.Errorf("state.keep is 1, and the oldest backup is still there: %v", s.backupIDs())
