@@ -79,7 +79,7 @@ func mxText(r report.Domain) string {
 }
 
 var signedText = map[report.Signed]string{report.SignedYes: "signed", report.SignedNo: "not signed",
-	report.SignedBogus: "signed wrongly", report.SignedUnknown: "it is not known whether that is signed"}
+	report.SignedBogus: "signed wrongly", report.SignedUnknown: "mailcertd could not find out whether that is signed"}
 
 func verdictInk(v sender.Verdict, fine bool) ink {
 	switch v {
@@ -98,7 +98,7 @@ func verdictInk(v sender.Verdict, fine bool) ink {
 func hostRows(h report.DomainHost, p *Page) {
 	p.row("mail host", "%s", h.Name)
 	if len(h.Aliases) > 0 {
-		p.row("", "its CNAME records lead to %s", strings.Join(h.Aliases, ", "))
+		p.row("", "its CNAME records point to %s", strings.Join(h.Aliases, ", "))
 	}
 	p.row("addresses", "%d; %s", len(h.Addresses), signedText[h.Signed])
 	if len(h.TLSA) > 0 {
