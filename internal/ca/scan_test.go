@@ -230,7 +230,7 @@ func TestSieve(t *testing.T) {
 	if n := len(kept.lines); n != keptSieve {
 		t.Errorf("%d lines of 64 octets are kept", n)
 	}
-	for k := uint64(0); k < rows; k++ {
+	for k := range uint64(rows) {
 		if kept.never(hashOf(mix(k + 1<<40))) {
 			t.Fatalf("key %d was added, and is called never seen", k)
 		}

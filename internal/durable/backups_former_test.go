@@ -158,7 +158,7 @@ func TestFormerBackupsInPlace(t *testing.T) {
 	if err := a.Remove(id); err != nil || Look(filepath.Join(dir, "archive", id)).Exists {
 		t.Errorf("the backup is not removed: %v", err)
 	}
-	a, dir, id = own(t)
+	a, _, id = own(t)
 	again, err := a.Add(backupNow, "test", ownItems)
 	if err != nil || again != id || a.Former() {
 		t.Errorf("the same content was saved twice: %s and %s, %v", id, again, err)
