@@ -81,7 +81,15 @@ func TestPublicWays(t *testing.T) {
 	})
 	again := func(what, more string) {
 		t.Helper()
+		reads := strings.Count(log(), "configuration read")
 		configure(more)
+		reread(t, h)
+		bed.Wait(t, "the daemon to read the configuration", func() error { // before the state has it ask
+			if strings.Count(log(), "configuration read") == reads {
+				return errors.New("it has not")
+			}
+			return nil
+		})
 		inState(t, h, what, "2020-01-01T00:00:00Z")
 		reread(t, h)
 	}

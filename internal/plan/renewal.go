@@ -46,8 +46,9 @@ const (
 
 // dueBy is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,
 // else RenewalDue. A window that begins later than a tenth of the life before the end is not waited for. A window that
-// is over for a certificate that has only begun waits a day, because its next certificate may have such a window too,
-// and each costs an order.
+// is over for a new certificate counts, since the CA may be about to revoke it (RFC 9773 section 4.2). Only where the
+// certificate itself was ordered because of such a window, it is kept for a day: a CA that always names one would get
+// five orders a day.
 func (a *assessment) dueBy(c *x509.Certificate) (due time.Time, by DueBy) {
 	m, known := a.window(c)
 	life := c.NotAfter.Sub(c.NotBefore)
@@ -55,7 +56,7 @@ func (a *assessment) dueBy(c *x509.Certificate) (due time.Time, by DueBy) {
 	switch before := a.cfg.Validity.RenewBefore; {
 	case known && m.Renew.After(latest):
 		return latest, DueByEnd
-	case known && m.Renew.Before(earliest):
+	case known && m.ByWindow && m.Renew.Before(earliest):
 		return earliest, DueByWindow
 	case known:
 		return m.Renew, DueByWindow
@@ -66,7 +67,7 @@ func (a *assessment) dueBy(c *x509.Certificate) (due time.Time, by DueBy) {
 	}
 }
 
-// freshFor is how long after its begin a certificate is not renewed, whatever window the CA names.
+// freshFor is how long a certificate is kept at least that was ordered because of the window of the one before it.
 const freshFor = 24 * time.Hour
 
 // window is what the ACME CA last said of when the leaf is to be renewed; false: nothing is known of it.

@@ -17,7 +17,9 @@ type ACME struct {
 	End   time.Time `json:"end,omitzero"`
 	Renew time.Time `json:"renew,omitzero"`
 	Poll  time.Time `json:"poll,omitzero"` // when the CA will be asked for the window again
-	Why   string    `json:"why,omitempty"` // URL of the CA's explanation of the window
+	// ByWindow says that the certificate was ordered because the window of the one before it had come.
+	ByWindow bool   `json:"by_window,omitempty"`
+	Why      string `json:"why,omitempty"` // URL of the CA's explanation of the window
 }
 
 // Of is the directory that sent the leaf with that Leaf ID; "": unknown.
@@ -39,5 +41,6 @@ func (m ACME) About(leaf string) ACME {
 	if m.Leaf == leaf {
 		return m
 	}
-	return ACME{Sent: m.Sent, SentBy: m.SentBy, Answered: m.Answered, Leaf: leaf, Directory: m.Of(leaf)}
+	return ACME{Sent: m.Sent, SentBy: m.SentBy, Answered: m.Answered, Leaf: leaf, Directory: m.Of(leaf),
+		ByWindow: !m.Renew.IsZero() && !m.Answered.Before(m.Renew)}
 }

@@ -137,8 +137,8 @@ func (d *drive) do(o operation) error {
 		d.change(move{{dir, name, &entry{mode: 0o600}}})
 	case "symlink":
 		d.change(move{{dir, name, &entry{link: o.From, everSynced: true}}})
-	case "remove":
-		if here != nil {
+	case "remove": // of a directory that is not empty it has failed, since an operation is recorded before it is done
+		if here != nil && len(here.names) == 0 {
 			d.change(move{{dir, name, nil}})
 		}
 	case "rename":

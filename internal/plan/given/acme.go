@@ -109,6 +109,9 @@ func Window(in time.Duration) Fact {
 	})
 }
 
+// OrderedByWindow is a certificate that was ordered because the window of the one before it had come.
+func OrderedByWindow() Fact { return onWindow(func(_ *host, m *state.ACME) { m.ByWindow = true }) }
+
 // NoWindow is a CA that does not say when to renew.
 func NoWindow() Fact {
 	return onWindow(func(_ *host, m *state.ACME) { m.Start, m.End, m.Renew = time.Time{}, time.Time{}, time.Time{} })
