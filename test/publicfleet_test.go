@@ -109,6 +109,22 @@ func TestPublicFleet(t *testing.T) {
 			t.Errorf("%s: check: %d\n%s", from.Name, code, out)
 		}
 	}
+
+	// The CA host does not answer the daily question. The ACME CA is not blamed for that.
+	f.a.StopSSHD()
+	inState(t, f.b, "asked", "2020-01-01T00:00:00Z")
+	reread(t, f.b)
+	bed.Wait(t, "the member to say that the CA host is away", func() error {
+		out, _ := f.b.Run(f.m, memberConf, "check")
+		out = strings.Join(strings.Fields(out), " ")
+		if !strings.Contains(out, "the CA at mailcertd@10.99.0.1 has given no usable answer") {
+			return errors.New(out)
+		}
+		if strings.Contains(out, "has given no certificate") {
+			t.Fatalf("the ACME CA is blamed:\n%s", out)
+		}
+		return nil
+	})
 }
 
 // saysOfFleet returns what check --peer says, after it has compared the text with the JSON: the peer's server and ours
