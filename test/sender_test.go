@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"mailcertd/test/bed"
@@ -215,6 +216,26 @@ func TestDANESender(t *testing.T) {
 		t.Errorf("a domain whose second mail host is away: %+v", said)
 	}
 	t.Run("MTA-STS", func(t *testing.T) { policies(t, h, m, root) })
+	t.Run("forms", func(t *testing.T) {
+		write(t, h.Path("/etc/mail/mailcertd.yaml"), "host: {name: implicit.example}\n", 0o644)
+		conf := []string{m, "--config", "/etc/mail/mailcertd.yaml", "check", "--dane"}
+		out, code := h.Run(conf...) // no MX record above the host's name
+		if text := strings.Join(strings.Fields(out), " "); code != 0 ||
+			!strings.Contains(text, "MX none, so the domain is its own mail host; signed verdict verified: a DANE sender "+
+				"delivers with verified TLS [dane-matched]") {
+			t.Errorf("status %d:\n%s", code, out)
+		}
+		out, code = h.Run(append(conf, "two.example", "--format", "prometheus")...)
+		problems, err := promlint.New(strings.NewReader(out)).Lint()
+		if code != 0 || err != nil || len(problems) > 0 {
+			t.Errorf("status %d, promlint: %v %v\n%s", code, problems, err, out)
+		}
+		if all := families(t, out); sample(all["mailcertd_domain_address_info"], "domain", "two.example", "host",
+			"mx.two.example", "address", senderMX, "verdict", "verified", "reason", "dane-matched") == nil ||
+			all["mailcertd_domain_fine"].Metric[0].Gauge.GetValue() != 1 {
+			t.Errorf("metrics:\n%s", out)
+		}
+	})
 	t.Run("resolvers", func(t *testing.T) {
 		for resolver, says := range map[string]string{"10.99.0.2": "is not on this host",
 			senderDNS: "does not check signatures"} {

@@ -42,6 +42,7 @@ and what a host does that sends mail there and checks TLSA records (DANE). The
 domain's MTA-STS policy and TLSRPT record are compared with that. The exit
 status is 0 only if every address gets mail by verified TLS, and nothing is
 wrong. --format prometheus prints metrics of that.`,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			format, err := statusFormat(a.json, cmd.Flags().Changed("format"), format)
 			switch {

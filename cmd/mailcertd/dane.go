@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"mailcertd/internal/mta"
@@ -25,7 +24,7 @@ func (a *app) dane(ctx context.Context, args []string, format string) error {
 	if len(args) > 0 {
 		name, err := mailDomain(args[0])
 		if err != nil {
-			return usageError{fmt.Errorf("--dane: the mail domain %q %w", args[0], err)}
+			return usageError{fmt.Errorf("--dane: %q is not a mail domain: it %w", args[0], err)}
 		}
 		o.Domain = name
 	}
@@ -68,9 +67,6 @@ func (a *app) dane(ctx context.Context, args []string, format string) error {
 // mailDomain checks the name of a mail domain, and leaves its last dot out.
 func mailDomain(s string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(s, "."))
-	if net.ParseIP(strings.Trim(s, "[]")) != nil || strings.Contains(s, "@") {
-		return "", errors.New("must be a mail domain, such as example.org")
-	}
 	if fault := pki.HostNameFault(name); fault != "" {
 		return "", errors.New(fault)
 	}

@@ -210,6 +210,7 @@ func words(t *testing.T, dir, typeName string) []string {
 func TestSchemasHaveTheWords(t *testing.T) {
 	status, check, privateCA := readSchema(t, "status.schema.json"), readSchema(t, "check.schema.json"),
 		readSchema(t, "ca.schema.json")
+	domain := readSchema(t, "domain.schema.json")
 	var statuses, severities []string
 	for s := ca.Absent; s <= ca.Damaged; s++ {
 		statuses = append(statuses, s.String())
@@ -223,6 +224,10 @@ func TestSchemasHaveTheWords(t *testing.T) {
 		"kind":     {words(t, "../../internal/plan", "Kind"), check.Defs["action"].Properties["kind"].Enum},
 		"severity": {severities, check.Defs["problem"].Properties["severity"].Enum},
 		"status":   {statuses, privateCA.Properties["status"].Enum},
+		"verdict":  {words(t, "../../internal/sender", "Verdict"), domain.Properties["verdict"].Enum},
+		"demand":   {words(t, "../../internal/sender", "Demand"), domain.Defs["host"].Properties["demand"].Enum},
+		"mode":     {words(t, "../../internal/sender", "Mode"), domain.Defs["policy"].Properties["mode"].Enum},
+		"signed":   {words(t, ".", "Signed"), domain.Properties["mx_signed"].Enum},
 		"seen": {[]string{plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven},
 			status.Defs["sendmail"].Properties["seen"].Enum},
 	} {
