@@ -89,7 +89,7 @@ installs() {
 # download gets what apt-get would install for $missing. postfix is asked for by itself, because no machine has both it
 # and sendmail, and only its libraries are needed with it.
 download() {
-	# shellcheck disable=SC2086
+	# shellcheck disable=SC2046
 	wanted=$(installs $(echo "$missing " | sed 's/ postfix / /'))
 	[ -n "$wanted" ] || [ "$missing" = ' postfix' ] || return 1
 	case "$missing " in

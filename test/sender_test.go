@@ -221,7 +221,8 @@ func TestDANESender(t *testing.T) {
 		conf := []string{m, "--config", "/etc/mail/mailcertd.yaml", "check", "--dane"}
 		out, code := h.Run(conf...) // no MX record above the host's name
 		if text := strings.Join(strings.Fields(out), " "); code != 0 ||
-			!strings.Contains(text, "MX none, so the domain is its own mail host; signed verdict verified: a DANE sender "+
+			!strings.Contains(text, "MX none, so the domain is its own mail host; signed verdict verified: a DANE "+
+				"sender "+
 				"delivers with verified TLS [dane-matched]") {
 			t.Errorf("status %d:\n%s", code, out)
 		}

@@ -9,8 +9,8 @@ import (
 
 const goodPolicy = "version: STSv1\r\nmode: enforce\r\nmx: MX.Example.org.\r\nmx: *.example.net\r\nmax_age: 86400\r\n"
 
-// What a sender reads in the MTA-STS record and policy. Each row changes one thing; fault is a part of what is wrong, ""
-// for nothing.
+// What a sender reads in the MTA-STS record and policy. Each row changes one thing; fault is a part of what is wrong,
+// "" for nothing.
 func TestPolicies(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -31,14 +31,17 @@ func TestPolicies(t *testing.T) {
 		{"no answer of the web server", func(s *STS) { s.Err = "connection refused" }, "connection refused"},
 		{"404", func(s *STS) { s.Status = "404 Not Found" }, "404 Not Found"},
 		{"a page", func(s *STS) { s.Type = "text/html" }, "text/html"},
-		{"another version", func(s *STS) { s.Body = strings.Replace(s.Body, "STSv1", "STSv2", 1) }, `version is "STSv2"`},
+		{"another version", func(s *STS) { s.Body = strings.Replace(s.Body, "STSv1", "STSv2", 1) },
+			`version is "STSv2"`},
 		{"no mx", func(s *STS) { s.Body = "version: STSv1\nmode: testing\nmax_age: 1\n" }, "no mx"},
 		{"no max_age", func(s *STS) { s.Body = "version: STSv1\nmode: testing\nmx: a.b\n" }, "max_age"},
-		{"a max_age of two years", func(s *STS) { s.Body = strings.Replace(s.Body, "86400", "63115200", 1) }, "max_age"},
+		{"a max_age of two years", func(s *STS) { s.Body = strings.Replace(s.Body, "86400", "63115200", 1) },
+			"max_age"},
 		{"a line without a colon", func(s *STS) { s.Body += "hello\r\n" }, `the line "hello`},
 		{"HTML in place of a policy", func(s *STS) { s.Body = "<html>" }, "the line"},
 	} {
-		s := STS{TXT: yes, Texts: []string{"v=STSv1; id=20260701T01;"}, Asked: true, Status: "200 OK", Type: "text/plain",
+		s := STS{TXT: yes, Texts: []string{"v=STSv1; id=20260701T01;"}, Asked: true, Status: "200 OK",
+			Type: "text/plain",
 			Body: goodPolicy}
 		c.change(&s)
 		p := s.read()
@@ -101,7 +104,8 @@ func TestTLSRPT(t *testing.T) {
 	} {
 		got := RPT{TXT: yes, Texts: c.texts}.read()
 		faults := strings.Join(got.Faults, "; ")
-		if strings.Join(got.To, " ") != c.to || (faults == "") != (c.fault == "") || !strings.Contains(faults, c.fault) {
+		if strings.Join(got.To, " ") != c.to || (faults == "") != (c.fault == "") || !strings.Contains(faults,
+			c.fault) {
 			t.Errorf("%q: %q, %q", c.texts, got.To, faults)
 		}
 	}
