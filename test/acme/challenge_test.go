@@ -146,9 +146,9 @@ func TestValidationFails(t *testing.T) {
 		says []string
 	}{
 		"http": {func(o *acme.Options) { o.Listener.Listen = bed.Local(bed.Port(t)) },
-			[]string{"http-01 of ", "connection refused", "[connection]", "mx.http.example.test"}},
+			[]string{"http-01 of ", "connection refused", "(connection)", "mx.http.example.test"}},
 		"dns": {func(o *acme.Options) { o.Challenge, o.DNS = acme.DNS01, nowhere{} },
-			[]string{"dns-01 of ", "No TXT records found", "[unauthorized]", "mx.dns.example.test"}},
+			[]string{"dns-01 of ", "No TXT records found", "(unauthorized)", "mx.dns.example.test"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := newMemory()

@@ -57,9 +57,9 @@ func TestHostile(t *testing.T) {
 		{"not JSON", "/dir", dir("<html>"), issuer.KindAway, false, "JSON"},
 		{"a list", "/dir", dir("[]"), issuer.KindAway, false, "JSON"},
 		{"empty object", "/dir", dir("{}"), issuer.KindAway, false, "must be an https URL"},
-		{"leads to http", "/dir", dir(`{"newNonce":"https://127.0.0.1:1/","newAccount":"https://127.0.0.1:1/",` +
+		{"names an http URL", "/dir", dir(`{"newNonce":"https://127.0.0.1:1/","newAccount":"https://127.0.0.1:1/",` +
 			`"newOrder":"http://127.0.0.1:1/"}`), issuer.KindAway, false, "must be an https URL"},
-		{"leads to file", "/dir", dir(`{"newNonce":"file:///etc/passwd","newAccount":"https://127.0.0.1:1/",` +
+		{"names a file URL", "/dir", dir(`{"newNonce":"file:///etc/passwd","newAccount":"https://127.0.0.1:1/",` +
 			`"newOrder":"https://127.0.0.1:1/"}`), issuer.KindAway, false, "must be an https URL"},
 		{"huge header", "/dir", func(w http.ResponseWriter, _ *http.Request) bool {
 			w.Header().Set("X", strings.Repeat("x", 900<<10))
@@ -116,13 +116,13 @@ func TestHostile(t *testing.T) {
 		{"challenge at http", "/authZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 200, "application/json", `{"status":"pending","identifier":{"type":"dns","value":"mx.example.test"},`+
 				`"challenges":[{"type":"http-01","url":"http://127.0.0.1:1/","status":"pending","token":"0123456789abcdef"}]}`)
-		}, issuer.KindAway, false, "not https"},
+		}, issuer.KindAway, false, "must be an https URL"},
 		{"certificate is none", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 200, "application/pem-certificate-chain", "none")
 		}, issuer.KindAway, false, "chain"},
 		{"certificate is not there yet", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 404, problem, `{"type":"urn:ietf:params:acme:error:malformed","detail":"no such certificate"}`)
-		}, issuer.KindAway, false, "does not have it yet"},
+		}, issuer.KindAway, false, "does not send it yet"},
 		{"certificate of another", "/certZ/", func(w http.ResponseWriter, _ *http.Request) bool {
 			return says(w, 200, "application/pem-certificate-chain", string(p.front.CA)+string(p.front.CA))
 		}, issuer.KindAway, false, "the certificate"},

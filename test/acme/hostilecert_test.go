@@ -142,9 +142,9 @@ func TestEndlessOrders(t *testing.T) {
 	}{
 		"always processing":         {"processing", "", issuer.KindAway, "did not finish"},
 		"always ready":              {"ready", "", issuer.KindAway, "already finalized"},
-		"valid without certificate": {"valid", "", issuer.KindAway, "not https"},
-		"certificate at http":       {"valid", `,"certificate":"http://127.0.0.1:1/c"`, issuer.KindAway, "not https"},
-		"certificate at file":       {"valid", `,"certificate":"file:///etc/passwd"`, issuer.KindAway, "not https"},
+		"valid without certificate": {"valid", "", issuer.KindAway, "must be an https URL"},
+		"certificate at http":       {"valid", `,"certificate":"http://127.0.0.1:1/c"`, issuer.KindAway, "must be an https URL"},
+		"certificate at file":       {"valid", `,"certificate":"file:///etc/passwd"`, issuer.KindAway, "must be an https URL"},
 		"no status":                 {"", "", issuer.KindAway, "status"},
 	} {
 		t.Run(name, func(t *testing.T) {
