@@ -43,6 +43,7 @@ const (
 	KindEAB       Kind = "eab"            // the external account binding is missing or wrong
 	KindAway      Kind = "directory-away" // the CA cannot be reached, or gives answers that cannot be used
 	KindClock     Kind = "clock"          // the clock of this host or of the CA is wrong
+	KindStore     Kind = "store"          // a file of this host that an order needs is damaged, or cannot be written
 	KindOrder     Kind = "order"          // everything else about the order
 )
 

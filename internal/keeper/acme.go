@@ -72,15 +72,15 @@ type acmeAsker struct {
 // for a person.
 func (b *base) acmeCA(tell func(step string), fallback bool) (*acmeAsker, error) {
 	x, files, zone := b.acmeClient(tell, fallback)
-	err := cmp.Or(files, zone)
-	if err == nil {
-		err = b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700)
+	if err := cmp.Or(files, zone); err != nil {
+		return nil, err
 	}
+	err := b.o.Disk.MkdirAll(b.cfg.State.Dir, 0o700)
 	if err == nil {
 		err = b.o.Disk.Mkdir(x.dir, 0o700)
 	}
 	if err != nil {
-		return nil, err
+		return nil, issuer.Refusal{Kind: issuer.KindStore, Reason: "the directory of the account: " + err.Error()}
 	}
 	return x, nil
 }
@@ -103,6 +103,10 @@ func (b *base) acmeClient(tell func(step string), fallback bool) (x *acmeAsker, 
 		n := durable.Read(c.CAFile, maxCAFile)
 		if n.Err != nil || !n.Exists {
 			files = cmp.Or(files, refusedFile(issuer.KindAway, section+"ca_file", n))
+		}
+		if n.Err == nil && n.Exists && !x509.NewCertPool().AppendCertsFromPEM(n.Data) {
+			files = cmp.Or(files, error(issuer.Refusal{Kind: issuer.KindAway, Reason: section + "ca_file " + n.Path +
+				": contains no certificate in PEM"}))
 		}
 		x.o.CAs = n.Data
 	}

@@ -2,8 +2,11 @@ package keeper
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +18,7 @@ import (
 
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
@@ -36,6 +40,26 @@ func offers(t *testing.T, meta map[string]any, clock time.Time) (dir, caFile str
 		t.Fatal(err)
 	}
 	return s.URL + "/dir", caFile, asked
+}
+
+// strangeCA writes the certificate of a CA that has nothing to do with the directory.
+func strangeCA(t *testing.T) string {
+	t.Helper()
+	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true,
+		BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "other.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // deaf takes questions and gives no answer.
@@ -101,6 +125,8 @@ func TestOutlookOfTheDirectory(t *testing.T) {
 		"another clock":      {ahead: 3 * time.Hour},
 		"nobody vouches":     {without: true, says: "ca_file"},
 		"a file of nonsense": {says: "contains no certificate"},
+		"an empty file":      {says: "contains no certificate"},
+		"another CA":         {says: "does not have the root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, caFile, asked := offers(t, c.meta, time.Now().Add(c.ahead))
@@ -108,6 +134,14 @@ func TestOutlookOfTheDirectory(t *testing.T) {
 				if err := os.WriteFile(caFile, []byte("nonsense"), 0o644); err != nil {
 					t.Fatal(err)
 				}
+			}
+			if name == "an empty file" {
+				if err := os.Truncate(caFile, 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if name == "another CA" {
+				caFile = strangeCA(t)
 			}
 			o := checked(t, func(cfg *config.Config) {
 				a := &cfg.Issuer.ACME

@@ -49,6 +49,7 @@ var refusals = map[issuer.Kind]struct {
 		"read the terms, set issuer.acme.agree_tos to true, then run `mailcertd renew`"},
 	issuer.KindEAB:   {ACMEAccount, "set issuer.acme.eab to what the CA gave you, then run `mailcertd renew`"},
 	issuer.KindAway:  {IssuerAway, "check the network, issuer.acme.directory and issuer.acme.ca_file"},
+	issuer.KindStore: {ACMEAccount, "correct that file or its directory, then run `mailcertd renew`"},
 	issuer.KindClock: {ACMEClock, "compare `date` with another host, and set the clock that is wrong"},
 	issuer.KindOrder: {ACMEOrder, "correct what the CA objects to, then run `mailcertd renew`"},
 }
@@ -67,6 +68,7 @@ func RefusalReason(kind issuer.Kind) Reason {
 var waits = map[issuer.Kind]struct{ first, longest time.Duration }{
 	issuer.KindAway:      {time.Minute, time.Hour},
 	issuer.KindClock:     {time.Minute, time.Hour},
+	issuer.KindStore:     {time.Minute, time.Hour},
 	issuer.KindChallenge: {10 * time.Minute, 12 * time.Hour},
 	issuer.KindOrder:     {time.Hour, 24 * time.Hour},
 	issuer.KindRateLimit: {time.Hour, 24 * time.Hour},

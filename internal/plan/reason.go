@@ -98,7 +98,7 @@ const (
 	IssuerAway      Reason = "issuer-away"       // the CA on the other host could not be asked, or refused
 	ACMERateLimit   Reason = "acme-rate-limit"   // too many orders were placed in too short a time
 	ACMEChallenge   Reason = "acme-challenge"    // the ACME CA did not find what proves that a name is ours
-	ACMEAccount     Reason = "acme-account"      // the ACME CA does not accept the account, or makes none
+	ACMEAccount     Reason = "acme-account"      // the ACME CA does not accept the account, or a file of it is damaged
 	ACMEClock       Reason = "acme-clock"        // the clock of this host or of the ACME CA is wrong
 	ACMEOrder       Reason = "acme-order"        // the ACME CA refuses the order
 	RootUntrusted   Reason = "root-untrusted"    // the root of an ACME CA's certificate is not trusted here

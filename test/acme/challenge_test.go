@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -217,6 +219,36 @@ func TestWebrootLink(t *testing.T) {
 	if left, _ := os.ReadDir(outside); len(left) != 0 {
 		t.Errorf("written outside: %v", left)
 	}
+}
+
+// TestWebrootUmask: the web server, which is not root, can read the answer whatever the umask of mailcertd is.
+func TestWebrootUmask(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	web := t.TempDir()
+	if err := os.Chmod(web, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o.Listener.Webroot = web
+	ln, err := net.Listen("tcp", bed.Local(p.HTTPPort))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := http.FileServer(http.Dir(web))
+	site := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(
+		func(w http.ResponseWriter, r *http.Request) {
+			for dir := r.URL.Path; dir != "/"; dir = path.Dir(dir) {
+				if info, err := os.Stat(filepath.Join(web, dir)); err != nil || info.Mode()&0o004 == 0 ||
+					info.IsDir() && info.Mode()&0o001 == 0 {
+					t.Errorf("%s: %v, %v", dir, info, err)
+				}
+			}
+			files.ServeHTTP(w, r)
+		})}
+	go func() { _ = site.Serve(ln) }()
+	defer func() { _ = site.Close() }()
+	defer syscall.Umask(syscall.Umask(0o077))
+	obtain(t, o, request(t, "mx.example.test"))
 }
 
 // TestListenerAnswersOnlyItsTokens: every other request gets 404 without a body.

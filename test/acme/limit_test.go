@@ -1,6 +1,9 @@
 package acme
 
 import (
+	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,6 +34,31 @@ func TestLimit(t *testing.T) {
 	now = now.Add(-72 * time.Hour) // notes of a clock that was ahead do not count
 	obtain(t, o, r)
 	if p.Orders() != acme.MaxOrders+2 {
+		t.Errorf("%d orders", p.Orders())
+	}
+}
+
+// TestRefusedOrdersDoNotCount: an order that the CA has refused was not placed, and does not keep a person who has
+// corrected the cause from placing one.
+func TestRefusedOrdersDoNotCount(t *testing.T) {
+	p := start(t, settings{})
+	o := p.options(newMemory())
+	r := request(t, "mx.example.test")
+	p.front.Hook(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/order-plz") {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(w, `{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"forbidden by policy"}`)
+		return true
+	}, nil)
+	for range acme.MaxOrders + 1 {
+		refused(t, o, r, issuer.KindOrder, true, "forbidden by policy")
+	}
+	p.front.Hook(nil, nil)
+	obtain(t, o, r)
+	if p.Orders() != 1 {
 		t.Errorf("%d orders", p.Orders())
 	}
 }

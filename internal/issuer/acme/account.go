@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,11 @@ func (s *session) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The account belongs to another key if the key was lost, or replaced by one from another host or from a backup. Its
+	// CA would refuse every request then, so the account of the present key is looked for.
+	if isNew || saved.Key != "" && saved.Key != keyID(key.Public()) {
+		saved = Account{Directory: s.url, Profile: saved.Profile}
+	}
 	s.saved = saved
 	s.account = acme.Account{PrivateKey: key, Location: saved.URL}
 	if saved.URL == "" {
@@ -48,27 +54,45 @@ func termsRefusal(tos string) error {
 
 // key returns the account key. isNew says that it was made just now.
 func (s *session) key() (key crypto.Signer, isNew bool, err error) {
-	name := s.file("key")
-	data, err := s.o.Store.Read(name)
-	switch {
-	case err == nil:
-		if key, err = pki.ParseKey(data); err != nil {
-			return nil, false, fmt.Errorf("the account key %s: %w", s.named(name), err)
-		}
-		return key, false, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, false, fmt.Errorf("the account key %s cannot be read: %w", s.named(name), err)
+	if key, err = s.storedKey(); err != nil || key != nil {
+		return key, false, err
 	}
 	if key, err = pki.GenerateKey(pki.ECDSAP256, rand.Reader); err != nil {
 		return nil, false, err
 	}
-	if data, err = pki.MarshalKey(key); err != nil {
+	data, err := pki.MarshalKey(key)
+	if err != nil {
 		return nil, false, err
 	}
+	name := s.file("key")
 	if err := s.o.Store.Write(name, data); err != nil {
-		return nil, false, fmt.Errorf("the account key %s cannot be written: %w", s.named(name), err)
+		return nil, false, notStored("the account key %s cannot be written: %v", s.named(name), err)
 	}
 	return key, true, nil
+}
+
+// storedKey reads the account key; nil means that there is none yet.
+func (i *Issuer) storedKey() (crypto.Signer, error) {
+	name := i.file("key")
+	data, err := i.o.Store.Read(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, notStored("the account key %s cannot be read: %v", i.named(name), err)
+	}
+	key, err := pki.ParseKey(data)
+	if err != nil {
+		return nil, notStored("the account key %s: %v; put a copy of it back, or remove it: mailcertd then makes "+
+			"another account", i.named(name), err)
+	}
+	return key, nil
+}
+
+// keyID names an account key, in the note of its account.
+func keyID(pub crypto.PublicKey) string {
+	sum := pki.SPKIDigest(pub)
+	return hex.EncodeToString(sum[:])
 }
 
 // register finds the account that the CA may have for our key, or makes one.
@@ -125,8 +149,8 @@ func (s *session) registered(a acme.Account) error {
 		return s.away("the account", badAnswer{fmt.Sprintf("its URL is %.200q, must be an https URL", a.Location)})
 	}
 	s.account.Location = a.Location
-	s.saved = Account{Directory: s.url, URL: a.Location, Orders: a.Orders, Contact: s.o.Contact,
-		Profile: s.saved.Profile}
+	s.saved = Account{Directory: s.url, URL: a.Location, Key: keyID(s.account.PrivateKey.Public()), Orders: a.Orders,
+		Contact: s.o.Contact, Profile: s.saved.Profile}
 	return s.save(s.file("account"), s.saved)
 }
 

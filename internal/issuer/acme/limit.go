@@ -52,3 +52,19 @@ func (s *session) count(w want) error {
 	all = append(all, placedOrder{Names: w.names, At: now.UTC().Truncate(time.Second)})
 	return s.save(name, all[max(0, len(all)-maxPlaced):])
 }
+
+// uncount removes the last note of an order that the CA has refused: it was not placed, and must not keep a person who
+// has corrected the cause from placing one.
+func (s *session) uncount(w want) error {
+	var all []placedOrder
+	name := s.file("placed")
+	if err := s.load(name, &all); err != nil {
+		return err
+	}
+	for n := len(all) - 1; n >= 0; n-- {
+		if slices.Equal(all[n].Names, w.names) {
+			return s.save(name, slices.Delete(all, n, n+1))
+		}
+	}
+	return nil
+}

@@ -15,8 +15,11 @@ type Offer struct {
 }
 
 // Offer reads the directory. The error says why an order would be refused before it is placed: the CA cannot be
-// reached, makes accounts for customers alone, or does not offer the profile.
+// reached, makes accounts for customers alone, or does not offer the profile; or a file of this host is damaged.
 func (i *Issuer) Offer(ctx context.Context) (Offer, error) {
+	if err := i.usable(); err != nil {
+		return Offer{}, err
+	}
 	s, err := i.open(ctx)
 	if err != nil {
 		return Offer{}, err
@@ -31,6 +34,21 @@ func (i *Issuer) Offer(ctx context.Context) (Offer, error) {
 	}
 	_, err = s.profile()
 	return o, err
+}
+
+// usable reads the files that an order reads first.
+func (i *Issuer) usable() error {
+	if _, err := i.storedKey(); err != nil {
+		return err
+	}
+	if _, err := i.Account(); err != nil {
+		return err
+	}
+	if _, err := i.orders(); err != nil {
+		return err
+	}
+	var all []placedOrder
+	return i.load(i.file("placed"), &all)
 }
 
 // forCustomers is the no of a CA that wants an external account binding.

@@ -224,7 +224,7 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 		case isProblem(err, acme.ProblemTypeAccountDoesNotExist, acme.ProblemTypeUnauthorized) && !known:
 			known = true // the CA may have lost its accounts, or have closed this one
 			if err := s.unknown(ctx); err != nil {
-				return acme.Order{}, s.forgetting(w, err)
+				return acme.Order{}, s.refusedOrder(w, err)
 			}
 			continue
 		case open.Replaces != "" && withoutReplaces(err):
@@ -240,7 +240,7 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 		}
 		refusal := s.refuse(ctx, "a new order", err)
 		if isProblem(err) && !errors.As(err, &lost) { // the CA has clearly refused, so there is no order to look for
-			refusal = s.forgetting(w, refusal)
+			refusal = s.refusedOrder(w, refusal)
 		}
 		return acme.Order{}, refusal
 	}
@@ -353,6 +353,14 @@ func (s *session) forgetting(w want, err error) error {
 		return errors.Join(err, f)
 	}
 	return err
+}
+
+// refusedOrder is forgetting for an order that the CA did not place.
+func (s *session) refusedOrder(w want, err error) error {
+	if u := s.uncount(w); u != nil {
+		err = errors.Join(err, u)
+	}
+	return s.forgetting(w, err)
 }
 
 // invalid says why an order failed.

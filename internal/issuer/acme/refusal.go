@@ -93,6 +93,9 @@ func (s *session) away(about string, err error) error {
 		hint = "; this host's clock is wrong, or the certificate of the CA's https server has expired"
 	case errors.As(err, &unknown):
 		why, hint = unknown.Error(), "; if the CA has its own root, name the file with it in issuer.acme.ca_file"
+		if s.roots != nil {
+			hint = "; the file that issuer.acme.ca_file names does not have the root: get it from the CA"
+		}
 	case errors.As(err, &wrap):
 		why = wrap.Err.Error()
 	}

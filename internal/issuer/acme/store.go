@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"mailcertd/internal/issuer"
+	"mailcertd/internal/text"
 )
 
 // Store keeps small files. When Write returns, the complete file is on the disk, with mode 0600. Names contain no
@@ -52,6 +55,7 @@ func (i *Issuer) named(name string) string { return filepath.Join(i.o.Dir, name)
 type Account struct {
 	Directory string   `json:"directory"`
 	URL       string   `json:"url"`              // "" means that there is none yet
+	Key       string   `json:"key,omitempty"`    // the SHA-256 of the public key of the account; "" in older notes
 	Orders    string   `json:"orders,omitempty"` // the URL of its list of orders, if the CA has one
 	Contact   []string `json:"contact,omitempty"`
 	// Profile is the profile that the last order asked for; "" means the choice of the CA.
@@ -162,10 +166,10 @@ func (i *Issuer) load(name string, v any) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("%s cannot be read: %w", i.named(name), err)
+		return notStored("%s cannot be read: %v", i.named(name), err)
 	}
 	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("%s is damaged: %w; remove it if you do not have a copy of it", i.named(name), err)
+		return notStored("%s is damaged: %v; remove it if you do not have a copy of it", i.named(name), err)
 	}
 	return nil
 }
@@ -176,7 +180,13 @@ func (i *Issuer) save(name string, v any) error {
 		err = i.o.Store.Write(name, append(data, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("%s cannot be written: %w", i.named(name), err)
+		return notStored("%s cannot be written: %v", i.named(name), err)
 	}
 	return nil
+}
+
+// notStored is the refusal for a file of the Store that is damaged, or that cannot be read or written. The CA has
+// nothing to do with it.
+func notStored(format, path string, err error) issuer.Refusal {
+	return issuer.Refusal{Kind: issuer.KindStore, Reason: text.OneLine(fmt.Sprintf(format, path, err), issuer.MaxReason)}
 }

@@ -38,8 +38,14 @@ func writeToken(dir, token, answer string) (err error) {
 		return fmt.Errorf("the webroot: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	if err := root.MkdirAll(wellKnown, 0o755); err != nil {
-		return fmt.Errorf("the webroot %s: %w", dir, err)
+	for _, sub := range []string{path.Dir(wellKnown), wellKnown} {
+		err := root.Mkdir(sub, 0o755)
+		if err == nil {
+			err = root.Chmod(sub, 0o755) // as for the file below
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("the webroot %s: %w", dir, err)
+		}
 	}
 	name := path.Join(wellKnown, token)
 	if data, err := root.ReadFile(name); err == nil && string(data) == answer {
