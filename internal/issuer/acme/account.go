@@ -33,8 +33,8 @@ func (s *session) login(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// The account belongs to another key if the key was lost, or replaced by one from another host or from a backup. Its
-	// CA would refuse every request then, so the account of the present key is looked for.
+	// The account belongs to another key if the key was lost, or replaced by one from another host or from a backup.
+	// The CA would refuse every request then, so the account of the present key is looked for.
 	if isNew || saved.Key != "" && saved.Key != keyID(key.Public()) {
 		saved = Account{Directory: s.url, Profile: saved.Profile}
 	}

@@ -188,5 +188,6 @@ func (i *Issuer) save(name string, v any) error {
 // notStored is the refusal for a file of the Store that is damaged, or that cannot be read or written. The CA has
 // nothing to do with it.
 func notStored(format, path string, err error) issuer.Refusal {
-	return issuer.Refusal{Kind: issuer.KindStore, Reason: text.OneLine(fmt.Sprintf(format, path, err), issuer.MaxReason)}
+	return issuer.Refusal{Kind: issuer.KindStore,
+		Reason: text.OneLine(fmt.Sprintf(format, path, err), issuer.MaxReason)}
 }
