@@ -68,6 +68,10 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		fmt.Fprintln(a.err, "mailcertd:", page.CleanLines(err.Error()))
 		return exitUsage
 	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		fmt.Fprintln(a.err, "mailcertd: stopped by a signal before it was done; to go on, run the same command again")
+		return exitTodo
+	}
 	fmt.Fprintln(a.err, "mailcertd:", page.CleanLines(err.Error()))
 	if errors.Is(err, os.ErrPermission) && os.Geteuid() != 0 {
 		fmt.Fprintln(a.err, "hint: run this as root, or try it in a directory of your own with --root DIR")

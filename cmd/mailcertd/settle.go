@@ -100,7 +100,11 @@ func (c *console) printDone(r keeper.Result, renewing bool) {
 	}
 	if len(r.Done) > 0 {
 		if cs := r.Observed.Certs.Cert.File.Certs; len(cs) > 0 {
-			fmt.Fprintf(c.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, r.Plan.Facts.Name,
+			name := r.Plan.Facts.Name // until an issuer on another host has answered, it may be for the former name
+			if names := plan.CertNames(cs[0]); names[0] != "" && !slices.Contains(names, name) {
+				name = names[0]
+			}
+			fmt.Fprintf(c.out, "%s: %s until %s\n", r.Observed.Certs.Cert.Node.Path, page.Clean(name),
 				cs[0].NotAfter.Local().Format("2006-01-02"))
 		}
 	}

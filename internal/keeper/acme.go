@@ -272,7 +272,11 @@ func (as *asker) takeOrder(ctx context.Context, a answer) error {
 	}
 	as.state.change(ctx, func(s *state.State) {
 		if a.err != nil {
-			fail(s, failure, a.err, now)
+			by := as.directory(a.ask)
+			if a.acme != nil { // the configuration may have changed since it was asked
+				by = a.acme.o.Directory
+			}
+			failBy(by, s, failure, a.err, now)
 			f := s.Failures[failure]
 			as.log(Fail, "the CA gave no certificate", "directory", as.directory(a.ask), "reason",
 				string(plan.RefusalReason(issuer.Kind(f.Kind))),

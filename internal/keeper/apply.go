@@ -236,6 +236,17 @@ func leaves(obs plan.Observed) []*x509.Certificate {
 
 func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
 
+// failBy is fail for a question to an issuer on another host. What another one said before does not count.
+func failBy(by string, st *state.State, what string, err error, now time.Time) {
+	if f := st.Failures[what]; f.By != "" && f.By != by {
+		delete(st.Failures, what)
+	}
+	fail(st, what, err, now)
+	f := st.Failures[what]
+	f.By = by
+	st.Failures[what] = f
+}
+
 // fail counts one failure of what, a failure key, and sets the earliest time of the next attempt.
 func fail(st *state.State, what string, err error, now time.Time) {
 	f := st.Failures[what]

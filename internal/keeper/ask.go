@@ -196,7 +196,7 @@ func (as *asker) take(ctx context.Context, a answer) error {
 	}
 	as.state.change(ctx, func(s *state.State) {
 		if a.err != nil {
-			fail(s, failure, a.err, now)
+			failBy(plan.CAHost(as.cfg).SSH.Target, s, failure, a.err, now)
 			as.log(Fail, "the CA gave no usable answer", "reason", string(plan.IssuerAway), "error", a.err.Error(),
 				"next", s.Failures[failure].Next.Format(time.RFC3339))
 			return

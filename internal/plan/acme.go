@@ -13,10 +13,14 @@ import (
 	"mailcertd/internal/state"
 )
 
-// otherIssuer reports why a certificate of ours is of another issuer than the configured ACME CA; "": it is not.
+// otherIssuer reports why a certificate of ours is of another issuer than the configured one, where one of them is an
+// ACME CA; "": it is not.
 func otherIssuer(p *pair) string {
-	if !p.issuer.acme() || p.owner != Ours || p.leaf == nil {
+	if p.owner != Ours || p.leaf == nil {
 		return ""
+	}
+	if !p.issuer.acme() {
+		return formerDirectory(p)
 	}
 	c := p.obs.CA
 	known := slices.Clone(p.obs.Accepted)
@@ -33,6 +37,21 @@ func otherIssuer(p *pair) string {
 	}
 	if by := directoryOf(p); by != "" && by != p.issuer.name() && by != p.issuer.fallback() {
 		return by + " issued it, and the issuer is now " + p.issuer.name()
+	}
+	return ""
+}
+
+// formerDirectory is otherIssuer where the issuer is a private CA. With the issuer none, the certificate stays.
+func formerDirectory(p *pair) string {
+	by := directoryOf(p)
+	if by == "" || p.issuer.partial() || p.issuer.issued(p.leaf) {
+		return ""
+	}
+	switch p.issuer.Kind {
+	case config.IssuerLocal:
+		return by + " issued it, and the issuer is now the CA on this host"
+	case config.IssuerSSH:
+		return by + " issued it, and the issuer is now " + p.issuer.theCA()
 	}
 	return ""
 }

@@ -34,10 +34,15 @@ func (i *pairIssuer) fallback() string {
 
 // directoryOf is the directory that issued the installed leaf of a pair; "": it is not known.
 func directoryOf(p *pair) string {
+	return cmp.Or(orderedBy(p), directoryIn(p.certFile))
+}
+
+// orderedBy is directoryOf by the state alone.
+func orderedBy(p *pair) string {
 	if p.leaf == nil {
 		return ""
 	}
-	return cmp.Or(p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf)), directoryIn(p.certFile))
+	return p.obs.State.ACME[p.is.Name].Of(pki.Fingerprint(p.leaf))
 }
 
 // fromFallback reports whether the fallback issued the installed leaf.

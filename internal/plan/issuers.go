@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/pki"
+	"mailcertd/internal/state"
 )
 
 // pairIssuer is the issuer of a pair, with what this host knows of its CA certificates. An ACME CA is asked as a CA
@@ -39,6 +41,24 @@ func issuersOf(cfg config.Config, obs Observed) []*pairIssuer {
 		host.beside, client.beside = client, host
 	}
 	return []*pairIssuer{host, client}
+}
+
+// forgetFormer removes the failures of issuers on other hosts that are no longer configured for their pair: nobody waits
+// for them any more, and what they said does not concern the present ones.
+func forgetFormer(cfg config.Config, failures map[string]state.Failure) {
+	of := func(key, by string) {
+		if f := failures[key]; f.By != "" && f.By != by {
+			delete(failures, key)
+		}
+	}
+	for _, p := range certdir.Pairs() {
+		is := &pairIssuer{Issuer: cfg.Issuer}
+		if p == certdir.Client && cfg.Client.Kind == config.ClientOwn {
+			is.Issuer = cfg.Client.Issuer
+		}
+		of(ObtainFailureOf(p), is.name())
+		of(FallbackFailure(p), is.fallback())
+	}
 }
 
 // Obtains reports whether an issuer of that kind is configured for a pair of this host.

@@ -116,7 +116,7 @@ var needs = []need{
 		applies: func(p *pair) bool {
 			by := p.issuer
 			return p.owner == Ours && (by.signs || by.remote() && by.current() != nil) && !by.partial() &&
-				!by.issued(p.leaf)
+				!by.issued(p.leaf) && otherIssuer(p) == ""
 		},
 		text: func(*pair) string { return "the CA that issued it no longer exists here, and there is another one" }},
 	{reason: IssuerChanged, severity: Warning, path: certPath,

@@ -55,6 +55,7 @@ func (p Plan) Worst() Severity {
 func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	seen := obs
 	seen.State = withinReach(obs.State, now)
+	forgetFormer(cfg, seen.State.Failures)
 	a := assess(cfg, seen, wish, now)
 	if found, unfinished := recovery(a); unfinished { // an unfinished change comes alone: half a set cannot be judged
 		return a.plan(dueNow(a, found), seen.State.Clone())

@@ -45,7 +45,8 @@ func canSign(a *assessment) bool {
 }
 
 // mayMakeCA reports whether a new CA may be made by itself: only where CA directory, state and any certificate of ours
-// are all absent, because an unmounted file system must not lead to a second CA.
+// are all absent, because an unmounted file system must not lead to a second CA. A certificate of which the state knows
+// that an ACME CA issued it is no sign of a CA: that state would know the CA of this host too.
 func mayMakeCA(a *assessment) bool {
 	if misfit(a) != "" || a.obs.CA.Err != nil {
 		return false // a directory that could not be read may exist
@@ -55,7 +56,7 @@ func mayMakeCA(a *assessment) bool {
 		return true
 	case ca.Absent:
 		return a.wish.MakeCA || a.obs.State.CA == "" && !a.obs.Loaded.Unread && !slices.ContainsFunc(a.pairs,
-			func(p *pair) bool { return p.owner == Ours })
+			func(p *pair) bool { return p.owner == Ours && orderedBy(p) == "" })
 	}
 	return false
 }
@@ -117,6 +118,8 @@ func issuing(a *assessment) (found finding) {
 		switch by.Kind {
 		case config.IssuerLocal:
 			found = found.and(privateCA(a))
+		case config.IssuerNone:
+			found = found.and(leftPublic(a))
 		case config.IssuerSSH:
 			found = found.and(member(a, by))
 		case config.IssuerACME:
@@ -147,7 +150,8 @@ func privateCA(a *assessment) (found finding) {
 		}
 		if !mayMakeCA(a) {
 			found.report(Problem{Reason: CAMissing, Severity: Error, Path: a.cfg.CA.Dir,
-				Text: "there was a CA here and it is missing; mailcertd does not create a new one by itself",
+				Text: "it is missing, but mailcertd has worked here before, so there may have been a CA: mailcertd " +
+					"does not create a new one by itself",
 				Hint: "mount or restore " + a.cfg.CA.Dir + ", or create a new CA with `mailcertd ca init`"})
 		}
 	case ca.Unfinished:

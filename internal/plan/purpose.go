@@ -42,6 +42,20 @@ func shownElsewhere(a *assessment) (found finding) {
 	return found
 }
 
+// leftPublic reports a certificate of a former ACME CA that sendmail shows as a client. With the issuer none it stays
+// until it expires.
+func leftPublic(a *assessment) (found finding) {
+	for _, p := range a.pairs {
+		if p.owner != Ours || directoryOf(p) == "" || !p.shown() {
+			continue
+		}
+		if _, client := purposes(p.leaf); !client {
+			found.report(notForClients(certPath(p)))
+		}
+	}
+	return found
+}
+
 func notForClients(path string) Problem {
 	return Problem{Reason: WrongPurpose, Severity: Notice, Path: path,
 		Text: "is for servers only (its extendedKeyUsage has no clientAuth), and sendmail shows it as a client: " +
@@ -54,8 +68,10 @@ func notForClients(path string) Problem {
 // client, or both.
 func (p *pair) fitsPurpose(c *x509.Certificate) bool {
 	server, client := purposes(c)
-	// A public CA certifies servers only: `orders` says so, and another order would not help.
-	both := p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme()
+	// A public CA certifies servers only: `orders` says so, and another order would not help. Its certificate is not
+	// replaced for that reason after the issuer has changed either.
+	both := p.is == certdir.Host && p.cfg.Client.Kind == config.ClientSame && !p.issuer.acme() &&
+		!(c == p.leaf && directoryOf(p) != "")
 	return (server || !p.is.Server()) && (client || !both && p.is != certdir.Client)
 }
 

@@ -153,6 +153,8 @@ type Failure struct {
 	Kind string `json:"kind,omitempty"`
 	// Same counts the refusals of that kind in a row.
 	Same int `json:"same,omitempty"`
+	// By is the issuer on another host that was asked: its directory or the target of ssh; "": no such one, or not noted.
+	By string `json:"by,omitempty"`
 }
 
 // NameSeen is a host name and when it was first seen.

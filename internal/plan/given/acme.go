@@ -21,6 +21,16 @@ func ACME() Fact {
 	})
 }
 
+// Instead configures another issuer of that kind: the CA of the certificate is the former one.
+func Instead(kind config.IssuerKind) Fact {
+	return Configured(func(c *config.Config) {
+		c.Issuer = config.Issuer{Kind: kind}
+		if kind == config.IssuerSSH {
+			c.Issuer.SSH.Target = "mailcertd@krb5.home.example"
+		}
+	})
+}
+
 // Public is a certificate of 90 days from Let's Encrypt, with an empty subject and its intermediate after it. The CA
 // was asked an hour ago when to renew it. It named a window that begins in 20 days, and wants to be asked again in five
 // hours.
