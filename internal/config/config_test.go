@@ -2,11 +2,14 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"mailcertd/internal/durable"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -118,6 +121,42 @@ func TestRoot(t *testing.T) {
 		t.Errorf("moved what must stay: %q %q", c.Sendmail.Program, c.Trust[0])
 	}
 	again(t, c)
+}
+
+// With --root, the files of an ACME CA and of the DNS are found as in a chroot(2) too, and nothing is written into a
+// webroot that leads to nothing.
+func TestFollowPublic(t *testing.T) {
+	c, err := Parse([]byte("dns: {key_file: /x/1}\nissuer:\n  acme: {agree_tos: true, ca_file: /x/2, "+
+		"http: {webroot: /x/3}, eab: {kid: a, hmac_file: /x/4}, "+
+		"fallback: {directory: 'https://b.example/', agree_tos: true, ca_file: /x/5, eab: {kid: b, hmac_file: /x/6}}}\n"), "c.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := &c.Issuer.ACME
+	paths := []*string{&c.DNS.KeyFile, &a.CAFile, &a.HTTP.Webroot, &a.EAB.HMACFile, &a.Fallback.CAFile,
+		&a.Fallback.EAB.HMACFile}
+	lost := ""
+	inside := func(p string) (string, error) {
+		if p == lost {
+			return "", durable.ErrNowhere
+		}
+		if rest, is := strings.CutPrefix(p, "/x/"); is {
+			return "/in/" + rest, nil
+		}
+		return p, nil
+	}
+	if err := c.Follow(inside); err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range paths {
+		if *p != fmt.Sprintf("/in/%d", i+1) {
+			t.Errorf("%d: %s", i+1, *p)
+		}
+	}
+	lost = a.HTTP.Webroot
+	if err := c.Follow(inside); err == nil || !strings.Contains(err.Error(), "webroot") {
+		t.Errorf("a webroot that leads to nothing: %v", err)
+	}
 }
 
 func TestLoadMissing(t *testing.T) {

@@ -17,8 +17,11 @@ var written = map[string][]string{
 	"state": {"backups", "archive", "candidates", "acme"},
 }
 
-// made lists the keys of directories that mailcertd makes if they are missing.
-var made = []string{"certs.dir", "ca.dir", "ca.inbox", "state.dir"}
+// made lists the keys of directories that mailcertd makes if they are missing, and that of the webroot, into which it
+// writes.
+var made = []string{"certs.dir", "ca.dir", "ca.inbox", "state.dir", webroot}
+
+const webroot = "issuer.acme.http.webroot"
 
 // Follow resolves every path of the configuration with inside. It serves --root: inside follows links as a process in
 // chroot(2) Root would, and refuses those that leave it or lead to nothing. An error names the key. A link to nothing
@@ -34,7 +37,11 @@ func (c *Config) Follow(inside func(path string) (string, error)) error {
 		{"state.dir", &c.State.Dir}, {"sendmail.cf", &c.Sendmail.CF}, {"sendmail.pid_file", &c.Sendmail.PidFile},
 		{"issuer.ssh.identity", &c.Issuer.SSH.Identity}, {"issuer.ssh.known_hosts", &c.Issuer.SSH.KnownHosts},
 		{"client.issuer.ssh.identity", &c.Client.Issuer.SSH.Identity},
-		{"client.issuer.ssh.known_hosts", &c.Client.Issuer.SSH.KnownHosts}}
+		{"client.issuer.ssh.known_hosts", &c.Client.Issuer.SSH.KnownHosts},
+		{webroot, &c.Issuer.ACME.HTTP.Webroot}, {"issuer.acme.ca_file", &c.Issuer.ACME.CAFile},
+		{"issuer.acme.eab.hmac_file", &c.Issuer.ACME.EAB.HMACFile}, {"dns.key_file", &c.DNS.KeyFile},
+		{"issuer.acme.fallback.ca_file", &c.Issuer.ACME.Fallback.CAFile},
+		{"issuer.acme.fallback.eab.hmac_file", &c.Issuer.ACME.Fallback.EAB.HMACFile}}
 	for i := range c.Trust {
 		if filepath.IsAbs(c.Trust[i]) {
 			all = append(all, place{"trust", &c.Trust[i]})

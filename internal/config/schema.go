@@ -165,7 +165,11 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 		r.fail(n, key, "has two issuers: must be one of ssh and acme")
 		return
 	}
+	before := len(r.errs)
 	r.mapping(n, key, fields)
+	if to.Kind == IssuerLocal && len(r.errs) == before { // not the default: a person began to write another issuer
+		r.fail(n, key, "names no issuer: the settings of ssh or acme must be below that key, with a deeper indentation")
+	}
 }
 
 // client reads a word, or the issuer of a separate client pair.

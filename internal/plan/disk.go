@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/state"
 )
@@ -53,10 +54,14 @@ func stateProblems(a *assessment) (found finding) {
 			Text: "is not a directory: mailcertd can remember nothing and save no backups",
 			Hint: "move it away; mailcertd does not delete it"})
 	} else if err := a.obs.StateErr; err != nil && !l.Unread {
+		hint := "certificates are still made and renewed; mount the file system writable, or free some space, so " +
+			"that mailcertd knows after a restart what it has done"
+		if Obtains(a.cfg, config.IssuerACME) {
+			hint = "mount the file system writable, or free some space: until then nothing is ordered from " +
+				a.cfg.Issuer.ACME.Directory + ", because orders that are not remembered would be placed again and again"
+		}
 		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: a.cfg.State.Dir,
-			Text: "mailcertd can remember nothing: " + err.Error(),
-			Hint: "certificates are still made and renewed; mount the file system writable, or free some space, so " +
-				"that mailcertd knows after a restart what it has done"})
+			Text: "mailcertd can remember nothing: " + err.Error(), Hint: hint})
 	}
 	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
 		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Repairable: true,

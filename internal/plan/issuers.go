@@ -43,8 +43,8 @@ func issuersOf(cfg config.Config, obs Observed) []*pairIssuer {
 	return []*pairIssuer{host, client}
 }
 
-// forgetFormer removes the failures of issuers on other hosts that are no longer configured for their pair: nobody waits
-// for them any more, and what they said does not concern the present ones.
+// forgetFormer removes the failures of issuers on other hosts that are no longer configured for their pair: nobody
+// waits for them any more, and what they said does not concern the present ones.
 func forgetFormer(cfg config.Config, failures map[string]state.Failure) {
 	of := func(key, by string) {
 		if f := failures[key]; f.By != "" && f.By != by {

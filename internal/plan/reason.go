@@ -117,7 +117,7 @@ const (
 	NameChanged     Reason = "name-changed"      // the certificate does not have the system's present host name
 	StepFailed      Reason = "step-failed"       // a step of the plan failed and is tried again later
 	StateDamaged    Reason = "state-damaged"     // the state file could not be used
-	StateUnwritable Reason = "state-unwritable"  // nothing can be remembered; all else works
+	StateUnwritable Reason = "state-unwritable"  // nothing can be remembered or ordered; all else works
 	CFMissing       Reason = "cf-missing"        // there is no sendmail.cf
 	CFNoTLS         Reason = "cf-no-tls"         // sendmail.cf names no TLS files
 	CFOther         Reason = "cf-other-files"    // sendmail.cf names other files than ours

@@ -1,6 +1,8 @@
 package plan_test
 
 import (
+	"strings"
+	"testing"
 	"time"
 
 	"mailcertd/internal/config"
@@ -80,4 +82,18 @@ var formerRows = []row{
 		"error acme-rate-limit, error interim-set",
 		"9h0m0s: ask the CA again",
 		""},
+}
+
+// Without a place to remember orders nothing is ordered, and no hint says that certificates are still renewed.
+func TestUnwritableStateAndOrders(t *testing.T) {
+	for _, w := range []struct {
+		host Fact
+		says string
+	}{{Public(), "nothing is ordered from letsencrypt"}, {Interim(), "certificates are still made and renewed"}} {
+		for _, pr := range Host(w.host, StateUnwritable()).Plan().Problems {
+			if pr.Reason == plan.StateUnwritable && !strings.Contains(pr.Hint, w.says) {
+				t.Errorf("%q does not say %q", pr.Hint, w.says)
+			}
+		}
+	}
 }

@@ -153,7 +153,7 @@ type Failure struct {
 	Kind string `json:"kind,omitempty"`
 	// Same counts the refusals of that kind in a row.
 	Same int `json:"same,omitempty"`
-	// By is the issuer on another host that was asked: its directory or the target of ssh; "": no such one, or not noted.
+	// By is the issuer on another host that was asked: a directory, or the target of ssh; "": none, or not noted.
 	By string `json:"by,omitempty"`
 }
 
