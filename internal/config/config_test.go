@@ -128,7 +128,8 @@ func TestRoot(t *testing.T) {
 func TestFollowPublic(t *testing.T) {
 	c, err := Parse([]byte("dns: {key_file: /x/1}\nissuer:\n  acme: {agree_tos: true, ca_file: /x/2, "+
 		"http: {webroot: /x/3}, eab: {kid: a, hmac_file: /x/4}, "+
-		"fallback: {directory: 'https://b.example/', agree_tos: true, ca_file: /x/5, eab: {kid: b, hmac_file: /x/6}}}\n"), "c.yaml", "")
+		"fallback: {directory: 'https://b.example/', agree_tos: true, ca_file: /x/5, eab: {kid: b, "+
+		"hmac_file: /x/6}}}\n"), "c.yaml", "")
 	if err != nil {
 		t.Fatal(err)
 	}
