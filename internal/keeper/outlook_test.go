@@ -120,7 +120,7 @@ func TestOutlookOfTheDirectory(t *testing.T) {
 		says    string
 	}{
 		"fine":               {},
-		"for customers":      {meta: map[string]any{"externalAccountRequired": true}, says: "only for customers"},
+		"for customers":      {meta: map[string]any{"externalAccountRequired": true}, says: "only for its customers"},
 		"no such profile":    {profile: "short", says: "does not offer the profile short"},
 		"another clock":      {ahead: 3 * time.Hour},
 		"nobody vouches":     {without: true, says: "ca_file"},
@@ -184,7 +184,7 @@ func TestOutlookOfADeafServer(t *testing.T) {
 		for _, p := range o.Proofs {
 			want := "answer" // no record is looked for before there is an account
 			if challenge == config.ChallengeDNSPersist {
-				want = "`mailcertd renew` makes it"
+				want = "run `mailcertd renew`"
 			}
 			if p.Err == nil || !strings.Contains(p.Err.Error(), want) {
 				t.Errorf("%s of %s: %v", challenge, p.Name, p.Err)
