@@ -82,18 +82,16 @@ func RefusalReason(kind issuer.Kind) Reason {
 	return is.reason
 }
 
-// The longest waits after a refusal, by what it is about. A CA that is away is soon back; a person has to do something
-// about most others.
-var waits = map[issuer.Kind]struct{ first, longest time.Duration }{
-	issuer.KindAway:      {time.Minute, time.Hour},
-	issuer.KindClock:     {time.Minute, time.Hour},
-	issuer.KindStore:     {time.Minute, time.Hour},
-	issuer.KindChallenge: {10 * time.Minute, 12 * time.Hour},
-	issuer.KindOrder:     {time.Hour, 24 * time.Hour},
-	issuer.KindRateLimit: {time.Hour, 24 * time.Hour},
-	issuer.KindAccount:   {time.Hour, 24 * time.Hour},
-	issuer.KindTOS:       {time.Hour, 24 * time.Hour},
-	issuer.KindEAB:       {time.Hour, 24 * time.Hour},
+// waits returns the first and the longest wait after a refusal, by what it is about. A CA that is away is soon back; a
+// person has to do something about most others.
+func waits(kind issuer.Kind) (first, longest time.Duration) {
+	switch kind {
+	case issuer.KindAway, issuer.KindClock, issuer.KindStore:
+		return time.Minute, time.Hour
+	case issuer.KindChallenge:
+		return 10 * time.Minute, 12 * time.Hour
+	}
+	return time.Hour, 24 * time.Hour
 }
 
 // longestWait bounds a Retry-After that a CA asks for.
@@ -102,15 +100,11 @@ const longestWait = 31 * 24 * time.Hour
 // AskAgain is when the CA is asked again after the nth refusal in a row: later each time, and never before the time
 // that it has named. A person may ask at any time.
 func AskAgain(no issuer.Refusal, n int, now time.Time) time.Time {
-	w, known := waits[no.Kind]
-	if !known {
-		w = waits[issuer.KindOrder]
-	}
-	d := w.first
-	for ; n > 1 && d < w.longest; n-- {
+	d, longest := waits(no.Kind)
+	for ; n > 1 && d < longest; n-- {
 		d *= 2
 	}
-	next := now.Add(min(d, w.longest))
+	next := now.Add(min(d, longest))
 	if no.NotBefore.After(next) {
 		next = no.NotBefore
 	}
