@@ -11,9 +11,17 @@ import (
 
 // Renew is Settle for a person who waits: an issuer on another host is asked now, and its answer is installed.
 func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
+	var unknown []plan.Problem
 	if wish.Rekey {
-		k.tlsa.lookNow(ctx, k.Check(ctx, plan.Wish{}).Plan)
+		unknown = k.tlsa.lookNow(ctx, k.Check(ctx, plan.Wish{}).Plan)
 	}
+	r, err := k.renew(ctx, wish)
+	r.Plan.Problems = append(r.Plan.Problems, unknown...)
+	return r, err
+}
+
+// renew settles, and asks the issuer of each pair that a wish replaces.
+func (k *Keeper) renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	r, err := k.Settle(ctx, wish)
 	asked := map[certdir.Pair]bool{}
 	for {

@@ -20,6 +20,8 @@ const (
 	tlsaRound  = 90 * time.Second // in the daemon
 	tlsaWaited = 8 * time.Second  // where a person waits
 	tlsaAtOnce = 8                // names at the same time
+	// tlsaAgain is the shortest time between two rounds where what came of the first could not be noted in the state.
+	tlsaAgain = time.Minute
 )
 
 // tlsaAsker publishes TLSA records and looks at them beside the loop. Like the asker it belongs to the loop.
@@ -32,6 +34,8 @@ type tlsaAsker struct {
 	// tried are the edits of the last round. Edits that differ from them are made at once, and the same ones again when
 	// the next look is due: a secondary name server may only be late.
 	tried string
+	// last is when the last round began; zero: none has.
+	last time.Time
 }
 
 // tlsaQuestions are one round: the records to publish, and then the names to look at.
@@ -94,9 +98,16 @@ func (ta *tlsaAsker) askLater(ctx context.Context, p plan.Plan) time.Time {
 	if at.IsZero() || ta.asking {
 		return time.Time{}
 	}
-	if at.After(ta.o.Now()) {
+	now := ta.o.Now()
+	if lost := ta.last.Truncate(time.Second).After(p.State.DANE.Looked); lost && !ta.last.After(now) {
+		if again := ta.last.Add(tlsaAgain); at.Before(again) {
+			at = again
+		}
+	}
+	if at.After(now) {
 		return at
 	}
+	ta.last = now
 	q, err := ta.questions(p.TLSA, p.Facts.Name, edits)
 	if err != nil {
 		ta.take(ctx, tlsaAnswer{err: err, edits: true})
@@ -143,11 +154,23 @@ func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan) (dane.Look, bool) {
 	return a.look, ctx.Err() == nil
 }
 
-// lookNow is look, and what was seen is remembered.
-func (ta *tlsaAsker) lookNow(ctx context.Context, p plan.Plan) {
-	if seen, looked := ta.look(ctx, p); looked {
-		ta.take(ctx, tlsaAnswer{look: seen})
+// lookNow is look, and what was seen is remembered. The problems say of which names it is not known whether they have
+// records that another key will not fit; a name that had some is not among them, because its key is not changed.
+func (ta *tlsaAsker) lookNow(ctx context.Context, p plan.Plan) (unknown []plan.Problem) {
+	seen, looked := ta.look(ctx, p)
+	if !looked {
+		return nil
 	}
+	ta.take(ctx, tlsaAnswer{look: seen})
+	for _, n := range seen.Names {
+		if n.Err == "" || p.TLSA.Governed {
+			continue
+		}
+		unknown = append(unknown, plan.Problem{Reason: plan.TLSAUnknown, Severity: plan.Warning, Path: ta.cfg.Path,
+			Text: "it is not known whether " + n.Name + " has TLSA records, which a new key would not fit: " + n.Err,
+			Hint: "if you have published some, correct them now"})
+	}
+	return unknown
 }
 
 // take notes what came of a round in the state. The next look decides what follows from it.
