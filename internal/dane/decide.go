@@ -70,6 +70,8 @@ type Decision struct {
 	Steps    []Step // of all changes, in their order
 	Notes    []Note
 	LookAt   time.Time // when the DNS is to be asked at the latest; zero: never
+	// Longest is how long resolvers may remember records, as far as was seen.
+	Longest time.Duration
 
 	verdicts map[string]verdict
 }
@@ -154,7 +156,7 @@ func Decide(in Input, now time.Time) Decision {
 	x.forget()
 	x.notes()
 	x.steps()
-	x.d.LookAt = x.lookAt()
+	x.d.LookAt, x.d.Longest = x.lookAt(), x.longest()
 	x.d.Memory = x.m.Clone()
 	return x.d
 }

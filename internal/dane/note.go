@@ -102,7 +102,7 @@ func (x *decider) noteChange(p Pair) {
 			"hosts "+
 			"that check TLSA records do not deliver mail to this host ", minute(c.Since))
 		if v.until.IsZero() {
-			text += fmt.Sprintf("until every name server has the record, and then for up to %s: %s", spell(x.longest()),
+			text += fmt.Sprintf("until every name server has the record, and then for up to %s: %s", Spell(x.longest()),
 				few(x.waits(c.Next)))
 			if x.in.Mode != Update {
 				hint = "add the record that [tlsa-add] prints now"
@@ -280,8 +280,8 @@ func head(s string) string { return s[:min(len(s), 12)] }
 
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// spell writes a time to live in words.
-func spell(d time.Duration) string {
+// Spell writes a time to live in words.
+func Spell(d time.Duration) string {
 	for _, u := range []struct {
 		of   time.Duration
 		word string

@@ -63,6 +63,9 @@ func Take(cfg config.Config, obs Observed, c Carried, wish certdir.Pair, force b
 	e, staged := obs.Certs.Pair(t.Pair), obs.Staged[t.Pair.Name].Key
 	wrong, notes := objections(c, obs, name, now, t.Pair, cfg.Client.Kind == config.ClientSame)
 	t.Notes = notes
+	if err := tlsaObjection(cfg, obs, c, t.Pair, now); err != nil {
+		wrong = append(wrong, err)
+	}
 	switch {
 	case named:
 	case t.Pair == certdir.Client:

@@ -4,8 +4,10 @@ import (
 	"crypto/x509"
 	"strings"
 	"testing"
+	"time"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/plan"
 	. "mailcertd/internal/plan/given"
 )
@@ -13,7 +15,7 @@ import (
 // For each kind of file that a person installs with `mailcertd install`: the files that are installed, the CAs that are
 // accepted, and the notes or the error.
 func TestTake(t *testing.T) {
-	here, bought := Host(), Host(Bought())
+	here, bought, recorded := Host(), Host(Bought()), Host(InDNS(TLSAOf("host")))
 	leaf := func(w World) *x509.Certificate { return w.Seen.Certs.Cert.File.Certs[0] }
 	root := func(w World) []*x509.Certificate { return w.Seen.Certs.CA.File.Certs }
 	key := here.Seen.Certs.Key.Key.Public
@@ -50,6 +52,18 @@ func TestTake(t *testing.T) {
 		{"for the staged key", Host(Staged()), plan.Carried{Leaf: leaf(Host(Key("staged")))}, false,
 			"host.key host.cert",
 			0, "", false},
+		{"with a key of its own, and there are TLSA records", recorded, plan.Carried{Leaf: leaf(other),
+			Key: other.Seen.Certs.Key.Key.Public}, false, "", 0, "there are TLSA records", true},
+		{"with a key of its own, by force, and there are TLSA records", recorded, plan.Carried{Leaf: leaf(other),
+			Key: other.Seen.Certs.Key.Key.Public}, true, "host.key host.cert", 0, "there are TLSA records", false},
+		{"over our key, and there are TLSA records", recorded, plan.Carried{Leaf: leaf(bought), Roots: root(bought)},
+			false, "host.cert cacert.pem", 0, "", false},
+		{"for the staged key, whose TLSA record is new", Host(Publishes(dane.Manual), Staged(),
+			InDNS(TLSAOf("host"), TLSAOf("staged")), KeyChange(dane.Asked, "staged", time.Minute)),
+			plan.Carried{Leaf: leaf(Host(Key("staged")))}, false, "", 0, "there are TLSA records", true},
+		{"for the staged key, whose TLSA record is known", Host(Publishes(dane.Manual), Staged(),
+			InDNS(TLSAOf("host"), TLSAOf("staged")), KeyChange(dane.Asked, "staged", 61*time.Minute)),
+			plan.Carried{Leaf: leaf(Host(Key("staged")))}, false, "host.key host.cert", 0, "", false},
 		{"for another name", here, plan.Carried{Leaf: leaf(Host(IsFor("www.home.example")))}, false, "", 0,
 			"is for www.home.example", true},
 		{"without a SAN", here, plan.Carried{Leaf: leaf(Host(WithoutSAN()))}, false, "host.cert", 0, "only in the CN",

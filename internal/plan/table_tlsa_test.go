@@ -95,7 +95,7 @@ var tlsaRows = []row{
 		"2033.3 days: the CA's next generation is due", "dane"},
 	{"a new key is asked for at once, and there are TLSA records", Host(RekeyNow(), InDNS(TLSAOf("host"))),
 		"stage-key asked-new-key ecdsa-p256; obtain asked-new-key, new key",
-		"notice asked-new-key+, notice asked+",
+		"warning tlsa-change, notice asked-new-key+, notice asked+",
 		"2033.3 days: the CA's next generation is due", ""},
 	{"a new key is asked for, and the DNS was never asked", Host(Rekey(), DNSNeverAsked()),
 		"stage-key asked-new-key ecdsa-p256; obtain asked-new-key, new key",

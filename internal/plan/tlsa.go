@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"crypto"
 	"crypto/x509"
+	"fmt"
+	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/dane"
+	"mailcertd/internal/pki"
 )
 
 // TLSAFailure is the key of state.Failures for failed updates of TLSA records.
@@ -83,6 +87,24 @@ func askedNow(p *pair) bool {
 	return asked && (p.mayChangeKey() || p.askedKey && p.wish.Now)
 }
 
+// tlsaObjection is why the key of a file that a person brings is not installed; nil: no TLSA record speaks against it.
+func tlsaObjection(cfg config.Config, obs Observed, c Carried, pair certdir.Pair, now time.Time) error {
+	has := obs.Certs.Pair(pair).Key.Key.Public
+	if !pair.Server() || has == nil || pki.SamePublicKey(c.Leaf.PublicKey, has) {
+		return nil
+	}
+	d := assess(cfg, obs, Wish{}, now).tlsa
+	staged := obs.Staged[pair.Name].Key.Public
+	if !d.Governed || d.May(pair.Name) && pki.SamePublicKey(c.Leaf.PublicKey, staged) {
+		return nil
+	}
+	r := dane.RecordOf(pki.KeyFingerprint(c.Leaf.PublicKey), cfg.DANE.TTL)
+	return fmt.Errorf("its key is a new one, and there are TLSA records: hosts that check them would not deliver "+
+		"mail to "+
+		"this host; publish the record %s beside the others, and wait until it has been there for %s", r,
+		dane.Spell(d.Longest))
+}
+
 // tlsaAbout are the reasons of the problems about TLSA records.
 var tlsaAbout = map[dane.About]Reason{dane.AboutChange: TLSAChange, dane.AboutAdd: TLSAAdd,
 	dane.AboutRemove: TLSARemove, dane.AboutWrong: TLSAWrong, dane.AboutUnsigned: TLSAUnsigned,
@@ -100,6 +122,15 @@ func tlsa(a *assessment) (found finding) {
 			}
 		}
 		found.report(pr)
+	}
+	for _, p := range a.pairs {
+		if p.is.Server() && p.askedKey && p.wish.Now && a.tlsa.Governed {
+			found.report(Problem{Reason: TLSAChange, Severity: Warning, Path: keyPath(p),
+				Text: "the new key is used at once: hosts that check TLSA records do not deliver mail to this host " +
+					"until " +
+					"every name server has its record, and then for up to " + dane.Spell(a.tlsa.Longest),
+				Hint: "without --now the new key waits for its record, and no mail is delayed"})
+		}
 	}
 	if f, failed := a.obs.State.Failures[TLSAFailure]; failed && a.cfg.DANE.Publish == config.PublishUpdate &&
 		len(a.tlsa.Edits) > 0 {

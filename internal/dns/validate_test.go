@@ -1,0 +1,43 @@
+package dns
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	wire "github.com/miekg/dns"
+)
+
+// The AD bit is asked for, and is that of the answer; records are those at the end of a CNAME record.
+func TestValidated(t *testing.T) {
+	asked, ad, rcode := false, true, wire.RcodeSuccess
+	addr := answering(t, func(_ string, q *wire.Msg) [][]byte {
+		asked = q.AuthenticatedData && q.RecursionDesired
+		return [][]byte{answer(t, q, func(m *wire.Msg) {
+			m.Authoritative, m.AuthenticatedData, m.Rcode = false, ad, rcode
+			m.Answer = []wire.RR{
+				&wire.CNAME{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeCNAME, Class: wire.ClassINET},
+					Target: "tlsa.example."},
+				TLSA("tlsa.example.", Association{3, 1, 1, "ab"}, time.Hour).rr}
+		})}
+	})
+	c, err := New(Options{Resolver: addr, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := c.Validated(context.Background(), tlsaName, TypeTLSA)
+	if err != nil || !asked || !v.AD || !v.Local || v.Resolver != addr || len(v.Records) != 1 ||
+		v.Records[0].TTL() != time.Hour {
+		t.Errorf("%+v, %v", v, err)
+	}
+	ad = false
+	if v, err = c.Validated(context.Background(), tlsaName, TypeTLSA); err != nil || v.AD {
+		t.Errorf("%+v, %v", v, err)
+	}
+	rcode = wire.RcodeServerFailure
+	var e *Error
+	if _, err = c.Validated(context.Background(), tlsaName, TypeTLSA); !errors.As(err, &e) || e.Kind != Failed {
+		t.Error(err)
+	}
+}
