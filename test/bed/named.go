@@ -3,6 +3,7 @@ package bed
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,9 @@ func NewNamed(t testing.TB, command func(args ...string) *exec.Cmd, addrs []stri
 	Need(t, true, "named", "rndc", "tsig-keygen")
 	n := &Named{dir: tempDir(t), addr: addrs[0], command: command}
 	var conf strings.Builder
+	if !strings.Contains(options, "dnssec-validation") {
+		options = "dnssec-validation no; " + options
+	}
 	v4, v6 := "", ""
 	for _, a := range addrs {
 		if strings.Contains(a, ":") {
@@ -48,7 +52,7 @@ func NewNamed(t testing.TB, command func(args ...string) *exec.Cmd, addrs []stri
 	conf.WriteString(`options { directory "` + n.dir + `"; pid-file "named.pid"; session-keyfile "session.key"; ` +
 		`managed-keys-directory "` + n.dir + `"; dump-file "dump"; statistics-file "stats"; lock-file none; ` +
 		`listen-on { ` + v4 + `}; listen-on-v6 { ` + v6 + `}; query-source address ` + n.addr + `; ` +
-		`transfer-source ` + n.addr + `; dnssec-validation no; minimal-responses no; empty-zones-enable no; ` +
+		`transfer-source ` + n.addr + `; minimal-responses no; empty-zones-enable no; ` +
 		options + "\n};\n")
 	control := TSIGKey(t, "control")
 	n.put(t, "control.key", control)
@@ -122,6 +126,31 @@ func (n *Named) Stop() {
 	}
 	_ = n.cmd.Wait()
 	n.cmd = nil
+}
+
+// TrustAnchor is the statement of named.conf by which a resolver trusts the key of a zone that this server signs. It
+// waits until there is a key.
+func (n *Named) TrustAnchor(t testing.TB, zone string) string {
+	t.Helper()
+	var anchor string
+	Wait(t, "the key of "+zone, func() error {
+		files, _ := filepath.Glob(filepath.Join(n.dir, "K"+zone+".+*.key"))
+		for _, f := range files {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				return err
+			}
+			for line := range strings.Lines(string(data)) {
+				if words := strings.Fields(line); len(words) > 7 && words[3] == "DNSKEY" && words[4] == "257" {
+					anchor = fmt.Sprintf("trust-anchors { %s. static-key 257 3 %s \"%s\"; };\n", zone, words[6],
+						strings.Join(words[7:], ""))
+					return nil
+				}
+			}
+		}
+		return fmt.Errorf("%d key files: %v", len(files), files)
+	})
+	return anchor
 }
 
 // Reload writes the text of a zone and makes the server read it.

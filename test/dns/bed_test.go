@@ -23,6 +23,7 @@ const (
 	second   = "10.99.53.2" // ns2: a secondary server of some zones
 	resolver = "10.99.53.3"
 	deaf     = "10.99.53.8" // receives questions and never answers
+	judge    = "127.0.0.53" // a resolver that checks signatures, on this host
 	nobody   = "10.99.53.9" // no program listens at this address
 	gone6    = "fd00:99:53::dead"
 )
@@ -51,6 +52,8 @@ away.test. NS ns1.example.test.
 away.test. NS ns9.example.test.
 half.test. NS half.example.test.
 fails.test. NS ns2.example.test.
+signed.test. NS ns1.example.test.
+forged.test. NS ns1.example.test.
 `
 
 func zoneText(servers string, records ...string) string {
@@ -73,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	}
 	must(t, "ip", "link", "set", "lo", "up")
 	for _, a := range []string{primary + "/32", primary6 + "/128", second + "/32", resolver + "/32", deaf + "/32",
-		nobody + "/32"} {
+		judge + "/32", nobody + "/32"} {
 		must(t, "ip", "addr", "replace", a, "dev", "lo")
 	}
 	w := &world{dir: t.TempDir(), keys: map[string]string{}}
@@ -92,6 +95,10 @@ func newWorld(t *testing.T) *world {
 	zone := func(name, text string) bed.NamedZone {
 		return bed.NamedZone{Name: name, Text: text, Statements: "type primary; notify no; " + may}
 	}
+	signs := func(name string) bed.NamedZone {
+		return bed.NamedZone{Name: name, Text: zoneText("ns1", "_25._tcp.mail TLSA 3 1 1 "+strings.Repeat("ab", 32)),
+			Statements: "type primary; notify no; dnssec-policy default; inline-signing yes;"}
+	}
 	w.primary = bed.NewNamed(t, here, []string{primary, primary6}, "recursion no;", statements.String(),
 		bed.NamedZone{Name: ".", Text: root, Statements: "type primary; notify no;"},
 		zone("example.test", zoneText("ns1 ns2", "ns1 A "+primary, "ns1 AAAA "+primary6, "ns2 A "+second,
@@ -101,7 +108,7 @@ func newWorld(t *testing.T) *world {
 			"long TXT "+strings.Repeat(`"`+strings.Repeat("x", 250)+`" `, 20))),
 		zone("sub.example.test", zoneText("ns1", "back CNAME somewhere.example.test.")), zone("other.test",
 			zoneText("ns1")), zone("broken.test", zoneText("ns1 ns2")),
-		zone("lame.test", zoneText("ns1 ns2")),
+		zone("lame.test", zoneText("ns1 ns2")), signs("signed.test"), signs("forged.test"),
 		zone("away.test", zoneText("ns1 ns9")), zone("half.test", zoneText("half")))
 	copied := bed.NamedZone{Name: "example.test", Statements: "type secondary; notify no; primaries { " + primary +
 		"; };"}

@@ -42,6 +42,7 @@ func TestDNS(t *testing.T) {
 		{"a server that answers at one of its addresses", half},
 		{"no resolver, no server", nothing},
 		{"/etc/resolv.conf", resolvConf},
+		{"what a resolver says of signatures", validated},
 		{"a key is changed with its TLSA records", keyChange},
 		{"a secondary server that lags", lagging}, // must be the last one, because it stops servers
 	} {
