@@ -239,6 +239,12 @@ func (x *decider) changed(p Pair, was, is string) {
 // begin begins a change, and notes its next key.
 func (x *decider) begin(p Pair) {
 	c, under := x.m.Changes[p.Name]
+	if under && c.Why == AtOnce {
+		if c = x.agree(c); !c.Seen.IsZero() && x.left(c) <= 0 { // it is complete, and the next one may begin
+			delete(x.m.Changes, p.Name)
+			c, under = Change{}, false
+		}
+	}
 	switch {
 	case !under && p.Want != "" && x.d.Governed:
 		c, under = Change{Why: p.Want, Since: x.now}, true
@@ -277,14 +283,11 @@ func (x *decider) agree(c Change) Change {
 	if len(unknown) > 0 { // a server that gives no answer gives no wrong answer either
 		return c
 	}
-	looked := x.looked()
-	switch gap := looked.Sub(c.Agreed); {
+	switch looked := x.looked(); {
 	case c.Seen.IsZero():
 		c.Seen, c.Agreed, c.Waited = looked, looked, 0
-	case gap < 0: // the clock was set back
-		c.Agreed = looked
-	case gap > 0:
-		c.Waited += int(min(gap, longestGap) / time.Second)
+	case !c.Agreed.Equal(looked): // another look
+		c.Waited += min(x.m.Elapsed, int(longestGap/time.Second))
 		c.Agreed = looked
 	}
 	return c
@@ -329,8 +332,8 @@ func (x *decider) longest() time.Duration {
 	return most
 }
 
-// left is how long the change still has to wait. Without a change of the clock it is the longest time to live, from
-// when every server had the record, and a second, because the times of looks have full seconds.
+// left is how long the change still has to wait. Where the daemon runs all the time, it is the longest time to live,
+// from when every server had the record, and a second, because the times of looks have full seconds.
 func (x *decider) left(c Change) time.Duration {
 	return x.longest() + time.Second - time.Duration(c.Waited)*time.Second
 }
@@ -362,11 +365,6 @@ func (x *decider) judge(p Pair) {
 		return
 	}
 	if c.Why == AtOnce {
-		if v.stage == Ready {
-			delete(x.m.Changes, p.Name)
-			x.d.verdicts[p.Name] = verdict{may: !x.d.Governed}
-			return
-		}
 		v.stage = Settling
 		if !c.Seen.IsZero() {
 			v.until = x.now.Add(x.left(c))

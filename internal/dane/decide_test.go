@@ -31,7 +31,9 @@ type world struct {
 	servers map[string][]Record
 	broken  map[string]string // servers that answer with an error
 	signed  Signed
-	failed  string // why nothing can be looked at
+	failed  string        // why nothing can be looked at
+	seen    time.Time     // when the last look was
+	jumped  time.Duration // how far the clock was set since then
 	last    Decision
 }
 
@@ -54,7 +56,12 @@ func (w *world) look() Decision {
 		n.Servers = append(n.Servers, Server{Name: s + ".example.org.", Addr: "192.0.2.1:53",
 			Records: slices.Clone(w.servers[s]), Err: w.broken[s]})
 	}
-	w.in.Memory = w.in.Memory.Saw(Look{At: w.now, Names: []Name{n}})
+	l := Look{At: w.now, Names: []Name{n}}
+	if !w.seen.IsZero() {
+		l.Elapsed = w.now.Sub(w.seen) - w.jumped
+	}
+	w.seen, w.jumped = w.now, 0
+	w.in.Memory = w.in.Memory.Saw(l)
 	return w.decide()
 }
 
@@ -327,13 +334,15 @@ func TestClockSteps(t *testing.T) {
 	w.update("ns1", "ns2")
 	w.look()
 	w.pass(10*time.Minute, 5*time.Minute)
-	w.now = w.now.Add(30 * hour)
+	w.now, w.jumped = w.now.Add(30*hour), 30*hour
 	w.look()
 	w.stage(Waiting, false)
-	w.now = w.now.Add(-60 * hour)
+	w.now, w.jumped = w.now.Add(-60*hour), -60*hour
 	w.look()
 	w.stage(Waiting, false)
-	w.pass(35*time.Minute+time.Second, 5*time.Minute)
+	w.pass(50*time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Second, time.Second)
 	w.stage(Ready, true)
 }
 
@@ -500,8 +509,10 @@ func TestSilentServer(t *testing.T) {
 	w.pass(2*hour, 5*time.Minute)
 	w.stage(Waiting, false)
 	w.broken["ns2"] = ""
-	w.look() // of these two hours a quarter counts
+	w.look() // nothing of these two hours counts
 	w.stage(Waiting, false)
-	w.pass(15*time.Minute+time.Second, 5*time.Minute)
+	w.pass(30*time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Second, time.Second)
 	w.stage(Ready, true)
 }

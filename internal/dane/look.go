@@ -45,8 +45,10 @@ type Name struct {
 
 // Look is what was seen in the DNS.
 type Look struct {
-	At    time.Time
-	Names []Name
+	At time.Time
+	// Elapsed is how long ago the look before it was, by a clock that nobody sets; zero: not known.
+	Elapsed time.Duration
+	Names   []Name
 }
 
 // known reports whether the last look has seen what the name has.

@@ -9,7 +9,10 @@ import (
 // Memory is what must be remembered between two decisions. Times are UTC with full seconds.
 type Memory struct {
 	Looked time.Time `json:"looked,omitzero"` // when the DNS was last asked, whatever came of it
-	Names  []Name    `json:"names,omitempty"`
+	// Elapsed is how long before Looked the DNS was last asked, in seconds, by a clock that nobody sets; zero: it is
+	// not known.
+	Elapsed int    `json:"elapsed,omitempty"`
+	Names   []Name `json:"names,omitempty"`
 	// Longest is the longest time to live that a record was seen with, in seconds, since the last change of a key was
 	// complete.
 	Longest int `json:"longest_ttl,omitempty"`
@@ -43,8 +46,8 @@ type Change struct {
 	// zero: not every server has it.
 	Seen   time.Time `json:"seen,omitzero"`
 	Agreed time.Time `json:"agreed,omitzero"`
-	// Waited is for how long every server has had the record, in seconds. It is the sum of the times between looks, of
-	// which each counts at most longestGap: so a clock that is set forward does not end the wait.
+	// Waited is for how long every server has had the record, in seconds. It is the sum of the times between looks, by
+	// a clock that nobody sets, of which each counts at most longestGap.
 	Waited int `json:"waited,omitempty"`
 }
 
@@ -88,7 +91,7 @@ func some[V any](s []V) []V {
 // Saw is the memory after a look. Of a name that the look could not see it keeps what was known.
 func (m Memory) Saw(l Look) Memory {
 	out, at := m.Clone(), l.At.UTC().Truncate(time.Second)
-	out.Looked, out.Names = at, nil
+	out.Looked, out.Elapsed, out.Names = at, max(0, int(l.Elapsed/time.Second)), nil
 	for _, n := range l.Names {
 		if n.Err != "" {
 			before, _ := m.name(n.Name)

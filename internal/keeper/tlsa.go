@@ -36,6 +36,8 @@ type tlsaAsker struct {
 	tried string
 	// last is when the last round began; zero: none has.
 	last time.Time
+	// seen is when this process last looked, with the reading of the monotonic clock; zero: it has not.
+	seen time.Time
 }
 
 // tlsaQuestions are one round: the records to publish, and then the names to look at.
@@ -181,6 +183,10 @@ func (ta *tlsaAsker) take(ctx context.Context, a tlsaAnswer) {
 	}
 	_ = ta.state.change(ctx, func(s *state.State) {
 		if !a.look.At.IsZero() {
+			if !ta.seen.IsZero() {
+				a.look.Elapsed = a.look.At.Sub(ta.seen)
+			}
+			ta.seen = a.look.At
 			s.DANE = s.DANE.Saw(a.look)
 		}
 		switch {

@@ -1,0 +1,122 @@
+package dane
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// past is what a server had until a moment. Resolvers may remember it for a time to live after that.
+type past struct {
+	records []Record
+	until   time.Time
+}
+
+// Whatever happens, in whatever order, to name servers, daemons and clocks: no resolver ever remembers records that the
+// key in use does not fit, unless the key was lost. Each walk is another order of events.
+func TestWalks(t *testing.T) {
+	changed, lost := 0, 0
+	for seed := range uint64(40) {
+		c, l := walk(t, rand.New(rand.NewPCG(seed, 1)), seed)
+		changed, lost = changed+c, lost+l
+	}
+	if changed < 40 || lost < 20 {
+		t.Errorf("only %d changes of keys, and %d lost ones", changed, lost)
+	}
+}
+
+// walk returns how many keys were changed, and how many were lost.
+func walk(t *testing.T, r *rand.Rand, seed uint64) (changed, lost int) {
+	w := published(t, Update)
+	ttl := time.Duration(1+r.IntN(180)) * time.Minute
+	w.in.TTL = ttl
+	for s := range w.servers {
+		w.servers[s] = []Record{rec("a", ttl)}
+	}
+	w.in.Memory = Memory{}
+	w.look()
+	really := start // the time without the steps of the clock
+	var history []past
+	keys, lag, broken := 0, false, time.Time{}
+	set := func(s string, records []Record) {
+		if !slices.EqualFunc(w.servers[s], records, Record.Same) {
+			history = append(history, past{w.servers[s], really})
+		}
+		w.servers[s] = records
+	}
+	for range 300 {
+		step := time.Duration(1+r.IntN(300)) * time.Second
+		really, w.now = really.Add(step), w.now.Add(step)
+		switch r.IntN(40) {
+		case 0:
+			w.in.Pairs[0].Want = Asked
+		case 1:
+			lag = !lag
+		case 2: // a person deletes all records of one key, but not of the one in use
+			gone := rec(fmt.Sprintf("k%d", r.IntN(keys+1)), 0)
+			if gone.Data != w.in.Pairs[0].Present.ID() {
+				for s, have := range w.servers {
+					set(s, slices.DeleteFunc(slices.Clone(have), gone.Same))
+				}
+			}
+		case 3:
+			w.jumped = time.Duration(r.IntN(40)-20) * hour
+			w.now = w.now.Add(w.jumped)
+		case 4: // the daemon is stopped for a while
+			pause := time.Duration(r.IntN(300)) * time.Minute
+			really, w.now, w.seen = really.Add(pause), w.now.Add(pause), time.Time{}
+		case 5:
+			w.broken["ns2"] = map[bool]string{true: "SERVFAIL"}[r.IntN(2) == 0]
+		case 6:
+			w.in.Served = !w.in.Served
+		case 7:
+			if w.in.Pairs[0].Staged.ID() != "" && r.IntN(4) == 0 {
+				w.in.Pairs[0].Staged = Key{}
+			}
+		case 8:
+			if r.IntN(8) == 0 {
+				keys++
+				lost++
+				w.in.Pairs[0].Present = key(fmt.Sprintf("k%d", keys))
+				broken = really
+			}
+		}
+		d := w.look()
+		w.in.Pairs[0].Want = ""
+		switch {
+		case d.Stage("host") == Making:
+			keys++
+			w.in.Pairs[0].Staged = key(fmt.Sprintf("k%d", keys))
+		case d.Stage("host") == Ready && d.May("host"):
+			w.in.Pairs[0].Present, w.in.Pairs[0].Staged = w.in.Pairs[0].Staged, Key{}
+			changed++
+		}
+		d = w.decide()
+		before := map[string][]Record{"ns1": w.servers["ns1"], "ns2": w.servers["ns2"]}
+		w.update("ns1")
+		after := w.servers["ns1"]
+		w.servers["ns1"] = before["ns1"]
+		set("ns1", after)
+		if !lag && r.IntN(3) == 0 {
+			set("ns2", slices.Clone(w.servers["ns1"]))
+		}
+		// Nothing more is promised until the record of a key that was changed at once is known everywhere.
+		if _, under := d.Memory.Changes["host"]; under && d.Memory.Changes["host"].Why == AtOnce {
+			broken = really
+		}
+		if !broken.IsZero() && really.Sub(broken) < 4*ttl {
+			continue
+		}
+		for _, p := range append(history, past{w.servers["ns1"], really}, past{w.servers["ns2"], really}) {
+			if really.Sub(p.until) < ttl && !holds(p.records, w.in.Pairs[0].Present, nil) {
+				t.Fatalf("walk %d, at %s (the clock says %s): a resolver may remember %v, and the key is %s", seed,
+					really,
+					w.now, p.records, w.in.Pairs[0].Present.ID())
+			}
+		}
+		history = slices.DeleteFunc(history, func(p past) bool { return really.Sub(p.until) > 24*hour })
+	}
+	return changed, lost
+}
