@@ -169,7 +169,8 @@ func (ta *tlsaAsker) lookNow(ctx context.Context, p plan.Plan) (unknown []plan.P
 			continue
 		}
 		unknown = append(unknown, plan.Problem{Reason: plan.TLSAUnknown, Severity: plan.Warning, Path: ta.cfg.Path,
-			Text: "it is not known whether " + n.Name + " has TLSA records, which a new key would not fit: " + n.Err,
+			Text: "mailcertd could not find out whether " + n.Name + " has TLSA records, which a new key would not " +
+				"fit: " + n.Err,
 			Hint: "if you have published some, correct them now"})
 	}
 	return unknown
