@@ -173,21 +173,21 @@ func TestDANESender(t *testing.T) {
 			"all TLSA records unusable, fallback to unauthenticated TLS"},
 		{"none.example", nil, "opportunistic", "dane-no-records", unverified},
 	}
-	zone := ""
+	var zone strings.Builder
 	for _, r := range rows {
 		d := strings.TrimSuffix(r.domain, ".example")
-		zone += fmt.Sprintf("%s MX 10 mx.%s\nmx.%s A %s\n", d, d, d, senderMX)
+		fmt.Fprintf(&zone, "%s MX 10 mx.%s\nmx.%s A %s\n", d, d, d, senderMX)
 		for _, rec := range r.records {
-			zone += "_25._tcp.mx." + d + " TLSA " + rec + "\n"
+			zone.WriteString("_25._tcp.mx." + d + " TLSA " + rec + "\n")
 		}
 	}
-	zone += "alias MX 10 cname.alias\ncname.alias CNAME mx.match\n" +
+	zone.WriteString("alias MX 10 cname.alias\ncname.alias CNAME mx.match\n" +
 		"null MX 0 .\nimplicit A " + senderMX + "\n_25._tcp.implicit TLSA 3 1 1 " + key + "\n" +
 		"gone MX 10 mx.match\ngone MX 20 mx.gone\nmx.gone A " + senderGone + "\n" +
 		"mixed MX 10 mx.match.plain.\n" +
 		"_mta-sts.match TXT \"v=STSv1; id=20260701;\"\nmta-sts.match A " + senderMX + "\n" +
-		"_smtp._tls.match TXT \"v=TLSRPTv1; rua=mailto:tls@match.example\"\n"
-	signedWorld(t, h, zone)
+		"_smtp._tls.match TXT \"v=TLSRPTv1; rua=mailto:tls@match.example\"\n")
+	signedWorld(t, h, zone.String())
 	h.Start(t)
 	write(t, h.Path("/etc/mail/mailcertd.yaml"), "host: {name: mx.match.example}\n", 0o644)
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +22,15 @@ func tlsa(usage uint8, data string) Record {
 // has.
 type oneName struct {
 	t       *testing.T
+	mu      sync.Mutex // guards the fields below
 	have    []Record
 	between func(*oneName) // runs once, between a question and the update that follows it
 	updates int
 }
 
 func (s *oneName) reply(_ string, q *wire.Msg) [][]byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return [][]byte{answer(s.t, q, func(m *wire.Msg) {
 		m.Answer = nil
 		if q.Opcode == wire.OpcodeQuery {
@@ -106,6 +110,7 @@ func TestAmend(t *testing.T) {
 			t.Fatal(err)
 		}
 		changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA, c.must, c.drop)
+		s.mu.Lock()
 		if err != nil || changed != c.changed || s.updates != c.updates ||
 			!slices.EqualFunc(s.have, c.want, Record.Same) {
 			t.Errorf("%s: %v, %v after %d updates, %v", c.name, s.have, changed, s.updates, err)
@@ -130,6 +135,7 @@ func TestAmendChanged(t *testing.T) {
 	changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA,
 		[]Record{tlsa(3, "bb")}, nil)
 	var e *Error
+	s.mu.Lock()
 	if changed || !errors.As(err, &e) || e.Kind != Changed || s.updates != maxAmend {
 		t.Errorf("%v after %d updates, %v", changed, s.updates, err)
 	}

@@ -23,15 +23,16 @@ func NewUnbound(t testing.TB, command func(args ...string) *exec.Cmd, addrs []st
 	t.Helper()
 	Need(t, true, "unbound")
 	dir := tempDir(t)
-	conf := "server:\n do-daemonize: no\n username: \"\"\n chroot: \"\"\n directory: \"" + dir + "\"\n pidfile: " +
-		"\"\"\n" +
+	var conf strings.Builder
+	conf.WriteString("server:\n do-daemonize: no\n username: \"\"\n chroot: \"\"\n" +
+		" directory: \"" + dir + "\"\n pidfile: \"\"\n" +
 		" use-syslog: no\n logfile: \"\"\n verbosity: 1\n do-not-query-localhost: no\n num-threads: 1\n" +
 		" module-config: \"validator iterator\"\n root-hints: \"hints\"\n trust-anchor-file: \"anchor\"\n" +
-		" access-control: 0.0.0.0/0 allow\n val-log-level: 2\n"
+		" access-control: 0.0.0.0/0 allow\n val-log-level: 2\n")
 	for _, a := range addrs {
-		conf += " interface: " + a + "\n"
+		conf.WriteString(" interface: " + a + "\n")
 	}
-	for name, text := range map[string]string{"unbound.conf": conf + "remote-control:\n control-enable: no\n",
+	for name, text := range map[string]string{"unbound.conf": conf.String() + "remote-control:\n control-enable: no\n",
 		"hints": ". 3600 NS ns.\nns. 3600 A " + root + "\n", "anchor": anchor} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
