@@ -44,7 +44,7 @@ memory() {
 	*) mount -t tmpfs -o mode=1777 tmpfs /tmp && export MAILCERTD_DISK=/var/tmp ;;
 	esac
 }
-concurrent="./cmd/mailcertd ./internal/command ./internal/dns ./internal/issuer/... ./internal/mta ./internal/pickup ./internal/rcd ./internal/watch"
+concurrent="./cmd/mailcertd ./internal/command ./internal/dns ./internal/issuer/... ./internal/mta ./internal/pickup ./internal/rcd ./internal/survey ./internal/watch"
 beside='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded'
 
 [ "${1:-}" = lint ] || memory
