@@ -94,7 +94,7 @@ func TestPublicWays(t *testing.T) {
 		reread(t, h)
 	}
 
-	problem(t, h, m, "acme-account", "set eab with the key identifier")
+	problem(t, h, m, "acme-account", "set issuer.acme.eab to the key identifier")
 	again("next", webroot+", eab: {kid: kid-1, hmac_file: /etc/mail/wrong.key}")
 	problem(t, h, m, "acme-account", "external account binding", "verification")
 	again("next", webroot+", eab: {kid: kid-1, hmac_file: /etc/mail/none.key}")

@@ -3,6 +3,7 @@ package dns
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,11 +12,14 @@ import (
 
 // The AD bit is asked for, and is that of the answer; records are those at the end of a CNAME record.
 func TestValidated(t *testing.T) {
-	asked, ad, rcode := false, true, wire.RcodeSuccess
+	var asked, unsigned, fails atomic.Bool // the server is another goroutine
 	addr := answering(t, func(_ string, q *wire.Msg) [][]byte {
-		asked = q.AuthenticatedData && q.RecursionDesired
+		asked.Store(q.AuthenticatedData && q.RecursionDesired)
 		return [][]byte{answer(t, q, func(m *wire.Msg) {
-			m.Authoritative, m.AuthenticatedData, m.Rcode = false, ad, rcode
+			m.Authoritative, m.AuthenticatedData = false, !unsigned.Load()
+			if fails.Load() {
+				m.Rcode = wire.RcodeServerFailure
+			}
 			m.Answer = []wire.RR{
 				&wire.CNAME{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeCNAME, Class: wire.ClassINET},
 					Target: "tlsa.example."},
@@ -27,15 +31,15 @@ func TestValidated(t *testing.T) {
 		t.Fatal(err)
 	}
 	v, err := c.Validated(context.Background(), tlsaName, TypeTLSA)
-	if err != nil || !asked || !v.AD || !v.Local || v.Resolver != addr || len(v.Records) != 1 ||
+	if err != nil || !asked.Load() || !v.AD || !v.Local || v.Resolver != addr || len(v.Records) != 1 ||
 		v.Records[0].TTL() != time.Hour {
 		t.Errorf("%+v, %v", v, err)
 	}
-	ad = false
+	unsigned.Store(true)
 	if v, err = c.Validated(context.Background(), tlsaName, TypeTLSA); err != nil || v.AD {
 		t.Errorf("%+v, %v", v, err)
 	}
-	rcode = wire.RcodeServerFailure
+	fails.Store(true)
 	var e *Error
 	if _, err = c.Validated(context.Background(), tlsaName, TypeTLSA); !errors.As(err, &e) || e.Kind != Failed {
 		t.Error(err)

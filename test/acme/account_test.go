@@ -40,7 +40,7 @@ func TestExternalAccount(t *testing.T) {
 		"externalAccountMACKeys": map[string]string{"kid-1": mac}}})
 	o := p.options(newMemory())
 	r := request(t, "mx.example.test")
-	refused(t, o, r, issuer.KindEAB, true, "set eab")
+	refused(t, o, r, issuer.KindEAB, true, "set issuer.acme.eab")
 	o.EAB = acme.EAB{KID: "kid-9", HMAC: hmac}
 	refused(t, o, r, issuer.KindEAB, true, "not known to the ACME server")
 	o.EAB = acme.EAB{KID: "kid-1", HMAC: []byte("guessed-guessed-guessed-guessed-")}
