@@ -19,7 +19,7 @@ func TestRenewShowsItsSteps(t *testing.T) {
 	h.Run(m, publicConf, "ensure")
 	h.Start(t)
 	interim := h.OnDisk(t)
-	steps := []string{"asking " + p.Directory + " for a certificate for mail-a.example.test", "making an account",
+	steps := []string{"asking " + p.Directory + " for a certificate for mail-a.example.test", "creating an account",
 		"placing an order for mail-a.example.test", "the CA looks at mail-a.example.test (http-01)",
 		"mail-a.example.test is proved", "sending the certificate request", "downloading the certificate",
 		"installed host.cert", "sendmail serves serial"}
