@@ -3,109 +3,21 @@ package keeper
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"strings"
 	"testing"
 	"time"
 
-	"mailcertd/internal/issuer"
-	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
-// publicCA stands for an ACME CA: it signs with an intermediate, for serverAuth alone. It may be away.
-type publicCA struct {
-	t      *testing.T
-	s      *site
-	life   time.Duration
-	root   *x509.Certificate
-	middle *x509.Certificate
-	key    crypto.Signer
-	serial int64
-	away   bool
-	asked  []time.Time // when it was asked, whether it was away or not
-	orders int         // how often it answered with a certificate
-}
-
-func newPublicCA(t *testing.T, s *site, life time.Duration) *publicCA {
-	t.Helper()
-	ca := &publicCA{t: t, s: s, life: life, serial: 100}
-	rootKey := ca.newKey()
-	ca.root = ca.sign("Public Root", rootKey, nil, rootKey, 0)
-	ca.key = ca.newKey()
-	ca.middle = ca.sign("Public Intermediate", ca.key, ca.root, rootKey, 0)
-	s.o.Issuer = ca
-	return ca
-}
-
-func (ca *publicCA) newKey() crypto.Signer {
-	key, err := pki.GenerateKey(pki.ECDSAP256, rand.Reader)
-	if err != nil {
-		ca.t.Fatal(err)
-	}
-	return key
-}
-
-// sign signs a CA's certificate where life is zero, else a leaf. A nil parent means that it is self-signed.
-func (ca *publicCA) sign(name string, of crypto.Signer, parent *x509.Certificate, by crypto.Signer,
-	life time.Duration) *x509.Certificate {
-	ca.serial++
-	c := &x509.Certificate{SerialNumber: big.NewInt(ca.serial), NotBefore: ca.s.now.Add(-time.Hour),
-		NotAfter: ca.s.now.Add(life)}
-	if life == 0 {
-		c.Subject, c.NotAfter = pkix.Name{CommonName: name}, ca.s.now.AddDate(10, 0, 0)
-		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
-	} else {
-		c.DNSNames, c.ExtKeyUsage = []string{name}, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-	}
-	if parent == nil {
-		parent = c
-	}
-	return ca.issue(c, parent, of.Public(), by)
-}
-
-func (ca *publicCA) issue(c, parent *x509.Certificate, of crypto.PublicKey, by crypto.Signer) *x509.Certificate {
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, of, by)
-	if err == nil {
-		c, err = x509.ParseCertificate(der)
-	}
-	if err != nil {
-		ca.t.Fatal(err)
-	}
-	return c
-}
-
-// Ask implements issuer.Issuer.
-func (ca *publicCA) Ask(_ context.Context, r issuer.Request) (issuer.Reply, error) {
-	ca.asked = append(ca.asked, ca.s.now)
-	if ca.away {
-		return issuer.Reply{}, issuer.Refusal{Kind: issuer.KindAway, Reason: "the directory: connection refused"}
-	}
-	block, _ := pem.Decode(r.CSR)
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
-	if err != nil {
-		return issuer.Reply{}, err
-	}
-	ca.orders++
-	ca.serial++
-	leaf := ca.issue(&x509.Certificate{SerialNumber: big.NewInt(ca.serial), DNSNames: csr.DNSNames,
-		NotBefore: ca.s.now.Add(-time.Hour), NotAfter: ca.s.now.Add(ca.life),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, ca.middle, csr.PublicKey, ca.key)
-	return issuer.Reply{Status: issuer.Signed, Leaf: leaf, CAs: []*x509.Certificate{ca.middle}}, nil
-}
-
-// live lets the daemon run for d. It looks whenever it wants to, and after idle at the latest. Each look is followed by
-// a call of each.
-func (s *site) live(d, idle time.Duration, each func()) {
+// live lets the daemon run for d, with a CA that has the same clock. It looks whenever it wants to, and after idle at the
+// latest. Each look is followed by a call of each.
+func (s *site) live(ca *simulatedCA, d, idle time.Duration, each func()) {
 	s.t.Helper()
 	for end := s.now.Add(d); s.now.Before(end); {
 		var next time.Time
+		ca.at(s.now)
 		for range 5 {
 			var err error
 			if next, err = s.Look(context.Background(), "time"); err != nil {
@@ -138,30 +50,31 @@ func TestPublicCAAway(t *testing.T) {
 	}{{"90 days", 90 * aDay, 55 * aDay, false}, {"6 days", 6 * aDay, 3 * aDay, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t, "issuer: {acme: {directory: 'https://127.0.0.1:1/dir', agree_tos: true}}\n")
-			ca := newPublicCA(t, s, c.life)
+			s, ca := publicSite(t, c.life)
 			s.settle(plan.Wish{})
-			s.live(c.before, 2*aDay, func() {})
-			if ca.orders != 1 || len(ca.asked) != 1 {
-				t.Fatalf("%d orders, asked at %v\n%s", ca.orders, ca.asked, strings.Join(s.log, "\n"))
+			s.live(ca, c.before, 2*aDay, func() {})
+			if len(ca.orders) != 1 {
+				t.Fatalf("%d orders\n%s", len(ca.orders), strings.Join(s.log, "\n"))
 			}
 			before := s.read(s.certs("host.cert"))
 
-			ca.away, ca.asked = true, nil
-			reported := false
-			s.live(3*week, time.Hour, func() {
+			ca.set(func() { ca.away, ca.asked = true, nil })
+			// An hour later every question is about an order, and no longer about when to renew.
+			due, looks := s.leaf().NotAfter.Add(-c.life/3).Add(time.Hour), 0
+			s.live(ca, 3*week, time.Hour, func() {
 				if !bytes.Equal(s.read(s.certs("host.cert")), before) {
 					t.Fatalf("%s: another certificate lies there\n%s", s.now, strings.Join(s.log, "\n"))
 				}
-				if n := len(ca.asked); n == 1 || n%100 == 0 && n > 0 { // check is slow
-					reported = true
+				if s.now.Before(due) {
+					ca.set(func() { ca.asked = nil })
+				} else if looks++; looks%100 == 1 { // check is slow
 					if err := s.told(plan.IssuerAway); err != nil {
 						t.Fatal(err)
 					}
 				}
 			})
-			if !reported {
-				t.Fatal("the renewal was never due")
+			if len(ca.asked) < 100 {
+				t.Fatalf("asked %d times", len(ca.asked))
 			}
 			for i, at := range ca.asked[1:] {
 				if gap := at.Sub(ca.asked[i]); gap < time.Minute-time.Second || gap > time.Hour {
@@ -175,11 +88,11 @@ func TestPublicCAAway(t *testing.T) {
 				t.Errorf("expired: %v", expired)
 			}
 
-			ca.away, ca.asked, ca.orders = false, nil, 0
+			ca.set(func() { ca.away, ca.orders = false, nil })
 			back := s.now
-			s.live(aDay, time.Hour, func() {})
-			if ca.orders != 1 || len(ca.asked) != 1 || ca.asked[0].Sub(back) > time.Hour {
-				t.Errorf("back since %s: %d orders, asked at %v", back, ca.orders, ca.asked)
+			s.live(ca, aDay, time.Hour, func() {})
+			if len(ca.orders) != 1 || ca.orders[0].at.Sub(back) > time.Hour {
+				t.Errorf("back since %s: %d orders", back, len(ca.orders))
 			}
 			if f := s.leaf(); bytes.Equal(s.read(s.certs("host.cert")), before) || s.now.After(f.NotAfter) {
 				t.Error("the certificate is not renewed")
@@ -188,6 +101,23 @@ func TestPublicCAAway(t *testing.T) {
 				t.Error("it is still reported")
 			}
 		})
+	}
+}
+
+// A CA that always names a window that is over gets one order at once, since it may be about to revoke the certificate,
+// and then one a day.
+func TestWindowAlwaysOver(t *testing.T) {
+	t.Parallel()
+	s, ca := publicSite(t, 90*aDay)
+	ca.windows, ca.over = true, true
+	s.settle(plan.Wish{})
+	s.live(ca, time.Hour, 10*time.Minute, func() {})
+	if len(ca.orders) != 2 {
+		t.Errorf("%d orders in the first hour", len(ca.orders))
+	}
+	s.live(ca, 4*aDay, time.Hour, func() {})
+	if n := len(ca.orders); n < 5 || n > 6 {
+		t.Errorf("%d orders in four days", n)
 	}
 }
 

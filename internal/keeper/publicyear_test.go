@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"mailcertd/internal/config"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -69,17 +68,10 @@ type event struct {
 
 func publicYearOf(t *testing.T, life time.Duration, windows bool, seed uint64) {
 	t.Helper()
-	y := &publicYear{real: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), perDay: map[string]int{}}
-	y.by = newSimulatedCA(t, y.real, life)
+	y := &publicYear{perDay: map[string]int{}}
+	y.site, y.by = publicSite(t, life)
+	y.real = y.now
 	y.by.windows, y.by.again = windows, min(life/24, aDay)
-	y.site = newSite(t, "")
-	yaml := "key: {type: ecdsa-p256}\n" + y.by.issuer(t, y.root, "public.pem")
-	cfg, err := config.Parse([]byte(yaml), "mailcertd.yaml", y.root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	y.o.Config = cfg
-	y.Keeper = New(y.o)
 	begin := y.real
 	y.since = begin
 	events := y.events(rand.New(rand.NewPCG(seed, uint64(life))), begin)

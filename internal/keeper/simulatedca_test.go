@@ -25,6 +25,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"mailcertd/internal/config"
 	"mailcertd/internal/pki"
 )
 
@@ -39,10 +40,12 @@ type simulatedCA struct {
 	now      time.Time
 	life     time.Duration
 	windows  bool          // it says when to renew (RFC 9773)
+	over     bool          // the time that it says is always over
 	again    time.Duration // its Retry-After for that
 	away     bool          // it closes every connection
 	loses    int           // so many next answers to new orders are lost
 	limited  time.Duration // it refuses orders, and sends this Retry-After
+	asked    []time.Time   // when somebody connected to ask for its directory, whether it was away or not
 	accounts int
 	orders   []*publicOrder
 	polls    []time.Time
@@ -105,6 +108,21 @@ func (ca *simulatedCA) issuer(t testing.TB, root, name string) string {
 	return "issuer: {acme: {directory: '" + ca.server.URL + "/dir', agree_tos: true, ca_file: /" + name + "}}\n"
 }
 
+// publicSite is a host whose issuer is such a CA. It begins with the clock of the CA at its own.
+func publicSite(t *testing.T, life time.Duration) (*site, *simulatedCA) {
+	t.Helper()
+	s := newSite(t, "")
+	ca := newSimulatedCA(t, s.now, life)
+	cfg, err := config.Parse([]byte("key: {type: ecdsa-p256}\n"+ca.issuer(t, s.root, "public.pem")), "mailcertd.yaml",
+		s.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.o.Config = cfg
+	s.Keeper = New(s.o)
+	return s, ca
+}
+
 // at sets the clock of the CA.
 func (ca *simulatedCA) at(now time.Time) {
 	ca.mu.Lock()
@@ -122,6 +140,9 @@ func (ca *simulatedCA) set(edit func()) {
 func (ca *simulatedCA) serve(w http.ResponseWriter, r *http.Request) {
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
+	if n := len(ca.asked); r.URL.Path == "/dir" && (n == 0 || !ca.asked[n-1].Equal(ca.now)) {
+		ca.asked = append(ca.asked, ca.now)
+	}
 	if ca.away {
 		panic(http.ErrAbortHandler)
 	}
@@ -195,6 +216,9 @@ func (ca *simulatedCA) serve(w http.ResponseWriter, r *http.Request) {
 		ca.polls = append(ca.polls, ca.now)
 		w.Header().Set("Retry-After", fmt.Sprint(int(ca.again/time.Second)))
 		start, end := window(ca.leaves[id])
+		if ca.over {
+			start, end = ca.now.Add(-2*time.Hour), ca.now.Add(-time.Hour)
+		}
 		answer(http.StatusOK, map[string]any{"suggestedWindow": map[string]any{"start": start, "end": end}})
 	case o == nil:
 		w.Header().Set("Content-Type", "application/problem+json")
