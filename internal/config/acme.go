@@ -190,23 +190,14 @@ func (r *reader) directory(n *yaml.Node, key string, to *string) {
 }
 
 func (r *reader) contacts(n *yaml.Node, key string, to *[]string) {
-	items := r.list(n, key, "e-mail addresses")
-	if len(items) > maxContacts {
-		r.fail(n, key, "has %d e-mail addresses: must have at most %d", len(items), maxContacts)
-		return
-	}
-	for _, x := range items {
-		var s string
-		if !r.text(x, key, &s) {
-			continue
-		}
+	r.texts(n, key, "e-mail addresses", maxContacts, func(x *yaml.Node, s string) {
 		name, host, found := strings.Cut(strings.TrimPrefix(s, "mailto:"), "@")
 		if !found || name == "" || host == "" || strings.ContainsAny(s, " ,?<>") || strings.Contains(host, "@") {
 			r.fail(x, key, "%q: must be one e-mail address, such as hostmaster@example.org", s)
-			continue
+			return
 		}
 		*to = append(*to, strings.TrimPrefix(s, "mailto:"))
-	}
+	})
 }
 
 // atMost reads text of at most that many bytes.

@@ -53,25 +53,14 @@ func (r *reader) dane(n *yaml.Node, key string, c *Config) {
 
 // daneNames reads host names; a name that is there twice counts once.
 func (r *reader) daneNames(n *yaml.Node, key string, to *[]string) {
-	items := r.list(n, key, "host names")
-	if len(items) > maxDANENames {
-		r.fail(n, key, "has %d host names: must have at most %d", len(items), maxDANENames)
-		return
-	}
-	for _, x := range items {
-		var s string
-		if !r.text(x, key, &s) {
-			continue
-		}
+	r.texts(n, key, "host names", maxDANENames, func(x *yaml.Node, s string) {
 		s = strings.ToLower(strings.TrimSuffix(s, "."))
 		if why := pki.HostNameFault(s); why != "" {
 			r.fail(x, key, "%q %s", s, why)
-			continue
-		}
-		if !slices.Contains(*to, s) {
+		} else if !slices.Contains(*to, s) {
 			*to = append(*to, s)
 		}
-	}
+	})
 }
 
 // ports reads port numbers; a port that is there twice counts once.

@@ -248,36 +248,43 @@ func (r *reader) hostName(n *yaml.Node, key string, to *string) {
 
 func trimBrackets(s string) string { return strings.Trim(s, "[]") }
 
-func (r *reader) altNames(n *yaml.Node, key string, to *[]string) {
-	for _, x := range r.list(n, key, "names and addresses") {
+// texts calls take for each text of a list of at most that many; 0 means any number. of says what they are.
+func (r *reader) texts(n *yaml.Node, key, of string, most int, take func(x *yaml.Node, s string)) {
+	items := r.list(n, key, of)
+	if most > 0 && len(items) > most {
+		r.fail(n, key, "has %d %s: must have at most %d", len(items), of, most)
+		return
+	}
+	for _, x := range items {
 		var s string
-		if !r.text(x, key, &s) {
-			continue
+		if r.text(x, key, &s) {
+			take(x, s)
 		}
-		if ip := net.ParseIP(trimBrackets(s)); ip != nil {
-			*to = append(*to, ip.String())
-			continue
-		}
-		if why := pki.HostNameFault(strings.TrimSuffix(s, ".")); why != "" {
-			r.fail(x, key, "%q %s", s, why)
-			continue
-		}
-		*to = append(*to, strings.ToLower(strings.TrimSuffix(s, ".")))
 	}
 }
 
-func (r *reader) domains(n *yaml.Node, key string, to *[]string) {
-	for _, x := range r.list(n, key, "domains") {
-		var s string
-		if !r.text(x, key, &s) {
-			continue
+func (r *reader) altNames(n *yaml.Node, key string, to *[]string) {
+	r.texts(n, key, "names and addresses", 0, func(x *yaml.Node, s string) {
+		if ip := net.ParseIP(trimBrackets(s)); ip != nil {
+			*to = append(*to, ip.String())
+			return
 		}
+		if why := pki.HostNameFault(strings.TrimSuffix(s, ".")); why != "" {
+			r.fail(x, key, "%q %s", s, why)
+			return
+		}
+		*to = append(*to, strings.ToLower(strings.TrimSuffix(s, ".")))
+	})
+}
+
+func (r *reader) domains(n *yaml.Node, key string, to *[]string) {
+	r.texts(n, key, "domains", 0, func(x *yaml.Node, s string) {
 		if why := pki.HostNameFault(strings.TrimSuffix(strings.TrimPrefix(s, "."), ".")); why != "" {
 			r.fail(x, key, "%q %s", s, why)
-			continue
+			return
 		}
 		*to = append(*to, strings.ToLower(strings.Trim(s, ".")))
-	}
+	})
 }
 
 // subject limits the parts of a subject as RFC 5280, appendix A.1 does, in characters.

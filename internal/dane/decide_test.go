@@ -245,13 +245,19 @@ func TestLongestTTL(t *testing.T) {
 	w.stage(Ready, true)
 }
 
-// What is lost in between begins the wait again.
-func TestRecordGoesInBetween(t *testing.T) {
-	w := published(t, Update)
+// waiting brings the world to the moment at which both records have been seen everywhere, and the TTL begins to pass.
+func (w *world) waiting() {
+	w.t.Helper()
 	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
 	w.decide()
 	w.update("ns1", "ns2")
 	w.look()
+}
+
+// What is lost in between begins the wait again.
+func TestRecordGoesInBetween(t *testing.T) {
+	w := published(t, Update)
+	w.waiting()
 	w.pass(hour-time.Minute, 5*time.Minute)
 	w.servers["ns2"] = []Record{rec("a", hour)} // a person deletes the record
 	w.pass(time.Minute, time.Minute)
@@ -295,10 +301,7 @@ func TestObstacles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := published(t, Update)
-			w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
-			w.decide()
-			w.update("ns1", "ns2")
-			w.look()
+			w.waiting()
 			w.pass(hour+time.Second, 5*time.Minute)
 			w.stage(Ready, true)
 			c.do(w)
@@ -316,10 +319,7 @@ func TestObstacles(t *testing.T) {
 		})
 	}
 	w := published(t, Update)
-	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
-	w.decide()
-	w.update("ns1", "ns2")
-	w.look()
+	w.waiting()
 	w.pass(hour+time.Second, 5*time.Minute)
 	w.now = w.now.Add(2 * hour) // the daemon was stopped: the last look is too old
 	w.decide()
@@ -329,10 +329,7 @@ func TestObstacles(t *testing.T) {
 // A clock that is set forward does not end the wait, and one that is set back does not make it endless.
 func TestClockSteps(t *testing.T) {
 	w := published(t, Update)
-	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
-	w.decide()
-	w.update("ns1", "ns2")
-	w.look()
+	w.waiting()
 	w.pass(10*time.Minute, 5*time.Minute)
 	w.now, w.jumped = w.now.Add(30*hour), 30*hour
 	w.look()
@@ -500,10 +497,7 @@ func TestForeignRecords(t *testing.T) {
 // A server that gives no answer for a while neither ends the wait nor begins it again.
 func TestSilentServer(t *testing.T) {
 	w := published(t, Update)
-	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
-	w.decide()
-	w.update("ns1", "ns2")
-	w.look()
+	w.waiting()
 	w.pass(30*time.Minute, 5*time.Minute)
 	w.broken["ns2"] = "no answer in time"
 	w.pass(2*hour, 5*time.Minute)
