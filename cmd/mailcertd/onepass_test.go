@@ -17,7 +17,8 @@ func TestIndexIsReadOnce(t *testing.T) {
 	run := func(args ...string) string {
 		t.Helper()
 		var out bytes.Buffer
-		newApp(strings.NewReader(""), &out, &out).execute(context.Background(), append([]string{"--root", root}, args...))
+		args = append([]string{"--root", root}, args...)
+		newApp(strings.NewReader(""), &out, &out).execute(context.Background(), args)
 		return out.String()
 	}
 	run("ensure")
