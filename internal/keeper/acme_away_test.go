@@ -11,8 +11,8 @@ import (
 	"mailcertd/internal/plan"
 )
 
-// live lets the daemon run for d, with a CA that has the same clock. It looks whenever it wants to, and after idle at the
-// latest. Each look is followed by a call of each.
+// live lets the daemon run for d, with a CA that has the same clock. It looks whenever it wants to, and after idle at
+// the latest. Each look is followed by a call of each.
 func (s *site) live(ca *simulatedCA, d, idle time.Duration, each func()) {
 	s.t.Helper()
 	for end := s.now.Add(d); s.now.Before(end); {
