@@ -12,12 +12,10 @@ import (
 	"time"
 )
 
-// manifestName is the file that is written last into the directory of a backup, which gets its own name only after
-// that. A backup without a manifest was damaged, or is what an early version of mailcertd left when it was interrupted.
-const manifestName = "manifest.json"
-
-// ManifestName is the file that makes a directory a backup.
-const ManifestName = manifestName
+// ManifestName is the file that makes a directory a backup. It is written last into the directory, which gets its own
+// name only after that. A backup without a manifest was damaged, or is what an early version of mailcertd left when it
+// was interrupted.
+const ManifestName = "manifest.json"
 
 // ErrForeign says that a backup has copies of files that mailcertd did not make. Such a backup is never deleted.
 var ErrForeign = errors.New("it contains backups of files that mailcertd did not make")
@@ -148,7 +146,7 @@ func (a *Backups) fill(dir string, g Backup, items []Item) error {
 	if err != nil {
 		return err
 	}
-	if err := a.disk.Create(filepath.Join(dir, manifestName), data, 0o600); err != nil {
+	if err := a.disk.Create(filepath.Join(dir, ManifestName), data, 0o600); err != nil {
 		return err
 	}
 	return a.disk.SyncDir(dir)
@@ -189,7 +187,7 @@ func (a *Backups) writeManifest(g Backup) error {
 	if err != nil {
 		return err
 	}
-	return a.disk.Replace(filepath.Join(a.entry(g.ID), manifestName), data, 0o600)
+	return a.disk.Replace(filepath.Join(a.entry(g.ID), ManifestName), data, 0o600)
 }
 
 // List returns all backups, newest first; none where the directory does not exist. After an error the list may not be
@@ -232,7 +230,7 @@ func (a *Backups) manifest(id string) Backup {
 
 // readManifest returns the backup in dir without its ID.
 func readManifest(dir string) Backup {
-	n := Read(filepath.Join(dir, manifestName), 1<<20)
+	n := Read(filepath.Join(dir, ManifestName), 1<<20)
 	g := Backup{}
 	if n.Err != nil && !errors.Is(n.Err, ErrNotRegular) && !errors.Is(n.Err, ErrTooLarge) {
 		return Backup{Err: n.Err, Reason: "its manifest could not be read"}
@@ -308,7 +306,7 @@ func (a *Backups) Remove(id string) error {
 	if err := a.disk.SyncDir(dir); err != nil { // otherwise a power failure may leave files without a manifest
 		return err
 	}
-	for _, name := range []string{TempName(manifestName), manifestName} { // a crash in DropItem leaves the first
+	for _, name := range []string{TempName(ManifestName), ManifestName} { // a crash in DropItem leaves the first
 		if err := a.disk.Remove(filepath.Join(dir, name)); err != nil {
 			return err
 		}

@@ -57,7 +57,7 @@ func (a *Backups) RemoveUnfinished(id string) error {
 }
 
 // TempOfManifest says whether a file in the directory of a backup is what an interrupted write of its manifest left.
-func TempOfManifest(name string) bool { return name == TempName(manifestName) }
+func TempOfManifest(name string) bool { return name == TempName(ManifestName) }
 
 // Content returns the entries in the directory of a backup without a manifest, each with the hexadecimal SHA-256 of a
 // regular file; "" for anything else, and for a file that is too large to be read.

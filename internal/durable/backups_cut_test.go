@@ -93,7 +93,7 @@ func TestBackupsDamagedGoes(t *testing.T) {
 	if a.RemoveDamaged(id, seen) == nil {
 		t.Fatal("one with a manifest was removed")
 	}
-	if err := os.Remove(filepath.Join(dir, id, manifestName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, id, ManifestName)); err != nil {
 		t.Fatal(err)
 	}
 	if seen, err = a.Content(id); err != nil || len(seen) != 2 {

@@ -78,7 +78,7 @@ func TestBackupsSameContent(t *testing.T) {
 			return a.DropItem(filepath.Base(dir), "host.key")
 		}},
 		"no manifest": {items: ownItems, spoil: func(_ *Backups, dir string) error {
-			return os.Remove(filepath.Join(dir, manifestName))
+			return os.Remove(filepath.Join(dir, ManifestName))
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -114,7 +114,7 @@ func TestBackupsManifest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, dir, id := savedOnce(t, ownItems)
-			if err := spoil(filepath.Join(dir, id, manifestName)); err != nil {
+			if err := spoil(filepath.Join(dir, id, ManifestName)); err != nil {
 				t.Fatal(err)
 			}
 			if gens, err := a.List(); err != nil || len(gens) != 1 || !gens[0].Damaged || gens[0].ID != id {

@@ -30,7 +30,7 @@ func formerly(t *testing.T, rows ...string) (dir string, ids []string, held map[
 			if err != nil {
 				t.Fatal(err)
 			}
-			layFile(t, filepath.Join(dir, row, manifestName), string(data))
+			layFile(t, filepath.Join(dir, row, ManifestName), string(data))
 			ids = append(ids, id)
 		}
 	}

@@ -59,18 +59,12 @@ type tlsaAnswer struct {
 
 // questions prepares a round for this decision.
 func (ta *tlsaAsker) questions(d dane.Decision, host string, edits []dane.Edit) (tlsaQuestions, error) {
-	c := ta.cfg.DNS
 	q := tlsaQuestions{names: plan.TLSANames(ta.cfg, host), edits: edits,
 		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed}
-	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Now: ta.o.Now}
-	if c.KeyFile != "" && len(edits) > 0 {
-		key, err := dns.ReadKey(c.KeyFile)
-		if err != nil {
-			return q, fmt.Errorf("dns.key_file: %w", err)
-		}
-		o.Key = key
+	o, err := ta.dnsOptions(len(edits) > 0)
+	if err != nil {
+		return q, err
 	}
-	var err error
 	q.client, err = dns.New(o)
 	return q, err
 }
@@ -316,8 +310,7 @@ func signatures(v dns.Validation, err error, servers []dane.Server) (dane.Signed
 		return dane.SignedUnknown, err.Error()
 	case !v.Local:
 		return dane.SignedUnknown, "the resolver " + v.Resolver + " is not on this host, so its answer could be " +
-			"changed on " +
-			"the way"
+			"changed on the way"
 	case !v.AD:
 		return dane.SignedNo, "the resolver " + v.Resolver + " has found no signatures, or checks none"
 	}

@@ -18,17 +18,27 @@ func (b *base) zone() (zone, error) { return b.zoneFor(dns.DefaultTimeout) }
 
 // zoneFor is zone with a bound for one question to one server.
 func (b *base) zoneFor(try time.Duration) (zone, error) {
-	c := b.cfg.DNS
-	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Timeout: try, Now: b.o.Now}
-	if c.KeyFile != "" {
-		key, err := dns.ReadKey(c.KeyFile)
-		if err != nil {
-			return zone{}, issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns.key_file: " + err.Error()}
-		}
-		o.Key = key
+	o, err := b.dnsOptions(true)
+	if err != nil {
+		return zone{}, issuer.Refusal{Kind: issuer.KindChallenge, Reason: err.Error()}
 	}
+	o.Timeout = try
 	client, err := dns.New(o)
 	return zone{client}, err
+}
+
+// dnsOptions are the settings `dns`, with the key where records are to be changed.
+func (b *base) dnsOptions(changes bool) (dns.Options, error) {
+	c := b.cfg.DNS
+	o := dns.Options{Server: c.Server, Zone: c.Zone, Resolver: c.Resolver, Now: b.o.Now}
+	if c.KeyFile == "" || !changes {
+		return o, nil
+	}
+	var err error
+	if o.Key, err = dns.ReadKey(c.KeyFile); err != nil {
+		return o, fmt.Errorf("dns.key_file: %w", err)
+	}
+	return o, nil
 }
 
 // recordTTL is how long a resolver may cache a record of a challenge.
