@@ -62,6 +62,26 @@ func (s acmeStore) Remove(name string) error {
 	return err
 }
 
+// acmeFiles describes the directory of the accounts and the files in it.
+func (b *base) acmeFiles() []durable.Node {
+	dir := durable.Look(filepath.Join(b.cfg.State.Dir, acmeDir))
+	if dir.Kind == durable.Missing {
+		return nil
+	}
+	out := []durable.Node{dir}
+	if !dir.IsDir {
+		return out
+	}
+	names, err := durable.Names(dir.Path, 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		out[0].Err = err
+	}
+	for _, name := range names {
+		out = append(out, durable.Look(filepath.Join(dir.Path, name)))
+	}
+	return out
+}
+
 // acmeAsker asks the configured ACME CA. It shares nothing with the Keeper, so that it may run beside the loop.
 type acmeAsker struct {
 	o   acme.Options

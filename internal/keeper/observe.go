@@ -154,6 +154,7 @@ func (ob *observer) observeState(obs *plan.Observed) {
 	if obs.StateErr = ob.state.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
 		obs.StateErr = durable.Writable(ob.cfg.State.Dir)
 	}
+	obs.ACMEFiles = ob.acmeFiles()
 	backups := ob.backups()
 	obs.Backups, obs.BackupsErr = backups.List()
 	if obs.FormerBackups = ""; backups.Former() {

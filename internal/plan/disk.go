@@ -2,7 +2,6 @@ package plan
 
 import (
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -63,13 +62,7 @@ func stateProblems(a *assessment) (found finding) {
 		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: a.cfg.State.Dir,
 			Text: "mailcertd can remember nothing: " + err.Error(), Hint: hint})
 	}
-	if n := a.obs.StateDir; n.Exists && n.IsDir && n.Mode.Perm()&0o077 != 0 {
-		found.report(Problem{Reason: ModeLoose, Severity: Warning, Path: n.Path, Repairable: true,
-			Text: fmt.Sprintf("its mode is %04o, must be 0700, because it contains keys", n.Mode.Perm())})
-		found.do(Action{Kind: Chmod, Reason: ModeLoose, Path: n.Path, Mode: secretMode,
-			Text: toChange.With("the mode of " + n.Path + " to 0700")})
-	}
-	return found
+	return found.and(secrets(a))
 }
 
 // aside says where a damaged state file was moved.

@@ -78,6 +78,9 @@ type Observed struct {
 	OrderErrs map[string]error
 	// AtCA is what is known of the account at the ACME CA.
 	AtCA CAAccount
+	// ACMEFiles are the directory with the accounts at ACME CAs, and the files in it; nil: there is none. What could
+	// not be examined has its Err.
+	ACMEFiles []durable.Node
 	// Access is the access map of CF; it is read only where an ACME CA is configured.
 	Access mta.AccessMap
 	// Outlook is what a person who checks is told of the next order; nil: nobody has asked.

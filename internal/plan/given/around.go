@@ -95,6 +95,19 @@ func StateDirIs(change func(*durable.Node)) Fact {
 	return Seeing(func(o *plan.Observed) { change(&o.StateDir) })
 }
 
+// ACMEFile is a file in the directory of the accounts at ACME CAs; change makes it other than it must be.
+func ACMEFile(change func(*durable.Node)) Fact {
+	return Seeing(func(o *plan.Observed) {
+		if o.ACMEFiles == nil {
+			o.ACMEFiles = []durable.Node{directory(StateDir+"/acme", 0o700)}
+		}
+		n := durable.Node{Path: StateDir + "/acme/ca.example.key", Kind: durable.File, Exists: true, IsRegular: true,
+			Mode: 0o600, Nlink: 1}
+		change(&n)
+		o.ACMEFiles = append(o.ACMEFiles, n)
+	})
+}
+
 // Failed is an action that has failed count times and is tried again after next.
 func Failed(key string, count int, next time.Duration) Fact {
 	return later(func(h *host) {
