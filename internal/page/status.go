@@ -80,10 +80,7 @@ func certificateRows(r report.Status, p *Page) {
 			someNames(c.Names, room-len(c.Serial)-len("serial  for "), nameLines))
 		p.row("", "%s", originWords(c.Origin, target, c.Carried, p))
 		p.row("", "issuer %s", cmp.Or(c.IssuerText, c.Issuer))
-		p.life("", c.NotBefore, c.NotAfter, c.Renewal, "renewed")
-		if c.Renewal == nil {
-			p.row("", "mailcertd does not renew it")
-		}
+		renewalRows(c, p)
 	}
 	p.row("key", "%s", cmp.Or(r.Key, "none"))
 	if r.TLSA != "" {
@@ -124,10 +121,7 @@ func pairRows(q report.Pair, p *Page) {
 		return
 	}
 	p.row(label, "serial %s, key %s", c.Serial, cmp.Or(q.Key, "none"))
-	p.life("", c.NotBefore, c.NotAfter, c.Renewal, "renewed")
-	if c.Renewal == nil {
-		p.row("", "mailcertd does not renew it")
-	}
+	renewalRows(c, p)
 	if c.Origin == report.FromACME {
 		windowRows("  window", c, p)
 	}
@@ -142,6 +136,28 @@ func pairRows(q report.Pair, p *Page) {
 	if q.TLSA != "" {
 		record, hash := lastWord(q.TLSA)
 		p.row("TLSA "+record, "%s", hash)
+	}
+}
+
+// renewalRows draw the life of a certificate, and say when it is renewed. An interim one is not: it goes when there is
+// another.
+func renewalRows(c *report.Certificate, p *Page) {
+	if c.RenewalBy != plan.DueByIssuer {
+		p.life("", c.NotBefore, c.NotAfter, c.Renewal, "renewed")
+		if c.Renewal == nil {
+			p.row("", "mailcertd does not renew it")
+		}
+		return
+	}
+	p.life("", c.NotBefore, c.NotAfter, nil, "")
+	const when = "replaced as soon as the CA has signed another"
+	switch {
+	case c.Renewal == nil:
+		p.row("", when)
+	case c.Renewal.Before(p.Now.Add(time.Minute)):
+		p.row("", when+"; the CA is to be asked now")
+	default:
+		p.row("", when+"; the CA is asked %s, at %s", relative(*c.Renewal, p.Now), p.minute(*c.Renewal))
 	}
 }
 

@@ -101,10 +101,18 @@ func obtain(d demand, sofar finding) outcome {
 	if is := d.candidate(d.nextKey(), d.first.reason); is != nil {
 		return d.met().and(outcome{change: leafChange(d.pair, is, d.newKey, d.first.reason)})
 	}
-	if d.issuer.remote() || d.issuer.acme() {
-		return request(d, sofar)
+	if !d.issuer.remote() && !d.issuer.acme() {
+		return issue(d, sofar)
 	}
-	return issue(d, sofar)
+	out := request(d, sofar)
+	if d.owner == Interim {
+		at := out.next
+		if out.ask != nil {
+			at = d.now
+		}
+		out.asked(d.is.Name, at)
+	}
+	return out
 }
 
 // issue lets the private CA on this host issue the certificate. Where it cannot, an interim certificate is installed if

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/state"
@@ -43,6 +44,10 @@ type PairFacts struct {
 	// it.
 	Due time.Time
 	By  DueBy
+	// Waits says that the installed certificate is an interim one, which is in use until its issuer has signed another.
+	// Asks is when a CA on another host is asked for that one; zero: it is not known.
+	Waits bool
+	Asks  time.Time
 	// Public says that an ACME CA is asked for this pair, and Window is what it has said of the installed certificate;
 	// zero: nothing yet.
 	Public bool
@@ -64,6 +69,7 @@ func facts(a *assessment) Facts {
 		}
 		one := PairFacts{Pair: q.is, Wanted: q.wanted, Named: namesPair(a.cf(), a.obs.Certs, q.is), Owner: q.owner,
 			LeafID: pki.Fingerprint(q.leaf), KeyID: pki.KeyFingerprint(q.key)}
+		one.Waits = q.owner == Interim && q.issuer.Kind != config.IssuerNone
 		one.Renewed, one.Public = one.LeafID, q.issuer.acme()
 		if q.leaf != nil && q.owner.mine() {
 			one.Due, one.By = q.dueBy(q.leaf)

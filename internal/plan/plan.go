@@ -105,7 +105,11 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		delete(st.Failures, failure)
 	}
 	st.OldKeys, st.Ours = ages(a, oldKeys, st.Ours)
-	return a.plan(dueNow(a, found), st)
+	p := a.plan(dueNow(a, found), st)
+	for i, f := range p.Facts.Pairs {
+		p.Facts.Pairs[i].Asks = certs.asks[f.Pair.Name]
+	}
+	return p
 }
 
 // once removes problems that another one explains. An expired certificate also expires soon and is due; where a

@@ -42,6 +42,7 @@ const (
 	DueByDays   DueBy = "days"   // validity.renew_before: so many days are left
 	DueByWindow DueBy = "window" // the window that the ACME CA has named
 	DueByEnd    DueBy = "end"    // the window of the ACME CA begins too late: a tenth of the life is left
+	DueByIssuer DueBy = "issuer" // an interim certificate, which is replaced when its issuer has signed
 )
 
 // dueBy is when a certificate is renewed and what that follows from: the window that an ACME CA has named for it,

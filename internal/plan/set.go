@@ -3,6 +3,7 @@ package plan
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"mailcertd/internal/durable"
 	"mailcertd/internal/state"
@@ -23,6 +24,9 @@ type outcome struct {
 	// mismatch is, by the name of a pair, the time since when its key and certificate do not match, for the state; zero
 	// where they match. A pair without an entry keeps what the state has.
 	mismatch map[string]state.Seen
+	// asks is, by the name of a pair with an interim certificate, when the CA on another host is asked for the one that
+	// takes its place.
+	asks     map[string]time.Time
 	obtained []string // keys of failed attempts that are forgotten, because these pairs need no certificate now
 	rests    bool     // a person is writing cacert.pem, so its present content must not decide about hash links
 }
@@ -30,9 +34,12 @@ type outcome struct {
 // and joins two outcomes, those of o first. For a pair in both, the mismatch of p counts.
 func (o outcome) and(p outcome) outcome {
 	out := outcome{finding: o.finding.and(p.finding), change: o.change.and(p.change), mismatch: maps.Clone(o.mismatch),
-		obtained: slices.Concat(o.obtained, p.obtained), rests: o.rests || p.rests}
+		asks: maps.Clone(o.asks), obtained: slices.Concat(o.obtained, p.obtained), rests: o.rests || p.rests}
 	for name, seen := range p.mismatch {
 		out.unmatched(name, seen)
+	}
+	for name, at := range p.asks {
+		out.asked(name, at)
 	}
 	return out
 }
@@ -43,6 +50,14 @@ func (o *outcome) unmatched(name string, seen state.Seen) {
 		o.mismatch = map[string]state.Seen{}
 	}
 	o.mismatch[name] = seen
+}
+
+// asked notes when the issuer is asked for the certificate that takes the place of an interim one.
+func (o *outcome) asked(name string, at time.Time) {
+	if o.asks == nil {
+		o.asks = map[string]time.Time{}
+	}
+	o.asks[name] = at
 }
 
 // set decides about everything in the certs directory that changes together: keys, certificates, cacert.pem, hash

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/config"
 	"mailcertd/internal/issuer"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/pickup"
@@ -57,6 +58,27 @@ func TestACMEReport(t *testing.T) {
 	} {
 		if strings.Count(b.String(), "\n"+line) != 1 {
 			t.Errorf("want once %s in\n%s", line, b.String())
+		}
+	}
+}
+
+// An interim certificate is not renewed: the report says when the CA is asked for the one that replaces it.
+func TestInterimWaitsForOrder(t *testing.T) {
+	for name, c := range map[string]struct {
+		facts []given.Fact
+		in    time.Duration
+		known bool
+	}{
+		"now":           {nil, 0, true},
+		"in 20 minutes": {[]given.Fact{given.SaidNo(issuer.KindAway, 20*time.Minute)}, 20 * time.Minute, true},
+		"a CA here":     {[]given.Fact{given.Instead(config.IssuerLocal), given.Locked()}, 0, false},
+	} {
+		w := given.Host(append([]given.Fact{given.ACME(), given.Interim()}, c.facts...)...)
+		got := NewStatus("1", w.Config, keeper.Result{View: pickup.View{Observed: w.Seen, Plan: w.Plan()}},
+			w.Now).Certificate
+		if got.RenewalBy != plan.DueByIssuer || (got.Renewal != nil) != c.known ||
+			c.known && !got.Renewal.Equal(w.Now.Add(c.in)) {
+			t.Errorf("%s: %v, by %s", name, got.Renewal, got.RenewalBy)
 		}
 	}
 }

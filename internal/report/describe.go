@@ -157,12 +157,16 @@ func certificate(cfg config.Config, r keeper.Result, e certdir.CertEntry, f plan
 	now time.Time) *Certificate {
 	c := e.File.Certs[0]
 	from, carried := originOf(cfg, r, f.Owner, c)
+	due, by := f.Due, f.By
+	if f.Waits {
+		due, by = f.Asks, plan.DueByIssuer
+	}
 	return &Certificate{Path: e.Node.Path, Owner: f.Owner, Origin: from, Carried: moment(carried),
 		Names:  NonNil(plan.CertNames(c)),
 		Issuer: pki.OneLine(c.RawIssuer), IssuerText: pki.Readable(c.RawIssuer),
 		Serial:    ca.FormatSerial(c.SerialNumber),
 		NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(), DaysLeft: WholeDays(c.NotAfter, now),
-		Renewal: moment(f.Due), RenewalBy: f.By, Window: windowOf(f), Directory: f.Directory,
+		Renewal: moment(due), RenewalBy: by, Window: windowOf(f), Directory: f.Directory,
 		SHA256: pki.Fingerprint(c)}
 }
 

@@ -78,7 +78,8 @@ type Refusal struct {
 	Next     time.Time `json:"next"` // when the CA is asked again
 }
 
-// Certificate is an installed leaf. Renewal is when mailcertd renews it; nil: never.
+// Certificate is an installed leaf. Renewal is when mailcertd renews it or, for an interim one (RenewalBy), when the CA
+// on another host is asked next; nil: never, or for an interim one that the time is not known.
 type Certificate struct {
 	Path       string     `json:"path"`
 	Owner      plan.Owner `json:"owner"`
