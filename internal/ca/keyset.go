@@ -3,7 +3,8 @@ package ca
 // keySet is a set of serials by their hashes, each marked or not. A quarter to a half of its cells is in use, so it
 // takes 18 to 36 octets for each serial.
 type keySet struct {
-	cells  []hash // hash+1; 0: free
+	few    [1 << 9]uint64 // a bit for each hash, see absent
+	cells  []hash         // hash+1; 0: free
 	marks  []bool
 	size   int
 	marked int
@@ -34,8 +35,13 @@ func (s *keySet) add(h hash) {
 	if at := s.cell(h); s.cells[at] == 0 {
 		s.cells[at] = h + 1
 		s.size++
+		s.few[h>>55] |= 1 << (h >> 49 & 63)
 	}
 }
+
+// absent says that the hash is surely not in the set. It answers so for nearly all other hashes while the set has less
+// than some thousands, from 4 KiB that stay in the processor's first cache: cell alone takes four times as long.
+func (s *keySet) absent(h hash) bool { return s.few[h>>55]>>(h>>49&63)&1 == 0 }
 
 // mark marks those of the hashes that are in the set.
 func (s *keySet) mark(hashes ...hash) {
@@ -43,6 +49,9 @@ func (s *keySet) mark(hashes ...hash) {
 		return
 	}
 	for _, h := range hashes {
+		if s.absent(h) {
+			continue
+		}
 		if at := s.cell(h); s.cells[at] != 0 && !s.marks[at] {
 			s.marks[at] = true
 			s.marked++
@@ -52,7 +61,7 @@ func (s *keySet) mark(hashes ...hash) {
 
 // unmarked says whether the hash is in the set and not marked.
 func (s *keySet) unmarked(h hash) bool {
-	if s.size == 0 {
+	if s.absent(h) {
 		return false
 	}
 	at := s.cell(h)
@@ -60,7 +69,7 @@ func (s *keySet) unmarked(h hash) bool {
 }
 
 // has says whether the hash is in the set.
-func (s *keySet) has(h hash) bool { return s.size > 0 && s.cells[s.cell(h)] != 0 }
+func (s *keySet) has(h hash) bool { return !s.absent(h) && s.cells[s.cell(h)] != 0 }
 
 func (s *keySet) allMarked() bool { return s.marked == s.size }
 

@@ -34,6 +34,7 @@ func (m *Memory) database(dir string, q question) (*database, error) {
 	certs := durable.Look(filepath.Join(dir, newCertsName)) // first, so that the next look sees a later change
 	db, err := readDatabase(dir, q)
 	if err == nil && m != nil {
+		db.seen = db.seen.folded()
 		*m = Memory{dir: dir, index: db.node, certs: certs, db: db, large: m.large || db.node.Size > largeIndex}
 	}
 	return db, err

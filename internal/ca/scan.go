@@ -20,6 +20,8 @@ type line struct {
 	serial  []byte // in the form of FormatSerial
 	key     uint64 // of the serial, see serialKey
 	subject []byte
+	named   bool   // cn is set
+	cn      []byte // see host
 	odd     *Entry // the result of parseRow for a row that plain does not read; nil: plain has read it
 }
 
@@ -62,8 +64,8 @@ func serialKey[T string | []byte](serial T) uint64 {
 
 // commonName is the CN in a subject; nil where there is none.
 func commonName(subject []byte) []byte {
-	if cn, ok := bytes.CutPrefix(subject, []byte("/CN=")); ok && bytes.IndexByte(cn, '/') < 0 {
-		return cn // the usual form, found without a search
+	if cn, ok := bytes.CutPrefix(subject, soleName); ok && bytes.IndexByte(cn, '/') < 0 {
+		return cn // found without a search from the end
 	}
 	i := bytes.LastIndex(subject, []byte("/CN="))
 	if i < 0 {
@@ -73,10 +75,49 @@ func commonName(subject []byte) []byte {
 	return cn
 }
 
+// host identifies the rows of one host: their CN in lower case. It is empty where there is no CN. The line keeps it,
+// because more than one question of a pass asks for it.
+func (l *line) host() []byte {
+	if !l.named {
+		l.named, l.cn = true, lowered(commonName(l.subject))
+	}
+	return l.cn
+}
+
+// lowered is cn in lower case: cn itself where it has neither an upper-case letter nor one outside ASCII.
+func lowered(cn []byte) []byte {
+	for _, c := range cn {
+		if c >= 'A' && c <= 'Z' || c >= 0x80 {
+			return bytes.ToLower(cn)
+		}
+	}
+	return cn
+}
+
+// usual says that cn has at least eight octets and that each is printable ASCII, but neither a slash nor one of 0x40 to
+// 0x5F, among which are the capital letters. Names of hosts are so. It handles eight at once, as readHex does.
+func usual(cn []byte) bool {
+	const each = 0x0101010101010101
+	const bit7, bit6, slashes = 0x80 * each, 0x40 * each, '/' * each
+	if len(cn) < 8 {
+		return false
+	}
+	for at := 0; ; at = min(at+8, len(cn)-8) { // the last eight may overlap the ones before
+		eight := binary.LittleEndian.Uint64(cn[at:])
+		slash := eight ^ slashes // an octet is 0 where a slash was
+		if eight&bit7|(slash-each)&^slash&bit7|eight&^(eight<<1)&bit6 != 0 || (eight|eight<<1)&bit6 != bit6 {
+			return false
+		}
+		if at == len(cn)-8 {
+			return true
+		}
+	}
+}
+
 // plain parses a row in the form that openssl and mailcertd write. It returns false for every other row, also for one
 // that openssl accepts: parseRow decides about those.
 func (l *line) plain(text []byte) bool {
-	l.text, l.odd = text, nil
+	l.text, l.odd, l.named = text, nil, false
 	if len(text) < 20 || text[1] != '\t' {
 		return false
 	}
@@ -142,6 +183,10 @@ func (l *line) plain(text []byte) bool {
 		subject = rest[end+1:]
 	}
 	l.subject = subject
+	if cn, found := bytes.CutPrefix(subject, soleName); found && usual(cn) {
+		l.named, l.cn = true, cn
+		return true
+	}
 	return bytes.IndexByte(l.subject, '\t') < 0 && (len(l.subject) == 0 || l.subject[len(l.subject)-1] != '\r')
 }
 
@@ -164,6 +209,7 @@ func readHex(s []byte) (n uint64, ok bool) {
 var (
 	lineFeed    = []byte("\n")
 	unknownFile = []byte("unknown\t")
+	soleName    = []byte("/CN=") // where nothing else is in a subject
 )
 
 // scan calls take with each row of an index.txt until take returns false. It skips empty lines, comments and a torn

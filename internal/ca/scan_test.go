@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"fmt"
 	"math/big"
 	"os"
@@ -111,7 +112,8 @@ func sameAsNaive(t *testing.T, dir, data string) {
 		if e.raw != w.raw || e.Line != w.Line || data[l.at:l.at+int64(len(e.raw))] != e.raw ||
 			l.readable() != (w.Err == nil) ||
 			w.Err == nil && (string(l.serial) != w.serial() || l.expires != w.Expires.Unix() || l.status != w.Status ||
-				string(l.subject) != w.Subject || string(commonName(l.subject)) != w.commonName()) {
+				string(l.subject) != w.Subject || string(commonName(l.subject)) != w.commonName() ||
+				string(l.host()) != strings.ToLower(w.commonName())) {
 			t.Fatalf("%q: row %d is %+v, want %+v", data, i, l, w)
 		}
 		i++
@@ -125,6 +127,22 @@ func sameAsNaive(t *testing.T, dir, data string) {
 		w, known := want.found[serial]
 		if e, have := found[serial]; err != nil || have != known || have && (e.raw != w.raw || e.Line != w.Line) {
 			t.Fatalf("%.300q: looked up %s: %+v %v, want %+v %v", data, serial, e, err, w, known)
+		}
+	}
+}
+
+// Each octet at each place of a name decides whether it is a usual one.
+func TestUsual(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				cn := bytes.Repeat([]byte{'a'}, length)
+				cn[at] = byte(c)
+				want := length >= 8 && c >= ' ' && c < 0x80 && c != '/' && (c < 0x40 || c > 0x5f)
+				if got := usual(cn); got != want {
+					t.Fatalf("%q: %v, want %v", cn, got, want)
+				}
+			}
 		}
 	}
 }

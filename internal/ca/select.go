@@ -15,7 +15,7 @@ const (
 type kept struct {
 	expires int64
 	n       int
-	host    string // the result of hostOf; "" where the caller does not need it
+	host    string // the result of line.host; "" where the caller does not need it
 	text    string
 	odd     *Entry
 }
