@@ -48,6 +48,9 @@ type PairFacts struct {
 	// Asks is when a CA on another host is asked for that one; zero: it is not known.
 	Waits bool
 	Asks  time.Time
+	// Spare and SpareKey say that a `renew`, and a `renew --rekey`, leaves out the pair: it was renewed while another
+	// one failed.
+	Spare, SpareKey bool
 	// Public says that an ACME CA is asked for this pair, and Window is what it has said of the installed certificate;
 	// zero: nothing yet.
 	Public bool
@@ -70,6 +73,7 @@ func facts(a *assessment) Facts {
 		one := PairFacts{Pair: q.is, Wanted: q.wanted, Named: namesPair(a.cf(), a.obs.Certs, q.is), Owner: q.owner,
 			LeafID: pki.Fingerprint(q.leaf), KeyID: pki.KeyFingerprint(q.key)}
 		one.Waits = q.owner == Interim && q.issuer.Kind != config.IssuerNone
+		one.Spare, one.SpareKey = q.spare()
 		one.Renewed, one.Public = one.LeafID, q.issuer.acme()
 		if q.leaf != nil && q.owner.mine() {
 			one.Due, one.By = q.dueBy(q.leaf)

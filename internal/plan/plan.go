@@ -70,6 +70,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(modes(a)).
 		and(exposed(a)).
 		and(issuing(a)).
+		and(spared(a)).
 		and(tlsa(a))
 	certs := set(a, found)
 	found = found.and(certs.finding)

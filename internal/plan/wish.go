@@ -1,6 +1,9 @@
 package plan
 
 import (
+	"slices"
+	"time"
+
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/pki"
 )
@@ -18,6 +21,8 @@ type Wish struct {
 	FromKey string
 	// Others are the same for the other pairs, by their names; a pair without an entry is not replaced.
 	Others map[string]Replaced
+	// Spared are the pairs, by their names, that Replace has left out.
+	Spared []string
 	// TrustClock says that the clock is right, whatever time was seen before.
 	TrustClock bool
 	// MakeCA asks for a CA although a foreign set makes none necessary (`ca init`).
@@ -41,15 +46,62 @@ type Replaced struct {
 	Key  string // pki.KeyFingerprint, "" for none
 }
 
-// Replace returns the wish w, extended to all installed pairs.
+// Replace returns the wish w, extended to all installed pairs. A pair that was renewed while another one failed is left
+// out: who repeats `renew` until the other one works too does not want one certificate more of it for each attempt.
 func (f Facts) Replace(w Wish) Wish {
-	w.From, w.FromKey, w.Others = f.Renewed, f.KeyID, map[string]Replaced{}
+	w.From, w.FromKey, w.Others, w.Spared = "", "", map[string]Replaced{}, nil
 	for _, p := range f.Pairs {
-		if p.Pair != certdir.Host {
-			w.Others[p.Pair.Name] = Replaced{Leaf: p.Renewed, Key: p.KeyID}
+		switch r := (Replaced{Leaf: p.Renewed, Key: p.KeyID}); {
+		case p.Spare && (!w.Rekey || p.SpareKey):
+			w.Spared = append(w.Spared, p.Pair.Name)
+		case p.Pair == certdir.Host:
+			w.From, w.FromKey = r.Leaf, r.Key
+		default:
+			w.Others[p.Pair.Name] = r
 		}
 	}
 	return w
+}
+
+const (
+	// attemptLasts is longer than one question to an issuer on another host: within it, a pair that the same `renew`
+	// renewed got its certificate before the failure was noted.
+	attemptLasts = 15 * time.Minute
+	// sparedFor is how long such a pair is not renewed again.
+	sparedFor = 24 * time.Hour
+)
+
+// spare reports whether a `renew` leaves out the pair, and whether it leaves it out with --rekey: its certificate, or
+// also its key, has come since the certificate for another pair could not be obtained.
+func (p *pair) spare() (leaf, key bool) {
+	if _, failed := p.obs.State.Failures[ObtainFailureOf(p.is)]; failed || p.owner != Ours || !p.matches {
+		return false, false
+	}
+	since := func(digest [32]byte) bool {
+		at := p.obs.State.Ours[FileID(digest)].At
+		if at.IsZero() || p.now.Sub(at) >= sparedFor || at.After(p.now) {
+			return false
+		}
+		return slices.ContainsFunc(p.pairs, func(q *pair) bool {
+			f, failed := p.obs.State.Failures[ObtainFailureOf(q.is)]
+			return failed && q.wanted && q.is != p.is && at.After(f.First.Add(-attemptLasts))
+		})
+	}
+	leaf = since(p.certFile.Digest)
+	return leaf, leaf && since(p.keyFile.Digest)
+}
+
+// spared reports the pairs that a `renew` leaves out.
+func spared(a *assessment) (found finding) {
+	for _, p := range a.pairs {
+		if !slices.Contains(a.wish.Spared, p.is.Name) {
+			continue
+		}
+		at := a.obs.State.Ours[FileID(p.certFile.Digest)].At
+		found.report(Problem{Reason: Asked, Severity: Notice, Path: certPath(p),
+			Text: "is not renewed again, because it is from " + day(at) + ": only what failed then is tried again"})
+	}
+	return found
 }
 
 // replaces reports whether the wish asks for another certificate, and for another key, in place of those installed.
