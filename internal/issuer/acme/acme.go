@@ -176,6 +176,11 @@ func (i *Issuer) Ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	limited, cancel := context.WithTimeout(ctx, i.o.Patience)
 	defer cancel()
 	reply, err := i.ask(limited, r)
+	// What a crash has left is not removed before the order ends, because an open order may use it: the CA may be
+	// reading it at this moment. Where the program ends, the next one removes it.
+	if ctx.Err() == nil {
+		i.Tidy(ctx)
+	}
 	var later notYet
 	switch {
 	case err == nil:
@@ -194,9 +199,6 @@ func (i *Issuer) ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	if err != nil {
 		return issuer.Reply{}, err
 	}
-	// What a crash has left is not removed before the order ends, because an open order may use it: the CA may be
-	// reading it at this moment.
-	defer i.Tidy(context.WithoutCancel(ctx))
 	s, err := i.open(ctx)
 	if err != nil {
 		return issuer.Reply{}, err

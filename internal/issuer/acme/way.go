@@ -88,10 +88,11 @@ func (p *published) undo(ctx context.Context) []error {
 	return errs
 }
 
-// The longest times for removing: normally, and when the program ends.
+// The longest times for removing: normally, and when the program ends. What is not removed by then is still noted, and
+// the next program removes it.
 const (
 	undoIn    = 30 * time.Second
-	undoAtEnd = 5 * time.Second
+	undoAtEnd = 3 * time.Second
 )
 
 func (i *Issuer) traces() ([]trace, error) {
