@@ -69,7 +69,7 @@ const (
 )
 
 // acme reads issuer.acme.
-func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
+func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 	to.Kind = IssuerACME
 	a := &to.ACME
 	a.Directory, a.Challenge, a.HTTP.Listen = "letsencrypt", ChallengeHTTP, ":80"
@@ -78,20 +78,20 @@ func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
 		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &a.AgreeTOS) }},
 		{"contact", func(n *yaml.Node, key string) { r.contacts(n, key, &a.Contact) }},
 		{"profile", func(n *yaml.Node, key string) { r.atMost(n, key, maxProfile, &a.Profile) }},
-		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, c, &a.EAB.KID, &a.EAB.HMACFile) }},
-		{"ca_file", r.optionalPath(c, &a.CAFile, "")},
+		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, &a.EAB.KID, &a.EAB.HMACFile) }},
+		{"ca_file", r.optionalPath(&a.CAFile, "")},
 		{"challenge", func(n *yaml.Node, key string) {
 			r.oneOf(n, key, &a.Challenge, ChallengeHTTP, ChallengeDNS, ChallengeDNSPersist, ChallengeCommand)
 		}},
 		{"http", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
 				{"listen", func(n *yaml.Node, key string) { r.listen(n, key, &a.HTTP.Listen) }},
-				{"webroot", r.optionalPath(c, &a.HTTP.Webroot, "")},
+				{"webroot", r.optionalPath(&a.HTTP.Webroot, "")},
 			})
 		}},
 		{"command", func(n *yaml.Node, key string) { r.command(n, key, &a.Command) }},
 		{"preferred_chain", func(n *yaml.Node, key string) { r.atMost(n, key, maxChain, &a.PreferredChain) }},
-		{"fallback", func(n *yaml.Node, key string) { r.fallback(n, key, c, a) }},
+		{"fallback", func(n *yaml.Node, key string) { r.fallback(n, key, a) }},
 	})
 	r.terms(n, key, a.AgreeTOS)
 	if f := a.Fallback.Directory; f != "" && f == a.Directory {
@@ -109,7 +109,7 @@ func (r *reader) acme(n *yaml.Node, key string, c *Config, to *Issuer) {
 }
 
 // fallback reads issuer.acme.fallback.
-func (r *reader) fallback(n *yaml.Node, key string, c *Config, a *ACME) {
+func (r sections) fallback(n *yaml.Node, key string, a *ACME) {
 	f, named := &a.Fallback, false
 	r.mapping(n, key, []field{
 		{"directory", func(n *yaml.Node, key string) {
@@ -118,8 +118,8 @@ func (r *reader) fallback(n *yaml.Node, key string, c *Config, a *ACME) {
 			}
 		}},
 		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &f.AgreeTOS) }},
-		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, c, &f.EAB.KID, &f.EAB.HMACFile) }},
-		{"ca_file", r.optionalPath(c, &f.CAFile, "")},
+		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, &f.EAB.KID, &f.EAB.HMACFile) }},
+		{"ca_file", r.optionalPath(&f.CAFile, "")},
 	})
 	switch {
 	case named:
@@ -131,10 +131,10 @@ func (r *reader) fallback(n *yaml.Node, key string, c *Config, a *ACME) {
 }
 
 // eab reads an external account binding.
-func (r *reader) eab(n *yaml.Node, key string, c *Config, kid, file *string) {
+func (r sections) eab(n *yaml.Node, key string, kid, file *string) {
 	r.mapping(n, key, []field{
 		{"kid", func(n *yaml.Node, key string) { r.text(n, key, kid) }},
-		{"hmac_file", r.optionalPath(c, file, "")},
+		{"hmac_file", r.optionalPath(file, "")},
 	})
 	if (*kid == "") != (*file == "") {
 		r.fail(n, key, "has one of kid and hmac_file: it must have both, or neither")
@@ -151,11 +151,11 @@ func (r *reader) terms(n *yaml.Node, key string, agreed bool) {
 }
 
 // dns reads the section key.
-func (r *reader) dns(n *yaml.Node, key string, c *Config) {
+func (r sections) dns(n *yaml.Node, key string) {
 	r.mapping(n, key, []field{
-		{"server", func(n *yaml.Node, key string) { r.server(n, key, &c.DNS.Server) }},
-		{"key_file", r.optionalPath(c, &c.DNS.KeyFile, "")},
-		{"zone", func(n *yaml.Node, key string) { r.hostName(n, key, &c.DNS.Zone) }},
+		{"server", func(n *yaml.Node, key string) { r.server(n, key, &r.c.DNS.Server) }},
+		{"key_file", r.optionalPath(&r.c.DNS.KeyFile, "")},
+		{"zone", func(n *yaml.Node, key string) { r.hostName(n, key, &r.c.DNS.Zone) }},
 		{"resolver", func(n *yaml.Node, key string) {
 			var s string
 			if !r.text(n, key, &s) {
@@ -169,7 +169,7 @@ func (r *reader) dns(n *yaml.Node, key string, c *Config) {
 				r.fail(n, key, "%q: must be the address of a server, such as 127.0.0.1 or [::1]:53", s)
 				return
 			}
-			c.DNS.Resolver = s
+			r.c.DNS.Resolver = s
 		}},
 	})
 }

@@ -34,8 +34,8 @@ const (
 )
 
 // dane reads the section key.
-func (r *reader) dane(n *yaml.Node, key string, c *Config) {
-	d := &c.DANE
+func (r sections) dane(n *yaml.Node, key string) {
+	d := &r.c.DANE
 	r.mapping(n, key, []field{
 		{"publish", func(n *yaml.Node, key string) {
 			r.oneOf(n, key, &d.Publish, PublishNone, PublishManual, PublishUpdate)

@@ -92,7 +92,7 @@ func Parse(data []byte, name, root string) (Config, error) {
 		r.syntax(err)
 	}
 	if len(doc.Content) == 1 && !isNull(doc.Content[0]) {
-		r.top(doc.Content[0], &c)
+		sections{r, &c}.top(doc.Content[0])
 	}
 	if len(r.errs) > 0 {
 		sort.SliceStable(r.errs, func(i, j int) bool { return r.errs[i].Line < r.errs[j].Line })
@@ -101,7 +101,7 @@ func Parse(data []byte, name, root string) (Config, error) {
 	return c, nil
 }
 
-// reader walks the document and collects the errors.
+// reader reads the values of the document, each in the form that its name says, and collects the errors.
 type reader struct {
 	file string
 	errs Errors

@@ -16,9 +16,36 @@ var systems = []string{"/bin", "/boot", "/dev", "/etc", "/etc/mail", "/etc/ssl",
 	"/var", "/var/cache", "/var/cron",
 	"/var/db", "/var/empty", "/var/log", "/var/mail", "/var/run", "/var/spool", "/var/tmp"}
 
+// path reads a path that moves with --root.
+func (r sections) path(to *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		var s string
+		if !r.text(n, key, &s) || !r.absolute(n, key, s) {
+			return
+		}
+		if filepath.Clean(s) == "/" {
+			r.fail(n, key, "is the root directory: must be another directory")
+			return
+		}
+		*to = r.c.below(s)
+	}
+}
+
+// optionalPath reads a path; an empty value or the word means none.
+func (r sections) optionalPath(to *string, word string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		if n.Kind == yaml.ScalarNode && (n.Value == "" || n.Value == word) {
+			*to = ""
+			return
+		}
+		r.path(to)(n, key)
+	}
+}
+
 // places checks the directories of a configuration against each other and
 // against the system's.
-func (r *reader) places(n *yaml.Node, c *Config) {
+func (r sections) places(n *yaml.Node) {
+	c := r.c
 	type place struct {
 		key, dir, section string
 		closed            bool // 0700

@@ -13,62 +13,69 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// top reads the whole document into c, which holds the defaults.
-func (r *reader) top(n *yaml.Node, c *Config) {
+// sections reads the sections of mailcertd.yaml into a configuration, which holds the defaults. reader, which it is built
+// on, reads single values and collects the errors.
+type sections struct {
+	*reader
+	c *Config
+}
+
+// top reads the whole document.
+func (r sections) top(n *yaml.Node) {
 	r.mapping(n, "", []field{
 		{"host", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
-				{"name", func(n *yaml.Node, key string) { r.hostName(n, key, &c.Host.Name) }},
-				{"altnames", func(n *yaml.Node, key string) { r.altNames(n, key, &c.Host.AltNames) }},
+				{"name", func(n *yaml.Node, key string) { r.hostName(n, key, &r.c.Host.Name) }},
+				{"altnames", func(n *yaml.Node, key string) { r.altNames(n, key, &r.c.Host.AltNames) }},
 			})
 		}},
 		{"key", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
-				{"type", func(n *yaml.Node, key string) { c.Key.TypeSet = r.keyType(n, key, &c.Key.Type) }},
-				{"second", func(n *yaml.Node, key string) { r.secondType(n, key, &c.Key.Second) }},
+				{"type", func(n *yaml.Node, key string) { r.c.Key.TypeSet = r.keyType(n, key, &r.c.Key.Type) }},
+				{"second", func(n *yaml.Node, key string) { r.secondType(n, key, &r.c.Key.Second) }},
 				{"rotate_after", func(n *yaml.Node, key string) {
-					r.daysOr(n, key, "never", maxRotate, &c.Key.RotateAfter)
+					r.daysOr(n, key, "never", maxRotate, &r.c.Key.RotateAfter)
 				}},
 			})
 		}},
-		{"validity", func(n *yaml.Node, key string) { r.validity(n, key, c) }},
-		{"issuer", func(n *yaml.Node, key string) { r.issuer(n, key, c, &c.Issuer, IssuerLocal, IssuerNone) }},
-		{"client", func(n *yaml.Node, key string) { r.client(n, key, c) }},
-		{"dns", func(n *yaml.Node, key string) { r.dns(n, key, c) }},
-		{"dane", func(n *yaml.Node, key string) { r.dane(n, key, c) }},
-		{"ca", func(n *yaml.Node, key string) { r.ca(n, key, c) }},
+		{"validity", func(n *yaml.Node, key string) { r.validity(n, key) }},
+		{"issuer", func(n *yaml.Node, key string) { r.issuer(n, key, &r.c.Issuer, IssuerLocal, IssuerNone) }},
+		{"client", func(n *yaml.Node, key string) { r.client(n, key) }},
+		{"dns", func(n *yaml.Node, key string) { r.dns(n, key) }},
+		{"dane", func(n *yaml.Node, key string) { r.dane(n, key) }},
+		{"ca", func(n *yaml.Node, key string) { r.ca(n, key) }},
 		{"certs", func(n *yaml.Node, key string) {
-			r.mapping(n, key, []field{{"dir", r.path(c, &c.Certs.Dir)}})
+			r.mapping(n, key, []field{{"dir", r.path(&r.c.Certs.Dir)}})
 		}},
-		{"trust", func(n *yaml.Node, key string) { r.trust(n, key, c) }},
-		{"dh", func(n *yaml.Node, key string) { r.oneOf(n, key, &c.DH, append(dh.Names(), "keep")...) }},
+		{"trust", func(n *yaml.Node, key string) { r.trust(n, key) }},
+		{"dh", func(n *yaml.Node, key string) { r.oneOf(n, key, &r.c.DH, append(dh.Names(), "keep")...) }},
 		{"crl", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
-				{"days", func(n *yaml.Node, key string) { r.number(n, key, 1, maxCRLDays, "days", &c.CRL.Days) }},
-				{"install", func(n *yaml.Node, key string) { r.boolean(n, key, &c.CRL.Install) }},
+				{"days", func(n *yaml.Node, key string) { r.number(n, key, 1, maxCRLDays, "days", &r.c.CRL.Days) }},
+				{"install", func(n *yaml.Node, key string) { r.boolean(n, key, &r.c.CRL.Install) }},
 			})
 		}},
-		{"sendmail", func(n *yaml.Node, key string) { r.sendmail(n, key, c) }},
-		{"notify", func(n *yaml.Node, key string) { r.commands(n, key, &c.Notify) }},
+		{"sendmail", func(n *yaml.Node, key string) { r.sendmail(n, key) }},
+		{"notify", func(n *yaml.Node, key string) { r.commands(n, key, &r.c.Notify) }},
 		{"state", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
-				{"dir", r.path(c, &c.State.Dir)},
-				{"keep", func(n *yaml.Node, key string) { r.number(n, key, 0, maxKeep, "backups", &c.State.Keep) }},
+				{"dir", r.path(&r.c.State.Dir)},
+				{"keep", func(n *yaml.Node, key string) { r.number(n, key, 0, maxKeep, "backups", &r.c.State.Keep) }},
 			})
 		}},
 		{"log", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
 				{"level", func(n *yaml.Node, key string) {
-					r.oneOf(n, key, &c.Log.Level, "trace", "debug", "info", "warn", "error")
+					r.oneOf(n, key, &r.c.Log.Level, "trace", "debug", "info", "warn", "error")
 				}},
 				{"target", func(n *yaml.Node, key string) {
-					r.oneOf(n, key, &c.Log.Target, "auto", "stderr", "syslog")
+					r.oneOf(n, key, &r.c.Log.Target, "auto", "stderr", "syslog")
 				}},
-				{"facility", func(n *yaml.Node, key string) { r.oneOf(n, key, &c.Log.Facility, Facilities()...) }},
+				{"facility", func(n *yaml.Node, key string) { r.oneOf(n, key, &r.c.Log.Facility, Facilities()...) }},
 			})
 		}},
 	})
-	r.together(n, c)
+	r.together(n)
 }
 
 // Facilities are the syslog(3) facilities that a program may use.
@@ -77,49 +84,63 @@ func Facilities() []string {
 		"local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"}
 }
 
-func (r *reader) validity(n *yaml.Node, key string, c *Config) {
+func (r sections) validity(n *yaml.Node, key string) {
 	r.mapping(n, key, []field{
-		{"days", func(n *yaml.Node, key string) { r.number(n, key, 1, maxLeafDays, "days", &c.Validity.Days) }},
+		{"days", func(n *yaml.Node, key string) { r.number(n, key, 1, maxLeafDays, "days", &r.c.Validity.Days) }},
 		{"renew_before", func(n *yaml.Node, key string) {
-			r.daysOr(n, key, "third", maxLeafDays, &c.Validity.RenewBefore)
+			r.daysOr(n, key, "third", maxLeafDays, &r.c.Validity.RenewBefore)
 		}},
-		{"warn_days", func(n *yaml.Node, key string) { r.warnDays(n, key, &c.Validity.WarnDays) }},
+		{"warn_days", func(n *yaml.Node, key string) { r.warnDays(n, key, &r.c.Validity.WarnDays) }},
 	})
 }
 
-func (r *reader) ca(n *yaml.Node, key string, c *Config) {
+func (r sections) ca(n *yaml.Node, key string) {
 	r.mapping(n, key, []field{
-		{"dir", r.path(c, &c.CA.Dir)},
-		{"key", func(n *yaml.Node, key string) { r.keyType(n, key, &c.CA.Key) }},
-		{"days", func(n *yaml.Node, key string) { r.number(n, key, minCADays, maxCADays, "days", &c.CA.Days) }},
-		{"passphrase_file", r.optionalPath(c, &c.CA.PassphraseFile, "")},
-		{"subject", func(n *yaml.Node, key string) { r.subject(n, key, &c.CA.Subject) }},
-		{"permitted_domains", func(n *yaml.Node, key string) { r.domains(n, key, &c.CA.PermittedDomains) }},
-		{"account", func(n *yaml.Node, key string) { r.account(n, key, &c.CA.Account) }},
-		{"inbox", r.path(c, &c.CA.Inbox)},
+		{"dir", r.path(&r.c.CA.Dir)},
+		{"key", func(n *yaml.Node, key string) { r.keyType(n, key, &r.c.CA.Key) }},
+		{"days", func(n *yaml.Node, key string) { r.number(n, key, minCADays, maxCADays, "days", &r.c.CA.Days) }},
+		{"passphrase_file", r.optionalPath(&r.c.CA.PassphraseFile, "")},
+		{"subject", func(n *yaml.Node, key string) { r.subject(n, key, &r.c.CA.Subject) }},
+		{"permitted_domains", func(n *yaml.Node, key string) { r.domains(n, key, &r.c.CA.PermittedDomains) }},
+		{"account", func(n *yaml.Node, key string) { r.account(n, key, &r.c.CA.Account) }},
+		{"inbox", r.path(&r.c.CA.Inbox)},
 	})
 }
 
-func (r *reader) sendmail(n *yaml.Node, key string, c *Config) {
+func (r sections) trust(n *yaml.Node, key string) {
+	for _, x := range r.list(n, key, "paths") {
+		if x.Kind == yaml.ScalarNode && x.Value == "system" {
+			r.c.Trust = append(r.c.Trust, "system")
+			continue
+		}
+		var p string
+		r.path(&p)(x, key)
+		if p != "" {
+			r.c.Trust = append(r.c.Trust, p)
+		}
+	}
+}
+
+func (r sections) sendmail(n *yaml.Node, key string) {
 	r.mapping(n, key, []field{
-		{"cf", r.path(c, &c.Sendmail.CF)},
-		{"pid_file", r.optionalPath(c, &c.Sendmail.PidFile, "auto")},
+		{"cf", r.path(&r.c.Sendmail.CF)},
+		{"pid_file", r.optionalPath(&r.c.Sendmail.PidFile, "auto")},
 		{"program", func(n *yaml.Node, key string) {
 			var s string
 			if r.text(n, key, &s) && r.absolute(n, key, s) {
-				c.Sendmail.Program = s
+				r.c.Sendmail.Program = s
 			}
 		}},
-		{"probe", func(n *yaml.Node, key string) { r.probe(n, key, &c.Sendmail.Probe) }},
+		{"probe", func(n *yaml.Node, key string) { r.probe(n, key, &r.c.Sendmail.Probe) }},
 		{"start_command", func(n *yaml.Node, key string) {
-			c.Sendmail.StartCommand = nil
-			r.command(n, key, &c.Sendmail.StartCommand)
+			r.c.Sendmail.StartCommand = nil
+			r.command(n, key, &r.c.Sendmail.StartCommand)
 		}},
 	})
 }
 
 // issuer reads one of these words, or the CA host to ask over ssh.
-func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words ...IssuerKind) {
+func (r sections) issuer(n *yaml.Node, key string, to *Issuer, words ...IssuerKind) {
 	if n.Kind != yaml.MappingNode {
 		if k := IssuerKind(n.Value); slices.Contains(words, k) {
 			to.Kind = k
@@ -133,7 +154,7 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 			list = "one of " + list
 		}
 		more := ""
-		if to == &c.Issuer {
+		if to == &r.c.Issuer {
 			more = " or {acme: {agree_tos: true}}"
 		}
 		r.fail(n, key, "is %s: must be %sor {ssh: {target: USER@HOST}}%s", kindOf(n), list, more)
@@ -144,8 +165,8 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 		s := &to.SSH
 		r.mapping(n, key, []field{
 			{"target", func(n *yaml.Node, key string) { r.text(n, key, &s.Target) }},
-			{"identity", r.optionalPath(c, &s.Identity, "")},
-			{"known_hosts", r.optionalPath(c, &s.KnownHosts, "")},
+			{"identity", r.optionalPath(&s.Identity, "")},
+			{"known_hosts", r.optionalPath(&s.KnownHosts, "")},
 		})
 		if s.Target == "" {
 			r.fail(n, key+".target", "is missing: it must be the CA host, as ssh(1) takes it")
@@ -154,8 +175,8 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 		}
 	}}}
 	switch public := at(n, "acme"); {
-	case to == &c.Issuer:
-		fields = append(fields, field{"acme", func(n *yaml.Node, key string) { r.acme(n, key, c, to) }})
+	case to == &r.c.Issuer:
+		fields = append(fields, field{"acme", func(n *yaml.Node, key string) { r.acme(n, key, to) }})
 	case public != n:
 		r.fail(public, key+".acme",
 			"a public CA gives no certificates for clients: must be local or {ssh: {target: USER@HOST}}")
@@ -173,11 +194,11 @@ func (r *reader) issuer(n *yaml.Node, key string, c *Config, to *Issuer, words .
 }
 
 // client reads a word, or the issuer of a separate client pair.
-func (r *reader) client(n *yaml.Node, key string, c *Config) {
+func (r sections) client(n *yaml.Node, key string) {
 	if n.Kind != yaml.MappingNode {
 		switch k := ClientKind(n.Value); {
 		case n.Kind == yaml.ScalarNode && (k == ClientSame || k == ClientNone):
-			c.Client.Kind = k
+			r.c.Client.Kind = k
 		default:
 			r.fail(n, key, "is %s: must be one of same, none, {issuer: local} or {issuer: {ssh: {target: USER@HOST}}}",
 				kindOf(n))
@@ -186,11 +207,11 @@ func (r *reader) client(n *yaml.Node, key string, c *Config) {
 	}
 	before := len(r.errs)
 	r.mapping(n, key, []field{{"issuer", func(n *yaml.Node, key string) {
-		r.issuer(n, key, c, &c.Client.Issuer, IssuerLocal)
+		r.issuer(n, key, &r.c.Client.Issuer, IssuerLocal)
 	}}})
 	switch {
-	case c.Client.Issuer.Kind != "":
-		c.Client.Kind = ClientOwn
+	case r.c.Client.Issuer.Kind != "":
+		r.c.Client.Kind = ClientOwn
 	case len(r.errs) == before:
 		r.fail(n, key+".issuer",
 			"is missing: it must be local or {ssh: {target: USER@HOST}}, the issuer of the client certificate")
@@ -220,7 +241,8 @@ func (r *reader) probe(n *yaml.Node, key string, to *string) {
 }
 
 // together checks settings that depend on each other.
-func (r *reader) together(n *yaml.Node, c *Config) {
+func (r sections) together(n *yaml.Node) {
+	c := r.c
 	if c.Validity.Days > c.CA.Days {
 		r.fail(at(n, "validity", "ca"), "validity.days",
 			"%d is more than ca.days (%d), and no certificate may outlive its CA", c.Validity.Days, c.CA.Days)
@@ -249,7 +271,7 @@ func (r *reader) together(n *yaml.Node, c *Config) {
 		r.fail(at(n, "dane.publish"), "dane.publish",
 			"is update, and dns.server is not set: it must be the name server that takes the updates")
 	}
-	r.places(n, c)
+	r.places(n)
 }
 
 // at returns the first of these keys in the document, for its line. A dot leads into a section; for a key that it lacks

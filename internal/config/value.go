@@ -149,32 +149,6 @@ func (r *reader) absolute(n *yaml.Node, key, s string) bool {
 	return true
 }
 
-// path reads a path that moves with --root.
-func (r *reader) path(c *Config, to *string) func(*yaml.Node, string) {
-	return func(n *yaml.Node, key string) {
-		var s string
-		if !r.text(n, key, &s) || !r.absolute(n, key, s) {
-			return
-		}
-		if filepath.Clean(s) == "/" {
-			r.fail(n, key, "is the root directory: must be another directory")
-			return
-		}
-		*to = c.below(s)
-	}
-}
-
-// optionalPath reads a path; an empty value or the word means none.
-func (r *reader) optionalPath(c *Config, to *string, word string) func(*yaml.Node, string) {
-	return func(n *yaml.Node, key string) {
-		if n.Kind == yaml.ScalarNode && (n.Value == "" || n.Value == word) {
-			*to = ""
-			return
-		}
-		r.path(c, to)(n, key)
-	}
-}
-
 // account reads a user name in the form that pw(8) accepts.
 func (r *reader) account(n *yaml.Node, key string, to *string) {
 	var s string
@@ -190,20 +164,6 @@ func (r *reader) account(n *yaml.Node, key string, to *string) {
 		return
 	}
 	*to = s
-}
-
-func (r *reader) trust(n *yaml.Node, key string, c *Config) {
-	for _, x := range r.list(n, key, "paths") {
-		if x.Kind == yaml.ScalarNode && x.Value == "system" {
-			c.Trust = append(c.Trust, "system")
-			continue
-		}
-		var p string
-		r.path(c, &p)(x, key)
-		if p != "" {
-			c.Trust = append(c.Trust, p)
-		}
-	}
 }
 
 func (r *reader) command(n *yaml.Node, key string, to *[]string) {
