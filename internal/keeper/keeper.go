@@ -31,9 +31,9 @@ type Keeper struct {
 	applier    *applier
 	asker      *asker
 	tlsa       *tlsaAsker
-	// pickup tells sendmail, and runs the commands of `notify`.
-	pickup *pickup.Teller
-	wake   chan struct{}
+	pickup     *pickup.Teller
+	notifier   *pickup.Notifier
+	wake       chan struct{}
 	// told contains the problems that were logged already, by reason, path and text.
 	told map[string]bool
 }
@@ -67,6 +67,7 @@ func New(o Options) *Keeper {
 	k.asker = &asker{base: b, state: k.state, candidates: k.candidates, answers: make(chan answer, 1), wake: k.wake}
 	k.tlsa = &tlsaAsker{base: b, state: k.state, answers: make(chan tlsaAnswer, 1), wake: k.wake}
 	k.pickup = pickup.New(k.pickupOptions(), k.pickupSettings())
+	k.notifier = pickup.NewNotifier(k.pickupOptions(), k.cfg.Notify)
 	return k
 }
 
@@ -159,10 +160,10 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		k.again(ctx, &r, wish, touchedBy(r.Plan.Actions))
 	}
 	k.state.remember(r.Observed.State, r.Plan.State)
-	k.pickup.Notify(ctx, &r.View, wish.Once)
+	k.notifier.Start(ctx, &r.View, wish.Once)
 	failed = errors.Join(failed, k.pickup.Tell(ctx, &r.View, wish.Once, &lock))
 	if wish.Once {
-		failed = errors.Join(failed, k.pickup.AwaitNotified(ctx, &r.View, &lock))
+		failed = errors.Join(failed, k.notifier.Await(ctx, &r.View, &lock))
 	}
 	if lock == nil { // a pickup gave the lock back and could not get it again
 		return r, failed
@@ -179,13 +180,14 @@ func (k *Keeper) again(ctx context.Context, r *Result, wish plan.Wish, parts par
 
 // hasWork says whether there is more to do than to look.
 func (k *Keeper) hasWork(p plan.Plan, obs plan.Observed) bool {
-	return !p.Empty() || !p.State.Equal(obs.State) || k.pickup.Due(p.State) || k.pickup.NotifyDue(p.State)
+	return !p.Empty() || !p.State.Equal(obs.State) || k.pickup.Due(p.State) || k.notifier.Due(p.State)
 }
 
 // Configure puts another configuration in force. Only the loop that owns the Keeper calls it.
 func (k *Keeper) Configure(cfg config.Config) {
 	k.cfg = cfg
 	k.pickup.Configure(k.pickupSettings())
+	k.notifier.Configure(k.cfg.Notify)
 	k.log(Info, "configuration read", "file", cfg.Path)
 }
 
@@ -195,7 +197,7 @@ func (k *Keeper) Look(ctx context.Context, why string) (time.Time, error) {
 	k.log(Debug, "looking", "why", why)
 	k.asker.arrivals(ctx)
 	k.tlsa.arrivals(ctx)
-	k.pickup.NoteNotified(ctx)
+	k.notifier.Note(ctx)
 	r, err := k.Settle(ctx, plan.Wish{})
 	if k.CA.database.Large() { // the runtime would keep what the pass used for four minutes: see bench/README.md
 		debug.FreeOSMemory()

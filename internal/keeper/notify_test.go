@@ -62,7 +62,7 @@ func TestNotify(t *testing.T) {
 func TestNotifyHangs(t *testing.T) {
 	s := newSite(t, "notify: [[sleep, \"1000\"]]")
 	s.o.NotifyFor = 100 * time.Millisecond
-	s.pickup = pickup.New(s.pickupOptions(), s.pickupSettings())
+	s.notifier = pickup.NewNotifier(s.pickupOptions(), s.cfg.Notify)
 	r := s.settle(plan.Wish{})
 	for _, d := range r.Plan.State.Notify {
 		if d.Attempts == 1 && strings.Contains(d.LastError, "sleep") {

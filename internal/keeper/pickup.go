@@ -13,7 +13,7 @@ import (
 // pickupSettings returns the settings for package pickup from the configuration in force.
 func (k *Keeper) pickupSettings() pickup.Settings {
 	return pickup.Settings{CertsDir: k.cfg.Certs.Dir, Probe: k.cfg.Sendmail.Probe,
-		StartCommand: k.cfg.Sendmail.StartCommand, Notify: k.cfg.Notify}
+		StartCommand: k.cfg.Sendmail.StartCommand}
 }
 
 // pickupOptions gives package pickup access to this Keeper's observer, plan, lock and state.
@@ -53,7 +53,7 @@ func (k *Keeper) Close(patience time.Duration) {
 	late := time.NewTimer(patience)
 	defer late.Stop()
 	k.tlsa.close(late.C)
-	if k.asker.close(late.C) {
+	if k.asker.close(late.C) && k.notifier.Close(late.C) {
 		k.pickup.Close(late.C)
 	}
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // errand is a command that runs beside the loop and without the lock, until its patience or its context ends. It shares
-// no data with the Teller that changes.
+// no data that changes with whoever started it.
 type errand struct {
 	of   string        // the set or the file that it was started for; "" where the name says that
 	done chan struct{} // closed when said may be read
@@ -17,26 +17,47 @@ type errand struct {
 	err  error
 }
 
-// errand returns the running command of that name, or starts f as one: of each name at most one runs. finished removes
+// errands are the running commands, and those whose outcome is not noted yet, by name.
+type errands struct {
+	named map[string]*errand
+	wake  chan struct{} // Options.Wake
+}
+
+func newErrands(wake chan struct{}) errands { return errands{map[string]*errand{}, wake} }
+
+// start returns the running command of that name, or starts f as one: of each name at most one runs. finished removes
 // it after its outcome was noted.
-func (t *Teller) errand(ctx context.Context, name, of string, f func(context.Context) (said, err error)) *errand {
-	if e := t.errands[name]; e != nil {
+func (s errands) start(ctx context.Context, name, of string, f func(context.Context) (said, err error)) *errand {
+	if e := s.named[name]; e != nil {
 		return e
 	}
 	e := &errand{of: of, done: make(chan struct{})}
-	t.errands[name] = e
+	s.named[name] = e
 	go func() {
 		e.said, e.err = f(ctx)
 		close(e.done)
 		select {
-		case t.o.Wake <- struct{}{}:
+		case s.wake <- struct{}{}:
 		default:
 		}
 	}()
 	return e
 }
 
-func (t *Teller) finished(name string) { delete(t.errands, name) }
+func (s errands) finished(name string) { delete(s.named, name) }
+
+// Close waits until the commands have ended, because none may outlive the daemon. Their context is done already. It
+// returns false where late came first.
+func (s errands) Close(late <-chan time.Time) bool {
+	for _, e := range s.named {
+		select {
+		case <-e.done:
+		case <-late:
+			return false
+		}
+	}
+	return true
+}
 
 // over reports whether the command has ended, so that said may be read.
 func (e *errand) over() bool {
@@ -59,18 +80,6 @@ func (e *errand) wait(ctx context.Context, d time.Duration) error {
 		return ctx.Err()
 	case <-late.C:
 		return errWaiting
-	}
-}
-
-// Close waits until the commands have ended, because none may outlive the daemon. Their context is done already; late
-// limits the wait.
-func (t *Teller) Close(late <-chan time.Time) {
-	for _, e := range t.errands {
-		select {
-		case <-e.done:
-		case <-late:
-			return
-		}
 	}
 }
 

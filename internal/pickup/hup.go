@@ -255,13 +255,13 @@ func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
 	const name = "test sendmail.cf"
 	program, cf := t.o.Program(), id.CF
 	of := fmt.Sprintf("%s %s %s %s", program, cf, edition(n), edition(now))
-	if e := t.errands[name]; e != nil && e.of != of { // the check was for an older cf or program
+	if e := t.errands.named[name]; e != nil && e.of != of { // the check was for an older cf or program
 		if !e.over() {
 			return errWaiting
 		}
-		t.finished(name)
+		t.errands.finished(name)
 	}
-	if t.errands[name] == nil {
+	if t.errands.named[name] == nil {
 		changed := cf
 		if sameCF {
 			changed = id.Program
@@ -269,14 +269,14 @@ func (t *Teller) sane(ctx context.Context, id mta.Identity) error {
 		defer t.o.Working(changed+" has changed since sendmail started: testing it before the restart",
 			mta.SanePatience)()
 	}
-	err := t.errand(ctx, name, of, func(ctx context.Context) (error, error) {
+	err := t.errands.start(ctx, name, of, func(ctx context.Context) (error, error) {
 		return nil,
 			mta.SaneCF(ctx, program, cf)
 	}).wait(ctx, t.budget)
 	if errors.Is(err, errWaiting) || ctx.Err() != nil {
 		return err
 	}
-	if t.finished(name); err != nil {
+	if t.errands.finished(name); err != nil {
 		return fmt.Errorf("no HUP was sent, because it would stop sendmail: %w", err)
 	}
 	return nil

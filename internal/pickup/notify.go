@@ -33,44 +33,58 @@ func OweNotify(st *state.State, argv []string, set string) {
 
 func commandLine(argv []string) string { return strings.Join(argv, " ") }
 
-func notifyErrand(line string) string { return "notify " + line }
+// Notifier runs the commands of `notify`. It is not safe for concurrent use; the loop that owns the files owns it.
+type Notifier struct {
+	o        Options
+	commands [][]string
+	errands  // by their command lines
+}
 
-func (t *Teller) NotifyDue(st state.State) bool {
+// NewNotifier returns a Notifier. It does not run a command yet.
+func NewNotifier(o Options, commands [][]string) *Notifier {
+	return &Notifier{o, commands, newErrands(o.Wake)}
+}
+
+// Configure replaces the commands.
+func (n *Notifier) Configure(commands [][]string) { n.commands = commands }
+
+// Due reports whether a pending command is to be started now.
+func (n *Notifier) Due(st state.State) bool {
 	for line, d := range st.Notify {
-		if d.Due(t.o.Now()) && t.errands[notifyErrand(line)] == nil {
+		if d.Due(n.o.Now()) && n.named[line] == nil {
 			return true
 		}
 	}
 	return false
 }
 
-// Notify starts the pending commands, after noting in the state that they run, and forgets those that are no longer
+// Start starts the pending commands, after noting in the state that they run, and forgets those that are no longer
 // configured. impatient also starts failed ones whose backoff has not ended, because a person waits. The caller holds
 // the lock.
-func (t *Teller) Notify(ctx context.Context, r *View, impatient bool) {
+func (n *Notifier) Start(ctx context.Context, r *View, impatient bool) {
 	before := r.Plan.State
 	if len(before.Notify) == 0 {
 		return
 	}
-	st, now := before.Clone(), t.o.Now()
+	st, now := before.Clone(), n.o.Now()
 	m, start := map[string]*state.NotifyPending{}, [][]string{}
-	for _, argv := range t.s.Notify {
+	for _, argv := range n.commands {
 		line := commandLine(argv)
 		d := st.Notify[line]
 		if d == nil || m[line] != nil {
 			continue
 		}
-		if m[line] = d; (d.Due(now) || impatient && !d.Runs(now)) && t.errands[notifyErrand(line)] == nil {
-			d.Running = now.UTC().Truncate(time.Second).Add(t.o.NotifyFor + time.Second + killed)
+		if m[line] = d; (d.Due(now) || impatient && !d.Runs(now)) && n.named[line] == nil {
+			d.Running = now.UTC().Truncate(time.Second).Add(n.o.NotifyFor + time.Second + killed)
 			start = append(start, argv)
 		}
 	}
 	st.Notify = m
-	t.o.Remember(before, st)
+	n.o.Remember(before, st)
 	r.Plan.State = st
 	for _, argv := range start {
-		line, patience := commandLine(argv), t.o.NotifyFor
-		t.errand(ctx, notifyErrand(line), m[line].Set, func(ctx context.Context) (error, error) {
+		line, patience := commandLine(argv), n.o.NotifyFor
+		n.start(ctx, line, m[line].Set, func(ctx context.Context) (error, error) {
 			return run(ctx, argv, patience)
 		})
 	}
@@ -79,62 +93,62 @@ func (t *Teller) Notify(ctx context.Context, r *View, impatient bool) {
 // killed is the second that package command gives a command to end, and one more for a busy machine.
 const killed = 2 * time.Second
 
-// AwaitNotified waits, without the lock, for the commands that this verb started, and notes their outcome.
-func (t *Teller) AwaitNotified(ctx context.Context, r *View, lock **durable.Locked) error {
-	if len(t.notified(false)) == 0 {
+// Await waits, without the lock, for the commands that this verb started, and notes their outcome.
+func (n *Notifier) Await(ctx context.Context, r *View, lock **durable.Locked) error {
+	if len(n.running(false)) == 0 {
 		return nil
 	}
 	if *lock != nil {
 		(*lock).Unlock()
 		*lock = nil
 	}
-	for line, e := range t.notified(false) {
-		done := t.o.Working("running a notify command: "+line, t.o.NotifyFor)
+	for line, e := range n.running(false) {
+		done := n.o.Working("running a notify command: "+line, n.o.NotifyFor)
 		<-e.done // ends with the command's patience or with ctx
 		done()
 	}
 	if ctx.Err() != nil { // a shutdown is no failure of the command, which stays pending
 		return ctx.Err()
 	}
-	l, err := t.o.Lock(ctx)
+	l, err := n.o.Lock(ctx)
 	if err != nil {
 		return err
 	}
 	*lock = l
-	before := t.o.State()
+	before := n.o.State()
 	st := before.Clone()
-	t.takeNotified(&st)
-	t.o.Remember(before, st)
+	n.take(&st)
+	n.o.Remember(before, st)
 	r.Plan.State = st
 	return nil
 }
 
-// NoteNotified notes the outcome of the commands that have ended; the daemon calls it.
-func (t *Teller) NoteNotified(ctx context.Context) {
-	if ctx.Err() == nil && len(t.notified(true)) > 0 {
-		t.o.Change(ctx, t.takeNotified)
+// Note notes the outcome of the commands that have ended; the daemon calls it.
+func (n *Notifier) Note(ctx context.Context) {
+	if ctx.Err() == nil && len(n.running(true)) > 0 {
+		n.o.Change(ctx, n.take)
 	}
 }
 
-// notified returns the commands by their lines; over selects those that have ended.
-func (t *Teller) notified(over bool) map[string]*errand {
+// running returns the commands by their lines; over selects those that have ended.
+func (n *Notifier) running(over bool) map[string]*errand {
 	m := map[string]*errand{}
-	for name, e := range t.errands {
-		if line, is := strings.CutPrefix(name, notifyErrand("")); is && (!over || e.over()) {
+	for line, e := range n.named {
+		if !over || e.over() {
 			m[line] = e
 		}
 	}
 	return m
 }
 
-// takeNotified notes the outcome of the commands that have ended. A failed one is tried again after a backoff; if the
+// take notes the outcome of the commands that have ended. A failed one is tried again after a backoff; if the
 // set has changed meanwhile, the command must run for the new set.
-func (t *Teller) takeNotified(st *state.State) {
-	now := t.o.Now().UTC().Truncate(time.Second)
-	for line, e := range t.notified(true) {
-		t.finished(notifyErrand(line))
+func (n *Notifier) take(st *state.State) {
+	now := n.o.Now().UTC().Truncate(time.Second)
+	for line, e := range n.running(true) {
+		n.finished(line)
 		if e.err == nil {
-			t.o.Log(slog.LevelInfo, "a notify command succeeded", "command", line)
+			n.o.Log(slog.LevelInfo, "a notify command succeeded", "command", line)
 			if st.Notified == nil {
 				st.Notified = map[string]string{}
 			}
@@ -156,7 +170,7 @@ func (t *Teller) takeNotified(st *state.State) {
 			nd.Attempts++
 			nd.LastError = errors.Join(e.err, e.said).Error()
 			nd.Next = now.Add(state.Backoff(nd.Attempts))
-			t.o.Log(slog.LevelError, "a notify command failed", "reason", string(plan.NotifyPending), "command", line,
+			n.o.Log(slog.LevelError, "a notify command failed", "reason", string(plan.NotifyPending), "command", line,
 				"error", nd.LastError, "next", nd.Next.Format(time.RFC3339))
 		}
 		st.Notify[line] = &nd

@@ -33,13 +33,12 @@ type View struct {
 
 // Settings come from the configuration and change when it is read again.
 type Settings struct {
-	CertsDir     string     // where the files are
-	Probe        string     // auto, none, or an address
-	StartCommand []string   // starts a sendmail that did not survive its HUP; empty: it is not started
-	Notify       [][]string // the commands to run after a change
+	CertsDir     string   // where the files are
+	Probe        string   // auto, none, or an address
+	StartCommand []string // starts a sendmail that did not survive its HUP; empty: it is not started
 }
 
-// Options connects a Teller to its owner, which observes, plans, and holds the lock and the state. All are required.
+// Options connects a Teller and a Notifier to their owner, which observes, plans, and holds the lock and the state. All are required.
 type Options struct {
 	Now func() time.Time
 	// Log writes one line: keys and values in turn, never a secret.
@@ -72,8 +71,7 @@ type Options struct {
 type Teller struct {
 	o Options
 	s Settings
-	// errands are the running commands, and those whose outcome is not noted yet.
-	errands map[string]*errand
+	errands
 	// What is known of the pending pickup: the question that is out,
 	// how long its answer may hold up a look, whom this process signalled
 	// (plan.InstanceID), since when sendmail is gone, and how long until the next look
@@ -89,7 +87,7 @@ type Teller struct {
 
 // New returns a Teller. It does not tell sendmail yet.
 func New(o Options, s Settings) *Teller {
-	return &Teller{o: o, s: s, errands: map[string]*errand{}}
+	return &Teller{o: o, s: s, errands: newErrands(o.Wake)}
 }
 
 // Configure replaces the settings.

@@ -85,7 +85,7 @@ func (t *Teller) startAgain(ctx context.Context, st *state.State) error {
 	st.Pickup = &d
 	t.o.Remember(before, *st)
 	t.startEnded = time.Time{}
-	t.errand(ctx, startErrand, lastStart(&d), func(ctx context.Context) (error,
+	t.errands.start(ctx, startErrand, lastStart(&d), func(ctx context.Context) (error,
 		error) {
 		return run(ctx, argv, CommandPatience)
 	})
@@ -103,11 +103,11 @@ func lastStart(d *state.Pickup) string {
 // starting reports whether a start is under way, so that no second one is begun: our own command, or another
 // mailcertd's that was noted within the command's time and has no outcome yet.
 func (t *Teller) starting(d *state.Pickup, now time.Time) bool {
-	if e := t.errands[startErrand]; e != nil {
+	if e := t.errands.named[startErrand]; e != nil {
 		if e.of == lastStart(d) || !e.over() {
 			return true
 		}
-		t.finished(startErrand) // it belongs to an earlier pickup
+		t.errands.finished(startErrand) // it belongs to an earlier pickup
 	}
 	n := len(d.Started)
 	if n == 0 || !d.Next.IsZero() {
@@ -119,7 +119,7 @@ func (t *Teller) starting(d *state.Pickup, now time.Time) bool {
 
 // started returns the result of a start while no sendmail runs: errWaiting as long as one may still appear.
 func (t *Teller) started(now time.Time) error {
-	e := t.errands[startErrand]
+	e := t.errands.named[startErrand]
 	switch {
 	case e == nil, !e.over():
 		return errWaiting
@@ -129,7 +129,7 @@ func (t *Teller) started(now time.Time) error {
 	case now.Sub(t.startEnded) < plan.GoneAfter:
 		return errWaiting
 	}
-	t.finished(startErrand)
+	t.errands.finished(startErrand)
 	return fmt.Errorf("sendmail is not running after its HUP, and %q did not start it: %w",
 		strings.Join(t.s.StartCommand, " "),
 		errors.Join(e.err, errRefused, e.said))
