@@ -13,8 +13,8 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// sections reads the sections of mailcertd.yaml into a configuration, which holds the defaults. reader, which it is built
-// on, reads single values and collects the errors.
+// sections reads the sections of mailcertd.yaml into a configuration, which holds the defaults. Its reader reads single
+// values and collects the errors.
 type sections struct {
 	*reader
 	c *Config

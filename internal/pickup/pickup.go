@@ -38,7 +38,8 @@ type Settings struct {
 	StartCommand []string // starts a sendmail that did not survive its HUP; empty: it is not started
 }
 
-// Options connects a Teller and a Notifier to their owner, which observes, plans, and holds the lock and the state. All are required.
+// Options connects a Teller and a Notifier to their owner, which observes, plans, and holds the lock and the state. All
+// are required.
 type Options struct {
 	Now func() time.Time
 	// Log writes one line: keys and values in turn, never a secret.
