@@ -39,18 +39,35 @@ func Decide(in Input, now time.Time) Decision {
 	return x.d
 }
 
-// governed reports whether there is a record that the change of a key would break, or is to be one.
-func (x *decider) governed() bool {
-	if x.in.Mode != None {
-		return true
-	}
-	for _, name := range x.in.Names {
+// governed reports whether there is a record that the change of a key would break, or is to be one, or a resolver may
+// remember one.
+func (x *decider) governed() bool { return x.in.Mode != None || x.named() || x.m.Longest > 0 }
+
+// named reports whether a name server has a record that the change of a key would break.
+func (x *decider) named() bool {
+	return slices.ContainsFunc(x.in.Names, func(name string) bool {
 		n, _ := x.m.name(name)
-		if slices.ContainsFunc(n.Records(), func(r Record) bool { return r.Usage == usageEE }) {
-			return true
-		}
+		return slices.ContainsFunc(n.Records(), Record.NamesLeaf)
+	})
+}
+
+// gone reports whether all records were removed, and resolvers may remember them.
+func (x *decider) gone() bool {
+	return x.in.Mode == None && x.m.Longest > 0 && x.answered() && !x.named()
+}
+
+// forgotten is when no resolver remembers records that were removed.
+func (x *decider) forgotten() time.Time {
+	return x.lastLook().Add(time.Duration(x.m.Longest-x.m.Lowered+1) * time.Second)
+}
+
+// lastLook is when the DNS was last asked, from which a wait is counted, so that its end is the same one at each
+// decision. It is now if the DNS was not asked lately.
+func (x *decider) lastLook() time.Time {
+	if age := x.now.Sub(x.m.Looked); age < 0 || age > longestGap {
+		return x.now
 	}
-	return false
+	return x.m.Looked
 }
 
 // answered reports whether the last look has seen all names.
@@ -231,10 +248,12 @@ func (x *decider) judge(p Pair) {
 	switch {
 	case c.Next == "":
 		v.stage = Making
+	case x.gone():
+		v.stage, v.until = Waiting, x.forgotten()
 	case c.Seen.IsZero():
 		v.stage, v.waits = Publishing, x.waits(c.Next)
 	case x.left(c) > 0:
-		v.stage, v.until = Waiting, x.now.Add(x.left(c))
+		v.stage, v.until = Waiting, x.lastLook().Add(x.left(c))
 	default:
 		v.stage = Ready
 	}
@@ -244,8 +263,10 @@ func (x *decider) judge(p Pair) {
 	}
 	if c.Why == AtOnce {
 		v.stage = Settling
-		if !c.Seen.IsZero() {
-			v.until = x.now.Add(x.left(c))
+		if v.until = (time.Time{}); x.gone() {
+			v.until = x.forgotten()
+		} else if !c.Seen.IsZero() {
+			v.until = x.lastLook().Add(x.left(c))
 		}
 	}
 	if v.stage == Ready {

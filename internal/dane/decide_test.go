@@ -79,6 +79,52 @@ func TestLongestTTL(t *testing.T) {
 	w.stage(Ready, true)
 }
 
+// A time to live that was lowered before the change began counts as long as resolvers may remember records with it.
+func TestLoweredBefore(t *testing.T) {
+	w := newWorld(t, Update)
+	put := func(ttl time.Duration) {
+		for s := range w.servers {
+			w.servers[s] = []Record{rec("a", ttl)}
+		}
+		w.look()
+	}
+	put(24 * hour)
+	w.pass(hour, hour)
+	put(hour)
+	w.in.TTL = time.Minute
+	w.pass(20*hour, hour)
+	put(time.Minute) // it is lowered again
+	w.waiting()
+	w.pass(3*hour, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(hour+5*time.Minute, 5*time.Minute) // nobody remembers a record with a day any more
+	if got := w.last.Longest; got != hour {
+		t.Errorf("the longest time to live is %s", got)
+	}
+	w.stage(Ready, true)
+	w.pass(hour+5*time.Minute, 5*time.Minute)
+	if got := w.last.Longest; got != time.Minute {
+		t.Errorf("the longest time to live is %s", got)
+	}
+}
+
+// The messages of the daemon do not change from one decision to the next while a key waits: each change is logged.
+func TestSteadyMessage(t *testing.T) {
+	w := published(t, Update)
+	w.waiting()
+	var said string
+	for i := range 11 {
+		w.pass(4*time.Minute, 4*time.Minute)
+		w.now = w.now.Add(time.Minute)
+		w.decide()
+		text := w.last.Notes[0].Text
+		if i > 0 && text != said {
+			t.Errorf("%q, then %q", said, text)
+		}
+		said = text
+	}
+}
+
 // What is lost in between begins the wait again.
 func TestRecordGoesInBetween(t *testing.T) {
 	w := published(t, Update)
@@ -247,7 +293,13 @@ func TestNone(t *testing.T) {
 	for s := range w.servers {
 		w.servers[s] = nil
 	}
-	w.look() // all records are gone: nothing has to wait
+	w.look() // all records are gone, and resolvers may remember them
+	w.stage(Waiting, false)
+	w.silentOn(AboutAdd)
+	w.says(AboutChange, Notice, "all TLSA records were removed", "2026-06-01 13:00 UTC")
+	w.pass(hour-time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Minute+time.Second, time.Minute)
 	w.stage(Ready, true)
 	w.in.Pairs[0].Want, w.in.Pairs[0].Staged, w.in.Pairs[0].Present = "", Key{}, key("b")
 	w.look()

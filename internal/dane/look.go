@@ -107,9 +107,13 @@ func (s Server) String() string {
 	return plain(s.Name) + " (" + s.Addr + ")"
 }
 
-// longest is the longest time to live of any record, in seconds.
+// longest is the longest time to live of the records of any server that has one which a change of a key would break, in
+// seconds; zero: none has.
 func (n Name) longest() (most int) {
 	for _, s := range n.Servers {
+		if !slices.ContainsFunc(s.Records, Record.NamesLeaf) {
+			continue
+		}
 		for _, r := range s.Records {
 			most = max(most, r.TTL)
 		}

@@ -13,9 +13,14 @@ type Memory struct {
 	// not known.
 	Elapsed int    `json:"elapsed,omitempty"`
 	Names   []Name `json:"names,omitempty"`
-	// Longest is the longest time to live that a record was seen with, in seconds, since the last change of a key was
-	// complete.
+	// Longest is the longest time to live with which a resolver may remember records that a change of a key would break,
+	// in seconds; zero: there are none.
 	Longest int `json:"longest_ttl,omitempty"`
+	// LoweredAt is when every record was first seen with a shorter one, or gone; zero: one has it. Lowered is for how long
+	// that is so, in seconds, by a clock that nobody sets, and LoweredTo is the longest time to live seen meanwhile.
+	LoweredAt time.Time `json:"ttl_lowered_at,omitzero"`
+	Lowered   int       `json:"ttl_lowered_for,omitempty"`
+	LoweredTo int       `json:"ttl_lowered_to,omitempty"`
 	// Present are the IDs of the installed keys, by the names of the pairs.
 	Present map[string]string `json:"present,omitempty"`
 	// Changes are the changes of keys that are not complete, by the names of the pairs.
@@ -92,6 +97,7 @@ func some[V any](s []V) []V {
 func (m Memory) Saw(l Look) Memory {
 	out, at := m.Clone(), l.At.UTC().Truncate(time.Second)
 	out.Looked, out.Elapsed, out.Names = at, max(0, int(l.Elapsed/time.Second)), nil
+	longest := 0
 	for _, n := range l.Names {
 		if n.Err != "" {
 			before, _ := m.name(n.Name)
@@ -105,9 +111,31 @@ func (m Memory) Saw(l Look) Memory {
 			n.At, n.Since = at, time.Time{}
 		}
 		out.Names = append(out.Names, n)
-		out.Longest = max(out.Longest, n.longest())
+		longest = max(longest, n.longest())
 	}
+	out.sawTTL(longest)
 	return out.Clone()
+}
+
+// sawTTL notes the longest time to live of a look. A longer one that was seen before counts until no resolver can
+// remember a record with it.
+func (m *Memory) sawTTL(seen int) {
+	switch {
+	case seen >= m.Longest:
+		m.Longest, m.LoweredAt, m.Lowered, m.LoweredTo = seen, time.Time{}, 0, 0
+		return
+	case m.LoweredAt.IsZero():
+		m.LoweredAt, m.Lowered, m.LoweredTo = m.Looked, 0, seen
+		return
+	}
+	m.Lowered, m.LoweredTo = m.Lowered+m.Elapsed, max(m.LoweredTo, seen)
+	if m.Lowered <= m.Longest {
+		return
+	}
+	m.Longest, m.LoweredAt, m.Lowered = m.LoweredTo, time.Time{}, 0
+	if m.LoweredTo = 0; seen < m.Longest { // it was lowered again meanwhile
+		m.LoweredAt, m.LoweredTo = m.Looked, seen
+	}
 }
 
 // name returns what is known of a name.

@@ -90,6 +90,10 @@ func (x *decider) noteChange(p Pair) {
 	case Waiting:
 		text = "every name server has the TLSA record of its next key, which is used at " + minute(v.until) +
 			", when no resolver remembers the records without it"
+		if x.gone() {
+			text = "all TLSA records were removed; its next key is used at " + minute(v.until) +
+				", when no resolver remembers them"
+		}
 	case Ready:
 		text = "its next key is used as soon as there is a certificate for it"
 		if len(v.waits) > 0 {

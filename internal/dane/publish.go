@@ -8,7 +8,7 @@ import (
 // must are the records that every name must have. Where nobody publishes for this host, that is the record of the next
 // key alone.
 func (x *decider) must() (out []Line) {
-	if !x.d.Governed {
+	if !x.d.Governed || x.gone() {
 		return nil
 	}
 	add := func(pair, key string) {
@@ -87,7 +87,7 @@ func used(must []Line, key string) bool {
 	return slices.ContainsFunc(must, func(l Line) bool { return l.Record.Data == key })
 }
 
-// forget forgets old keys whose records are gone, and the longest time to live when no change is under way.
+// forget forgets old keys whose records are gone.
 func (x *decider) forget() {
 	if !x.answered() {
 		return
@@ -98,12 +98,4 @@ func (x *decider) forget() {
 			return n.Has(RecordOf(o.Key, 0))
 		})
 	})
-	if len(x.m.Changes)+len(x.m.Old) > 0 {
-		return
-	}
-	x.m.Longest = 0
-	for _, name := range x.in.Names {
-		n, _ := x.m.name(name)
-		x.m.Longest = max(x.m.Longest, n.longest())
-	}
 }
