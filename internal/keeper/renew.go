@@ -16,6 +16,9 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 		unknown = k.tlsa.lookNow(ctx, k.Check(ctx, plan.Wish{}).Plan)
 	}
 	r, err := k.renew(ctx, wish)
+	if wish.Now { // after a pickup r was planned without the wish
+		r.Plan.Problems = plan.Make(k.cfg, r.Observed, wish, k.o.Now()).Problems
+	}
 	r.Plan.Problems = append(r.Plan.Problems, unknown...)
 	return r, err
 }

@@ -117,8 +117,12 @@ func tlsa(a *assessment) (found finding) {
 			Text: n.Text,
 			Hint: n.Hint, Path: a.cfg.Path}
 		for _, p := range a.pairs {
-			if p.is.Name == n.Pair {
-				pr.Path = cmp.Or(keyPath(p), a.obs.Certs.Path+"/"+p.is.KeyFile)
+			if p.is.Name != n.Pair {
+				continue
+			}
+			pr.Path = cmp.Or(keyPath(p), a.obs.Certs.Path+"/"+p.is.KeyFile)
+			if pr.Reason == TLSAChange && pr.Severity == Error && a.wish.replacedNow(p.is, p.installed) {
+				pr.Severity = Warning // whoever wanted it so was told before
 			}
 		}
 		found.report(pr)

@@ -106,11 +106,23 @@ func spared(a *assessment) (found finding) {
 
 // replaces reports whether the wish asks for another certificate, and for another key, in place of those installed.
 func (w Wish) replaces(p certdir.Pair, i installed) (leaf, key bool) {
-	from, asked := w.Others[p.Name]
-	if p == certdir.Host {
-		from, asked = Replaced{Leaf: w.From, Key: w.FromKey}, true
-	}
+	from, asked := w.replaced(p)
 	leaf = (w.Renew || w.Rekey) && asked && pki.Fingerprint(i.leaf) == from.Leaf
 	key = w.Rekey && asked && pki.KeyFingerprint(i.key) == from.Key
 	return leaf, key
+}
+
+// replacedNow reports whether the wish has replaced the key of a pair without waiting for its TLSA record.
+func (w Wish) replacedNow(p certdir.Pair, i installed) bool {
+	from, asked := w.replaced(p)
+	return w.Rekey && w.Now && asked && i.key != nil && pki.KeyFingerprint(i.key) != from.Key
+}
+
+// replaced is what the wish replaces of a pair, if anything.
+func (w Wish) replaced(p certdir.Pair) (from Replaced, asked bool) {
+	if p == certdir.Host {
+		return Replaced{Leaf: w.From, Key: w.FromKey}, true
+	}
+	from, asked = w.Others[p.Name]
+	return from, asked
 }

@@ -96,6 +96,14 @@ func RekeyNow() Fact {
 	return Wish(func(w *plan.Wish) { w.Renew, w.Rekey, w.Now, w.Once = true, true, true, true })
 }
 
+// RekeyedNow has used a new key at once in place of the one of that label, as a person asked for.
+func RekeyedNow(label string) Fact {
+	return Wish(func(w *plan.Wish) {
+		w.Renew, w.Rekey, w.Now, w.Once = true, true, true, true
+		w.From, w.FromKey = "", pki.KeyFingerprint(public(label))
+	})
+}
+
 // WholeCert is the record 3 0 1 of the installed certificate.
 func WholeCert() Fact {
 	return later(func(h *host) {
