@@ -1,0 +1,142 @@
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"mailcertd/test/bed"
+)
+
+// changeStory is one way to change a key, and what is killed in it.
+type changeStory struct {
+	name   string
+	manual bool
+	pairs  int
+	verb   []string // what is killed before a daemon runs; nil: the daemon is
+	atOnce bool     // the key does not wait for its record: without a verb, because it is lost
+	least  int      // operations
+	usual  int      // each of so many operations is tried without -every-change
+}
+
+// The program is killed before each durable operation of the change of a key, and started again. The change ends, the
+// next key is made once, no resolver ever remembers records that the installed key does not fit, the record of the old
+// key goes, and those of others stay.
+func TestChangeKilled(t *testing.T) {
+	bed.Need(t, true, "ip")
+	must(t, "ip", "link", "set", "lo", "up")
+	world := newSimulatedDNS(t, changeTTL/2)
+	for _, c := range []changeStory{
+		{"update", false, 1, nil, false, 60, 10},
+		{"manual", true, 1, nil, false, 60, 15},
+		{"two-pairs", false, 2, nil, false, 80, 20},
+		{"asked", false, 1, []string{"renew", "--rekey"}, false, 10, 3},
+		{"asked-now", false, 1, []string{"renew", "--rekey", "--now"}, true, 40, 10},
+		{"lost", false, 1, nil, true, 60, 15},
+		{"lost-manual", true, 1, nil, true, 60, 25},
+		{"lost-two-pairs", false, 2, nil, true, 80, 25},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			c.run(t, world)
+		})
+	}
+}
+
+func (c changeStory) run(t *testing.T, world *simulatedDNS) {
+	list := filepath.Join(t.TempDir(), "points")
+	if err := c.once(t, world, 0, "MAILCERTD_POINTS="+list, nil); err != nil {
+		t.Fatalf("not killed: %v", err)
+	}
+	data, err := os.ReadFile(list)
+	ok(t, err)
+	points := strings.Split(strings.TrimSpace(string(data)), "\n")
+	if len(points) < c.least {
+		t.Errorf("only %d operations:\n%s", len(points), data)
+	}
+	var work sync.WaitGroup
+	var kills atomic.Int64
+	next := make(chan int)
+	for range 4 {
+		work.Go(func() {
+			for n := range next {
+				if err := c.once(t, world, n, fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n), &kills); err != nil {
+					t.Errorf("killed before %s: %v", points[n-1], err)
+				}
+			}
+		})
+	}
+	for n := 1; n <= len(points); n++ {
+		if *everyChange || n%c.usual == 0 && (!testing.Short() || n%5 == 0) {
+			next <- n
+		}
+	}
+	close(next)
+	work.Wait()
+	t.Logf("killed %d times at %d operations", kills.Load(), len(points))
+}
+
+// once runs one change, with a program that kills itself as crash says.
+func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string, kills *atomic.Int64) error {
+	s, err := newChangeSite(t, world, fmt.Sprintf("%s-%d", c.name, n), c.manual, c.pairs)
+	if err != nil {
+		return fmt.Errorf("before the change: %w", err)
+	}
+	now, _ := s.keys()
+	old, made := now[0], 2*c.pairs
+	over := func() error { return s.complete(old, made) }
+	verb := func(crash string, args ...string) (bool, error) {
+		cmd := s.mailcertd(t, crash, args...)
+		out, err := cmd.CombinedOutput()
+		if killed(cmd.ProcessState) {
+			return true, nil
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
+		}
+		return false, err
+	}
+	killedFirst, then := func() (bool, error) { return s.daemon(t, crash, over) }, func() error { return nil }
+	switch {
+	case c.verb == nil && c.atOnce:
+		for _, pair := range s.pairs {
+			err = errors.Join(err, os.Remove(filepath.Join(s.root, "etc/mail/certs", pair+".key")))
+		}
+	case c.verb == nil:
+		_, err = verb("", "renew", "--rekey")
+	default:
+		killedFirst, then = func() (bool, error) { return verb(crash, c.verb...) }, func() error {
+			if now, _ := s.keys(); now[0] != old { // the new key is installed, and the verb would make another one
+				return nil
+			}
+			_, err := verb("", c.verb...)
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	died, err := killedFirst()
+	if err == nil && died {
+		err = then()
+	}
+	if err == nil {
+		_, err = s.daemon(t, "", over)
+	}
+	if died && kills != nil {
+		kills.Add(1)
+	}
+	if err == nil {
+		err = s.well(t, c.atOnce)
+	}
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(s.root, "log"))
+		err = fmt.Errorf("%w\n%s", err, log)
+	}
+	return err
+}
