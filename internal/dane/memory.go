@@ -13,11 +13,11 @@ type Memory struct {
 	// not known.
 	Elapsed int    `json:"elapsed,omitempty"`
 	Names   []Name `json:"names,omitempty"`
-	// Longest is the longest time to live with which a resolver may remember records that a change of a key would break,
-	// in seconds; zero: there are none.
+	// Longest is the longest time to live with which a resolver may remember records that a change of a key would
+	// break, in seconds; zero: there are none.
 	Longest int `json:"longest_ttl,omitempty"`
-	// LoweredAt is when every record was first seen with a shorter one, or gone; zero: one has it. Lowered is for how long
-	// that is so, in seconds, by a clock that nobody sets, and LoweredTo is the longest time to live seen meanwhile.
+	// LoweredAt is when every record was first seen with a shorter one, or gone; zero: one has it. Lowered is for how
+	// long that is so, in seconds, by a clock that nobody sets, and LoweredTo is the longest one seen meanwhile.
 	LoweredAt time.Time `json:"ttl_lowered_at,omitzero"`
 	Lowered   int       `json:"ttl_lowered_for,omitempty"`
 	LoweredTo int       `json:"ttl_lowered_to,omitempty"`

@@ -42,8 +42,8 @@ type changeSite struct {
 	used    map[string][]used // the installed keys, by the names of their pairs
 }
 
-// newChangeSite makes a host with the records of others, runs its daemon until its own records are everywhere, and kills
-// the daemon.
+// newChangeSite makes a host with the records of others, runs its daemon until its own records are everywhere, and
+// kills the daemon.
 func newChangeSite(t *testing.T, w *simulatedDNS, host string, manual bool, pairs int) (*changeSite, error) {
 	t.Helper()
 	s := &changeSite{world: w, root: t.TempDir(), name: "_25._tcp." + host + ".example.test.", manual: manual,
