@@ -11,22 +11,36 @@ import (
 
 // At most this many orders for the same names are placed in a day, whoever asks: Let's Encrypt allows five certificates
 // for the same names in a week, and locks out a client that keeps on asking.
+//
+// An order that was asked for and not placed is no order. A CA that answers with errors for hours would otherwise use up
+// a day's orders in half an hour. That word is the CA's own, so there is a limit to it too.
 const (
 	MaxOrders   = 5
+	maxAsked    = 5 * MaxOrders
 	ordersEvery = 24 * time.Hour
 )
 
+// Where nobody knows whether the last order was placed, and the CA has no list of orders, so many may follow each other
+// quickly. The others are spread over the day, so that one is left when the CA works again.
+const (
+	quickOrders = 3
+	spreadOver  = ordersEvery / (MaxOrders - quickOrders + 1)
+)
+
 // maxPlaced is the largest number of notes of placed orders.
-const maxPlaced = 8 * MaxOrders
+const maxPlaced = 8 * maxAsked
 
 // placedOrder notes that an order is about to be placed.
 type placedOrder struct {
 	Names []string  `json:"names"`
 	At    time.Time `json:"at"`
+	// Unplaced says that the CA did not place it.
+	Unplaced bool `json:"unplaced,omitempty"`
 }
 
-// count notes that an order is about to be placed. It returns a refusal if too many were placed.
-func (s *session) count(w want) error {
+// count notes that an order is about to be placed. It returns a refusal if too many were placed. unsure says that it is
+// not known whether the last one was.
+func (s *session) count(w want, unsure bool) error {
 	var all []placedOrder
 	name := s.file("placed")
 	if err := s.load(name, &all); err != nil {
@@ -37,11 +51,20 @@ func (s *session) count(w want) error {
 	all = slices.DeleteFunc(all, func(p placedOrder) bool {
 		return !p.At.After(now.Add(-ordersEvery)) || p.At.After(now.Add(ordersEvery))
 	})
-	var same []placedOrder
+	var same, asked []placedOrder
 	for _, p := range all {
 		if slices.Equal(p.Names, w.names) {
-			same = append(same, p)
+			asked = append(asked, p)
+			if !p.Unplaced {
+				same = append(same, p)
+			}
 		}
+	}
+	if n := len(same); unsure && n >= quickOrders && n < MaxOrders && now.Before(same[n-1].At.Add(spreadOver)) {
+		return s.uncertain(w, same, same[n-1].At.Add(spreadOver))
+	}
+	if n := len(asked); n >= maxAsked && len(same) < MaxOrders {
+		return s.uncertain(w, asked, asked[n-maxAsked].At.Add(ordersEvery))
 	}
 	if len(same) >= MaxOrders {
 		again := same[len(same)-MaxOrders].At.Add(ordersEvery)
@@ -53,6 +76,30 @@ func (s *session) count(w want) error {
 	return s.save(name, all[max(0, len(all)-maxPlaced):])
 }
 
+// uncertain is the refusal to ask for another order before next, after many that the CA may not have placed.
+func (s *session) uncertain(w want, orders []placedOrder, next time.Time) error {
+	return issuer.Refusal{Kind: issuer.KindAway, NotBefore: next, Reason: fmt.Sprintf(
+		"the CA was asked for %d orders for %s within 24 hours and gave no order, so mailcertd does not ask for "+
+			"another one before %s", len(orders), strings.Join(w.names, ", "),
+		next.UTC().Format("2006-01-02 15:04 UTC"))}
+}
+
+// unplaced notes that the CA did not place the last order that it was asked for.
+func (s *session) unplaced(w want) error {
+	var all []placedOrder
+	name := s.file("placed")
+	if err := s.load(name, &all); err != nil {
+		return err
+	}
+	for n := len(all) - 1; n >= 0; n-- {
+		if slices.Equal(all[n].Names, w.names) && !all[n].Unplaced {
+			all[n].Unplaced = true
+			return s.save(name, all)
+		}
+	}
+	return nil
+}
+
 // uncount removes the last note of an order that the CA has refused: it was not placed, and must not keep a person who
 // has corrected the cause from placing one.
 func (s *session) uncount(w want) error {
@@ -62,7 +109,7 @@ func (s *session) uncount(w want) error {
 		return err
 	}
 	for n := len(all) - 1; n >= 0; n-- {
-		if slices.Equal(all[n].Names, w.names) {
+		if slices.Equal(all[n].Names, w.names) && !all[n].Unplaced {
 			return s.save(name, slices.Delete(all, n, n+1))
 		}
 	}

@@ -69,20 +69,32 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 	if err != nil {
 		return issuer.Reply{}, err
 	}
+	unsure := false
 	if has && (!open.Taken || w.lost) {
-		order, found, err := s.continued(ctx, w, open)
+		order, is, err := s.continued(ctx, w, open)
 		if err != nil {
 			return issuer.Reply{}, err
 		}
-		if found {
+		switch {
+		case is == atCA:
 			reply, again, err := s.follow(ctx, w, order)
 			if err != nil || !again {
 				return reply, err
 			}
 			// This is an old certificate, so a new order is needed.
+		case open.URL == "" && is == notAtCA:
+			// In this order, so that a kill between them leaves one order too many in the count, and not one too few.
+			if err := s.forget(w); err != nil {
+				return issuer.Reply{}, err
+			}
+			if err := s.unplaced(w); err != nil {
+				return issuer.Reply{}, err
+			}
+		case open.URL == "":
+			unsure = true
 		}
 	}
-	order, err := s.place(ctx, w)
+	order, err := s.place(ctx, w, unsure)
 	if err != nil {
 		return issuer.Reply{}, err
 	}
@@ -98,8 +110,17 @@ func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
 		Reason: "the CA has sent a certificate that is old already by the clock of this host"}
 }
 
+// fate is what has become of an order that was noted.
+type fate int
+
+const (
+	unclear fate = iota // the CA does not say whether it has placed the order
+	atCA                // the CA has the order
+	notAtCA             // the CA has no such order, or has ended it
+)
+
 // continued returns the order that was noted. If the note has no URL yet, it looks for the order in the CA's list.
-func (s *session) continued(ctx context.Context, w want, open openOrder) (order acme.Order, found bool, err error) {
+func (s *session) continued(ctx context.Context, w want, open openOrder) (order acme.Order, is fate, err error) {
 	if open.URL == "" {
 		return s.listed(ctx, w, open)
 	}
@@ -107,18 +128,18 @@ func (s *session) continued(ctx context.Context, w want, open openOrder) (order 
 	switch {
 	case isProblem(err, acme.ProblemTypeAccountDoesNotExist), isProblem(err, acme.ProblemTypeUnauthorized):
 		// The account is another one, or the CA does not accept it any more; unknown finds out which.
-		return acme.Order{}, false, s.unknown(ctx)
+		return acme.Order{}, notAtCA, s.unknown(ctx)
 	case s.wire.last.status == 404, isProblem(err, acme.ProblemTypeMalformed):
-		return acme.Order{}, false, nil
+		return acme.Order{}, notAtCA, nil
 	case err != nil:
-		return acme.Order{}, false, s.refuse(ctx, "the open order", err)
+		return acme.Order{}, unclear, s.refuse(ctx, "the open order", err)
 	}
 	expired := !order.Expires.IsZero() && !s.o.Now().Before(order.Expires)
 	if order.Status == acme.StatusInvalid && expired || !sameNames(order, w) {
-		return acme.Order{}, false, nil
+		return acme.Order{}, notAtCA, nil
 	}
 	s.o.Progress("continuing the open order")
-	return order, true, nil
+	return order, atCA, nil
 }
 
 func sameNames(o acme.Order, w want) bool {
@@ -138,10 +159,10 @@ const (
 
 // listed looks for an order that was placed and whose URL was lost, in the list of RFC 8555 section 7.1.2.1. A CA
 // without the list, such as Let's Encrypt, returns a pending order for the same names again when it is asked for a new
-// one.
-func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Order, bool, error) {
+// one. An order that a complete list does not have was not placed.
+func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Order, fate, error) {
 	var urls []string
-	seen := map[string]bool{}
+	seen, complete := map[string]bool{}, false
 	for page := s.saved.Orders; page != "" && !seen[page] && len(seen) < maxPages; {
 		seen[page] = true
 		// The answer is read from wire.last, because GetOrder parses it as an order.
@@ -153,19 +174,20 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 			err = json.Unmarshal(s.wire.last.body, &list)
 		}
 		if isProblem(err) && s.wire.last.status < 500 {
+			complete = false
 			break // the CA has no list
 		}
 		if err != nil {
-			return acme.Order{}, false, s.refuse(ctx, "the list of orders", err)
+			return acme.Order{}, unclear, s.refuse(ctx, "the list of orders", err)
 		}
-		urls, page = append(urls, list.Orders...), ""
+		urls, page, complete = append(urls, list.Orders...), "", true
 		if next := links(s.wire.last.header, "next"); len(next) > 0 {
-			page = next[0]
+			page, complete = next[0], false
 		}
 	}
 	all, err := s.orders()
 	if err != nil {
-		return acme.Order{}, false, err
+		return acme.Order{}, unclear, err
 	}
 	urls = slices.DeleteFunc(urls, func(u string) bool {
 		return slices.ContainsFunc(all, func(o openOrder) bool { return o.URL == u }) // this order is for another key
@@ -177,20 +199,27 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 			continue
 		}
 		if err != nil {
-			return acme.Order{}, false, s.refuse(ctx, "an order of the list", err)
+			return acme.Order{}, unclear, s.refuse(ctx, "an order of the list", err)
 		}
 		if sameNames(order, w) && (order.Status == acme.StatusPending || order.Status == acme.StatusReady) &&
 			(order.Expires.IsZero() || s.o.Now().Before(order.Expires)) {
 			open.URL, open.Expires = u, order.Expires
 			s.o.Progress("continuing the order that the CA has listed")
-			return order, true, s.note(w, open)
+			return order, atCA, s.note(w, open)
+		}
+		if sameNames(order, w) && order.Status != acme.StatusValid {
+			complete = false // it may be the one that is looked for, and may have ended since
 		}
 	}
-	return acme.Order{}, false, nil
+	if complete && len(urls) <= maxListed {
+		return acme.Order{}, notAtCA, nil
+	}
+	return acme.Order{}, unclear, nil
 }
 
 // place asks for a new order. It writes a note before that, and adds the URL to the note after it.
-func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
+// unsure says that it is not known whether the last one was placed.
+func (s *session) place(ctx context.Context, w want, unsure bool) (acme.Order, error) {
 	profile, err := s.profile()
 	if err != nil {
 		return acme.Order{}, err
@@ -201,7 +230,7 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 			open.Replaces = "" // the new order does not name the certificate that it replaces
 		}
 	}
-	if err := s.count(w); err != nil {
+	if err := s.count(w, unsure); err != nil {
 		return acme.Order{}, err
 	}
 	if s.saved.Profile != profile {
@@ -230,8 +259,8 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 		case open.Replaces != "" && withoutReplaces(err):
 			open.Replaces = ""
 			if errors.As(err, &lost) {
-				order, found, err := s.listed(ctx, w, open)
-				if err != nil || found {
+				order, is, err := s.listed(ctx, w, open)
+				if err != nil || is == atCA {
 					return order, err
 				}
 				s.wire.lost = nil
@@ -239,7 +268,13 @@ func (s *session) place(ctx context.Context, w want) (acme.Order, error) {
 			continue
 		}
 		refusal := s.refuse(ctx, "a new order", err)
-		if isProblem(err) && !errors.As(err, &lost) { // the CA has clearly refused, so there is no order to look for
+		switch {
+		case errors.As(err, &lost) && lost.busy():
+			if u := s.unplaced(w); u != nil {
+				refusal = errors.Join(refusal, u)
+			}
+			refusal = s.forgetting(w, refusal)
+		case isProblem(err) && !errors.As(err, &lost): // the CA has clearly refused: there is no order to look for
 			refusal = s.refusedOrder(w, refusal)
 		}
 		return acme.Order{}, refusal

@@ -53,6 +53,13 @@ func (e *lostOrder) Error() string {
 }
 func (e *lostOrder) Unwrap() error { return e.err }
 
+// busy says that the CA could not handle the request, and therefore has placed no order: status 503 (RFC 9110 section
+// 15.6.4) with a problem document of ACME. Without one, a proxy may have sent it after the CA had the request.
+func (e *lostOrder) busy() bool {
+	return e.problem != nil && e.problem.Status == http.StatusServiceUnavailable &&
+		strings.HasPrefix(e.problem.Type, acme.ProblemTypeNamespace)
+}
+
 // wire carries every request to the directory and back, and reads each answer completely, up to a limit. Only one
 // goroutine uses it, so it has no lock.
 type wire struct {
