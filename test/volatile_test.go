@@ -46,6 +46,14 @@ func TestPublicWithoutState(t *testing.T) {
 		t.Errorf("the root is trusted, and check says:\n%s", out)
 	}
 	h.Must(t, "openssl", "verify", "-CApath", "/etc/mail/certs", "/etc/mail/certs/host.cert")
+	if out := h.Must(t, m, publicConf, "check"); strings.Contains(out, "state-volatile") {
+		t.Errorf("the state directory is on a disk, and check says:\n%s", out)
+	}
+	h.Must(t, "mount", "-t", "tmpfs", "tmpfs", "/var/db/mailcertd")
+	if out, _ := h.Run(m, publicConf, "check"); !strings.Contains(out, "[state-volatile]") {
+		t.Errorf("the state directory is in memory, and check says:\n%s", out)
+	}
+	h.Must(t, "umount", "/var/db/mailcertd")
 	left, err := filepath.Glob(h.Path("/var/db/mailcertd/*"))
 	if err != nil || len(left) == 0 {
 		t.Fatal(left, err)

@@ -154,7 +154,10 @@ func (ob *observer) observeState(obs *plan.Observed) {
 	if obs.StateErr = ob.state.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
 		obs.StateErr = durable.Writable(ob.cfg.State.Dir)
 	}
-	obs.ACMEFiles = ob.acmeFiles()
+	obs.ACMEFiles, obs.StateInMemory = ob.acmeFiles(), ""
+	if plan.Obtains(ob.cfg, config.IssuerACME) && ob.cfg.Root == "" {
+		obs.StateInMemory = durable.InMemory(ob.cfg.State.Dir)
+	}
 	backups := ob.backups()
 	obs.Backups, obs.BackupsErr = backups.List()
 	if obs.FormerBackups = ""; backups.Former() {

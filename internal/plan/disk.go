@@ -62,6 +62,13 @@ func stateProblems(a *assessment) (found finding) {
 		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: a.cfg.State.Dir,
 			Text: "mailcertd can remember nothing: " + err.Error(), Hint: hint})
 	}
+	if in := a.obs.StateInMemory; in != "" {
+		found.report(Problem{Reason: StateVolatile, Severity: Warning, Path: a.cfg.State.Dir,
+			Text: "is on " + in + ", in memory: after a boot the account at " + a.cfg.Issuer.ACME.Directory +
+				" and the count of the day's orders are lost, so that each boot makes another account",
+			Hint: "set state.dir to a directory on a disk, such as " +
+				filepath.Join(filepath.Dir(a.cfg.Certs.Dir), "mailcertd") + ", and move what is in this one there"})
+	}
 	return found.and(secrets(a))
 }
 

@@ -48,6 +48,9 @@ type Observed struct {
 	Trust        []TrustSource // what `trust:` names, in its order
 	// StateDir is the state directory itself.
 	StateDir durable.Node
+	// StateInMemory names the memory file system that the state directory is on, where an ACME CA is asked; "": it is
+	// on none, as far as is known.
+	StateInMemory string
 	// StateErr is why the state cannot be written; nil: it can be, as far as is known.
 	StateErr error
 	CF       mta.CF // the configured sendmail.cf

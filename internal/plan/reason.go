@@ -118,6 +118,7 @@ const (
 	StepFailed      Reason = "step-failed"       // a step of the plan failed and is tried again later
 	StateDamaged    Reason = "state-damaged"     // the state file could not be used
 	StateUnwritable Reason = "state-unwritable"  // nothing can be remembered or ordered; all else works
+	StateVolatile   Reason = "state-volatile"    // the account at an ACME CA is lost with the next boot
 	CFMissing       Reason = "cf-missing"        // there is no sendmail.cf
 	CFNoTLS         Reason = "cf-no-tls"         // sendmail.cf names no TLS files
 	CFOther         Reason = "cf-other-files"    // sendmail.cf names other files than ours

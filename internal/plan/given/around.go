@@ -95,6 +95,9 @@ func StateDirIs(change func(*durable.Node)) Fact {
 	return Seeing(func(o *plan.Observed) { change(&o.StateDir) })
 }
 
+// StateInMemory puts the state directory on a memory file system.
+func StateInMemory() Fact { return Seeing(func(o *plan.Observed) { o.StateInMemory = "tmpfs" }) }
+
 // ACMEFile is a file in the directory of the accounts at ACME CAs; change makes it other than it must be.
 func ACMEFile(change func(*durable.Node)) Fact {
 	return Seeing(func(o *plan.Observed) {
