@@ -51,6 +51,11 @@ func (b *base) outlook(ctx context.Context, obs plan.Observed) *plan.Outlook {
 	if x.busy() { // another mailcertd holds the port, and the zone has its records
 		return out
 	}
+	var both sync.WaitGroup
+	defer both.Wait()
+	if b.cfg.Issuer.ACME.Fallback.Directory != "" {
+		both.Go(func() { out.Fallback = inTime(limited, b.fallback(limited, obs), "the CA") })
+	}
 	var offer acme.Offer
 	if out.Directory = files; files == nil {
 		offer, out.Directory = x.offer(limited)
@@ -62,6 +67,29 @@ func (b *base) outlook(ctx context.Context, obs plan.Observed) *plan.Outlook {
 	}
 	out.Proofs = b.proofs(limited, obs, x, offer)
 	return out
+}
+
+// fallback asks the second ACME CA for what is its own: its directory and, with dns-persist, the records for its
+// account. Everything else is as with the first.
+func (b *base) fallback(ctx context.Context, obs plan.Observed) error {
+	x, files, _ := b.acmeClient(nil, true)
+	if files != nil {
+		return files
+	}
+	offer, err := x.offer(ctx)
+	if err != nil || b.cfg.Issuer.ACME.Challenge != config.ChallengeDNSPersist {
+		return err
+	}
+	if a, err := acme.ReadAccount(x.o.Directory, x.o.Store); err != nil || a.URL == "" {
+		return cmp.Or(err, error(issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns-persist needs a record for the " +
+			"account there, and there is none yet: the first order creates it, and its refusal names the record"}))
+	}
+	for _, p := range b.proofs(ctx, obs, x, offer) {
+		if p.Err != nil {
+			return p.Err
+		}
+	}
+	return nil
 }
 
 // offer asks the directory, which is the same for all challenges, so that those whose settings are wrong are no matter.

@@ -237,3 +237,34 @@ func TestOutlookTellsAll(t *testing.T) {
 		t.Errorf("asked for %q", *asked)
 	}
 }
+
+// A check asks the fallback too, and says which of the two would refuse.
+func TestOutlookOfTheFallback(t *testing.T) {
+	dir, caFile, _ := offers(t, nil, time.Now())
+	second, secondFile, asked := offers(t, map[string]any{"externalAccountRequired": true}, time.Now())
+	o := checked(t, func(cfg *config.Config) {
+		a := &cfg.Issuer.ACME
+		a.Directory, a.CAFile = dir, caFile
+		a.Fallback.Directory, a.Fallback.CAFile, a.Fallback.AgreeTOS = second, secondFile, true
+		cfg.DNS.Resolver = closed(t)
+	})
+	if o.Directory != nil || o.Fallback == nil || !strings.Contains(o.Fallback.Error(), "only for its customers") {
+		t.Errorf("the directory: %v, the fallback: %v", o.Directory, o.Fallback)
+	}
+	if len(*asked) != 1 || (*asked)[0] != "GET /dir" {
+		t.Errorf("asked for %q", *asked)
+	}
+	for challenge, says := range map[string]string{config.ChallengeHTTP: "",
+		config.ChallengeDNSPersist: "the first order creates it"} {
+		fine, fineFile, _ := offers(t, map[string]any{"caaIdentities": []string{"ca.example"}}, time.Now())
+		o := checked(t, func(cfg *config.Config) {
+			a := &cfg.Issuer.ACME
+			a.Directory, a.CAFile, a.Challenge = dir, caFile, challenge
+			a.Fallback.Directory, a.Fallback.CAFile, a.Fallback.AgreeTOS = fine, fineFile, true
+			cfg.DNS.Resolver = closed(t)
+		})
+		if (o.Fallback == nil) != (says == "") || says != "" && !strings.Contains(o.Fallback.Error(), says) {
+			t.Errorf("%s: the fallback: %v, want %q", challenge, o.Fallback, says)
+		}
+	}
+}

@@ -56,11 +56,14 @@ func formerDirectory(p *pair) string {
 	return ""
 }
 
-// refusals says, by the kind of a refusal, its reason and what a person does next.
-var refusals = map[issuer.Kind]struct {
+// refusal is what a refusal of a CA means: its reason, and what a person does next.
+type refusal struct {
 	reason Reason
 	hint   string
-}{
+}
+
+// refusals says what the refusals mean, by their kinds.
+var refusals = map[issuer.Kind]refusal{
 	issuer.KindRateLimit: {ACMERateLimit, "wait: an earlier order would be refused again"},
 	issuer.KindChallenge: {ACMEChallenge, "correct the cause in the message, then run `mailcertd renew`"},
 	issuer.KindAccount:   {ACMEAccount, "correct the cause in the message, then run `mailcertd renew`"},

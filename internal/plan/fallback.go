@@ -83,7 +83,7 @@ func fallbacks(p *pair) (found finding) {
 	by := p.issuer.fallback()
 	if f, failed := p.obs.State.Failures[FallbackFailure(p.is)]; failed && by != "" {
 		no := noFrom(p, "the fallback "+by, f)
-		no.Hint = strings.ReplaceAll(no.Hint, "issuer.acme.", "issuer.acme.fallback.")
+		no.Hint = atFallback(no.Hint)
 		found.report(no)
 	}
 	if fromFallback(p) {
@@ -93,4 +93,9 @@ func fallbacks(p *pair) (found finding) {
 				"; to ask it now, run `mailcertd renew`"})
 	}
 	return found
+}
+
+// atFallback is a hint for the settings of the fallback, made from the one for those of the first CA.
+func atFallback(hint string) string {
+	return strings.ReplaceAll(hint, "issuer.acme.", "issuer.acme.fallback.")
 }

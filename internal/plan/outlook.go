@@ -15,9 +15,11 @@ import (
 
 // Outlook is what was found out about the next order of an ACME CA without placing one.
 type Outlook struct {
-	Directory error         // why the CA would refuse any order; nil: it says nothing against one
-	Ahead     time.Duration // its clock less that of this host; zero also where it does not say its time
-	Proofs    []Prospect
+	Directory error // why the CA would refuse any order; nil: it says nothing against one
+	// Fallback is why the second ACME CA would refuse any order; nil: it says nothing against one, or there is none.
+	Fallback error
+	Ahead    time.Duration // its clock less that of this host; zero also where it does not say its time
+	Proofs   []Prospect
 }
 
 // Prospect is what was found out about proving a name to the CA.
@@ -49,13 +51,14 @@ func outlook(a *assessment, by *pairIssuer) (found finding) {
 	say := func(r Reason, s Severity, text, hint string) {
 		found.report(Problem{Reason: r, Severity: s, Path: a.cfg.Path, Text: text, Hint: hint})
 	}
+	const gives = " would give no certificate now: "
 	if o.Directory != nil {
-		is := refusals[issuer.KindAway]
-		var no issuer.Refusal
-		if errors.As(o.Directory, &no) && refusals[no.Kind].reason != "" {
-			is = refusals[no.Kind]
-		}
-		say(is.reason, severity, by.name()+" would give no certificate now: "+reasonFor(o.Directory), is.hint)
+		is := refusalOf(o.Directory)
+		say(is.reason, severity, by.name()+gives+reasonFor(o.Directory), is.hint)
+	}
+	if o.Fallback != nil { // it is not needed as long as the first one works
+		is := refusalOf(o.Fallback)
+		say(is.reason, Warning, "the fallback "+by.fallback()+gives+reasonFor(o.Fallback), atFallback(is.hint))
 	}
 	if apart := o.Ahead.Abs(); apart > clockApart {
 		order := "ahead of"
@@ -92,6 +95,15 @@ func outlook(a *assessment, by *pairIssuer) (found finding) {
 				"file: "+strings.Join(clientLines(a.obs.Certs), " and "))
 	}
 	return found
+}
+
+// refusalOf is the entry of refusals for an error.
+func refusalOf(err error) refusal {
+	var no issuer.Refusal
+	if errors.As(err, &no) && refusals[no.Kind].reason != "" {
+		return refusals[no.Kind]
+	}
+	return refusals[issuer.KindAway]
 }
 
 // proofHint is what a person does about a proof that cannot succeed.

@@ -51,4 +51,10 @@ var outlookRows = []row{
 		"error acme-account, error interim-set, notice wrong-purpose",
 		"136.6 days: renewal is due",
 		""},
+	{"before the renewal, and the fallback wants customers", Host(Public(), WithFallback(),
+		Outlook(plan.Outlook{Fallback: issuer.Refusal{Kind: issuer.KindEAB, Reason: "customers"}})),
+		"",
+		"warning acme-account, notice wrong-purpose",
+		"5h0m0s: ask letsencrypt when to renew host.cert",
+		""},
 }
