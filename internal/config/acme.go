@@ -72,7 +72,7 @@ const (
 func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 	to.Kind = IssuerACME
 	a := &to.ACME
-	a.Directory, a.Challenge, a.HTTP.Listen = "letsencrypt", ChallengeHTTP, ":80"
+	a.Directory, a.Challenge, a.HTTP.Listen = "letsencrypt", ChallengeHTTP, defaultListen
 	r.mapping(n, key, []field{
 		{"directory", func(n *yaml.Node, key string) { r.directory(n, key, &a.Directory) }},
 		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &a.AgreeTOS) }},
@@ -98,6 +98,7 @@ func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 		r.fail(at(n, "fallback"), key+".fallback.directory",
 			"is %q, as issuer.acme.directory: it must be another CA", f)
 	}
+	r.unusedHTTP(n, key, *a)
 	switch {
 	case a.Challenge == ChallengeCommand && len(a.Command) == 0:
 		r.fail(at(n, "challenge"), key+".command",
@@ -105,6 +106,42 @@ func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 	case a.Challenge != ChallengeCommand && len(a.Command) > 0:
 		r.fail(at(n, "command"), key+".command", "is set, and challenge is %s: the command would never run",
 			a.Challenge)
+	}
+}
+
+// defaultListen is issuer.acme.http.listen where it is not set.
+const defaultListen = ":80"
+
+// unusedHTTP reports settings of http that nothing would use: the owner expects something else than what would happen.
+func (r *reader) unusedHTTP(n *yaml.Node, key string, a ACME) {
+	key += ".http"
+	other, listens := a.Challenge != ChallengeHTTP, a.HTTP.Listen != defaultListen
+	switch {
+	case other && listens:
+		r.fail(at(n, "http.listen"), key+".listen", "is set, and challenge is %s: nothing would listen there",
+			a.Challenge)
+	case listens && a.HTTP.Webroot != "":
+		r.fail(at(n, "http.listen"), key+".listen",
+			"is set, and so is webroot: the web server of that directory answers, and nothing would listen there")
+	}
+	if other && a.HTTP.Webroot != "" {
+		r.fail(at(n, "http.webroot"), key+".webroot",
+			"is set, and challenge is %s: nothing would be written there", a.Challenge)
+	}
+}
+
+// unproved reports addresses among the names of the host where the challenge is in the DNS, which can never prove them:
+// the CA would refuse each order.
+func (r sections) unproved(n *yaml.Node) {
+	a := r.c.Issuer.ACME
+	if r.c.Issuer.Kind != IssuerACME || a.Challenge == ChallengeHTTP {
+		return
+	}
+	for _, name := range r.c.Host.AltNames {
+		if net.ParseIP(name) != nil {
+			r.fail(at(n, "host.altnames"), "host.altnames", "has the address %s, which the challenge %s cannot prove: "+
+				"issuer.acme.challenge must be http, or the address must go", name, a.Challenge)
+		}
 	}
 }
 

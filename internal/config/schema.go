@@ -271,6 +271,7 @@ func (r sections) together(n *yaml.Node) {
 		r.fail(at(n, "dane.publish"), "dane.publish",
 			"is update, and dns.server is not set: it must be the name server that takes the updates")
 	}
+	r.unproved(n)
 	r.places(n)
 }
 
