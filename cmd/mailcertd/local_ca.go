@@ -40,6 +40,8 @@ const (
 	toRule             // the CA directory, the CA's key, and everything else on this host
 )
 
+var errNoCA = errors.New("there is no CA on this host")
+
 // localCA reads the CA. It returns an error if the CA is not complete. If n needs the key, it asks for the passphrase.
 // asking names the hosts for which something will be signed.
 func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, error) {
@@ -59,7 +61,7 @@ func (a *app) localCA(ctx context.Context, n need, asking ...string) (*localCA, 
 	case unread != nil: // it would be a guess to say what is missing
 		return nil, unread
 	case o.Status == ca.Absent:
-		return nil, fmt.Errorf("%s: there is no CA on this host: create one with `mailcertd ca init`", cfg.CA.Dir)
+		return nil, fmt.Errorf("%s: %w: create one with `mailcertd ca init`", cfg.CA.Dir, errNoCA)
 	case o.Status != ca.Complete:
 		for _, f := range o.Faults {
 			if !f.Repairable && f.Got != "" {

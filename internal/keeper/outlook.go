@@ -81,8 +81,8 @@ func (b *base) fallback(ctx context.Context, obs plan.Observed) error {
 		return err
 	}
 	if a, err := acme.ReadAccount(x.o.Directory, x.o.Store); err != nil || a.URL == "" {
-		return cmp.Or(err, error(issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns-persist needs a record for the " +
-			"account there, and there is none yet: the first order creates it, and its refusal names the record"}))
+		return cmp.Or(err, error(issuer.Refusal{Kind: issuer.KindChallenge, Reason: "dns-persist needs a record for " +
+			"the account there, and there is none yet: the first order creates it, and its refusal names the record"}))
 	}
 	for _, p := range b.proofs(ctx, obs, x, offer) {
 		if p.Err != nil {

@@ -11,9 +11,9 @@ import (
 	"mailcertd/internal/issuer/acme"
 )
 
-// TestOutageKeepsOrders: a CA answers each new order with an error for hours. Nothing of that is placed, and when the CA
-// works again there is an order left for the day, as soon as it may be known that there is. An answer that may have come
-// after the order was placed counts where the CA has no list of orders.
+// TestOutageKeepsOrders: a CA answers each new order with an error for hours. Nothing of that is placed, and when the
+// CA works again there is an order left for the day. An answer that may have come after the order was placed counts
+// where the CA has no list of orders, and the next order then waits.
 func TestOutageKeepsOrders(t *testing.T) {
 	const busy = `{"type":"urn:ietf:params:acme:error:serverInternal","detail":"busy"}`
 	for name, c := range map[string]struct {

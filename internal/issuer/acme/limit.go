@@ -12,8 +12,8 @@ import (
 // At most this many orders for the same names are placed in a day, whoever asks: Let's Encrypt allows five certificates
 // for the same names in a week, and locks out a client that keeps on asking.
 //
-// An order that was asked for and not placed is no order. A CA that answers with errors for hours would otherwise use up
-// a day's orders in half an hour. That word is the CA's own, so there is a limit to it too.
+// An order that was asked for and not placed is no order. A CA that answers with errors for hours would otherwise use
+// up a day's orders in half an hour. That word is the CA's own, so there is a limit to it too.
 const (
 	MaxOrders   = 5
 	maxAsked    = 5 * MaxOrders
