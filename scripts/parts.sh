@@ -56,6 +56,8 @@ need test openssh-server /usr/sbin/sshd
 need test openssh-client ssh
 need test bind9 named
 need test bind9-utils tsig-keygen
+need test bind9-dnsutils nsupdate
+need test ldnsutils drill
 if [ "$(id -u)" = 0 ]; then # these find their own files only in /usr, which needs the overlay
 	need test git git
 	need test certbot certbot

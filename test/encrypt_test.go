@@ -91,24 +91,7 @@ func TestEncrypt(t *testing.T) {
 			e.verified(t)
 		},
 	}
-	for _, b := range blocks {
-		if tracks[b.kind] == nil {
-			t.Errorf("line %d: a block of %q is run by nobody", b.line, b.kind)
-		}
-	}
-	t.Run("tracks", func(t *testing.T) {
-		for name, do := range tracks {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				do(t, newEncryption(t))
-			})
-		}
-	})
-	for _, b := range blocks {
-		if !r.lines[b.line] {
-			t.Errorf("line %d: this block was not run:\n%s", b.line, b.text)
-		}
-	}
+	runTracks(t, blocks, r, tracks, newEncryption)
 }
 
 // after checks what the page says of the hosts after a section, and gives them what the next one needs.

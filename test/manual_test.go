@@ -151,6 +151,7 @@ var exampleSays = map[string]string{
 	"mailcertd check --peer dhcp.home.example":    `verdict +verify=OK`,
 	"mailcertd check --peer krb5.home.example":    `verdict +verify=OK`,
 	"mailcertd check --dane home.example":         `(?i)DNS`, // there is no name server, which is its exit status
+	"mailcertd renew --rekey --now":               `made a new .* key[^$]*sendmail serves serial [0-9A-F]{16} at`,
 	"mailcertd ca enrol dhcp.home.example":        `(?s)is enrolled\..*restrict,from=.*issuer:`,
 	"mailcertd list":                              `valid .*mail-b\.example\.test`,
 	"mailcertd ca unenrol dhcp.home.example":      `revoked [0-9A-F]{16}`,

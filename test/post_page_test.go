@@ -14,7 +14,7 @@ import (
 type block struct {
 	line             int
 	lang, kind, host string // from the block's info string
-	file             string // the file that a block of YAML is written to
+	file             string // the file that a block of YAML or of named.conf is written to
 	text             string
 	section          string
 }
@@ -23,6 +23,7 @@ type block struct {
 const (
 	postPage    = "../docs/from-the-post.md"
 	encryptPage = "../docs/lets-encrypt.md"
+	danePage    = "../docs/dane.md"
 )
 
 // readPage returns every code block of such a page.
@@ -90,7 +91,7 @@ func commandsIn(line string) (all []string) {
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	m, seen, table := bed.Binary(t, ""), 0, map[string]bool{}
-	for _, path := range []string{"../README.md", postPage, encryptPage} {
+	for _, path := range []string{"../README.md", postPage, encryptPage, danePage} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

@@ -165,7 +165,7 @@ func (p *post) run(t *testing.T, b block, r *ran) {
 	}
 	text := p.as(b.text)
 	switch b.lang {
-	case "yaml":
+	case "yaml", "conf":
 		h.Must(t, "sh", "-c", `printf '%s' "$1" > "$2"`, "sh", text, b.file)
 	case "sh":
 		write(t, h.Path("/var/tmp/block.sh"), text, 0o700)
@@ -260,8 +260,18 @@ func TestPost(t *testing.T) {
 			}
 		},
 	}
+	runTracks(t, blocks, r, tracks, newPost)
+}
+
+// shared is the kind of the blocks that every track runs.
+const shared = "both"
+
+// runTracks runs every track of a page on hosts of its own, and wants every block to be run by one of them.
+func runTracks[P any](t *testing.T, blocks []block, r *ran, tracks map[string]func(*testing.T, P),
+	hosts func(*testing.T) P) {
+	t.Helper()
 	for _, b := range blocks {
-		if tracks[b.kind] == nil {
+		if tracks[b.kind] == nil && b.kind != shared {
 			t.Errorf("line %d: no test runs a block of %q", b.line, b.kind)
 		}
 	}
@@ -269,7 +279,7 @@ func TestPost(t *testing.T) {
 		for name, do := range tracks {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				do(t, newPost(t))
+				do(t, hosts(t))
 			})
 		}
 	})
@@ -280,13 +290,12 @@ func TestPost(t *testing.T) {
 	}
 }
 
-// track runs the blocks of one kind in their order. Mail must flow in both directions with verify=OK after the section
-// that reads both logs, and before the section that removes everything.
+// track runs the blocks of one kind, and those that every track runs, in their order.
 func (p *post) track(t *testing.T, r *ran, kind string, blocks []block) {
 	t.Helper()
 	done := ""
 	for _, b := range blocks {
-		if b.kind != kind {
+		if b.kind != kind && b.kind != shared {
 			continue
 		}
 		if b.section != done {
@@ -298,7 +307,8 @@ func (p *post) track(t *testing.T, r *ran, kind string, blocks []block) {
 	p.between(t, done, "")
 }
 
-// afterPost checks what docs/from-the-post.md says about the hosts after a section.
+// afterPost checks what docs/from-the-post.md says about the hosts after a section. Mail must flow in both directions
+// with verify=OK after the section that reads both logs, and before the section that removes everything.
 func (p *post) afterPost(t *testing.T, done, next string) {
 	t.Helper()
 	number, _, _ := strings.Cut(done, ".")

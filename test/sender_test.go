@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -31,9 +30,6 @@ const (
 )
 
 func sha(b []byte) string { sum := sha256.Sum256(b); return hex.EncodeToString(sum[:]) }
-
-// soa begins a zone.
-const soa = "$TTL 60\n@ SOA ns. root. 1 3600 600 86400 60\n@ NS ns.\n"
 
 // signedWorld are a signed root zone, a signed zone example., one whose signatures have expired and one that is not
 // signed, all served by BIND, and unbound as the host's resolver. rows has each mail domain: its mail host's TLSA
@@ -56,39 +52,19 @@ func signedWorld(t *testing.T, h *bed.Host, zone string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := `type primary; dnssec-policy default; inline-signing yes; notify no; key-directory "` + keys + `";`
+	policy := signing(keys)
 	root := soa + "ns A " + senderDNS + "\nexample NS ns.\nplain NS ns.\nexpired NS ns.\n"
 	named := bed.NewNamed(t, h.Command, []string{senderDNS}, "recursion no;", "",
 		bed.NamedZone{Name: ".", Statements: policy, Text: root},
 		bed.NamedZone{Name: "example.", Statements: policy, Text: soa + zone},
 		bed.NamedZone{Name: "plain.", Statements: "type primary; notify no;", Text: plain},
 		bed.NamedZone{Name: "expired.", Statements: "type primary; notify no;", Text: string(expired)})
-	keyOf := func(zone string) (file string) {
-		bed.Wait(t, "the key of "+zone, func() error {
-			found, _ := filepath.Glob(filepath.Join(keys, "K"+zone+".+013+*.key"))
-			if len(found) != 1 {
-				return fmt.Errorf("%q", found)
-			}
-			file = found[0]
-			return nil
-		})
-		return file
-	}
-	ds := h.Must(t, "dnssec-dsfromkey", "-2", keyOf("example")) +
-		h.Must(t, "dnssec-dsfromkey", "-2", filepath.Join(keys, key+".key"))
-	named.Reload(t, bed.NamedZone{Name: ".", Text: strings.Replace(root, "root. 1 ", "root. 2 ", 1) + ds})
-	anchor, err := os.ReadFile(keyOf(""))
+	delegate(t, named, root, h.Must(t, "dnssec-dsfromkey", "-2", zoneKey(t, keys, "example"))+
+		h.Must(t, "dnssec-dsfromkey", "-2", filepath.Join(keys, key+".key")))
+	anchor, err := os.ReadFile(zoneKey(t, keys, ""))
 	if err != nil {
 		t.Fatal(err)
 	}
-	bed.Wait(t, "the signed root zone", func() error {
-		out := named.Control(t, "zonestatus", ".")
-		if m := regexp.MustCompile(`signed serial: (\d+)`).FindStringSubmatch(out); m != nil && m[1] != "1" &&
-			strings.Contains(out, "\nserial: 2\n") {
-			return nil
-		}
-		return fmt.Errorf("%s", out)
-	})
 	bed.NewUnbound(t, h.Command, []string{"127.0.0.1", "10.99.0.2"}, senderDNS, string(anchor))
 	h.Must(t, "sh", "-c", "echo nameserver 127.0.0.1 >/etc/resolv.conf; echo 'smtp 25/tcp' >>/etc/services")
 }

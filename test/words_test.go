@@ -80,7 +80,8 @@ func userTexts(t *testing.T) map[string][]string {
 	out := map[string][]string{}
 	for _, pattern := range []string{"../man/*.[58]", "../etc/*.sample", "../etc/periodic/security/*", "../rc.d/*",
 		"../README.md",
-		"../docs/from-the-post.md", "../docs/lets-encrypt.md", "../docs/reliability.md", "../docs/*.json",
+		"../docs/from-the-post.md", "../docs/lets-encrypt.md", "../docs/dane.md", "../docs/reliability.md",
+		"../docs/*.json",
 		"../CHANGELOG.md",
 		"../ports/security/mailcertd/pkg-descr",
 		"../ports/security/mailcertd/files/pkg-message.in"} {

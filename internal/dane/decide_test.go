@@ -227,8 +227,23 @@ func TestLostKey(t *testing.T) {
 		!w.last.LookAt.Before(w.now.Add(6*time.Minute)) {
 		t.Errorf("%+v, looks at %s", w.last.Edits, w.last.LookAt)
 	}
+	steps := func(dated int) {
+		t.Helper()
+		want := []string{"the key was changed at once", "every name server has its TLSA record",
+			"no resolver remembers the records without it", "the TLSA record of the old key is removed"}
+		for i, step := range w.last.Steps {
+			if i >= len(want) || step.What != want[i] || step.At.IsZero() != (i >= dated) {
+				t.Errorf("step %d: %+v", i, step)
+			}
+		}
+		if len(w.last.Steps) != len(want) {
+			t.Errorf("%+v", w.last.Steps)
+		}
+	}
+	steps(1)
 	w.update("ns1", "ns2")
 	w.look()
+	steps(4)
 	w.says(AboutChange, Error, "until 2026-06-01 13:00 UTC")
 	w.pass(hour+time.Second, 5*time.Minute)
 	w.stage("", false)
@@ -319,9 +334,16 @@ func TestManual(t *testing.T) {
 	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Rotation, key("b")
 	w.look()
 	w.says(AboutAdd, Warning, key("b").ID())
-	for s := range w.servers {
-		w.servers[s] = append(w.servers[s], rec("b", hour))
+	w.says(AboutChange, Notice, "[tlsa-add]")
+	w.servers["ns1"] = append(w.servers["ns1"], rec("b", hour)) // the secondary server lags, and nothing is to be added
+	w.look()
+	w.silentOn(AboutAdd)
+	for _, n := range w.last.Notes {
+		if strings.Contains(n.Hint, "[tlsa-add]") {
+			t.Errorf("a hint names a problem that is not there: %+v", n)
+		}
 	}
+	w.servers["ns2"] = w.servers["ns1"]
 	w.look()
 	w.silentOn(AboutAdd)
 	w.pass(hour+time.Second, 5*time.Minute)

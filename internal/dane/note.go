@@ -84,7 +84,7 @@ func (x *decider) noteChange(p Pair) {
 		if x.now.Sub(c.Since) > lookDaily {
 			grade, hint = Warning, "find out why these name servers do not have the record"
 		}
-		if x.in.Mode != Update {
+		if x.asksFor(p) {
 			hint = "add the record that [tlsa-add] prints"
 		}
 	case Waiting:
@@ -108,7 +108,7 @@ func (x *decider) noteChange(p Pair) {
 		if v.until.IsZero() {
 			text += fmt.Sprintf("until every name server has the record, and then for up to %s: %s", Spell(x.longest()),
 				few(x.waits(c.Next)))
-			if x.in.Mode != Update {
+			if x.asksFor(p) {
 				hint = "add the record that [tlsa-add] prints now"
 			}
 		} else {
@@ -122,6 +122,11 @@ func (x *decider) noteChange(p Pair) {
 		}
 	}
 	x.note(Note{AboutChange, grade, p.Name, text, hint})
+}
+
+// asksFor reports whether a person is told to add a record of the pair: only the name servers that lag may lack it.
+func (x *decider) asksFor(p Pair) bool {
+	return x.in.Mode != Update && slices.ContainsFunc(x.d.Add, func(l Line) bool { return l.Pair == p.Name })
 }
 
 // signed reports whether that is known of every name.
@@ -241,42 +246,61 @@ func (x *decider) noteFragile(n Name, all []Record) {
 	}
 }
 
-// steps lists the steps of all changes.
+// steps lists the steps of all changes, the earlier ones first.
 func (x *decider) steps() {
+	add := func(pair, what string, at time.Time, done bool) {
+		x.d.Steps = append(x.d.Steps, Step{pair, what, at, done})
+	}
+	goes := "the TLSA record of the old key is removed"
+	if x.in.Mode != Update {
+		goes = "the TLSA record of the old key may be removed"
+	}
+	for _, o := range x.m.Old {
+		if x.m.Changes[o.Pair].replaced(o) {
+			continue
+		}
+		what := "the key was changed"
+		if o.Unused {
+			what = "a next key was given up"
+		}
+		add(o.Pair, what, o.Since, true)
+		add(o.Pair, goes, x.goes(o), false)
+	}
 	for _, p := range x.in.Pairs {
 		c, under := x.m.Changes[p.Name]
 		if !under {
 			continue
 		}
-		add := func(what string, at time.Time, done bool) {
-			x.d.Steps = append(x.d.Steps, Step{p.Name, what, at, done})
-		}
-		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
-			AtOnce: "the key was changed at once"}[c.Why]
-		add(first, c.Since, true)
-		if c.Why != AtOnce {
-			add("the next key is made", c.Made, !c.Made.IsZero())
-		}
-		add("every name server has its TLSA record", c.Seen, !c.Seen.IsZero())
 		end := time.Time{}
 		if !c.Seen.IsZero() {
 			end = x.now.Add(max(x.left(c), 0))
 		}
-		if c.Why == AtOnce {
-			add("no resolver remembers the records without it", end, false)
-		} else {
-			add("the key may be changed", end, !end.IsZero() && x.d.verdicts[p.Name].may)
+		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
+			AtOnce: "the key was changed at once"}[c.Why]
+		add(p.Name, first, c.Since, true)
+		if c.Why != AtOnce {
+			add(p.Name, "the next key is made", c.Made, !c.Made.IsZero())
 		}
-	}
-	for _, o := range x.m.Old {
-		what := "the key was changed"
-		if o.Unused {
-			what = "a next key was given up"
+		add(p.Name, "every name server has its TLSA record", c.Seen, !c.Seen.IsZero())
+		if c.Why != AtOnce {
+			add(p.Name, "the key may be changed", end, !end.IsZero() && x.d.verdicts[p.Name].may)
+			continue
 		}
-		x.d.Steps = append(x.d.Steps, Step{o.Pair, what, o.Since, true},
-			Step{o.Pair, "the TLSA record of the old key is removed", x.goes(o), false})
+		add(p.Name, "no resolver remembers the records without it", end, false)
+		for _, o := range x.m.Old {
+			at := time.Time{} // it stays until every name server has the other one
+			if !c.Seen.IsZero() {
+				at = x.goes(o)
+			}
+			if o.Pair == p.Name && c.replaced(o) {
+				add(p.Name, goes, at, false)
+			}
+		}
 	}
 }
+
+// replaced reports whether the change has replaced that key before its time.
+func (c Change) replaced(o Old) bool { return c.Why == AtOnce && o.Since.Equal(c.Since) && !o.Unused }
 
 func plain(name string) string { return strings.TrimSuffix(name, ".") }
 

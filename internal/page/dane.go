@@ -45,8 +45,11 @@ func daneRows(d *report.DANE, p *Page) {
 	for _, all := range []struct {
 		label string
 		lines []string
-	}{{"  to add", d.Add}, {"  to remove", d.Remove}} {
-		label := all.label
+	}{{"add", d.Add}, {"remove", d.Remove}} {
+		label := "  to " + all.label
+		if d.Publish == config.PublishUpdate { // nothing for a person
+			label = "  will " + all.label
+		}
 		for _, line := range all.lines {
 			record, hash := lastWord(line) // the record alone fits on a line of 80
 			p.row(label, "%s", record)

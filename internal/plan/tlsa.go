@@ -127,6 +127,16 @@ func tlsa(a *assessment) (found finding) {
 		}
 		found.report(pr)
 	}
+	dated := false
+	for _, s := range a.tlsa.Steps {
+		if !s.Done && s.At.After(a.now) {
+			found.lookAt(s.At, s.What)
+			dated = true
+		}
+	}
+	if !dated && len(a.tlsa.Memory.Changes) > 0 && a.tlsa.LookAt.After(a.now) {
+		found.lookAt(a.tlsa.LookAt, "the name servers are asked again for the TLSA records")
+	}
 	for _, p := range a.pairs {
 		if p.is.Server() && p.askedKey && p.wish.Now && a.tlsa.Governed {
 			found.report(Problem{Reason: TLSAChange, Severity: Warning, Path: keyPath(p),

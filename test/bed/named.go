@@ -170,9 +170,16 @@ func (n *Named) Control(t testing.TB, args ...string) string {
 	return out
 }
 
+// RNDC is the command line of rndc(8) for this server, without the command.
+func (n *Named) RNDC() []string {
+	return []string{"rndc", "-s", n.addr, "-p", "953", "-k", filepath.Join(n.dir, "control.key")}
+}
+
+// SessionKey is the file with the key of `nsupdate -l`.
+func (n *Named) SessionKey() string { return filepath.Join(n.dir, "session.key") }
+
 func (n *Named) control(args ...string) (string, error) {
-	out, err := n.command(append([]string{"rndc", "-s", n.addr, "-p", "953", "-k",
-		filepath.Join(n.dir, "control.key")}, args...)...).CombinedOutput()
+	out, err := n.command(append(n.RNDC(), args...)...).CombinedOutput()
 	return string(out), err
 }
 

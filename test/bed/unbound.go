@@ -28,7 +28,8 @@ func NewUnbound(t testing.TB, command func(args ...string) *exec.Cmd, addrs []st
 		" directory: \"" + dir + "\"\n pidfile: \"\"\n" +
 		" use-syslog: no\n logfile: \"\"\n verbosity: 1\n do-not-query-localhost: no\n num-threads: 1\n" +
 		" module-config: \"validator iterator\"\n root-hints: \"hints\"\n trust-anchor-file: \"anchor\"\n" +
-		" access-control: 0.0.0.0/0 allow\n val-log-level: 2\n")
+		" access-control: 0.0.0.0/0 allow\n val-log-level: 2\n" +
+		" local-zone: \"test.\" nodefault\n") // otherwise it says by itself that there is nothing below test.
 	for _, a := range addrs {
 		conf.WriteString(" interface: " + a + "\n")
 	}
