@@ -271,9 +271,9 @@ func (x *decider) steps() {
 		if !under {
 			continue
 		}
-		end := time.Time{}
-		if !c.Seen.IsZero() {
-			end = x.now.Add(max(x.left(c), 0))
+		end := x.d.verdicts[p.Name].until
+		if end.IsZero() && !c.Seen.IsZero() {
+			end = x.now
 		}
 		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
 			AtOnce: "the key was changed at once"}[c.Why]
