@@ -90,6 +90,13 @@ func (p *pair) held() bool {
 		p.matches && p.refusal() == "" && !p.isDue(p.leaf) && !p.asked && p.revoked == nil
 }
 
+// holdIsOver reports whether another certificate has taken the place of a restored one. The restored one is then not
+// kept again, should it come back on another way.
+func (p *pair) holdIsOver() bool {
+	hold := p.remembered().Hold
+	return hold != "" && p.leaf != nil && p.matches && hold != pki.Fingerprint(p.leaf)
+}
+
 // unjudged reports a key or a certificate that is well-formed, but of a kind that mailcertd cannot read. It may work,
 // so it is left alone.
 func (p *pair) unjudged() bool {

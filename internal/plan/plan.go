@@ -94,6 +94,12 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 			st.AddOurs(id, "cert", now, Lying(seen.Certs)...)
 		}
 	}
+	for _, p := range a.pairs {
+		if of := st.Pair(p.is.Name); p.holdIsOver() {
+			of.Hold = ""
+			st.SetPair(p.is.Name, of)
+		}
+	}
 	for name, seen := range certs.mismatch {
 		of := st.Pair(name)
 		of.Mismatch = seen

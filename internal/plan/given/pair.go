@@ -314,6 +314,9 @@ func Restored() Fact {
 	return later(func(h *host) { h.Seen.State.Hold = pki.Fingerprint(h.Seen.Certs.Cert.File.Certs[0]) })
 }
 
+// RestoredBefore is a restored certificate that another one has replaced since.
+func RestoredBefore() Fact { return Remembers(func(s *state.State) { s.Hold = "a restored one" }) }
+
 // UnknownKind is a certificate for a key of a kind that Go cannot read.
 func UnknownKind() Fact {
 	return Seeing(func(o *plan.Observed) {
