@@ -166,59 +166,22 @@ func refusedFile(kind issuer.Kind, setting string, n durable.Node) error {
 	return issuer.Refusal{Kind: kind, Reason: setting + " " + n.Path + ": " + why}
 }
 
-// errBusy says that another mailcertd was asking the CA and that this one has asked nothing. The next look decides
-// whether there is still something to ask.
-var errBusy = errors.New("another mailcertd was asking the CA")
-
-// busyStep is the time between two attempts to get the lock that another mailcertd holds while it asks.
-const busyStep = 200 * time.Millisecond
-
-// after waits until no other mailcertd asks the CA, at most as long as one question may take. It returns errBusy if it
-// had to wait, because the other process may have got the certificate that this one wanted.
-func (x *acmeAsker) after(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(x.o.Patience, acme.DefaultPatience))
-	defer cancel()
-	for waited := false; ; waited = true {
-		lock, err := durable.TryLock(x.dir)
-		switch {
-		case err == nil && waited:
-			lock.Unlock()
-			return errBusy
-		case err == nil:
-			lock.Unlock()
-			return nil
-		case !errors.Is(err, durable.ErrLocked):
+// alone calls ask with the account, while no other mailcertd uses it: two at the same time would place two orders.
+func (x *acmeAsker) alone(ask func(*acme.Issuer) error) error {
+	return x.turn().alone(func() error {
+		i, err := acme.New(x.o)
+		if err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return errBusy
-		case <-time.After(busyStep):
-		}
-	}
+		return ask(i)
+	})
 }
 
-// alone calls ask while it holds the kernel's lock on the account's directory, because two processes that ask at the
-// same time would place two orders. It returns errBusy when another process holds the lock.
-func (x *acmeAsker) alone(ask func(*acme.Issuer) error) error {
-	lock, err := durable.TryLock(x.dir)
-	if errors.Is(err, durable.ErrLocked) {
-		return errBusy
-	}
-	if err != nil {
-		return err
-	}
-	defer lock.Unlock()
-	i, err := acme.New(x.o)
-	if err != nil {
-		return err
-	}
-	return ask(i)
-}
+func (x *acmeAsker) turn() turn { return turn{x.dir, cmp.Or(x.o.Patience, acme.DefaultPatience)} }
 
 // Ask implements issuer.Issuer.
 func (x *acmeAsker) Ask(ctx context.Context, r issuer.Request) (reply issuer.Reply, err error) {
-	if err = x.after(ctx); err != nil {
+	if err = x.turn().after(ctx); err != nil {
 		return reply, err
 	}
 	err = x.alone(func(i *acme.Issuer) error {
@@ -235,7 +198,7 @@ func (x *acmeAsker) taken(r issuer.Request) error {
 
 // window asks the CA when the leaf a.Poll should be renewed.
 func (x *acmeAsker) window(ctx context.Context, a plan.Ask) (w renewal, err error) {
-	if err = x.after(ctx); err != nil {
+	if err = x.turn().after(ctx); err != nil {
 		return w, err
 	}
 	err = x.alone(func(i *acme.Issuer) error {

@@ -72,7 +72,8 @@ func (as *asker) question(ask plan.Ask) (question, error) {
 			q.to = as.o.Issuer
 		}
 	} else {
-		q.to = as.issuer()
+		_ = as.candidates.prepare() // without it nobody waits for another
+		q.to = inTurn{as.candidates.turn(), as.issuer()}
 	}
 	if r := ask.Request; r != nil {
 		key, err := as.pairKey(r.Pair, r.Staged)

@@ -8,6 +8,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/ssh"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
@@ -50,8 +51,14 @@ func (c *candidates) path(name string) string {
 	return filepath.Join(c.cfg.State.Dir, candidatesDir, name)
 }
 
+// turn lets one mailcertd after another ask the CA host. Without the directory nobody waits.
+func (c *candidates) turn() turn {
+	return turn{filepath.Join(c.cfg.State.Dir, candidatesDir), ssh.DefaultPatience}
+}
+
 // observeAnswer reads the last answers of the CA on the other host, and the CA certificates that are accepted from it.
 func (c *candidates) observeAnswer(obs *plan.Observed) {
+	obs.Asking = len(obs.Staged) > 0 && c.turn().taken()
 	read := func(name string, kept []byte) ([]byte, error) {
 		if kept != nil {
 			return kept, nil
@@ -113,12 +120,17 @@ func (c *candidates) observeOthers(obs *plan.Observed) {
 	}
 }
 
-// write writes a file of candidates/.
-func (c *candidates) write(name string, data []byte) error {
+// prepare makes the directory.
+func (c *candidates) prepare() error {
 	if err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700); err != nil {
 		return err
 	}
-	if err := c.o.Disk.Mkdir(filepath.Dir(c.path(name)), 0o700); err != nil {
+	return c.o.Disk.Mkdir(filepath.Join(c.cfg.State.Dir, candidatesDir), 0o700)
+}
+
+// write writes a file of candidates/.
+func (c *candidates) write(name string, data []byte) error {
+	if err := c.prepare(); err != nil {
 		return err
 	}
 	return c.o.Disk.Replace(c.path(name), data, 0o600)

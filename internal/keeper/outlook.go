@@ -48,7 +48,7 @@ func (b *base) outlook(ctx context.Context, obs plan.Observed) *plan.Outlook {
 	defer cancel()
 	out := &plan.Outlook{}
 	x, files, zone := b.acmeClient(nil, false)
-	if x.busy() { // another mailcertd holds the port, and the zone has its records
+	if x.turn().taken() { // another mailcertd holds the port, and the zone has its records
 		return out
 	}
 	var both sync.WaitGroup
@@ -101,15 +101,6 @@ func (x *acmeAsker) offer(ctx context.Context) (acme.Offer, error) {
 		return acme.Offer{}, err
 	}
 	return ca.Offer(ctx)
-}
-
-// busy reports whether another mailcertd asks the CA now.
-func (x *acmeAsker) busy() bool {
-	lock, err := durable.TryLock(x.dir)
-	if err == nil {
-		lock.Unlock()
-	}
-	return errors.Is(err, durable.ErrLocked)
 }
 
 // proofs tries each name of the certificate, as the configured challenge would.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/big"
 	"strings"
+	"time"
 
 	"mailcertd/internal/pki"
 )
@@ -37,12 +38,13 @@ func request(d demand, sofar finding) outcome {
 		out.do(stageKey(p, d.first.reason))
 		return out // the interim pair is installed first
 	}
-	// Who asks an ACME CA holds a lock that ends with the process, so that an order is continued at once after a crash.
-	// To a request that has failed no answer comes any more.
+	// Who asks holds a lock that ends with the process, so that a request is repeated at once after a crash. To a
+	// request that has failed no answer comes any more.
 	until, asked := p.waitsForAnswer(p.staged.Public)
 	over := failed && !f.Last.Before(until.Add(-requestLasts))
-	if newKey && asked && !p.asked && !over && !p.issuer.acme() {
+	if newKey && asked && !p.asked && !over && !p.issuer.acme() && p.obs.Asking {
 		out.lookAt(until, "ask the CA again")
+		out.lookAt(p.now.Add(askingSeen), "ask the CA again")
 		return out
 	}
 	useless, is := rejected(d, sofar, p.issuer.asked(second))
@@ -65,6 +67,9 @@ func request(d demand, sofar finding) outcome {
 	out.ask = &ask
 	return out
 }
+
+// askingSeen is how soon it is seen that another mailcertd has ended and asks no longer: nothing tells that.
+const askingSeen = time.Minute
 
 // rejected reports a new answer whose certificate for that key cannot be used here. The next answer would be the same,
 // so the next request waits: an hour with a CA host, a day with an ACME CA, or until the certificate begins. by is who

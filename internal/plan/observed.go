@@ -70,6 +70,8 @@ type Observed struct {
 	// Reply is the last answer of the CA on another host; Status "" where there is none.
 	Reply    issuer.Reply
 	ReplyErr error // why the last answer cannot be read
+	// Asking says that a mailcertd asks the CA on another host now. It is found out only where a key is staged.
+	Asking bool
 	// OtherReplies are the last answers with certificates for the other pairs, by their names.
 	OtherReplies map[string]issuer.Reply
 	// Accepted are the CA certificates of the other host that this one trusts.

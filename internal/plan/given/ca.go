@@ -321,6 +321,12 @@ func ReplyUnreadable() Fact {
 
 // RequestOut is a request for the staged key that another process is making now. Its time limit ends in that time.
 func RequestOut(left time.Duration) Fact {
+	out := RequestCut(left)
+	return func(h *host) { out(h); Seeing(func(o *plan.Observed) { o.Asking = true })(h) }
+}
+
+// RequestCut is such a request, and the process has been killed.
+func RequestCut(left time.Duration) Fact {
 	return later(func(h *host) {
 		h.Seen.State.Member.Key, h.Seen.State.Member.At = pki.KeyFingerprint(public("staged")), h.Now.Add(left)
 	})
