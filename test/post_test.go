@@ -122,10 +122,7 @@ func newPost(t *testing.T) *post {
 	if out, err := exec.Command("cp", bed.Binary(t, ""), filepath.Join(dir, "mailcertd")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "daemon"),
-		"./rcsubr/daemon").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	bed.Put(t, "./rcsubr/daemon", filepath.Join(dir, "daemon"))
 	a, b := bed.NewHost(t, "mail-a.example.test", "10.99.0.1"), bed.NewHost(t, "mail-b.example.test", "10.99.0.2")
 	bed.Connect(t, a, b)
 	if out, err := exec.Command("sh", "-c", postSeller, "sh", b.Name, dir).CombinedOutput(); err != nil {

@@ -38,9 +38,7 @@ func newRC(t *testing.T) *rc {
 		}
 	}
 	for from, to := range map[string]string{"./rcsubr/daemon": "sbin/daemon", "./rcsubr/stub": "sbin/mailcertd"} {
-		if out, err := exec.Command("go", "build", "-o", filepath.Join(r.dir, to), from).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
+		bed.Put(t, from, filepath.Join(r.dir, to))
 	}
 	src, err := os.ReadFile("../rc.d/mailcertd")
 	if err != nil {

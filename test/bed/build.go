@@ -26,6 +26,15 @@ func Binary(t testing.TB, tag string) string {
 	return once(t, "mailcertd"+tag, "./cmd/mailcertd", dir, "-tags", "nethttpomithttp2,"+tag)
 }
 
+// Put builds a program of the test module once, and copies it to a path. pkg is as in "./rcsubr/stub". cp(1) copies it:
+// while this process has a program open for writing, another test may start one, and nobody can run the program then.
+func Put(t testing.TB, pkg, path string) {
+	t.Helper()
+	if out, err := exec.Command("cp", once(t, filepath.Base(pkg), pkg, ""), path).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
 // once returns the path of a program, which it builds once, in the directory dir.
 func once(t testing.TB, name, pkg, dir string, args ...string) string {
 	t.Helper()
