@@ -9,7 +9,7 @@ module=github.com/smallstep/certificates version=v0.30.2
 sum=h1:1G3xBi8sJ740iA1mMPW2Svv7EIZKJ4Zf/iQtA5QlN0Y= # as `go version -m` prints it
 built() { go version -m bin/step-ca 2>/dev/null | grep -q "$module	$version	$sum"; }
 if ! built; then
-	GOBIN=$PWD/bin GOFLAGS=-buildvcs=false CGO_ENABLED=0 nice go install "$module/cmd/step-ca@$version"
+	GOBIN=$PWD/bin GOFLAGS=-buildvcs=false CGO_ENABLED=0 go install "$module/cmd/step-ca@$version"
 	built || { echo "bin/step-ca is not $module $version with the checksum $sum" >&2; exit 1; }
 fi
 [ "${1:-}" != test ] || (cd test && MAILCERTD_NOSKIP=1 go test -count=1 -tags step ./step)

@@ -3,6 +3,8 @@
 # scripts, makefiles, all tests, cross-builds. parts.sh starts it. Tests that cannot
 # run are skipped, each with its reason, and counted; with CI=true a skip is a failure.
 #   test.sh lint   without the tests
+# Many tests wait, for sendmail and for time to pass, so all parts run beside each other. Only the quick steps come
+# first: they compile what the others need, which would be compiled several times otherwise.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 if [ "${MAILCERTD_APART:-}" != yes ] && [ "$(id -u)" = 0 ] && unshare -m --propagation private true 2>/dev/null; then
@@ -28,11 +30,11 @@ static() {
 }
 # outdated fails where go fix would change something, in the program for each system or in the tests.
 outdated() {
-	for os in linux freebsd; do GOOS=$os CGO_ENABLED=0 go fix -diff ./... || return 1; done
-	go fix -tags crashpoints -diff ./... && intest go fix -tags step -diff ./...
+	for os in linux freebsd; do GOOS=$os go fix -diff ./... || return 1; done
+	go fix -tags crashpoints -diff ./cmd/... && intest go fix -tags step -diff ./... # no other package has the tag
 }
 vulnerable() { bin/govulncheck ./... && intest ../bin/govulncheck ./...; }
-cross() { GOOS=freebsd GOARCH=$1 CGO_ENABLED=0 go build -o /dev/null ./cmd/mailcertd; }
+cross() { GOOS=freebsd GOARCH=$1 go build -tags nethttpomithttp2 -o /dev/null ./cmd/mailcertd; }
 dry() { "$1" -n check && "$1" -n test && "$1" -n run && "$1" -n soak && "$1" -n step && "$1" -n install && "$1" -n deinstall && "$1" -n port; }
 
 # memory mounts a tmpfs on /tmp, only for this process and its children, so that the tests do not wait for the disk at
@@ -44,61 +46,101 @@ memory() {
 	*) mount -t tmpfs -o mode=1777 tmpfs /tmp && export MAILCERTD_DISK=/var/tmp ;;
 	esac
 }
-concurrent="./cmd/mailcertd ./internal/command ./internal/dns ./internal/issuer/... ./internal/mta ./internal/pickup ./internal/rcd ./internal/survey ./internal/watch"
-beside='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded'
 
-[ "${1:-}" = lint ] || memory
-log=$(mktemp) && trap 'rm -f "$log" "$log.tally"' EXIT
-[ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
-# step-ca takes minutes to build, so this begins early. What a build that is cut off has compiled, the next one finds in
-# the cache of go.
-if [ "${1:-}" != lint ]; then
-	within=${STEP_WITHIN:-300}
-	timeout "$within" sh scripts/step.sh >/dev/null 2>&1 &
-	building=$!
-fi
+# The program is built without cgo, and so are the tests: each package is compiled once. -race needs cgo. With -trimpath
+# go finds in its cache what was compiled in another directory.
+GOFLAGS="$(go env GOFLAGS) -trimpath"
+export CGO_ENABLED=0 GOFLAGS
 
-step gofmt unformatted
-step "go vet" go vet ./...
-step "go vet, test module" intest go vet -tags step ./...
-step "go vet for FreeBSD" env GOOS=freebsd GOARCH=amd64 CGO_ENABLED=0 go vet ./...
-step "go mod verify" go mod verify
-step staticcheck static
-step "go fix" outdated
-# govulncheck, whose version go.sum pins, needs the Go team's database of vulnerabilities from the network.
-intest go build -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck || exit 1
-if bin/govulncheck ./internal/dh >"$log" 2>&1 || ! grep -q '^govulncheck: fetching' "$log"; then
-	step govulncheck vulnerable
-else
-	echo "      govulncheck: its database cannot be reached, so nothing was checked"
-fi
-if have shellcheck; then step shellcheck shellcheck -s sh scripts/*.sh bench/*.sh .ci/run; else skip shellcheck "not installed"; fi
-step "make -n" dry make
-if have bmake; then step "bmake -n" dry bmake; else skip "bmake -n" "not installed"; fi
-for arch in amd64 arm64 386 arm; do step "build freebsd/$arch" cross $arch; done
+first() {
+	step gofmt unformatted
+	step "go vet" go vet ./...
+	step "go vet, test module" intest go vet -tags step ./...
+}
+rest() {
+	step "go vet for FreeBSD" env GOOS=freebsd GOARCH=amd64 go vet ./...
+	for arch in amd64 arm64 386 arm; do step "build freebsd/$arch" cross $arch; done
+	step "go mod verify" go mod verify
+	step staticcheck static
+	step "go fix" outdated
+	# govulncheck, whose version go.sum pins, needs the Go team's database of vulnerabilities from the network.
+	intest go build -o ../bin/govulncheck golang.org/x/vuln/cmd/govulncheck || exit 1
+	if bin/govulncheck ./internal/dh >"$log" 2>&1 || ! grep -q '^govulncheck: fetching' "$log"; then
+		step govulncheck vulnerable
+	else
+		echo "      govulncheck: its database cannot be reached, so nothing was checked"
+	fi
+	if have shellcheck; then step shellcheck shellcheck -s sh scripts/*.sh bench/*.sh .ci/run; else skip shellcheck "not installed"; fi
+	step "make -n" dry make
+	if have bmake; then step "bmake -n" dry bmake; else skip "bmake -n" "not installed"; fi
+}
 
-if [ "${1:-}" != lint ]; then
-	(cd test && go build -o ../bin/tally ./tally) || exit 1
-	stepca=''
-	if wait "$building"; then
-		stepca='-tags step'
+# tests runs tally with its arguments and counts what it counts.
+tests() {
+	bin/tally -numbers "$log.tally" -- "$@" || :
+	read -r p f s <"$log.tally" || { p=0 f=1 s=0; }
+	count "$p" "$f" "$s"
+}
+count() { passed=$((passed + $1)); failed=$((failed + $2)); skipped=$((skipped + $3)); }
+
+# beside starts a part of this script, see below. joined waits for it, prints what it said, and counts.
+beside() { sh scripts/test.sh "$1" "$log.$1" >"$log.$1.said" 2>&1 & }
+joined() { # part process
+	wait "$2"
+	cat "$log.$1.said"
+	read -r p f s <"$log.$1" || { p=0 f=1 s=0; echo "FAIL  $1 has ended early"; }
+	count "$p" "$f" "$s"
+}
+
+# stepca builds step-ca, which takes minutes the first time, and tests with it. What a build that is cut off has
+# compiled, the next one finds in the cache of go.
+stepca() {
+	within=${STEP_WITHIN:-420}
+	if timeout "$within" sh scripts/step.sh >/dev/null 2>&1; then
+		tests -C test -vet=off -count=1 -tags step ./step
 	else
 		echo "      step-ca: not built within $within seconds, so test/step does not run; see \`make step\`"
 	fi
-	race=-race
-	if ! have gcc && ! have cc; then race=''; skip "-race" "no C compiler"; fi
-	# The race detector makes a program several times slower, so it is used only for packages that start goroutines and
-	# for those tests of keeper that run several at once. The programs that test/ starts are built without it.
+}
+
+# The race detector makes a program several times slower, so it is used only for packages that start goroutines and
+# for those tests of keeper that run several at once. The programs that test/ starts are built without it.
+concurrent="./cmd/mailcertd ./internal/command ./internal/dns ./internal/issuer/... ./internal/mta ./internal/pickup ./internal/rcd ./internal/survey ./internal/watch"
+several='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded'
+raced() {
+	step "go test -race, what keeper does beside the loop" env CGO_ENABLED=1 go test -race -vet=off -count=1 -run "$several" ./internal/keeper
+}
+
+[ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
+[ -n "${1:-}" ] || memory
+log=$(mktemp) && trap 'rm -f "$log" "$log".*' EXIT
+case ${1:-} in
+lint) first; rest ;;
+rest | stepca | raced) # a part, which writes its counts into a file
+	"$1"
+	echo "$passed $failed $skipped" >"$2"
+	exit ;;
+*)
+	first
+	(cd test && go build -o ../bin/tally ./tally) || exit 1
+	beside rest; rest=$!
+	beside stepca; stepca=$!
+	race='' raced=''
+	if have gcc || have cc; then
+		race='CGO_ENABLED=1 -race'
+		beside raced; raced=$!
+	else
+		skip "-race" "no C compiler"
+	fi
 	# shellcheck disable=SC2046,SC2086
-	set -- $race -count=1 $(go list $concurrent) + \
-		-count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
-		-C test -count=1 -parallel 4 $stepca ./...
-	bin/tally -numbers "$log.tally" -- "$@" || :
-	read -r p f s <"$log.tally" || { p=0 f=1 s=0; }
-	rm -f "$log.tally"
-	passed=$((passed + p)); failed=$((failed + f)); skipped=$((skipped + s))
-	[ -z "$race" ] || step "go test -race, what keeper does beside the loop" go test -race -count=1 -run "$beside" ./internal/keeper
-fi
+	tests $race -vet=off -count=1 $(go list $concurrent) + \
+		-vet=off -count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
+		-C test -vet=off -count=1 -parallel 4 ./...
+	joined rest "$rest"
+	[ -z "$raced" ] || joined raced "$raced"
+	joined stepca "$stepca"
+	;;
+esac
 
 echo
 echo "$passed passed, $failed failed, $skipped skipped"

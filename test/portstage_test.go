@@ -137,7 +137,8 @@ func TestDistAndPort(t *testing.T) {
 	alone(filepath.Join(repo, "ports/security/mailcertd"), nil, "bmake", "-r", "-m", tree,
 		"WRKDIR="+work, "STAGEDIR="+stage, "DISTDIR="+filepath.Dir(tarball), "PREFIX="+prefix, "stage")
 	src := filepath.Join(work, "mailcertd-"+release(t, "VERSION"))
-	alone(src, []string{"GOOS=freebsd", "GOARCH=amd64", "CGO_ENABLED=0"}, "go", "build", "-mod=vendor", "./...")
+	alone(src, []string{"GOOS=freebsd", "GOARCH=amd64", "CGO_ENABLED=0"}, "go", "build", "-mod=vendor", "-trimpath",
+		"-tags", "nethttpomithttp2", "./...") // with the flags of the port; -trimpath lets go use its cache here
 	for _, name := range []string{"ports", ".git", ".ci", "dist"} {
 		if _, err := os.Lstat(filepath.Join(src, name)); err == nil {
 			t.Errorf("%s is in the tarball", name)

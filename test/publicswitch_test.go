@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"mailcertd/internal/ca"
 	"mailcertd/test/bed"
 )
 
@@ -44,7 +45,7 @@ func see(h *bed.Host) (s sight) {
 		return s
 	}
 	state, _ := client.TLSConnectionState()
-	s.serial = fmt.Sprintf("%X", state.PeerCertificates[0].SerialNumber)
+	s.serial = ca.FormatSerial(state.PeerCertificates[0].SerialNumber)
 	s.err = client.Quit()
 	return s
 }

@@ -70,9 +70,8 @@ func TestTally(t *testing.T) {
 		t.Run(c.fate, func(t *testing.T) {
 			t.Parallel()
 			numbers := filepath.Join(t.TempDir(), "numbers")
-			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "-C", dir, "-count=1", ".", "+",
-				"-C", other, "-count=1", ".")
-			cmd.Env = append(os.Environ(), "FATE="+c.fate)
+			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "FATE="+c.fate, "-C", dir,
+				"-count=1", ".", "+", "-C", other, "-count=1", ".")
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
 			if err := cmd.Run(); err == nil {
