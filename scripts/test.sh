@@ -132,10 +132,11 @@ rest | stepca | raced) # a part, which writes its counts into a file
 	else
 		skip "-race" "no C compiler"
 	fi
+	# Tests that wait need no processor, so more of them run at a time than there are processors.
 	# shellcheck disable=SC2046,SC2086
-	tests $race -vet=off -count=1 $(go list $concurrent) + \
-		-vet=off -count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
-		-C test -vet=off -count=1 -parallel 4 ./...
+	tests $race -vet=off -count=1 -parallel 4 $(go list $concurrent) + \
+		-vet=off -count=1 -parallel 4 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
+		-C test -vet=off -count=1 -p 4 -parallel 4 ./...
 	joined rest "$rest"
 	[ -z "$raced" ] || joined raced "$raced"
 	joined stepca "$stepca"

@@ -260,14 +260,17 @@ func (h *Host) Must(t testing.TB, args ...string) string {
 	return out
 }
 
-// Wait calls ok again and again until it returns nil, and fails the test after Patience.
+// Wait calls ok again and again until it returns nil, and fails the test after Patience. An ok that runs programs takes
+// time on the processor from what it waits for, so the pause after it is twice as long as it took.
 func Wait(t testing.TB, what string, ok func() error) {
 	t.Helper()
 	var err error
-	for end := time.Now().Add(Patience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(Patience); time.Now().Before(end); {
+		asked := time.Now()
 		if err = ok(); err == nil {
 			return
 		}
+		time.Sleep(min(max(10*time.Millisecond, 2*time.Since(asked)), time.Second/2))
 	}
 	t.Fatalf("waited %s for %s: %v", Patience, what, err)
 }
