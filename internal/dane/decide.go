@@ -233,6 +233,14 @@ func (x *decider) left(c Change) time.Duration {
 	return x.longest() + time.Second - time.Duration(c.Waited)*time.Second
 }
 
+// ends is when the wait ends at the earliest; zero: it does not go on, because of the servers of silent.
+func (x *decider) ends(c Change) (at time.Time, silent []string) {
+	if _, silent = x.lacks(c.Next); len(silent) > 0 {
+		return time.Time{}, silent
+	}
+	return x.lastLook().Add(max(x.left(c), 0)), nil
+}
+
 // judge says whether the key of a pair may be changed.
 func (x *decider) judge(p Pair) {
 	c, under := x.m.Changes[p.Name]
@@ -253,7 +261,8 @@ func (x *decider) judge(p Pair) {
 	case c.Seen.IsZero():
 		v.stage, v.waits = Publishing, x.waits(c.Next)
 	case x.left(c) > 0:
-		v.stage, v.until = Waiting, x.lastLook().Add(x.left(c))
+		v.stage = Waiting
+		v.until, v.waits = x.ends(c)
 	default:
 		v.stage = Ready
 	}
@@ -266,7 +275,7 @@ func (x *decider) judge(p Pair) {
 		if v.until = (time.Time{}); x.gone() {
 			v.until = x.forgotten()
 		} else if !c.Seen.IsZero() {
-			v.until = x.lastLook().Add(x.left(c))
+			v.until, _ = x.ends(c)
 		}
 	}
 	if v.stage == Ready {
@@ -299,7 +308,7 @@ func (x *decider) obstacles(p Pair, c Change) (out []string) {
 	}
 	for _, name := range x.in.Names {
 		n, _ := x.m.name(name)
-		if n.Signed == SignedBogus {
+		if n.Signed == SignedBogus && n.Err == "" {
 			out = append(out, fmt.Sprintf("%s: %s", plain(name), n.SignedWhy))
 		}
 		for _, s := range n.Servers {

@@ -92,7 +92,7 @@ func (l Line) String() string { return l.Record.Line(l.Name) }
 type verdict struct {
 	may   bool
 	stage Stage
-	until time.Time // when the wait ends at the earliest, for Waiting
+	until time.Time // when the wait ends at the earliest, for Waiting and Settling; zero: it is not known
 	waits []string  // what the stage waits for
 }
 

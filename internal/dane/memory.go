@@ -93,7 +93,8 @@ func some[V any](s []V) []V {
 	return slices.Clone(s)
 }
 
-// Saw is the memory after a look. Of a name that the look could not see it keeps what was known.
+// Saw is the memory after a look. Of a name that the look could not see it keeps what was known, unless the reason was
+// that its signatures are wrong.
 func (m Memory) Saw(l Look) Memory {
 	out, at := m.Clone(), l.At.UTC().Truncate(time.Second)
 	out.Looked, out.Elapsed, out.Names = at, max(0, int(l.Elapsed/time.Second)), nil
@@ -101,9 +102,12 @@ func (m Memory) Saw(l Look) Memory {
 	for _, n := range l.Names {
 		if n.Err != "" {
 			before, _ := m.name(n.Name)
-			why := n.Err
+			now := n
 			n = before
-			n.Err = why
+			n.Err = now.Err
+			if now.Signed == SignedBogus {
+				n.Signed, n.SignedWhy = now.Signed, now.SignedWhy
+			}
 			if n.Since.IsZero() {
 				n.Since = at
 			}

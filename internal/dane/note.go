@@ -88,6 +88,14 @@ func (x *decider) noteChange(p Pair) {
 			hint = "add the record that [tlsa-add] prints"
 		}
 	case Waiting:
+		if len(v.waits) > 0 {
+			text = "its next key is not used yet, because it is not known whether every name server still has its " +
+				"TLSA record: " + few(v.waits)
+			if x.now.Sub(c.Agreed) > lookDaily {
+				grade, hint = Warning, "find out why these name servers do not answer"
+			}
+			break
+		}
 		text = "every name server has the TLSA record of its next key, which is used at " + minute(v.until) +
 			", when no resolver remembers the records without it"
 		if x.gone() {
@@ -185,13 +193,15 @@ func (x *decider) noteLines() {
 
 // noteName says what is wrong with the records of one name.
 func (x *decider) noteName(n Name) {
-	if n.Err != "" && (x.in.Mode != None || len(n.Servers) > 0 || len(x.m.Changes) > 0) {
+	all := n.Records()
+	usable := slices.ContainsFunc(all, Record.usable)
+	refused := n.Signed == SignedBogus && usable // that is the graver news
+	if n.Err != "" && !refused && (x.in.Mode != None || len(n.Servers) > 0 || len(x.m.Changes) > 0) {
 		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the TLSA records of %s could not be looked up since %s: %s",
 			plain(n.Name), minute(n.Since), n.Err), "no key is changed until then; correct dns: in mailcertd.yaml, " +
 			"or the DNS"})
 	}
-	all := n.Records()
-	if !slices.ContainsFunc(all, Record.usable) {
+	if !usable {
 		return
 	}
 	switch n.Signed {
@@ -272,7 +282,7 @@ func (x *decider) steps() {
 			continue
 		}
 		end := x.d.verdicts[p.Name].until
-		if end.IsZero() && !c.Seen.IsZero() {
+		if x.d.verdicts[p.Name].stage == Ready {
 			end = x.now
 		}
 		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",

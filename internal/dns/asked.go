@@ -2,7 +2,6 @@ package dns
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 
@@ -51,10 +50,6 @@ type Reply struct {
 	Resolver string // address and port
 }
 
-// ErrBogus is an error because the resolver gives no answer, and has one where it need not check signatures: they are
-// wrong or have expired.
-var ErrBogus = errors.New("the signatures (DNSSEC) are wrong or have expired")
-
 // Asked asks the resolver for the records of a name and whether they are signed. An error that wraps ErrBogus means
 // that they have signatures that are wrong.
 func (c *Client) Asked(ctx context.Context, name string, t Type) (Reply, error) {
@@ -65,13 +60,6 @@ func (c *Client) Asked(ctx context.Context, name string, t Type) (Reply, error) 
 	m := question(name, uint16(t), true)
 	m.AuthenticatedData = true // asks for the AD bit in the answer (RFC 6840, section 5.7)
 	answer, server, err := c.askWith(ctx, m)
-	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Failed {
-		m.CheckingDisabled = true
-		if _, _, without := c.askWith(ctx, m); without == nil {
-			e.Err, e.Detail = ErrBogus, "no resolver gives its "+t.String()+" records: "+ErrBogus.Error()
-			e.Hint = "sign the zone again, and compare the DS record above it with its keys"
-		}
-	}
 	if err != nil {
 		return Reply{}, err
 	}

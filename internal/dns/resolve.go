@@ -29,8 +29,33 @@ func (c *Client) ask(ctx context.Context, name string, t uint16) (*wire.Msg, err
 	return answer, err
 }
 
-// askWith is ask for a question that is made already. It returns the resolver that answered too.
+// ErrBogus is an error because the resolver gives no answer, and has one where it need not check signatures: they are
+// wrong or have expired.
+var ErrBogus = errors.New("the signatures (DNSSEC) are wrong or have expired")
+
+// askWith is ask for a question that is made already. It returns the resolver that answered too. The answer is never
+// one without a check: that would only say why there is none with it.
 func (c *Client) askWith(ctx context.Context, m *wire.Msg) (answer *wire.Msg, server string, err error) {
+	answer, server, err = c.askEach(ctx, m)
+	if e := (*Error)(nil); !errors.As(err, &e) || e.Kind != Failed {
+		return answer, server, err
+	}
+	unchecked := m.Copy()
+	unchecked.CheckingDisabled = true
+	if _, _, failed := c.askEach(ctx, unchecked); failed != nil {
+		return nil, "", err
+	}
+	answer, server, err = c.askEach(ctx, m) // it may have failed only for a moment
+	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Failed {
+		e.Err, e.Detail = ErrBogus, "no resolver gives its "+Type(m.Question[0].Qtype).String()+" records: "+
+			ErrBogus.Error()
+		e.Hint = "sign the zone again, and compare the DS record above it with its keys"
+	}
+	return answer, server, err
+}
+
+// askEach is askWith without a reason for a failure.
+func (c *Client) askEach(ctx context.Context, m *wire.Msg) (answer *wire.Msg, server string, err error) {
 	name, t := m.Question[0].Name, m.Question[0].Qtype
 	servers, err := c.resolversNow()
 	if err != nil {

@@ -18,7 +18,8 @@ type Validation struct {
 }
 
 // Validated asks the resolver for the records of a name, at the end of its CNAME records, and whether they are signed.
-// A resolver that validates answers SERVFAIL where signatures are wrong or have ended: then the error is a Failed.
+// A resolver that validates answers SERVFAIL where signatures are wrong or have ended: then the error is a Failed, and
+// wraps ErrBogus where the resolver has an answer without them.
 func (c *Client) Validated(ctx context.Context, name string, t Type) (Validation, error) {
 	name = canonical(name)
 	m := question(name, uint16(t), true)

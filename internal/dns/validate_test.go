@@ -12,12 +12,12 @@ import (
 
 // The AD bit is asked for, and is that of the answer; records are those at the end of a CNAME record.
 func TestValidated(t *testing.T) {
-	var asked, unsigned, fails atomic.Bool // the server is another goroutine
+	var asked, unsigned, fails, bogus, once atomic.Bool // the server is another goroutine
 	addr := answering(t, func(_ string, q *wire.Msg) [][]byte {
 		asked.Store(q.AuthenticatedData && q.RecursionDesired)
 		return [][]byte{answer(t, q, func(m *wire.Msg) {
 			m.Authoritative, m.AuthenticatedData = false, !unsigned.Load()
-			if fails.Load() {
+			if fails.Load() || bogus.Load() && !q.CheckingDisabled || once.CompareAndSwap(true, false) {
 				m.Rcode = wire.RcodeServerFailure
 			}
 			m.Answer = []wire.RR{
@@ -41,7 +41,22 @@ func TestValidated(t *testing.T) {
 	}
 	fails.Store(true)
 	var e *Error
-	if _, err = c.Validated(context.Background(), tlsaName, TypeTLSA); !errors.As(err, &e) || e.Kind != Failed {
+	if _, err = c.Validated(context.Background(), tlsaName, TypeTLSA); !errors.As(err, &e) || e.Kind != Failed ||
+		errors.Is(err, ErrBogus) {
+		t.Error(err)
+	}
+	fails.Store(false)
+	once.Store(true) // a failure of a moment is not one of the signatures
+	if v, err = c.Validated(context.Background(), tlsaName, TypeTLSA); err != nil || len(v.Records) != 1 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	bogus.Store(true)
+	if _, err = c.Validated(context.Background(), tlsaName, TypeTLSA); !errors.Is(err, ErrBogus) {
+		t.Error(err)
+	}
+	// Whoever asks what else about the name hears the same reason, and no answer that was not checked.
+	if _, err = c.Place(context.Background(), tlsaName); !errors.Is(err, ErrBogus) || !errors.As(err, &e) ||
+		e.Kind != NoZone {
 		t.Error(err)
 	}
 }

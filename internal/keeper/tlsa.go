@@ -272,6 +272,11 @@ func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 	}
 	if err != nil {
 		n.Err = err.Error()
+		for _, cause := range []error{err, verr} {
+			if errors.Is(cause, dns.ErrBogus) { // nothing can be found in such a zone
+				n.Signed, n.SignedWhy = dane.SignedBogus, cause.Error()
+			}
+		}
 		return n
 	}
 	for _, view := range views {
@@ -304,7 +309,7 @@ func signatures(v dns.Validation, err error, servers []dane.Server) (dane.Signed
 	var e *dns.Error
 	answered := slices.ContainsFunc(servers, func(s dane.Server) bool { return s.Err == "" })
 	switch {
-	case errors.As(err, &e) && e.Kind == dns.Failed && answered:
+	case errors.Is(err, dns.ErrBogus), errors.As(err, &e) && e.Kind == dns.Failed && answered:
 		return dane.SignedBogus, err.Error()
 	case err != nil:
 		return dane.SignedUnknown, err.Error()

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"strings"
@@ -114,6 +115,7 @@ func TestSignatures(t *testing.T) {
 		{dns.Validation{Local: true}, nil, answers, dane.SignedNo}, {dns.Validation{}, bogus, answers,
 			dane.SignedBogus},
 		{dns.Validation{}, bogus, silent, dane.SignedUnknown},
+		{dns.Validation{}, fmt.Errorf("DNS: %w", dns.ErrBogus), silent, dane.SignedBogus},
 		{dns.Validation{}, errors.New("no resolver"), answers, dane.SignedUnknown},
 	} {
 		if got, why := signatures(c.v, c.err, c.servers); got != c.want || (why == "") != (got == dane.SignedYes) {

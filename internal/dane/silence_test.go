@@ -1,0 +1,58 @@
+package dane
+
+import (
+	"testing"
+	"time"
+)
+
+// While a server gives no answer the wait does not go on, and nobody is told that it ends at some time.
+func TestSilenceIsSaid(t *testing.T) {
+	w := published(t, Update)
+	w.waiting()
+	w.broken["ns2"] = "SERVFAIL"
+	w.pass(20*time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.says(AboutChange, Notice, "it is not known whether", "ns2.example.org (192.0.2.1:53): SERVFAIL")
+	if s := w.last.Steps[len(w.last.Steps)-1]; !s.At.IsZero() {
+		t.Errorf("%+v", s)
+	}
+	w.pass(25*hour, hour)
+	w.says(AboutChange, Warning, "ns2.example.org", "find out why")
+	w.broken["ns2"] = ""
+	w.look()
+	w.says(AboutChange, Notice, "which is used at")
+	w.pass(hour+time.Second, 5*time.Minute)
+	w.stage(Ready, true)
+	// A key that was changed at once: the same.
+	w.in.Pairs[0].Present = key("c")
+	w.decide()
+	w.update("ns1", "ns2")
+	w.look()
+	w.says(AboutChange, Error, "at the latest")
+	w.broken["ns2"] = "SERVFAIL"
+	w.look()
+	w.says(AboutChange, Error, "until every name server has the record", "ns2.example.org (192.0.2.1:53): SERVFAIL")
+}
+
+// In a zone whose signatures are wrong a resolver that checks them finds nothing at all, not even the name servers.
+// What is wrong is then said as clearly as where they are found.
+func TestSignaturesOfAZone(t *testing.T) {
+	w := published(t, Update)
+	w.waiting()
+	w.signed, w.failed = SignedBogus, "its zone could not be found"
+	w.pass(2*hour, 5*time.Minute)
+	if w.last.May("host") {
+		t.Error("the key may be changed")
+	}
+	w.says(AboutBogus, Error, "cannot be validated", "the resolver answers SERVFAIL", "sign the zone again")
+	w.says(AboutChange, Notice, "its zone could not be found")
+	w.silentOn(AboutUnknown)
+	w.signed, w.failed = SignedYes, "no resolver answers" // what was seen last counts, until something is seen again
+	w.look()
+	w.says(AboutBogus, Error, "cannot be validated")
+	w.failed = ""
+	w.look()
+	w.silentOn(AboutBogus)
+	w.pass(hour+time.Second, 5*time.Minute)
+	w.stage(Ready, true)
+}
