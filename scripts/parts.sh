@@ -62,6 +62,7 @@ if [ "$(id -u)" = 0 ]; then # these find their own files only in /usr, which nee
 	need test git git
 	need test certbot certbot
 	need test unbound unbound
+	need test nsd nsd
 	need test postfix posttls-finger
 	need test gcc cc
 	need test libc6-dev /usr/include/stdlib.h

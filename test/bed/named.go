@@ -52,7 +52,7 @@ func NewNamed(t testing.TB, command func(args ...string) *exec.Cmd, addrs []stri
 	conf.WriteString(`options { directory "` + n.dir + `"; pid-file "named.pid"; session-keyfile "session.key"; ` +
 		`managed-keys-directory "` + n.dir + `"; dump-file "dump"; statistics-file "stats"; lock-file none; ` +
 		`listen-on { ` + v4 + `}; listen-on-v6 { ` + v6 + `}; query-source address ` + n.addr + `; ` +
-		`transfer-source ` + n.addr + `; minimal-responses no; empty-zones-enable no; ` +
+		`transfer-source ` + n.addr + `; notify-source ` + n.addr + `; minimal-responses no; empty-zones-enable no; ` +
 		options + "\n};\n")
 	control := TSIGKey(t, "control")
 	n.put(t, "control.key", control)
@@ -132,7 +132,15 @@ func (n *Named) Stop() {
 // waits until there is a key.
 func (n *Named) TrustAnchor(t testing.TB, zone string) string {
 	t.Helper()
-	var anchor string
+	words := strings.Fields(n.DNSKEY(t, zone))
+	return fmt.Sprintf("trust-anchors { %s. static-key 257 3 %s \"%s\"; };\n", zone, words[6],
+		strings.Join(words[7:], ""))
+}
+
+// DNSKEY is the DNSKEY record of the key that signs the keys of a zone, as a zone file has it. It waits until there is
+// one.
+func (n *Named) DNSKEY(t testing.TB, zone string) (record string) {
+	t.Helper()
 	Wait(t, "the key of "+zone, func() error {
 		files, _ := filepath.Glob(filepath.Join(n.dir, "K"+zone+".+*.key"))
 		for _, f := range files {
@@ -142,16 +150,18 @@ func (n *Named) TrustAnchor(t testing.TB, zone string) string {
 			}
 			for line := range strings.Lines(string(data)) {
 				if words := strings.Fields(line); len(words) > 7 && words[3] == "DNSKEY" && words[4] == "257" {
-					anchor = fmt.Sprintf("trust-anchors { %s. static-key 257 3 %s \"%s\"; };\n", zone, words[6],
-						strings.Join(words[7:], ""))
+					record = line
 					return nil
 				}
 			}
 		}
 		return fmt.Errorf("%d key files: %v", len(files), files)
 	})
-	return anchor
+	return record
 }
+
+// Path is where the server keeps a file.
+func (n *Named) Path(name string) string { return filepath.Join(n.dir, name) }
 
 // Reload writes the text of a zone and makes the server read it.
 func (n *Named) Reload(t testing.TB, z NamedZone) {

@@ -18,8 +18,10 @@ type Unbound struct {
 }
 
 // NewUnbound starts a resolver that runs as long as the test. command prepares a program that runs where the resolver
-// is to run. root is the address of the root zone's name server, and anchor has the DNSKEY or DS record of that zone.
-func NewUnbound(t testing.TB, command func(args ...string) *exec.Cmd, addrs []string, root, anchor string) *Unbound {
+// is to run. root is the address of the root zone's name server, and anchor has the DNSKEY or DS record of the highest
+// zone whose signatures are checked. more are lines of the section server of unbound.conf.
+func NewUnbound(t testing.TB, command func(args ...string) *exec.Cmd, addrs []string, root, anchor string,
+	more ...string) *Unbound {
 	t.Helper()
 	Need(t, true, "unbound")
 	dir := tempDir(t)
@@ -32,6 +34,9 @@ func NewUnbound(t testing.TB, command func(args ...string) *exec.Cmd, addrs []st
 		" local-zone: \"test.\" nodefault\n") // otherwise it says by itself that there is nothing below test.
 	for _, a := range addrs {
 		conf.WriteString(" interface: " + a + "\n")
+	}
+	for _, line := range more {
+		conf.WriteString(" " + line + "\n")
 	}
 	for name, text := range map[string]string{"unbound.conf": conf.String() + "remote-control:\n control-enable: no\n",
 		"hints": ". 3600 NS ns.\nns. 3600 A " + root + "\n", "anchor": anchor} {

@@ -1,0 +1,370 @@
+package dane
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	wire "github.com/miekg/dns"
+
+	"mailcertd/test/bed"
+)
+
+// disturbance is something that goes wrong during one change of the key.
+type disturbance struct {
+	name string
+	ttl  time.Duration // of the TLSA records; 0: 2 s
+	lags bool          // the secondary server gets changes only when it is told to
+	// run changes the key, and returns when another one is installed. Where the disturbance itself is the cause, the
+	// mail host may say something other than Verified, whatever the key is: may has what, and when.
+	run func(w *world) (may []span)
+}
+
+var disturbances = []disturbance{
+	{name: "the secondary server lags", lags: true, run: lag},
+	{name: "the secondary server answers SERVFAIL", ttl: 10 * time.Second, run: secondFails},
+	{name: "every name server answers SERVFAIL", ttl: 10 * time.Second, run: allFail},
+	{name: "the signatures have expired", ttl: 10 * time.Second, run: expire},
+	{name: "the clock of the host is wrong", run: wrongClock},
+	{name: "the daemon is killed", run: killed},
+	{name: "a person deletes the record of the next key", run: deleteNext},
+	{name: "a person deletes all records", run: deleteAll},
+}
+
+// Whatever goes wrong while a key changes, a mail host verifies every connection, or the DNS itself keeps it from that.
+// mailcertd waits meanwhile, says what it waits for, and continues by itself.
+func TestDisturbances(t *testing.T) {
+	for _, d := range disturbances {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, world{ttl: d.ttl, follows: !d.lags}, "type: ecdsa-p256")
+			was := w.key("host")
+			j := w.judges("")
+			j.verifies()
+			may := d.run(w)
+			is := w.key("host")
+			j.verifies()
+			w.until("only the record of the new key stays", func() error {
+				if d.lags {
+					w.second.Follow(t, domain)
+				}
+				return w.has(record(is))
+			})
+			w.until("nothing is left to do", func() error {
+				m := w.memory()
+				return errorUnless(len(m.Changes)+len(m.Old) == 0, "%+v %+v", m.Changes, m.Old)
+			})
+			j.verifies()
+			if got, want := j.only(may...)[""], []string{was, is}; !slices.Equal(got, want) {
+				t.Errorf("the mail host has verified the keys %v, must have %v", got, want)
+			}
+		})
+	}
+}
+
+func lag(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.published(primary)
+	w.keeps(was, 2*w.ttl)
+	w.says("not every name server has its TLSA record", "ns2.example.test ("+second+":53) does not have it")
+	w.second.Follow(w.t, domain)
+	w.published(second)
+	came := time.Now()
+	w.changes(next)
+	if took := time.Since(came); took < w.ttl {
+		w.t.Errorf("the key was changed %s after the last server had the record", took)
+	}
+	return nil
+}
+
+// The resolver asks the other server, so no mail host sees anything of it.
+func secondFails(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.agreed()
+	w.second.Stop()
+	empty := w.empty(second)
+	w.keeps(was, w.ttl+5*time.Second)
+	w.says("ns2.example.test (" + second + ":53): SERVFAIL")
+	empty.Stop()
+	w.startSecond()
+	w.changes(next)
+	return nil
+}
+
+// Without an answer about the records a mail host tries again later.
+func allFail(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.agreed()
+	from := time.Now()
+	w.primary.Stop()
+	w.second.Stop()
+	first, other := w.empty(primary), w.empty(second)
+	w.keeps(was, w.ttl+5*time.Second)
+	w.says("could not be looked up", "SERVFAIL")
+	first.Stop()
+	other.Stop()
+	w.primary.Start(w.t)
+	w.startSecond()
+	w.judge.verifies()
+	to := time.Now()
+	w.changes(next)
+	return []span{{from, to, temporary}}
+}
+
+// A resolver that checks signatures gives no answer where they have expired, so a mail host tries again later. Both
+// servers serve the zone as it was, and nobody signs it any more.
+func expire(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.agreed()
+	text := w.expired()
+	from := time.Now()
+	w.primary.Stop()
+	w.second.Stop()
+	old := []*bed.NSD{w.static(primary, text), w.static(second, text)}
+	w.keeps(was, w.ttl+5*time.Second)
+	w.says("cannot be validated", strings.TrimSuffix(tlsaName, "."))
+	for _, s := range old {
+		s.Stop()
+	}
+	w.primary.Start(w.t)
+	w.startSecond()
+	w.judge.verifies()
+	to := time.Now()
+	w.changes(next)
+	return []span{{from, to, temporary}}
+}
+
+// An update that was signed at the wrong time is refused (BADTIME).
+func wrongClock(w *world) []span {
+	w.kill()
+	w.startWrong(-10 * time.Minute)
+	was := w.key("host")
+	w.rekey()
+	w.says("could not be published", "BADTIME", "set the clocks of both hosts")
+	w.keeps(was, w.ttl+2*time.Second)
+	if got, err := w.at(primary); err != nil || !slices.Equal(got, []string{record(was)}) {
+		w.t.Errorf("the name server has %v, %v", got, err)
+	}
+	w.kill()
+	w.start()
+	w.changes(w.published(primary))
+	return nil
+}
+
+// The daemon is killed at each of these moments, and started again.
+func killed(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	again := func() {
+		w.kill()
+		w.start()
+	}
+	again() // the next key is asked for
+	w.soon("the next key is made", func() bool { return w.next() != "" })
+	again()
+	next := w.published(primary)
+	again()
+	w.agreed()
+	again()
+	time.Sleep(w.ttl / 2) // in the middle of the wait
+	again()
+	w.soon("the next key is installed", func() bool { return w.key("host") != was })
+	again() // sendmail may not have got its HUP
+	w.changes(next)
+	w.judge.verifies()
+	again() // the record of the old key is to go
+	w.soon("the record of the old key goes", func() bool {
+		got, err := w.at(primary)
+		return err == nil && len(got) == 1
+	})
+	again()
+	return nil
+}
+
+func deleteNext(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.agreed()
+	w.deletes(record(next))
+	w.soon("mailcertd sees it", func() bool { return w.memory().Changes["host"].Seen.IsZero() })
+	w.published(primary)
+	came := time.Now()
+	w.keeps(was, w.ttl/2)
+	w.changes(next)
+	if took := time.Since(came); took < w.ttl {
+		w.t.Errorf("the key was changed %s after its record had come back", took)
+	}
+	return nil
+}
+
+// Without any record a mail host delivers without a check, whatever the key is.
+func deleteAll(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.agreed()
+	from := time.Now()
+	w.deletes()
+	w.soon("mailcertd sees it", func() bool { return w.memory().Changes["host"].Seen.IsZero() })
+	w.published(primary)
+	came := time.Now()
+	w.keeps(was, w.ttl/2)
+	w.judge.verifies()
+	to := time.Now()
+	w.changes(next)
+	if took := time.Since(came); took < w.ttl {
+		w.t.Errorf("the key was changed %s after its record had come back", took)
+	}
+	return []span{{from, to, unchecked}}
+}
+
+// published waits until the server at addr has the record of the next key, and returns the ID of that key.
+func (w *world) published(addr string) (next string) {
+	w.t.Helper()
+	w.until(addr+" has the record of the next key", func() error {
+		next = w.next()
+		got, err := w.at(addr)
+		if err == nil && (next == "" || !slices.Contains(got, record(next))) {
+			err = fmt.Errorf("%s is not among %v", next, got)
+		}
+		return err
+	})
+	return next
+}
+
+// agreed waits until mailcertd has seen the record of the next key everywhere, and returns the ID of that key.
+func (w *world) agreed() (next string) {
+	w.t.Helper()
+	w.soon("every server is seen to have the record", func() bool {
+		c := w.memory().Changes["host"]
+		next = c.Next
+		return !c.Seen.IsZero()
+	})
+	return next
+}
+
+// changes waits until the key with that ID is installed.
+func (w *world) changes(id string) {
+	w.t.Helper()
+	w.until("the next key is installed", func() error {
+		return errorUnless(w.key("host") == id, "%s, not %s: %+v", w.key("host"), id, w.memory().Changes)
+	})
+}
+
+// keeps fails the test unless the key stays for a time.
+func (w *world) keeps(id string, d time.Duration) {
+	w.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if w.key("host") != id {
+			w.t.Fatal("the key was changed")
+		}
+	}
+}
+
+// soon is until for a plain condition.
+func (w *world) soon(what string, met func() bool) {
+	w.t.Helper()
+	w.until(what, func() error { return errorUnless(met(), "not yet: %+v", w.memory().Changes) })
+}
+
+// says waits until check says all of this.
+func (w *world) says(parts ...string) {
+	w.t.Helper()
+	w.until("check says so", func() error {
+		out, _ := w.h.Run(w.mailcertd("check")...)
+		said := strings.Join(strings.Fields(out), " ") // the page is wrapped
+		for _, p := range parts {
+			if !strings.Contains(said, p) {
+				return fmt.Errorf("it does not say %q:\n%s", p, out)
+			}
+		}
+		return nil
+	})
+}
+
+// static starts a name server with that zone, "" for none: it answers SERVFAIL then.
+func (w *world) static(addr, text string) *bed.NSD {
+	w.t.Helper()
+	z := bed.NSDZone{Name: domain, Text: text}
+	if text == "" {
+		z.Lines = []string{"request-xfr: 127.0.0.9 NOKEY"} // nobody answers there
+	}
+	return bed.NewNSD(w.t, w.h.Command, addr, z)
+}
+
+func (w *world) empty(addr string) *bed.NSD {
+	w.t.Helper()
+	return w.static(addr, "")
+}
+
+var secret = regexp.MustCompile(`secret "([^"]+)"`)
+
+// deletes removes TLSA records, all of them without a parameter, with a key that may do so.
+func (w *world) deletes(which ...string) {
+	w.t.Helper()
+	m := new(wire.Msg)
+	m.SetUpdate(domain + ".")
+	for _, data := range which {
+		rr, err := wire.NewRR(tlsaName + " 0 IN TLSA " + data)
+		w.ok(err)
+		m.Remove([]wire.RR{rr})
+	}
+	if len(which) == 0 {
+		m.RemoveRRset([]wire.RR{&wire.TLSA{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeTLSA}}})
+	}
+	m.SetTsig("person.", wire.HmacSHA256, 300, time.Now().Unix())
+	c, err := w.h.Dial("tcp", primary+":53")
+	w.ok(err)
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(bed.Patience))
+	co := &wire.Conn{Conn: c, TsigSecret: map[string]string{"person.": secret.FindStringSubmatch(w.person)[1]}}
+	w.ok(co.WriteMsg(m))
+	answer, err := co.ReadMsg()
+	w.ok(err)
+	w.ok(errorUnless(answer.Rcode == wire.RcodeSuccess, "the update: %s", wire.RcodeToString[answer.Rcode]))
+}
+
+// expired is the zone as it is, with signatures of the same key that have expired.
+func (w *world) expired() string {
+	w.t.Helper()
+	c, err := w.h.Dial("tcp", primary+":53")
+	w.ok(err)
+	defer c.Close()
+	m := new(wire.Msg)
+	m.SetAxfr(domain + ".")
+	in, err := (&wire.Transfer{Conn: &wire.Conn{Conn: c}}).In(m, "")
+	w.ok(err)
+	var text strings.Builder
+	soas := 0
+	for e := range in {
+		w.ok(e.Error)
+		for _, rr := range e.RR {
+			switch rr.Header().Rrtype {
+			case wire.TypeSOA:
+				if soas++; soas > 1 {
+					continue
+				}
+			case wire.TypeRRSIG, wire.TypeNSEC, wire.TypeCDS, wire.TypeCDNSKEY:
+				continue
+			}
+			if rr.Header().Rrtype < 65280 { // BIND's own records about its work are of a private type
+				text.WriteString(rr.String() + "\n")
+			}
+		}
+	}
+	file := w.primary.Path("expired")
+	w.ok(os.WriteFile(file, []byte(text.String()), 0o600))
+	ago := func(days int) string { return time.Now().UTC().AddDate(0, 0, -days).Format("20060102150405") }
+	w.h.Must(w.t, "sh", "-ec", "cd "+w.primary.Path("")+"; dnssec-signzone -q -P -z -s "+ago(30)+" -e "+ago(2)+" -o "+
+		domain+" -f expired.signed expired K"+domain+".+*.private")
+	signed, err := os.ReadFile(file + ".signed")
+	w.ok(err)
+	return string(signed)
+}
