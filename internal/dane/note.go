@@ -89,8 +89,8 @@ func (x *decider) noteChange(p Pair) {
 		}
 	case Waiting:
 		if len(v.waits) > 0 {
-			text = "its next key is not used yet, because it is not known whether every name server still has its " +
-				"TLSA record: " + few(v.waits)
+			text = "its next key is not used yet, because not every name server says that it has its TLSA record: " +
+				few(v.waits)
 			if x.now.Sub(c.Agreed) > lookDaily {
 				grade, hint = Warning, "find out why these name servers do not answer"
 			}

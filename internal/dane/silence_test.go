@@ -12,7 +12,7 @@ func TestSilenceIsSaid(t *testing.T) {
 	w.broken["ns2"] = "SERVFAIL"
 	w.pass(20*time.Minute, 5*time.Minute)
 	w.stage(Waiting, false)
-	w.says(AboutChange, Notice, "it is not known whether", "ns2.example.org (192.0.2.1:53): SERVFAIL")
+	w.says(AboutChange, Notice, "not every name server says", "ns2.example.org (192.0.2.1:53): SERVFAIL")
 	if s := w.last.Steps[len(w.last.Steps)-1]; !s.At.IsZero() {
 		t.Errorf("%+v", s)
 	}
