@@ -12,9 +12,12 @@ const maxAccess = 16 << 20
 
 // AccessMap is what sendmail's access map says about certificates (cf/README, "STARTTLS").
 type AccessMap struct {
-	Path  string       // the text that makemap(8) reads; "": the cf names no map with such a text
-	Err   error        // why it could not be read; nil also where there is none
-	Rules []AccessRule // those about certificates, in their order
+	Path string // the text that makemap(8) reads; "": the cf names no map with such a text
+	Err  error  // why it could not be read; nil also where there is none
+	// Unseen is why its rules cannot be known: it is of a class without a text, such as ldap, or the text is gone. "":
+	// Rules are all of them, unless Err is set.
+	Unseen string
+	Rules  []AccessRule // those about certificates, in their order
 }
 
 // AccessRule is a line of an access map about certificates.
@@ -31,31 +34,42 @@ var accessTags = []string{"CERTIssuer", "CERTSubject"}
 // textMaps are the classes of maps that makemap(8) makes from a text of the same name, and that of the text itself.
 var textMaps = []string{"hash", "btree", "cdb", "dbm", "lmdb", "text"}
 
-// accessText is the text of the access map that a K line defines, without its K; "": it defines another map, or one
-// without a text, such as ldap.
-func accessText(line string) string {
+// accessText is the text of the access map that a K line defines, without its K; "": it defines another map, or, with
+// a class, an access map of a class without a text, such as ldap.
+func accessText(line string) (text, class string) {
 	words := strings.Fields(line)
-	if len(words) < 3 || words[0] != "access" || !slices.Contains(textMaps, words[1]) {
-		return ""
+	if len(words) < 2 || words[0] != "access" {
+		return "", ""
 	}
 	last := words[len(words)-1]
-	if !strings.HasPrefix(last, "/") {
-		return ""
+	if !slices.Contains(textMaps, words[1]) || len(words) < 3 || !strings.HasPrefix(last, "/") {
+		return "", words[1]
 	}
-	for _, end := range []string{".db", ".cdb", ".lmdb"} {
+	for _, end := range databaseEnds {
 		last = strings.TrimSuffix(last, end)
 	}
-	return last
+	return last, words[1]
 }
+
+// databaseEnds end the names of the files that makemap(8) makes.
+var databaseEnds = []string{".db", ".cdb", ".lmdb", ".pag"}
 
 // ReadAccess reads the rules about certificates of the access map that a cf names.
 func ReadAccess(cf CF) AccessMap {
 	m := AccessMap{Path: cf.Access}
 	if m.Path == "" {
+		if cf.AccessClass != "" {
+			m.Unseen = "it is of the class " + cf.AccessClass
+		}
 		return m
 	}
 	n := durable.Read(m.Path, maxAccess)
 	m.Err, m.Rules = n.Err, accessRules(string(n.Data))
+	for _, end := range databaseEnds {
+		if n.Kind == durable.Missing && n.Err == nil && durable.Look(m.Path+end).Exists {
+			m.Unseen = "the text of " + m.Path + end + " does not exist"
+		}
+	}
 	return m
 }
 

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -28,6 +29,22 @@ func TestReadAccess(t *testing.T) {
 	} {
 		m := ReadAccess(ParseCF([]byte(line + "\n")))
 		if (m.Path == path) != found || m.Err != nil || found && !reflect.DeepEqual(m.Rules, want) {
+			t.Errorf("%q: %+v", line, m)
+		}
+	}
+	for line, why := range map[string]string{
+		"Kaccess ldap -1 -v sendmailMTAMapValue": "ldap", // its rules are not known, and there may be some
+		"Kaccess program /usr/local/bin/access":  "program",
+		"Kaccess hash -o " + path + "-missing":   "",
+		"Kaccess hash -o " + path + "-gone":      "-gone.db does not exist",
+		"Kaccess hash " + path:                   "",
+		"Kmailertable ldap -1":                   "",
+	} {
+		if err := os.WriteFile(path+"-gone.db", nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m := ReadAccess(ParseCF([]byte(line + "\n")))
+		if (m.Unseen == "") != (why == "") || !strings.Contains(m.Unseen, why) || m.Err != nil {
 			t.Errorf("%q: %+v", line, m)
 		}
 	}

@@ -34,6 +34,7 @@ type CF struct {
 	ClientCert, ClientKey  []string
 	CACert, CACertPath, DH string // "" where it names none
 	Access                 string // the text of the access map; "" where it names none that has one
+	AccessClass            string // the class of the access map, such as hash or ldap; "" where it names none
 	CRL                    string
 	PidFile                string
 	CipherList             string   // its @SECLEVEL=N applies to handshakes

@@ -101,8 +101,8 @@ func ParseCF(data []byte, argv ...string) CF {
 		case strings.HasPrefix(line, "D"):
 			m.define(uncommented(line[1:]))
 		case strings.HasPrefix(line, "K"):
-			if text := accessText(m.expand(uncommented(line[1:]))); text != "" {
-				cf.Access = text
+			if text, class := accessText(m.expand(uncommented(line[1:]))); class != "" {
+				cf.Access, cf.AccessClass = text, class
 			}
 		case strings.HasPrefix(line, "O"):
 			if name, value, ok := cf.splitOption(uncommented(line[1:])); ok && !sticky[name] {

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/x509"
 	"fmt"
 	"slices"
@@ -70,6 +71,12 @@ func accessRules(a *assessment) (found finding) {
 	if m.Err != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Warning, Path: m.Path, Text: "the lines of the access map " +
 			"cannot be checked: " + m.Err.Error(), Hint: readHint(m.Err)})
+	}
+	if m.Unseen != "" {
+		found.report(Problem{Reason: AccessSubject, Severity: Notice, Path: cmp.Or(m.Path, a.cf().Path),
+			Text: "the rules of the access map cannot be seen, because " + m.Unseen + ": where it has rules with " +
+				"CERTSubject, certificates of public CAs match none of them",
+			Hint: "look into it for CERTSubject, and for rules with CERTIssuer that let a public CA relay"})
 	}
 	const then = "; then run `make -C /etc/mail maps`"
 	var subjects []string

@@ -75,6 +75,13 @@ var publicRows = []row{
 		"notice wrong-purpose",
 		"5h0m0s: ask letsencrypt when to renew host.cert",
 		""},
+	{"the access map is one that cannot be looked into", Host(Public(), Seeing(func(o *plan.Observed) {
+		o.Access = mta.AccessMap{Unseen: "it is of the class ldap"}
+	})),
+		"",
+		"notice wrong-purpose, notice access-subject",
+		"5h0m0s: ask letsencrypt when to renew host.cert",
+		""},
 	{"the access map cannot be read", Host(Public(), Seeing(func(o *plan.Observed) {
 		o.Access = mta.AccessMap{Path: "/etc/mail/access", Err: syscall.EIO}
 	})),
