@@ -7,8 +7,8 @@ import (
 	"mailcertd/internal/issuer"
 )
 
-// TestSlowCA: a CA takes seconds to look at a name. The order waits for it. A question that takes too long ends, and the
-// next one continues the same order.
+// TestSlowCA: a CA takes seconds to look at a name. The order waits for it. A question that takes too long ends, and
+// the next one continues the same order.
 func TestSlowCA(t *testing.T) {
 	// Pebble waits for a time at random, up to this one, before it looks at each name.
 	p := start(t, settings{env: []string{"PEBBLE_VA_NOSLEEP=0", "PEBBLE_VA_SLEEPTIME=12"}})

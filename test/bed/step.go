@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -28,8 +29,9 @@ type Step struct {
 }
 
 // NewStep starts a step-ca that lives as long as the test. directories has the life of the certificates of each
-// directory. It looks for answers to http-01 at the port of names, a Pebble whose name server it asks.
-func NewStep(t testing.TB, names *Pebble, directories map[string]time.Duration) *Step {
+// directory; those of customers make accounts only with an external account binding. It looks for answers to http-01 at
+// the port of names, a Pebble whose name server it asks.
+func NewStep(t testing.TB, names *Pebble, directories map[string]time.Duration, customers ...string) *Step {
 	t.Helper()
 	program, err := filepath.Abs("../../bin/step-ca")
 	if err != nil {
@@ -57,6 +59,7 @@ func NewStep(t testing.TB, names *Pebble, directories map[string]time.Duration) 
 	var provisioners []any
 	for name, life := range directories {
 		provisioners = append(provisioners, map[string]any{"type": "ACME", "name": name,
+			"requireEAB": slices.Contains(customers, name),
 			"claims": map[string]string{"minTLSCertDuration": "1s", "defaultTLSCertDuration": life.String(),
 				"maxTLSCertDuration": life.String()}})
 	}

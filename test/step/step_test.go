@@ -88,6 +88,38 @@ func (h host) verified() error {
 	return nil
 }
 
+// A directory of step-ca wants an external account binding. mailcertd says what to set, before an order too. To a
+// key that it does not know step-ca answers with an internal error, and the message says that this may be the reason.
+// (The free step-ca has no command that makes such keys, so none is accepted here.)
+func TestExternalAccount(t *testing.T) {
+	names := bed.NewPebble(t, bed.PebbleOptions{})
+	s := bed.NewStep(t, names, map[string]time.Duration{"shop": 90 * 24 * time.Hour}, "shop")
+	h := newHost(t, s, names, 0, "shop")
+	says := func(words string, verbs ...string) {
+		t.Helper()
+		for _, verb := range verbs {
+			out, code := h.run(verb)
+			out = strings.Join(strings.Fields(out), " ")
+			if code != 1 || !strings.Contains(out, words) {
+				t.Errorf("%s: %d, want %q\n%s", verb, code, words, out)
+			}
+		}
+	}
+	says("set issuer.acme.eab to the key identifier and the HMAC key", "check", "renew")
+	path := filepath.Join(h.root, "usr/local/etc/mailcertd.yaml")
+	conf, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(h.root, "etc/mail/eab.key"), "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0\n")
+	write(t, path, strings.Replace(string(conf), "agree_tos: true",
+		"agree_tos: true, eab: {kid: stranger, hmac_file: /etc/mail/eab.key}", 1))
+	says("(serverInternal); if it says so again, check eab.kid and eab.hmac_file", "renew", "check")
+	if n := s.Orders(); n != 0 {
+		t.Errorf("%d orders", n)
+	}
+}
+
 // Fifty hosts get their certificates from step-ca, several at the same time and each with one order. openssl verifies
 // each chain up to the owner's root. A daemon renews a certificate that is valid for seconds before it expires.
 func TestFiftyHosts(t *testing.T) {

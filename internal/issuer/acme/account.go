@@ -130,6 +130,9 @@ func (s *session) register(ctx context.Context, isNew bool) error {
 		return s.registered(made)
 	case bound && isProblem(err, acme.ProblemTypeUnauthorized, acme.ProblemTypeMalformed):
 		return asKind(s.refuse(ctx, "the external account binding eab", err), issuer.KindEAB)
+	case bound && isProblem(err, acme.ProblemTypeServerInternal): // so step-ca answers to a key that it does not know
+		return adding(s.refuse(ctx, "a new account", err),
+			"; if it says so again, check eab.kid and eab.hmac_file: some CAs answer so where they do not know the key")
 	case isProblem(err, acme.ProblemTypeUnauthorized):
 		return s.deactivated(err)
 	case isProblem(err, acme.ProblemTypeUserActionRequired):
@@ -202,6 +205,16 @@ func asKind(err error, k issuer.Kind) error {
 	var r issuer.Refusal
 	if errors.As(err, &r) {
 		r.Kind, r.Final = k, true
+		return r
+	}
+	return err
+}
+
+// adding adds words to the reason of a refusal.
+func adding(err error, words string) error {
+	var r issuer.Refusal
+	if errors.As(err, &r) {
+		r.Reason = text.OneLine(r.Reason+words, issuer.MaxReason)
 		return r
 	}
 	return err
