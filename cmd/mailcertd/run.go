@@ -115,8 +115,5 @@ func watchOptions(cfg config.Config) watch.Options {
 // that `renew --rekey` has made there is to be published.
 func sweptPaths(cfg config.Config) []string {
 	paths := []string{filepath.Join(cfg.Certs.Dir, certdir.TrustDir)}
-	if plan.AsksTLSA(cfg) {
-		paths = append(paths, filepath.Join(cfg.Certs.Dir, certdir.StagingDir))
-	}
-	return append(paths, keeper.TrustPaths(cfg)...)
+	return append(append(paths, filepath.Join(cfg.Certs.Dir, certdir.StagingDir)), keeper.TrustPaths(cfg)...)
 }

@@ -32,6 +32,7 @@ func Decide(in Input, now time.Time) Decision {
 	}
 	x.records()
 	x.forget()
+	x.former()
 	x.notes()
 	x.steps()
 	x.d.LookAt, x.d.Longest = x.lookAt(), x.longest()
@@ -143,6 +144,8 @@ func (x *decider) begin(p Pair) {
 	switch {
 	case !under && p.Want != "" && x.d.Governed:
 		c, under = Change{Why: p.Want, Since: x.now}, true
+	case under && c.Why == Rotation && p.Want == Asked: // it goes on, also without a key.rotate_after
+		c.Why = Asked
 	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why == AtOnce && x.free():
 		x.m.retire(p.Name, c.Next, x.now, true)
 		delete(x.m.Changes, p.Name)

@@ -1,6 +1,9 @@
 package dane
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Mode says who publishes the records. Its values are those of dane.publish.
 type Mode string
@@ -60,10 +63,12 @@ type Decision struct {
 	// Governed says that there are records that a change of a key would break, or that mailcertd is to publish them:
 	// keys are changed as their records allow it.
 	Governed bool
-	Edits    []Edit // for Update: what the zone must have
-	Add      []Line // what a person has to add, or mailcertd adds
-	Remove   []Line // what a person has to remove, or mailcertd removes
-	Steps    []Step // of all changes, in their order
+	Names    []string // those to be looked at: the names of the Input, and former ones with records of this host
+	Edits    []Edit   // for Update: what the zone must have
+	Add      []Line   // what a person has to add, or mailcertd adds
+	Remove   []Line   // what a person has to remove, or mailcertd removes
+	Former   []Line   // records of this host's keys at names that are no longer configured, for a person to remove
+	Steps    []Step   // of all changes, in their order
 	Notes    []Note
 	LookAt   time.Time // when the DNS is to be asked at the latest; zero: never
 	// Longest is how long resolvers may remember records, as far as was seen.
@@ -110,6 +115,11 @@ func (d Decision) Stage(pair string) Stage { return d.verdicts[pair].stage }
 func (d Decision) Under(pair string) bool {
 	c, is := d.Memory.Changes[pair]
 	return is && c.Why != AtOnce
+}
+
+// GaveUp reports whether the key with that ID was made for a change that was given up.
+func (d Decision) GaveUp(key string) bool {
+	return slices.ContainsFunc(d.Memory.Old, func(o Old) bool { return o.Unused && o.Key == key })
 }
 
 // Stage is a step of the change of a key.

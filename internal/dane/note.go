@@ -80,7 +80,8 @@ func (x *decider) noteChange(p Pair) {
 	case Making:
 		text = "its next key is made now, and is used when its TLSA record has been in the DNS for long enough"
 	case Publishing:
-		text = "its next key is not used yet, because not every name server has its TLSA record: " + few(v.waits)
+		text = "its next key is not used yet, because not every name server has its TLSA record: " + few(v.waits) +
+			"; it is used " + Spell(x.longest()) + " after all have it"
 		if x.now.Sub(c.Since) > lookDaily {
 			grade, hint = Warning, "find out why these name servers do not have the record"
 		}
@@ -130,6 +131,10 @@ func (x *decider) noteChange(p Pair) {
 		}
 	}
 	x.note(Note{AboutChange, grade, p.Name, text, hint})
+	if v.stage == Settling && p.Want == Asked {
+		x.note(Note{AboutChange, Error, p.Name, "the new key that was asked for is not made, because the last change " +
+			"of this key, which did not wait, is not over", "ask again then; --now does not wait"})
+	}
 }
 
 // asksFor reports whether a person is told to add a record of the pair: only the name servers that lag may lack it.
@@ -177,6 +182,11 @@ func (x *decider) noteWrong(p Pair) {
 
 // noteLines tells a person what to add and to remove.
 func (x *decider) noteLines() {
+	for _, l := range x.d.Former {
+		x.note(Note{AboutRemove, Warning, l.Pair, "dane.names and dane.ports no longer have " + plain(l.Name) +
+			", so that its record does not follow the key: remove it from the DNS: " + l.String(),
+			"if mail still comes there, configure the name again"})
+	}
 	if x.in.Mode == Update {
 		return
 	}
@@ -241,16 +251,20 @@ func (x *decider) noteFragile(n Name, all []Record) {
 		case r.Usage == usageEE && r.Selector == selectorCert:
 			text = "names a whole certificate: the next renewal makes another one, which it does not fit"
 		case r.Usage == usageTA:
-			text = "names a CA: the issuer may use another intermediate CA at the next renewal, which it does not fit"
+			text = "names a CA: a renewal by another one, such as the issuer's next intermediate CA, does not fit it"
 		default:
 			continue
 		}
 		note := Note{AboutFragile, grade, "", fmt.Sprintf("the TLSA record %s %s… of %s %s", r.Kind(), head(r.Data),
-			plain(n.Name), text), ""}
+			plain(n.Name), text),
+			"remove it before that: the record 3 1 1 of the key is enough, because it stays"}
 		if grade == Warning {
 			note.Text += ", and no other record fits " + alone
 			note.Hint = "publish the record 3 1 1 of its key too, which stays when the certificate is renewed: " +
 				"`mailcertd status` shows it"
+			if x.in.Mode == Update {
+				note.Hint = "mailcertd adds the record 3 1 1 of its key, which stays when the certificate is renewed"
+			}
 		}
 		x.note(note)
 	}

@@ -93,9 +93,44 @@ func (x *decider) forget() {
 		return
 	}
 	x.m.Old = slices.DeleteFunc(x.m.Old, func(o Old) bool {
-		return !x.now.Before(x.goes(o)) && !slices.ContainsFunc(x.in.Names, func(name string) bool {
-			n, _ := x.m.name(name)
+		return !x.now.Before(x.goes(o)) && !slices.ContainsFunc(x.m.Names, func(n Name) bool {
 			return n.Has(RecordOf(o.Key, 0))
 		})
 	})
+}
+
+// former finds records of this host's keys at names that are no longer configured. mailcertd changes configured names
+// alone, so a person is told to remove them. A name without such a record is not looked at again.
+func (x *decider) former() {
+	x.d.Names = slices.Clone(x.in.Names)
+	for _, n := range x.m.Names {
+		ours := x.ours(n)
+		if slices.Contains(x.in.Names, n.Name) || len(ours) == 0 {
+			continue
+		}
+		x.d.Names = append(x.d.Names, n.Name)
+		if len(x.in.Names) > 0 { // otherwise the name of this host is not known, perhaps for a moment
+			x.d.Former = append(x.d.Former, ours...)
+		}
+	}
+}
+
+// ours are the records of a name that are 3 1 1 records of keys of this host.
+func (x *decider) ours(n Name) (out []Line) {
+	keys := map[string]string{} // the names of the pairs, by the IDs of the keys
+	for _, o := range x.m.Old {
+		keys[o.Key] = o.Pair
+	}
+	for pair, c := range x.m.Changes {
+		keys[c.Next] = pair
+	}
+	for _, p := range x.in.Pairs {
+		keys[p.Present.ID()] = p.Name
+	}
+	for _, r := range n.Records() {
+		if pair, is := keys[r.Data]; is && r.Same(RecordOf(r.Data, 0)) {
+			out = append(out, Line{n.Name, r, pair})
+		}
+	}
+	return out
 }

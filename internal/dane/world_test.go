@@ -26,8 +26,9 @@ type world struct {
 	t       *testing.T
 	now     time.Time
 	in      Input
-	servers map[string][]Record
-	broken  map[string]string // servers that answer with an error
+	servers map[string][]Record            // what they have of the name mail
+	more    map[string]map[string][]Record // what they have of other names
+	broken  map[string]string              // servers that answer with an error
 	signed  Signed
 	failed  string        // why nothing can be looked at
 	seen    time.Time     // when the last look was
@@ -37,7 +38,7 @@ type world struct {
 
 func newWorld(t *testing.T, mode Mode) *world {
 	w := &world{t: t, now: start, signed: SignedYes, broken: map[string]string{},
-		servers: map[string][]Record{"ns1": nil,
+		more: map[string]map[string][]Record{}, servers: map[string][]Record{"ns1": nil,
 			"ns2": nil}}
 	w.in = Input{Mode: mode, Names: []string{mail}, TTL: hour, Asks: true, Served: true, Believed: true,
 		Pairs: []Pair{{Name: "host", File: "host.key", Present: key("a"), Leaf: []byte("leaf")}}}
@@ -46,21 +47,35 @@ func newWorld(t *testing.T, mode Mode) *world {
 
 // look looks at the DNS and decides.
 func (w *world) look() Decision {
-	n := Name{Name: mail, Signed: w.signed, Err: w.failed}
-	if w.signed == SignedBogus {
-		n.SignedWhy = "the resolver answers SERVFAIL"
+	l := Look{At: w.now}
+	for _, name := range Decide(w.in, w.now).Names {
+		n := Name{Name: name, Signed: w.signed, Err: w.failed}
+		if w.signed == SignedBogus {
+			n.SignedWhy = "the resolver answers SERVFAIL"
+		}
+		for _, s := range []string{"ns1", "ns2"} {
+			n.Servers = append(n.Servers, Server{Name: s + ".example.org.", Addr: "192.0.2.1:53",
+				Records: slices.Clone(w.at(name)[s]), Err: w.broken[s]})
+		}
+		l.Names = append(l.Names, n)
 	}
-	for _, s := range []string{"ns1", "ns2"} {
-		n.Servers = append(n.Servers, Server{Name: s + ".example.org.", Addr: "192.0.2.1:53",
-			Records: slices.Clone(w.servers[s]), Err: w.broken[s]})
-	}
-	l := Look{At: w.now, Names: []Name{n}}
 	if !w.seen.IsZero() {
 		l.Elapsed = w.now.Sub(w.seen) - w.jumped
 	}
 	w.seen, w.jumped = w.now, 0
 	w.in.Memory = w.in.Memory.Saw(l)
 	return w.decide()
+}
+
+// at is what the servers have of a name.
+func (w *world) at(name string) map[string][]Record {
+	if name == mail {
+		return w.servers
+	}
+	if w.more[name] == nil {
+		w.more[name] = map[string][]Record{}
+	}
+	return w.more[name]
 }
 
 func (w *world) decide() Decision {
@@ -90,13 +105,13 @@ func (w *world) decide() Decision {
 func (w *world) update(servers ...string) {
 	for _, e := range w.last.Edits {
 		for _, s := range servers {
-			have := w.servers[s]
+			have := w.at(e.Name)[s]
 			for _, r := range e.Must {
 				if !slices.ContainsFunc(have, r.Same) {
 					have = append(have, r)
 				}
 			}
-			w.servers[s] = slices.DeleteFunc(slices.Clone(have), func(r Record) bool {
+			w.at(e.Name)[s] = slices.DeleteFunc(slices.Clone(have), func(r Record) bool {
 				return slices.ContainsFunc(e.Drop, r.Same)
 			})
 		}
@@ -113,7 +128,13 @@ func (w *world) pass(d time.Duration, every time.Duration) {
 // has checks which keys' records both servers have.
 func (w *world) has(names ...string) {
 	w.t.Helper()
-	for s, records := range w.servers {
+	w.nameHas(mail, names...)
+}
+
+// nameHas checks which keys' records both servers have of a name.
+func (w *world) nameHas(name string, names ...string) {
+	w.t.Helper()
+	for s, records := range w.at(name) {
 		var got, want []string
 		for _, r := range records {
 			got = append(got, r.Data[:8])

@@ -160,6 +160,9 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 		k.again(ctx, &r, wish, touchedBy(r.Plan.Actions))
 	}
 	k.state.remember(r.Observed.State, r.Plan.State)
+	if !wish.Once {
+		k.tlsa.publishFirst(ctx, r.Plan)
+	}
 	k.notifier.Start(ctx, &r.View, wish.Once)
 	failed = errors.Join(failed, k.pickup.Tell(ctx, &r.View, wish.Once, &lock))
 	if wish.Once {

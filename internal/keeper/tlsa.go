@@ -58,8 +58,8 @@ type tlsaAnswer struct {
 }
 
 // questions prepares a round for this decision.
-func (ta *tlsaAsker) questions(d dane.Decision, host string, edits []dane.Edit) (tlsaQuestions, error) {
-	q := tlsaQuestions{names: plan.TLSANames(ta.cfg, host), edits: edits,
+func (ta *tlsaAsker) questions(d dane.Decision, edits []dane.Edit) (tlsaQuestions, error) {
+	q := tlsaQuestions{names: d.Names, edits: edits,
 		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed}
 	o, err := ta.dnsOptions(len(edits) > 0)
 	if err != nil {
@@ -71,7 +71,7 @@ func (ta *tlsaAsker) questions(d dane.Decision, host string, edits []dane.Edit) 
 
 // due is when the next round is to begin, and with which edits; zero: never.
 func (ta *tlsaAsker) due(d dane.Decision, st state.State) (at time.Time, edits []dane.Edit) {
-	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg) || d.LookAt.IsZero() {
+	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg, st.DANE) || d.LookAt.IsZero() {
 		return time.Time{}, nil
 	}
 	now := ta.o.Now()
@@ -103,11 +103,27 @@ func (ta *tlsaAsker) askLater(ctx context.Context, p plan.Plan) time.Time {
 	if at.After(now) {
 		return at
 	}
-	ta.last = now
-	q, err := ta.questions(p.TLSA, p.Facts.Name, edits)
-	if err != nil {
+	if err := ta.begin(ctx, p, edits); err != nil {
 		ta.take(ctx, tlsaAnswer{err: err, edits: true})
-		return time.Time{}
+	}
+	return time.Time{}
+}
+
+// publishFirst begins a round if there are records to publish: that of a key that was lost does not wait until sendmail
+// is seen to use the new one. The caller holds the lock.
+func (ta *tlsaAsker) publishFirst(ctx context.Context, p plan.Plan) {
+	at, edits := ta.due(p.TLSA, p.State)
+	if len(edits) > 0 && !ta.asking && !at.After(ta.o.Now()) {
+		_ = ta.begin(ctx, p, edits) // askLater reports the error
+	}
+}
+
+// begin begins a round.
+func (ta *tlsaAsker) begin(ctx context.Context, p plan.Plan, edits []dane.Edit) error {
+	ta.last = ta.o.Now()
+	q, err := ta.questions(p.TLSA, edits)
+	if err != nil {
+		return err
 	}
 	if len(edits) > 0 {
 		ta.tried = fmt.Sprint(edits)
@@ -121,7 +137,7 @@ func (ta *tlsaAsker) askLater(ctx context.Context, p plan.Plan) time.Time {
 		default:
 		}
 	}()
-	return time.Time{}
+	return nil
 }
 
 // arrivals notes what came of a round, if there is something. It does not wait.
@@ -138,10 +154,10 @@ func (ta *tlsaAsker) arrivals(ctx context.Context) {
 
 // look looks at the records while a person waits. Nothing is published or remembered.
 func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan) (dane.Look, bool) {
-	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg) {
+	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg, p.State.DANE) {
 		return dane.Look{}, false
 	}
-	q, err := ta.questions(p.TLSA, p.Facts.Name, nil)
+	q, err := ta.questions(p.TLSA, nil)
 	if err != nil || len(q.names) == 0 {
 		return dane.Look{}, false
 	}

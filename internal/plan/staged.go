@@ -46,7 +46,8 @@ func finishStaged(p *pair) (out outcome) {
 		out.lookAt(until, "mailcertd stops waiting for the answer to a request")
 		return out
 	}
-	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !stagedTwin(p) {
+	if staged != nil && p.owner.mine() && !p.held() && p.maySign() && !stagedTwin(p) &&
+		!p.tlsa.GaveUp(pki.KeyFingerprint(staged)) {
 		if is := p.candidate(staged, AskedKey); is != nil {
 			out.report(Problem{Reason: Unfinished, Severity: Warning, Path: keyPath(p), Repairable: true,
 				Text: "a renewal with a new key was interrupted after its certificate was issued"})

@@ -34,16 +34,16 @@ func TLSANames(cfg config.Config, name string) (out []string) {
 }
 
 // AsksTLSA reports whether the DNS is asked for TLSA records. Below --root it is asked only where mailcertd.yaml says
-// who publishes them: somebody who tries mailcertd in a directory has no records.
-func AsksTLSA(cfg config.Config) bool {
-	return cfg.Root == "" || cfg.DANE.Publish != config.PublishNone
+// who publishes them, or said so before: somebody who tries mailcertd in a directory has no records.
+func AsksTLSA(cfg config.Config, seen dane.Memory) bool {
+	return cfg.Root == "" || cfg.DANE.Publish != config.PublishNone || !seen.Looked.IsZero()
 }
 
 // tlsaInput is what the decision about TLSA records is based on.
 func tlsaInput(a *assessment) dane.Input {
 	in := dane.Input{Mode: dane.Mode(a.cfg.DANE.Publish), Names: TLSANames(a.cfg, a.name), TTL: a.cfg.DANE.TTL,
-		Asks: AsksTLSA(a.cfg), Served: a.obs.State.Pickup == nil, ServedSince: a.obs.State.PickedUp.At,
-		Believed: a.clock == clockFine, Memory: a.obs.State.DANE}
+		Asks: AsksTLSA(a.cfg, a.obs.State.DANE), Served: a.obs.State.Pickup == nil,
+		ServedSince: a.obs.State.PickedUp.At, Believed: a.clock == clockFine, Memory: a.obs.State.DANE}
 	for _, p := range a.pairs {
 		if !p.is.Server() || !p.wanted && !p.exists() {
 			continue

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"time"
 
 	"mailcertd/internal/config"
@@ -68,7 +69,7 @@ func describeDANE(cfg config.Config, r keeper.Result) *DANE {
 	for _, l := range d.Add {
 		out.Add = append(out.Add, l.String())
 	}
-	for _, l := range d.Remove {
+	for _, l := range slices.Concat(d.Remove, d.Former) {
 		out.Remove = append(out.Remove, l.String())
 	}
 	if f, failed := r.Plan.State.Failures[plan.TLSAFailure]; failed && len(d.Edits) > 0 {

@@ -1,6 +1,7 @@
 package given
 
 import (
+	"strings"
 	"time"
 
 	"mailcertd/internal/config"
@@ -111,5 +112,36 @@ func WholeCert() Fact {
 		r := dane.Record{Usage: 3, Selector: 0, Matching: 1, Data: pki.Fingerprint(leaf), TTL: 3600}
 		h.saw(dane.Name{Name: TLSA, Signed: dane.SignedYes, Servers: []dane.Server{{Name: "ns1.home.example.",
 			Records: []dane.Record{r}}}})
+	})
+}
+
+// NamesCA is the record 2 1 1 of a CA, and beside it these.
+func NamesCA(beside ...dane.Record) Fact {
+	return InDNS(append(beside, dane.Record{Usage: 2, Selector: 1, Matching: 1, Data: strings.Repeat("ca", 32),
+		TTL: 3600})...)
+}
+
+// TLSAFor configures the names of the TLSA records, and their time to live.
+func TLSAFor(ttl time.Duration, names ...string) Fact {
+	return Configured(func(c *config.Config) { c.DANE.Names, c.DANE.TTL = names, ttl })
+}
+
+// FormerName has these TLSA records at a name that is no longer configured, as a look a minute ago has seen.
+func FormerName(records ...dane.Record) Fact {
+	return later(func(h *host) {
+		m := h.Seen.State.DANE.Clone()
+		m.Names = append(m.Names, dane.Name{Name: "_25._tcp.old.home.example.", At: m.Looked,
+			Servers: []dane.Server{{Name: "ns1.home.example.", Records: records}}})
+		h.Seen.State.DANE = m
+	})
+}
+
+// GaveUp has given up the change to the key of that label an hour ago.
+func GaveUp(label string) Fact {
+	return later(func(h *host) {
+		m := h.Seen.State.DANE.Clone()
+		m.Old = append(m.Old, dane.Old{Pair: "host", Key: pki.KeyFingerprint(public(label)),
+			Since: h.Now.Add(-time.Hour), Unused: true})
+		h.Seen.State.DANE = m
 	})
 }

@@ -1,0 +1,158 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"mailcertd/internal/dane"
+	"mailcertd/internal/pki"
+	"mailcertd/internal/plan"
+)
+
+// daneSite is a site whose daemon has asked one name server, and seen the record of its key there or none.
+func daneSite(t *testing.T, yaml string, seen bool) *site {
+	t.Helper()
+	s := newSite(t, yaml+"\ndns: {server: 127.0.0.1, resolver: '"+silentServer(t)+"', key_file: /tsig.key}")
+	s.write(s.root+"/tsig.key", []byte(`key "k" { algorithm hmac-sha256; secret "c2VjcmV0"; };`))
+	if err := os.Chmod(s.root+"/tsig.key", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.o.DANE = true
+	s.settle(plan.Wish{})
+	if s.saw(); seen {
+		s.saw(dane.RecordOf(s.key(), time.Hour))
+	}
+	s.settle(plan.Wish{})
+	return s
+}
+
+// key is the ID of the installed key.
+func (s *site) key() string {
+	s.t.Helper()
+	data, err := os.ReadFile(s.Path("host.key"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return pki.KeyFingerprint(pki.ReadKeyFile(data).Public)
+}
+
+// saw notes a look that has seen these records.
+func (s *site) saw(records ...dane.Record) {
+	s.tlsa.take(s.t.Context(), tlsaAnswer{look: dane.Look{At: s.now, Names: []dane.Name{{Name: "_25._tcp." + name + ".",
+		Signed: dane.SignedYes, Servers: []dane.Server{{Name: "ns1.example.org.", Records: records}}}}}})
+}
+
+// rekey is `renew --rekey`, with --now where now is set.
+func (s *site) rekey(now bool) (Result, error) {
+	f := s.Check(s.t.Context(), plan.Wish{}).Plan.Facts
+	return s.Renew(s.t.Context(), f.Replace(plan.Wish{Renew: true, Rekey: true, Now: now, Once: true}))
+}
+
+// said returns the worst severity of the problems with that reason, and their texts.
+func said(r Result, reason plan.Reason) (worst plan.Severity, text string) {
+	for _, p := range r.Plan.Problems {
+		if p.Reason == reason {
+			worst, text = max(worst, p.Severity), text+p.Text+"\n"
+		}
+	}
+	return worst, text
+}
+
+// The record of a key that was lost is on its way before anybody waits for sendmail.
+func TestLostKeyPublishedFirst(t *testing.T) {
+	s := daneSite(t, "dane: {publish: update}", true)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	lost := s.key()
+	if err := os.Remove(s.Path("host.key")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Settle(ctx, plan.Wish{}); err != nil { // Look would begin a round after it
+		t.Fatal(err)
+	}
+	if s.key() == lost || !s.tlsa.asking || !strings.Contains(s.tlsa.tried, s.key()) {
+		t.Errorf("asking: %v, tried %q", s.tlsa.asking, s.tlsa.tried)
+	}
+}
+
+// renew --rekey waits for the DNS as long as it must, and shows a person that it does. Where records were seen, a DNS
+// that is silent forbids the change of a key; where the DNS never had one, it is done, and the doubt is told.
+func TestRekeyWithSilentDNS(t *testing.T) {
+	t.Parallel()
+	for _, seen := range []bool{true, false} {
+		s := daneSite(t, "dane: {publish: none}", seen)
+		var shown []string
+		s.o.Progress = func(what string, atMost time.Duration) func() {
+			shown = append(shown, what)
+			if atMost != tlsaWaited && strings.Contains(what, "DNS") {
+				t.Errorf("%s for %s", what, atMost)
+			}
+			return func() {}
+		}
+		before, began := s.key(), time.Now()
+		r, err := s.rekey(false)
+		if took := time.Since(began); err != nil || took > tlsaWaited+5*time.Second {
+			t.Fatalf("%s: %v", took, err)
+		}
+		if !slices.ContainsFunc(shown, func(s string) bool { return strings.Contains(s, "asking the DNS") }) {
+			t.Errorf("nothing is shown: %q", shown)
+		}
+		worst, text := said(r, plan.TLSAUnknown)
+		if changed := s.key() != before; changed == seen || worst != plan.Warning ||
+			!strings.Contains(text, "_25._tcp."+name) {
+			t.Errorf("records were seen: %v; changed: %v: %s", seen, changed, text)
+		}
+	}
+}
+
+// renew --rekey says that a daemon is needed if none runs, and renew --rekey --now only warns of what it has done.
+func TestRekeySays(t *testing.T) {
+	s := daneSite(t, "dane: {publish: update}", true)
+	s.cfg.DNS.Resolver = closedPort(t)
+	before := s.key()
+	r, err := s.rekey(false)
+	worst, text := said(r, plan.TLSAChange)
+	if err != nil || s.key() != before || worst != plan.Warning ||
+		!strings.Contains(text, "no mailcertd daemon is running") {
+		t.Errorf("%v: %s", err, text)
+	}
+	lock, err := s.LockDaemon()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err = s.rekey(false)
+	if _, text = said(r, plan.TLSAChange); err != nil || strings.Contains(text, "daemon") ||
+		!strings.Contains(text, "1 hour after all have it") {
+		t.Errorf("%v: %s", err, text)
+	}
+	lock.Unlock()
+	r, err = s.rekey(true)
+	worst, text = said(r, plan.TLSAChange)
+	if err != nil || s.key() == before || worst != plan.Warning || !strings.Contains(text, "for up to 1 hour") {
+		t.Errorf("%v: %s", err, text)
+	}
+	if worst, text = said(s.Check(t.Context(), plan.Wish{}), plan.TLSAChange); worst != plan.Error {
+		t.Errorf("check says: %s", text)
+	}
+	r, err = s.rekey(false) // the change before it is not over
+	worst, text = said(r, plan.TLSAChange)
+	if err != nil || worst != plan.Error || !strings.Contains(text, "is not made") {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// closedPort is an address at which nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err = errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return l.Addr().String()
+}
