@@ -24,8 +24,9 @@ import (
 	"mailcertd/internal/watch"
 )
 
-// closePatience is how long the daemon waits at its end for its own ssh and commands.
-const closePatience = 1500 * time.Millisecond
+// closePatience is how long the daemon waits at its end for its own ssh and commands. It is longer than what an order
+// needs: a command that is deaf to SIGTERM, and then one that removes what the order has published, see acme.
+const closePatience = 6 * time.Second
 
 func (a *app) runCommand() *cobra.Command {
 	return &cobra.Command{
