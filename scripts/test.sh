@@ -106,9 +106,10 @@ stepca() {
 # The race detector makes a program several times slower, so it is used only for packages that start goroutines and
 # for those tests of keeper that run several at once. The programs that test/ starts are built without it.
 concurrent="./cmd/mailcertd ./internal/command ./internal/dns ./internal/issuer/... ./internal/mta ./internal/pickup ./internal/rcd ./internal/survey ./internal/watch"
-several='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded'
+several='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded|WindowAlwaysOver|TLSA|WhileAsking|AskAfter'
+years='^(TestMembersThroughGenerations|TestMemberCRL|TestPublicCAAway)$' # what others do once, again for years
 raced() {
-	step "go test -race, what keeper does beside the loop" env CGO_ENABLED=1 go test -race -vet=off -count=1 -run "$several" ./internal/keeper
+	step "go test -race, what keeper does beside the loop" env CGO_ENABLED=1 go test -race -vet=off -count=1 -run "$several" -skip "$years" ./internal/keeper
 }
 
 [ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1
