@@ -24,6 +24,7 @@ type Pair struct {
 	Leaf    []byte // DER of the installed certificate; nil: none
 	Want    Why    // Asked or Rotation where the key is to be changed, else ""
 	Rotates bool   // the configuration lets its key be changed by age
+	Idle    bool   // sendmail does not use it yet, so no record has to fit its key
 }
 
 // Input is all that a decision is based on.

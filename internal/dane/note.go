@@ -152,7 +152,7 @@ func (x *decider) signed(s Signed) bool {
 
 // noteWrong reports servers whose records do not fit the installed key.
 func (x *decider) noteWrong(p Pair) {
-	if len(p.Present.SPKI) == 0 || x.d.verdicts[p.Name].stage == Settling {
+	if len(p.Present.SPKI) == 0 || p.Idle || x.d.verdicts[p.Name].stage == Settling {
 		return
 	}
 	for _, name := range x.in.Names {

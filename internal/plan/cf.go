@@ -126,6 +126,10 @@ func cfProblems(a *assessment) (found finding) {
 	default:
 		others, hint := cfOthers(cf, a.obs.Certs, a.cfg)
 		_, worst := joined(others)
+		if a.tlsa.Governed && a.cfg.Key.Second != "" && !namesPair(cf, a.obs.Certs, certdir.HostECDSA) {
+			hint = "wait until every name server has had the TLSA record of the second pair, which " +
+				"`mailcertd status` shows, for as long as its TTL; " + hint
+		}
 		for _, o := range others { // the first of the worst is shown first and has the hint for all
 			pr := Problem{Reason: CFOther, Severity: o.severity, Path: cf.Path, Text: o.text}
 			if o.severity == worst {

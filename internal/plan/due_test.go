@@ -50,6 +50,39 @@ func TestDue(t *testing.T) {
 			f.Config.DANE.Publish = config.PublishUpdate
 			f.Plan.TLSA.Add = []dane.Line{{Name: "_25._tcp.a.example.", Record: dane.RecordOf("ab", time.Hour)}}
 		}, nil},
+		{"TLSA records cannot be published", func(f *DueFacts) {
+			f.Config.DANE.Publish, f.Plan.TLSA.Edits = config.PublishUpdate, []dane.Edit{{}}
+			f.Plan.State.Failures = map[string]state.Failure{TLSAFailure: {First: day(-2), Error: "REFUSED"}}
+		}, []string{"warning DANE a.example"}},
+		{"TLSA records could not be published a moment ago", func(f *DueFacts) {
+			f.Config.DANE.Publish, f.Plan.TLSA.Edits = config.PublishUpdate, []dane.Edit{{}}
+			f.Plan.State.Failures = map[string]state.Failure{TLSAFailure: {First: day(0), Error: "REFUSED"}}
+		}, nil},
+		{"the DNS was not asked for two days", func(f *DueFacts) {
+			f.Plan.TLSA.Governed = true
+			f.Plan.TLSA.Memory.Names = []dane.Name{{Name: "_25._tcp.a.example.", Err: "away", Since: day(-2)},
+				{Name: "_25._tcp.b.example.", Err: "away", Since: now.Add(-time.Hour)}, {Name: "_25._tcp.c.example."}}
+		}, []string{"warning DANE a.example"}},
+		{"the DNS was not asked for two days, and there are no records", func(f *DueFacts) {
+			f.Plan.TLSA.Memory.Names = []dane.Name{{Name: "_25._tcp.a.example.", Err: "away", Since: day(-2)}}
+		}, nil},
+		{"a renewal would break a TLSA record, and mail", func(f *DueFacts) {
+			f.Plan.TLSA.Notes = []dane.Note{{About: dane.AboutFragile, Grade: dane.Warning}}
+		}, []string{"warning DANE a.example"}},
+		{"a renewal would break a TLSA record, and no mail", func(f *DueFacts) {
+			f.Plan.TLSA.Notes = []dane.Note{{About: dane.AboutFragile, Grade: dane.Notice}}
+		}, nil},
+		{"a change of a key waits for a day", func(f *DueFacts) {
+			f.Plan.TLSA.Notes = []dane.Note{{About: dane.AboutChange, Grade: dane.Warning, Pair: "host"}}
+		}, []string{"warning DANE a.example"}},
+		{"TLSA records that mailcertd publishes are not signed", func(f *DueFacts) {
+			f.Config.DANE.Publish = config.PublishUpdate
+			f.Plan.TLSA.Notes = []dane.Note{{About: dane.AboutUnsigned, Grade: dane.Warning}}
+		}, []string{"warning DANE a.example"}},
+		{"TLSA records of others are not signed", func(f *DueFacts) {
+			f.Config.DANE.Publish = config.PublishNone
+			f.Plan.TLSA.Notes = []dane.Note{{About: dane.AboutUnsigned, Grade: dane.Warning}}
+		}, nil},
 		{"ends soon, to be renewed in time", func(f *DueFacts) {
 			f.Observed.Certs.Cert.File.Certs = []*x509.Certificate{cert(-3, 3)}
 			f.Plan.Facts.Due = day(1)

@@ -1,6 +1,8 @@
 package plan_test
 
 import (
+	"strings"
+	"testing"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -167,6 +169,16 @@ var tlsaRows = []row{
 		"",
 		"warning tlsa-add",
 		"141.1 days: renewal is due", ""},
+	{"no TLSA record of a second pair that sendmail does not use yet", Host(WantsSecond(), Has(second, "rsa-2048"),
+		Publishes(dane.Manual), InDNS(TLSAOf("host"))),
+		"",
+		"warning cf-other-files, warning tlsa-add",
+		"140.2 days: renewal is due", "dane"},
+	{"no TLSA record of a second pair that sendmail uses", Host(WantsSecond(), Names(second), Has(second, "rsa-2048"),
+		Publishes(dane.Manual), InDNS(TLSAOf("host"))),
+		"",
+		"error tlsa-wrong, warning tlsa-add",
+		"140.2 days: renewal is due", "dane"},
 	{"the record of an old key is still there", Host(Publishes(dane.Manual), InDNS(TLSAOf("host"), TLSAOf("other")),
 		KeyBefore("other", 2*time.Hour)),
 		"",
@@ -198,4 +210,18 @@ var tlsaRows = []row{
 		"",
 		"warning tlsa-unknown",
 		"141.1 days: renewal is due", ""},
+}
+
+// A second pair whose key has no TLSA record yet must not be named in sendmail.cf yet.
+func TestSecondPairAfterItsRecord(t *testing.T) {
+	for mode, waits := range map[dane.Mode]bool{dane.None: false, dane.Update: true} {
+		found := false
+		for _, pr := range Host(WantsSecond(), Has(second, "rsa-2048"), Publishes(mode)).Plan().Problems {
+			found = found || pr.Reason == plan.CFOther &&
+				strings.Contains(pr.Hint, "the TLSA record of the second pair")
+		}
+		if found != waits {
+			t.Errorf("publish: %s: the hint says to wait: %v", mode, found)
+		}
+	}
 }

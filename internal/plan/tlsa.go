@@ -49,7 +49,7 @@ func tlsaInput(a *assessment) dane.Input {
 			continue
 		}
 		one := dane.Pair{Name: p.is.Name, File: p.is.KeyFile, Present: publicKey(p.keyFile.Key.Public),
-			Staged: publicKey(p.staged.Public), Rotates: p.cfg.Key.RotateAfter > 0}
+			Staged: publicKey(p.staged.Public), Rotates: p.cfg.Key.RotateAfter > 0, Idle: idlePair(a, p)}
 		if p.leaf != nil {
 			one.Leaf = p.leaf.Raw
 		}
@@ -63,6 +63,11 @@ func tlsaInput(a *assessment) dane.Input {
 		in.Pairs = append(in.Pairs, one)
 	}
 	return in
+}
+
+// idlePair reports whether a second pair is there, or is wanted, that sendmail.cf does not name.
+func idlePair(a *assessment, p *pair) bool {
+	return p.is == certdir.HostECDSA && !namesPair(a.obs.CF, a.obs.Certs, p.is)
 }
 
 // publicKey is a key as package dane has it; the zero Key where there is none, or one of an unknown kind.
