@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/pem"
@@ -18,7 +17,6 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/issuer/acme"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/plan"
 )
@@ -27,7 +25,7 @@ func (a *app) revokeCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: "revoke NAME|SERIAL", Args: oneArg("a host's name, or a serial number in hex"),
-		Short: "revoke a certificate of this host's CA",
+		Short: "revoke a certificate of this host's CA, or its own one of an ACME CA",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, known := ca.Reasons()[reason]; !known && reason != "" {
 				var all []string
@@ -36,20 +34,23 @@ func (a *app) revokeCommand() *cobra.Command {
 				}
 				return usageError{fmt.Errorf("--reason %q: must be one of %s", reason, strings.Join(sorted(all), ", "))}
 			}
-			public, err := a.publicCertificate(cmd.Context(), args[0])
+			public, sure, err := a.publicCertificate(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
+			if sure {
+				return public.revoke(cmd.Context(), reason)
+			}
 			o, err := a.localCA(cmd.Context(), toRule)
-			if errors.Is(err, errNoCA) {
-				err = cmp.Or(public, err)
+			if errors.Is(err, errNoCA) && public != nil {
+				return public.revoke(cmd.Context(), reason)
 			}
 			if err != nil {
 				return err
 			}
 			serial, err := ca.Which(o.obs.CA, args[0], o.seen)
-			if errors.Is(err, ca.ErrUnknown) {
-				err = cmp.Or(public, err)
+			if errors.Is(err, ca.ErrUnknown) && public != nil {
+				return public.revoke(cmd.Context(), reason)
 			}
 			if err != nil {
 				return err
@@ -61,43 +62,6 @@ func (a *app) revokeCommand() *cobra.Command {
 		"unspecified, keyCompromise, superseded, cessationOfOperation, affiliationChanged, CACompromise or "+
 			"certificateHold")
 	return cmd
-}
-
-// publicCertificate says that a person means a certificate of this host from an ACME CA, and who can revoke it. By its
-// serial number it is meant for sure, and bySerial is set; its name may also be that of a certificate of the CA on this
-// host, and byName is for the case that it is not.
-func (a *app) publicCertificate(ctx context.Context, what string) (byName, bySerial error) {
-	cfg, err := a.load()
-	if err != nil {
-		return nil, err
-	}
-	if !plan.Obtains(cfg, config.IssuerACME) {
-		return nil, nil
-	}
-	r := a.keeper(cfg, quiet(a.logLevel, a.err)).Check(ctx, plan.Wish{})
-	for _, f := range r.Plan.Facts.Pairs {
-		certs := r.Observed.Certs.Pair(f.Pair).Cert.File.Certs
-		if !f.Public || f.Owner != plan.Ours || f.Directory == "" || len(certs) == 0 {
-			continue
-		}
-		url, err := acme.DirectoryURL(f.Directory)
-		if err != nil {
-			return nil, err
-		}
-		serial, dir := ca.FormatSerial(certs[0].SerialNumber), cfg.Certs.Dir
-		no := fmt.Errorf("%s, serial %s, is from %s: only that CA can revoke it, and mailcertd does not ask for that; "+
-			"to revoke it, run `certbot revoke --server %s --cert-path %s --key-path %s`, and then `mailcertd renew "+
-			"--rekey`, which gets a certificate for another key", filepath.Join(dir, f.Pair.CertFile), serial,
-			f.Directory, url, filepath.Join(dir, f.Pair.CertFile), filepath.Join(dir, f.Pair.KeyFile))
-		switch {
-		case strings.EqualFold(strings.TrimLeft(what, "0"), strings.TrimLeft(serial, "0")):
-			return nil, no
-		case byName == nil && slices.ContainsFunc(plan.CertNames(certs[0]),
-			func(n string) bool { return strings.EqualFold(n, what) }):
-			byName = no
-		}
-	}
-	return byName, nil
 }
 
 // revokeAll revokes every valid certificate of a host.

@@ -24,10 +24,13 @@ func (r *revoked) String() string {
 }
 
 // revocationOf looks up the installed certificate in the database of the local CA, or in the CRLs that the CA host
-// sent; nil where it is not revoked.
+// sent; nil where it is not revoked. For one of an ACME CA, the state says whether a person has had it revoked.
 func revocationOf(p *pair) *revoked {
 	if p.leaf == nil || p.owner != Ours {
 		return nil
+	}
+	if m := p.obs.State.ACME[p.is.Name]; p.issuer.acme() && !m.Revoked.IsZero() && m.Leaf == pki.Fingerprint(p.leaf) {
+		return &revoked{m.Revoked, m.RevokedFor, lost(ca.Reasons()[m.RevokedFor])}
 	}
 	if !p.issuer.remote() {
 		// The row is asked and not the generation, which may have been removed when its last valid leaf was revoked.

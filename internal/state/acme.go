@@ -20,6 +20,9 @@ type ACME struct {
 	// ByWindow says that the certificate was ordered because the window of the one before it had come.
 	ByWindow bool   `json:"by_window,omitempty"`
 	Why      string `json:"why,omitempty"` // URL of the CA's explanation of the window
+	// Revoked is when the CA has revoked it because a person asked for that; zero: it has not.
+	Revoked    time.Time `json:"revoked,omitzero"`
+	RevokedFor string    `json:"revoked_for,omitempty"` // a word of ca.Reasons; "" where none was given
 }
 
 // Of is the directory that sent the leaf with that Leaf ID; "": unknown.

@@ -122,6 +122,11 @@ func Window(in time.Duration) Fact {
 // OrderedByWindow is a certificate that was ordered because the window of the one before it had come.
 func OrderedByWindow() Fact { return onWindow(func(_ *host, m *state.ACME) { m.ByWindow = true }) }
 
+// RevokedByACME is a certificate that the ACME CA revoked an hour ago for that reason, because a person asked for it.
+func RevokedByACME(reason string) Fact {
+	return onWindow(func(h *host, m *state.ACME) { m.Revoked, m.RevokedFor = h.Now.Add(-time.Hour), reason })
+}
+
 // NoWindow is a CA that does not say when to renew.
 func NoWindow() Fact {
 	return onWindow(func(_ *host, m *state.ACME) { m.Start, m.End, m.Renew = time.Time{}, time.Time{}, time.Time{} })
