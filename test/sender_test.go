@@ -121,7 +121,7 @@ func finger(t *testing.T, h *bed.Host, domain string) string {
 func TestDANESender(t *testing.T) {
 	t.Parallel()
 	bed.Need(t, true, "posttls-finger")
-	h := bed.NewHost(t, "mail-a.example.test", senderMX)
+	h := bed.NewHost(t, "mail-a.example.test", senderMX, "@DAEMON_OPTIONS(`Name=IPv6, Family=inet6, Addr=::1')")
 	m := bed.Binary(t, "")
 	root, other := sign(t, "Test CA", nil, isCA), sign(t, "Other CA", nil, isCA)
 	leaf := sign(t, "mx.match.example", root, func(c *x509.Certificate) {
@@ -161,6 +161,9 @@ func TestDANESender(t *testing.T) {
 		"null MX 0 .\nimplicit A " + senderMX + "\n_25._tcp.implicit TLSA 3 1 1 " + key + "\n" +
 		"gone MX 10 mx.match\ngone MX 20 mx.gone\nmx.gone A " + senderGone + "\n" +
 		"mixed MX 10 mx.match.plain.\n" +
+		"six MX 10 mx.six\nmx.six AAAA ::1\n_25._tcp.mx.six TLSA 3 1 1 " + key + "\n" +
+		"six-wrong MX 10 mx.six-wrong\nmx.six-wrong AAAA ::1\n_25._tcp.mx.six-wrong TLSA 3 1 1 " + foreign + "\n" +
+		"both MX 10 mx.both\nmx.both A " + senderMX + "\nmx.both AAAA ::1\n_25._tcp.mx.both TLSA 3 1 1 " + key + "\n" +
 		"_mta-sts.match TXT \"v=STSv1; id=20260701;\"\nmta-sts.match A " + senderMX + "\n" +
 		"_smtp._tls.match TXT \"v=TLSRPTv1; rua=mailto:tls@match.example\"\n")
 	signedWorld(t, h, zone.String())
@@ -171,7 +174,10 @@ func TestDANESender(t *testing.T) {
 		row{"match.expired", nil, "refused", "dane-bogus", "Host not found, try again"},
 		row{"alias.example", nil, "verified", "dane-matched", verified},
 		row{"implicit.example", nil, "verified", "dane-matched", verified},
-		row{"mixed.example", nil, "opportunistic", "dane-unsigned", unverified})
+		row{"mixed.example", nil, "opportunistic", "dane-unsigned", unverified},
+		row{"six.example", nil, "verified", "dane-matched", "established to mx.six.example[::1]:25"},
+		row{"six-wrong.example", nil, "refused", "dane-mismatch", "no matching DANE TLSA records"},
+		row{"both.example", nil, "verified", "dane-matched", verified})
 	for _, r := range rows {
 		t.Run(r.domain, func(t *testing.T) {
 			said, out := checkDANE(t, h, m, r.domain), finger(t, h, r.domain)
@@ -190,6 +196,11 @@ func TestDANESender(t *testing.T) {
 	if said := checkDANE(t, h, m, "gone.example"); said.Verdict != "verified" || said.Fine || len(said.Hosts) != 2 ||
 		said.Hosts[1].Addresses[0].Verdict != "unreachable" {
 		t.Errorf("a domain whose second mail host is away: %+v", said)
+	}
+	if said := checkDANE(t, h, m, "both.example"); len(said.Hosts) != 1 || len(said.Hosts[0].Addresses) != 2 ||
+		said.Hosts[0].Addresses[0].Verdict != "verified" || said.Hosts[0].Addresses[1].Verdict != "verified" ||
+		said.Hosts[0].Addresses[0].Address == said.Hosts[0].Addresses[1].Address {
+		t.Errorf("a mail host with an IPv4 and an IPv6 address: %+v", said)
 	}
 	t.Run("MTA-STS", func(t *testing.T) { policies(t, h, m, root) })
 	t.Run("forms", func(t *testing.T) {
