@@ -40,12 +40,13 @@ func NewNSD(t testing.TB, command func(args ...string) *exec.Cmd, addr string, z
 		" zonelistfile: \"" + n.dir + "/zone.list\"\n verbosity: 1\n" +
 		"remote-control:\n control-enable: yes\n control-interface: \"" + n.dir + "/control\"\n")
 	for _, z := range zones {
-		conf.WriteString("zone:\n name: \"" + z.Name + "\"\n zonefile: \"" + z.Name + "\"\n")
+		file := strings.Trim(z.Name, ".") + ".zone"
+		conf.WriteString("zone:\n name: \"" + z.Name + "\"\n zonefile: \"" + file + "\"\n")
 		for _, line := range z.Lines {
 			conf.WriteString(" " + line + "\n")
 		}
 		if z.Text != "" {
-			n.put(t, z.Name, z.Text)
+			n.put(t, file, z.Text)
 		}
 	}
 	n.put(t, "nsd.conf", conf.String())

@@ -11,6 +11,7 @@ var changes = flag.Int("changes", 10, "how often the keys change in TestKeyChang
 
 // Keys change again and again while a mail host connects several times a second, and it verifies every connection.
 func TestKeyChanges(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name, keys string
 		cf         []string

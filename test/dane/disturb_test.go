@@ -28,9 +28,11 @@ var disturbances = []disturbance{
 	{name: "the secondary server lags", lags: true, run: lag},
 	{name: "the secondary server answers SERVFAIL", ttl: 10 * time.Second, run: secondFails},
 	{name: "every name server answers SERVFAIL", ttl: 10 * time.Second, run: allFail},
+	{name: "the server that takes the updates is away", ttl: 10 * time.Second, run: primaryAway},
 	{name: "the signatures have expired", ttl: 10 * time.Second, run: expire},
 	{name: "the clock of the host is wrong", run: wrongClock},
 	{name: "the daemon is killed", run: killed},
+	{name: "a person renews and asks for a key again", run: asksAgain},
 	{name: "a person deletes the record of the next key", run: deleteNext},
 	{name: "a person deletes all records", run: deleteAll},
 }
@@ -38,6 +40,7 @@ var disturbances = []disturbance{
 // Whatever goes wrong while a key changes, a mail host verifies every connection, or the DNS itself keeps it from that.
 // mailcertd waits meanwhile, says what it waits for, and continues by itself.
 func TestDisturbances(t *testing.T) {
+	t.Parallel()
 	for _, d := range disturbances {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
@@ -95,6 +98,23 @@ func secondFails(w *world) []span {
 	w.startSecond()
 	w.changes(next)
 	return nil
+}
+
+// The resolver asks the secondary server. It may wait for the one that is away first, for longer than the mail host
+// waits for the resolver.
+func primaryAway(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.agreed()
+	from := time.Now()
+	w.primary.Stop()
+	w.keeps(was, w.ttl+5*time.Second)
+	w.says("ns1.example.test (" + primary + ":53)")
+	w.primary.Start(w.t)
+	w.judge.verifies()
+	to := time.Now()
+	w.changes(next)
+	return []span{{from, to, temporary}}
 }
 
 // Without an answer about the records a mail host tries again later.
@@ -167,25 +187,48 @@ func killed(w *world) []span {
 		w.kill()
 		w.start()
 	}
+	long := func() {
+		w.kill()
+		time.Sleep(2 * w.ttl)
+		w.start()
+	}
 	again() // the next key is asked for
 	w.soon("the next key is made", func() bool { return w.next() != "" })
 	again()
 	next := w.published(primary)
 	again()
 	w.agreed()
-	again()
+	long()
 	time.Sleep(w.ttl / 2) // in the middle of the wait
 	again()
 	w.soon("the next key is installed", func() bool { return w.key("host") != was })
 	again() // sendmail may not have got its HUP
 	w.changes(next)
 	w.judge.verifies()
-	again() // the record of the old key is to go
+	long() // the record of the old key is to go
 	w.soon("the record of the old key goes", func() bool {
 		got, err := w.at(primary)
 		return err == nil && len(got) == 1
 	})
 	again()
+	return nil
+}
+
+// A renewal keeps the key, and who asks again for a new one gets the one that is made already.
+func asksAgain(w *world) []span {
+	was := w.key("host")
+	w.rekey()
+	next := w.published(second)
+	before := w.h.OnDisk(w.t)
+	w.must("renew")
+	if w.h.OnDisk(w.t) == before {
+		w.t.Error("the certificate was not renewed")
+	}
+	w.rekey()
+	if got := w.next(); w.key("host") != was || got != next {
+		w.t.Errorf("the key is %s and the next one %s, must be %s and %s", w.key("host"), got, was, next)
+	}
+	w.changes(next)
 	return nil
 }
 

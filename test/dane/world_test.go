@@ -24,12 +24,14 @@ const (
 	resolver = "127.0.0.1"
 	primary  = "127.0.0.2" // ns1, which signs and takes the updates
 	second   = "127.0.0.3" // ns2
+	roots    = "127.0.0.4" // the name server of the root zone
 )
 
 // root delegates to the two name servers of the mail host's zone.
 const root = `$TTL 60
-@ SOA ns1.example.test. root.example.test. 1 3600 600 86400 1
-@ NS ns1.example.test.
+@ SOA ns. root. 1 3600 600 86400 1
+@ NS ns.
+ns. A 127.0.0.4
 example.test. NS ns1.example.test.
 example.test. NS ns2.example.test.
 ns1.example.test. A 127.0.0.2
@@ -68,17 +70,17 @@ func newWorld(t *testing.T, like world, keys string, cf ...string) *world {
 	bed.Need(t, true, "named", "nsd", "unbound", "posttls-finger", "dnssec-signzone")
 	w := &world{t: t, m: bed.Binary(t, ""), h: bed.NewHost(t, host, hostIP, cf...), follows: like.follows,
 		ttl: max(like.ttl, 2*time.Second)}
-	for _, addr := range []string{hostIP, primary, second} {
+	for _, addr := range []string{hostIP, primary, second, roots} {
 		w.h.Must(t, "ip", "addr", "add", addr+"/32", "dev", "lo")
 	}
 	person, mine := bed.TSIGKey(t, "person"), bed.TSIGKey(t, "mailcertd")
 	w.person = person
 	w.primary = bed.NewNamed(t, w.h.Command, []string{primary}, "recursion no; notify-delay 0;", person+mine,
-		bed.NamedZone{Name: ".", Statements: "type primary; notify no;", Text: root},
 		bed.NamedZone{Name: domain, Text: zone, Statements: "type primary; dnssec-policy default; update-policy { " +
 			"grant mailcertd name " + tlsaName + " TLSA; grant person zonesub ANY; };"})
 	w.startSecond()
-	bed.NewUnbound(t, w.h.Command, []string{resolver}, primary, w.primary.DNSKEY(t, domain),
+	bed.NewNSD(t, w.h.Command, roots, bed.NSDZone{Name: ".", Text: root})
+	bed.NewUnbound(t, w.h.Command, []string{resolver}, roots, w.primary.DNSKEY(t, domain),
 		`local-zone: "test." nodefault`, "val-bogus-ttl: 1", "infra-host-ttl: 1")
 	w.put("/etc/mail/tsig.key", mine)
 	w.put("/etc/mail/mailcertd.yaml", "host: {name: "+host+"}\nkey: {"+keys+"}\ndns: {server: "+primary+
@@ -251,7 +253,7 @@ func (w *world) has(want ...string) error {
 func (w *world) rekey() {
 	w.t.Helper()
 	out, code := w.h.Run(w.mailcertd("renew", "--rekey")...)
-	if !strings.Contains(out, "its next key is not used yet") {
+	if code != 0 || !strings.Contains(out, "next key") {
 		w.t.Fatalf("renew --rekey: status %d\n%s", code, out)
 	}
 }
