@@ -76,10 +76,10 @@ func newDANERun(t *testing.T) *daneRun {
 		"@ NS mail-b\n@ NS ns2\nmail-b A " + b.IP + "\nns2 A " + danePageSecond + "\n@ MX 10 mail-a\nmail-a A " +
 		a.IP + "\n"
 	b.Must(t, "bash", "-c", danePageSetup, "setup", zone, danePageZone)
-	first := bed.NewNamed(t, b.Command, []string{b.IP, "127.0.0.1"}, "recursion no; notify-source "+b.IP+";",
+	first := bed.NewNamed(t, b.Command, []string{b.IP, "127.0.0.1"}, "recursion no;",
 		`include "/usr/local/etc/namedb/zones.conf";`)
 	b.Must(t, "sh", "-c", `ln -s "$1" /run/named/session.key; shift; printf '#!/bin/sh\nexec %s "$@"\n' "$*" > `+
-		`/usr/local/sbin/rndc; chmod 755 /usr/local/sbin/rndc`, "sh", first.SessionKey(),
+		`/usr/local/sbin/rndc; chmod 755 /usr/local/sbin/rndc`, "sh", first.Path("session.key"),
 		"/usr/sbin/"+strings.Join(first.RNDC(), " ")) // the shell would find itself by the name alone
 	bed.NewNamed(t, b.Command, []string{danePageSecond}, "recursion no;", "", bed.NamedZone{Name: "example.test",
 		Statements: "type secondary; primaries { " + b.IP + "; };"})

@@ -185,9 +185,6 @@ func (n *Named) RNDC() []string {
 	return []string{"rndc", "-s", n.addr, "-p", "953", "-k", filepath.Join(n.dir, "control.key")}
 }
 
-// SessionKey is the file with the key of `nsupdate -l`.
-func (n *Named) SessionKey() string { return filepath.Join(n.dir, "session.key") }
-
 func (n *Named) control(args ...string) (string, error) {
 	out, err := n.command(append(n.RNDC(), args...)...).CombinedOutput()
 	return string(out), err
