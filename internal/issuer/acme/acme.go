@@ -207,7 +207,7 @@ func (i *Issuer) ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	if err := s.login(ctx); err != nil {
 		return issuer.Reply{}, err
 	}
-	return s.obtain(ctx, want)
+	return ordering{s, want}.obtain(ctx)
 }
 
 // Taken notes that the caller has written the answer to a request to its disk. The next request for the same names and

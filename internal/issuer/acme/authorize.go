@@ -32,8 +32,8 @@ type proof struct {
 
 // authorize proves the names of an order. It prepares the answers for all names first, then tells the CA to look, and
 // removes what it has prepared before it returns.
-func (s *session) authorize(ctx context.Context, w want, order acme.Order) (err error) {
-	proofs, err := s.proofs(ctx, w, order)
+func (s ordering) authorize(ctx context.Context, order acme.Order) (err error) {
+	proofs, err := s.proofs(ctx, order)
 	if err != nil || len(proofs) == 0 {
 		return err
 	}
@@ -65,7 +65,7 @@ func (s *session) authorize(ctx context.Context, w want, order acme.Order) (err 
 }
 
 // proofs returns the proofs that are still missing, each with the configured challenge.
-func (s *session) proofs(ctx context.Context, w want, order acme.Order) ([]proof, error) {
+func (s ordering) proofs(ctx context.Context, order acme.Order) ([]proof, error) {
 	if n := len(order.Authorizations); n > maxAuthorizations || n == 0 {
 		return nil, s.refuse(ctx, "the order", badAnswer{fmt.Sprintf("it has %d authorizations", n)})
 	}
@@ -76,7 +76,7 @@ func (s *session) proofs(ctx context.Context, w want, order acme.Order) ([]proof
 			return nil, s.refuse(ctx, "an authorization", err)
 		}
 		name := strings.ToLower(a.IdentifierValue())
-		if !slices.Contains(w.names, name) {
+		if !slices.Contains(s.want.names, name) {
 			return nil, s.refuse(ctx, "an authorization", badAnswer{fmt.Sprintf(
 				"it is for %.100q, which is not in the order", name)})
 		}

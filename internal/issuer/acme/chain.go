@@ -22,7 +22,7 @@ const maxChain = 10
 
 // download gets the certificate of an order. again says that it is an old certificate: the one that the request
 // replaces, or one of which half the lifetime has passed, for example because Taken was not called long ago.
-func (s *session) download(ctx context.Context, w want, order acme.Order) (r issuer.Reply, again bool, err error) {
+func (s ordering) download(ctx context.Context, order acme.Order) (r issuer.Reply, again bool, err error) {
 	s.o.Progress("downloading the certificate")
 	got, err := s.client.GetCertificateChain(ctx, s.account, order.Certificate)
 	if isNotFound(err) {
@@ -45,11 +45,11 @@ func (s *session) download(ctx context.Context, w want, order acme.Order) (r iss
 		s.o.Log(fmt.Sprintf("the CA offers no chain to the root %q; its first one is used", s.o.PreferredChain))
 	}
 	leaf := chain[0]
-	if w.replaces != nil && leaf.Equal(w.replaces) ||
+	if s.want.replaces != nil && leaf.Equal(s.want.replaces) ||
 		s.o.Now().After(leaf.NotBefore.Add(leaf.NotAfter.Sub(leaf.NotBefore)/2)) {
 		return r, true, nil
 	}
-	if why := unfit(leaf, w); why != "" {
+	if why := unfit(leaf, s.want); why != "" {
 		return r, false, s.refuse(ctx, "the certificate", badAnswer{why})
 	}
 	return issuer.Reply{Status: issuer.Signed, Leaf: leaf, CAs: chain[1:]}, false, nil

@@ -40,7 +40,7 @@ type placedOrder struct {
 
 // count notes that an order is about to be placed. It returns a refusal if too many were placed. unsure says that it is
 // not known whether the last one was.
-func (s *session) count(w want, unsure bool) error {
+func (s ordering) count(unsure bool) error {
 	var all []placedOrder
 	name := s.file("placed")
 	if err := s.load(name, &all); err != nil {
@@ -53,7 +53,7 @@ func (s *session) count(w want, unsure bool) error {
 	})
 	var same, asked []placedOrder
 	for _, p := range all {
-		if slices.Equal(p.Names, w.names) {
+		if slices.Equal(p.Names, s.want.names) {
 			asked = append(asked, p)
 			if !p.Unplaced {
 				same = append(same, p)
@@ -61,38 +61,38 @@ func (s *session) count(w want, unsure bool) error {
 		}
 	}
 	if n := len(same); unsure && n >= quickOrders && n < MaxOrders && now.Before(same[n-1].At.Add(spreadOver)) {
-		return s.uncertain(w, same, same[n-1].At.Add(spreadOver))
+		return s.uncertain(same, same[n-1].At.Add(spreadOver))
 	}
 	if n := len(asked); n >= maxAsked && len(same) < MaxOrders {
-		return s.uncertain(w, asked, asked[n-maxAsked].At.Add(ordersEvery))
+		return s.uncertain(asked, asked[n-maxAsked].At.Add(ordersEvery))
 	}
 	if len(same) >= MaxOrders {
 		again := same[len(same)-MaxOrders].At.Add(ordersEvery)
 		return issuer.Refusal{Kind: issuer.KindRateLimit, NotBefore: again, Reason: fmt.Sprintf(
 			"%d orders for %s were placed within 24 hours, and mailcertd places no more of them before %s",
-			MaxOrders, strings.Join(w.names, ", "), again.UTC().Format("2006-01-02 15:04 UTC"))}
+			MaxOrders, strings.Join(s.want.names, ", "), again.UTC().Format("2006-01-02 15:04 UTC"))}
 	}
-	all = append(all, placedOrder{Names: w.names, At: now.UTC().Truncate(time.Second)})
+	all = append(all, placedOrder{Names: s.want.names, At: now.UTC().Truncate(time.Second)})
 	return s.save(name, all[max(0, len(all)-maxPlaced):])
 }
 
 // uncertain is the refusal to ask for another order before next, after many that the CA may not have placed.
-func (s *session) uncertain(w want, orders []placedOrder, next time.Time) error {
+func (s ordering) uncertain(orders []placedOrder, next time.Time) error {
 	return issuer.Refusal{Kind: issuer.KindAway, NotBefore: next, Reason: fmt.Sprintf(
 		"the CA was asked for %d orders for %s within 24 hours and gave no order, so mailcertd does not ask for "+
-			"another one before %s", len(orders), strings.Join(w.names, ", "),
+			"another one before %s", len(orders), strings.Join(s.want.names, ", "),
 		next.UTC().Format("2006-01-02 15:04 UTC"))}
 }
 
 // unplaced notes that the CA did not place the last order that it was asked for.
-func (s *session) unplaced(w want) error {
+func (s ordering) unplaced() error {
 	var all []placedOrder
 	name := s.file("placed")
 	if err := s.load(name, &all); err != nil {
 		return err
 	}
 	for n := len(all) - 1; n >= 0; n-- {
-		if slices.Equal(all[n].Names, w.names) && !all[n].Unplaced {
+		if slices.Equal(all[n].Names, s.want.names) && !all[n].Unplaced {
 			all[n].Unplaced = true
 			return s.save(name, all)
 		}
@@ -102,14 +102,14 @@ func (s *session) unplaced(w want) error {
 
 // uncount removes the last note of an order that the CA has refused: it was not placed, and must not keep a person who
 // has corrected the cause from placing one.
-func (s *session) uncount(w want) error {
+func (s ordering) uncount() error {
 	var all []placedOrder
 	name := s.file("placed")
 	if err := s.load(name, &all); err != nil {
 		return err
 	}
 	for n := len(all) - 1; n >= 0; n-- {
-		if slices.Equal(all[n].Names, w.names) && !all[n].Unplaced {
+		if slices.Equal(all[n].Names, s.want.names) && !all[n].Unplaced {
 			return s.save(name, slices.Delete(all, n, n+1))
 		}
 	}

@@ -63,42 +63,48 @@ func wanted(r issuer.Request) (want, error) {
 	return w, nil
 }
 
+// ordering is a session that gets the certificate of one request.
+type ordering struct {
+	*session
+	want want
+}
+
 // obtain takes an order up to its certificate.
-func (s *session) obtain(ctx context.Context, w want) (issuer.Reply, error) {
-	open, has, err := s.noted(w)
+func (s ordering) obtain(ctx context.Context) (issuer.Reply, error) {
+	open, has, err := s.noted(s.want)
 	if err != nil {
 		return issuer.Reply{}, err
 	}
 	unsure := false
-	if has && (!open.Taken || w.lost) {
-		order, is, err := s.continued(ctx, w, open)
+	if has && (!open.Taken || s.want.lost) {
+		order, is, err := s.continued(ctx, open)
 		if err != nil {
 			return issuer.Reply{}, err
 		}
 		switch {
 		case is == atCA:
-			reply, again, err := s.follow(ctx, w, order)
+			reply, again, err := s.follow(ctx, order)
 			if err != nil || !again {
 				return reply, err
 			}
 			// This is an old certificate, so a new order is needed.
 		case open.URL == "" && is == notAtCA:
 			// In this order, so that a kill between them leaves one order too many in the count, and not one too few.
-			if err := s.forget(w); err != nil {
+			if err := s.forget(s.want); err != nil {
 				return issuer.Reply{}, err
 			}
-			if err := s.unplaced(w); err != nil {
+			if err := s.unplaced(); err != nil {
 				return issuer.Reply{}, err
 			}
 		case open.URL == "":
 			unsure = true
 		}
 	}
-	order, err := s.place(ctx, w, unsure)
+	order, err := s.place(ctx, unsure)
 	if err != nil {
 		return issuer.Reply{}, err
 	}
-	reply, again, err := s.follow(ctx, w, order)
+	reply, again, err := s.follow(ctx, order)
 	switch {
 	case err != nil || !again:
 		return reply, err
@@ -120,9 +126,9 @@ const (
 )
 
 // continued returns the order that was noted. If the note has no URL yet, it looks for the order in the CA's list.
-func (s *session) continued(ctx context.Context, w want, open openOrder) (order acme.Order, is fate, err error) {
+func (s ordering) continued(ctx context.Context, open openOrder) (order acme.Order, is fate, err error) {
 	if open.URL == "" {
-		return s.listed(ctx, w, open)
+		return s.listed(ctx, open)
 	}
 	order, err = s.order(ctx, open.URL)
 	switch {
@@ -135,7 +141,7 @@ func (s *session) continued(ctx context.Context, w want, open openOrder) (order 
 		return acme.Order{}, unclear, s.refuse(ctx, "the open order", err)
 	}
 	expired := !order.Expires.IsZero() && !s.o.Now().Before(order.Expires)
-	if order.Status == acme.StatusInvalid && expired || !sameNames(order, w) {
+	if order.Status == acme.StatusInvalid && expired || !sameNames(order, s.want) {
 		return acme.Order{}, notAtCA, nil
 	}
 	s.o.Progress("continuing the open order")
@@ -160,7 +166,7 @@ const (
 // listed looks for an order that was placed and whose URL was lost, in the list of RFC 8555 section 7.1.2.1. A CA
 // without the list, such as Let's Encrypt, returns a pending order for the same names again when it is asked for a new
 // one. An order that a complete list does not have was not placed.
-func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Order, fate, error) {
+func (s ordering) listed(ctx context.Context, open openOrder) (acme.Order, fate, error) {
 	var urls []string
 	seen, complete := map[string]bool{}, false
 	for page := s.saved.Orders; page != "" && !seen[page] && len(seen) < maxPages; {
@@ -201,13 +207,13 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 		if err != nil {
 			return acme.Order{}, unclear, s.refuse(ctx, "an order of the list", err)
 		}
-		if sameNames(order, w) && (order.Status == acme.StatusPending || order.Status == acme.StatusReady) &&
+		if sameNames(order, s.want) && (order.Status == acme.StatusPending || order.Status == acme.StatusReady) &&
 			(order.Expires.IsZero() || s.o.Now().Before(order.Expires)) {
 			open.URL, open.Expires = u, order.Expires
 			s.o.Progress("continuing the order that the CA has listed")
-			return order, atCA, s.note(w, open)
+			return order, atCA, s.note(s.want, open)
 		}
-		if sameNames(order, w) && order.Status != acme.StatusValid {
+		if sameNames(order, s.want) && order.Status != acme.StatusValid {
 			complete = false // it may be the one that is looked for, and may have ended since
 		}
 	}
@@ -219,18 +225,19 @@ func (s *session) listed(ctx context.Context, w want, open openOrder) (acme.Orde
 
 // place asks for a new order. It writes a note before that, and adds the URL to the note after it.
 // unsure says that it is not known whether the last one was placed.
-func (s *session) place(ctx context.Context, w want, unsure bool) (acme.Order, error) {
+func (s ordering) place(ctx context.Context, unsure bool) (acme.Order, error) {
 	profile, err := s.profile()
 	if err != nil {
 		return acme.Order{}, err
 	}
-	open := openOrder{Names: w.names, Key: w.keyID, Profile: profile, Since: s.o.Now().UTC().Truncate(time.Second)}
-	if w.replaces != nil && s.dir.RenewalInfo != "" && len(w.replaces.AuthorityKeyId) > 0 {
-		if open.Replaces, err = acme.ARIUniqueIdentifier(w.replaces); err != nil {
+	open := openOrder{Names: s.want.names, Key: s.want.keyID, Profile: profile,
+		Since: s.o.Now().UTC().Truncate(time.Second)}
+	if s.want.replaces != nil && s.dir.RenewalInfo != "" && len(s.want.replaces.AuthorityKeyId) > 0 {
+		if open.Replaces, err = acme.ARIUniqueIdentifier(s.want.replaces); err != nil {
 			open.Replaces = "" // the new order does not name the certificate that it replaces
 		}
 	}
-	if err := s.count(w, unsure); err != nil {
+	if err := s.count(unsure); err != nil {
 		return acme.Order{}, err
 	}
 	if s.saved.Profile != profile {
@@ -240,26 +247,26 @@ func (s *session) place(ctx context.Context, w want, unsure bool) (acme.Order, e
 		}
 	}
 	for known := false; ; {
-		if err := s.note(w, open); err != nil {
+		if err := s.note(s.want, open); err != nil {
 			return acme.Order{}, err
 		}
-		s.o.Progress("placing an order for " + strings.Join(w.names, ", "))
-		order, err := s.client.NewOrder(ctx, s.account, acme.Order{Identifiers: w.ids, Profile: profile,
+		s.o.Progress("placing an order for " + strings.Join(s.want.names, ", "))
+		order, err := s.client.NewOrder(ctx, s.account, acme.Order{Identifiers: s.want.ids, Profile: profile,
 			Replaces: open.Replaces})
 		var lost *lostOrder
 		switch {
 		case err == nil:
-			return s.placed(ctx, w, open, order)
+			return s.placed(ctx, open, order)
 		case isProblem(err, acme.ProblemTypeAccountDoesNotExist, acme.ProblemTypeUnauthorized) && !known:
 			known = true // the CA may have lost its accounts, or have closed this one
 			if err := s.unknown(ctx); err != nil {
-				return acme.Order{}, s.refusedOrder(w, err)
+				return acme.Order{}, s.refusedOrder(err)
 			}
 			continue
 		case open.Replaces != "" && withoutReplaces(err):
 			open.Replaces = ""
 			if errors.As(err, &lost) {
-				order, is, err := s.listed(ctx, w, open)
+				order, is, err := s.listed(ctx, open)
 				if err != nil || is == atCA {
 					return order, err
 				}
@@ -270,12 +277,12 @@ func (s *session) place(ctx context.Context, w want, unsure bool) (acme.Order, e
 		refusal := s.refuse(ctx, "a new order", err)
 		switch {
 		case errors.As(err, &lost) && lost.busy():
-			if u := s.unplaced(w); u != nil {
+			if u := s.unplaced(); u != nil {
 				refusal = errors.Join(refusal, u)
 			}
-			refusal = s.forgetting(w, refusal)
+			refusal = s.forgetting(refusal)
 		case isProblem(err) && !errors.As(err, &lost): // the CA has clearly refused: there is no order to look for
-			refusal = s.refusedOrder(w, refusal)
+			refusal = s.refusedOrder(refusal)
 		}
 		return acme.Order{}, refusal
 	}
@@ -298,16 +305,16 @@ func isNotFound(err error) bool {
 }
 
 // placed checks a new order and notes its URL.
-func (s *session) placed(ctx context.Context, w want, open openOrder, order acme.Order) (acme.Order, error) {
+func (s ordering) placed(ctx context.Context, open openOrder, order acme.Order) (acme.Order, error) {
 	if !strings.HasPrefix(order.Location, "https://") {
 		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{fmt.Sprintf(
 			"its URL is %.200q, must be an https URL", order.Location)})
 	}
 	open.URL, open.Expires = order.Location, order.Expires
-	if err := s.note(w, open); err != nil {
+	if err := s.note(s.want, open); err != nil {
 		return acme.Order{}, err
 	}
-	if !sameNames(order, w) {
+	if !sameNames(order, s.want) {
 		return acme.Order{}, s.refuse(ctx, "a new order", badAnswer{"it is for other names than those asked for"})
 	}
 	return order, nil
@@ -320,15 +327,15 @@ func (s *session) order(ctx context.Context, u string) (acme.Order, error) {
 
 // follow does what an order needs next, until it has its certificate. again says that this is an old certificate, which
 // is not what was asked for.
-func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issuer.Reply, again bool, err error) {
+func (s ordering) follow(ctx context.Context, order acme.Order) (r issuer.Reply, again bool, err error) {
 	pause := pauses{}
 	finalized := 0
 	const maxFinalized = 3
 	for {
 		switch order.Status {
 		case acme.StatusPending:
-			if err := s.authorize(ctx, w, order); err != nil {
-				return r, false, s.failed(w, err)
+			if err := s.authorize(ctx, order); err != nil {
+				return r, false, s.failed(err)
 			}
 		case acme.StatusReady:
 			if finalized++; finalized > maxFinalized {
@@ -336,9 +343,9 @@ func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issue
 					Reason: "the CA says that the order is ready, but does not accept the certificate request"}
 			}
 			s.o.Progress("sending the certificate request")
-			next, err := s.client.FinalizeOrder(ctx, s.account, order, w.csr.Raw)
+			next, err := s.client.FinalizeOrder(ctx, s.account, order, s.want.csr.Raw)
 			if err != nil && next.Status == acme.StatusReady && !isProblem(err, acme.ProblemTypeOrderNotReady) {
-				return r, false, s.failed(w, s.refuse(ctx, "the certificate request", err))
+				return r, false, s.failed(s.refuse(ctx, "the certificate request", err))
 			}
 			next.Location = order.Location
 			if order = next; order.Status == acme.StatusValid || order.Status == acme.StatusInvalid {
@@ -346,9 +353,9 @@ func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issue
 			}
 		case acme.StatusProcessing:
 		case acme.StatusValid:
-			return s.download(ctx, w, order)
+			return s.download(ctx, order)
 		case acme.StatusInvalid:
-			return r, false, s.failed(w, s.invalid(ctx, order))
+			return r, false, s.failed(s.invalid(ctx, order))
 		default:
 			return r, false, s.refuse(ctx, "the order", badAnswer{fmt.Sprintf("its status is %.60q", order.Status)})
 		}
@@ -374,28 +381,28 @@ func (s *session) follow(ctx context.Context, w want, order acme.Order) (r issue
 type ended struct{ issuer.Refusal }
 
 // failed forgets an order that the CA has ended. The note of an open order stays.
-func (s *session) failed(w want, err error) error {
+func (s ordering) failed(err error) error {
 	var e ended
 	if errors.As(err, &e) {
-		return s.forgetting(w, e.Refusal)
+		return s.forgetting(e.Refusal)
 	}
 	return err
 }
 
 // forgetting forgets an order and returns err, joined with any error of forgetting it.
-func (s *session) forgetting(w want, err error) error {
-	if f := s.forget(w); f != nil {
+func (s ordering) forgetting(err error) error {
+	if f := s.forget(s.want); f != nil {
 		return errors.Join(err, f)
 	}
 	return err
 }
 
 // refusedOrder is forgetting for an order that the CA did not place.
-func (s *session) refusedOrder(w want, err error) error {
-	if u := s.uncount(w); u != nil {
+func (s ordering) refusedOrder(err error) error {
+	if u := s.uncount(); u != nil {
 		err = errors.Join(err, u)
 	}
-	return s.forgetting(w, err)
+	return s.forgetting(err)
 }
 
 // invalid says why an order failed.
