@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 
@@ -113,6 +114,11 @@ func (r *reader) fail(n *yaml.Node, key, format string, args ...any) {
 		line = n.Line
 	}
 	r.errs = append(r.errs, Error{File: r.file, Line: line, Key: key, Text: fmt.Sprintf(format, args...)})
+}
+
+// failed reports whether the value of a key was wrong. It has its default then, which says nothing about the document.
+func (r *reader) failed(key string) bool {
+	return slices.ContainsFunc(r.errs, func(e Error) bool { return e.Key == key })
 }
 
 // syntax takes the line number out of the YAML library's message.

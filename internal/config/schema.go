@@ -267,7 +267,7 @@ func (r sections) together(n *yaml.Node) {
 			c.Key.Second, c.Key.Type, map[string]string{"rsa": "ecdsa-p256 or ecdsa-p384",
 				"ecdsa": "rsa-2048, rsa-3072 or rsa-4096"}[f])
 	}
-	if c.DANE.Publish == PublishUpdate && c.DNS.Server == "" {
+	if c.DANE.Publish == PublishUpdate && c.DNS.Server == "" && !r.failed("dns.server") {
 		r.fail(at(n, "dane.publish"), "dane.publish",
 			"is update, and dns.server is not set: it must be the name server that takes the updates")
 	}

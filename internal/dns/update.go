@@ -84,18 +84,18 @@ func (c *Client) send(ctx context.Context, zone Zone, name string, t Type,
 			none.Err = err
 			continue
 		}
-		return c.verdict(answer, addr, zone.Name, name, t)
+		return c.verdict(answer, addr, zone, name, t)
 	}
 	none.Detail = "no server could be reached for the update: " + failed.String()
 	return none
 }
 
 // verdict returns the error that an answer to an update stands for: nil for success.
-func (c *Client) verdict(answer *wire.Msg, addr, zone, name string, t Type) error {
+func (c *Client) verdict(answer *wire.Msg, addr string, zone Zone, name string, t Type) error {
 	if answer.Rcode == wire.RcodeSuccess {
 		return nil
 	}
-	e := &Error{Server: addr, Zone: zone, Name: name}
+	e := &Error{Server: addr, Zone: zone.Name, Name: name}
 	key := c.o.Key
 	sig := answer.IsTsig()
 	switch {
@@ -126,6 +126,9 @@ func (c *Client) verdict(answer *wire.Msg, addr, zone, name string, t Type) erro
 			key)
 		e.Hint = "allow it there; in BIND: update-policy { grant " + plain(key.Name) + " name " + plain(name) + " " +
 			t.String() + "; };"
+		if host, _, _ := net.SplitHostPort(c.o.Server); zone.Primary != "" && canonical(host) != zone.Primary {
+			e.Hint += " or, if it is a secondary server, set dns.server to the primary one, " + plain(zone.Primary)
+		}
 	default:
 		e.Kind, e.Detail = Failed, "the server answers the update with "+rcode(answer.Rcode)
 		e.Hint = "its log says why"

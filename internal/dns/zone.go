@@ -110,6 +110,11 @@ func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 		}
 	}
 	if c.o.Zone != "" && !wire.IsSubDomain(c.o.Zone, p.Name) {
+		if len(p.Aliases) == 0 {
+			return p, &Error{Kind: NoZone, Zone: p.Zone.Name, Name: p.Name,
+				Detail: "the name is outside of dns.zone, " + plain(c.o.Zone),
+				Hint:   "set dns.zone to the zone of the name, or to \"\""}
+		}
 		return p, &Error{Kind: Aliases, Zone: p.Zone.Name, Name: canonical(name),
 			Detail: "its CNAME records point to a name outside of dns.zone, " + plain(c.o.Zone) + ": " +
 				chain(append(p.Aliases, p.Name)),

@@ -179,6 +179,10 @@ func wrongServer(t *testing.T, w *world) {
 	w.wants(t, c.Add(ctx, dns.Zone{Name: "other.test."}, dns.TXT("a.other.test", value, 0)), dns.NotAuth, second,
 		"other.test",
 		"set dns.server to the primary server")
+	c = w.client(t, "mail", func(o *dns.Options) { o.Server = second }) // it serves the zone, and forwards no updates
+	p := place(t, c, challenge)
+	w.wants(t, c.Add(ctx, p.Zone, dns.TXT(p.Name, value, 0)), dns.Refused, second,
+		"if it is a secondary server, set dns.server to the primary one, ns1.example.test")
 	c = w.client(t, "mail", func(o *dns.Options) { o.Server = "[" + primary6 + "]:53" })
 	w.wants(t, c.Add(ctx, dns.Zone{Name: "other.test."}, dns.TXT("a.example.test", value, 0)), dns.NotAuth, primary6,
 		"NOTZONE")
@@ -197,6 +201,9 @@ func aliases(t *testing.T, w *world) {
 	ok(t, c.Remove(ctx, p.Zone, r))
 	_, err := c.Place(ctx, "_acme-challenge.round.example.test")
 	w.wants(t, err, dns.Aliases, "a.example.test -> b.example.test -> a.example.test")
+	c = w.client(t, "mail", func(o *dns.Options) { o.Zone = "other.test" })
+	_, err = c.Place(ctx, challenge)
+	w.wants(t, err, dns.NoZone, "the name is outside of dns.zone, other.test", "(zone example.test)")
 	c = w.client(t, "mail", func(o *dns.Options) { o.Zone = "example.test" })
 	_, err = c.Place(ctx, "_acme-challenge.www.example.test")
 	w.wants(t, err, dns.Aliases, "outside of dns.zone, example.test", "-> www.acme.other.test")
