@@ -42,14 +42,15 @@ func daneRows(d *report.DANE, p *Page) {
 			p.row(label, "%s: not before %s", s.What, p.minute(*s.At))
 		}
 	}
+	adds := "  to add"
+	if d.Publish == config.PublishUpdate { // nothing for a person
+		adds = "  will add"
+	}
 	for _, all := range []struct {
 		label string
 		lines []string
-	}{{"add", d.Add}, {"remove", d.Remove}} {
-		label := "  to " + all.label
-		if d.Publish == config.PublishUpdate { // nothing for a person
-			label = "  will " + all.label
-		}
+	}{{adds, d.Add}, {"  to remove", d.Remove}} {
+		label := all.label
 		for _, line := range all.lines {
 			record, hash := lastWord(line) // the record alone fits on a line of 80
 			p.row(label, "%s", record)

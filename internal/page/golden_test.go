@@ -95,6 +95,10 @@ var pages = map[string]func(*Page){
 			given.InDNSOf([]dane.Record{given.TLSAOf("host"), given.TLSAOf("staged")},
 				[]dane.Record{given.TLSAOf("host")}))
 	}),
+	"dane-update": drawn(Status, func() report.Status { // mailcertd adds the record by itself
+		return statusOf(3, given.Publishes(dane.Update), given.InDNS(given.TLSAOf("host")), given.Staged(),
+			given.KeyChange(dane.Asked, "staged", -1))
+	}),
 	"dane-manual": drawn(Status, func() report.Status {
 		return statusOf(3, given.Publishes(dane.Manual), given.InDNS(given.TLSAOf("other"), given.TLSAOf("host")),
 			given.Staged(), given.KeyChange(dane.Asked, "staged", -1), given.KeyBefore("other", 2*time.Hour))

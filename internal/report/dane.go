@@ -88,7 +88,8 @@ func daneMetrics(m *metrics, d *DANE) {
 	}
 	m.family("dane_records_to_add", "TLSA records that no name server has yet and that must be added.").add(
 		float64(len(d.Add)))
-	m.family("dane_records_to_remove", "TLSA records of keys that are no longer used.").add(float64(len(d.Remove)))
+	m.family("dane_records_to_remove", "TLSA records of keys that are no longer used, or "+
+		"of names that are no longer configured.").add(float64(len(d.Remove)))
 	if len(d.Names) > 0 {
 		f := m.family("dane_signed", "Whether the TLSA records were found to be signed (DNSSEC).")
 		for _, n := range d.Names {
