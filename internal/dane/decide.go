@@ -94,13 +94,17 @@ func (x *decider) notePresent() {
 		}
 		return
 	}
+	others := len(x.m.Present) > 0 && x.named()
 	for _, p := range x.in.Pairs {
 		is, was := p.Present.ID(), x.m.Present[p.Name]
 		if is == "" || is == was {
 			continue
 		}
-		if was != "" {
+		switch _, under := x.m.Changes[p.Name]; {
+		case was != "":
 			x.changed(p, was, is)
+		case others && !under:
+			x.m.change(p.Name, Change{Why: Added, Since: x.now, Next: is, Made: x.now})
 		}
 		if x.m.Present == nil {
 			x.m.Present = map[string]string{}
@@ -135,7 +139,7 @@ func (x *decider) changed(p Pair, was, is string) {
 // begin begins a change, and notes its next key.
 func (x *decider) begin(p Pair) {
 	c, under := x.m.Changes[p.Name]
-	if under && c.Why == AtOnce {
+	if under && c.Why.installed() {
 		if c = x.agree(c); !c.Seen.IsZero() && x.left(c) <= 0 { // it is complete, and the next one may begin
 			delete(x.m.Changes, p.Name)
 			c, under = Change{}, false
@@ -146,7 +150,7 @@ func (x *decider) begin(p Pair) {
 		c, under = Change{Why: p.Want, Since: x.now}, true
 	case under && c.Why == Rotation && p.Want == Asked: // it goes on, also without a key.rotate_after
 		c.Why = Asked
-	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why == AtOnce && x.free():
+	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why.installed() && x.free():
 		x.m.retire(p.Name, c.Next, x.now, true)
 		delete(x.m.Changes, p.Name)
 		return
@@ -154,7 +158,7 @@ func (x *decider) begin(p Pair) {
 	if !under {
 		return
 	}
-	if c.Why != AtOnce {
+	if !c.Why.installed() {
 		staged := p.Staged.ID()
 		if c.Next != "" && c.Next != staged { // somebody has removed or replaced the next key
 			x.m.retire(p.Name, c.Next, x.now, true)
@@ -269,11 +273,11 @@ func (x *decider) judge(p Pair) {
 	default:
 		v.stage = Ready
 	}
-	if c.Next != "" && c.Why != AtOnce && x.free() { // somebody has removed all records
+	if c.Next != "" && !c.Why.installed() && x.free() { // somebody has removed all records
 		x.d.verdicts[p.Name] = verdict{may: true, stage: Ready}
 		return
 	}
-	if c.Why == AtOnce {
+	if c.Why.installed() {
 		v.stage = Settling
 		if v.until = (time.Time{}); x.gone() {
 			v.until = x.forgotten()

@@ -115,7 +115,7 @@ func (d Decision) Stage(pair string) Stage { return d.verdicts[pair].stage }
 // installed.
 func (d Decision) Under(pair string) bool {
 	c, is := d.Memory.Changes[pair]
-	return is && c.Why != AtOnce
+	return is && !c.Why.installed()
 }
 
 // GaveUp reports whether the key with that ID was made for a change that was given up.
@@ -132,5 +132,5 @@ const (
 	Publishing Stage = "publishing" // not every name server has its record
 	Waiting    Stage = "waiting"    // resolvers may still remember the records without it
 	Ready      Stage = "ready"      // the key may be changed
-	Settling   Stage = "settling"   // the key was changed at once, and resolvers may still not know its record
+	Settling   Stage = "settling"   // the key is installed already, and resolvers may still not know its record
 )

@@ -39,7 +39,12 @@ const (
 	// AtOnce: the key was changed before its record had been in the DNS for long enough, because the old one was lost
 	// or a person wanted it so.
 	AtOnce Why = "at-once"
+	// Added: the pair is new, and there were records already, which its key does not fit.
+	Added Why = "added"
 )
+
+// installed reports whether the next key of such a change is the installed one, whose record has to become known.
+func (w Why) installed() bool { return w == AtOnce || w == Added }
 
 // Change is one change of a pair's key.
 type Change struct {

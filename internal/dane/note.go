@@ -110,6 +110,10 @@ func (x *decider) noteChange(p Pair) {
 			hint = "correct that first; `mailcertd renew --rekey --now` does not wait for it"
 		}
 	case Settling:
+		if c.Why == Added {
+			grade, text, hint = x.added(p, c, v)
+			break
+		}
 		grade = Error
 		text = fmt.Sprintf("the key was changed at %s, before its TLSA record had been in the DNS for long enough: "+
 			"hosts "+
@@ -135,6 +139,25 @@ func (x *decider) noteChange(p Pair) {
 		x.note(Note{AboutChange, Error, p.Name, "the new key that was asked for is not made, because the last change " +
 			"of this key, which did not wait, is not over", "ask again then; --now does not wait"})
 	}
+}
+
+// added says when hosts that check TLSA records accept a new pair.
+func (x *decider) added(p Pair, c Change, v verdict) (grade Grade, text, hint string) {
+	if x.signed(SignedNo) {
+		return Notice, "this pair is new; the TLSA records are not signed, so no host checks whether its key fits", ""
+	}
+	when := "after " + minute(v.until)
+	if v.until.IsZero() {
+		when = "when every name server has had its record for " + Spell(x.longest()) + ": " + few(x.waits(c.Next))
+		if x.asksFor(p) {
+			hint = "add the record that [tlsa-add] prints now"
+		}
+	}
+	if p.Idle {
+		return Notice, "this pair is new; let sendmail.cf name it only " + when, hint
+	}
+	return Error, "this pair is new, and sendmail uses it already: hosts that check TLSA records deliver mail to " +
+		"this host only " + when, hint
 }
 
 // asksFor reports whether a person is told to add a record of the pair: only the name servers that lag may lack it.
@@ -300,13 +323,13 @@ func (x *decider) steps() {
 			end = x.now
 		}
 		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
-			AtOnce: "the key was changed at once"}[c.Why]
+			AtOnce: "the key was changed at once", Added: "the pair was added"}[c.Why]
 		add(p.Name, first, c.Since, true)
-		if c.Why != AtOnce {
+		if !c.Why.installed() {
 			add(p.Name, "the next key is made", c.Made, !c.Made.IsZero())
 		}
 		add(p.Name, "every name server has its TLSA record", c.Seen, !c.Seen.IsZero())
-		if c.Why != AtOnce {
+		if !c.Why.installed() {
 			add(p.Name, "the key may be changed", end, !end.IsZero() && x.d.verdicts[p.Name].may)
 			continue
 		}

@@ -1,0 +1,54 @@
+package dane
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A second pair is added where there are TLSA records. mailcertd publishes its record, and says until when sendmail.cf
+// is not to name it. Who waits so long loses no mail.
+func TestAddedPair(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, world{follows: true, ttl: 5 * time.Second}, "type: rsa-2048")
+	j := w.judges("")
+	j.verifies()
+	keys := []string{w.key("host")}
+	w.edit("/etc/mail/mailcertd.yaml", "type: rsa-2048", "type: rsa-2048, second: ecdsa-p256")
+	w.h.Must(t, "sh", "-c", "kill -HUP $(cat /run/mailcertd-test.pid)")
+	w.says("this pair is new; let sendmail.cf name it only after")
+	w.until("it is no longer said to be new", func() error {
+		out, _ := w.h.Run(w.mailcertd("check")...)
+		if strings.Contains(out, "tlsa") {
+			return fmt.Errorf("%s", out)
+		}
+		return nil
+	})
+	if err := w.has(w.records()...); err != nil {
+		t.Error(err)
+	}
+	w.edit("/etc/mail/sendmail.cf", "ServerCertFile=/etc/mail/certs/host.cert",
+		"ServerCertFile=/etc/mail/certs/host.cert,/etc/mail/certs/host-ecdsa.cert",
+		"ServerKeyFile=/etc/mail/certs/host.key",
+		"ServerKeyFile=/etc/mail/certs/host.key,/etc/mail/certs/host-ecdsa.key")
+	w.h.Stop()
+	w.h.Start(t)
+	keys = append(keys, w.key("host-ecdsa")) // a mail host prefers it
+	w.until("a mail host sees the second pair", func() error {
+		a := j.last()
+		return errorUnless(a.key == keys[1], "%s", a.text)
+	})
+	if got := j.only()[""]; fmt.Sprint(got) != fmt.Sprint(keys) {
+		t.Errorf("the mail host has verified the keys %v, must have %v", got, keys)
+	}
+}
+
+// edit replaces texts in a file of the host; each old one is followed by the new one.
+func (w *world) edit(path string, oldnew ...string) {
+	w.t.Helper()
+	data, err := os.ReadFile(w.h.Path(path))
+	w.ok(err)
+	w.ok(os.WriteFile(w.h.Path(path), []byte(strings.NewReplacer(oldnew...).Replace(string(data))), 0o644))
+}
