@@ -83,8 +83,12 @@ tests() {
 }
 count() { passed=$((passed + $1)); failed=$((failed + $2)); skipped=$((skipped + $3)); }
 
-# beside starts a part of this script, see below. joined waits for it, prints what it said, and counts.
-beside() { sh scripts/test.sh "$1" "$log.$1" >"$log.$1.said" 2>&1 & }
+# beside starts a part of this script, see below. joined waits for it, prints what it said, and counts. A part that only
+# computes is nice: it gets the processors while the tests wait.
+beside() { # part [nice]
+	part=$1; shift
+	"$@" sh scripts/test.sh "$part" "$log.$part" >"$log.$part.said" 2>&1 &
+}
 joined() { # part process
 	wait "$2"
 	cat "$log.$1.said"
@@ -124,20 +128,20 @@ rest | stepca | raced) # a part, which writes its counts into a file
 *)
 	first
 	(cd test && go build -o ../bin/tally ./tally) || exit 1
-	beside rest; rest=$!
+	beside rest nice; rest=$!
 	beside stepca; stepca=$!
 	race='' raced=''
 	if have gcc || have cc; then
 		race='CGO_ENABLED=1 -race'
-		beside raced; raced=$!
+		beside raced nice; raced=$!
 	else
 		skip "-race" "no C compiler"
 	fi
-	# Tests that wait need no processor, so more of them run at a time than there are processors.
+	# A test that waits needs no processor, so more of them run at a time than there are processors.
 	# shellcheck disable=SC2046,SC2086
 	tests $race -vet=off -count=1 -parallel 4 $(go list $concurrent) + \
 		-vet=off -count=1 -parallel 4 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
-		-C test -vet=off -count=1 -p 4 -parallel 4 ./...
+		-C test -vet=off -count=1 -p 3 -parallel 4 ./...
 	joined rest "$rest"
 	[ -z "$raced" ] || joined raced "$raced"
 	joined stepca "$stepca"

@@ -63,7 +63,7 @@ func TestTally(t *testing.T) {
 	}{
 		{"none", "60s", "2 2 3", []string{"FAIL  fates TestFails", "one is not two",
 			"skip  fates TestSkips: there is no moon"}},
-		{"hang", "10s", "", []string{"nothing has happened for 10s", "fates TestHangs, for ", "it waits for a reader",
+		{"hang", "20s", "", []string{"nothing has happened for 20s", "fates TestHangs, for ", "it waits for a reader",
 			"fates_test.go:18"}},
 		{"panic", "60s", "", []string{"FAIL  fates TestPanics", "just before", "out of the blue"}},
 	} {
