@@ -140,3 +140,42 @@ func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string
 	}
 	return err
 }
+
+// Somebody else publishes from the middle of a change on: the change ends, and the record of the old key goes.
+func TestPublisherChanges(t *testing.T) {
+	bed.Need(t, true, "ip")
+	must(t, "ip", "link", "set", "lo", "up")
+	world := newSimulatedDNS(t, changeTTL/2)
+	for _, c := range []struct{ from, to string }{{"update", "manual"}, {"update", "none"}, {"manual", "update"}} {
+		t.Run(c.from+" to "+c.to, func(t *testing.T) {
+			host := c.from + "-to-" + c.to
+			s, err := newChangeSite(t, world, host, c.from == "manual", 1)
+			ok(t, err)
+			now, _ := s.keys()
+			out, err := s.mailcertd(t, "", "renew", "--rekey").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			begun := func() error {
+				if c := s.memory().Changes["host"]; c.Seen.IsZero() {
+					return fmt.Errorf("%+v", c)
+				}
+				return nil
+			}
+			if _, err := s.daemon(t, "", begun); err != nil {
+				t.Fatal(err)
+			}
+			ok(t, s.configure(host, c.to))
+			if !s.manual {
+				s.all.Go(func() { s.person(t) })
+			}
+			if _, err = s.daemon(t, "", func() error { return s.complete(now[0], 2) }); err == nil {
+				err = s.well(t, false)
+			}
+			if err != nil {
+				log, _ := os.ReadFile(filepath.Join(s.root, "log"))
+				t.Fatalf("%v\n%s", err, log)
+			}
+		})
+	}
+}

@@ -51,26 +51,12 @@ func newChangeSite(t *testing.T, w *simulatedDNS, host string, manual bool, pair
 	t.Cleanup(s.end)
 	s.foreign = []dane.Record{{Usage: 2, Selector: 1, Matching: 1, Data: strings.Repeat("ab", 32), TTL: 1},
 		dane.RecordOf(strings.Repeat("cd", 32), changeTTL)}
-	publish, key := "update", "ecdsa-p256"
+	publish := "update"
 	if manual {
 		publish = "manual"
 	}
-	if pairs == 2 {
-		key += ", second: rsa-2048"
-	}
-	for name, text := range map[string]string{
-		"usr/local/etc/mailcertd.yaml": "host: {name: " + host + ".example.test}\nkey: {type: " + key + "}\n" +
-			"client: none\ndns: {server: " + simulatedFirst + ", resolver: " + simulatedResolver +
-			", key_file: /etc/tsig.key}\ndane: {publish: " + publish + ", ttl: 1}\nlog: {target: stderr}\n",
-		"etc/tsig.key": fmt.Sprintf("key %q { algorithm hmac-sha256; secret %q; };\n", simulatedKey, simulatedSecret),
-	} {
-		path := filepath.Join(s.root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return s, err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return s, err
-		}
+	if err := s.configure(host, publish); err != nil {
+		return s, err
 	}
 	w.edit(s.name, func([]dane.Record) []dane.Record { return s.foreign })
 	for _, pair := range s.pairs {
@@ -83,6 +69,29 @@ func newChangeSite(t *testing.T, w *simulatedDNS, host string, manual bool, pair
 	time.Sleep(changeTTL)
 	s.begun = time.Now()
 	return s, err
+}
+
+// configure writes the configuration and the TSIG key.
+func (s *changeSite) configure(host, publish string) error {
+	key := "ecdsa-p256"
+	if len(s.pairs) == 2 {
+		key += ", second: rsa-2048"
+	}
+	for name, text := range map[string]string{
+		"usr/local/etc/mailcertd.yaml": "host: {name: " + host + ".example.test}\nkey: {type: " + key + "}\n" +
+			"client: none\ndns: {server: " + simulatedFirst + ", resolver: " + simulatedResolver +
+			", key_file: /etc/tsig.key}\ndane: {publish: " + publish + ", ttl: 1}\nlog: {target: stderr}\n",
+		"etc/tsig.key": fmt.Sprintf("key %q { algorithm hmac-sha256; secret %q; };\n", simulatedKey, simulatedSecret),
+	} {
+		path := filepath.Join(s.root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *changeSite) end() {
