@@ -87,13 +87,14 @@ func used(must []Line, key string) bool {
 	return slices.ContainsFunc(must, func(l Line) bool { return l.Record.Data == key })
 }
 
-// forget forgets old keys whose records are gone.
+// forget forgets old keys whose records are gone. A look from before may have missed a record that was published just
+// before mailcertd ended.
 func (x *decider) forget() {
 	if !x.answered() {
 		return
 	}
 	x.m.Old = slices.DeleteFunc(x.m.Old, func(o Old) bool {
-		return !x.now.Before(x.goes(o)) && !slices.ContainsFunc(x.m.Names, func(n Name) bool {
+		return !x.looked().Before(x.goes(o)) && !slices.ContainsFunc(x.m.Names, func(n Name) bool {
 			return n.Has(RecordOf(o.Key, 0))
 		})
 	})

@@ -202,3 +202,20 @@ func TestAskedDuringAChange(t *testing.T) {
 		t.Errorf("the change is a %s", why)
 	}
 }
+
+// mailcertd was killed before it saw the record that it had published, and stays away while the key is lost: the record
+// is not forgotten for the reason that no look has seen it.
+func TestUnseenRecordIsNotForgotten(t *testing.T) {
+	w := newWorld(t, Update)
+	w.look()
+	w.update("ns1", "ns2")
+	w.in.Pairs[0].Present = key("b")
+	w.decide()
+	w.now = w.now.Add(3 * hour)
+	w.decide()
+	w.look()
+	w.update("ns1", "ns2")
+	w.pass(2*hour, 5*time.Minute)
+	w.update("ns1", "ns2")
+	w.has("b")
+}

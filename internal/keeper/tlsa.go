@@ -45,7 +45,9 @@ type tlsaQuestions struct {
 	names []string
 	edits []dane.Edit
 	// brief says that a name without any record, as the resolver says, needs no question to its name servers.
-	brief  bool
+	brief bool
+	// former are the names that are no longer configured: of them too the resolver's word is enough that all is gone.
+	former []string
 	client *dns.Client
 }
 
@@ -61,6 +63,9 @@ type tlsaAnswer struct {
 func (ta *tlsaAsker) questions(d dane.Decision, edits []dane.Edit) (tlsaQuestions, error) {
 	q := tlsaQuestions{names: d.Names, edits: edits,
 		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed}
+	for _, l := range d.Former {
+		q.former = append(q.former, l.Name)
+	}
 	o, err := ta.dnsOptions(len(edits) > 0)
 	if err != nil {
 		return q, err
@@ -270,7 +275,7 @@ func (q tlsaQuestions) edit(ctx context.Context, e dane.Edit) (changed bool, err
 func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 	n := dane.Name{Name: name}
 	v, verr := q.client.Validated(ctx, name, dns.TypeTLSA)
-	if q.brief && verr == nil && len(v.Records) == 0 {
+	if (q.brief || slices.Contains(q.former, name)) && verr == nil && len(v.Records) == 0 {
 		return n
 	}
 	if ctx.Err() != nil {

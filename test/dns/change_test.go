@@ -84,6 +84,7 @@ func (c changeStory) run(t *testing.T, world *simulatedDNS) {
 // once runs one change, with a program that kills itself as crash says.
 func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string, kills *atomic.Int64) error {
 	s, err := newChangeSite(t, world, fmt.Sprintf("%s-%d", c.name, n), c.manual, c.pairs)
+	defer s.end()
 	if err != nil {
 		return fmt.Errorf("before the change: %w", err)
 	}
@@ -150,6 +151,7 @@ func TestPublisherChanges(t *testing.T) {
 		t.Run(c.from+" to "+c.to, func(t *testing.T) {
 			host := c.from + "-to-" + c.to
 			s, err := newChangeSite(t, world, host, c.from == "manual", 1)
+			defer s.end()
 			ok(t, err)
 			now, _ := s.keys()
 			out, err := s.mailcertd(t, "", "renew", "--rekey").CombinedOutput()
@@ -177,5 +179,66 @@ func TestPublisherChanges(t *testing.T) {
 				t.Fatalf("%v\n%s", err, log)
 			}
 		})
+	}
+}
+
+// A name goes from the configuration in the middle of a change. Its records stay, because mailcertd may no longer
+// change them, and a person is told until they, or their whole zone, are gone.
+func TestNameGoes(t *testing.T) {
+	bed.Need(t, true, "ip")
+	must(t, "ip", "link", "set", "lo", "up")
+	world := newSimulatedDNS(t, 0)
+	const former = "_25._tcp.mx.gone.test."
+	s, err := newChangeSite(t, world, "stays", false, 1)
+	defer s.end()
+	ok(t, err)
+	defer func() {
+		log, _ := os.ReadFile(filepath.Join(s.root, "log"))
+		t.Logf("the daemons' log:\n%s", log)
+	}()
+	s.names = "stays.example.test, mx.gone.test"
+	ok(t, s.configure("stays", "update"))
+	now, _ := s.keys()
+	until := func(done func() bool) {
+		t.Helper()
+		if _, err := s.daemon(t, "", func() error {
+			if done() {
+				return nil
+			}
+			return fmt.Errorf("%v, %+v", world.look(former).now, s.memory())
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(func() bool { return len(world.look(former).now[1]) == 1 })
+	out, err := s.mailcertd(t, "", "renew", "--rekey").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	until(func() bool { return len(world.look(former).now[1]) == 2 })
+	s.names = "stays.example.test"
+	ok(t, s.configure("stays", "update"))
+	until(func() bool { // the change is over, and the key of the old record is remembered
+		now, _ := s.keys()
+		m := s.memory()
+		return m.Present["host"] == now[0] && len(m.Changes) == 0 && len(world.look(s.name).now[1]) == 3
+	})
+	told := func() string {
+		out, _ := s.mailcertd(t, "", "status", "--due", "7").CombinedOutput()
+		return strings.Join(strings.Fields(string(out)), "")
+	}
+	if has := world.look(former); len(has.gone) > 0 || !strings.Contains(told(), strings.TrimSuffix(former, ".")) ||
+		!strings.Contains(told(), now[0]) {
+		t.Errorf("%v; status --due says %s", has.now, told())
+	}
+	world.mu.Lock()
+	world.gone = "gone.test."
+	world.mu.Unlock()
+	if out, err = s.mailcertd(t, "", "renew", "--rekey").CombinedOutput(); err != nil { // asks the DNS at once
+		t.Fatalf("%v: %s", err, out)
+	}
+	until(func() bool { return len(s.memory().Names) == 1 })
+	if strings.Contains(told(), "gone.test") {
+		t.Errorf("status --due says %s", told())
 	}
 }

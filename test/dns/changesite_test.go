@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -32,6 +33,7 @@ type changeSite struct {
 	world   *simulatedDNS
 	root    string
 	name    string // of its records
+	names   string // the setting dane.names
 	manual  bool
 	pairs   []string
 	foreign []dane.Record
@@ -48,7 +50,6 @@ func newChangeSite(t *testing.T, w *simulatedDNS, host string, manual bool, pair
 	t.Helper()
 	s := &changeSite{world: w, root: t.TempDir(), name: "_25._tcp." + host + ".example.test.", manual: manual,
 		pairs: []string{"host", "host-ecdsa"}[:pairs], stop: make(chan struct{}), used: map[string][]used{}}
-	t.Cleanup(s.end)
 	s.foreign = []dane.Record{{Usage: 2, Selector: 1, Matching: 1, Data: strings.Repeat("ab", 32), TTL: 1},
 		dane.RecordOf(strings.Repeat("cd", 32), changeTTL)}
 	publish := "update"
@@ -80,7 +81,8 @@ func (s *changeSite) configure(host, publish string) error {
 	for name, text := range map[string]string{
 		"usr/local/etc/mailcertd.yaml": "host: {name: " + host + ".example.test}\nkey: {type: " + key + "}\n" +
 			"client: none\ndns: {server: " + simulatedFirst + ", resolver: " + simulatedResolver +
-			", key_file: /etc/tsig.key}\ndane: {publish: " + publish + ", ttl: 1}\nlog: {target: stderr}\n",
+			", key_file: /etc/tsig.key}\ndane: {publish: " + publish + ", names: [" + s.names + "], ttl: 1}\n" +
+			"log: {target: stderr}\n",
 		"etc/tsig.key": fmt.Sprintf("key %q { algorithm hmac-sha256; secret %q; };\n", simulatedKey, simulatedSecret),
 	} {
 		path := filepath.Join(s.root, name)
@@ -94,6 +96,7 @@ func (s *changeSite) configure(host, publish string) error {
 	return nil
 }
 
+// end ends the watching of a site. It does not wait for the end of the test, which has many sites.
 func (s *changeSite) end() {
 	close(s.stop)
 	s.all.Wait()
@@ -114,13 +117,17 @@ func (s *changeSite) every(d time.Duration, do func()) {
 
 // watch notes which key of a pair is installed, and when.
 func (s *changeSite) watch(pair string) {
-	s.every(5*time.Millisecond, func() {
+	var last []byte
+	key := ""
+	s.every(10*time.Millisecond, func() {
 		before := time.Now()
 		data, err := os.ReadFile(filepath.Join(s.root, "etc/mail/certs", pair+".key"))
 		if err != nil {
 			return
 		}
-		key := pki.KeyFingerprint(pki.ReadKeyFile(data).Public)
+		if !bytes.Equal(data, last) {
+			last, key = data, pki.KeyFingerprint(pki.ReadKeyFile(data).Public)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		list := s.used[pair]

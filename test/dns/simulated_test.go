@@ -30,6 +30,7 @@ type simulatedDNS struct {
 	lag   time.Duration
 	mu    sync.Mutex
 	names map[string]*simulatedName
+	gone  string // a zone that does not exist any more
 }
 
 // simulatedName is the TLSA records of one name.
@@ -92,14 +93,20 @@ func (d *simulatedDNS) reply(at int, w wire.ResponseWriter, q *wire.Msg) *wire.M
 		return m
 	}
 	about := q.Question[0]
-	soa := rr("example.test. 60 SOA ns1.example.test. root.example.test. 1 3600 600 86400 1")
+	labels := wire.SplitDomainName(about.Name)
+	zone := strings.Join(labels[max(0, len(labels)-2):], ".") + "." // each of them has two labels
+	if zone == d.gone || len(labels) < 2 {
+		m.Rcode, m.Ns = wire.RcodeNameError, []wire.RR{rr(". 60 SOA a.test. root.test. 1 3600 600 86400 1")}
+		return m
+	}
+	soa := rr(zone + " 60 SOA ns1.example.test. root.example.test. 1 3600 600 86400 1")
 	switch about.Qtype {
 	case wire.TypeSOA:
-		if m.Ns = []wire.RR{soa}; about.Name == "example.test." {
+		if m.Ns = []wire.RR{soa}; about.Name == zone {
 			m.Answer, m.Ns = m.Ns, nil
 		}
 	case wire.TypeNS:
-		m.Answer = []wire.RR{rr("example.test. 60 NS ns1.example.test."), rr("example.test. 60 NS ns2.example.test.")}
+		m.Answer = []wire.RR{rr(zone + " 60 NS ns1.example.test."), rr(zone + " 60 NS ns2.example.test.")}
 	case wire.TypeA:
 		for name, addr := range map[string]string{"ns1": simulatedFirst, "ns2": simulatedSecond} {
 			if about.Name == name+".example.test." {
