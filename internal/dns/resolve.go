@@ -47,8 +47,7 @@ func (c *Client) askWith(ctx context.Context, m *wire.Msg) (answer *wire.Msg, se
 	}
 	answer, server, err = c.askEach(ctx, m) // it may have failed only for a moment
 	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Failed {
-		e.Err, e.Detail = ErrBogus, "no resolver gives its "+Type(m.Question[0].Qtype).String()+" records: "+
-			ErrBogus.Error()
+		e.Err, e.Detail = ErrBogus, e.Detail+": "+ErrBogus.Error()
 		e.Hint = "sign the zone again, and compare the DS record above it with its keys"
 	}
 	return answer, server, err
