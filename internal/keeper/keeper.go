@@ -114,6 +114,8 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	// A Check after this run reports only the failures that the state remembers.
 	defer func() { k.run.failed = map[string]bool{} }()
 	lock, err := k.tryLock()
+	k.observer.locked = err == nil
+	defer func() { k.observer.locked = false }()
 	r := k.Check(ctx, wish)
 	pending := r.Plan.State.Pickup != nil || len(r.Plan.State.Notify) > 0
 	if !k.hasWork(r.Plan, r.Observed) && !(wish.Once && pending) {
@@ -123,6 +125,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	}
 	if errors.Is(err, durable.ErrLocked) {
 		if lock, err = k.lock(ctx); err == nil {
+			k.observer.locked = true
 			r = k.Check(ctx, wish) // the other mailcertd may have changed files while this one waited
 		}
 	}

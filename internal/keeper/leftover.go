@@ -38,11 +38,17 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 		}
 	}
 	add := func(l plan.Leftover) { obs.Leftovers = append(obs.Leftovers, l) }
+	// guarded is what only the holder of the lock writes. If this process holds it, nobody is writing that now.
+	guarded := func(l plan.Leftover, n durable.Node) {
+		if !ob.locked {
+			l.Since = n.Changed
+		}
+		add(l)
+	}
 	in(ob.cfg.State.Dir, func(name string, n durable.Node) {
 		switch base, temporary := durable.TempOf(name); {
-		// Only the holder of the lock writes the state, and this process holds it, so nobody is writing this file now.
 		case temporary && base == state.FileName:
-			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path})
+			guarded(plan.Leftover{Kind: plan.Unwritten, Path: n.Path}, n)
 		case state.Aside(name):
 			add(plan.Leftover{Kind: plan.StateAside, Path: n.Path, Since: n.Changed})
 		}
@@ -65,7 +71,7 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 		})
 	}
 	if n := durable.Look(ca.Beside(ob.cfg.CA.Dir)); n.Kind == durable.Directory {
-		add(plan.Leftover{Kind: plan.UnmadeCA, Path: n.Path})
+		guarded(plan.Leftover{Kind: plan.UnmadeCA, Path: n.Path}, n)
 	} else if n.Kind == durable.Unknown {
 		obs.LeftoversErr = errors.Join(obs.LeftoversErr, n.Err)
 	}
@@ -73,7 +79,8 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 	cut, err := backups.Unfinished()
 	obs.LeftoversErr = errors.Join(obs.LeftoversErr, err)
 	for _, id := range cut {
-		add(plan.Leftover{Kind: plan.Unwritten, Path: backups.UnfinishedPath(id), ID: id})
+		path := backups.UnfinishedPath(id)
+		guarded(plan.Leftover{Kind: plan.Unwritten, Path: path, ID: id}, durable.Look(path))
 	}
 	for _, g := range obs.Backups {
 		dir := backups.Path(g.ID)
@@ -84,7 +91,7 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 		}
 		in(dir, func(name string, n durable.Node) {
 			if durable.TempOfManifest(name) {
-				add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path})
+				guarded(plan.Leftover{Kind: plan.Unwritten, Path: n.Path}, n)
 			}
 		})
 	}

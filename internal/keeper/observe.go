@@ -28,6 +28,8 @@ type observer struct {
 	ca         *PrivateCA
 	// rc says how rc.conf starts sendmail, as of the last full look.
 	rc mta.RC
+	// locked says that this process holds the lock of the changes, so that no other one writes what it guards.
+	locked bool
 }
 
 // observe reads everything that a decision may be based on. It changes nothing and decides nothing.

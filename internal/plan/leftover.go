@@ -32,7 +32,7 @@ type Leftover struct {
 	Kind LeftoverKind
 	Path string
 	ID   string // of a backup, complete or not; "" for a file
-	// Since is its ctime. Zero for what only the holder of the lock writes.
+	// Since is its ctime. Zero where nobody can be writing it now, because this process holds the lock for that.
 	Since time.Time
 	Parts []durable.Saved // DamagedBackup: what is in it
 	Err   error           // DamagedBackup: why its content is unknown
@@ -50,12 +50,13 @@ func leftovers(a *assessment, before finding) (found finding) {
 	}
 	for _, l := range a.obs.Leftovers {
 		act := Action{Kind: Clear, Reason: LeftOver, Path: l.Path, ID: l.ID, Parts: l.Parts}
+		if age := a.now.Sub(l.Since); (l.Kind == Unwritten || l.Kind == UnmadeCA) &&
+			age < leftoverSettles && age > -leftoverSettles {
+			found.lookAt(l.Since.Add(leftoverSettles), "a temporary file can be removed")
+			continue
+		}
 		switch l.Kind {
 		case Unwritten:
-			if age := a.now.Sub(l.Since); age < leftoverSettles && age > -leftoverSettles {
-				found.lookAt(l.Since.Add(leftoverSettles), "a temporary file can be removed")
-				continue
-			}
 			act.Text = toRemove.With(l.Path + ", which an interrupted write left")
 			found.report(Problem{Reason: LeftOver, Severity: Warning, Path: l.Path, Repairable: true,
 				Text: "an interrupted write left it"})
