@@ -130,17 +130,18 @@ rest | stepca | raced) # a part, which writes its counts into a file
 	(cd test && go build -o ../bin/tally ./tally) || exit 1
 	beside rest nice; rest=$!
 	beside stepca; stepca=$!
-	race='' raced=''
+	race='' detector='' raced=''
 	if have gcc || have cc; then
-		race='CGO_ENABLED=1 -race'
+		race='CGO_ENABLED=1' detector=-race
 		beside raced nice; raced=$!
 	else
 		skip "-race" "no C compiler"
 	fi
-	# A test that waits needs no processor, so more of them run at a time than there are processors.
+	# The tests of the test module go by time and wait a lot: more of them run at a time than there are processors, and
+	# the other packages, which compute, leave the processors to them.
 	# shellcheck disable=SC2046,SC2086
-	tests $race -vet=off -count=1 -parallel 4 $(go list $concurrent) + \
-		-vet=off -count=1 -parallel 4 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
+	tests $race nice $detector -vet=off -count=1 $(go list $concurrent) + \
+		nice -vet=off -count=1 $(go list ./... | grep -vxF "$(go list $concurrent)") + \
 		-C test -vet=off -count=1 -p 3 -parallel 4 ./...
 	joined rest "$rest"
 	[ -z "$raced" ] || joined raced "$raced"

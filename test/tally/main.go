@@ -4,8 +4,9 @@
 //	tally [FLAG...] -- ARGUMENT... [+ ARGUMENT...]
 //
 // Each group of arguments is one `go test`, such as the tests of another module (-C DIR, which comes first) or those
-// without -race. Before them stand variables of its environment (NAME=VALUE). All groups run at the same time, because
-// the tests of one often wait for sendmail while another can use the processors.
+// without -race. Before them stand variables of its environment (NAME=VALUE), and the word nice where it is to leave
+// the processors to the others. All groups run at the same time, because the tests of one often wait for sendmail
+// while another can use the processors.
 //
 // No test has a time limit, because a slow machine would exceed it. Instead tally ends a run in which nothing has
 // happened for a while (-stall), and prints the names and the output of the tests that were running.
@@ -84,14 +85,18 @@ func groups(args []string) (out [][]string) {
 
 // start starts the `go test` of a group.
 func start(group []string) (*exec.Cmd, io.Reader, error) {
-	args, env := []string{"test"}, os.Environ()
+	args, env := []string{"go", "test"}, os.Environ()
 	for len(group) > 0 && group[0] != "" && group[0][0] != '-' && strings.Contains(group[0], "=") {
 		env, group = append(env, group[0]), group[1:]
+	}
+	if len(group) > 0 && group[0] == "nice" {
+		args, group = append([]string{"nice"}, args...), group[1:]
 	}
 	if len(group) > 1 && group[0] == "-C" {
 		args, group = append(args, group[:2]...), group[2:]
 	}
-	cmd := exec.Command("go", slices.Concat(args, []string{"-json", "-timeout", "0"}, group)...)
+	args = slices.Concat(args, []string{"-json", "-timeout", "0"}, group)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env, cmd.Stderr = env, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()

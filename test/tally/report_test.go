@@ -70,7 +70,7 @@ func TestTally(t *testing.T) {
 		t.Run(c.fate, func(t *testing.T) {
 			t.Parallel()
 			numbers := filepath.Join(t.TempDir(), "numbers")
-			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "FATE="+c.fate, "-C", dir,
+			cmd := exec.Command(tally, "-stall", c.stall, "-numbers", numbers, "--", "FATE="+c.fate, "nice", "-C", dir,
 				"-count=1", ".", "+", "-C", other, "-count=1", ".")
 			var out bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &out
