@@ -36,8 +36,12 @@ type attempt struct {
 }
 
 // restart is how long sendmail may take no connections while it reads its new files: on a HUP it closes its port and
-// starts its program again. A mail host that is refused meanwhile has judged nothing, and tries again.
+// starts its program again. A mail host that is refused meanwhile, or whose connection waited at the closed port, has
+// seen no certificate to judge, and tries again.
 const restart = 10 * time.Second
+
+// unjudged is what posttls-finger says of such a connection.
+var unjudged = regexp.MustCompile(`:25: Connection refused|lost connection while reading server greeting`)
 
 // ask lets posttls-finger connect, as a mail host would. auth is the kind of key that it accepts, such as aRSA; "":
 // any.
@@ -49,7 +53,7 @@ func (w *world) ask(auth string) attempt {
 	a := attempt{at: time.Now(), said: other, auth: auth}
 	for {
 		a.text, _ = w.h.Run("sh", "-c", "MAIL_CONFIG=/run/finger timeout 60 posttls-finger "+args+" "+domain+" 2>&1")
-		if !strings.Contains(a.text, ":25: Connection refused") || time.Since(a.at) > restart {
+		if !unjudged.MatchString(a.text) || time.Since(a.at) > restart {
 			break
 		}
 	}
