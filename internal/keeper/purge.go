@@ -10,6 +10,7 @@ import (
 
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
+	"mailcertd/internal/dane"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/inbox"
 	"mailcertd/internal/pki"
@@ -146,11 +147,36 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 			return tidy(rel) == state.FileName
 		})
 	}
+	out = append(out, orphans(obs, out)...)
 	// The backup as a whole is in the list already, with the reason why it stays.
 	return slices.DeleteFunc(out, func(p Purged) bool {
 		rel, err := filepath.Rel(k.cfg.State.Dir, filepath.Dir(filepath.Dir(p.Path)))
 		return err == nil && p.Kept == notOurs && isBackups(rel)
 	}), failed
+}
+
+// orphans are the TLSA records that were last seen to name a key that is removed. Only the daemon changes the DNS, and a
+// record must go a TTL before its key.
+func orphans(obs plan.Observed, list []Purged) (out []Purged) {
+	for _, f := range certdir.Files() {
+		e := obs.Certs.Pair(f.Pair)
+		if f.Kind != certdir.KindKey || !f.Pair.Server() || e.Key.Key.Public == nil {
+			continue
+		}
+		r := dane.RecordOf(pki.KeyFingerprint(e.Key.Key.Public), 0)
+		if !slices.ContainsFunc(list, func(p Purged) bool { return p.Path == e.Key.Node.Path && p.Kept == "" }) {
+			continue
+		}
+		for _, n := range obs.State.DANE.Names {
+			if slices.ContainsFunc(n.Records(), r.Same) {
+				out = append(out, Purged{Path: strings.TrimSuffix(n.Name, ".") + " TLSA " + r.String(),
+					Kept: "hosts that check TLSA records deliver no mail to this host while this record is in the " +
+						"DNS and its key is gone; first set dane: {publish: none}, remove the record there, and " +
+						"wait for its TTL"})
+			}
+		}
+	}
+	return out
 }
 
 // isBackups says whether a directory in the state directory contains backups.

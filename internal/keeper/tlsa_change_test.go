@@ -156,3 +156,24 @@ func closedPort(t *testing.T) string {
 	}
 	return l.Addr().String()
 }
+
+// purge removes a key, and no TLSA record: it says which record must go first.
+func TestPurgeNamesTLSA(t *testing.T) {
+	t.Parallel()
+	for _, seen := range []bool{true, false} {
+		s := daneSite(t, "", seen)
+		list, err := s.PurgeList(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := slices.ContainsFunc(list, func(p Purged) bool {
+			return strings.HasPrefix(p.Path, "_25._tcp."+name+" TLSA 3 1 1 "+s.key()) && p.Kept != ""
+		})
+		if told != seen {
+			t.Errorf("the record is there: %v; purge names it: %v\n%+v", seen, told, list)
+		}
+		if err := s.Purge(t.Context(), agreed); err != nil {
+			t.Error(err)
+		}
+	}
+}
