@@ -2,6 +2,7 @@ package sender
 
 import (
 	"fmt"
+	"net"
 	"slices"
 
 	"mailcertd/internal/dane"
@@ -69,8 +70,8 @@ func Decide(d Domain) Outcome {
 		if len(h.Addresses) == 0 {
 			f := Finding{c.Reason, dane.Error, h.Name, "", c.Text, hints[c.Reason]}
 			if c.Demand != Never {
-				f.Reason, f.Text, f.Hint = Away, h.Name+" has no address",
-					"add an A or AAAA record, or remove the MX record"
+				f.Reason, f.Text = Away, h.Name+" has no address"
+				f.Hint = d.addressless(h)
 			}
 			find(f)
 		}
@@ -96,6 +97,18 @@ func Decide(d Domain) Outcome {
 	}
 	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Grade) - int(a.Grade) })
 	return o
+}
+
+// addressless says what to do about a mail host without an address.
+func (d Domain) addressless(h Host) string {
+	switch {
+	case d.Implicit:
+		return "correct the name of the domain, or add an MX record to it"
+	case net.ParseIP(h.Name) != nil:
+		return "an MX record has the name of a host and not its address: give the host a name with an A or AAAA " +
+			"record, and let the MX record have that name"
+	}
+	return "add an A or AAAA record, or remove the MX record"
 }
 
 // sum takes the weakest delivery for the whole.
@@ -124,6 +137,9 @@ func (o *Outcome) sum(used map[Verdict]int, all int) {
 	}
 	n := used[o.Verdict]
 	o.Text = sentences[o.Verdict]
+	if all == 0 && o.Verdict == Unreachable { // that is no fault that passes
+		o.Text = "finds no address to deliver to, and returns the mail"
+	}
 	if all > 1 && n < all {
 		o.Text += fmt.Sprintf(" (%d of %d addresses)", n, all)
 	}

@@ -264,3 +264,25 @@ func TestWeakestCounts(t *testing.T) {
 		t.Errorf("a host without an address: %v %v", o.Fine(), o.Findings)
 	}
 }
+
+// Without any address a sender does not try again: it returns the mail. What to do depends on where the name is from.
+func TestNoAddress(t *testing.T) {
+	for _, c := range []struct {
+		host     string
+		implicit bool
+		hint     string
+	}{
+		{"example.org", true, "correct the name of the domain"},
+		{"mx.example.org", false, "remove the MX record"},
+		{"192.0.2.1", false, "not its address"},
+	} {
+		d := Domain{Name: "example.org", Resolver: Resolver{Local: true, Validates: true}, MX: yes,
+			Implicit: c.implicit, Hosts: []Host{{Name: c.host, Addrs: yes, Bases: []Base{{Name: c.host, Lookup: yes}}}},
+			Now: now}
+		o := Decide(d)
+		if o.Verdict != Unreachable || !strings.Contains(o.Text, "returns the mail") || len(o.Findings) != 1 ||
+			!strings.Contains(o.Findings[0].Hint, c.hint) {
+			t.Errorf("%s: %s: %s: %+v", c.host, o.Verdict, o.Text, o.Findings)
+		}
+	}
+}
