@@ -44,9 +44,11 @@ func stateProblems(a *assessment) (found finding) {
 			Text: "the state file cannot be read now: " + l.Problem.Error(),
 			Hint: "it is not overwritten; mailcertd reads it again at the next check"})
 	} else if l.Problem != nil {
-		found.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path,
-			Text: strings.TrimPrefix(l.Problem.Error(), l.Path+": "),
-			Hint: aside(l)})
+		text := strings.TrimPrefix(l.Problem.Error(), l.Path+": ")
+		if !errors.Is(l.Problem, state.ErrNewer) && !errors.Is(l.Problem, durable.ErrNotRegular) {
+			text = "the state file is damaged: " + text
+		}
+		found.report(Problem{Reason: StateDamaged, Severity: Warning, Path: l.Path, Text: text, Hint: aside(l)})
 	}
 	if n := a.obs.StateDir; n.Exists && !n.IsDir {
 		found.report(Problem{Reason: StateUnwritable, Severity: Warning, Path: n.Path,
@@ -80,7 +82,8 @@ func aside(l state.Loaded) string {
 	case errors.Is(l.Problem, durable.ErrNotRegular):
 		return "move it away; mailcertd does not delete it"
 	}
-	return "mailcertd starts with an empty state, and keeps the file under another name"
+	return "mailcertd starts with an empty state, and keeps the file under another name; if a key was being changed, " +
+		"run `mailcertd renew --rekey` again"
 }
 
 // certsBlocked reports whether the certs directory cannot take files.

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/plan/given"
+	"mailcertd/internal/state"
 )
 
 // advice is a sentence of the manual that says what to do, what mailcertd does without being asked, or that nothing is
@@ -67,6 +69,26 @@ func TestMemberSaysWhatToDo(t *testing.T) {
 			}
 			if !found {
 				t.Errorf("%s, %v: not reported: %+v", name, err, w.Plan().Problems)
+			}
+		}
+	}
+}
+
+// What a damaged state file has forgotten must be asked for again, and its text is not the JSON parser's alone.
+func TestDamagedStateHint(t *testing.T) {
+	for _, c := range []struct {
+		why        error
+		text, hint string
+	}{
+		{errors.New("unexpected end of JSON input"), "the state file is damaged: unexpected end of JSON input",
+			"renew --rekey"},
+		{state.ErrNewer, state.ErrNewer.Error(), "install that newer mailcertd"},
+	} {
+		path := given.StateDir + "/state.json"
+		h := given.Host(given.Loaded(state.Loaded{Path: path, Problem: fmt.Errorf("%s: %w", path, c.why)}))
+		for _, p := range h.Plan().Problems {
+			if p.Reason == plan.StateDamaged && (p.Text != c.text || !strings.Contains(p.Hint, c.hint)) {
+				t.Errorf("%v: %s; %s", c.why, p.Text, p.Hint)
 			}
 		}
 	}
