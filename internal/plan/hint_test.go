@@ -9,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"mailcertd/internal/dane"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/plan/given"
@@ -90,6 +92,24 @@ func TestDamagedStateHint(t *testing.T) {
 			if p.Reason == plan.StateDamaged && (p.Text != c.text || !strings.Contains(p.Hint, c.hint)) {
 				t.Errorf("%v: %s; %s", c.why, p.Text, p.Hint)
 			}
+		}
+	}
+}
+
+// A restored certificate holds up a change of its key: a person learns what ends that.
+func TestRestoredHoldsUpChange(t *testing.T) {
+	ready := []given.Fact{given.Restored(), given.Publishes(dane.Update), given.Staged(),
+		given.InDNS(given.TLSAOf("host"), given.TLSAOf("staged")),
+		given.KeyChange(dane.Asked, "staged", 61*time.Minute)}
+	for n, want := range map[int]string{1: "", len(ready): "run `mailcertd renew`"} {
+		found := false
+		for _, p := range given.Host(ready[:n]...).Plan().Problems {
+			if p.Reason == plan.Held {
+				found = strings.Contains(p.Hint, want) && (want != "" || p.Hint == "")
+			}
+		}
+		if !found {
+			t.Errorf("with %d facts, the hint must be %q", n, want)
 		}
 	}
 }

@@ -92,7 +92,11 @@ func pairSection(p *pair, sofar finding) outcome {
 	}
 	if p.held() {
 		var out outcome
-		out.report(Problem{Reason: Held, Severity: Notice, Path: certPath(p),
+		hint := ""
+		if p.is.Server() && p.tlsa.Under(p.is.Name) {
+			hint = "its next key waits until then, too; to use it earlier, run `mailcertd renew`"
+		}
+		out.report(Problem{Reason: Held, Severity: Notice, Path: certPath(p), Hint: hint,
 			Text: "this certificate was restored from a backup, and is kept until its renewal is due"})
 		return out.and(finishStaged(p))
 	}
