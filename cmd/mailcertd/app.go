@@ -69,7 +69,7 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		fmt.Fprintln(a.err, "mailcertd: stopped by a signal before it was done; to go on, run the same command again")
+		fmt.Fprintln(a.err, "mailcertd: stopped by a signal before it was done;", afterSignal(err))
 		return exitTodo
 	}
 	fmt.Fprintln(a.err, "mailcertd:", page.CleanLines(err.Error()))

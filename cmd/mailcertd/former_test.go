@@ -3,10 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailcertd/internal/keeper"
+	"mailcertd/internal/plan"
 )
 
 // ensureWith runs ensure below root with that configuration.
@@ -43,5 +47,15 @@ func TestStoppedBySignal(t *testing.T) {
 	status, said := ensureWith(t, ctx, t.TempDir(), "host: {name: a.example.org}\n")
 	if status != exitTodo || !strings.Contains(said, "stopped by a signal") {
 		t.Errorf("%d: %s", status, said)
+	}
+}
+
+// A command that was stopped after it has installed the files is not to be repeated: it would make another key.
+func TestStoppedAfterInstalling(t *testing.T) {
+	for kind, installed := range map[plan.Kind]bool{plan.Install: true, plan.StageKey: false} {
+		err := stopped(context.Canceled, keeper.Result{Done: []plan.Action{{Kind: kind}}})
+		if again := strings.Contains(afterSignal(err), "again"); !errors.Is(err, context.Canceled) || again == installed {
+			t.Errorf("%v: %v: %s", kind, err, afterSignal(err))
+		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -41,9 +42,29 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 	r, err := act(ctx, w)
 	a.printDone(r, a.renewing)
 	if err != nil {
-		return err
+		return stopped(err, r)
 	}
 	return verdict(r.Plan)
+}
+
+// errInstalled says that a command was stopped when the new files were installed already.
+var errInstalled = errors.New("the new files are installed")
+
+// afterSignal says what to do after a command that was stopped.
+func afterSignal(err error) string {
+	if errors.Is(err, errInstalled) {
+		return "the new files are installed: the daemon does the rest; without it, run `mailcertd ensure`"
+	}
+	return "to go on, run the same command again"
+}
+
+// stopped is err, and errInstalled where that is so: the same command would make another certificate, and with --rekey
+// --now another key that no TLSA record names.
+func stopped(err error, r keeper.Result) error {
+	if slices.ContainsFunc(r.Done, func(act plan.Action) bool { return act.Kind == plan.Install && !act.Extra }) {
+		return fmt.Errorf("%w; %w", err, errInstalled)
+	}
+	return err
 }
 
 // stepFailed says whether a step of the plan was tried and failed.
