@@ -54,7 +54,8 @@ func TestStoppedBySignal(t *testing.T) {
 func TestStoppedAfterInstalling(t *testing.T) {
 	for kind, installed := range map[plan.Kind]bool{plan.Install: true, plan.StageKey: false} {
 		err := stopped(context.Canceled, keeper.Result{Done: []plan.Action{{Kind: kind}}})
-		if again := strings.Contains(afterSignal(err), "again"); !errors.Is(err, context.Canceled) || again == installed {
+		again := strings.Contains(afterSignal(err), "again")
+		if !errors.Is(err, context.Canceled) || again == installed {
 			t.Errorf("%v: %v: %s", kind, err, afterSignal(err))
 		}
 	}

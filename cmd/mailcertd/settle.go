@@ -41,8 +41,8 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 	}
 	r, err := act(ctx, w)
 	a.printDone(r, a.renewing)
-	if err != nil {
-		return stopped(err, r)
+	if err = stopped(err, r); err != nil {
+		return err
 	}
 	return verdict(r.Plan)
 }
@@ -61,7 +61,10 @@ func afterSignal(err error) string {
 // stopped is err, and errInstalled where that is so: the same command would make another certificate, and with --rekey
 // --now another key that no TLSA record names.
 func stopped(err error, r keeper.Result) error {
-	if slices.ContainsFunc(r.Done, func(act plan.Action) bool { return act.Kind == plan.Install && !act.Extra }) {
+	installed := slices.ContainsFunc(r.Done, func(act plan.Action) bool {
+		return act.Kind == plan.Install && !act.Extra
+	})
+	if err != nil && installed {
 		return fmt.Errorf("%w; %w", err, errInstalled)
 	}
 	return err

@@ -155,8 +155,8 @@ func (k *Keeper) PurgeList(ctx context.Context) ([]Purged, error) {
 	}), failed
 }
 
-// orphans are the TLSA records that were last seen to name a key that is removed. Only the daemon changes the DNS, and a
-// record must go a TTL before its key.
+// orphans are the TLSA records that were last seen to name a key that is removed. Only the daemon changes the DNS, and
+// a record must go a TTL before its key.
 func orphans(obs plan.Observed, list []Purged) (out []Purged) {
 	for _, f := range certdir.Files() {
 		e := obs.Certs.Pair(f.Pair)

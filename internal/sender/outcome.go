@@ -2,7 +2,7 @@ package sender
 
 import (
 	"fmt"
-	"net"
+	"net/netip"
 	"slices"
 
 	"mailcertd/internal/dane"
@@ -104,11 +104,17 @@ func (d Domain) addressless(h Host) string {
 	switch {
 	case d.Implicit:
 		return "correct the name of the domain, or add an MX record to it"
-	case net.ParseIP(h.Name) != nil:
+	case isAddress(h.Name):
 		return "an MX record has the name of a host and not its address: give the host a name with an A or AAAA " +
 			"record, and let the MX record have that name"
 	}
 	return "add an A or AAAA record, or remove the MX record"
+}
+
+// isAddress says that an MX record has an address where it must have a name.
+func isAddress(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
 }
 
 // sum takes the weakest delivery for the whole.
