@@ -14,7 +14,7 @@ import (
 // and in use, costs no order, and is renewed as before.
 func TestPublicWithoutState(t *testing.T) {
 	t.Parallel()
-	h := bed.NewHost(t, "mail-a.example.test", "10.99.0.1")
+	h := bed.NewDiskHost(t, "mail-a.example.test", "10.99.0.1")
 	m, p := bed.Binary(t, ""), bed.NewPebble(t, bed.PebbleOptions{Host: h})
 	write(t, h.Path("/etc/mail/mailcertd.yaml"), publicYAML(p), 0o644)
 	h.Run(m, publicConf, "ensure")

@@ -11,13 +11,15 @@ import (
 )
 
 func (a *app) restoreCommand() *cobra.Command {
-	var list bool
+	var list, force bool
 	cmd := dryRunFlag(&cobra.Command{
 		Use:   "restore [BACKUP]",
 		Short: "restore a backup",
 		Long: `Restores the newest backup, or the one named. It checks first whether sendmail
 accepts the files, and saves a backup of the present ones. The restored
-certificate is kept until its renewal is due. --list lists the backups.`,
+certificate is kept until its renewal is due. --list lists the backups. Where
+there are TLSA records, another key is restored only with --force: hosts that
+check them keep their mail until the record of this key is there.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if list && len(args) > 0 {
 				return usageError{
@@ -59,7 +61,7 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 			if len(args) == 1 {
 				id = args[0]
 			}
-			r, err := k.Restore(cmd.Context(), id)
+			r, err := k.Restore(cmd.Context(), id, force)
 			if err != nil {
 				return err
 			}
@@ -78,6 +80,7 @@ certificate is kept until its renewal is due. --list lists the backups.`,
 			return verdict(r.Plan)
 		},
 	}, &a.dryRun)
+	cmd.Flags().BoolVar(&force, "force", false, "restore a key although the TLSA records do not allow it yet")
 	cmd.Flags().BoolVar(&list, "list", false, "list the backups, newest first")
 	return cmd
 }

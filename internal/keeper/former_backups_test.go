@@ -84,7 +84,7 @@ func TestFormerBackups(t *testing.T) {
 	t.Run("restore", func(t *testing.T) {
 		s, first, key, bought := upgraded(t, "")
 		before := s.backupIDs()
-		if _, err := s.Restore(t.Context(), first); err != nil || !bytes.Equal(key, s.content("host.key")) {
+		if _, err := s.Restore(t.Context(), first, false); err != nil || !bytes.Equal(key, s.content("host.key")) {
 			t.Fatal(err)
 		}
 		if after := s.backupIDs(); s.former() || len(after) != len(before)+1 || !s.savedForGood(bought) {
@@ -118,7 +118,7 @@ func TestFormerBackups(t *testing.T) {
 		if bytes.Equal(key, s.content("host.key")) {
 			t.Error("the test has no other key")
 		}
-		if _, err := s.Restore(t.Context(), before[0]); err != nil {
+		if _, err := s.Restore(t.Context(), before[0], false); err != nil {
 			t.Error(err)
 		}
 		s.o.Disk.Before = nil
@@ -135,7 +135,7 @@ func TestFormerBackups(t *testing.T) {
 			}
 			return nil
 		}
-		_, err := s.Restore(t.Context(), first)
+		_, err := s.Restore(t.Context(), first, false)
 		if err != nil || !bytes.Equal(key, s.content("host.key")) || !slices.Equal(before, s.backupIDs()) {
 			t.Errorf("%v; backups %v, before %v", err, s.backupIDs(), before)
 		}

@@ -29,7 +29,7 @@ func TestRenewEndsTheHold(t *testing.T) {
 		return l.Pair("host").Hold
 	}
 	renew()
-	if _, err := s.Restore(t.Context(), ""); err != nil {
+	if _, err := s.Restore(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
 	s.settle(plan.Wish{})

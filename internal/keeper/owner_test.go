@@ -149,7 +149,7 @@ func TestForeignSet(t *testing.T) {
 	gens, _ := s.Backups()
 	for _, g := range gens {
 		if g.Foreign {
-			if _, err := s.Restore(t.Context(), g.ID); err != nil {
+			if _, err := s.Restore(t.Context(), g.ID, false); err != nil {
 				t.Fatal(err)
 			}
 		}

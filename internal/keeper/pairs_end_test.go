@@ -92,7 +92,7 @@ func TestPairsRestorePurge(t *testing.T) {
 	was := s.contents()
 	s.later(24 * time.Hour)
 	s.settle(s.allPairs(plan.Wish{Rekey: true}))
-	if _, err := s.Restore(t.Context(), ""); err != nil {
+	if _, err := s.Restore(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range s.contents() {

@@ -70,7 +70,7 @@ func TestOneReadFails(t *testing.T) {
 		{"restore", func(s *site) {
 			own(s)
 			s.settle(plan.Wish{Renew: true, From: pki.Fingerprint(s.leaf())})
-		}, func(s *site) error { _, err := s.Restore(context.Background(), ""); return err }, nil},
+		}, func(s *site) error { _, err := s.Restore(context.Background(), "", false); return err }, nil},
 		{"request over a new key", own, func(s *site) error {
 			_, err := s.Request(context.Background(), certdir.Host, true)
 			return err

@@ -25,15 +25,16 @@ func (k *Keeper) Backups() ([]durable.Backup, error) {
 }
 
 // Restore installs a backup; an empty id means the newest one with a certificate. Before that, sendmail's rules are
-// applied to it, and the present files are backed up. The restored certificate is then kept until its renewal is due.
-func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
+// applied to it, and the present files are backed up. The restored certificate is then kept until its renewal is due. A
+// key that TLSA records speak against is restored only with force.
+func (k *Keeper) Restore(ctx context.Context, id string, force bool) (Result, error) {
 	lock, err := k.lock(ctx)
 	if err != nil {
 		return Result{}, err
 	}
 	begun := k.o.Now()
 	obs := k.observer.observe(ctx)
-	err = k.restore(obs, id)
+	err = k.restore(obs, id, force)
 	lock.Unlock()
 	if err != nil {
 		return Result{View: pickup.View{Observed: obs}}, err
@@ -45,7 +46,7 @@ func (k *Keeper) Restore(ctx context.Context, id string) (Result, error) {
 	return r, err
 }
 
-func (k *Keeper) restore(obs plan.Observed, id string) error {
+func (k *Keeper) restore(obs plan.Observed, id string, force bool) error {
 	if err := unseen(obs); err != nil {
 		return err
 	}
@@ -111,6 +112,10 @@ func (k *Keeper) restore(obs plan.Observed, id string) error {
 			return fmt.Errorf(
 				"the certificate in %s of backup %s does not belong to the key that would be used with it, and no "+
 					"backup that can be read contains its own key", p.CertFile, id)
+		}
+		err := plan.TLSAObjection(k.cfg, obs, e.Key.Key.Public, p, k.o.Now())
+		if err != nil && !force {
+			return fmt.Errorf("backup %s is not restored: %w (to restore it anyway, use --force)", id, err)
 		}
 		held := st.Pair(p.Name)
 		held.Hold = pki.Fingerprint(e.Cert.File.Certs[0])

@@ -2,9 +2,11 @@ package keeper
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
 
+	"mailcertd/internal/dane"
 	"mailcertd/internal/plan"
 )
 
@@ -29,7 +31,7 @@ func TestRestoreTakesKeyOfAnotherBackup(t *testing.T) {
 		t.Fatalf("backups %+v, %v", gens, err)
 	}
 	first := gens[2].ID
-	if _, err := s.Restore(t.Context(), first); err != nil {
+	if _, err := s.Restore(t.Context(), first, false); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(key, s.content("host.key")) || !bytes.Equal(cert, s.content("host.cert")) {
@@ -37,5 +39,29 @@ func TestRestoreTakesKeyOfAnotherBackup(t *testing.T) {
 	}
 	if why := s.complete(s.settle(plan.Wish{})); why != "" || !bytes.Equal(cert, s.content("host.cert")) {
 		t.Errorf("the next ensure: %s", why)
+	}
+}
+
+// A key that no TLSA record names is restored only by force: hosts that check the records would keep their mail.
+func TestRestoreAsksTLSA(t *testing.T) {
+	s := daneSite(t, "dane: {publish: manual}", false)
+	first := s.key()
+	if r, err := s.rekey(true); err != nil || s.key() == first {
+		t.Fatalf("%v: %+v", err, r.Plan.Problems)
+	}
+	second := s.key()
+	s.saw(dane.RecordOf(second, time.Hour))
+	gens, err := s.Backups()
+	if err != nil || len(gens) == 0 {
+		t.Fatalf("%+v, %v", gens, err)
+	}
+	before := snapshot(t, s.root)
+	_, err = s.Restore(t.Context(), gens[0].ID, false)
+	if err == nil || !strings.Contains(err.Error(), dane.RecordOf(first, time.Hour).String()) ||
+		!strings.Contains(err.Error(), "--force") || snapshot(t, s.root) != before {
+		t.Errorf("the restored key is %s (first %s, second %s): %v", s.key(), first, second, err)
+	}
+	if _, err := s.Restore(t.Context(), gens[0].ID, true); err != nil || s.key() != first {
+		t.Errorf("by force: %v", err)
 	}
 }

@@ -106,7 +106,7 @@ func TestRestoredPairAlone(t *testing.T) {
 	w.From = ""
 	delete(w.Others, "host-ecdsa")
 	s.settle(w)
-	if _, err := s.Restore(t.Context(), ""); err != nil {
+	if _, err := s.Restore(t.Context(), "", false); err != nil {
 		t.Fatal(err)
 	}
 	st, _ = state.Load(s.cfg.State.Dir)

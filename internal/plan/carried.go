@@ -63,7 +63,7 @@ func Take(cfg config.Config, obs Observed, c Carried, wish certdir.Pair, force b
 	e, staged := obs.Certs.Pair(t.Pair), obs.Staged[t.Pair.Name].Key
 	wrong, notes := objections(c, obs, name, now, t.Pair, cfg.Client.Kind == config.ClientSame)
 	t.Notes = notes
-	if err := tlsaObjection(cfg, obs, c, t.Pair, now); err != nil {
+	if err := TLSAObjection(cfg, obs, c.Leaf.PublicKey, t.Pair, now); err != nil {
 		wrong = append(wrong, err)
 	}
 	switch {

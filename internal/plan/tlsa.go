@@ -92,22 +92,21 @@ func askedNow(p *pair) bool {
 	return asked && (p.mayChangeKey() || p.askedKey && p.wish.Now)
 }
 
-// tlsaObjection is why the key of a file that a person brings is not installed; nil: no TLSA record speaks against it.
-func tlsaObjection(cfg config.Config, obs Observed, c Carried, pair certdir.Pair, now time.Time) error {
+// TLSAObjection is why a key that a person brings or restores is not installed; nil: no TLSA record speaks against it.
+func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair certdir.Pair, now time.Time) error {
 	has := obs.Certs.Pair(pair).Key.Key.Public
-	if !pair.Server() || has == nil || pki.SamePublicKey(c.Leaf.PublicKey, has) {
+	if !pair.Server() || has == nil || pki.SamePublicKey(key, has) {
 		return nil
 	}
 	d := assess(cfg, obs, Wish{}, now).tlsa
 	staged := obs.Staged[pair.Name].Key.Public
-	if !d.Governed || d.May(pair.Name) && pki.SamePublicKey(c.Leaf.PublicKey, staged) {
+	if !d.Governed || d.May(pair.Name) && pki.SamePublicKey(key, staged) {
 		return nil
 	}
-	r := dane.RecordOf(pki.KeyFingerprint(c.Leaf.PublicKey), cfg.DANE.TTL)
-	return fmt.Errorf("its key is a new one, and there are TLSA records: hosts that check them would not deliver "+
-		"mail to "+
-		"this host; publish the record %s beside the others, and wait until it has been there for %s", r,
-		dane.Spell(d.Longest))
+	r := dane.RecordOf(pki.KeyFingerprint(key), cfg.DANE.TTL)
+	return fmt.Errorf("its key is not the installed one, and there are TLSA records: hosts that check them would "+
+		"not deliver mail to this host; publish the record %s beside the others, and wait until it has been there "+
+		"for %s", r, dane.Spell(d.Longest))
 }
 
 // tlsaAbout are the reasons of the problems about TLSA records.

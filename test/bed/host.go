@@ -3,6 +3,7 @@
 package bed
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -72,6 +73,26 @@ func NewSmallHost(t testing.TB, name, ip, size string, changes ...string) *Host 
 			t.Cleanup(func() { _ = syscall.Unmount(d, syscall.MNT_DETACH) })
 		}
 	}, changes)
+}
+
+// NewDiskHost is NewHost with /var/db on a disk, also where the tests keep their files in memory.
+func NewDiskHost(t testing.TB, name, ip string) *Host {
+	t.Helper()
+	disk, err := os.MkdirTemp(cmp.Or(os.Getenv("MAILCERTD_DISK"), "/var/tmp"), "mailcertd-test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(disk) })
+	return newHost(t, name, ip, func(dir string) {
+		d := filepath.Join(dir, "var/db")
+		if err := os.MkdirAll(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Mount(disk, d, "", syscall.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = syscall.Unmount(d, syscall.MNT_DETACH) })
+	}, nil)
 }
 
 func newHost(t testing.TB, name, ip string, disks func(dir string), changes []string) *Host {
@@ -183,7 +204,7 @@ d=$1; hostname "$2"
 mount --bind $d/etc-mail /etc/mail
 for f in hosts resolv.conf passwd group nsswitch.conf services; do mount --bind $d/$f /etc/$f; done
 mount --bind $d/run /run
-mount --bind $d/var /var
+mount --rbind $d/var /var
 mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev
 for n in null zero random urandom tty; do : > /dev/$n; mount --bind $d/olddev/$n /dev/$n; done
 : > /dev/log; mount --bind $d/log.sock /dev/log
