@@ -6,6 +6,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,9 +58,12 @@ func BenchmarkMillion(b *testing.B) {
 				"-keyout", "/dev/null", "-subj", "/CN="+name, "-addext", "subjectAltName=DNS:"+name, "-out", path)
 			return path
 		}
-		note("sign", great, m, "--root", great, "sign", "--yes", csr())
+		asked := csr()
+		syscall.Sync() // openssl leaves 57 MB of index.txt that nobody synced, for which a sign after it would wait
+		note("sign", great, m, "--root", great, "sign", "--yes", asked)
+		asked = csr()
 		note("openssl-ca", filepath.Join(great, "etc/mail/CA"), "openssl", "ca", "-config", "openssl.cnf", "-batch",
-			"-notext", "-in", csr(), "-out", "/dev/null")
+			"-notext", "-in", asked, "-out", "/dev/null")
 	}
 	for what := range clocks {
 		b.ReportMetric(median(clocks[what]), what+"-ms")
