@@ -55,6 +55,16 @@ type Instance struct {
 	Started time.Time
 }
 
+// startMoves bounds how far apart two looks may see the start of one process: the system gives it as a time since the
+// boot, so it moves with each correction of the wall clock, and under load by what lies between two readings.
+const startMoves = time.Second
+
+// is says whether i, which was seen after before, is the same run. A process that got the pid since has a later start.
+func (i Instance) is(before Instance) bool {
+	return i.PID == before.PID && i.PIDFile == before.PIDFile && i.PIDFileID == before.PIDFileID &&
+		!i.Started.After(before.Started.Add(startMoves))
+}
+
 // Identity is what is known about the process that a pid file names.
 type Identity struct {
 	Status   Status
@@ -338,7 +348,7 @@ func Hangup(ctx context.Context, id Identity) error {
 	switch {
 	case now.Status != OK && now.Detail != "":
 		return errors.New("a second check, " + now.Detail)
-	case now.Status != OK || now.Instance != id.Instance || !slices.Equal(now.Argv, id.Argv):
+	case now.Status != OK || !now.Instance.is(id.Instance) || !slices.Equal(now.Argv, id.Argv):
 		return errors.New("it is now another process: " + now.Status.String())
 	}
 	return unix.Kill(id.PID, syscall.SIGHUP)

@@ -39,12 +39,10 @@ func lookAt(_ context.Context, pid int) (process, error) {
 	if err != nil {
 		return p, err
 	}
-	var up, now unix.Timespec
-	if err := errors.Join(unix.ClockGettime(unix.CLOCK_BOOTTIME, &up),
-		unix.ClockGettime(unix.CLOCK_REALTIME, &now)); err != nil {
-		return p, err
+	boot := BootTime()
+	if boot.IsZero() {
+		return p, errors.New("the time since the boot cannot be read")
 	}
-	boot := time.Unix(now.Unix()).Add(-time.Duration(up.Nano()))
 	p.started = boot.Add(time.Duration(since) * time.Second / ticks).Truncate(time.Second / ticks)
 	p.exe, err = os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
 	if errors.Is(err, fs.ErrNotExist) {
