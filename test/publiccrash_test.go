@@ -191,10 +191,6 @@ func TestOrderKilled(t *testing.T) {
 				}
 				return s, s.cert(), err
 			}
-			s, old, err := start(0)
-			if err != nil {
-				t.Fatal(err)
-			}
 			// killed runs what is killed, and says whether it was.
 			killed := func(s orderSite, env, old string) (bool, error) {
 				if c.verb == nil {
@@ -221,53 +217,23 @@ func TestOrderKilled(t *testing.T) {
 				}
 				return nil
 			}
-			list := filepath.Join(s.root, "points")
-			if _, err := killed(s, "MAILCERTD_POINTS="+list, old); err != nil {
-				t.Fatal(err)
-			}
-			data, err := os.ReadFile(list)
-			if err != nil {
-				t.Fatal(err)
-			}
-			points := strings.Split(strings.TrimSpace(string(data)), "\n")
-			if len(points) < c.least {
-				t.Errorf("only %d operations:\n%s", len(points), data)
-			}
-			var work sync.WaitGroup
-			var kills atomic.Int64
-			next := make(chan int)
-			for range 8 {
-				work.Go(func() {
-					for n := range next {
-						s, old, err := start(n)
-						var killedIt bool
-						if err == nil {
-							killedIt, err = killed(s, fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n), old)
-						}
-						if killedIt {
-							kills.Add(1)
-						}
-						if err == nil {
-							err = heals(s, old)
-						}
-						if err == nil {
-							err = s.well(t, c.orders)
-						}
-						if err != nil {
-							t.Errorf("killed before %s: %v", points[n-1], err)
-						}
-					}
-				})
-			}
-			for n := 1; n <= len(points); n++ {
-				unnamed := strings.Contains(points[n-1], " write ") || strings.Contains(points[n-1], " sync ")
-				if *everyOrder || !unnamed && n%c.usual == 0 && (!testing.Short() || n%5 == 0) {
-					next <- n
+			bed.Kills{Least: c.least, Workers: 8, Try: func(n int, point string) bool {
+				unnamed := strings.Contains(point, " write ") || strings.Contains(point, " sync ")
+				return *everyOrder || !unnamed && n%c.usual == 0 && (!testing.Short() || n%5 == 0)
+			}}.Run(t, func(n int, env string) (bool, error) {
+				s, old, err := start(n)
+				if err != nil {
+					return false, err
 				}
-			}
-			close(next)
-			work.Wait()
-			t.Logf("killed %d times at %d operations", kills.Load(), len(points))
+				died, err := killed(s, env, old)
+				if err == nil {
+					err = heals(s, old)
+				}
+				if err == nil {
+					err = s.well(t, c.orders)
+				}
+				return died, err
+			})
 		})
 	}
 }

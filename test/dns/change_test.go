@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"mailcertd/test/bed"
@@ -49,44 +47,17 @@ func TestChangeKilled(t *testing.T) {
 }
 
 func (c changeStory) run(t *testing.T, world *simulatedDNS) {
-	list := filepath.Join(t.TempDir(), "points")
-	if err := c.once(t, world, 0, "MAILCERTD_POINTS="+list, nil); err != nil {
-		t.Fatalf("not killed: %v", err)
-	}
-	data, err := os.ReadFile(list)
-	ok(t, err)
-	points := strings.Split(strings.TrimSpace(string(data)), "\n")
-	if len(points) < c.least {
-		t.Errorf("only %d operations:\n%s", len(points), data)
-	}
-	var work sync.WaitGroup
-	var kills atomic.Int64
-	next := make(chan int)
-	for range 4 {
-		work.Go(func() {
-			for n := range next {
-				if err := c.once(t, world, n, fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n), &kills); err != nil {
-					t.Errorf("killed before %s: %v", points[n-1], err)
-				}
-			}
-		})
-	}
-	for n := 1; n <= len(points); n++ {
-		if *everyChange || n%c.usual == 0 && (!testing.Short() || n%5 == 0) {
-			next <- n
-		}
-	}
-	close(next)
-	work.Wait()
-	t.Logf("killed %d times at %d operations", kills.Load(), len(points))
+	bed.Kills{Least: c.least, Workers: 4, Try: func(n int, _ string) bool {
+		return *everyChange || n%c.usual == 0 && (!testing.Short() || n%5 == 0)
+	}}.Run(t, func(n int, env string) (bool, error) { return c.once(t, world, n, env) })
 }
 
-// once runs one change, with a program that kills itself as crash says.
-func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string, kills *atomic.Int64) error {
+// once runs one change, with a program that kills itself as crash says. It returns whether it did.
+func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string) (died bool, err error) {
 	s, err := newChangeSite(t, world, fmt.Sprintf("%s-%d", c.name, n), c.manual, c.pairs)
 	defer s.end()
 	if err != nil {
-		return fmt.Errorf("before the change: %w", err)
+		return false, fmt.Errorf("before the change: %w", err)
 	}
 	now, _ := s.keys()
 	old, made := now[0], 2*c.pairs
@@ -120,17 +91,14 @@ func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string
 		}
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	died, err := killedFirst()
+	died, err = killedFirst()
 	if err == nil && died {
 		err = then()
 	}
 	if err == nil {
 		_, err = s.daemon(t, "", over)
-	}
-	if died && kills != nil {
-		kills.Add(1)
 	}
 	if err == nil {
 		err = s.well(t, c.atOnce)
@@ -139,7 +107,7 @@ func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string
 		log, _ := os.ReadFile(filepath.Join(s.root, "log"))
 		err = fmt.Errorf("%w\n%s", err, log)
 	}
-	return err
+	return died, err
 }
 
 // Somebody else publishes from the middle of a change on: the change ends, and the record of the old key goes.

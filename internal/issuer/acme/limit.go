@@ -86,23 +86,21 @@ func (s ordering) uncertain(orders []placedOrder, next time.Time) error {
 
 // unplaced notes that the CA did not place the last order that it was asked for.
 func (s ordering) unplaced() error {
-	var all []placedOrder
-	name := s.file("placed")
-	if err := s.load(name, &all); err != nil {
-		return err
-	}
-	for n := len(all) - 1; n >= 0; n-- {
-		if slices.Equal(all[n].Names, s.want.names) && !all[n].Unplaced {
-			all[n].Unplaced = true
-			return s.save(name, all)
-		}
-	}
-	return nil
+	return s.changeLast(func(all []placedOrder, n int) []placedOrder {
+		all[n].Unplaced = true
+		return all
+	})
 }
 
 // uncount removes the last note of an order that the CA has refused: it was not placed, and must not keep a person who
 // has corrected the cause from placing one.
 func (s ordering) uncount() error {
+	return s.changeLast(func(all []placedOrder, n int) []placedOrder { return slices.Delete(all, n, n+1) })
+}
+
+// changeLast saves the notes as change returns them, which is called with the last order for these names that is not
+// known to be unplaced. Where there is none, nothing is saved.
+func (s ordering) changeLast(change func(all []placedOrder, n int) []placedOrder) error {
 	var all []placedOrder
 	name := s.file("placed")
 	if err := s.load(name, &all); err != nil {
@@ -110,7 +108,7 @@ func (s ordering) uncount() error {
 	}
 	for n := len(all) - 1; n >= 0; n-- {
 		if slices.Equal(all[n].Names, s.want.names) && !all[n].Unplaced {
-			return s.save(name, slices.Delete(all, n, n+1))
+			return s.save(name, change(all, n))
 		}
 	}
 	return nil
