@@ -199,10 +199,13 @@ var Names = map[string]string{"10.99.0.1": "mail-a.example.test", "10.99.0.2": "
 
 const setup = `set -e
 d=$1; hostname "$2"
-[ -d /etc/mail ] && [ -e /etc/services ] || { # a new machine lacks them
-	mkdir -p $d/etc/mail; : > $d/etc/services; mount -t overlay overlay -o lowerdir=$d/etc:/etc /etc; }
+files='hosts resolv.conf passwd group nsswitch.conf services'
+mkdir -p $d/etc # what /etc lacks, on a new machine
+[ -d /etc/mail ] || mkdir $d/etc/mail
+for f in $files; do [ -e /etc/$f ] || : > $d/etc/$f; done
+[ -z "$(ls $d/etc)" ] || mount -t overlay overlay -o lowerdir=$d/etc:/etc /etc
 mount --bind $d/etc-mail /etc/mail
-for f in hosts resolv.conf passwd group nsswitch.conf services; do mount --bind $d/$f /etc/$f; done
+for f in $files; do mount --bind $d/$f /etc/$f; done
 mount --bind $d/run /run
 mount --rbind $d/var /var
 mount --bind /dev $d/olddev; mount -t tmpfs -o mode=755 tmpfs /dev
