@@ -392,20 +392,3 @@ func TestForeignRecords(t *testing.T) {
 	w.says(AboutWrong, Warning, "ns2.example.org")
 	w.says(AboutUnsigned, Warning, "not signed")
 }
-
-// A server that gives no answer for a while neither ends the wait nor begins it again.
-func TestSilentServer(t *testing.T) {
-	w := published(t, Update)
-	w.waiting()
-	w.pass(30*time.Minute, 5*time.Minute)
-	w.broken["ns2"] = "no answer in time"
-	w.pass(2*hour, 5*time.Minute)
-	w.stage(Waiting, false)
-	w.broken["ns2"] = ""
-	w.look() // nothing of these two hours counts
-	w.stage(Waiting, false)
-	w.pass(30*time.Minute, 5*time.Minute)
-	w.stage(Waiting, false)
-	w.pass(time.Second, time.Second)
-	w.stage(Ready, true)
-}

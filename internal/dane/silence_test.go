@@ -56,3 +56,20 @@ func TestSignaturesOfAZone(t *testing.T) {
 	w.pass(hour+time.Second, 5*time.Minute)
 	w.stage(Ready, true)
 }
+
+// A server that gives no answer for a while neither ends the wait nor begins it again.
+func TestSilentServer(t *testing.T) {
+	w := published(t, Update)
+	w.waiting()
+	w.pass(30*time.Minute, 5*time.Minute)
+	w.broken["ns2"] = "no answer in time"
+	w.pass(2*hour, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.broken["ns2"] = ""
+	w.look() // nothing of these two hours counts
+	w.stage(Waiting, false)
+	w.pass(30*time.Minute, 5*time.Minute)
+	w.stage(Waiting, false)
+	w.pass(time.Second, time.Second)
+	w.stage(Ready, true)
+}

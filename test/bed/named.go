@@ -118,14 +118,19 @@ func (n *Named) Start(t testing.TB) {
 
 // Stop stops the server and waits until it has ended.
 func (n *Named) Stop() {
-	if n.cmd == nil {
+	stopServer(n.cmd, n.control)
+	n.cmd = nil
+}
+
+// stopServer stops a name server with its control program, and waits until it has ended. cmd may be nil.
+func stopServer(cmd *exec.Cmd, control func(args ...string) (string, error)) {
+	if cmd == nil {
 		return
 	}
-	if _, err := n.control("stop"); err != nil { // on a Host a signal would reach nsenter(1) only
-		_ = n.cmd.Process.Kill()
+	if _, err := control("stop"); err != nil { // on a Host a signal would reach nsenter(1) only
+		_ = cmd.Process.Kill()
 	}
-	_ = n.cmd.Wait()
-	n.cmd = nil
+	_ = cmd.Wait()
 }
 
 // TrustAnchor is the statement of named.conf by which a resolver trusts the key of a zone that this server signs. It

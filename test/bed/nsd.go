@@ -79,13 +79,7 @@ func (n *NSD) put(t testing.TB, name, text string) {
 
 // Stop stops the server and waits until it has ended.
 func (n *NSD) Stop() {
-	if n.cmd == nil {
-		return
-	}
-	if _, err := n.control("stop"); err != nil { // on a Host a signal would reach nsenter(1) only
-		_ = n.cmd.Process.Kill()
-	}
-	_ = n.cmd.Wait()
+	stopServer(n.cmd, n.control)
 	n.cmd = nil
 }
 
