@@ -99,7 +99,7 @@ type survey struct {
 	files  *opener
 	rows   *selection
 	last   map[uint64]*successor // of the hosts of the rows, by hash
-	few    *[1 << 10]uint64      // a bit for each hash in last, looked up first: the map took a twentieth of a pass
+	few    *few                  // the hashes in last, looked up first: the map took a twentieth of a pass
 	newest *newest
 	seed   maphash.Seed
 }
@@ -113,7 +113,7 @@ func newSurvey(files *opener, rows int, now time.Time, wanted func(*line) bool) 
 // begin forgets the rows, for a pass that keeps up to most of those after that one.
 func (s *survey) begin(most int, after *Entry) {
 	s.rows, s.last = &selection{most: most, before: soonest, after: after}, map[uint64]*successor{}
-	s.few = new([1 << 10]uint64)
+	s.few = &few{}
 }
 
 // see notes a row. It returns true, for scan.
@@ -127,15 +127,14 @@ func (s *survey) see(l *line) bool {
 		return true
 	}
 	var of *successor
-	word, bit := &s.few[hash>>54], uint64(1)<<(hash>>48&63)
-	if *word&bit != 0 {
+	if !s.few.lacks(hash) {
 		if of = s.last[hash]; of != nil {
 			of.see(l, s.now)
 		}
 	}
 	if s.wanted(l) && s.rows.offer(l, host) && of == nil && len(host) > 0 {
 		s.last[hash] = &successor{}
-		*word |= bit
+		s.few.add(hash)
 	}
 	if len(s.last) > 4*s.rows.most {
 		s.last = s.rows.only(s.last, s.seed)

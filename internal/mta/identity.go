@@ -56,7 +56,7 @@ type Instance struct {
 }
 
 // startMoves bounds how far apart two looks may see the start of one process: the system gives it as a time since the
-// boot, so it moves with each correction of the wall clock, and under load by what lies between two readings.
+// boot, so it moves with each correction of the wall clock, and by the time between two readings on a busy machine.
 const startMoves = time.Second
 
 // is says whether i, which was seen after before, is the same run. A process that got the pid since has a later start.

@@ -15,7 +15,7 @@ import (
 type Kills struct {
 	Least   int // an error if the program has fewer operations
 	Workers int // so many runs at a time
-	// Try says whether operation n is one of those tried. They are counted from 1; point is what the program says of it.
+	// Try says whether operation n is one of those tried, counted from 1. point is what the program says of it.
 	Try func(n int, point string) bool
 }
 
