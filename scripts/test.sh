@@ -114,6 +114,7 @@ several='Notify|Working|NewKey|Member|CAAway|Daemon|Person|Delivery|Crowded|Wind
 years='^(TestMembersThroughGenerations|TestMemberCRL|TestPublicCAAway)$' # what others do once, again for years
 raced() {
 	step "go test -race, what keeper does beside the loop" env CGO_ENABLED=1 go test -race -vet=off -count=1 -run "$several" -skip "$years" ./internal/keeper
+	step "go test -race, a large index.txt" env CGO_ENABLED=1 go test -race -vet=off -count=1 -run '^(TestBlocks|TestComparison)' ./internal/durable ./internal/ca
 }
 
 [ "${CI:-}" = true ] && export MAILCERTD_NOSKIP=1

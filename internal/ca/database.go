@@ -61,11 +61,8 @@ type database struct {
 
 	overview *overview // nil: nobody asked for it
 
-	files64 *keySet // while newcerts is compared
-	sieve   *sieve  // while rows are compared with each other
-	seen    *sieve  // of the rows that can be read: a serial that none of them has is found without another pass
-	hashes  []hash  // of the last rows, which neither of them has seen yet
-	twice   []hash  // hashes that the sieve may have seen twice
+	compared *comparison // while index.txt is read
+	seen     *sieve      // of the rows that can be read: a serial that none of them has is found without another pass
 }
 
 // unread is why index.txt could not be read; it is nil also where the file is missing. While it is not nil, nobody
@@ -106,19 +103,21 @@ func readDatabase(dir string, q question) (*database, error) {
 		found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
 	db.wanted = q.hashes()
 	certs := filepath.Join(dir, newCertsName)
-	var err error
-	if db.files64, err = serialsIn(certs); err != nil {
+	inFiles, err := serialsIn(certs)
+	if err != nil {
 		return nil, err
 	}
-	db.files = db.files64.len()
+	db.files = inFiles.len()
 	size := durable.Look(db.path).Size
-	db.sieve = newSieve(size)
+	db.compared = newComparison(inFiles, size)
 	if !q.overview.IsZero() {
 		db.overview = newOverview(dir, int(size/octetsOfRow), q.overview)
 	}
-	db.hashes = make([]hash, 0, manyHashes)
 	db.node = durable.Blocks(db.path, maxIndex, db.block)
-	db.sift()
+	db.compared.finish()
+	for name := range db.named {
+		inFiles.mark(hashOf(serialKey(name)))
+	}
 	if db.unread() == nil {
 		db.doubles()
 	}
@@ -127,8 +126,7 @@ func readDatabase(dir string, q question) (*database, error) {
 			return nil, err
 		}
 	}
-	db.seen = db.sieve
-	db.files64, db.sieve, db.hashes, db.twice = nil, nil, nil, nil
+	db.seen, db.compared = db.compared.rows, nil
 	return db, nil
 }
 
@@ -163,23 +161,12 @@ func (db *database) take(l *line) {
 		db.unreadable(l.odd)
 		return
 	}
-	if db.hashes = append(db.hashes, hashOf(l.key)); len(db.hashes) == manyHashes {
-		db.sift()
-	}
+	db.compared.add(hashOf(l.key))
 	db.see(l)
 	db.answer(l)
 	if db.overview != nil {
 		db.overview.see(l)
 	}
-}
-
-// manyHashes is how many serials are looked up at once.
-const manyHashes = 256
-
-func (db *database) sift() {
-	db.twice = db.sieve.sift(db.hashes, db.twice)
-	db.files64.mark(db.hashes...)
-	db.hashes = db.hashes[:0]
 }
 
 // unreadable notes the serial of a row that cannot be read, so that its certificate does not get a second row.
@@ -193,7 +180,6 @@ func (db *database) unreadable(e *Entry) {
 		db.named = map[string]bool{}
 	}
 	db.named[name] = true
-	db.files64.mark(hashOf(serialKey(name)))
 	if n, err := parseSerial(name); err == nil {
 		db.seeNumber(n)
 	}
@@ -291,11 +277,11 @@ func (db *database) lookUp(serials ...string) (map[string]Entry, error) {
 
 // doubles finds rows with the same serial. It looks only at the candidates that the sieve has found.
 func (db *database) doubles() {
-	if len(db.twice) == 0 {
+	if len(db.compared.twice) == 0 {
 		return
 	}
 	may := map[hash]bool{}
-	for _, h := range db.twice {
+	for _, h := range db.compared.twice {
 		may[h] = true
 	}
 	first := map[string]Entry{}
@@ -341,11 +327,11 @@ func (db *database) doubles() {
 
 // strays finds the certificates in newcerts that have no row.
 func (db *database) strays(certs string) error {
-	if db.files64.allMarked() {
+	if db.compared.files.allMarked() {
 		return nil
 	}
 	err := eachSerial(certs, func(serial string) {
-		if db.files64.unmarked(hashOf(serialKey(serial))) {
+		if db.compared.files.unmarked(hashOf(serialKey(serial))) {
 			db.orphans = append(db.orphans, serial+".pem")
 			if n, err := parseSerial(serial); err == nil {
 				db.seeNumber(n)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // blockSize is how many octets of a file Blocks reads at a time.
@@ -32,39 +33,99 @@ func Blocks(path string, limit int64, take func(block []byte) bool) Node {
 		n.Err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
 		return n
 	}
-	buf := make([]byte, min(blockSize, max(n.Size, 0)+512))
-	var have, whole int64
+	r := &lineReader{f: f, limit: limit, buf: make([]byte, min(blockSize, max(n.Size, 0)+512))}
+	next := r.next
+	if n.Size > blockSize {
+		ahead, stop := r.ahead()
+		defer stop()
+		next = ahead
+	}
 	for {
-		if have == int64(len(buf)) { // a line that is longer than a block
-			if have >= longestLine {
-				n.Err = fmt.Errorf("%s: %w: a line of more than %d bytes", path, ErrTooLarge, longestLine)
-				return n
-			}
-			buf = append(buf, make([]byte, len(buf))...)
-		}
-		got, err := f.Read(buf[have:])
-		have += int64(got)
-		if whole += int64(got); whole > limit {
-			n.Err = fmt.Errorf("%s: %w: more than %d bytes", path, ErrTooLarge, limit)
+		block, err := next()
+		if len(block) > 0 && !take(block) {
 			return n
+		}
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				n.Err = err
+			}
+			return n
+		}
+	}
+}
+
+// lineReader reads a file in pieces of whole lines, into two buffers in turn.
+type lineReader struct {
+	f          *os.File
+	limit      int64
+	whole      int64 // octets that were read
+	buf, other []byte
+	rest       []byte // what buf has after the last piece
+}
+
+// next returns the next piece, which is valid until the call after the next one has begun. At the end its error is
+// io.EOF, beside the last piece, which may be empty.
+func (r *lineReader) next() ([]byte, error) {
+	if len(r.other) < len(r.buf) {
+		r.other = make([]byte, len(r.buf))
+	}
+	have := copy(r.other, r.rest)
+	r.buf, r.other, r.rest = r.other, r.buf, nil
+	for {
+		if have == len(r.buf) { // a line that is longer than a block
+			if have >= longestLine {
+				return nil, fmt.Errorf("%s: %w: a line of more than %d bytes", r.f.Name(), ErrTooLarge, longestLine)
+			}
+			r.buf = append(r.buf, make([]byte, len(r.buf))...)
+		}
+		got, err := r.f.Read(r.buf[have:])
+		have += got
+		if r.whole += int64(got); r.whole > r.limit {
+			return nil, fmt.Errorf("%s: %w: more than %d bytes", r.f.Name(), ErrTooLarge, r.limit)
 		}
 		switch {
 		case errors.Is(err, io.EOF):
-			if have > 0 {
-				take(buf[:have])
-			}
-			return n
+			return r.buf[:have], io.EOF
 		case err != nil:
-			n.Err = err
-			return n
+			return nil, err
 		}
-		end := bytes.LastIndexByte(buf[:have], '\n') + 1
-		if end == 0 {
-			continue
+		if end := bytes.LastIndexByte(r.buf[:have], '\n') + 1; end > 0 {
+			r.rest = r.buf[end:have]
+			return r.buf[:end], nil
 		}
-		if !take(buf[:end]) {
-			return n
-		}
-		have = int64(copy(buf, buf[end:have]))
 	}
+}
+
+// ahead returns a function that does the same as next, and has the piece after the one that it returns read by a
+// goroutine meanwhile. stop ends that goroutine, and must be called. The channel has no buffer, so that a piece is
+// handed over when the one before it is no longer used: only then may its buffer be read into again.
+func (r *lineReader) ahead() (next func() ([]byte, error), stop func()) {
+	type piece struct {
+		block []byte
+		err   error
+	}
+	pieces, stopped := make(chan piece), make(chan struct{})
+	go func() {
+		defer close(pieces)
+		for {
+			var p piece
+			p.block, p.err = r.next()
+			select {
+			case pieces <- p:
+			case <-stopped:
+				return
+			}
+			if p.err != nil {
+				return
+			}
+		}
+	}()
+	return func() ([]byte, error) {
+			p := <-pieces
+			return p.block, p.err
+		}, func() {
+			close(stopped)
+			for range pieces { // until the goroutine has ended
+			}
+		}
 }
