@@ -60,7 +60,7 @@ and rename it, for example from cron(8), as root:
 			}
 			a.overview = !due
 			k := a.keeper(cfg, quiet(a.logLevel, a.err))
-			r := k.Check(cmd.Context(), plan.Wish{})
+			r := k.Report(cmd.Context(), plan.Wish{})
 			if due {
 				a.json = format == formatJSON
 				return a.printDue(cmd.Context(), k, cfg, r, days, probe)

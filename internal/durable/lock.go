@@ -21,14 +21,26 @@ const lockPoll = 20 * time.Millisecond
 type Locked struct{ f *os.File }
 
 // TryLock takes an exclusive flock(2) on the directory itself. The error is ErrLocked where another process holds it.
-func TryLock(path string) (*Locked, error) {
+func TryLock(path string) (*Locked, error) { return try(path, unix.LOCK_EX) }
+
+// Held reports whether another process holds the lock. Those who ask at the same time do not disturb each other.
+func Held(path string) (bool, error) {
+	l, err := try(path, unix.LOCK_SH)
+	l.Unlock()
+	if errors.Is(err, ErrLocked) {
+		return true, nil
+	}
+	return false, err
+}
+
+func try(path string, how int) (*Locked, error) {
 	for {
 		f, err := openDir(path, 0)
 		if err != nil {
 			return nil, err
 		}
 		for {
-			err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+			err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
 			if !errors.Is(err, unix.EINTR) {
 				break
 			}

@@ -156,8 +156,14 @@ func TestLockWaits(t *testing.T) {
 	if _, err := TryLock(dir); !errors.Is(err, ErrLocked) {
 		t.Errorf("twice in one process: %v", err)
 	}
+	if held, err := Held(dir); !held || err != nil {
+		t.Errorf("the lock is not seen: %v", err)
+	}
 	child := startLocker(t, t.TempDir())
 	a.l.Unlock()
+	if held, err := Held(dir); held || err != nil {
+		t.Errorf("a lock that nobody holds is seen: %v", err)
+	}
 	again, err := TryLock(dir)
 	if err != nil {
 		t.Errorf("child %d keeps it: %v", child.cmd.Process.Pid, err)

@@ -38,20 +38,3 @@ func (b *base) lock(ctx context.Context) (*durable.Locked, error) {
 	defer cancel()
 	return durable.Lock(ctx, dir)
 }
-
-// LockDaemon takes the lock that makes a second daemon refuse to start, for as long as the process lives. The lock is
-// on the state directory or, where that cannot be made, on the CA's newcerts. Where neither exists it returns nil and
-// no error: there is no lock.
-func (k *Keeper) LockDaemon() (*durable.Locked, error) {
-	dir := k.cfg.State.Dir
-	if err := k.o.Disk.MkdirAll(dir, 0o700); err != nil {
-		dir = k.cfg.CA.Dir + "/newcerts"
-		switch n := durable.Look(dir); {
-		case n.Err != nil: // it is not known whether another daemon runs
-			return nil, errors.Join(err, n.Err)
-		case !n.IsDir:
-			return nil, nil
-		}
-	}
-	return durable.TryLock(dir)
-}

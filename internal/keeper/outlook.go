@@ -31,6 +31,7 @@ const (
 // order would come to. Nothing is ordered or changed.
 func (k *Keeper) Examine(ctx context.Context, wish plan.Wish) Result {
 	obs := k.observer.observe(ctx)
+	obs.Daemon = k.daemon()
 	if k.cfg.Issuer.Kind == config.IssuerACME {
 		obs.Outlook = k.outlook(ctx, obs)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/plan"
@@ -20,22 +19,8 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	if wish.Now { // after a pickup r was planned without the wish
 		r.Plan.Problems = plan.Make(k.cfg, r.Observed, wish, k.o.Now()).Problems
 	}
-	r.Plan.Problems = append(append(r.Plan.Problems, unknown...), k.stands(r.Plan)...)
+	r.Plan.Problems = append(append(r.Plan.Problems, unknown...), plan.WithoutDaemon(k.cfg, k.daemon(), r.Plan)...)
 	return r, err
-}
-
-// stands says that the change of a key does not go on, because no daemon runs.
-func (k *Keeper) stands(p plan.Plan) []plan.Problem {
-	if !slices.ContainsFunc(certdir.Pairs(), func(c certdir.Pair) bool { return p.TLSA.Under(c.Name) }) {
-		return nil
-	}
-	lock, err := k.LockDaemon()
-	if lock.Unlock(); err != nil || lock == nil {
-		return nil
-	}
-	return []plan.Problem{{Reason: plan.TLSAChange, Severity: plan.Warning, Path: k.cfg.Certs.Dir,
-		Text: "no mailcertd daemon is running: without it nobody asks the DNS, and the next key is never used",
-		Hint: "service mailcertd start"}}
 }
 
 // renew settles, and asks the issuer of each pair that a wish replaces.

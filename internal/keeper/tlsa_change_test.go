@@ -117,17 +117,24 @@ func TestRekeySays(t *testing.T) {
 	s.cfg.DNS.Resolver = closedPort(t)
 	before := s.key()
 	r, err := s.rekey(false)
-	worst, text := said(r, plan.TLSAChange)
+	worst, text := said(r, plan.DaemonDown)
 	if err != nil || s.key() != before || worst != plan.Warning ||
 		!strings.Contains(text, "no mailcertd daemon is running") {
 		t.Errorf("%v: %s", err, text)
+	}
+	for who, r := range map[string]Result{"check": s.Examine(t.Context(), plan.Wish{Once: true}),
+		"status": s.Report(t.Context(), plan.Wish{})} {
+		if _, text := said(r, plan.DaemonDown); !strings.Contains(text, "the next key of host.key is never used") {
+			t.Errorf("%s says %q", who, text)
+		}
 	}
 	lock, err := s.LockDaemon()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r, err = s.rekey(false)
-	if _, text = said(r, plan.TLSAChange); err != nil || strings.Contains(text, "daemon") ||
+	_, down := said(r, plan.DaemonDown)
+	if _, text = said(r, plan.TLSAChange); err != nil || down != "" ||
 		!strings.Contains(text, "1 hour after all have it") {
 		t.Errorf("%v: %s", err, text)
 	}

@@ -40,6 +40,9 @@ func Status(r report.Status, p *Page) {
 			when = fmt.Sprintf("%s, %s", p.minute(*r.Next), when)
 		}
 		p.row("next step", "%s: %s", when, r.NextWhat)
+		if r.Daemon != nil && !*r.Daemon {
+			p.inked(noInk, yellow, "", "no mailcertd daemon is running, which would do it")
+		}
 	}
 	if p.bars {
 		p.legend()

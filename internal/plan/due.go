@@ -78,11 +78,11 @@ func NeedsPerson(f DueFacts, days int, now time.Time) []DueRow {
 var toldAs = map[Reason]string{Refused: "host", Expired: "host", Expiring: "host", ForeignExpiring: "host",
 	CAEnded: "CA", CRLStale: "CRL", PickupPending: "", NotifyPending: ""}
 
-// problemsDue makes rows of the errors of `check` that no action repairs and no other row reports. A lost CA is
-// reported long before a certificate ends.
+// problemsDue makes rows of the errors of `check` that no action repairs and no other row reports, and of what waits
+// for a daemon where none runs. A lost CA is reported long before a certificate ends.
 func problemsDue(f DueFacts, told []DueRow) (rows []DueRow) {
 	for _, pr := range f.Plan.Problems {
-		if pr.Severity != Error || pr.Repairable {
+		if pr.Severity != Error && pr.Reason != DaemonDown || pr.Repairable {
 			continue
 		}
 		if what, ok := toldAs[pr.Reason]; ok && (what == "" ||
@@ -189,7 +189,7 @@ func lastFailure(f DueFacts, p certdir.Pair) string {
 			return ": " + pr.Text
 		}
 	}
-	return "; check that the daemon is running (`service mailcertd status`), and see `service mailcertd check`"
+	return "; " + daemonHint(f.Observed.Daemon)
 }
 
 // sendmailDue is about the sendmail that should serve it, and others who use it.

@@ -88,6 +88,8 @@ type Observed struct {
 	ACMEFiles []durable.Node
 	// Access is the access map of CF; it is read only where an ACME CA is configured.
 	Access mta.AccessMap
+	// Daemon says whether a daemon runs, where a person asks.
+	Daemon Daemon
 	// Outlook is what a person who checks is told of the next order; nil: nobody has asked.
 	Outlook *Outlook
 }

@@ -149,6 +149,7 @@ func (a *assessment) plan(found finding, st state.State) Plan {
 		// What this clock alone calls due waits until the clock is believed.
 		p.Next, p.NextWhat = a.now.Add(clockNoted), clockLooked
 	}
+	p.Problems = append(p.Problems, WithoutDaemon(a.cfg, a.obs.Daemon, p)...)
 	sort.SliceStable(p.Actions, func(i, j int) bool { return p.Actions[i].order() < p.Actions[j].order() })
 	sort.SliceStable(p.Problems, func(i, j int) bool { return p.Problems[i].Severity > p.Problems[j].Severity })
 	return p

@@ -128,6 +128,7 @@ const (
 	PickupPending   Reason = "pickup-pending"    // a running sendmail has not yet picked up what is on the disk
 	SendmailUnsafe  Reason = "sendmail-unsafe"   // a HUP would end the running sendmail, or reach another process
 	Refused         Reason = "sendmail-refuses"  // sendmail would not offer STARTTLS with the files on the disk
+	DaemonDown      Reason = "daemon-down"       // something waits for a mailcertd daemon, and none runs
 	NotifyPending   Reason = "notify-pending"    // a command of `notify` has not succeeded yet
 	BackupPrune     Reason = "backup-prune"      // there are more backups of our own sets than state.keep
 	BackupMove      Reason = "backup-move"       // an older version has made backups in another directory

@@ -67,6 +67,10 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 	if q := p.Ask; q != nil {
 		rep.Next, rep.NextWhat = moment(now.Truncate(time.Second)), q.Text.Base()
 	}
+	if o.Daemon != plan.DaemonUnknown {
+		runs := o.Daemon == plan.DaemonRuns
+		rep.Daemon = &runs
+	}
 	for _, d := range p.State.Pickups {
 		rep.Pickups = append(rep.Pickups,
 			PickupResult{At: d.At.UTC(), Serial: d.Serial, Result: d.Result, Detail: d.Detail})

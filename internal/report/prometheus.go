@@ -69,6 +69,9 @@ func WriteMetrics(w io.Writer, r Status) error {
 	acmeMetrics(&m, r.ACME)
 	daneMetrics(&m, r.DANE)
 	sendmailMetrics(&m, r)
+	if r.Daemon != nil {
+		m.family("daemon_running", "Whether a mailcertd daemon runs.").truth(*r.Daemon)
+	}
 	count := map[plan.Severity]int{}
 	for _, pr := range r.Problems {
 		count[pr.Severity]++

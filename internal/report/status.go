@@ -36,7 +36,8 @@ type Status struct {
 	Problems    []plan.Problem `json:"problems"`         // worst first
 	Next        *time.Time     `json:"next,omitempty"`
 	NextWhat    string         `json:"next_what,omitempty"`
-	Pickups     []PickupResult `json:"pickups"` // oldest first
+	Daemon      *bool          `json:"daemon_runs,omitempty"` // nil where it is not known
+	Pickups     []PickupResult `json:"pickups"`               // oldest first
 }
 
 // OtherCA is the CA on the host of issuer.ssh.

@@ -277,3 +277,6 @@ func Interrupted(committed bool) Fact {
 		o.Pending = durable.Pending{Journal: committed, Staged: []string{certdir.CertName}}
 	})
 }
+
+// WithDaemon is asked for by a person, and that is what is known of the daemon.
+func WithDaemon(is plan.Daemon) Fact { return later(func(h *host) { h.Seen.Daemon = is }) }
