@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"mailcertd/internal/pki"
 	"mailcertd/internal/text"
 )
 
@@ -331,3 +333,14 @@ func formatIndex(rows []Entry) []byte {
 
 // commonName is the CN in the row's subject; it is "" where there is none.
 func (e *Entry) commonName() string { return string(commonName([]byte(e.Subject))) }
+
+// entryFor is the row of a certificate that was just issued. Where the certificate has no subject, the row has the
+// serial number in its place, as openssl writes it.
+func entryFor(c *x509.Certificate) Entry {
+	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown",
+		Subject: pki.OneLine(c.RawSubject)}
+	if e.Subject == "" {
+		e.Subject = FormatSerial(e.Serial)
+	}
+	return e
+}

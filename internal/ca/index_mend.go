@@ -2,6 +2,7 @@ package ca
 
 import (
 	"bytes"
+	"fmt"
 	"path/filepath"
 
 	"mailcertd/internal/durable"
@@ -95,4 +96,92 @@ func replaceRows(data []byte, rows map[string]Entry) []byte {
 		out = append(out, line...)
 	}
 	return out
+}
+
+// mendIndex writes the missing rows, cuts off a torn last row after a copy was made, and revokes what a CRL lists.
+func mendIndex(disk *durable.Disk, o *Observed) error {
+	dir := o.Dir.Path
+	path := filepath.Join(dir, indexName)
+	have := durable.Read(path, maxIndex)
+	if have.Err != nil {
+		return have.Err
+	}
+	if seen := o.db.node; have.Kind != seen.Kind || have.Exists != seen.Exists || have.Exists && !same(have, seen) {
+		return fmt.Errorf("%s: %w", path, errMoved)
+	}
+	torn := o.db.torn || o.cutRepairable()
+	var rows []Entry
+	for _, or := range o.orphans() {
+		if or.err == nil {
+			rows = append(rows, or.row)
+		}
+	}
+	again := o.revokedAgain()
+	if !torn && !o.db.blank && !o.db.open() && len(rows) == 0 && len(again) == 0 && have.Exists {
+		return nil
+	}
+	if !have.Exists {
+		before, err := interruptedIndex(dir)
+		if err != nil {
+			return err
+		}
+		rows = missingFrom(before, rows, &have.Data)
+	}
+	if torn {
+		if err := keepAside(disk, path); err != nil {
+			return err
+		}
+	}
+	data := have.Data
+	if torn {
+		data = data[:lastLine(data)]
+	} else if len(data) > 0 && data[len(data)-1] != '\n' {
+		data = append(data[:len(data):len(data)], '\n')
+	}
+	data = withoutBlanks(replaceRows(data, again))
+	for _, e := range rows {
+		o.db.seeNumber(e.Serial)
+		data = append(data, formatIndex([]Entry{e})...)
+	}
+	if !saysNotUnique(dir) && sharedSubject(data) { // first, since openssl refuses such rows without it
+		if err := notUnique(disk, dir); err != nil {
+			return err
+		}
+	}
+	return put(disk, path, data, publicMode)
+}
+
+// sharedSubject says whether two valid rows have the same subject.
+func sharedSubject(data []byte) bool {
+	rows, _ := ParseIndex(data)
+	seen := map[string]string{}
+	for i := range rows {
+		if e := &rows[i]; e.Err == nil && e.Status == Valid {
+			if was, other := seen[e.Subject]; other && was != e.serial() {
+				return true
+			}
+			seen[e.Subject] = e.serial()
+		}
+	}
+	return false
+}
+
+// withoutBlanks is a copy of data without empty lines.
+func withoutBlanks(data []byte) []byte {
+	out := make([]byte, 0, len(data))
+	for line := range bytes.Lines(data) {
+		if len(bytes.TrimSpace(line)) > 0 {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
+
+func lastLine(data []byte) int {
+	for i := len(data) - 1; i >= 0; i-- {
+		if data[i] == '\n' {
+			return i + 1
+		}
+	}
+	return 0
 }

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"mailcertd/internal/durable"
-	"mailcertd/internal/pki"
 )
 
 // Reconcile repairs every fault that is Repairable and returns the faults that it found, repaired or not. It deletes no
@@ -183,85 +182,6 @@ func (o *Observed) has(kind FaultKind) bool {
 // testOnlyObserved is called between the observation of the database and its change.
 var testOnlyObserved func()
 
-// mendIndex writes the missing rows, cuts off a torn last row after a copy was made, and revokes what a CRL lists.
-func mendIndex(disk *durable.Disk, o *Observed) error {
-	dir := o.Dir.Path
-	path := filepath.Join(dir, indexName)
-	have := durable.Read(path, maxIndex)
-	if have.Err != nil {
-		return have.Err
-	}
-	if seen := o.db.node; have.Kind != seen.Kind || have.Exists != seen.Exists || have.Exists && !same(have, seen) {
-		return fmt.Errorf("%s: %w", path, errMoved)
-	}
-	torn := o.db.torn || o.cutRepairable()
-	var rows []Entry
-	for _, or := range o.orphans() {
-		if or.err == nil {
-			rows = append(rows, or.row)
-		}
-	}
-	again := o.revokedAgain()
-	if !torn && !o.db.blank && !o.db.open() && len(rows) == 0 && len(again) == 0 && have.Exists {
-		return nil
-	}
-	if !have.Exists {
-		before, err := interruptedIndex(dir)
-		if err != nil {
-			return err
-		}
-		rows = missingFrom(before, rows, &have.Data)
-	}
-	if torn {
-		if err := keepAside(disk, path); err != nil {
-			return err
-		}
-	}
-	data := have.Data
-	if torn {
-		data = data[:lastLine(data)]
-	} else if len(data) > 0 && data[len(data)-1] != '\n' {
-		data = append(data[:len(data):len(data)], '\n')
-	}
-	data = withoutBlanks(replaceRows(data, again))
-	for _, e := range rows {
-		o.db.seeNumber(e.Serial)
-		data = append(data, formatIndex([]Entry{e})...)
-	}
-	if !saysNotUnique(dir) && sharedSubject(data) { // first, since openssl refuses such rows without it
-		if err := notUnique(disk, dir); err != nil {
-			return err
-		}
-	}
-	return put(disk, path, data, publicMode)
-}
-
-// sharedSubject says whether two valid rows have the same subject.
-func sharedSubject(data []byte) bool {
-	rows, _ := ParseIndex(data)
-	seen := map[string]string{}
-	for i := range rows {
-		if e := &rows[i]; e.Err == nil && e.Status == Valid {
-			if was, other := seen[e.Subject]; other && was != e.serial() {
-				return true
-			}
-			seen[e.Subject] = e.serial()
-		}
-	}
-	return false
-}
-
-// withoutBlanks is a copy of data without empty lines.
-func withoutBlanks(data []byte) []byte {
-	out := make([]byte, 0, len(data))
-	for line := range bytes.Lines(data) {
-		if len(bytes.TrimSpace(line)) > 0 {
-			out = append(out, line...)
-		}
-	}
-	return out
-}
-
 // reasonOf is the word of index.txt for a reason code of RFC 5280 5.3.1; "" for 0 and for a code without a word.
 func reasonOf(code int) string {
 	for word, c := range Reasons() {
@@ -290,26 +210,6 @@ func Aside(name string) bool {
 		return false
 	}
 	return base == indexName || base == serialName || base == attrName || base == crlNumName
-}
-
-func lastLine(data []byte) int {
-	for i := len(data) - 1; i >= 0; i-- {
-		if data[i] == '\n' {
-			return i + 1
-		}
-	}
-	return 0
-}
-
-// entryFor is the row of a certificate that was just issued. Where the certificate has no subject, the row has the
-// serial number in its place, as openssl writes it.
-func entryFor(c *x509.Certificate) Entry {
-	e := Entry{Status: Valid, Expires: c.NotAfter, Serial: c.SerialNumber, File: "unknown",
-		Subject: pki.OneLine(c.RawSubject)}
-	if e.Subject == "" {
-		e.Subject = FormatSerial(e.Serial)
-	}
-	return e
 }
 
 func writeSerial(disk *durable.Disk, dir string, n *big.Int) error {

@@ -82,27 +82,3 @@ func putBack(disk *durable.Disk, dir string, c *x509.Certificate) error {
 	return disk.Replace(filepath.Join(dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
 		pki.EncodeCertificate(c.Raw), publicMode)
 }
-
-// leftovers are temporary files that an interrupted write of mailcertd left, relative to the CA directory. Only the
-// holder of the lock may write such files, so the caller, who holds it, may remove all of them.
-func (o *Observed) leftovers() []string {
-	var out []string
-	dirs := []string{"", newCertsName, nextName}
-	for _, g := range o.Older {
-		dirs = append(dirs, filepath.Base(g.Dir))
-	}
-	for _, d := range dirs {
-		names, err := durable.Names(filepath.Join(o.Dir.Path, d), 0)
-		if err != nil {
-			continue // a missing directory has none; other errors are reported by Observe
-		}
-		for _, n := range names {
-			base, temporary := durable.TempOf(n)
-			if temporary && Owns(filepath.Join(d, base), false) &&
-				durable.Look(filepath.Join(o.Dir.Path, d, n)).Kind == durable.File {
-				out = append(out, filepath.Join(d, n))
-			}
-		}
-	}
-	return out
-}
