@@ -65,8 +65,8 @@ type database struct {
 	seen     *sieve      // of the rows that can be read: a serial that none of them has is found without another pass
 }
 
-// unread is why index.txt could not be read; it is nil also where the file is missing. While it is not nil, nobody
-// knows whether a certificate in newcerts has a row.
+// unread is why index.txt could not be read, in the first pass or in a later one; it is nil also where the file is
+// missing. While it is not nil, nobody knows whether a certificate in newcerts has a row.
 func (db *database) unread() error { return db.node.Err }
 
 // complete says that index.txt exists, that every row can be read, and that every certificate in newcerts has a row.

@@ -1,14 +1,9 @@
 package ca
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
-	"path/filepath"
+	"crypto/x509"
+	"slices"
 	"time"
-
-	"mailcertd/internal/durable"
-	"mailcertd/internal/pki"
 )
 
 // FaultKind is a kind of damage in the CA directory.
@@ -58,106 +53,34 @@ type Fault struct {
 	Since time.Time
 }
 
-func (o *Observed) fault(kind FaultKind, name string, repairable bool, want, got string) {
-	o.Faults = append(o.Faults, Fault{Kind: kind, Path: filepath.Join(o.Dir.Path, name), Want: want, Got: got,
-		Repairable: repairable})
+// has says whether a fault of that kind is among those.
+func has(all []Fault, kind FaultKind) bool {
+	return slices.ContainsFunc(all, func(f Fault) bool { return f.Kind == kind })
 }
 
-func (o *Observed) faults() {
-	dir, index := o.Dir.Path, o.db.node
-	look := func(name string) durable.Node { return durable.Look(filepath.Join(dir, name)) }
-	if p, err := durable.OpenSet(nil, dir).Pending(); err != nil || p.Err != nil {
-		o.fault(FaultInterrupted, "", false, "", errors.Join(err, p.Err).Error())
-	} else if p.Journal || p.Damaged || p.Empty || len(p.Staged) > 0 {
-		o.fault(FaultInterrupted, "", true, "", "")
+// inspect looks for the defects of an observed CA. Each section returns what it found, and repairs nothing. next are
+// the defects of next/, which its reader found; serving are the certificates that are installed on this host. Where a
+// section needs another pass over index.txt and that pass fails, the database counts as unread for the later sections.
+func inspect(o *Observed, next []Fault, serving []*x509.Certificate) []Fault {
+	found := slices.Concat(next,
+		memberFaults(o),
+		interruptedFaults(o),
+		modeFaults(o))
+	if o.Status != Unfinished { // finishing it makes the rest
+		found = slices.Concat(found,
+			signerFaults(o),
+			leftoverFaults(o),
+			newCertsFaults(o),
+			indexFaults(o),
+			rowFaults(o),
+			unrevokedFaults(o),
+			orphanFaults(o),
+			subjectFaults(o),
+			serialFaults(o),
+			crlNumberFaults(o))
+		found = slices.Concat(found,
+			inTheWay(o, found),
+			confFaults(o))
 	}
-	o.modes()
-	if o.Status == Unfinished {
-		return // finishing it makes the rest
-	}
-	switch {
-	case o.Key.Kind == durable.Missing && look(caplKeyName).Exists:
-		o.fault(FaultKeyElsewhere, caplKeyName, false, keyName, "")
-		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf(
-			"CA.pl and the standard openssl.cnf keep it there; to make mailcertd adopt this CA, run "+
-				"`install -m 0600 %s %s`", filepath.Join(dir, caplKeyName), filepath.Join(dir, keyName))
-	case o.KeyInfo.Err != nil && !o.KeyInfo.Encrypted:
-		o.fault(FaultKey, keyName, false, "", reason(o.KeyInfo.Err))
-		o.Faults[len(o.Faults)-1].Hint = converted(o.KeyInfo.Err, filepath.Join(dir, keyName))
-	case o.Current.Cert == nil:
-		n := durable.Read(filepath.Join(dir, certName), maxFile)
-		err := n.Err
-		switch {
-		case err == nil && !n.Exists:
-			err = fs.ErrNotExist
-		case err == nil:
-			err = pki.ReadCertFile(n.Data).Err
-		}
-		o.fault(FaultCert, certName, false, "", reason(err))
-		o.Faults[len(o.Faults)-1].Hint = converted(err, n.Path)
-	case !o.signs():
-		o.fault(FaultCert, certName, false, "", unusable(o.Current.Cert).Error())
-	case o.Status == Damaged:
-		o.fault(FaultPair, keyName, false, "", "")
-	}
-	for _, name := range o.leftovers() {
-		o.fault(FaultLeftover, name, true, "", "")
-		o.Faults[len(o.Faults)-1].Since = look(name).Modified
-	}
-	if look(newCertsName).Kind == durable.Missing {
-		o.fault(FaultNewCerts, newCertsName, true, "", "")
-	}
-	if index.Kind == durable.Missing {
-		o.fault(FaultIndexMissing, indexName, true, "", "")
-	} else if index.Err != nil {
-		o.fault(FaultIndexFile, indexName, false, "", index.Err.Error())
-	}
-	if o.db.blank {
-		o.fault(FaultIndexBlank, indexName, true, "", "")
-	}
-	if o.db.torn {
-		o.fault(FaultIndexTorn, indexName, true, "", "")
-	}
-	if o.db.open() {
-		o.fault(FaultIndexOpen, indexName, true, "", "")
-	}
-	o.oddRows()
-	for _, serial := range o.unrevoked() {
-		e, _ := o.db.row(serial)
-		o.fault(FaultUnrevoked, fmt.Sprintf("%s:%d", indexName, e.Line), true, "", "serial "+serial)
-	}
-	for _, or := range o.orphans() {
-		got := ""
-		if or.err != nil {
-			got = or.err.Error()
-		}
-		o.fault(FaultOrphan, filepath.Join(newCertsName, or.name), or.err == nil, "", got)
-	}
-	if shares, err := o.sharing(); err != nil {
-		o.unreadLater(err)
-	} else if shares {
-		o.fault(FaultUnique, attrName, true, "unique_subject = no", "")
-	}
-	if o.serialErr != nil {
-		o.fault(FaultSerial, serialName, false, "", o.serialErr.Error())
-	} else if want, err := o.db.nextSerial(o.Serial); err != nil {
-		o.unreadLater(err)
-	} else if o.serialOdd || o.Serial == nil || o.Serial.Cmp(want) != 0 {
-		got := "nothing"
-		if o.serialOdd {
-			got = "a number that openssl cannot read as it is written"
-		} else if o.Serial != nil {
-			got = FormatSerial(o.Serial)
-		}
-		o.fault(FaultSerial, serialName, true, FormatSerial(want), got)
-	}
-	if ours := confBegins(dir, confMark); ours && look(crlNumName).Kind == durable.Missing || unnumbered(dir) {
-		o.fault(FaultCRLNumber, crlNumName, ours, "", "")
-	}
-	o.inTheWay()
-	if look(confName).Kind == durable.Missing {
-		o.fault(FaultConf, confName, true, "", "")
-	} else if newerConf(dir) != nil {
-		o.fault(FaultConfOld, confName, true, "rand_serial = yes", "")
-	}
+	return slices.Concat(found, servingFaults(o, serving))
 }

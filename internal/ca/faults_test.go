@@ -2,11 +2,17 @@ package ca
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"mailcertd/internal/durable"
 )
 
 func TestFaults(t *testing.T) {
@@ -92,13 +98,71 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-func has(fs []Fault, k FaultKind) bool {
-	for _, f := range fs {
-		if f.Kind == k {
-			return true
+// The faults of one CA are reported in one order: first what concerns the whole, then file by file, and last the
+// certificate that this host serves.
+func TestFaultsInOrder(t *testing.T) {
+	o, d := made(t)
+	for range 3 {
+		issue(t, d, o, start)
+	}
+	leaf := issue(t, d, o, start)
+	in := func(name string) string { return filepath.Join(o.Dir, name) }
+	index, err := os.ReadFile(in(indexName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.SplitAfter(string(index), "\n")
+	for _, err := range []error{
+		os.Chmod(o.Dir, 0o755),
+		os.WriteFile(in(membersName), []byte("{"), 0o600),
+		os.Remove(in(keyName)),
+		os.WriteFile(in(durable.TempName(indexName)), nil, 0o600),
+		os.WriteFile(in(indexName), []byte(rows[0]+rows[1]+"\nhello\nV\t3601010"), 0o644),
+		os.Remove(in(newCertsName + "/" + FormatSerial(leaf.SerialNumber) + ".pem")),
+		os.WriteFile(in(attrName), []byte("unique_subject = yes\n"), 0o644),
+		os.WriteFile(in(serialName), []byte("01\n"), 0o644),
+		os.Remove(in(crlNumName)),
+		os.Mkdir(in(crlNumName), 0o700),
+		os.Remove(in(confName)),
+	} {
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
-	return false
+	var got []FaultKind
+	for _, f := range Observe(o.Dir, Filter{Serving: []*x509.Certificate{leaf}}).Faults {
+		got = append(got, f.Kind)
+	}
+	if want := []FaultKind{FaultMembers, FaultMode, FaultKey, FaultLeftover, FaultIndexBlank, FaultIndexTorn,
+		FaultIndexRow, FaultOrphan, FaultUnique, FaultSerial, FaultInTheWay, FaultConf,
+		FaultUnlisted}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// Some faults are found in a second pass over index.txt. If that pass cannot read the file, this is the fault, reported
+// once, and the CA counts as one that could not be read.
+func TestLaterPassFails(t *testing.T) {
+	o, d := made(t)
+	leaf := issue(t, d, o, start)
+	issue(t, d, o, start)
+	if err := os.WriteFile(filepath.Join(o.Dir, attrName), []byte("unique_subject = yes\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	passes := 0
+	defer durable.TestOnlyBeforeRead(func(op, path string) error {
+		if op == "read" && filepath.Base(path) == indexName {
+			if passes++; passes > 1 {
+				return syscall.EIO
+			}
+		}
+		return nil
+	})()
+	got := Observe(o.Dir, Filter{Serving: []*x509.Certificate{leaf}})
+	if len(got.Faults) != 1 || got.Faults[0].Kind != FaultIndexFile || !errors.Is(got.Unread(), syscall.EIO) ||
+		got.ServingRows != nil {
+		t.Errorf("%+v, unread %v, rows %v", got.Faults, got.Unread(), got.ServingRows)
+	}
 }
 
 func appendTo(path, text string) error {

@@ -34,7 +34,7 @@ func StartNext(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader
 	if s.obs.HasNext() {
 		return s.obs.Next.Cert, nil
 	}
-	if s.obs.has(FaultNext) {
+	if has(s.obs.Faults, FaultNext) {
 		return nil, fmt.Errorf("%s: %w: %s; move it away", filepath.Join(o.Dir, nextName), ErrDamaged, FaultNext)
 	}
 	old, dir := s.obs.Current.Cert, filepath.Join(o.Dir, nextName)

@@ -4,22 +4,21 @@ import (
 	"bytes"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"mailcertd/internal/durable"
 )
 
-// rewrites says whether a repair will write all of index.txt from what was read. The caller then reads it twice,
-// because another program may have been in the middle of writing it.
-func (o *Observed) rewrites() bool {
-	for _, f := range o.Faults {
+// rewrites says whether the repair of what was found will write all of index.txt from what was read. The caller then
+// reads it twice, because another program may have been in the middle of writing it.
+func rewrites(found []Fault) bool {
+	return slices.ContainsFunc(found, func(f Fault) bool {
 		switch f.Kind {
 		case FaultOrphan, FaultIndexMissing, FaultIndexBlank, FaultIndexTorn, FaultIndexOpen, FaultUnrevoked:
-			if f.Repairable {
-				return true
-			}
+			return f.Repairable
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // interruptedIndex returns the content of index.txt.new or index.txt.old, for an index.txt that is missing: `openssl
@@ -71,12 +70,10 @@ func missingFrom(before []byte, rows []Entry, data *[]byte) []Entry {
 
 // revokedAgain returns the rows that index.txt says are valid but that a CRL lists, already changed to revoked, by
 // their present text.
-func (o *Observed) revokedAgain() map[string]Entry {
+func revokedAgain(o *Observed) map[string]Entry {
 	out, listed := map[string]Entry{}, o.CRL.inLists()
-	for _, serial := range o.unrevoked() {
-		e, _ := o.db.row(serial)
-		r := listed[serial]
-		text := e.row()
+	for _, e := range unrevoked(o) {
+		r, text := listed[e.serial()], e.row()
 		e.Status, e.Revoked, e.Reason, e.raw = Revoked, r.RevocationTime, reasonOf(r.ReasonCode), ""
 		out[text] = e
 	}
@@ -109,14 +106,14 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 	if seen := o.db.node; have.Kind != seen.Kind || have.Exists != seen.Exists || have.Exists && !same(have, seen) {
 		return fmt.Errorf("%s: %w", path, errMoved)
 	}
-	torn := o.db.torn || o.cutRepairable()
+	torn := o.db.torn || cutRepairable(o)
 	var rows []Entry
-	for _, or := range o.orphans() {
+	for _, or := range orphans(o) {
 		if or.err == nil {
 			rows = append(rows, or.row)
 		}
 	}
-	again := o.revokedAgain()
+	again := revokedAgain(o)
 	if !torn && !o.db.blank && !o.db.open() && len(rows) == 0 && len(again) == 0 && have.Exists {
 		return nil
 	}

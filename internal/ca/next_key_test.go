@@ -31,7 +31,7 @@ func TestNextWithoutItsKey(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := Observe(o.Dir, Filter{})
-			if before.HasNext() || !before.has(FaultNext) {
+			if before.HasNext() || !has(before.Faults, FaultNext) {
 				t.Errorf("next %v, faults %v", before.HasNext(), before.Faults)
 			}
 			if _, err := Promote(context.Background(), d, o); err == nil {

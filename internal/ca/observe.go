@@ -136,7 +136,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	if o.Err = o.older(dir); o.Err != nil {
 		return o
 	}
-	nextFault := o.next(dir)
+	nextFaults := o.next(dir)
 	o.CRL = o.readLists()
 	var err error
 	for patient := newPatience(); ; {
@@ -161,18 +161,14 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 		o.Next, o.unreadNext, o.CRL = Generation{}, false, CRL{}
 		return o
 	}
-	o.Faults = nextFault
 	o.Made, o.confErr = MadeHere(dir)
 	o.Issued, o.IssuedErr = o.db.issued(dir, f.Name, o.db.hosts)
 	o.CRL.compare(o.db)
 	if o.Members, err = readMembers(dir); err != nil {
 		o.Unlisted, o.membersErr = true, err
-		o.fault(FaultMembers, membersName, false, "", err.Error())
 	}
-	o.faults()
-	for _, c := range f.Serving {
-		o.unlisted(c)
-	}
+	o.Faults = inspect(&o, nextFaults, f.Serving)
+	o.ServingRows = servingRows(o.db, f.Serving)
 	if o.db.unread() != nil {
 		m.Forget() // the next look must try again
 	}
@@ -203,6 +199,12 @@ func (o *Observed) question(f Filter) question {
 	}
 	return q
 }
+
+// path is the path of a file whose name is relative to the CA directory.
+func (o *Observed) path(name string) string { return filepath.Join(o.Dir.Path, name) }
+
+// rowPath is the path of index.txt with the number of the row's line.
+func (o *Observed) rowPath(e Entry) string { return o.path(fmt.Sprintf("%s:%d", indexName, e.Line)) }
 
 // Partial says that a part of the CA or of one of its generations is damaged or could not be read. Bundle may then lack
 // a generation that is in use, and CRL a list.

@@ -27,7 +27,7 @@ func TestPlainCA(t *testing.T) {
 		t.Fatal(err)
 	}
 	is := Observe(o.Dir, Filter{})
-	if is.lacks(leaf) || len(is.Faults) > 0 || is.Err != nil {
+	if lacks(is.Faults, leaf) || len(is.Faults) > 0 || is.Err != nil {
 		t.Errorf("after one repair: %v %+v", is.Err, is.Faults)
 	}
 }

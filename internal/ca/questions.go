@@ -24,6 +24,9 @@ func (db *database) nextSerial(file *big.Int) (*big.Int, error) {
 	for many := 16; err == nil && taken; many = min(16*many, mostSerials) {
 		taken, err = db.pass(next, many)
 	}
+	if err != nil {
+		db.node.Err = err
+	}
 	return next, err
 }
 
@@ -78,10 +81,12 @@ func (db *database) sharing() (bool, error) {
 		}
 		return !shares
 	})
-	if n.Err == nil {
-		db.shares = &shares
+	if n.Err != nil {
+		db.node.Err = n.Err
+		return false, n.Err
 	}
-	return shares, n.Err
+	db.shares = &shares
+	return shares, nil
 }
 
 // has says whether a valid row has that subject.

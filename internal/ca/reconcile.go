@@ -33,7 +33,7 @@ func Reconcile(ctx context.Context, disk *durable.Disk, dir string, serving ...*
 	}
 	found := before.Faults
 	for _, c := range serving {
-		if !before.lacks(c) {
+		if !lacks(found, c) {
 			continue
 		}
 		if err := putBack(disk, dir, c); err != nil {
@@ -100,7 +100,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 	}
 	m.Forget()
 	for patient := newPatience(); ; {
-		if o.rewrites() { // another program may have been in the middle of writing it
+		if rewrites(o.Faults) { // another program may have been in the middle of writing it
 			if err := rested(dir); err != nil {
 				return o, err
 			}
@@ -133,12 +133,12 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
 		return err
 	}
-	if n := durable.Look(filepath.Join(dir, nextName)); n.IsDir && o.Next.Cert == nil && o.has(FaultInterrupted) {
+	if durable.Look(o.path(nextName)).IsDir && !o.HasNext() && has(o.Faults, FaultInterrupted) {
 		if err := dropNext(disk, dir); err != nil {
 			return err
 		}
 	}
-	for _, name := range o.leftovers() {
+	for _, name := range leftovers(o) {
 		if err := disk.Remove(filepath.Join(dir, name)); err != nil {
 			return err
 		}
@@ -160,7 +160,7 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 			return err
 		}
 	}
-	if shares, err := o.sharing(); err != nil {
+	if shares, err := sharing(o); err != nil {
 		return err
 	} else if shares {
 		if err := notUnique(disk, dir); err != nil {
@@ -168,15 +168,6 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 		}
 	}
 	return supply(disk, dir, Options{})
-}
-
-func (o *Observed) has(kind FaultKind) bool {
-	for _, f := range o.Faults {
-		if f.Kind == kind {
-			return true
-		}
-	}
-	return false
 }
 
 // testOnlyObserved is called between the observation of the database and its change.

@@ -12,50 +12,69 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// unlisted checks that a certificate which this host has installed is in the database: its file in newcerts and its row
-// in index.txt. Otherwise it cannot be revoked. The cause is that `openssl ca` takes no lock: one that was running when
-// the certificate was signed writes its own older copy of index.txt back, and with counted serials it also replaces the
-// file in newcerts.
-func (o *Observed) unlisted(c *x509.Certificate) {
-	if c == nil || o.db.unread() != nil {
-		return
+// servingRows returns the rows of those certificates that index.txt has, by FormatSerial; nil: it has none.
+func servingRows(db *database, serving []*x509.Certificate) map[string]Entry {
+	if db.unread() != nil {
+		return nil
 	}
-	if e, row := o.db.row(FormatSerial(c.SerialNumber)); row {
-		if o.ServingRows == nil {
-			o.ServingRows = map[string]Entry{}
+	var rows map[string]Entry
+	for _, c := range serving {
+		if c == nil {
+			continue
 		}
-		o.ServingRows[FormatSerial(c.SerialNumber)] = e
+		serial := FormatSerial(c.SerialNumber)
+		if e, known := db.row(serial); known {
+			if rows == nil {
+				rows = map[string]Entry{}
+			}
+			rows[serial] = e
+		}
 	}
-	if !o.issuedBy(c) {
-		return
+	return rows
+}
+
+// servingFaults reports certificates that this host has installed and a generation has issued, but that the database
+// lacks: the file in newcerts or the row in index.txt. Such a certificate cannot be revoked. The cause is that `openssl
+// ca` takes no lock: one that was running when the certificate was signed writes its own older copy of index.txt back,
+// and with counted serials it also replaces the file in newcerts.
+func servingFaults(o *Observed, serving []*x509.Certificate) (found []Fault) {
+	for _, c := range serving {
+		if c == nil || o.db.unread() != nil || !o.issuedBy(c) {
+			continue
+		}
+		found = append(found, unlisted(o, c)...)
 	}
+	return found
+}
+
+// unlisted compares the database with a certificate that a generation has issued.
+func unlisted(o *Observed, c *x509.Certificate) []Fault {
 	serial := FormatSerial(c.SerialNumber)
-	name := filepath.Join(newCertsName, serial+".pem")
-	cs, err := readCerts(filepath.Join(o.Dir.Path, name))
-	there := durable.Look(filepath.Join(o.Dir.Path, name))
+	path := o.path(filepath.Join(newCertsName, serial+".pem"))
+	cs, err := readCerts(path)
+	there := durable.Look(path)
 	e, row := o.db.row(serial)
 	switch {
 	case err != nil || there.Err != nil:
-		return // the step that needs the file reports the error
+		return nil // the step that needs the file reports the error
 	case row && !sameRow(e, c) && len(cs) > 0 && bytes.Equal(cs[0].Raw, c.Raw):
 		// Nobody else has the serial number: the row alone is wrong, for example because a write was cut short.
 		want := entryFor(c)
-		o.fault(FaultIndexOther, fmt.Sprintf("%s:%d", indexName, e.Line), false, "", "serial "+serial)
-		o.Faults[len(o.Faults)-1].Hint = fmt.Sprintf("correct the row by hand: its last field must be %s, its second "+
-			"one %s; or run `mailcertd renew` to issue a certificate with another serial number", want.Subject,
-			formatTime(want.Expires))
+		return []Fault{{Kind: FaultIndexOther, Path: o.rowPath(e), Got: "serial " + serial, Hint: fmt.Sprintf(
+			"correct the row by hand: its last field must be %s, its second one %s; or run `mailcertd renew` to issue "+
+				"a certificate with another serial number", want.Subject, formatTime(want.Expires))}}
 	case len(cs) > 0 && !bytes.Equal(cs[0].Raw, c.Raw), row && !sameRow(e, c):
-		o.fault(FaultTaken, name, false, "", "serial "+serial)
-		o.Faults[len(o.Faults)-1].Hint = "the certificate that is in use cannot be revoked: run `mailcertd renew` to " +
-			"issue one with another serial number"
+		return []Fault{{Kind: FaultTaken, Path: path, Got: "serial " + serial, Hint: "the certificate that is in use " +
+			"cannot be revoked: run `mailcertd renew` to issue one with another serial number"}}
 	case there.Kind == durable.Missing && !row:
-		o.fault(FaultUnlisted, name, true, "", "serial "+serial)
+		return []Fault{{Kind: FaultUnlisted, Path: path, Got: "serial " + serial, Repairable: true}}
 	}
+	return nil
 }
 
-// lacks says whether unlisted has found that the database lacks c.
-func (o *Observed) lacks(c *x509.Certificate) bool {
-	return c != nil && slices.ContainsFunc(o.Faults, func(f Fault) bool {
+// lacks says whether servingFaults has found that the database lacks c.
+func lacks(found []Fault, c *x509.Certificate) bool {
+	return c != nil && slices.ContainsFunc(found, func(f Fault) bool {
 		return f.Kind == FaultUnlisted && strings.HasSuffix(f.Path, FormatSerial(c.SerialNumber)+".pem")
 	})
 }

@@ -21,11 +21,11 @@ func (s stray) drawn() bool { return s.row.Serial != nil && s.row.Serial.BitLen(
 
 // orphans returns the certificates without a row, in the order in which they were issued as far as that is known, with
 // the rows to write: revoked where a CRL lists them.
-func (o *Observed) orphans() []stray {
+func orphans(o *Observed) []stray {
 	var out []stray
 	var revoked map[string]x509.RevocationListEntry
 	for _, n := range o.db.orphans {
-		cs, err := readCerts(filepath.Join(o.Dir.Path, newCertsName, n))
+		cs, err := readCerts(o.path(filepath.Join(newCertsName, n)))
 		if err != nil {
 			out = append(out, stray{name: n, err: err})
 			continue
@@ -57,13 +57,25 @@ func (o *Observed) orphans() []stray {
 	return out
 }
 
+// orphanFaults reports them.
+func orphanFaults(o *Observed) (found []Fault) {
+	for _, or := range orphans(o) {
+		f := Fault{Kind: FaultOrphan, Path: o.path(filepath.Join(newCertsName, or.name)), Repairable: or.err == nil}
+		if or.err != nil {
+			f.Got = or.err.Error()
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
 // cutRepairable says whether a cut-off revocation at the end of index.txt can be written again: exactly one certificate
 // has no row, and a CRL lists it as revoked.
-func (o *Observed) cutRepairable() bool {
+func cutRepairable(o *Observed) bool {
 	last := len(o.db.odd) - 1
 	if last < 0 || o.db.odd[last].Err != errCut {
 		return false
 	}
-	all := o.orphans()
+	all := orphans(o)
 	return len(all) == 1 && all[0].row.Status == Revoked
 }
