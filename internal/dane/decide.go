@@ -178,7 +178,7 @@ func (x *decider) agree(c Change) Change {
 		return c
 	}
 	missing, unknown := x.lacks(c.Next)
-	if len(missing) > 0 {
+	if len(missing)+len(x.ignored(c.Next)) > 0 {
 		c.Seen, c.Agreed, c.Waited = time.Time{}, time.Time{}, 0
 		return c
 	}
@@ -187,7 +187,7 @@ func (x *decider) agree(c Change) Change {
 	}
 	switch looked := x.looked(); {
 	case c.Seen.IsZero():
-		c.Seen, c.Agreed, c.Waited = looked, looked, 0
+		c.Seen, c.Agreed, c.Waited = looked, looked, -x.m.Took
 	case !c.Agreed.Equal(looked): // another look
 		c.Waited += min(x.m.Elapsed, int(longestGap/time.Second))
 		c.Agreed = looked
@@ -222,8 +222,33 @@ func (x *decider) lacks(key string) (missing, unknown []string) {
 	return missing, unknown
 }
 
-// waits says what is missing until every server has the record of a key.
-func (x *decider) waits(key string) []string { return slices.Concat(x.lacks(key)) }
+// waits says what is missing until every server has the record of a key, and mail hosts use it.
+func (x *decider) waits(key string) []string {
+	return append(slices.Concat(x.lacks(key)), x.ignored(key)...)
+}
+
+// ignored says at which servers mail hosts would ignore the record of a key. When the record with the stronger digest
+// is gone, resolvers still remember it, so a wait begins only then.
+func (x *decider) ignored(key string) (out []string) {
+	var k Key
+	for _, p := range x.in.Pairs {
+		for _, of := range []Key{p.Present, p.Staged} {
+			if of.ID() == key {
+				k = of
+			}
+		}
+	}
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		for _, s := range n.Servers {
+			if s.Err == "" && slices.ContainsFunc(s.Records, RecordOf(key, 0).Same) && !holds(s.Records, k, nil) {
+				out = append(out, fmt.Sprintf("%s: %s: mail hosts ignore the record 3 1 1 of this key, because there "+
+					"is a record 3 1 2 of another one", plain(name), s.String()))
+			}
+		}
+	}
+	return out
+}
 
 // longest is the longest time to live that a record may have in a resolver's memory.
 func (x *decider) longest() time.Duration {
@@ -286,7 +311,7 @@ func (x *decider) judge(p Pair) {
 		}
 	}
 	if v.stage == Ready {
-		v.waits = x.obstacles(p, c)
+		v.waits = x.obstacles(c)
 		v.may = len(v.waits) == 0
 	}
 	x.d.verdicts[p.Name] = v
@@ -304,7 +329,7 @@ func (x *decider) silent() bool {
 }
 
 // obstacles are why a key may not be changed although its record has been in the DNS for long enough.
-func (x *decider) obstacles(p Pair, c Change) (out []string) {
+func (x *decider) obstacles(c Change) (out []string) {
 	if !x.in.Believed {
 		out = append(out, "the clock of this host is in doubt")
 	}
@@ -317,13 +342,6 @@ func (x *decider) obstacles(p Pair, c Change) (out []string) {
 		n, _ := x.m.name(name)
 		if n.Signed == SignedBogus && n.Err == "" {
 			out = append(out, fmt.Sprintf("%s: %s", plain(name), n.SignedWhy))
-		}
-		for _, s := range n.Servers {
-			if s.Err == "" && !holds(s.Records, p.Staged, nil) {
-				out = append(out, fmt.Sprintf("%s: %s: mail hosts would ignore the record 3 1 1 of the next key, "+
-					"because "+
-					"there is a record 3 1 2 of another one", plain(name), s.String()))
-			}
 		}
 	}
 	return out

@@ -48,6 +48,7 @@ type Look struct {
 	At time.Time
 	// Elapsed is how long ago the look before it was, by a clock that nobody sets; zero: not known.
 	Elapsed time.Duration
+	Took    time.Duration // how long after At the last answer came
 	Names   []Name
 }
 

@@ -11,8 +11,10 @@ type Memory struct {
 	Looked time.Time `json:"looked,omitzero"` // when the DNS was last asked, whatever came of it
 	// Elapsed is how long before Looked the DNS was last asked, in seconds, by a clock that nobody sets; zero: it is
 	// not known.
-	Elapsed int    `json:"elapsed,omitempty"`
-	Names   []Name `json:"names,omitempty"`
+	Elapsed int `json:"elapsed,omitempty"`
+	// Took is how long after Looked the last answer came, in seconds: only then did every server have what was seen.
+	Took  int    `json:"took,omitempty"`
+	Names []Name `json:"names,omitempty"`
 	// Longest is the longest time to live with which a resolver may remember records that a change of a key would
 	// break, in seconds; zero: there are none.
 	Longest int `json:"longest_ttl,omitempty"`
@@ -57,7 +59,8 @@ type Change struct {
 	Seen   time.Time `json:"seen,omitzero"`
 	Agreed time.Time `json:"agreed,omitzero"`
 	// Waited is for how long every server has had the record, in seconds. It is the sum of the times between looks, by
-	// a clock that nobody sets, of which each counts at most longestGap.
+	// a clock that nobody sets, of which each counts at most longestGap. It begins below zero, because the look that
+	// has found it so has taken some time.
 	Waited int `json:"waited,omitempty"`
 }
 
@@ -103,6 +106,7 @@ func some[V any](s []V) []V {
 func (m Memory) Saw(l Look) Memory {
 	out, at := m.Clone(), l.At.UTC().Truncate(time.Second)
 	out.Looked, out.Elapsed, out.Names = at, max(0, int(l.Elapsed/time.Second)), nil
+	out.Took = int(l.At.Add(l.Took).Sub(at) / time.Second)
 	longest := 0
 	for _, n := range l.Names {
 		if n.Err != "" {
@@ -134,7 +138,7 @@ func (m *Memory) sawTTL(seen int) {
 		m.Longest, m.LoweredAt, m.Lowered, m.LoweredTo = seen, time.Time{}, 0, 0
 		return
 	case m.LoweredAt.IsZero():
-		m.LoweredAt, m.Lowered, m.LoweredTo = m.Looked, 0, seen
+		m.LoweredAt, m.Lowered, m.LoweredTo = m.Looked, -m.Took, seen
 		return
 	}
 	m.Lowered, m.LoweredTo = m.Lowered+m.Elapsed, max(m.LoweredTo, seen)
@@ -143,7 +147,7 @@ func (m *Memory) sawTTL(seen int) {
 	}
 	m.Longest, m.LoweredAt, m.Lowered = m.LoweredTo, time.Time{}, 0
 	if m.LoweredTo = 0; seen < m.Longest { // it was lowered again meanwhile
-		m.LoweredAt, m.LoweredTo = m.Looked, seen
+		m.LoweredAt, m.Lowered, m.LoweredTo = m.Looked, -m.Took, seen
 	}
 }
 

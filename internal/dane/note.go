@@ -88,6 +88,9 @@ func (x *decider) noteChange(p Pair) {
 		if x.asksFor(p) {
 			hint = "add the record that [tlsa-add] prints"
 		}
+		if len(x.ignored(c.Next)) > 0 {
+			grade, hint = Warning, "remove the record 3 1 2, or add that of the next key too"
+		}
 	case Waiting:
 		if len(v.waits) > 0 {
 			text = "its next key is not used yet, because not every name server says that it has its TLSA record: " +

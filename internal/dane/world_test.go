@@ -33,6 +33,7 @@ type world struct {
 	failed  string        // why nothing can be looked at
 	seen    time.Time     // when the last look was
 	jumped  time.Duration // how far the clock was set since then
+	took    time.Duration // how long a look takes
 	last    Decision
 }
 
@@ -47,7 +48,7 @@ func newWorld(t *testing.T, mode Mode) *world {
 
 // look looks at the DNS and decides.
 func (w *world) look() Decision {
-	l := Look{At: w.now}
+	l := Look{At: w.now, Took: w.took}
 	for _, name := range Decide(w.in, w.now).Names {
 		n := Name{Name: name, Signed: w.signed, Err: w.failed}
 		if w.signed == SignedBogus {

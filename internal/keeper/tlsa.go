@@ -252,6 +252,7 @@ func (q tlsaQuestions) ask(ctx context.Context, atMost time.Duration, now func()
 		})
 	}
 	all.Wait()
+	a.look.Took = max(0, now().Sub(a.look.At))
 	return a
 }
 
