@@ -49,13 +49,13 @@ func (a *app) initEncrypted(ctx context.Context) error {
 			"%s: there is a CA already (%s), and --encrypt is only for a new one: to encrypt its key, use "+
 				"`openssl pkcs8 -topk8 -v2 aes-256-cbc`", cfg.CA.Dir, s)
 	}
-	if a.dryRun {
-		fmt.Fprintf(a.out, "would create the private CA in %s, with a passphrase for its key\n", cfg.CA.Dir)
-		return nil
-	}
 	secret, err := k.CA.ConfiguredPassphrase()
 	if err != nil {
 		return fmt.Errorf("ca.passphrase_file: %s %w", cfg.CA.PassphraseFile, err)
+	}
+	if a.dryRun {
+		fmt.Fprintf(a.out, "would create the private CA in %s, with a passphrase for its key\n", cfg.CA.Dir)
+		return nil
 	}
 	if secret == nil {
 		if secret, err = a.newPassphrase("the CA's key"); err != nil {

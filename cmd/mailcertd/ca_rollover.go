@@ -31,8 +31,9 @@ any time; "mailcertd ca show" shows the progress.`,
 			wish := plan.Wish{Once: true, Rollover: true, RolloverFrom: pki.Fingerprint(o.obs.CA.Current.Cert),
 				Promote: now}
 			if a.dryRun {
-				a.printPlan(o.k.Check(cmd.Context(), wish))
-				return nil
+				r := o.k.Check(cmd.Context(), wish)
+				a.printPlan(r)
+				return verdict(r.Plan)
 			}
 			r, err := o.k.Settle(cmd.Context(), wish)
 			a.printDone(r, false)

@@ -37,7 +37,7 @@ parameters that mailcertd did not make: remove dh.param first. The groups are
 			}
 			return a.settle(cmd.Context(), func(k *keeper.Keeper, ctx context.Context) (plan.Wish, error) {
 				if a.dryRun {
-					return plan.Wish{Group: group}, nil
+					return plan.Wish{Group: group}, k.ChooseTrial(ctx, group)
 				}
 				return plan.Wish{Group: group}, k.ChooseGroup(ctx, group)
 			})

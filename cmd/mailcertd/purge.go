@@ -41,7 +41,7 @@ script has made new files.`,
 				if err != nil {
 					return err
 				}
-				return a.purgeText(cfg, list)
+				return errors.Join(a.purgeText(cfg, list), k.PurgeTrial())
 			}
 			err = k.Purge(cmd.Context(), func(list []keeper.Purged) error {
 				if err := a.purgeText(cfg, list); err != nil || yes {

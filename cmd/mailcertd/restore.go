@@ -33,7 +33,7 @@ check them keep their mail until the record of this key is there.`,
 				return err
 			}
 			k := a.keeper(cfg, quiet(a.logLevel, a.err))
-			if list || a.dryRun {
+			if list {
 				gens, err := k.Backups()
 				for _, g := range gens {
 					var names []string
@@ -60,6 +60,16 @@ check them keep their mail until the record of this key is there.`,
 			id := ""
 			if len(args) == 1 {
 				id = args[0]
+			}
+			if a.dryRun {
+				what, notes, err := k.RestoreTrial(cmd.Context(), id, force)
+				for _, n := range notes {
+					fmt.Fprintln(a.err, "warning:", page.Clean(n))
+				}
+				if err == nil {
+					fmt.Fprintln(a.out, page.Clean(what))
+				}
+				return err
 			}
 			r, err := k.Restore(cmd.Context(), id, force)
 			if err != nil {

@@ -26,7 +26,7 @@ func (a *app) settle(ctx context.Context, wish func(*keeper.Keeper, context.Cont
 	}
 	w.Once = true
 	if a.dryRun {
-		r := k.Check(ctx, w)
+		r := k.Foresee(ctx, w)
 		a.printPlan(r)
 		return verdict(r.Plan)
 	}

@@ -151,10 +151,10 @@ func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) 
 		c.Key = p.Key.Public()
 	}
 	t, err := plan.Take(k.cfg, obs, c, in.Pair, in.Force, k.o.Now())
-	if err != nil || in.DryRun {
+	if err != nil {
 		return t.Notes, err
 	}
-	if t.Accept != nil {
+	if t.Accept != nil && !in.DryRun {
 		if err := k.candidates.acceptBrought(t.Accept); err != nil {
 			return t.Notes, err
 		}
@@ -166,6 +166,9 @@ func (k *Keeper) installParcel(obs plan.Observed, p parcel.Parcel, in Incoming) 
 		if f := &t.Change.Files[i]; f.Source == plan.FromCarried {
 			f.Source, f.Data = plan.FromData, p.KeyPEM
 		}
+	}
+	if in.DryRun {
+		return t.Notes, k.installer.try(obs, &t.Change)
 	}
 	st := obs.State.Clone()
 	if t.Pair == certdir.Host {

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -31,7 +32,11 @@ func (k *Keeper) LockDaemon() (*durable.Locked, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), daemonPatience)
 	defer cancel()
-	return durable.Lock(ctx, dir)
+	lock, err := durable.Lock(ctx, dir)
+	if errors.Is(err, durable.ErrLocked) { // that it has waited is of no interest
+		err = fmt.Errorf("%s: %w", dir, durable.ErrLocked)
+	}
+	return lock, err
 }
 
 func (k *Keeper) newcerts() string { return filepath.Join(k.cfg.CA.Dir, "newcerts") }

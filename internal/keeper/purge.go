@@ -198,12 +198,15 @@ func tidy(name string) string {
 	return name
 }
 
+// stopFirst is the refusal of Purge while a daemon runs.
+const stopFirst = "stop the daemon first (service mailcertd stop)"
+
 // Purge removes everything that mailcertd made, if agree returns nil for the list. It holds the locks of the daemon and
 // of the certs directory, so that no other mailcertd changes anything meanwhile.
 func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 	daemon, err := k.LockDaemon()
 	if err != nil {
-		return fmt.Errorf("stop the daemon first (service mailcertd stop): %w", err)
+		return fmt.Errorf(stopFirst+": %w", err)
 	}
 	if daemon != nil {
 		defer daemon.Unlock()

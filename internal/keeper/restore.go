@@ -34,7 +34,10 @@ func (k *Keeper) Restore(ctx context.Context, id string, force bool) (Result, er
 	}
 	begun := k.o.Now()
 	obs := k.observer.observe(ctx)
-	err = k.restore(obs, id, force)
+	w, err := k.restoration(obs, id, force)
+	if err == nil {
+		err = k.installer.install(obs, &w.state, w.action(k.cfg.Certs.Dir), begun)
+	}
 	lock.Unlock()
 	if err != nil {
 		return Result{View: pickup.View{Observed: obs}}, err
@@ -46,19 +49,35 @@ func (k *Keeper) Restore(ctx context.Context, id string, force bool) (Result, er
 	return r, err
 }
 
-func (k *Keeper) restore(obs plan.Observed, id string, force bool) error {
+// restoration is a backup that can be restored.
+type restoration struct {
+	id        string
+	obs       plan.Observed
+	change    *plan.Change
+	state     state.State // after it
+	overruled []string    // what spoke against it, and force has overruled
+}
+
+// action is what installs it.
+func (w restoration) action(certs string) plan.Action {
+	return plan.Action{Kind: plan.Install, Reason: plan.Held, Path: certs,
+		Text: plan.ToRestore.With("backup " + w.id), Change: w.change}
+}
+
+// restoration finds the backup, and checks that it can be restored. It changes nothing.
+func (k *Keeper) restoration(obs plan.Observed, id string, force bool) (w restoration, err error) {
 	if err := unseen(obs); err != nil {
-		return err
+		return w, err
 	}
 	ar := k.backups()
 	if id == "" {
 		gens, err := ar.List()
 		if err != nil {
-			return err
+			return w, err
 		}
 		for _, g := range gens {
 			if g.Err != nil { // it may be the newest one
-				return fmt.Errorf(
+				return w, fmt.Errorf(
 					"nothing was changed, because mailcertd does not know which backup is the newest: %w; name one "+
 						"of those that `mailcertd restore --list` shows", g.Err)
 			}
@@ -68,12 +87,12 @@ func (k *Keeper) restore(obs plan.Observed, id string, force bool) error {
 			}
 		}
 		if id == "" {
-			return fmt.Errorf("%w in %s", ErrNoBackup, k.backupsDir())
+			return w, fmt.Errorf("%w in %s", ErrNoBackup, k.backupsDir())
 		}
 	}
 	_, items, err := ar.Load(id)
 	if err != nil {
-		return err
+		return w, err
 	}
 	c := &plan.Change{Pickup: true}
 	for _, it := range items {
@@ -90,7 +109,7 @@ func (k *Keeper) restore(obs plan.Observed, id string, force bool) error {
 		}
 	}
 	if len(c.Files) == 0 {
-		return fmt.Errorf("backup %s contains none of the files that sendmail reads: %w", id, ErrNoBackup)
+		return w, fmt.Errorf("backup %s contains none of the files that sendmail reads: %w", id, ErrNoBackup)
 	}
 	after := obs.Certs
 	for _, f := range c.Files {
@@ -109,21 +128,24 @@ func (k *Keeper) restore(obs plan.Observed, id string, force bool) error {
 			continue // a backup without a key or certificate contains CA certificates; they belong to host.cert
 		}
 		if !belongs(e) {
-			return fmt.Errorf(
+			return w, fmt.Errorf(
 				"the certificate in %s of backup %s does not belong to the key that would be used with it, and no "+
 					"backup that can be read contains its own key", p.CertFile, id)
 		}
 		err := plan.TLSAObjection(k.cfg, obs, e.Key.Key.Public, p, k.o.Now())
-		if err != nil && !force {
-			return fmt.Errorf("backup %s is not restored: %w (to restore it anyway, use --force)", id, err)
+		switch {
+		case err != nil && !force:
+			return w, fmt.Errorf("backup %s is not restored: %w (to restore it anyway, use --force)", id, err)
+		case err != nil:
+			w.overruled = append(w.overruled, err.Error())
 		}
 		held := st.Pair(p.Name)
 		held.Hold = pki.Fingerprint(e.Cert.File.Certs[0])
 		st.SetPair(p.Name, held)
 	}
 	c.Copies = append(c.Copies, plan.CopiesFor(obs, c.Files)...)
-	return k.installer.install(obs, &st, plan.Action{Kind: plan.Install, Reason: plan.Held, Path: k.cfg.Certs.Dir,
-		Text: plan.ToRestore.With("backup " + id), Change: c}, k.o.Now())
+	w.id, w.obs, w.change, w.state = id, obs, c, st
+	return w, nil
 }
 
 // ownKeys finds the keys of restored certificates in other backups, and adds them to the set that is tried. This is
@@ -219,17 +241,4 @@ func setNodes(d certdir.Dir) []durable.Node {
 		}
 	}
 	return out
-}
-
-// ChooseGroup stores the group for dh.param that a person chose. The choice is valid until the configuration names
-// another group. It is an error if the choice cannot be stored, because the next ensure would undo it.
-func (k *Keeper) ChooseGroup(ctx context.Context, group string) error {
-	if err := k.state.change(ctx, func(s *state.State) {
-		s.DH = state.DHChoice{Group: group, Config: k.cfg.DH}
-	}); err != nil {
-		return fmt.Errorf(
-			"nothing was changed, because the choice of %s cannot be stored: %w; correct that, or set `dh: %s` in %s",
-			group, err, group, k.cfg.Path)
-	}
-	return nil
 }

@@ -179,6 +179,11 @@ func (ta *tlsaAsker) lookNow(ctx context.Context, p plan.Plan) (unknown []plan.P
 		return nil
 	}
 	ta.take(ctx, tlsaAnswer{look: seen})
+	return ta.doubts(seen, p)
+}
+
+// doubts are the problems of lookNow.
+func (ta *tlsaAsker) doubts(seen dane.Look, p plan.Plan) (unknown []plan.Problem) {
 	for _, n := range seen.Names {
 		if n.Err == "" || p.TLSA.Governed {
 			continue

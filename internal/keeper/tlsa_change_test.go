@@ -184,3 +184,19 @@ func TestPurgeNamesTLSA(t *testing.T) {
 		}
 	}
 }
+
+// renew --rekey --dry-run asks the DNS as the real run does, and remembers nothing of it.
+func TestRekeyForeseen(t *testing.T) {
+	t.Parallel()
+	s := daneSite(t, "dane: {publish: none}", false)
+	s.cfg.DNS.Resolver = closedPort(t)
+	before := snapshot(t, s.root)
+	f := s.Check(t.Context(), plan.Wish{}).Plan.Facts
+	r := s.Foresee(t.Context(), f.Replace(plan.Wish{Renew: true, Rekey: true, Once: true}))
+	if worst, text := said(r, plan.TLSAUnknown); worst != plan.Warning || !strings.Contains(text, "_25._tcp."+name) {
+		t.Errorf("the DNS that cannot be asked is not named: %q", text)
+	}
+	if snapshot(t, s.root) != before {
+		t.Error("something was changed")
+	}
+}
