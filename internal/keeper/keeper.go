@@ -237,7 +237,8 @@ func soonest(a, b time.Time) time.Time {
 func (k *Keeper) tell(p plan.Plan) {
 	seen := map[string]bool{}
 	for _, pr := range p.Problems {
-		if pr.Repairable || pr.Reason == plan.StepFailed { // the attempt to repair it has been logged
+		// Each attempt to repair it, or to publish the records, has been logged.
+		if pr.Repairable || pr.Reason == plan.StepFailed || pr.Reason == plan.TLSAUpdate {
 			continue
 		}
 		// One path may have two problems with the same reason.

@@ -110,8 +110,17 @@ func (ta *tlsaAsker) askLater(ctx context.Context, p plan.Plan) time.Time {
 	}
 	if err := ta.begin(ctx, p, edits); err != nil {
 		ta.take(ctx, tlsaAnswer{err: err, edits: true})
+		ta.lookAgain() // it finds out when the next try is
 	}
 	return time.Time{}
+}
+
+// lookAgain makes the loop look again.
+func (ta *tlsaAsker) lookAgain() {
+	select {
+	case ta.wake <- struct{}{}:
+	default:
+	}
 }
 
 // publishFirst begins a round if there are records to publish: that of a key that was lost does not wait until sendmail
@@ -137,10 +146,7 @@ func (ta *tlsaAsker) begin(ctx context.Context, p plan.Plan, edits []dane.Edit) 
 	go func() {
 		a := q.ask(ctx, tlsaRound, ta.o.Now)
 		ta.answers <- a
-		select {
-		case ta.wake <- struct{}{}:
-		default:
-		}
+		ta.lookAgain()
 	}()
 	return nil
 }
@@ -217,7 +223,7 @@ func (ta *tlsaAsker) take(ctx context.Context, a tlsaAnswer) {
 		default:
 			fail(s, plan.TLSAFailure, a.err, now)
 			ta.log(Warn, "the TLSA records could not be published", "reason", string(plan.TLSAUpdate), "error",
-				a.err.Error(), "next", s.Failures[plan.TLSAFailure].Next.Format(time.RFC3339))
+				a.err.Error(), "hint", plan.TLSAUpdateHint, "next", s.Failures[plan.TLSAFailure].Next.Format(time.RFC3339))
 		}
 	})
 }

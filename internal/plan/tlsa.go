@@ -114,6 +114,9 @@ var tlsaAbout = map[dane.About]Reason{dane.AboutChange: TLSAChange, dane.AboutAd
 	dane.AboutRemove: TLSARemove, dane.AboutWrong: TLSAWrong, dane.AboutUnsigned: TLSAUnsigned,
 	dane.AboutBogus: TLSABogus, dane.AboutFragile: TLSAFragile, dane.AboutUnknown: TLSAUnknown}
 
+// TLSAUpdateHint is what a person does about records that could not be published.
+const TLSAUpdateHint = "correct dns: in mailcertd.yaml, or the name server; certificates are renewed meanwhile"
+
 // tlsa reports what is to be known about the TLSA records, and that they could not be published.
 func tlsa(a *assessment) (found finding) {
 	for _, n := range a.tlsa.Notes {
@@ -161,7 +164,7 @@ func tlsa(a *assessment) (found finding) {
 		found.report(Problem{Reason: TLSAUpdate, Severity: severity, Path: a.cfg.Path,
 			Text: "the TLSA records could not be published: " + f.Error + "; mailcertd tries again " + again(f.Next,
 				a.now),
-			Hint: "correct dns: in mailcertd.yaml, or the name server; certificates are renewed meanwhile"})
+			Hint: TLSAUpdateHint})
 	}
 	return found
 }
