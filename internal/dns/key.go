@@ -46,7 +46,8 @@ func ReadKey(path string) (Key, error) {
 	case n.Err != nil:
 		return Key{}, fmt.Errorf("the TSIG key: %w", n.Err)
 	case !n.Exists:
-		return Key{}, fmt.Errorf("the TSIG key: %w", &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist})
+		return Key{}, fmt.Errorf("the TSIG key: %w: make it on the name server with `tsig-keygen NAME`, and copy it "+
+			"from there to this file, with mode 0600", &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist})
 	}
 	return ParseKey(path, n.Data, n.Mode)
 }

@@ -223,7 +223,8 @@ func (ta *tlsaAsker) take(ctx context.Context, a tlsaAnswer) {
 		default:
 			fail(s, plan.TLSAFailure, a.err, now)
 			ta.log(Warn, "the TLSA records could not be published", "reason", string(plan.TLSAUpdate), "error",
-				a.err.Error(), "hint", plan.TLSAUpdateHint, "next", s.Failures[plan.TLSAFailure].Next.Format(time.RFC3339))
+				a.err.Error(), "hint", plan.TLSAUpdateHint, "next",
+				s.Failures[plan.TLSAFailure].Next.Format(time.RFC3339))
 		}
 	})
 }

@@ -71,7 +71,8 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 		and(exposed(a)).
 		and(issuing(a)).
 		and(spared(a)).
-		and(tlsa(a))
+		and(tlsa(a)).
+		and(unused(a))
 	certs := set(a, found)
 	found = found.and(certs.finding)
 	for _, by := range a.issuers {

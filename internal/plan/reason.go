@@ -115,6 +115,7 @@ const (
 	NameUnqualified Reason = "name-unqualified"  // the host name has no domain
 	NameUnusable    Reason = "name-unusable"     // the host name is empty or localhost, so no CA can certify it
 	NameChanged     Reason = "name-changed"      // the certificate does not have the system's present host name
+	SettingUnused   Reason = "setting-unused"    // a setting in mailcertd.yaml has no effect beside the others
 	StepFailed      Reason = "step-failed"       // a step of the plan failed and is tried again later
 	StateDamaged    Reason = "state-damaged"     // the state file could not be used
 	StateUnwritable Reason = "state-unwritable"  // nothing can be remembered or ordered; all else works
