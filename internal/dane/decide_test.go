@@ -372,6 +372,20 @@ func TestForeignRecords(t *testing.T) {
 	w.look()
 	w.says(AboutFragile, Warning, "3 0 1", "host.key")
 	w.says(AboutFragile, Warning, "2 1 1")
+	for _, c := range []struct {
+		renewal, ends time.Time
+		says          string
+	}{
+		{start.Add(240 * hour), start.Add(480 * hour), "next certificate, which is due at 2026-06-11 12:00 UTC, if "},
+		{start, start.Add(480 * hour), "next certificate, which is due now, if "},
+		{time.Time{}, start.Add(480 * hour), "which is needed before 2026-06-21 12:00 UTC, when the present one ends"},
+	} {
+		w.in.Pairs[0].Renewal, w.in.Pairs[0].Ends = c.renewal, c.ends
+		w.decide()
+		w.says(AboutFragile, Warning, "2 1 1", c.says)
+		whole, _, _ := strings.Cut(strings.TrimPrefix(c.says, "next certificate"), ", if ")
+		w.says(AboutFragile, Warning, "3 0 1", whole)
+	}
 	w.silentOn(AboutWrong)
 	w.update("ns1", "ns2")
 	w.look()

@@ -22,9 +22,11 @@ type Pair struct {
 	Present Key    // the installed key; zero: none, or it cannot be read
 	Staged  Key    // the next key, which is made already; zero: none
 	Leaf    []byte // DER of the installed certificate; nil: none
-	Want    Why    // Asked or Rotation where the key is to be changed, else ""
-	Rotates bool   // the configuration lets its key be changed by age
-	Idle    bool   // sendmail does not use it yet, so no record has to fit its key
+	// Renewal is when mailcertd renews it, zero: never; Ends is when it expires. Both are for messages.
+	Renewal, Ends time.Time
+	Want          Why  // Asked or Rotation where the key is to be changed, else ""
+	Rotates       bool // the configuration lets its key be changed by age
+	Idle          bool // sendmail does not use it yet, so no record has to fit its key
 }
 
 // Input is all that a decision is based on.

@@ -275,9 +275,10 @@ func (x *decider) noteFragile(n Name, all []Record) {
 		text := ""
 		switch {
 		case r.Usage == usageEE && r.Selector == selectorCert:
-			text = "names a whole certificate: the next renewal makes another one, which it does not fit"
+			text = "names a whole certificate, and does not fit the next one" + x.nextLeaf(r)
 		case r.Usage == usageTA:
-			text = "names a CA: a renewal by another one, such as the issuer's next intermediate CA, does not fit it"
+			text = "names a CA, and does not fit the next certificate" + x.nextLeaf(r) + ", if another CA issues it, " +
+				"such as the issuer's next intermediate CA"
 		default:
 			continue
 		}

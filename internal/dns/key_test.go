@@ -84,7 +84,7 @@ func TestReadKey(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tsig.key")
 	if _, err := ReadKey(path); err == nil || !strings.Contains(err.Error(), "copy it from there") ||
 		!strings.Contains(err.Error(), path+": no such file") &&
-		!strings.Contains(err.Error(), path+": file does not exist") {
+			!strings.Contains(err.Error(), path+": file does not exist") {
 		t.Error(err)
 	}
 	if _, err := ReadKey(filepath.Dir(path)); err == nil || !strings.Contains(err.Error(), filepath.Dir(path)) {

@@ -1,10 +1,13 @@
 package plan_test
 
 import (
+	"strings"
+	"testing"
 	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/dane"
+	"mailcertd/internal/plan"
 	. "mailcertd/internal/plan/given"
 )
 
@@ -105,4 +108,24 @@ var fragileRows = []row{
 		"",
 		"notice wrong-purpose, notice tlsa-fragile",
 		"5h0m0s: ask letsencrypt when to renew host.cert", ""},
+}
+
+// The daily mail says until when a person can act on a record that the next certificate will not fit.
+func TestFragileHasDate(t *testing.T) {
+	for name, facts := range map[string][]Fact{"renewed": {WholeCert()}, "public": {Public(), NamesCA()},
+		"bought": {WholeCert(), Bought()}} {
+		w := Host(facts...)
+		want := w.Plan().Facts.Due
+		if want.IsZero() {
+			want = w.Seen.Certs.Cert.File.Certs[0].NotAfter
+		}
+		found := false
+		f := plan.DueFacts{Config: w.Config, Observed: w.Seen, Plan: w.Plan()}
+		for _, r := range plan.NeedsPerson(f, 1, w.Now) {
+			found = found || strings.Contains(r.Text, want.UTC().Format("2006-01-02 15:04 UTC"))
+		}
+		if !found {
+			t.Errorf("%s: the daily mail does not say %s", name, want)
+		}
+	}
 }

@@ -51,7 +51,10 @@ func tlsaInput(a *assessment) dane.Input {
 		one := dane.Pair{Name: p.is.Name, File: p.is.KeyFile, Present: publicKey(p.keyFile.Key.Public),
 			Staged: publicKey(p.staged.Public), Rotates: p.cfg.Key.RotateAfter > 0, Idle: idlePair(a, p)}
 		if p.leaf != nil {
-			one.Leaf = p.leaf.Raw
+			one.Leaf, one.Ends = p.leaf.Raw, p.leaf.NotAfter.UTC()
+			if p.owner.mine() && p.issuer.Kind != config.IssuerNone {
+				one.Renewal = p.dueOf(p.leaf).UTC()
+			}
 		}
 		switch {
 		case p.keptForeign():
