@@ -90,10 +90,10 @@ func (c CRL) Ends() time.Time {
 	return end
 }
 
-// readLists reads the lists of all generations.
-func (o *Observed) readLists() CRL {
+// readLists reads the list of each generation that may have one.
+func readLists(signers []Generation) CRL {
 	var c CRL
-	for _, g := range o.signers() {
+	for _, g := range signers {
 		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName), Fixed: !g.HasKey}
 		n := durable.Read(l.Path, maxIndex)
 		if n.Unread() {
@@ -162,7 +162,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if least := s.obs.nextCRLNumber(); number == nil || number.Cmp(least) < 0 {
+	if least := s.obs.CRL.nextNumber(); number == nil || number.Cmp(least) < 0 {
 		number = least
 	}
 	// The number is written only when all lists are signed, so that a failure before this does not use one up.
@@ -345,10 +345,10 @@ func crlIssuer(c *x509.Certificate) *x509.Certificate {
 	return &d
 }
 
-// nextCRLNumber is one more than the highest number in the present lists; 1 where there is none.
-func (o *Observed) nextCRLNumber() *big.Int {
+// nextNumber is one more than the highest number in the present lists; 1 where there is none.
+func (c CRL) nextNumber() *big.Int {
 	next := big.NewInt(1)
-	for _, l := range o.CRL.Lists {
+	for _, l := range c.Lists {
 		if l.List != nil && l.List.Number != nil && l.List.Number.Cmp(next) >= 0 {
 			next = new(big.Int).Add(l.List.Number, big.NewInt(1))
 		}

@@ -78,13 +78,15 @@ func readCerts(path string) ([]*x509.Certificate, error) {
 	return pki.ReadCertFile(n.Data).Certs, nil
 }
 
-// older finds the generations in gen-N. A directory with the current certificate is a copy that an interrupted
-// NextGeneration left. One that holds neither a certificate, a cross-signed certificate nor a key is not a generation.
-func (o *Observed) older(dir string) error {
+// readOlder returns the generations in gen-N, newest first. A directory with the current certificate is a copy that an
+// interrupted NextGeneration left. One that holds neither a certificate, a cross-signed certificate nor a key is not a
+// generation.
+func readOlder(dir string, current *x509.Certificate) ([]Generation, error) {
 	names, err := durable.Names(dir, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var all []Generation
 	for _, name := range names {
 		n, ok := generationNumber(name)
 		if !ok {
@@ -92,66 +94,62 @@ func (o *Observed) older(dir string) error {
 		}
 		path := filepath.Join(dir, name)
 		if there := durable.Look(path); there.Unread() {
-			return there.Err
+			return all, there.Err
 		} else if there.Kind != durable.Directory {
 			continue
 		}
 		g := generation(path, n)
-		if g.Cert != nil && o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
+		if g.Cert != nil && current != nil && bytes.Equal(g.Cert.Raw, current.Raw) {
 			continue
 		}
 		if g.Cert == nil && g.Cross == nil && !g.HasKey && g.Err == nil {
 			continue
 		}
-		o.Older = append(o.Older, g)
+		all = append(all, g)
 	}
-	sort.Slice(o.Older, func(i, j int) bool { return o.Older[i].N > o.Older[j].N })
-	return nil
+	sort.Slice(all, func(i, j int) bool { return all[i].N > all[j].N })
+	return all, nil
 }
 
-// next reads the generation in next/. Where its certificate is in force already, an interrupted Promote left it.
-func (o *Observed) next(dir string) (faults []Fault) {
-	told := func(repairable bool, kind FaultKind, got string) []Fault {
-		return []Fault{{Kind: kind, Path: filepath.Join(dir, nextName), Repairable: repairable, Got: got}}
-	}
+// readNext reads the generation in next/; g.Cert is nil where none is complete. unread says that a part of it could not
+// be read, or is damaged. faults say why it cannot be put in force. Where its certificate is in force already, an
+// interrupted Promote left it.
+func readNext(dir string, current *x509.Certificate) (g Generation, unread bool, faults []Fault) {
 	path := filepath.Join(dir, nextName)
-	if n := durable.Look(path); n.Unread() {
-		o.unreadNext = true
-		return told(false, FaultNext, n.Err.Error())
-	} else if !n.IsDir {
-		return nil
+	useless := func(got string) (Generation, bool, []Fault) {
+		return Generation{}, true, []Fault{{Kind: FaultNext, Path: path, Got: got}}
 	}
-	g := Generation{Dir: path}
+	if n := durable.Look(path); n.Unread() {
+		return useless(n.Err.Error())
+	} else if !n.IsDir {
+		return Generation{}, false, nil
+	}
+	g.Dir = path
 	key := g.readKey()
 	g.Cert, g.Cross = g.read(certName), g.read(crossName)
 	if g.Err != nil {
-		o.unreadNext = true
-		return told(false, FaultNext, g.Err.Error())
+		return useless(g.Err.Error())
 	}
-	if g.Cert == nil {
-		o.unreadNext = g.HasKey || g.Cross != nil || durable.Look(filepath.Join(path, certName)).Kind != durable.Missing
-		return nil // StartNext goes on with the key that is there
+	if g.Cert == nil { // StartNext goes on with the key that is there
+		begun := g.HasKey || g.Cross != nil || durable.Look(filepath.Join(path, certName)).Kind != durable.Missing
+		return Generation{}, begun, nil
 	}
-	if o.Current.Cert != nil && bytes.Equal(g.Cert.Raw, o.Current.Cert.Raw) {
-		return told(true, FaultInterrupted, "")
+	if current != nil && bytes.Equal(g.Cert.Raw, current.Raw) {
+		return Generation{}, false, []Fault{{Kind: FaultInterrupted, Path: path, Repairable: true}}
 	}
 	if !g.HasKey || g.Cross == nil || !pki.SamePublicKey(g.Cross.PublicKey, g.Cert.PublicKey) {
-		o.unreadNext = true
-		return told(false, FaultNext, "")
+		return useless("")
 	}
 	// Without its own key the CA could sign nothing once this generation is in force. A key with a passphrase cannot be
 	// compared with the certificate here, and is accepted.
 	switch {
 	case key.Encrypted:
 	case key.Err != nil:
-		o.unreadNext = true
-		return told(false, FaultNext, keyName+": "+key.Err.Error())
+		return useless(keyName + ": " + key.Err.Error())
 	case !pki.SamePublicKey(key.Public, g.Cert.PublicKey):
-		o.unreadNext = true
-		return told(false, FaultNext, keyName+" does not belong to its certificate")
+		return useless(keyName + " does not belong to its certificate")
 	}
-	o.Next = g
-	return nil
+	return g, false, nil
 }
 
 // HasNext says that a next generation waits to be put in force.

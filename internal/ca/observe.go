@@ -133,14 +133,16 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	o.Current.HasKey = o.KeyInfo.Err == nil || o.KeyInfo.Encrypted
 	o.Current.Locked = o.KeyInfo.Encrypted
 	o.Serial, o.serialOdd, o.serialErr = readSerial(filepath.Join(dir, serialName))
-	if o.Err = o.older(dir); o.Err != nil {
+	var err error
+	if o.Older, err = readOlder(dir, o.Current.Cert); err != nil {
+		o.Err = err
 		return o
 	}
-	nextFaults := o.next(dir)
-	o.CRL = o.readLists()
-	var err error
+	var next []Fault
+	o.Next, o.unreadNext, next = readNext(dir, o.Current.Cert)
+	o.CRL = readLists(o.signers())
 	for patient := newPatience(); ; {
-		if o.db, err = m.database(dir, o.question(f)); err != nil {
+		if o.db, err = m.database(dir, questionFor(f, o.CRL)); err != nil {
 			o.Err = err
 			return o
 		}
@@ -149,7 +151,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 		}
 	}
 	o.Rows = o.db.rows
-	o.status()
+	o.Status = o.status()
 	if now := durable.Look(dir); now.Err != nil || now.Dev != o.Dir.Dev || now.Ino != o.Dir.Ino {
 		o.Status = Damaged
 		o.Err = errors.Join(fmt.Errorf("%s: was moved away or replaced while it was read", dir), now.Err)
@@ -167,7 +169,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	if o.Members, err = readMembers(dir); err != nil {
 		o.Unlisted, o.membersErr = true, err
 	}
-	o.Faults = inspect(&o, nextFaults, f.Serving)
+	o.Faults = inspect(&o, next, f.Serving)
 	o.ServingRows = servingRows(o.db, f.Serving)
 	if o.db.unread() != nil {
 		m.Forget() // the next look must try again
@@ -175,19 +177,19 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	return o
 }
 
-// question is what a pass over index.txt must find: the rows of the hosts in f, of the certificates that this host
+// questionFor is what a pass over index.txt must find: the rows of the hosts in f, of the certificates that this host
 // serves, and of the serials in the CRLs.
-func (o *Observed) question(f Filter) question {
+func questionFor(f Filter, c CRL) question {
 	q := question{serials: map[string]bool{}, overview: f.Overview}
 	if q.names = slices.Clone(f.Asking); f.Name != "" {
 		q.names = append(q.names, f.Name)
 	}
-	for _, c := range f.Serving {
-		if c != nil {
-			q.serials[FormatSerial(c.SerialNumber)] = true
+	for _, leaf := range f.Serving {
+		if leaf != nil {
+			q.serials[FormatSerial(leaf.SerialNumber)] = true
 		}
 	}
-	for _, l := range o.CRL.Lists {
+	for _, l := range c.Lists {
 		listed := map[string]bool{}
 		if l.List != nil {
 			for _, r := range l.List.RevokedCertificateEntries {
@@ -235,23 +237,22 @@ func (o Observed) Unread() error {
 	return nil
 }
 
-// status sets Status from the key and the certificate together.
-func (o *Observed) status() {
+// status says how complete the CA is, from its key and its certificate together.
+func (o *Observed) status() Status {
 	key, cert := o.Key.Kind != durable.Missing, o.signs()
 	used := o.db.rows > 0 || o.db.files > 0
 	certThere := durable.Look(filepath.Join(o.Dir.Path, certName)).Kind != durable.Missing
 	switch {
 	case !key && !certThere && !used:
-		o.Status = Absent
+		return Absent
 	case key && !certThere && !used && (o.KeyInfo.Err == nil || o.KeyInfo.Encrypted):
-		o.Status = Unfinished
+		return Unfinished
 	case key && cert && o.KeyInfo.Encrypted:
-		o.Status = Complete
+		return Complete
 	case key && cert && o.KeyInfo.Err == nil && pki.SamePublicKey(o.KeyInfo.Public, o.Current.Cert.PublicKey):
-		o.Status = Complete
-	default:
-		o.Status = Damaged
+		return Complete
 	}
+	return Damaged
 }
 
 // prunable says that neither the generation nor any older one has a certificate that is valid. A generation between two

@@ -248,7 +248,7 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 	if err != nil || d.Repeat != nil {
 		return d, err
 	}
-	if err := obs.taken(o.Host, d.Request, rows, issued, now); err != nil {
+	if err := taken(obs.Members, o.Host, d.Request, rows, issued, now); err != nil {
 		return d, err
 	}
 	t, err := leafTemplate(o, d.Request, obs.Current.Cert, now)
@@ -264,7 +264,7 @@ func Preview(obs Observed, o Options, ask Ask, now time.Time) (Decision, error) 
 // taken refuses further names that belong to another host: the name of this host or of another member, or the CN of
 // another valid certificate. A name that the asking host has in a valid certificate it may have again. The further
 // names of other hosts are not compared, since two hosts may share the name of a service.
-func (o *Observed) taken(own string, r Request, rows []Entry, issued []Issued, now time.Time) error {
+func taken(members []Member, own string, r Request, rows []Entry, issued []Issued, now time.Time) error {
 	if len(r.AltNames) == 0 {
 		return nil
 	}
@@ -285,7 +285,7 @@ func (o *Observed) taken(own string, r Request, rows []Entry, issued []Issued, n
 				"%w: %s is the name of this host, not of %s: remove --alt %s, or that name from the request",
 				ErrRefused, n, r.Name, n)
 		}
-		if Find(o.Members, n) != nil {
+		if Find(members, n) != nil {
 			return fmt.Errorf(
 				"%w: %s is the name of another member, not of %s: remove --alt %s, or that name from the request, or "+
 					"run `mailcertd ca unenrol %s` first", ErrRefused, n, r.Name, n, n)
