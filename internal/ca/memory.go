@@ -1,9 +1,7 @@
 package ca
 
 import (
-	"maps"
 	"path/filepath"
-	"slices"
 
 	"mailcertd/internal/durable"
 )
@@ -54,24 +52,6 @@ func (m *Memory) Large() bool {
 func (m *Memory) holds() bool {
 	return same(m.index, durable.Look(filepath.Join(m.dir, indexName))) &&
 		same(m.certs, durable.Look(filepath.Join(m.dir, newCertsName)))
-}
-
-// covers says whether a pass that was asked p has the answer to q. An overview answers once.
-func (p question) covers(q question) bool {
-	if !q.overview.IsZero() {
-		return false
-	}
-	for s := range q.serials {
-		if !p.serials[s] {
-			return false
-		}
-	}
-	for _, n := range q.names {
-		if !slices.Contains(p.names, n) {
-			return false
-		}
-	}
-	return slices.EqualFunc(p.lists, q.lists, maps.Equal[map[string]bool])
 }
 
 // added takes note of a row that was just appended to index.txt under the lock, without another change by anybody else.
