@@ -13,8 +13,7 @@ import (
 // database is the result of a pass over index.txt and the names in newcerts. It does not hold the rows, so that its
 // memory does not grow with their number.
 type database struct {
-	asked    question
-	wanted   keySet // the serials that were asked for
+	answers  // to the question that the pass was asked
 	path     string
 	node     durable.Node // index.txt, without Data
 	whole    bool         // index.txt is empty or ends with a line feed
@@ -26,9 +25,6 @@ type database struct {
 	odd      []Entry           // rows that cannot be read, or because of which openssl fails
 	named    map[string]bool   // serials of rows that cannot be read otherwise
 	lost     bool              // a row that began as a revocation does not say whose
-	found    map[string]Entry  // by serial: what was asked for
-	hosts    []Entry           // the rows of the names that were asked for, and those without a CN
-	missing  []bool            // for each list that was asked about: it lacks a revoked row
 	files    int               // certificates in newcerts
 	orphans  []string          // names without a row, whether or not a certificate is in them
 	highest  *big.Int          // the highest serial that was counted, not drawn at random
@@ -38,8 +34,7 @@ type database struct {
 
 	overview *overview // nil: nobody asked for it
 
-	compared *comparison // while index.txt is read
-	seen     *sieve      // of the rows that can be read: a serial that none of them has is found without another pass
+	seen *sieve // of the rows that can be read: a serial that none of them has is found without another pass
 }
 
 // unread is why index.txt could not be read, in the first pass or in a later one; it is nil also where the file is
@@ -88,13 +83,13 @@ func (db *database) seeNumber(n *big.Int) {
 
 // lookUp finds the rows of serials that the question did not name, in a pass of its own.
 func (db *database) lookUp(serials ...string) (map[string]Entry, error) {
-	other := &database{asked: question{serials: map[string]bool{}}, found: map[string]Entry{}}
+	q := question{serials: map[string]bool{}}
 	var needles [][]byte
 	for _, s := range serials {
-		other.asked.serials[s] = true
+		q.serials[s] = true
 		needles = append(needles, []byte("\t"+s+"\t"))
 	}
-	other.wanted = other.asked.hashes()
+	other := answersTo(q)
 	lines := 0
 	n := durable.Blocks(db.path, maxIndex, func(block []byte) bool {
 		if db.plain && !slices.ContainsFunc(needles, func(s []byte) bool { return bytes.Contains(block, s) }) {

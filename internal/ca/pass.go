@@ -12,12 +12,17 @@ import (
 	"mailcertd/internal/durable"
 )
 
+// pass is the one pass over index.txt and the names in newcerts that makes a database.
+type pass struct {
+	*database
+	compared *comparison
+}
+
 // readDatabase reads index.txt once, and the names in newcerts. It returns an error where newcerts cannot be read; why
 // index.txt cannot be read is in unread.
 func readDatabase(dir string, q question) (*database, error) {
-	db := &database{asked: q, path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true, plain: true,
-		found: map[string]Entry{}, missing: make([]bool, len(q.lists))}
-	db.wanted = q.hashes()
+	db := &database{answers: answersTo(q), path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true,
+		plain: true}
 	certs := filepath.Join(dir, newCertsName)
 	inFiles, err := serialsIn(certs)
 	if err != nil {
@@ -25,94 +30,94 @@ func readDatabase(dir string, q question) (*database, error) {
 	}
 	db.files = inFiles.len()
 	size := durable.Look(db.path).Size
-	db.compared = newComparison(inFiles, size)
+	p := pass{database: db, compared: newComparison(inFiles, size)}
 	if !q.overview.IsZero() {
 		db.overview = newOverview(dir, int(size/octetsOfRow), q.overview)
 	}
-	db.node = durable.Blocks(db.path, maxIndex, db.block)
-	db.compared.finish()
+	db.node = durable.Blocks(db.path, maxIndex, p.block)
+	p.compared.finish()
 	for name := range db.named {
 		inFiles.mark(hashOf(serialKey(name)))
 	}
 	if db.unread() == nil {
-		db.doubles()
+		p.doubles()
 	}
 	if db.unread() == nil {
-		if err := db.strays(certs); err != nil {
+		if err := p.strays(certs); err != nil {
 			return nil, err
 		}
 	}
-	db.seen, db.compared = db.compared.rows, nil
+	db.seen = p.compared.rows
 	return db, nil
 }
 
 // block reads a block of whole lines of index.txt; only the last line of the file may lack its line feed.
-func (db *database) block(block []byte) bool {
+func (p *pass) block(block []byte) bool {
 	var l line
 	for len(block) > 0 {
 		var text []byte
-		text, block, db.whole = bytes.Cut(block, lineFeed)
-		row := l.read(text, db.lines+1, db.whole)
+		text, block, p.whole = bytes.Cut(block, lineFeed)
+		row := l.read(text, p.lines+1, p.whole)
 		if row {
-			db.take(&l)
+			p.take(&l)
 		}
-		db.blank = db.blank || !row && len(bytes.TrimSpace(text)) == 0 // openssl takes it for a row
-		if db.whole {
-			db.lines++
+		p.blank = p.blank || !row && len(bytes.TrimSpace(text)) == 0 // openssl takes it for a row
+		if p.whole {
+			p.lines++
 		} else {
-			db.torn = !row
+			p.torn = !row
 		}
 	}
 	return true
 }
 
 // take adds a row to the results.
-func (db *database) take(l *line) {
-	db.rows++
-	db.plain = db.plain && l.odd == nil
+func (p *pass) take(l *line) {
+	p.rows++
+	p.plain = p.plain && l.odd == nil
 	if l.odd != nil && (l.odd.Err != nil || l.odd.refused != "") {
-		db.odd = append(db.odd, *l.odd)
+		p.odd = append(p.odd, *l.odd)
 	}
 	if !l.readable() {
-		db.unreadable(l.odd)
+		p.unreadable(l.odd)
 		return
 	}
-	db.compared.add(hashOf(l.key))
-	db.see(l)
-	db.answer(l)
-	if db.overview != nil {
-		db.overview.see(l)
+	p.compared.add(hashOf(l.key))
+	p.see(l)
+	p.answer(l)
+	if p.overview != nil {
+		p.overview.see(l)
 	}
 }
 
 // unreadable notes the serial of a row that cannot be read, so that its certificate does not get a second row.
-func (db *database) unreadable(e *Entry) {
+func (p *pass) unreadable(e *Entry) {
 	name := e.names()
 	if name == "" {
-		db.lost = db.lost || strings.HasPrefix(e.raw, string(Revoked))
+		p.lost = p.lost || strings.HasPrefix(e.raw, string(Revoked))
 		return
 	}
-	if db.named == nil {
-		db.named = map[string]bool{}
+	if p.named == nil {
+		p.named = map[string]bool{}
 	}
-	db.named[name] = true
+	p.named[name] = true
 	if n, err := parseSerial(name); err == nil {
-		db.seeNumber(n)
+		p.seeNumber(n)
 	}
 }
 
 // doubles finds rows with the same serial. It looks only at the candidates that the sieve has found.
-func (db *database) doubles() {
-	if len(db.compared.twice) == 0 {
+func (p *pass) doubles() {
+	if len(p.compared.twice) == 0 {
 		return
 	}
 	may := map[hash]bool{}
-	for _, h := range db.compared.twice {
+	for _, h := range p.compared.twice {
 		may[h] = true
 	}
 	first := map[string]Entry{}
 	var refused []Entry
-	n := scan(db.path, func(l *line) bool {
+	n := scan(p.path, func(l *line) bool {
 		if !l.readable() || !may[hashOf(l.key)] {
 			return true
 		}
@@ -128,42 +133,42 @@ func (db *database) doubles() {
 		return true
 	})
 	if n.Err != nil {
-		db.node.Err = n.Err
+		p.node.Err = n.Err
 		return
 	}
-	if !same(n, db.node) {
+	if !same(n, p.node) {
 		return // the next look reads what it is now
 	}
-	odd := map[int]int{} // by line: its place in db.odd
-	for i := range db.odd {
-		odd[db.odd[i].Line] = i
+	odd := map[int]int{} // by line: its place in p.odd
+	for i := range p.odd {
+		odd[p.odd[i].Line] = i
 	}
 	for _, e := range refused {
 		if i, told := odd[e.Line]; told {
-			db.odd[i] = e
+			p.odd[i] = e
 		} else {
-			db.odd = append(db.odd, e)
+			p.odd = append(p.odd, e)
 		}
-		if f, asked := db.found[e.serial()]; asked && f.Line == e.Line {
-			db.found[e.serial()] = e
+		if f, asked := p.found[e.serial()]; asked && f.Line == e.Line {
+			p.found[e.serial()] = e
 		}
 	}
-	slices.SortFunc(db.odd, func(a, b Entry) int { return a.Line - b.Line })
+	slices.SortFunc(p.odd, func(a, b Entry) int { return a.Line - b.Line })
 }
 
 // strays finds the certificates in newcerts that have no row.
-func (db *database) strays(certs string) error {
-	if db.compared.files.allMarked() {
+func (p *pass) strays(certs string) error {
+	if p.compared.files.allMarked() {
 		return nil
 	}
 	err := eachSerial(certs, func(serial string) {
-		if db.compared.files.unmarked(hashOf(serialKey(serial))) {
-			db.orphans = append(db.orphans, serial+".pem")
+		if p.compared.files.unmarked(hashOf(serialKey(serial))) {
+			p.orphans = append(p.orphans, serial+".pem")
 			if n, err := parseSerial(serial); err == nil {
-				db.seeNumber(n)
+				p.seeNumber(n)
 			}
 		}
 	})
-	sort.Strings(db.orphans)
+	sort.Strings(p.orphans)
 	return err
 }

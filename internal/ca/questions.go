@@ -22,7 +22,7 @@ func (db *database) nextSerial(file *big.Int) (*big.Int, error) {
 	}
 	taken, err := db.used(next)
 	for many := 16; err == nil && taken; many = min(16*many, mostSerials) {
-		taken, err = db.pass(next, many)
+		taken, err = db.skip(next, many)
 	}
 	if err != nil {
 		db.node.Err = err
@@ -30,9 +30,9 @@ func (db *database) nextSerial(file *big.Int) (*big.Int, error) {
 	return next, err
 }
 
-// pass moves next to the first of the many numbers from it on that is not in use. Where all are in use it returns true,
+// skip moves next to the first of the many numbers from it on that is not in use. Where all are in use it returns true,
 // and next is the number after them.
-func (db *database) pass(next *big.Int, many int) (all bool, err error) {
+func (db *database) skip(next *big.Int, many int) (all bool, err error) {
 	in, serials, n := map[string]bool{}, make([]string, many), new(big.Int).Set(next)
 	for i := range serials {
 		serials[i] = FormatSerial(n)
@@ -103,7 +103,7 @@ func (db *database) rowsOf(names ...string) ([]Entry, error) {
 	if !slices.ContainsFunc(names, func(n string) bool { return !slices.Contains(db.asked.names, n) }) {
 		return db.hosts, nil
 	}
-	other := &database{asked: question{names: names}}
+	other := answersTo(question{names: names})
 	n := scan(db.path, func(l *line) bool {
 		if l.readable() {
 			other.answer(l)

@@ -14,8 +14,7 @@ import (
 
 // naive computes what a pass over index.txt finds, by holding all rows.
 func naive(data string, q question) *database {
-	db := &database{asked: q, plain: true, highest: new(big.Int), found: map[string]Entry{},
-		missing: make([]bool, len(q.lists))}
+	db := &database{answers: answersTo(q), plain: true, highest: new(big.Int)}
 	rows, torn := ParseIndex([]byte(data))
 	db.torn, db.whole, db.lines, db.rows = torn, data == "" || strings.HasSuffix(data, "\n"),
 		strings.Count(data, "\n"), len(rows)
