@@ -84,6 +84,8 @@ type Decision struct {
 type Edit struct {
 	Name       string
 	Must, Drop []Record
+	// Retime are the records that get the time to live of the configuration, if there are no others; nil: it is right.
+	Retime []Record
 }
 
 // Line is one record at one name.

@@ -19,6 +19,7 @@ const (
 	AboutUnsigned About = "unsigned" // the records are not signed
 	AboutBogus    About = "bogus"    // their signatures are wrong
 	AboutFragile  About = "fragile"  // a record will not fit the next certificate
+	AboutTTL      About = "ttl"      // the records have another time to live than the configuration
 	AboutUnknown  About = "unknown"  // a name could not be looked at
 )
 
@@ -258,6 +259,7 @@ func (x *decider) noteName(n Name) {
 		}
 	}
 	x.noteFragile(n, all)
+	x.noteTTL(n)
 }
 
 // noteFragile reports records that the next certificate will not fit.

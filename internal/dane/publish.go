@@ -68,7 +68,8 @@ func (x *decider) records() {
 			e.Drop = append(e.Drop, r)
 			x.d.Remove = append(x.d.Remove, Line{name, r, o.Pair})
 		}
-		if x.in.Mode == Update && (lacking || len(e.Drop) > 0) {
+		e.Retime = x.retimes(n)
+		if x.in.Mode == Update && (lacking || len(e.Drop)+len(e.Retime) > 0) {
 			x.d.Edits = append(x.d.Edits, e)
 		}
 	}

@@ -112,9 +112,17 @@ func (w *world) update(servers ...string) {
 					have = append(have, r)
 				}
 			}
-			w.at(e.Name)[s] = slices.DeleteFunc(slices.Clone(have), func(r Record) bool {
+			have = slices.DeleteFunc(slices.Clone(have), func(r Record) bool {
 				return slices.ContainsFunc(e.Drop, r.Same)
 			})
+			for i := range have {
+				for _, r := range e.Retime {
+					if r.Same(have[i]) {
+						have[i].TTL = r.TTL
+					}
+				}
+			}
+			w.at(e.Name)[s] = have
 		}
 	}
 }

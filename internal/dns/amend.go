@@ -12,11 +12,19 @@ import (
 // maxAmend is how often Amend begins again because the records have changed since it read them.
 const maxAmend = 3
 
-// Amend lets the server that takes the updates of a zone have all records of must and none of drop, in one step; all of
-// them are of that name and type. It changes no other record. The prerequisites of the update (RFC 2136, section 2.4)
+// Amendment is what the records of one name and type must be.
+type Amendment struct {
+	Must, Drop []Record // the records that must be there, and those that must not
+	// Retime are records that get their time to live, if they are there with another one and no record but these is
+	// there: the time to live belongs to all records of a name and type together (RFC 2181, section 5.2).
+	Retime []Record
+}
+
+// Amend lets the server that takes the updates of a zone have the records of an amendment, in one step; all of them are
+// of that name and type. It changes no other record. The prerequisites of the update (RFC 2136, section 2.4)
 // are the records that the server had a moment before, so that a change that somebody else makes in between is seen and
 // never built upon. changed is false where nothing had to be changed.
-func (c *Client) Amend(ctx context.Context, zone Zone, name string, t Type, must, drop []Record) (changed bool,
+func (c *Client) Amend(ctx context.Context, zone Zone, name string, t Type, to Amendment) (changed bool,
 	err error) {
 	name, zone.Name = canonical(name), canonical(zone.Name)
 	for range maxAmend {
@@ -26,7 +34,7 @@ func (c *Client) Amend(ctx context.Context, zone Zone, name string, t Type, must
 			if err != nil {
 				return nil, err
 			}
-			m := amendment(zone.Name, name, t, have, must, drop)
+			m := amendment(zone.Name, name, t, have, to)
 			changed = m != nil
 			return m, nil
 		})
@@ -38,17 +46,25 @@ func (c *Client) Amend(ctx context.Context, zone Zone, name string, t Type, must
 }
 
 // amendment makes the update of Amend; nil: nothing has to be changed.
-func amendment(zone, name string, t Type, have, must, drop []Record) *wire.Msg {
+func amendment(zone, name string, t Type, have []Record, to Amendment) *wire.Msg {
 	in := func(all []Record, r Record) bool { return slices.ContainsFunc(all, r.Same) }
 	var add, remove []wire.RR
-	for _, r := range must {
+	for _, r := range to.Must {
 		if !in(have, r) {
 			add = append(add, wire.Copy(r.rr))
 		}
 	}
 	for _, r := range have {
-		if in(drop, r) && !in(must, r) {
+		if in(to.Drop, r) && !in(to.Must, r) {
 			remove = append(remove, wire.Copy(r.rr))
+		}
+	}
+	others := slices.ContainsFunc(have, func(r Record) bool { return !in(to.Retime, r) })
+	for _, r := range to.Retime {
+		differs := func(h Record) bool { return h.Same(r) && h.TTL() != r.TTL() }
+		// Adding a record that is there replaces its time to live (RFC 2136, section 3.4.2.2).
+		if !others && slices.ContainsFunc(have, differs) && (in(to.Must, r) || !in(to.Drop, r)) {
+			add = append(add, wire.Copy(r.rr))
 		}
 	}
 	if len(add)+len(remove) == 0 {

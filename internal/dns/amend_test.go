@@ -109,7 +109,8 @@ func TestAmend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA, c.must, c.drop)
+		changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA,
+			Amendment{Must: c.must, Drop: c.drop})
 		s.mu.Lock()
 		if err != nil || changed != c.changed || s.updates != c.updates ||
 			!slices.EqualFunc(s.have, c.want, Record.Same) {
@@ -133,11 +134,54 @@ func TestAmendChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA,
-		[]Record{tlsa(3, "bb")}, nil)
+		Amendment{Must: []Record{tlsa(3, "bb")}})
 	var e *Error
 	s.mu.Lock()
 	if changed || !errors.As(err, &e) || e.Kind != Changed || s.updates != maxAmend {
 		t.Errorf("%v after %d updates, %v", changed, s.updates, err)
+	}
+}
+
+// A time to live is corrected where all records are named, and left where somebody else has one too.
+func TestAmendTTL(t *testing.T) {
+	timed := func(data string, ttl time.Duration) Record {
+		return TLSA(tlsaName, Association{3, 1, 1, data}, ttl)
+	}
+	a, b, old := timed("aa", time.Hour), timed("bb", time.Hour), timed("cc", time.Hour)
+	day := func(r Record) Record {
+		r.rr = wire.Copy(r.rr)
+		r.rr.Header().Ttl = 86400
+		return r
+	}
+	for _, c := range []struct {
+		name    string
+		have    []Record
+		to      Amendment
+		want    []Record
+		updates int
+	}{
+		{"alone", []Record{day(a)}, Amendment{Must: []Record{a}, Retime: []Record{a}}, []Record{a}, 1},
+		{"beside an old one that stays", []Record{day(a), day(old)}, Amendment{Must: []Record{a},
+			Retime: []Record{a, old}}, []Record{a, old}, 1},
+		{"beside an old one that goes", []Record{day(a), day(old)}, Amendment{Must: []Record{a}, Drop: []Record{old},
+			Retime: []Record{a, old}}, []Record{a}, 1},
+		{"with a new one", []Record{day(a)}, Amendment{Must: []Record{a, b}, Retime: []Record{a}}, []Record{a, b}, 1},
+		{"right already", []Record{a}, Amendment{Must: []Record{a}, Retime: []Record{a}}, []Record{a}, 0},
+		{"with one of others", []Record{day(a), day(b)}, Amendment{Must: []Record{a}, Retime: []Record{a}},
+			[]Record{day(a), day(b)}, 0},
+	} {
+		s := &oneName{t: t, have: slices.Clone(c.have)}
+		client, err := New(Options{Server: answering(t, s.reply), Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA, c.to)
+		s.mu.Lock()
+		slices.SortFunc(s.have, func(x, y Record) int { return strings.Compare(x.String(), y.String()) })
+		if err != nil || changed != (c.updates > 0) || s.updates != c.updates ||
+			!slices.EqualFunc(s.have, c.want, func(x, y Record) bool { return x.Same(y) && x.TTL() == y.TTL() }) {
+			t.Errorf("%s: %v, %v after %d updates, %v", c.name, s.have, changed, s.updates, err)
+		}
 	}
 }
 

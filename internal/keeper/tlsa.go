@@ -281,7 +281,8 @@ func (q tlsaQuestions) edit(ctx context.Context, e dane.Edit) (changed bool, err
 		}
 		return out
 	}
-	return q.client.Amend(ctx, p.Zone, p.Name, dns.TypeTLSA, of(e.Must), of(e.Drop))
+	return q.client.Amend(ctx, p.Zone, p.Name, dns.TypeTLSA,
+		dns.Amendment{Must: of(e.Must), Drop: of(e.Drop), Retime: of(e.Retime)})
 }
 
 // look asks every name server for the records of a name, and the resolver whether they are signed.

@@ -46,7 +46,7 @@ func waitsForDaemon(cfg config.Config, p Plan) (out []string) {
 	}
 	switch asked := !p.TLSA.Memory.Looked.IsZero(); {
 	case cfg.DANE.Publish == config.PublishUpdate && (!asked || len(p.TLSA.Edits) > 0):
-		out = append(out, "the TLSA records are not published")
+		out = append(out, "no TLSA record is changed in the DNS")
 	case cfg.DANE.Publish == config.PublishManual && !asked:
 		out = append(out, "the DNS is not asked which TLSA records there are")
 	}

@@ -149,6 +149,7 @@ const (
 	TLSAUnsigned Reason = "tlsa-unsigned" // the records are not signed, or nobody here checks it
 	TLSABogus    Reason = "tlsa-bogus"    // the signatures of the records are wrong
 	TLSAFragile  Reason = "tlsa-fragile"  // a record will not fit the next certificate
+	TLSATTL      Reason = "tlsa-ttl"      // the records have another TTL than dane.ttl
 	TLSAUnknown  Reason = "tlsa-unknown"  // the DNS could not be asked for the records
 	TLSAUpdate   Reason = "tlsa-update"   // the records could not be published
 )

@@ -70,7 +70,7 @@ func TestDaemonDue(t *testing.T) {
 	}
 	waits := []Fact{Publishes(dane.Update), InDNS()}
 	got := due(append(waits, WithDaemon(plan.DaemonAway))...)
-	for _, part := range []string{"no mailcertd daemon is running", "the TLSA records are not published",
+	for _, part := range []string{"no mailcertd daemon is running", "no TLSA record is changed in the DNS",
 		"service mailcertd start"} {
 		if !strings.Contains(got, part) {
 			t.Errorf("without a daemon: %q", got)

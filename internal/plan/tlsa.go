@@ -115,7 +115,8 @@ func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair c
 // tlsaAbout are the reasons of the problems about TLSA records.
 var tlsaAbout = map[dane.About]Reason{dane.AboutChange: TLSAChange, dane.AboutAdd: TLSAAdd,
 	dane.AboutRemove: TLSARemove, dane.AboutWrong: TLSAWrong, dane.AboutUnsigned: TLSAUnsigned,
-	dane.AboutBogus: TLSABogus, dane.AboutFragile: TLSAFragile, dane.AboutUnknown: TLSAUnknown}
+	dane.AboutBogus: TLSABogus, dane.AboutFragile: TLSAFragile, dane.AboutUnknown: TLSAUnknown,
+	dane.AboutTTL: TLSATTL}
 
 // TLSAUpdateHint is what a person does about records that could not be published.
 const TLSAUpdateHint = "correct dns: in mailcertd.yaml, or the name server; certificates are renewed meanwhile"

@@ -43,6 +43,7 @@ func TestDNS(t *testing.T) {
 		{"no resolver, no server", nothing},
 		{"/etc/resolv.conf", resolvConf},
 		{"what a resolver says of signatures", validated},
+		{"the time to live of records that are there", retimed},
 		{"a key is changed with its TLSA records", keyChange},
 		{"a secondary server that lags", lagging}, // must be the last one, because it stops servers
 	} {
