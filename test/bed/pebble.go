@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,8 @@ type Pebble struct {
 	cmd  []*exec.Cmd
 	said *said
 	addr string // where its directory listens
+	// posts is held by a Front while Pebble answers a POST.
+	posts sync.Mutex
 	// The ports of the directory and of the name server, each with that of its management interface.
 	api, manage, dns, dnsManage int
 
