@@ -44,7 +44,12 @@ func newRC(t *testing.T) *rc {
 	if err != nil {
 		t.Fatal(err)
 	}
-	subr, _ := filepath.Abs("rcsubr/rc.subr")
+	subr := filepath.Join(r.dir, "etc/rc.subr") // a copy, because the clone may be in root's home, closed to others
+	functions, err := os.ReadFile("rcsubr/rc.subr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, subr, string(functions), 0o644)
 	text := strings.NewReplacer("%%PREFIX%%", r.dir, "/var/run", r.dir+"/run", "/usr/sbin/daemon", r.dir+"/sbin/daemon",
 		"/etc/rc.subr", subr).Replace(string(src))
 	r.script, r.conf, r.log = filepath.Join(r.dir, "etc/mailcertd"), filepath.Join(r.dir, "etc/rc.conf"),

@@ -85,10 +85,10 @@ func NewFront(t testing.TB, p *Pebble) *Front {
 	return f
 }
 
-// alone calls send with a request that no other one that changes something accompanies, and that does not end before its
-// answer, although the client may have been killed. Pebble 2.10 stops for ever when it answers three at a time, of which
-// one reads an authorization, one reads an order or looks for an authorization, and one adds something: each holds a
-// lock that another one waits for.
+// alone calls send with a POST request while no other one is under way. The request does not end before its answer,
+// although the client may have been killed. Pebble 2.10 stops for ever when it answers three at a time, of which one
+// reads an authorization, one reads an order or looks for an authorization, and one adds something: each holds a lock
+// that another one waits for.
 func (p *Pebble) alone(r *http.Request, send func(*http.Request)) {
 	if r.Method == http.MethodPost {
 		p.posts.Lock()
