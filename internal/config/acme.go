@@ -2,13 +2,9 @@ package config
 
 import (
 	"net"
-	"net/url"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
-
-	"mailcertd/internal/pki"
 )
 
 // ACME says which ACME CA (RFC 8555) issues, and how this host proves to it that it controls its names.
@@ -209,81 +205,4 @@ func (r sections) dns(n *yaml.Node, key string) {
 			r.c.DNS.Resolver = s
 		}},
 	})
-}
-
-// directory reads the name of a CA, or the URL of its directory.
-func (r *reader) directory(n *yaml.Node, key string, to *string) {
-	var s string
-	if !r.text(n, key, &s) {
-		return
-	}
-	u, err := url.Parse(s)
-	https := err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.Fragment == ""
-	if s != "letsencrypt" && s != "letsencrypt-staging" && !https {
-		r.fail(n, key, "is %q: must be letsencrypt, letsencrypt-staging, or the https URL of a directory", s)
-		return
-	}
-	*to = s
-}
-
-func (r *reader) contacts(n *yaml.Node, key string, to *[]string) {
-	r.texts(n, key, "e-mail addresses", maxContacts, func(x *yaml.Node, s string) {
-		name, host, found := strings.Cut(strings.TrimPrefix(s, "mailto:"), "@")
-		if !found || name == "" || host == "" || strings.ContainsAny(s, " ,?<>") || strings.Contains(host, "@") {
-			r.fail(x, key, "%q: must be one e-mail address, such as hostmaster@example.org", s)
-			return
-		}
-		*to = append(*to, strings.TrimPrefix(s, "mailto:"))
-	})
-}
-
-// atMost reads text of at most that many bytes.
-func (r *reader) atMost(n *yaml.Node, key string, most int, to *string) {
-	var s string
-	if !r.text(n, key, &s) {
-		return
-	}
-	if len(s) > most {
-		r.fail(n, key, "is %d bytes long: must be text of at most %d bytes", len(s), most)
-		return
-	}
-	*to = s
-}
-
-// listen reads an address and a port to listen on.
-func (r *reader) listen(n *yaml.Node, key string, to *string) {
-	var s string
-	if !r.text(n, key, &s) {
-		return
-	}
-	host, port, err := net.SplitHostPort(s)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil || port == "0" || port == "" || host != "" && net.ParseIP(host) == nil {
-		r.fail(n, key, "%q: must be a port with or without an address, such as :80, 192.0.2.1:80 or [::1]:8080", s)
-		return
-	}
-	*to = s
-}
-
-// server reads the name or the address of a name server, with or without a port.
-func (r *reader) server(n *yaml.Node, key string, to *string) {
-	var s string
-	if !r.text(n, key, &s) {
-		return
-	}
-	host := s
-	if h, port, err := net.SplitHostPort(s); err == nil {
-		if _, err := net.LookupPort("udp", port); err != nil || port == "0" || port == "" {
-			r.fail(n, key, "%q: the port is wrong: it must be 1 to 65535", s)
-			return
-		}
-		host = h
-	}
-	if s == "" || net.ParseIP(trimBrackets(host)) != nil || pki.HostNameFault(strings.TrimSuffix(host, ".")) == "" {
-		*to = s
-		return
-	}
-	r.fail(n, key, "%q: must be the name or the address of a name server, such as ns1.example.org or 192.0.2.53:53", s)
 }

@@ -2,12 +2,9 @@ package config
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
-
-	"mailcertd/internal/pki"
 )
 
 // DANE says who publishes the TLSA records of this host (RFC 7672), and under which names.
@@ -48,18 +45,6 @@ func (r sections) dane(n *yaml.Node, key string) {
 				d.TTL = time.Duration(seconds) * time.Second
 			}
 		}},
-	})
-}
-
-// daneNames reads host names; a name that is there twice counts once.
-func (r *reader) daneNames(n *yaml.Node, key string, to *[]string) {
-	r.texts(n, key, "host names", maxDANENames, func(x *yaml.Node, s string) {
-		s = strings.ToLower(strings.TrimSuffix(s, "."))
-		if why := pki.HostNameFault(s); why != "" {
-			r.fail(x, key, "%q %s", s, why)
-		} else if !slices.Contains(*to, s) {
-			*to = append(*to, s)
-		}
 	})
 }
 

@@ -1,9 +1,7 @@
 package config
 
 import (
-	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -216,28 +214,6 @@ func (r sections) client(n *yaml.Node, key string) {
 		r.fail(n, key+".issuer",
 			"is missing: it must be local or {ssh: {target: USER@HOST}}, the issuer of the client certificate")
 	}
-}
-
-func (r *reader) probe(n *yaml.Node, key string, to *string) {
-	var s string
-	if !r.text(n, key, &s) {
-		return
-	}
-	host := s
-	if h, port, err := net.SplitHostPort(s); err == nil {
-		host = h
-		if _, err := net.LookupPort("tcp", port); err != nil || port == "0" {
-			r.fail(n, key, "%q: the port is wrong: it must be 1 to 65535 or a service name", s)
-			return
-		}
-	}
-	_, number := strconv.Atoi(host) // a host name must not be a port alone
-	if s != "auto" && s != "none" && net.ParseIP(trimBrackets(host)) == nil &&
-		(pki.HostNameFault(strings.TrimSuffix(host, ".")) != "" || number == nil) {
-		r.fail(n, key, "%q: must be auto, none, or an address such as 127.0.0.1, [::1]:587 or mail.example.org:25", s)
-		return
-	}
-	*to = s
 }
 
 // together checks settings that depend on each other.

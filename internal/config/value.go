@@ -1,8 +1,6 @@
 package config
 
 import (
-	"net"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -141,31 +139,6 @@ func (r *reader) warnDays(n *yaml.Node, key string, to *[]int) {
 	*to = slices.Compact(out)
 }
 
-func (r *reader) absolute(n *yaml.Node, key, s string) bool {
-	if !filepath.IsAbs(s) {
-		r.fail(n, key, "is %q: must be an absolute path", s)
-		return false
-	}
-	return true
-}
-
-// account reads a user name in the form that pw(8) accepts.
-func (r *reader) account(n *yaml.Node, key string, to *string) {
-	var s string
-	if !r.text(n, key, &s) {
-		return
-	}
-	if s == "" || len(s) > 32 || s[0] == '-' || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
-		r.fail(n, key, "%q: must be a user name of at most 32 lower-case letters, digits, - and _", s)
-		return
-	}
-	if s == "root" || s == "toor" {
-		r.fail(n, key, "%q: must be an unprivileged user that nothing else uses", s)
-		return
-	}
-	*to = s
-}
-
 func (r *reader) command(n *yaml.Node, key string, to *[]string) {
 	var out []string
 	for _, x := range r.list(n, key, "words") {
@@ -194,20 +167,6 @@ func (r *reader) commands(n *yaml.Node, key string, to *[][]string) {
 	}
 }
 
-func (r *reader) hostName(n *yaml.Node, key string, to *string) {
-	var s string
-	if !r.text(n, key, &s) || s == "" {
-		return
-	}
-	if why := pki.HostNameFault(strings.TrimSuffix(s, ".")); why != "" {
-		r.fail(n, key, "%q %s", s, why)
-		return
-	}
-	*to = strings.ToLower(strings.TrimSuffix(s, "."))
-}
-
-func trimBrackets(s string) string { return strings.Trim(s, "[]") }
-
 // texts calls take for each text of a list of at most that many; 0 means any number. of says what they are.
 func (r *reader) texts(n *yaml.Node, key, of string, most int, take func(x *yaml.Node, s string)) {
 	items := r.list(n, key, of)
@@ -221,30 +180,6 @@ func (r *reader) texts(n *yaml.Node, key, of string, most int, take func(x *yaml
 			take(x, s)
 		}
 	}
-}
-
-func (r *reader) altNames(n *yaml.Node, key string, to *[]string) {
-	r.texts(n, key, "names and addresses", 0, func(x *yaml.Node, s string) {
-		if ip := net.ParseIP(trimBrackets(s)); ip != nil {
-			*to = append(*to, ip.String())
-			return
-		}
-		if why := pki.HostNameFault(strings.TrimSuffix(s, ".")); why != "" {
-			r.fail(x, key, "%q %s", s, why)
-			return
-		}
-		*to = append(*to, strings.ToLower(strings.TrimSuffix(s, ".")))
-	})
-}
-
-func (r *reader) domains(n *yaml.Node, key string, to *[]string) {
-	r.texts(n, key, "domains", 0, func(x *yaml.Node, s string) {
-		if why := pki.HostNameFault(strings.TrimSuffix(strings.TrimPrefix(s, "."), ".")); why != "" {
-			r.fail(x, key, "%q %s", s, why)
-			return
-		}
-		*to = append(*to, strings.ToLower(strings.Trim(s, ".")))
-	})
 }
 
 // subject limits the parts of a subject as RFC 5280, appendix A.1 does, in characters.
