@@ -2,7 +2,6 @@ package config
 
 import (
 	"net"
-	"slices"
 
 	"gopkg.in/yaml.v3"
 )
@@ -70,10 +69,10 @@ func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 	a := &to.ACME
 	a.Directory, a.Challenge, a.HTTP.Listen = "letsencrypt", ChallengeHTTP, defaultListen
 	r.mapping(n, key, []field{
-		{"directory", func(n *yaml.Node, key string) { r.directory(n, key, &a.Directory) }},
+		{"directory", r.in(directory, &a.Directory)},
 		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &a.AgreeTOS) }},
-		{"contact", func(n *yaml.Node, key string) { r.contacts(n, key, &a.Contact) }},
-		{"profile", func(n *yaml.Node, key string) { r.atMost(n, key, maxProfile, &a.Profile) }},
+		{"contact", r.listIn(contact, "e-mail addresses", maxContacts, &a.Contact)},
+		{"profile", r.in(bytesAtMost(maxProfile), &a.Profile)},
 		{"eab", func(n *yaml.Node, key string) { r.eab(n, key, &a.EAB.KID, &a.EAB.HMACFile) }},
 		{"ca_file", r.optionalPath(&a.CAFile, "")},
 		{"challenge", func(n *yaml.Node, key string) {
@@ -81,12 +80,12 @@ func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 		}},
 		{"http", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
-				{"listen", func(n *yaml.Node, key string) { r.listen(n, key, &a.HTTP.Listen) }},
+				{"listen", r.in(listenAddress, &a.HTTP.Listen)},
 				{"webroot", r.optionalPath(&a.HTTP.Webroot, "")},
 			})
 		}},
 		{"command", func(n *yaml.Node, key string) { r.command(n, key, &a.Command) }},
-		{"preferred_chain", func(n *yaml.Node, key string) { r.atMost(n, key, maxChain, &a.PreferredChain) }},
+		{"preferred_chain", r.in(bytesAtMost(maxChain), &a.PreferredChain)},
 		{"fallback", func(n *yaml.Node, key string) { r.fallback(n, key, a) }},
 	})
 	r.terms(n, key, a.AgreeTOS)
@@ -109,7 +108,7 @@ func (r sections) acme(n *yaml.Node, key string, to *Issuer) {
 const defaultListen = ":80"
 
 // unusedHTTP reports settings of http that nothing would use: the owner expects something else than what would happen.
-func (r *reader) unusedHTTP(n *yaml.Node, key string, a ACME) {
+func (r sections) unusedHTTP(n *yaml.Node, key string, a ACME) {
 	key += ".http"
 	other, listens := a.Challenge != ChallengeHTTP, a.HTTP.Listen != defaultListen
 	switch {
@@ -147,7 +146,7 @@ func (r sections) fallback(n *yaml.Node, key string, a *ACME) {
 	r.mapping(n, key, []field{
 		{"directory", func(n *yaml.Node, key string) {
 			if named = n.Kind != yaml.ScalarNode || n.Value != ""; named {
-				r.directory(n, key, &f.Directory)
+				r.in(directory, &f.Directory)(n, key)
 			}
 		}},
 		{"agree_tos", func(n *yaml.Node, key string) { r.boolean(n, key, &f.AgreeTOS) }},
@@ -175,9 +174,9 @@ func (r sections) eab(n *yaml.Node, key string, kid, file *string) {
 }
 
 // terms checks that the owner agrees to the terms of service of a CA.
-func (r *reader) terms(n *yaml.Node, key string, agreed bool) {
+func (r sections) terms(n *yaml.Node, key string, agreed bool) {
 	key += ".agree_tos"
-	if !agreed && !slices.ContainsFunc(r.errs, func(e Error) bool { return e.Key == key }) {
+	if !agreed && !r.failed(key) {
 		r.fail(at(n, "agree_tos"), key,
 			"is false: it must be true, which says that you agree to the CA's terms of service")
 	}
@@ -186,23 +185,9 @@ func (r *reader) terms(n *yaml.Node, key string, agreed bool) {
 // dns reads the section key.
 func (r sections) dns(n *yaml.Node, key string) {
 	r.mapping(n, key, []field{
-		{"server", func(n *yaml.Node, key string) { r.server(n, key, &r.c.DNS.Server) }},
+		{"server", r.in(optional(nameServer), &r.c.DNS.Server)},
 		{"key_file", r.optionalPath(&r.c.DNS.KeyFile, "")},
-		{"zone", func(n *yaml.Node, key string) { r.hostName(n, key, &r.c.DNS.Zone) }},
-		{"resolver", func(n *yaml.Node, key string) {
-			var s string
-			if !r.text(n, key, &s) {
-				return
-			}
-			host, _, err := net.SplitHostPort(s)
-			if err != nil {
-				host = s
-			}
-			if s != "" && net.ParseIP(trimBrackets(host)) == nil {
-				r.fail(n, key, "%q: must be the address of a server, such as 127.0.0.1 or [::1]:53", s)
-				return
-			}
-			r.c.DNS.Resolver = s
-		}},
+		{"zone", r.in(optional(hostName), &r.c.DNS.Zone)},
+		{"resolver", r.in(optional(resolver), &r.c.DNS.Resolver)},
 	})
 }

@@ -37,7 +37,15 @@ func (r sections) dane(n *yaml.Node, key string) {
 		{"publish", func(n *yaml.Node, key string) {
 			r.oneOf(n, key, &d.Publish, PublishNone, PublishManual, PublishUpdate)
 		}},
-		{"names", func(n *yaml.Node, key string) { r.daneNames(n, key, &d.Names) }},
+		{"names", func(n *yaml.Node, key string) {
+			var all []string
+			r.listIn(hostName, "host names", maxDANENames, &all)(n, key)
+			for _, name := range all { // one that is there twice counts once
+				if !slices.Contains(d.Names, name) {
+					d.Names = append(d.Names, name)
+				}
+			}
+		}},
 		{"ports", func(n *yaml.Node, key string) { r.ports(n, key, &d.Ports) }},
 		{"ttl", func(n *yaml.Node, key string) {
 			seconds := int(d.TTL / time.Second)

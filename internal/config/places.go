@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,17 +19,13 @@ var systems = []string{"/bin", "/boot", "/dev", "/etc", "/etc/mail", "/etc/ssl",
 
 // path reads a path that moves with --root.
 func (r sections) path(to *string) func(*yaml.Node, string) {
-	return func(n *yaml.Node, key string) {
-		var s string
-		if !r.text(n, key, &s) || !r.absolute(n, key, s) {
-			return
+	return r.in(func(s string) (string, error) {
+		s, err := absolutePath(s)
+		if err == nil && filepath.Clean(s) == "/" {
+			err = errors.New("is the root directory: must be another directory")
 		}
-		if filepath.Clean(s) == "/" {
-			r.fail(n, key, "is the root directory: must be another directory")
-			return
-		}
-		*to = r.c.below(s)
-	}
+		return r.c.below(s), err
+	}, to)
 }
 
 // optionalPath reads a path; an empty value or the word means none.

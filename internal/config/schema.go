@@ -23,8 +23,8 @@ func (r sections) top(n *yaml.Node) {
 	r.mapping(n, "", []field{
 		{"host", func(n *yaml.Node, key string) {
 			r.mapping(n, key, []field{
-				{"name", func(n *yaml.Node, key string) { r.hostName(n, key, &r.c.Host.Name) }},
-				{"altnames", func(n *yaml.Node, key string) { r.altNames(n, key, &r.c.Host.AltNames) }},
+				{"name", r.in(optional(hostName), &r.c.Host.Name)},
+				{"altnames", r.listIn(altName, "names and addresses", 0, &r.c.Host.AltNames)},
 			})
 		}},
 		{"key", func(n *yaml.Node, key string) {
@@ -99,8 +99,8 @@ func (r sections) ca(n *yaml.Node, key string) {
 		{"days", func(n *yaml.Node, key string) { r.number(n, key, minCADays, maxCADays, "days", &r.c.CA.Days) }},
 		{"passphrase_file", r.optionalPath(&r.c.CA.PassphraseFile, "")},
 		{"subject", func(n *yaml.Node, key string) { r.subject(n, key, &r.c.CA.Subject) }},
-		{"permitted_domains", func(n *yaml.Node, key string) { r.domains(n, key, &r.c.CA.PermittedDomains) }},
-		{"account", func(n *yaml.Node, key string) { r.account(n, key, &r.c.CA.Account) }},
+		{"permitted_domains", r.listIn(domain, "domains", 0, &r.c.CA.PermittedDomains)},
+		{"account", r.in(account, &r.c.CA.Account)},
 		{"inbox", r.path(&r.c.CA.Inbox)},
 	})
 }
@@ -123,13 +123,8 @@ func (r sections) sendmail(n *yaml.Node, key string) {
 	r.mapping(n, key, []field{
 		{"cf", r.path(&r.c.Sendmail.CF)},
 		{"pid_file", r.optionalPath(&r.c.Sendmail.PidFile, "auto")},
-		{"program", func(n *yaml.Node, key string) {
-			var s string
-			if r.text(n, key, &s) && r.absolute(n, key, s) {
-				r.c.Sendmail.Program = s
-			}
-		}},
-		{"probe", func(n *yaml.Node, key string) { r.probe(n, key, &r.c.Sendmail.Probe) }},
+		{"program", r.in(absolutePath, &r.c.Sendmail.Program)},
+		{"probe", r.in(probeAddress, &r.c.Sendmail.Probe)},
 		{"start_command", func(n *yaml.Node, key string) {
 			r.c.Sendmail.StartCommand = nil
 			r.command(n, key, &r.c.Sendmail.StartCommand)

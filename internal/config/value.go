@@ -167,53 +167,47 @@ func (r *reader) commands(n *yaml.Node, key string, to *[][]string) {
 	}
 }
 
-// texts calls take for each text of a list of at most that many; 0 means any number. of says what they are.
-func (r *reader) texts(n *yaml.Node, key, of string, most int, take func(x *yaml.Node, s string)) {
-	items := r.list(n, key, of)
-	if most > 0 && len(items) > most {
-		r.fail(n, key, "has %d %s: must have at most %d", len(items), of, most)
-		return
-	}
-	for _, x := range items {
+// in reads a text in a form.
+func (r *reader) in(f form, to *string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
 		var s string
-		if r.text(x, key, &s) {
-			take(x, s)
+		if !r.text(n, key, &s) {
+			return
+		}
+		v, err := f(s)
+		if err != nil {
+			r.fail(n, key, "%v", err)
+			return
+		}
+		*to = v
+	}
+}
+
+// listIn reads a list of at most that many texts in a form; 0 means any number. of says what they are.
+func (r *reader) listIn(f form, of string, most int, to *[]string) func(*yaml.Node, string) {
+	return func(n *yaml.Node, key string) {
+		items := r.list(n, key, of)
+		if most > 0 && len(items) > most {
+			r.fail(n, key, "has %d %s: must have at most %d", len(items), of, most)
+			return
+		}
+		for _, x := range items {
+			before, v := len(r.errs), ""
+			if r.in(f, &v)(x, key); len(r.errs) == before {
+				*to = append(*to, v)
+			}
 		}
 	}
 }
 
-// subject limits the parts of a subject as RFC 5280, appendix A.1 does, in characters.
+// subject reads the parts of a subject.
 func (r *reader) subject(n *yaml.Node, key string, s *Subject) {
-	part := func(name string, most int, to *string) field {
-		return field{name, func(n *yaml.Node, key string) {
-			var v string
-			if !r.text(n, key, &v) {
-				return
-			}
-			if len([]rune(v)) > most {
-				r.fail(n, key, "is %d characters long: must be at most %d (RFC 5280)", len([]rune(v)), most)
-				return
-			}
-			*to = v
-		}}
-	}
 	r.mapping(n, key, []field{
-		{"country", func(n *yaml.Node, key string) {
-			var v string
-			if !r.text(n, key, &v) {
-				return
-			}
-			v = strings.ToUpper(v)
-			if v != "" && (len(v) != 2 || strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != "") {
-				r.fail(n, key, "is %q: must be two letters (ISO 3166)", n.Value)
-				return
-			}
-			s.Country = v
-		}},
-		part("state", 128, &s.State),
-		part("locality", 128, &s.Locality),
-		part("organization", 64, &s.Organization),
-		part("organizational_unit", 64, &s.OrganizationalUnit),
-		part("common_name", 64, &s.CommonName),
+		{"country", r.in(optional(country), &s.Country)},
+		{"state", r.in(subjectPart(128), &s.State)},
+		{"locality", r.in(subjectPart(128), &s.Locality)},
+		{"organization", r.in(subjectPart(64), &s.Organization)},
+		{"organizational_unit", r.in(subjectPart(64), &s.OrganizationalUnit)},
+		{"common_name", r.in(subjectPart(64), &s.CommonName)},
 	})
 }
