@@ -140,7 +140,7 @@ func TestPublicNo(t *testing.T) {
 	// The TSIG key is right now, but one server of the zone lags.
 	write(t, h.Path("/etc/mail/dns.key"), key, 0o600)
 	h.again(t, "next")
-	h.tells(t, "acme-challenge", "ns2.example.test", "does not follow the primary server")
+	h.tells(t, "acme-challenge", "check the zone transfer from the primary server to ns2.example.test")
 	interim := h.OnDisk(t)
 	if h.Serial("127.0.0.1:25") != interim {
 		t.Error("the interim certificate is not served any more")

@@ -71,7 +71,7 @@ var algorithms = map[string]string{
 	"hmac-sha384": wire.HmacSHA384, "hmac-sha512": wire.HmacSHA512,
 }
 
-var errNoKey = errors.New("not one TSIG key as `tsig-keygen NAME` writes it: key \"NAME\" { algorithm hmac-sha256; " +
+var errNoKey = errors.New("must contain one TSIG key, as `tsig-keygen NAME` writes it: key \"NAME\" { algorithm hmac-sha256; " +
 	"secret \"...\"; };")
 
 // parseKey reads one key statement of named.conf(5).
@@ -106,7 +106,7 @@ func parseKey(data []byte) (Key, error) {
 		case "algorithm":
 			algorithm = strings.TrimSuffix(strings.ToLower(words[i+1]), ".")
 			if algorithms[algorithm] == "" {
-				return wrong(i, "an algorithm that is not supported: make a key with `tsig-keygen -a hmac-sha256 NAME`")
+				return wrong(i, "this algorithm is not supported: make a key with `tsig-keygen -a hmac-sha256 NAME`")
 			}
 		case "secret":
 			secret = words[i+1]
@@ -114,7 +114,7 @@ func parseKey(data []byte) (Key, error) {
 				return wrong(i, "the secret is not base64")
 			}
 		default:
-			return wrong(i, "a statement that is neither algorithm nor secret")
+			return wrong(i, "this statement is neither algorithm nor secret")
 		}
 	}
 	switch {
@@ -123,7 +123,7 @@ func parseKey(data []byte) (Key, error) {
 	case secret == "":
 		return Key{}, errors.New("the key has no secret")
 	case at(i+1) != ";" || len(words) > i+2:
-		return Key{}, fmt.Errorf("something other than one key: %w", errNoKey)
+		return Key{}, fmt.Errorf("its last semicolon is missing, or more follows the key: %w", errNoKey)
 	}
 	return Key{Name: name, Algorithm: algorithm, secret: &secret}, nil
 }
@@ -141,7 +141,7 @@ func keyWords(s string) (words []string, lines []int, err error) {
 		case strings.HasPrefix(s, "/*"):
 			end := strings.Index(s[2:], "*/")
 			if end < 0 {
-				return nil, nil, fmt.Errorf("line %d: a comment without an end", line)
+				return nil, nil, fmt.Errorf("line %d: this comment has no end", line)
 			}
 			n = end + 4
 		case strings.IndexByte("{};", c) >= 0:
@@ -149,7 +149,7 @@ func keyWords(s string) (words []string, lines []int, err error) {
 		case c == '"':
 			end := strings.IndexAny(s[1:], "\"\n")
 			if end < 0 || s[1+end] == '\n' {
-				return nil, nil, fmt.Errorf("line %d: a quotation mark without the second one", line)
+				return nil, nil, fmt.Errorf("line %d: the second quotation mark is missing", line)
 			}
 			words, lines, n = append(words, s[1:1+end]), append(lines, line), end+2
 		default:

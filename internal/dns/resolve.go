@@ -48,7 +48,7 @@ func (c *Client) askWith(ctx context.Context, m *wire.Msg) (answer *wire.Msg, se
 	answer, server, err = c.askEach(ctx, m) // it may have failed only for a moment
 	if e := (*Error)(nil); errors.As(err, &e) && e.Kind == Failed {
 		e.Err, e.Detail = ErrBogus, e.Detail+": "+ErrBogus.Error()
-		e.Hint = "sign the zone again, and compare the DS record above it with its keys"
+		e.Hint = "sign the zone again, and check that the zone above it has the DS record of one of its keys"
 	}
 	return answer, server, err
 }
@@ -78,9 +78,9 @@ func (c *Client) askEach(ctx context.Context, m *wire.Msg) (answer *wire.Msg, se
 		}
 	}
 	e := &Error{Kind: kind, Name: name, Err: last, Detail: fmt.Sprintf("no resolver gives its %s records: %s",
-		Type(t), failed), Hint: "see its log, or set dns.resolver to another server"}
+		Type(t), failed), Hint: "see the log of the resolver, or set dns.resolver to another one"}
 	if kind == NoServer {
-		e.Hint = "set dns.resolver to a server that answers this host"
+		e.Hint = "set dns.resolver to a resolver that answers this host"
 	}
 	return nil, "", e
 }
@@ -160,7 +160,7 @@ func (c *Client) addresses(ctx context.Context, host string) ([]netip.Addr, erro
 	return nil, errNoAddress
 }
 
-var errNoAddress = errors.New("the DNS has no A or AAAA record of it")
+var errNoAddress = errors.New("the DNS has no A or AAAA record for it")
 
 // endpoints returns a host's addresses, each with the port.
 func (c *Client) endpoints(ctx context.Context, host, port string) ([]string, error) {

@@ -75,7 +75,7 @@ func (c *Client) send(ctx context.Context, zone Zone, name string, t Type,
 			return ctx.Err()
 		case errors.Is(err, errUnsigned) || errors.Is(err, wire.ErrSig):
 			return &Error{Kind: BadSig, Server: addr, Zone: zone.Name, Name: name, Detail: err.Error(), Err: err,
-				Hint: "something between this host and the server answers in its place"}
+				Hint: "find out what answers in the server's place, such as a firewall"}
 		case errors.Is(err, wire.ErrTime):
 			return &Error{Kind: BadTime, Server: addr, Zone: zone.Name, Name: name, Detail: err.Error(), Err: err,
 				Hint: "set the clocks of both hosts (ntpd)"}
@@ -109,7 +109,7 @@ func (c *Client) verdict(answer *wire.Msg, addr string, zone Zone, name string, 
 			"update-policy { grant %s name %s %s; }; to its zone", plain(key.Name), plain(key.Name), plain(name), t)
 	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadSig:
 		e.Kind, e.Detail = BadSig, fmt.Sprintf("the server has another secret for the TSIG key %s (BADSIG)", key)
-		e.Hint = "copy the key file of the server again"
+		e.Hint = "copy the key file from the server to dns.key_file again"
 	case answer.Rcode == wire.RcodeNotAuth && sig != nil && sig.Error == wire.RcodeBadTime:
 		e.Kind, e.Detail = BadTime, "the server's clock and that of this host differ too much (BADTIME)"+serverTime(sig)
 		e.Hint = "set the clocks of both hosts (ntpd)"
@@ -131,7 +131,7 @@ func (c *Client) verdict(answer *wire.Msg, addr string, zone Zone, name string, 
 		}
 	default:
 		e.Kind, e.Detail = Failed, "the server answers the update with "+rcode(answer.Rcode)
-		e.Hint = "its log says why"
+		e.Hint = "see the log of the server"
 	}
 	return e
 }

@@ -78,5 +78,5 @@ func notEverywhere(err error, zone Zone, r Record, views []View) error {
 	return &Error{Kind: Disagree, Zone: zone.Name, Name: r.Name(), Views: views, Err: err,
 		Detail: fmt.Sprintf("not every authoritative server has its %s record yet: %s", r.Type(), strings.Join(said,
 			"; ")),
-		Hint: "find out why " + strings.Join(slices.Compact(names), " and ") + " does not follow the primary server"}
+		Hint: "check the zone transfer from the primary server to " + strings.Join(slices.Compact(names), " and ")}
 }

@@ -41,8 +41,9 @@ func (c *Client) Zone(ctx context.Context, name string) (Zone, error) {
 // above walks up from a name to the first SOA record that fits. A negative answer names the zone's SOA record itself
 // (RFC 2308), which saves the steps between.
 func (c *Client) above(ctx context.Context, name string, fits func(zone string) bool) (Zone, error) {
-	unknown := &Error{Kind: NoZone, Name: name, Detail: "no zone has this name: no SOA record at it or above it",
-		Hint: "set dns.zone, or set dns.resolver to a server that knows the zone"}
+	unknown := &Error{Kind: NoZone, Name: name,
+		Detail: "no zone contains this name: neither it nor a name above it has an SOA record",
+		Hint:   "set dns.zone, or set dns.resolver to a server that knows the zone"}
 	for off, end := 0, false; !end; off, end = wire.NextLabel(name, off) {
 		at := name[off:]
 		answer, err := c.ask(ctx, at, wire.TypeSOA)
@@ -100,12 +101,12 @@ func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 		if slices.Contains(p.Aliases, next) {
 			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
 				Detail: "its CNAME records point in a circle: " + chain(append(p.Aliases, next)),
-				Hint:   "remove one of them"}
+				Hint:   "remove one of these records"}
 		}
 		p.Name = next
 		if len(p.Aliases) > maxAliasSteps {
 			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
-				Detail: fmt.Sprintf("more than %d CNAME records one after the other: %s", maxAliasSteps,
+				Detail: fmt.Sprintf("more than %d CNAME records lead from it to the last name: %s", maxAliasSteps,
 					chain(append(p.Aliases, next))), Hint: "let the first one point to the last name"}
 		}
 	}

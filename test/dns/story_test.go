@@ -363,7 +363,7 @@ func lagging(t *testing.T, w *world) {
 	ok(t, c.Add(within(t, bed.Patience), p.Zone, r))
 	err := w.disagrees(t, c, p.Zone, r, "somebody-elses")
 	w.wants(t, err, dns.Disagree, "ns2.example.test ("+second+`:53): "somebody-elses"`,
-		"find out why ns2.example.test does not follow")
+		"check the zone transfer from the primary server to ns2.example.test")
 	var e *dns.Error
 	if errors.As(err, &e) && (len(e.Views) != 1 || e.Views[0].Server != "ns2.example.test.") {
 		t.Errorf("%v", e.Views)
