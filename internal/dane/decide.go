@@ -331,12 +331,12 @@ func (x *decider) silent() bool {
 // obstacles are why a key may not be changed although its record has been in the DNS for long enough.
 func (x *decider) obstacles(c Change) (out []string) {
 	if !x.in.Believed {
-		out = append(out, "the clock of this host is in doubt")
+		out = append(out, "mailcertd does not believe the clock of this host, and another problem says why")
 	}
 	_, unknown := x.lacks(c.Next)
 	out = append(out, unknown...)
 	if age := x.now.Sub(x.looked()); age > fresh || age < -fresh {
-		out = append(out, "the DNS was not asked within the last hour")
+		out = append(out, "the last answers of the DNS are more than an hour old")
 	}
 	for _, name := range x.in.Names {
 		n, _ := x.m.name(name)

@@ -76,7 +76,7 @@ func (n Name) lacks(r Record) (missing, unknown []string) {
 	if !n.known() {
 		why := n.Err
 		if why == "" {
-			why = "it was not looked for yet"
+			why = "mailcertd has not looked it up yet"
 		}
 		return nil, []string{why}
 	}

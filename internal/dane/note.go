@@ -84,7 +84,7 @@ func (x *decider) noteChange(p Pair) {
 		text = "its next key is not used yet, because not every name server has its TLSA record: " + few(v.waits) +
 			"; it is used " + Spell(x.longest()) + " after all have it"
 		if x.now.Sub(c.Since) > lookDaily {
-			grade, hint = Warning, "find out why these name servers do not have the record"
+			grade, hint = Warning, "check the zone transfers to these name servers"
 		}
 		if x.asksFor(p) {
 			hint = "add the record that [tlsa-add] prints"
@@ -97,7 +97,7 @@ func (x *decider) noteChange(p Pair) {
 			text = "its next key is not used yet, because not every name server says that it has its TLSA record: " +
 				few(v.waits)
 			if x.now.Sub(c.Agreed) > lookDaily {
-				grade, hint = Warning, "find out why these name servers do not answer"
+				grade, hint = Warning, "check that these name servers run, and that this host can reach their port 53"
 			}
 			break
 		}
@@ -141,7 +141,8 @@ func (x *decider) noteChange(p Pair) {
 	x.note(Note{AboutChange, grade, p.Name, text, hint})
 	if v.stage == Settling && p.Want == Asked {
 		x.note(Note{AboutChange, Error, p.Name, "the new key that was asked for is not made, because the last change " +
-			"of this key, which did not wait, is not over", "ask again then; --now does not wait"})
+			"of this key, which did not wait, is not over", "run `mailcertd renew --rekey` again when it is over; " +
+			"with --now it does not wait"})
 	}
 }
 
@@ -159,6 +160,9 @@ func (x *decider) added(p Pair, c Change, v verdict) (grade Grade, text, hint st
 	}
 	if p.Idle {
 		return Notice, "this pair is new; let sendmail.cf name it only " + when, hint
+	}
+	if hint == "" && len(x.in.Pairs) > 1 {
+		hint = "until then, let sendmail.cf name only the other pair"
 	}
 	return Error, "this pair is new, and sendmail uses it already: hosts that check TLSA records deliver mail to " +
 		"this host only " + when, hint
@@ -212,7 +216,7 @@ func (x *decider) noteLines() {
 	for _, l := range x.d.Former {
 		x.note(Note{AboutRemove, Warning, l.Pair, "dane.names and dane.ports no longer have " + plain(l.Name) +
 			", so that its record does not follow the key: remove it from the DNS: " + l.String(),
-			"if mail still comes there, configure the name again"})
+			"if hosts still connect to this name and port, add them to dane.names and dane.ports again"})
 	}
 	if x.in.Mode == Update {
 		return
@@ -234,9 +238,9 @@ func (x *decider) noteName(n Name) {
 	usable := slices.ContainsFunc(all, Record.usable)
 	refused := n.Signed == SignedBogus && usable // that is the graver news
 	if n.Err != "" && !refused && (x.in.Mode != None || len(n.Servers) > 0 || len(x.m.Changes) > 0) {
-		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the TLSA records of %s could not be looked up since %s: %s",
-			plain(n.Name), minute(n.Since), n.Err), "no key is changed until then; correct dns: in mailcertd.yaml, " +
-			"or the DNS"})
+		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the lookup of the TLSA records of %s has failed since %s: "+
+			"%s", plain(n.Name), minute(n.Since), n.Err), "no key is changed while that is so; correct dns.server or " +
+			"dns.resolver in mailcertd.yaml, or the name server in the message"})
 	}
 	if !usable {
 		return
@@ -245,17 +249,18 @@ func (x *decider) noteName(n Name) {
 	case SignedNo:
 		x.note(Note{AboutUnsigned, Warning, "", fmt.Sprintf("the TLSA records of %s have no effect, because they "+
 			"are not "+
-			"signed", plain(n.Name)), "sign the zone (DNSSEC), and give its parent the DS record"})
+			"signed", plain(n.Name)), "sign the zone (DNSSEC), and give its DS record to the zone above it, " +
+			"usually through the registrar"})
 	case SignedBogus:
 		x.note(Note{AboutBogus, Error, "", fmt.Sprintf("the TLSA records of %s cannot be validated, so hosts that "+
 			"check "+
 			"them do not deliver mail to this host: %s", plain(n.Name), n.SignedWhy),
-			"sign the zone again, or correct its DS record"})
+			"sign the zone again, and check that the zone above it has the DS record of one of its keys"})
 	case SignedUnknown:
 		if n.SignedWhy != "" {
 			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("mailcertd cannot find out whether the TLSA records "+
 				"of %s are signed: %s", plain(n.Name), n.SignedWhy), "run a resolver on this host that checks " +
-				"signatures (DNSSEC), and name it in dns.resolver"})
+				"signatures (DNSSEC), such as local_unbound, and set dns.resolver to 127.0.0.1"})
 		}
 	}
 	x.noteFragile(n, all)
@@ -277,9 +282,9 @@ func (x *decider) noteFragile(n Name, all []Record) {
 		text := ""
 		switch {
 		case r.Usage == usageEE && r.Selector == selectorCert:
-			text = "names a whole certificate, and does not fit the next one" + x.nextLeaf(r)
+			text = "names a whole certificate, and will not match the next one" + x.nextLeaf(r)
 		case r.Usage == usageTA:
-			text = "names a CA, and does not fit the next certificate" + x.nextLeaf(r) + ", if another CA issues it, " +
+			text = "names a CA, and will not match the next certificate" + x.nextLeaf(r) + ", if another CA issues it, " +
 				"such as the issuer's next intermediate CA"
 		default:
 			continue

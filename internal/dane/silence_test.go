@@ -17,7 +17,7 @@ func TestSilenceIsSaid(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	w.pass(25*hour, hour)
-	w.says(AboutChange, Warning, "ns2.example.org", "find out why")
+	w.says(AboutChange, Warning, "ns2.example.org", "check that these name servers run")
 	w.broken["ns2"] = ""
 	w.look()
 	w.says(AboutChange, Notice, "which is used at")

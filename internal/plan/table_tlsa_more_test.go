@@ -84,7 +84,7 @@ var tlsaSettingsRows = []row{
 			time.Hour)),
 		"",
 		"error tlsa-change, error tlsa-change",
-		"4m0s: the name servers are asked again for the TLSA records", ""},
+		"4m0s: ask the name servers for the TLSA records again", ""},
 	{"the key is lost, and a person publishes", Host(Publishes(dane.Manual), InDNS(TLSAOf("host")),
 		Lost(certdir.KeyName)),
 		"stage-key key-missing rsa-2048; obtain key-missing, new key",

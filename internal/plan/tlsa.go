@@ -146,7 +146,7 @@ func tlsa(a *assessment) (found finding) {
 		}
 	}
 	if !dated && len(a.tlsa.Memory.Changes) > 0 && a.tlsa.LookAt.After(a.now) {
-		found.lookAt(a.tlsa.LookAt, "the name servers are asked again for the TLSA records")
+		found.lookAt(a.tlsa.LookAt, "ask the name servers for the TLSA records again")
 	}
 	for _, p := range a.pairs {
 		if p.is.Server() && p.askedKey && p.wish.Now && a.tlsa.Governed {

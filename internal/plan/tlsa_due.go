@@ -33,7 +33,7 @@ func daneDue(f DueFacts, _ time.Duration, now time.Time) (rows []DueRow) {
 		}
 	} else if l, failed := f.Plan.State.Failures[TLSAFailure]; failed && len(d.Edits) > 0 &&
 		now.Sub(l.First) >= daneGrace {
-		say("the TLSA records could not be published since %s: %s", dateOf(l.First, now), l.Error)
+		say("the publication of the TLSA records has failed since %s: %s", dateOf(l.First, now), l.Error)
 	}
 	for _, n := range d.Notes {
 		tells := n.About == dane.AboutFragile || n.About == dane.AboutChange && d.Stage(n.Pair) != dane.Settling ||
@@ -47,7 +47,7 @@ func daneDue(f DueFacts, _ time.Duration, now time.Time) (rows []DueRow) {
 	}
 	for _, n := range d.Memory.Names {
 		if n.Err != "" && now.Sub(n.Since) >= daneGrace {
-			say("the TLSA records of %s could not be looked up since %s: %s", strings.TrimSuffix(n.Name, "."),
+			say("the lookup of the TLSA records of %s has failed since %s: %s", strings.TrimSuffix(n.Name, "."),
 				dateOf(n.Since, now), n.Err)
 		}
 	}

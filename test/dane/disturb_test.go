@@ -122,7 +122,7 @@ func allFail(w *world) []span {
 	w.second.Stop()
 	first, other := w.empty(primary), w.empty(second)
 	w.keeps(was, w.ttl+5*time.Second)
-	w.says("could not be looked up", "SERVFAIL")
+	w.says("has failed since", "SERVFAIL")
 	first.Stop()
 	other.Stop()
 	w.primary.Start(w.t)
