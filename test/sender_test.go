@@ -275,9 +275,9 @@ func policies(t *testing.T, h *bed.Host, m string, root *pair) {
 	}{
 		{"fits", text(good), "/var/roots.pem", "", ""},
 		{"another mail host", text(strings.Replace(good, "*.match", "mx.other", 1)), "/var/roots.pem", "sts-mx",
-			"no mx of the policy names this host"},
+			"no mx line of the MTA-STS policy names this host"},
 		{"a mode that is not known", text(strings.Replace(good, "enforce", "always", 1)), "/var/roots.pem", "sts-wrong",
-			"mode is \"always\""},
+			"MTA-STS: the mode of the policy is \"always\""},
 		{"not found", func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }, "/var/roots.pem", "sts-wrong",
 			"404 Not Found"},
 		{"a redirect", func(w http.ResponseWriter) {

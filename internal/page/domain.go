@@ -79,7 +79,7 @@ func mxText(r report.Domain) string {
 }
 
 var signedText = map[report.Signed]string{report.SignedYes: "signed", report.SignedNo: "not signed",
-	report.SignedBogus: "signed wrongly", report.SignedUnknown: "mailcertd could not find out whether that is signed"}
+	report.SignedBogus: "with wrong signatures", report.SignedUnknown: "not known whether signed"}
 
 func verdictInk(v sender.Verdict, fine bool) ink {
 	switch v {

@@ -64,7 +64,8 @@ func (d Domain) Judge(h Host, c Course, a Address) Row {
 // authenticate compares the chain with the records. Of a record for the leaf (DANE-EE) a sender checks neither names
 // nor dates (RFC 7672, section 3.1.1); of one for a CA (DANE-TA) it checks the whole chain and the name.
 func (d Domain) authenticate(c Course, a Address) Row {
-	row := Row{Verdict: Refused, Reason: Mismatch, Text: fmt.Sprintf("no TLSA record of %s fits what it shows", c.Base)}
+	row := Row{Verdict: Refused, Reason: Mismatch,
+		Text: fmt.Sprintf("no TLSA record of %s matches the certificate that it shows", c.Base)}
 	if len(a.Chain) == 0 {
 		return row
 	}

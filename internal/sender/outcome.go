@@ -93,7 +93,8 @@ func Decide(d Domain) Outcome {
 	o.Findings = append(o.Findings, d.compare(o.Policy)...)
 	o.Reports = d.RPT.read()
 	for _, fault := range o.Reports.Faults {
-		find(Finding{Reason: RPTWrong, Grade: dane.Error, Text: fault, Hint: hints[RPTWrong]})
+		find(Finding{Reason: RPTWrong, Grade: dane.Error, Text: "TLSRPT: " + fault,
+			Hint: "correct the TXT record _smtp._tls." + d.Name})
 	}
 	slices.SortStableFunc(o.Findings, func(a, b Finding) int { return int(b.Grade) - int(a.Grade) })
 	return o
@@ -192,19 +193,22 @@ func (d Domain) unchecked() Finding {
 var hints = map[Reason]string{
 	Mismatch: "publish the TLSA record of the key that it serves, which `mailcertd status` shows on that host, or " +
 		"install the key that the record names",
-	BadChain:       "renew the certificate, or let the host send its whole chain",
-	BadName:        "issue a certificate with the name of the host, or use a 3 1 1 record",
+	BadChain: "renew the certificate or complete the chain that the host sends, or publish a 3 1 1 record, for " +
+		"which the chain does not count",
+	BadName:        "issue a certificate with the name of the host, or publish a 3 1 1 record",
 	NoStartTLS:     "run `mailcertd check` on that host, or remove its TLSA records",
 	NoTLS:          "run `mailcertd check` on that host",
 	Unusable:       "publish a 3 1 1 record",
-	RecordUnusable: "remove it",
+	RecordUnusable: "remove this TLSA record",
 	NoRecords:      "publish a 3 1 1 record, which `mailcertd status` shows on that host",
-	Unsigned:       "sign the zone (DNSSEC), and let the zone above it have the DS record",
-	MXUnsigned:     "sign the zone of the domain (DNSSEC)",
-	Bogus:          "sign the zone again, and compare the DS record above it with its keys",
-	NoAnswer:       "ask the name servers of the zone directly",
-	Unchecked: "run a resolver that checks signatures on this host, such as local_unbound, and set " +
-		"dns.resolver to it",
-	Away:     "run `mailcertd check` on that host",
-	RPTWrong: "correct the TXT record",
+	Unsigned: "sign the zone (DNSSEC), and give its DS record to the zone above it, usually through the " +
+		"registrar",
+	MXUnsigned: "sign the zone of the domain (DNSSEC)",
+	Bogus:      "sign the zone again, and check that the zone above it has the DS record of one of its keys",
+	NoAnswer: "ask the name servers of the zone directly, as `drill MX DOMAIN @SERVER` does, and see the log of " +
+		"the resolver",
+	Unchecked: "run a resolver on this host that checks signatures (DNSSEC), such as local_unbound, and set " +
+		"dns.resolver to 127.0.0.1",
+	Away: "run `mailcertd check` on that host; if it reports nothing, look for a firewall between the hosts that " +
+		"blocks the port",
 }

@@ -53,7 +53,7 @@ func (s STS) read() Policy {
 	fault := func(format string, args ...any) { p.Faults = append(p.Faults, fmt.Sprintf(format, args...)) }
 	if s.TXT.failed() {
 		p.Present = true
-		fault("the TXT record is not known: %s", s.TXT.Err)
+		fault("the TXT record could not be looked up: %s", s.TXT.Err)
 		return p
 	}
 	record := only(s.Texts, "v="+stsVersion, fault)
@@ -62,7 +62,7 @@ func (s STS) read() Policy {
 		return p
 	}
 	if p.ID = fields(record)["id"]; !isID(p.ID) {
-		fault("the id %s must be 1 to 32 letters and digits", quote(p.ID))
+		fault("the id of the TXT record is %s, must be 1 to 32 letters and digits", quote(p.ID))
 	}
 	switch {
 	case s.Err != "":
@@ -99,29 +99,31 @@ func (p *Policy) parse(body string, fault func(string, ...any)) {
 		}
 	}
 	if one["version"] != stsVersion {
-		fault("version is %s, must be %s", quote(one["version"]), stsVersion)
+		fault("the version of the policy is %s, must be %s", quote(one["version"]), stsVersion)
 	}
 	switch p.Mode = Mode(one["mode"]); p.Mode {
 	case Enforce, Testing, Off:
 	default:
-		fault("mode is %s, must be enforce, testing or none", quote(one["mode"]))
+		fault("the mode of the policy is %s, must be enforce, testing or none", quote(one["mode"]))
 		p.Mode = ""
 	}
 	age, err := strconv.Atoi(one["max_age"])
 	if err != nil || age < 0 || age > maxSTSAge {
-		fault("max_age is %s, must be 0 to %d seconds", quote(one["max_age"]), maxSTSAge)
+		fault("max_age of the policy is %s, must be 0 to %d seconds", quote(one["max_age"]), maxSTSAge)
 	}
 	p.MaxAge = age
 	if len(p.MX) == 0 && p.Mode != Off {
-		fault("the policy has no mx, so that it names no mail host")
+		fault("the policy has no line mx: HOST, so that it names no mail host")
 	}
 }
 
 // compare compares a policy with what the mail hosts show.
 func (d Domain) compare(p Policy) (out []Finding) {
 	for _, f := range p.Faults {
-		out = append(out, Finding{Reason: STSWrong, Grade: dane.Error, Text: f,
-			Hint: "until then senders do as if there were no policy, or use an older one that they remember"})
+		out = append(out, Finding{Reason: STSWrong, Grade: dane.Error, Text: "MTA-STS: " + f,
+			Hint: "correct the TXT record _mta-sts." + d.Name + ", or the policy at https://mta-sts." + d.Name +
+				"/.well-known/mta-sts.txt; until then senders do as if there were no policy, or use an older one " +
+				"that they remember"})
 	}
 	if len(p.Faults) > 0 || p.Mode != Enforce && p.Mode != Testing {
 		return out
@@ -132,8 +134,8 @@ func (d Domain) compare(p Policy) (out []Finding) {
 	}
 	for _, h := range d.Hosts {
 		if !slices.ContainsFunc(p.MX, func(m string) bool { return covers(m, h.Name) }) {
-			out = append(out, Finding{STSMX, grade, h.Name, "", "no mx of the policy names this host: " + then,
-				"add mx: " + h.Name + " to the policy, and then change the id of the record"})
+			out = append(out, Finding{STSMX, grade, h.Name, "", "no mx line of the MTA-STS policy names this " +
+				"host: " + then, "add the line mx: " + h.Name + " to the policy, and then change the id of the TXT record"})
 			continue
 		}
 		for _, a := range h.Addresses {

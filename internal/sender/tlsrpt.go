@@ -26,7 +26,7 @@ func (r RPT) read() (out Reports) {
 	fault := func(format string, args ...any) { out.Faults = append(out.Faults, fmt.Sprintf(format, args...)) }
 	if r.TXT.failed() {
 		out.Present = true
-		fault("the TXT record is not known: %s", r.TXT.Err)
+		fault("the TXT record could not be looked up: %s", r.TXT.Err)
 		return out
 	}
 	record := only(r.Texts, "v="+rptVersion, fault)
@@ -39,7 +39,7 @@ func (r RPT) read() (out Reports) {
 		switch {
 		case uri == "":
 		case err != nil || u.Scheme != "mailto" && u.Scheme != "https":
-			fault("%s of rua is not a mailto: or https: URI", quote(uri))
+			fault("rua has %s, must be mailto: or https: URIs", quote(uri))
 		default:
 			out.To = append(out.To, uri)
 		}
