@@ -20,8 +20,8 @@ func TestRenewShowsItsSteps(t *testing.T) {
 	h.Start(t)
 	interim := h.OnDisk(t)
 	steps := []string{"asking " + p.Directory + " for a certificate for mail-a.example.test", "creating an account",
-		"placing an order for mail-a.example.test", "the CA looks at mail-a.example.test (http-01)",
-		"mail-a.example.test is proved", "sending the certificate request", "downloading the certificate",
+		"placing an order for mail-a.example.test", "the CA validates mail-a.example.test (http-01)",
+		"the CA has validated mail-a.example.test", "sending the certificate request", "downloading the certificate",
 		"installed host.cert", "sendmail serves serial"}
 
 	out, code := onTerminal(t, strings.Join(h.Command(m, publicConf, "renew").Args, " "))

@@ -135,7 +135,7 @@ func (r sections) unproved(n *yaml.Node) {
 	for _, name := range r.c.Host.AltNames {
 		if net.ParseIP(name) != nil {
 			r.fail(at(n, "host.altnames"), "host.altnames", "has the address %s, which the challenge %s cannot prove: "+
-				"issuer.acme.challenge must be http, or the address must go", name, a.Challenge)
+				"issuer.acme.challenge must be http, or remove the address", name, a.Challenge)
 		}
 	}
 }

@@ -87,7 +87,8 @@ var pages = map[string]func(*Page){
 		return statusOf(0, given.Public(), given.WantsSecond(), given.Names(certdir.HostECDSA),
 			given.PublicPair(certdir.HostECDSA, "rsa-2048", -report.Day), account(),
 			given.SaidNoTo(certdir.HostECDSA, issuer.KindAway, 5*time.Minute,
-				"failed: the directory: connection refused"))
+				"failed: the directory https://acme-v02.api.letsencrypt.org/directory: dial tcp 192.0.2.80:443: "+
+					"connect: connection refused"))
 	}),
 	"dane": drawn(Status, func() report.Status {
 		return statusOf(3, given.Publishes(dane.Update), given.RotateAfter(60*report.Day), given.Staged(),

@@ -73,7 +73,7 @@ var refusals = map[issuer.Kind]refusal{
 	issuer.KindAway:  {IssuerAway, "check the network, issuer.acme.directory and issuer.acme.ca_file"},
 	issuer.KindStore: {ACMEAccount, "correct that file or its directory, then run `mailcertd renew`"},
 	issuer.KindClock: {ACMEClock, "compare `date` with another host, and set the clock that is wrong"},
-	issuer.KindOrder: {ACMEOrder, "correct what the CA objects to, then run `mailcertd renew`"},
+	issuer.KindOrder: {ACMEOrder, "correct in mailcertd.yaml what the CA objects to, then run `mailcertd renew`"},
 }
 
 // RefusalReason is the reason of a problem whose cause is that kind of refusal.

@@ -257,7 +257,7 @@ func TestListenerAnswersOnlyItsTokens(t *testing.T) {
 	o := p.options(newMemory())
 	var got []string
 	o.Progress = func(step string) {
-		if !strings.HasPrefix(step, "the CA looks at") {
+		if !strings.HasPrefix(step, "the CA validates") {
 			return
 		}
 		for _, path := range []string{"/", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/x",
@@ -277,7 +277,7 @@ func TestListenerAnswersOnlyItsTokens(t *testing.T) {
 	var silent []net.Conn
 	progress := o.Progress
 	o.Progress = func(step string) {
-		if progress(step); strings.HasPrefix(step, "the CA looks at") {
+		if progress(step); strings.HasPrefix(step, "the CA validates") {
 			for range 20 {
 				if c, err := net.Dial("tcp", bed.Local(p.HTTPPort)); err == nil {
 					silent = append(silent, c)

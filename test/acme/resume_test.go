@@ -120,7 +120,7 @@ func TestKilledWithWebroot(t *testing.T) {
 	ctx, kill := context.WithCancel(context.Background())
 	defer kill()
 	o.Progress = func(step string) {
-		if strings.HasPrefix(step, "the CA looks at") {
+		if strings.HasPrefix(step, "the CA validates") {
 			kill()
 			store.mu.Lock()
 			store.dead = true

@@ -55,7 +55,7 @@ func (s ordering) authorize(ctx context.Context, order acme.Order) (err error) {
 		if p.challenge.Status != acme.StatusPending {
 			continue // the CA was told to look before
 		}
-		s.o.Progress(fmt.Sprintf("the CA looks at %s (%s)", p.name, p.challenge.Type))
+		s.o.Progress(fmt.Sprintf("the CA validates %s (%s)", p.name, p.challenge.Type))
 		// A problem may mean that the CA was told to look before. Then the authorization says more.
 		if _, err := s.client.InitiateChallenge(ctx, s.account, p.challenge); err != nil && !isProblem(err) {
 			return s.refuse(ctx, p.challenge.Type+" of "+p.name, err)
@@ -142,7 +142,7 @@ func (s *session) judged(ctx context.Context, proofs []proof) error {
 				return s.refuse(ctx, p.challenge.Type+" of "+p.name, err)
 			}
 			if a.Status == acme.StatusValid {
-				s.o.Progress(p.name + " is proved")
+				s.o.Progress("the CA has validated " + p.name)
 				break
 			}
 			if f := failure(a); f != nil {

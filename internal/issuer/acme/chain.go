@@ -99,7 +99,7 @@ func preferred(chains [][]*x509.Certificate, root string) (chain []*x509.Certifi
 // unfit says why a leaf does not fit the request; "" means that it does.
 func unfit(leaf *x509.Certificate, w want) string {
 	if !leaf.NotBefore.Before(leaf.NotAfter) {
-		return "it ends before it begins"
+		return "its notAfter is not later than its notBefore"
 	}
 	if !pki.SamePublicKey(leaf.PublicKey, w.csr.PublicKey) {
 		return "it is for another key than that of the request"
