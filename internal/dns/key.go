@@ -71,8 +71,8 @@ var algorithms = map[string]string{
 	"hmac-sha384": wire.HmacSHA384, "hmac-sha512": wire.HmacSHA512,
 }
 
-var errNoKey = errors.New("must contain one TSIG key, as `tsig-keygen NAME` writes it: key \"NAME\" { algorithm hmac-sha256; " +
-	"secret \"...\"; };")
+var errNoKey = errors.New("must contain one TSIG key, as `tsig-keygen NAME` writes it: " +
+	"key \"NAME\" { algorithm hmac-sha256; secret \"...\"; };")
 
 // parseKey reads one key statement of named.conf(5).
 func parseKey(data []byte) (Key, error) {

@@ -65,7 +65,7 @@ func daneRows(d *report.DANE, p *Page) {
 
 func nameRow(n report.DANEName, p *Page) {
 	signed := map[dane.Signed]string{dane.SignedYes: "signed", dane.SignedNo: "not signed",
-		dane.SignedBogus: "with wrong signatures", dane.SignedUnknown: "not known whether signed"}
+		dane.SignedBogus: "with wrong signatures", dane.SignedUnknown: "signatures not checked"}
 	kinds := map[string]int{}
 	var order []string
 	for _, r := range n.Records {

@@ -79,7 +79,7 @@ func mxText(r report.Domain) string {
 }
 
 var signedText = map[report.Signed]string{report.SignedYes: "signed", report.SignedNo: "not signed",
-	report.SignedBogus: "with wrong signatures", report.SignedUnknown: "not known whether signed"}
+	report.SignedBogus: "with wrong signatures", report.SignedUnknown: "signatures not checked"}
 
 func verdictInk(v sender.Verdict, fine bool) ink {
 	switch v {

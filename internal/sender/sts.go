@@ -135,7 +135,8 @@ func (d Domain) compare(p Policy) (out []Finding) {
 	for _, h := range d.Hosts {
 		if !slices.ContainsFunc(p.MX, func(m string) bool { return covers(m, h.Name) }) {
 			out = append(out, Finding{STSMX, grade, h.Name, "", "no mx line of the MTA-STS policy names this " +
-				"host: " + then, "add the line mx: " + h.Name + " to the policy, and then change the id of the TXT record"})
+				"host: " + then, "add the line mx: " + h.Name + " to the policy, and then change the id of the TXT " +
+				"record"})
 			continue
 		}
 		for _, a := range h.Addresses {

@@ -122,8 +122,8 @@ func (i *Issuer) remove(ctx context.Context, traces []trace) (errs []error) {
 	for _, t := range traces {
 		if err := i.removeOne(ctx, t); err != nil {
 			errs = append(errs, fmt.Errorf(
-				"what an order has left cannot be removed: %s %s: %w; mailcertd tries again with the next order", t.Kind,
-				t.Name, err))
+				"what an order has left cannot be removed: %s %s: %w; mailcertd tries again with the next order",
+				t.Kind, t.Name, err))
 			continue
 		}
 		gone = append(gone, t)
