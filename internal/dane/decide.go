@@ -243,7 +243,7 @@ func (x *decider) ignored(key string) (out []string) {
 		for _, s := range n.Servers {
 			if s.Err == "" && slices.ContainsFunc(s.Records, RecordOf(key, 0).Same) && !holds(s.Records, k, nil) {
 				out = append(out, fmt.Sprintf("%s: %s: mail hosts ignore the record 3 1 1 of this key, because there "+
-					"is a record 3 1 2 of another one", plain(name), s.String()))
+					"is a record 3 1 2 of another key", plain(name), s.String()))
 			}
 		}
 	}

@@ -19,7 +19,7 @@ func TestStrongerDigestGoes(t *testing.T) {
 	w.waiting()
 	w.pass(2*hour, 5*time.Minute)
 	w.stage(Publishing, false)
-	w.says(AboutChange, Warning, "3 1 2 of another one", "remove the record 3 1 2")
+	w.says(AboutChange, Warning, "3 1 2 of another key", "remove the record 3 1 2")
 	for s := range w.servers {
 		w.servers[s] = []Record{rec("a", hour), rec("b", hour)}
 	}
