@@ -284,8 +284,8 @@ func (x *decider) noteFragile(n Name, all []Record) {
 		case r.Usage == usageEE && r.Selector == selectorCert:
 			text = "names a whole certificate, and will not match the next one" + x.nextLeaf(r)
 		case r.Usage == usageTA:
-			text = "names a CA, and will not match the next certificate" + x.nextLeaf(r) + ", if another CA issues it, " +
-				"such as the issuer's next intermediate CA"
+			text = "names a CA, and will not match the next certificate" + x.nextLeaf(r) + ", if another CA issues " +
+				"it, such as the issuer's next intermediate CA"
 		default:
 			continue
 		}
