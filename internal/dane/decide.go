@@ -48,7 +48,7 @@ func (x *decider) governed() bool { return x.in.Mode != None || x.named() || x.m
 func (x *decider) named() bool {
 	return slices.ContainsFunc(x.in.Names, func(name string) bool {
 		n, _ := x.m.name(name)
-		return slices.ContainsFunc(n.Records(), Record.NamesLeaf)
+		return n.named()
 	})
 }
 

@@ -14,7 +14,27 @@ type Server struct {
 	Records []Record `json:"records,omitempty"`
 	Away    bool     `json:"away,omitempty"`  // it did not answer; Err says why
 	Err     string   `json:"error,omitempty"` // why its records are not known; "": Records has all of them
+	// Beside is why it is asked although no NS record of the zone names it: other resolvers may still ask it. "": one
+	// does.
+	Beside Beside `json:"beside,omitempty"`
+	// Left is for how long a Former one has been so, in seconds, by a clock that nobody sets.
+	Left int `json:"left,omitempty"`
+	// Wild says that its records are those of a wildcard name, which count only where the name has none of its own.
+	Wild bool `json:"wildcard,omitempty"`
 }
+
+// Beside is why a server is asked that no NS record of the zone names.
+type Beside string
+
+// Why a server is asked that no NS record of the zone names.
+const (
+	Above  Beside = "above"  // the zone above names it
+	Former Beside = "former" // it was one of the zone's servers
+)
+
+// formerFor is for how long a server is asked that is no longer one of the zone's: resolvers remember NS records of the
+// zone above for up to two days.
+const formerFor = 48 * time.Hour
 
 // Signed says whether the records of a name are signed (DNSSEC). Mail hosts use signed records alone.
 type Signed string
@@ -55,9 +75,12 @@ type Look struct {
 // known reports whether the last look has seen what the name has.
 func (n Name) known() bool { return n.Err == "" && !n.At.IsZero() }
 
-// Records are the records that any server has.
+// Records are the records that any server of the zone has.
 func (n Name) Records() (out []Record) {
 	for _, s := range n.Servers {
+		if s.Beside != "" {
+			continue
+		}
 		for _, r := range s.Records {
 			if !slices.ContainsFunc(out, r.Same) {
 				out = append(out, r)
@@ -65,6 +88,25 @@ func (n Name) Records() (out []Record) {
 		}
 	}
 	return out
+}
+
+// named reports whether any server that a resolver may ask has a record that the change of a key would break.
+func (n Name) named() bool {
+	return slices.ContainsFunc(n.Servers, func(s Server) bool {
+		return slices.ContainsFunc(s.Records, Record.NamesLeaf)
+	})
+}
+
+// wild reports whether the name has records of a wildcard name alone, at every server of the zone.
+func (n Name) wild() (is bool) {
+	for _, s := range n.Servers {
+		if s.Beside == "" && len(s.Records) > 0 {
+			if is = s.Wild; !is {
+				return false
+			}
+		}
+	}
+	return is
 }
 
 // Has reports whether any server has the record.
@@ -91,10 +133,15 @@ func (n Name) lacks(r Record) (missing, unknown []string) {
 		if s.Err == "" && slices.ContainsFunc(s.Records, r.Same) || s.Away && has[s.Name] {
 			continue
 		}
+		if s.Beside != "" && (s.Err != "" || !slices.ContainsFunc(s.Records, Record.usable)) {
+			continue // a resolver that asks it finds no record that a key does not fit
+		}
 		if s.Err != "" {
 			unknown = append(unknown, s.String()+": "+s.Err)
 		} else {
-			missing = append(missing, s.String()+" does not have it")
+			missing = append(missing, s.String()+map[Beside]string{Above: ", which only the zone above names,",
+				Former: ", which was a server of the zone, and which resolvers may still ask,"}[s.Beside]+
+				" does not have it")
 		}
 	}
 	return missing, unknown

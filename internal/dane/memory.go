@@ -121,13 +121,30 @@ func (m Memory) Saw(l Look) Memory {
 				n.Since = at
 			}
 		} else {
-			n.At, n.Since = at, time.Time{}
+			before, _ := m.name(n.Name)
+			n.At, n.Since, n.Servers = at, time.Time{}, leaving(before.Servers, n.Servers, out.Elapsed)
 		}
 		out.Names = append(out.Names, n)
 		longest = max(longest, n.longest())
 	}
 	out.sawTTL(longest)
 	return out.Clone()
+}
+
+// leaving are the servers of a look, without those that have not been servers of the zone for so long that no resolver
+// asks them.
+func leaving(before, now []Server, elapsed int) (out []Server) {
+	for _, s := range now {
+		for _, was := range before {
+			if s.Beside == Former && was.Beside == Former && was.Addr == s.Addr {
+				s.Left = was.Left + elapsed
+			}
+		}
+		if time.Duration(s.Left)*time.Second <= formerFor {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // sawTTL notes the longest time to live of a look. A longer one that was seen before counts until no resolver can

@@ -223,13 +223,22 @@ func (x *decider) noteLines() {
 	}
 	for _, l := range x.d.Add {
 		x.note(Note{AboutAdd, Warning, l.Pair, "add this record to the DNS, and keep the others: " + l.String(),
-			"mailcertd continues when every name server has the record"})
+			"mailcertd continues when every name server has the record" + x.besideWild(l.Name)})
 	}
 	for _, l := range x.d.Remove {
 		x.note(Note{AboutRemove, Notice, l.Pair, "this record is of a key that is no longer used: remove it from " +
 			"the DNS: " +
 			l.String(), ""})
 	}
+}
+
+// besideWild says why all records of a name are to be added, where it has those of a wildcard name.
+func (x *decider) besideWild(name string) string {
+	if n, _ := x.m.name(name); !n.wild() {
+		return ""
+	}
+	return "; add all of these at once: when the name has a record of its own, those of the wildcard name no longer " +
+		"count for it"
 }
 
 // noteName says what is wrong with the records of one name.

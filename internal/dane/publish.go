@@ -60,6 +60,9 @@ func (x *decider) records() {
 				x.d.Add = append(x.d.Add, Line{name, l.Record, l.Pair})
 			}
 		}
+		if n.wild() && lacking { // they do not count for a name with records of its own, so it gets all of them
+			x.addAll(n, must)
+		}
 		for _, o := range x.m.Old {
 			r := RecordOf(o.Key, x.ttl())
 			if used(must, o.Key) || !settled || x.now.Before(x.goes(o)) || !n.Has(r) {
@@ -71,6 +74,21 @@ func (x *decider) records() {
 		e.Retime = x.retimes(n)
 		if x.in.Mode == Update && (lacking || len(e.Drop)+len(e.Retime) > 0) {
 			x.d.Edits = append(x.d.Edits, e)
+		}
+	}
+}
+
+// addAll adds all records that a name must have, and those of the installed keys, whoever has published them.
+func (x *decider) addAll(n Name, must []Line) {
+	all := slices.Clone(must)
+	for _, p := range x.in.Pairs {
+		if id := p.Present.ID(); id != "" && !used(all, id) {
+			all = append(all, Line{Record: RecordOf(id, x.ttl()), Pair: p.Name})
+		}
+	}
+	for _, l := range all {
+		if l.Name = n.Name; !slices.Contains(x.d.Add, l) {
+			x.d.Add = append(x.d.Add, l)
 		}
 	}
 }

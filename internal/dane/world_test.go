@@ -34,6 +34,8 @@ type world struct {
 	seen    time.Time     // when the last look was
 	jumped  time.Duration // how far the clock was set since then
 	took    time.Duration // how long a look takes
+	beside  []Server      // what is asked too, of the name mail
+	wild    bool          // the records of the name mail are those of a wildcard name
 	last    Decision
 }
 
@@ -56,7 +58,10 @@ func (w *world) look() Decision {
 		}
 		for _, s := range []string{"ns1", "ns2"} {
 			n.Servers = append(n.Servers, Server{Name: s + ".example.org.", Addr: "192.0.2.1:53",
-				Records: slices.Clone(w.at(name)[s]), Err: w.broken[s]})
+				Records: slices.Clone(w.at(name)[s]), Err: w.broken[s], Wild: w.wild})
+		}
+		if name == mail {
+			n.Servers = append(n.Servers, w.beside...)
 		}
 		l.Names = append(l.Names, n)
 	}

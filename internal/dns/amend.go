@@ -30,11 +30,15 @@ func (c *Client) Amend(ctx context.Context, zone Zone, name string, t Type, to A
 	for range maxAmend {
 		changed = false
 		err = c.send(ctx, zone, name, t, func(addr string) (*wire.Msg, error) {
-			have, err := c.have(ctx, addr, name, t)
+			have, wild, err := c.have(ctx, addr, name, t)
 			if err != nil {
 				return nil, err
 			}
 			m := amendment(zone.Name, name, t, have, to)
+			if wild && m != nil { // those do not count for a name with records of its own, so it gets all of them
+				all := slices.Concat(to.Must, kept(have, to.Must, to.Drop))
+				m = amendment(zone.Name, name, t, nil, Amendment{Must: all})
+			}
 			changed = m != nil
 			return m, nil
 		})
@@ -87,19 +91,26 @@ func amendment(zone, name string, t Type, have []Record, to Amendment) *wire.Msg
 	return m
 }
 
-// have asks the server at addr for the records of a name.
-func (c *Client) have(ctx context.Context, addr, name string, t Type) ([]Record, error) {
-	answer, err := c.exchange(ctx, addr, question(name, uint16(t), false), Key{})
+// kept are the records that are neither in must nor in drop.
+func kept(have, must, drop []Record) []Record {
+	return slices.DeleteFunc(slices.Clone(have), func(r Record) bool {
+		return slices.ContainsFunc(must, r.Same) || slices.ContainsFunc(drop, r.Same)
+	})
+}
+
+// have asks the server at addr for the records of a name. wild: they are those of a wildcard name.
+func (c *Client) have(ctx context.Context, addr, name string, t Type) (all []Record, wild bool, err error) {
+	answer, err := c.exchange(ctx, addr, signed(question(name, uint16(t), false)), Key{})
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, false, err
 	case answer.Rcode != wire.RcodeSuccess && answer.Rcode != wire.RcodeNameError:
-		return nil, errors.New("asked for the present records, it answers " + rcode(answer.Rcode))
+		return nil, false, errors.New("asked for the present records, it answers " + rcode(answer.Rcode))
 	case !answer.Authoritative:
-		return nil, errLame
+		return nil, false, errLame
 	}
 	if to := alias(answer.Answer, name); to != "" {
-		return nil, fmt.Errorf("a CNAME record leads from this name to %s", plain(to))
+		return nil, false, fmt.Errorf("a CNAME record leads from this name to %s", plain(to))
 	}
-	return records(answer.Answer, name, t), nil
+	return records(answer.Answer, name, t), isWild(answer.Answer, name, t), nil
 }

@@ -24,6 +24,7 @@ type oneName struct {
 	t       *testing.T
 	mu      sync.Mutex // guards the fields below
 	have    []Record
+	wild    []Record       // what a wildcard name has, which counts while the name has nothing
 	between func(*oneName) // runs once, between a question and the update that follows it
 	updates int
 }
@@ -34,7 +35,14 @@ func (s *oneName) reply(_ string, q *wire.Msg) [][]byte {
 	return [][]byte{answer(s.t, q, func(m *wire.Msg) {
 		m.Answer = nil
 		if q.Opcode == wire.OpcodeQuery {
-			for _, r := range s.have {
+			all := s.have
+			if len(all) == 0 && len(s.wild) > 0 {
+				all = s.wild
+				m.Answer = append(m.Answer, &wire.RRSIG{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeRRSIG,
+					Class: wire.ClassINET}, TypeCovered: wire.TypeTLSA, Labels: 3, SignerName: "example.",
+					Signature: "AAAA"})
+			}
+			for _, r := range all {
 				m.Answer = append(m.Answer, wire.Copy(r.rr))
 			}
 			return
@@ -115,6 +123,28 @@ func TestAmend(t *testing.T) {
 		if err != nil || changed != c.changed || s.updates != c.updates ||
 			!slices.EqualFunc(s.have, c.want, Record.Same) {
 			t.Errorf("%s: %v, %v after %d updates, %v", c.name, s.have, changed, s.updates, err)
+		}
+	}
+}
+
+// The records of a wildcard name no longer count for a name that has one of its own, so it gets all of them.
+func TestAmendWildcard(t *testing.T) {
+	a, b, foreign := tlsa(3, "aa"), tlsa(3, "bb"), tlsa(2, "cc")
+	for _, c := range []struct{ must, drop, want []Record }{
+		{[]Record{a, b}, nil, []Record{a, b, foreign}},
+		{[]Record{b}, []Record{a}, []Record{b, foreign}},
+		{[]Record{a}, []Record{b}, nil},
+	} {
+		s := &oneName{t: t, wild: []Record{a, foreign}}
+		client, err := New(Options{Server: answering(t, s.reply), Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, err := client.Amend(context.Background(), Zone{Name: "example."}, tlsaName, TypeTLSA,
+			Amendment{Must: c.must, Drop: c.drop})
+		s.mu.Lock()
+		if err != nil || changed != (c.want != nil) || !slices.EqualFunc(s.have, c.want, Record.Same) {
+			t.Errorf("%v, must be %v: %v, %v", s.have, c.want, changed, err)
 		}
 	}
 }

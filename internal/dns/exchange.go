@@ -36,6 +36,12 @@ func question(name string, t uint16, recursive bool) *wire.Msg {
 	return m
 }
 
+// signed makes the answer to a query have the signatures of its records.
+func signed(m *wire.Msg) *wire.Msg {
+	m.IsEdns0().SetDo()
+	return m
+}
+
 // exchange sends a message to an address and returns the answer: over UDP, a second time when there was no valid
 // answer, and over TCP when UDP did not bring all of it. The error is that of the first try, where no try got a valid
 // answer. A failure that the server reports is a valid answer.

@@ -79,6 +79,16 @@ func (r Record) Same(o Record) bool {
 	return wire.IsDuplicate(r.rr, o.rr)
 }
 
+// isWild reports whether a server has made the records of a name from those of a wildcard name: their signature is over
+// fewer labels (RFC 4034, section 3.1.3).
+func isWild(rrs []wire.RR, name string, t Type) bool {
+	return slices.ContainsFunc(rrs, func(rr wire.RR) bool {
+		sig, is := rr.(*wire.RRSIG)
+		return is && Type(sig.TypeCovered) == t && canonical(sig.Hdr.Name) == name &&
+			int(sig.Labels) < wire.CountLabel(name)
+	})
+}
+
 // records returns the records with that name and type from the server's answer.
 func records(rrs []wire.RR, name string, t Type) []Record {
 	var out []Record

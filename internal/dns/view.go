@@ -22,6 +22,10 @@ type View struct {
 	Missing bool     // NXDOMAIN: the name does not exist
 	Away    bool     // it did not answer; Err says why
 	Err     error    // why the server's records are unknown; nil: Records has all of them
+	// Beside says why it is asked although no NS record of the zone names it; see Everywhere.
+	Beside Beside
+	// Wild says that the records are those of a wildcard name. It is known of signed records alone.
+	Wild bool
 }
 
 // Has reports whether the server has the record.
@@ -85,10 +89,7 @@ func (c *Client) servers(ctx context.Context, zone Zone) ([]server, error) {
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, r := range records(answer.Answer, name, Type(wire.TypeNS)) {
-		names = append(names, canonical(r.rr.(*wire.NS).Ns))
-	}
+	names := nameServers(answer.Answer, name)
 	slices.Sort(names)
 	names = slices.Compact(names)
 	if len(names) == 0 || len(names) > maxServers {
@@ -96,16 +97,7 @@ func (c *Client) servers(ctx context.Context, zone Zone) ([]server, error) {
 			len(names)),
 			Hint: "set dns.resolver to a server that knows the zone"}
 	}
-	out := make([]server, len(names))
-	var wg sync.WaitGroup
-	for i, n := range names {
-		wg.Go(func() {
-			out[i].name = n
-			out[i].addrs, out[i].err = c.endpoints(ctx, n, c.port)
-		})
-	}
-	wg.Wait()
-	return out, ctx.Err()
+	return c.located(ctx, names), ctx.Err()
 }
 
 // views asks all servers at the same time.
@@ -133,7 +125,7 @@ var errLame = errors.New("it does not serve the zone: its answer is not authorit
 
 // look asks the server at v.Addr and fills in v.
 func (c *Client) look(ctx context.Context, v *View, name string, t Type) {
-	answer, err := c.exchange(ctx, v.Addr, question(name, uint16(t), false), Key{})
+	answer, err := c.exchange(ctx, v.Addr, signed(question(name, uint16(t), false)), Key{})
 	switch {
 	case err != nil:
 		v.Away, v.Err = true, err
@@ -145,6 +137,7 @@ func (c *Client) look(ctx context.Context, v *View, name string, t Type) {
 		v.Err = errLame
 	default:
 		v.Records, v.Alias = records(answer.Answer, name, t), alias(answer.Answer, name)
+		v.Wild = isWild(answer.Answer, name, t)
 	}
 }
 

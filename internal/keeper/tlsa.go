@@ -48,7 +48,15 @@ type tlsaQuestions struct {
 	brief bool
 	// former are the names that are no longer configured: of them too the resolver's word is enough that all is gone.
 	former []string
+	// seats are the servers that were asked before, by the names of the records.
+	seats  map[string]seats
 	client *dns.Client
+}
+
+// seats are the servers of a zone.
+type seats struct {
+	zone string
+	all  []dns.Seat
 }
 
 // tlsaAnswer is what came of a round.
@@ -65,6 +73,16 @@ func (ta *tlsaAsker) questions(d dane.Decision, edits []dane.Edit) (tlsaQuestion
 		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed}
 	for _, l := range d.Former {
 		q.former = append(q.former, l.Name)
+	}
+	q.seats = map[string]seats{}
+	for _, n := range d.Memory.Names {
+		of := seats{zone: n.Zone}
+		for _, s := range n.Servers {
+			if s.Addr != "" {
+				of.all = append(of.all, dns.Seat{Server: s.Name, Addr: s.Addr})
+			}
+		}
+		q.seats[n.Name] = of
 	}
 	o, err := ta.dnsOptions(len(edits) > 0)
 	if err != nil {
@@ -303,7 +321,11 @@ func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 		if len(p.Aliases) > 0 {
 			n.Alias = p.Name
 		}
-		views, err = q.client.Lookup(ctx, p.Zone, p.Name, dns.TypeTLSA)
+		before := q.seats[name]
+		if before.zone != p.Zone.Name {
+			before.all = nil
+		}
+		views, err = q.client.Everywhere(ctx, p.Zone, p.Name, dns.TypeTLSA, before.all)
 	}
 	if err != nil {
 		n.Err = err.Error()
@@ -323,7 +345,7 @@ func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 
 // serverOf is a view as package dane has it.
 func serverOf(v dns.View) dane.Server {
-	s := dane.Server{Name: v.Server, Addr: v.Addr, Away: v.Away}
+	s := dane.Server{Name: v.Server, Addr: v.Addr, Away: v.Away, Beside: dane.Beside(v.Beside), Wild: v.Wild}
 	if v.Err != nil {
 		s.Err = v.Err.Error()
 	}

@@ -57,7 +57,7 @@ func describeDANE(cfg config.Config, r keeper.Result) *DANE {
 		for _, s := range n.Servers {
 			if s.Err == "" {
 				one.Servers++
-			} else {
+			} else if s.Beside == "" {
 				one.Silent = append(one.Silent, s.String()+": "+s.Err)
 			}
 		}

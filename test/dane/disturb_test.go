@@ -36,7 +36,7 @@ var disturbances = []disturbance{
 // mailcertd waits meanwhile, says what it waits for, and continues by itself.
 func TestDisturbances(t *testing.T) {
 	t.Parallel()
-	for _, d := range disturbances {
+	for _, d := range slices.Concat(disturbances, otherServers) {
 		t.Run(d.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, world{ttl: d.ttl, follows: !d.lags}, "type: ecdsa-p256")

@@ -97,16 +97,30 @@ var secret = regexp.MustCompile(`secret "([^"]+)"`)
 // deletes removes TLSA records, all of them without a parameter, with a key that may do so.
 func (w *world) deletes(which ...string) {
 	w.t.Helper()
+	w.update(func(m *wire.Msg) {
+		for _, data := range which {
+			m.Remove([]wire.RR{w.rr(tlsaName + " 0 IN TLSA " + data)})
+		}
+		if len(which) == 0 {
+			m.RemoveRRset([]wire.RR{&wire.TLSA{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeTLSA}}})
+		}
+	})
+}
+
+// rr is a record, as a zone file has it.
+func (w *world) rr(line string) wire.RR {
+	w.t.Helper()
+	rr, err := wire.NewRR(line)
+	w.ok(err)
+	return rr
+}
+
+// update changes the zone, with a key that may do so.
+func (w *world) update(fill func(m *wire.Msg)) {
+	w.t.Helper()
 	m := new(wire.Msg)
 	m.SetUpdate(domain + ".")
-	for _, data := range which {
-		rr, err := wire.NewRR(tlsaName + " 0 IN TLSA " + data)
-		w.ok(err)
-		m.Remove([]wire.RR{rr})
-	}
-	if len(which) == 0 {
-		m.RemoveRRset([]wire.RR{&wire.TLSA{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeTLSA}}})
-	}
+	fill(m)
 	m.SetTsig("person.", wire.HmacSHA256, 300, time.Now().Unix())
 	c, err := w.h.Dial("tcp", primary+":53")
 	w.ok(err)
@@ -119,8 +133,8 @@ func (w *world) deletes(which ...string) {
 	w.ok(errorUnless(answer.Rcode == wire.RcodeSuccess, "the update: %s", wire.RcodeToString[answer.Rcode]))
 }
 
-// expired is the zone as it is, with signatures of the same key that have expired.
-func (w *world) expired() string {
+// zoneNow is the zone as it is, without the records of these types.
+func (w *world) zoneNow(without ...uint16) string {
 	w.t.Helper()
 	c, err := w.h.Dial("tcp", primary+":53")
 	w.ok(err)
@@ -134,21 +148,26 @@ func (w *world) expired() string {
 	for e := range in {
 		w.ok(e.Error)
 		for _, rr := range e.RR {
-			switch rr.Header().Rrtype {
-			case wire.TypeSOA:
+			if rr.Header().Rrtype == wire.TypeSOA {
 				if soas++; soas > 1 {
 					continue
 				}
-			case wire.TypeRRSIG, wire.TypeNSEC, wire.TypeCDS, wire.TypeCDNSKEY:
-				continue
 			}
-			if rr.Header().Rrtype < 65280 { // BIND's own records about its work are of a private type
+			// BIND's own records about its work are of a private type.
+			if t := rr.Header().Rrtype; t < 65280 && !slices.Contains(without, t) {
 				text.WriteString(rr.String() + "\n")
 			}
 		}
 	}
+	return text.String()
+}
+
+// expired is the zone as it is, with signatures of the same key that have expired.
+func (w *world) expired() string {
+	w.t.Helper()
 	file := w.primary.Path("expired")
-	w.ok(os.WriteFile(file, []byte(text.String()), 0o600))
+	text := w.zoneNow(wire.TypeRRSIG, wire.TypeNSEC, wire.TypeCDS, wire.TypeCDNSKEY)
+	w.ok(os.WriteFile(file, []byte(text), 0o600))
 	ago := func(days int) string { return time.Now().UTC().AddDate(0, 0, -days).Format("20060102150405") }
 	w.h.Must(w.t, "sh", "-ec", "cd "+w.primary.Path("")+"; dnssec-signzone -q -P -z -s "+ago(30)+" -e "+ago(2)+" -o "+
 		domain+" -f expired.signed expired K"+domain+".+*.private")

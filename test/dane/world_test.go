@@ -25,6 +25,7 @@ const (
 	primary  = "127.0.0.2" // ns1, which signs and takes the updates
 	second   = "127.0.0.3" // ns2
 	roots    = "127.0.0.4" // the name server of the root zone
+	third    = "127.0.0.5" // ns3, where there is one
 )
 
 // root delegates to the two name servers of the mail host's zone.
@@ -56,6 +57,7 @@ type world struct {
 	m       string // the mailcertd program
 	primary *bed.Named
 	second  *bed.NSD
+	root    *bed.NSD
 	person  string        // the key that may change everything in the zone, as tsig-keygen writes it
 	follows bool          // the secondary server gets every change at once
 	ttl     time.Duration // of the TLSA records; 0: 2 s
@@ -70,7 +72,7 @@ func newWorld(t *testing.T, like world, keys string, cf ...string) *world {
 	bed.Need(t, true, "named", "nsd", "unbound", "posttls-finger", "dnssec-signzone")
 	w := &world{t: t, m: bed.Binary(t, ""), h: bed.NewHost(t, host, hostIP, cf...), follows: like.follows,
 		ttl: max(like.ttl, 2*time.Second)}
-	for _, addr := range []string{hostIP, primary, second, roots} {
+	for _, addr := range []string{hostIP, primary, second, roots, third} {
 		w.h.Must(t, "ip", "addr", "add", addr+"/32", "dev", "lo")
 	}
 	person, mine := bed.TSIGKey(t, "person"), bed.TSIGKey(t, "mailcertd")
@@ -79,7 +81,7 @@ func newWorld(t *testing.T, like world, keys string, cf ...string) *world {
 		bed.NamedZone{Name: domain, Text: zone, Statements: "type primary; dnssec-policy default; update-policy { " +
 			"grant mailcertd name " + tlsaName + " TLSA; grant person zonesub ANY; };"})
 	w.startSecond()
-	bed.NewNSD(t, w.h.Command, roots, bed.NSDZone{Name: ".", Text: root})
+	w.root = bed.NewNSD(t, w.h.Command, roots, bed.NSDZone{Name: ".", Text: root})
 	bed.NewUnbound(t, w.h.Command, []string{resolver}, roots, w.primary.DNSKEY(t, domain),
 		`local-zone: "test." nodefault`, "val-bogus-ttl: 1", "infra-host-ttl: 1")
 	w.put("/etc/mail/tsig.key", mine)
@@ -116,11 +118,17 @@ func newWorld(t *testing.T, like world, keys string, cf ...string) *world {
 // startSecond starts the secondary server.
 func (w *world) startSecond() {
 	w.t.Helper()
-	lines := []string{"request-xfr: " + primary + " NOKEY", "outgoing-interface: " + second}
-	if w.follows {
+	w.second = w.secondary(second, w.follows)
+}
+
+// secondary starts a secondary server.
+func (w *world) secondary(addr string, follows bool) *bed.NSD {
+	w.t.Helper()
+	lines := []string{"request-xfr: " + primary + " NOKEY", "outgoing-interface: " + addr}
+	if follows {
 		lines = append(lines, "allow-notify: "+primary+" NOKEY")
 	}
-	w.second = bed.NewNSD(w.t, w.h.Command, second, bed.NSDZone{Name: domain, Lines: lines})
+	return bed.NewNSD(w.t, w.h.Command, addr, bed.NSDZone{Name: domain, Lines: lines})
 }
 
 func (w *world) put(path, text string) {
