@@ -62,6 +62,10 @@ func (as *asker) issuer() issuer.Issuer {
 func (as *asker) question(ask plan.Ask) (question, error) {
 	q := question{ask: ask, request: issuer.Request{Renew: ask.Renew, Holds: ask.Holds, Trusts: ask.Trusts,
 		Replaces: ask.Replaces, Lost: ask.Lost}}
+	if ask.Tidy {
+		q.acme = as.tidier()
+		return q, nil
+	}
 	if ask.ACME() {
 		var err error
 		if q.acme, err = as.acmeCA(as.o.Step, ask.Fallback); err != nil {
@@ -89,7 +93,7 @@ func (as *asker) question(ask plan.Ask) (question, error) {
 
 // patience is the longest time that a question may take.
 func (b *base) patience(ask plan.Ask) time.Duration {
-	if ask.ACME() {
+	if ask.ACME() || ask.Tidy {
 		return cmp.Or(b.o.OrderFor, acme.DefaultPatience)
 	}
 	return ssh.DefaultPatience
@@ -97,6 +101,9 @@ func (b *base) patience(ask plan.Ask) time.Duration {
 
 // put asks and waits for the answer. It holds no lock on the certs directory meanwhile.
 func (q question) put(ctx context.Context) answer {
+	if q.ask.Tidy {
+		return answer{ask: q.ask, err: q.acme.tidy(ctx)}
+	}
 	if q.ask.Poll != nil {
 		w, err := q.acme.window(ctx, q.ask)
 		return answer{ask: q.ask, renewal: w, err: err}
@@ -163,6 +170,8 @@ func (as *asker) take(ctx context.Context, a answer) error {
 	switch {
 	case errors.Is(a.err, errBusy): // the CA did not fail: it was not asked
 		return a.err
+	case a.ask.Tidy:
+		return as.takeTidy(ctx, a)
 	case a.ask.Poll != nil:
 		return as.takeWindow(ctx, a, as.o.Host(ctx))
 	case a.ask.ACME():

@@ -237,8 +237,9 @@ func soonest(a, b time.Time) time.Time {
 func (k *Keeper) tell(p plan.Plan) {
 	seen := map[string]bool{}
 	for _, pr := range p.Problems {
-		// Each attempt to repair it, or to publish the records, has been logged.
-		if pr.Repairable || pr.Reason == plan.StepFailed || pr.Reason == plan.TLSAUpdate {
+		// Each attempt to repair it, to publish the records, or to remove them, has been logged.
+		if pr.Repairable || pr.Reason == plan.StepFailed || pr.Reason == plan.TLSAUpdate ||
+			pr.Reason == plan.ACMETraces {
 			continue
 		}
 		// One path may have two problems with the same reason.

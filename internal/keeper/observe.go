@@ -13,6 +13,7 @@ import (
 	"mailcertd/internal/durable"
 	"mailcertd/internal/inbox"
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/issuer/acme"
 	"mailcertd/internal/mta"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
@@ -156,7 +157,10 @@ func (ob *observer) observeState(obs *plan.Observed) {
 	if obs.StateErr = ob.state.stateErr; obs.StateErr == nil && obs.StateDir.Exists {
 		obs.StateErr = durable.Writable(ob.cfg.State.Dir)
 	}
-	obs.ACMEFiles, obs.StateInMemory = ob.acmeFiles(), ""
+	obs.ACMEFiles, obs.StateInMemory, obs.Traces = ob.acmeFiles(), "", nil
+	if len(obs.ACMEFiles) > 0 { // notes that cannot be read are reported by the next order
+		obs.Traces, _ = acme.Traces(acmeStore{ob.o.Disk, obs.ACMEFiles[0].Path})
+	}
 	if plan.Obtains(ob.cfg, config.IssuerACME) && ob.cfg.Root == "" {
 		obs.StateInMemory = durable.InMemory(ob.cfg.State.Dir)
 	}

@@ -83,6 +83,9 @@ type Ask struct {
 	Fallback bool
 	// Lost says that the last answer of the ACME CA was not installed and cannot be read: it is asked for again.
 	Lost bool
+	// Tidy says that nobody is asked: what an order has left where others can see it is removed, beside the loop,
+	// because name servers and programs are slow.
+	Tidy bool
 }
 
 // ACME reports whether an ACME CA is asked, and not a CA host.

@@ -59,6 +59,9 @@ func waitsForDaemon(cfg config.Config, p Plan) (out []string) {
 	if asksForCert(p) {
 		out = append(out, "no certificate is asked for")
 	}
+	if _, failed := p.State.Failures[TracesFailure]; failed || p.Ask != nil && p.Ask.Tidy {
+		out = append(out, "what an order has left is not removed")
+	}
 	return out
 }
 

@@ -86,6 +86,8 @@ type Observed struct {
 	// ACMEFiles are the directory with the accounts at ACME CAs, and the files in it; nil: there is none. What could
 	// not be examined has its Err.
 	ACMEFiles []durable.Node
+	// Traces are what an order at an ACME CA has left where others can see it, each in a few words.
+	Traces []string
 	// Access is the access map of CF; it is read only where an ACME CA is configured.
 	Access mta.AccessMap
 	// Daemon says whether a daemon runs, where a person asks.

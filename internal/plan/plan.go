@@ -78,6 +78,7 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	for _, by := range a.issuers {
 		found = found.and(askDaily(a, by, found)).and(poll(a, by, found))
 	}
+	found = found.and(traces(a, found))
 	told, over := pickup(a, found)
 	found = found.and(told)
 	kept, oldKeys := housekeeping(a, found, over.Pickup == nil)
@@ -111,6 +112,9 @@ func Make(cfg config.Config, obs Observed, wish Wish, now time.Time) Plan {
 	st.Failures = failures(st.Failures, found.actions)
 	for _, failure := range certs.obtained {
 		delete(st.Failures, failure)
+	}
+	if len(a.obs.Traces) == 0 {
+		delete(st.Failures, TracesFailure)
 	}
 	st.OldKeys, st.Ours = ages(a, oldKeys, st.Ours)
 	p := a.plan(dueNow(a, found), st)

@@ -101,6 +101,7 @@ const (
 	ACMEAccount     Reason = "acme-account"      // the ACME CA does not accept the account, or a file of it is damaged
 	ACMEClock       Reason = "acme-clock"        // the clock of this host or of the ACME CA is wrong
 	ACMEOrder       Reason = "acme-order"        // the ACME CA refuses the order
+	ACMETraces      Reason = "acme-traces"       // a record or file of an order is still there
 	RootUntrusted   Reason = "root-untrusted"    // the root of an ACME CA's certificate is not trusted here
 	AccessSubject   Reason = "access-subject"    // the access map has rules for subjects, which public CAs leave empty
 	AccessIssuer    Reason = "access-issuer"     // the access map lets all hosts of a public CA relay

@@ -179,7 +179,9 @@ func (i *Issuer) Ask(ctx context.Context, r issuer.Request) (issuer.Reply, error
 	// What a crash has left is not removed before the order ends, because an open order may use it: the CA may be
 	// reading it at this moment. Where the program ends, the next one removes it.
 	if ctx.Err() == nil {
-		i.Tidy(ctx)
+		if err := i.Tidy(ctx); err != nil {
+			i.o.Log(err.Error())
+		}
 	}
 	var later notYet
 	switch {

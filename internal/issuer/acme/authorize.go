@@ -40,7 +40,9 @@ func (s ordering) authorize(ctx context.Context, order acme.Order) (err error) {
 	way := s.way()
 	defer func() {
 		for _, problem := range way.undo(ctx) {
-			s.o.Log(problem.Error())
+			if ctx.Err() != nil { // otherwise Ask tries again, and reports it then
+				s.o.Log(problem.Error())
+			}
 		}
 	}()
 	for _, p := range proofs {

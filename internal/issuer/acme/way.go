@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"time"
 
@@ -101,18 +102,43 @@ func (i *Issuer) traces() ([]trace, error) {
 	return all, err
 }
 
-// Tidy removes what a crash has left where others can see it: DNS records, and files in a webroot. Ask calls it at its
-// end. What cannot be removed now stays noted.
-func (i *Issuer) Tidy(ctx context.Context) {
+// Tidy removes what an order or a crash has left where others can see it: DNS records, and files in a webroot. Ask
+// calls it at its end. What cannot be removed now stays noted.
+func (i *Issuer) Tidy(ctx context.Context) error {
 	left, err := i.traces()
 	if err != nil {
-		i.o.Log(err.Error())
-		return
+		return err
 	}
 	limited, cancel := context.WithTimeout(ctx, undoIn)
 	defer cancel()
-	for _, err := range i.remove(limited, left) {
-		i.o.Log(err.Error())
+	return errors.Join(i.remove(limited, left)...)
+}
+
+// Tidy is Issuer.Tidy where perhaps no ACME CA is asked any more. Of the options it needs the Store, and those by which
+// the traces can be removed. No order may be under way.
+func Tidy(ctx context.Context, o Options) error {
+	if o.Progress == nil {
+		o.Progress = func(string) {}
+	}
+	return (&Issuer{o: o}).Tidy(ctx)
+}
+
+// Traces says what is noted in a Store that others can see and that is still to be removed, each in a few words.
+func Traces(s Store) (out []string, err error) {
+	all, err := (&Issuer{o: Options{Store: s}}).traces()
+	for _, t := range all {
+		out = append(out, t.String())
+	}
+	return out, err
+}
+
+// String names the trace for people.
+func (t trace) String() string {
+	switch t.Kind {
+	case webroot:
+		return "the file " + path.Join(t.Dir, wellKnown, t.Name)
+	default:
+		return "the TXT record " + t.Name
 	}
 }
 
@@ -121,9 +147,7 @@ func (i *Issuer) remove(ctx context.Context, traces []trace) (errs []error) {
 	var gone []trace
 	for _, t := range traces {
 		if err := i.removeOne(ctx, t); err != nil {
-			errs = append(errs, fmt.Errorf(
-				"what an order has left cannot be removed: %s %s: %w; mailcertd tries again with the next order",
-				t.Kind, t.Name, err))
+			errs = append(errs, fmt.Errorf("what an order has left cannot be removed: %s: %w", t, err))
 			continue
 		}
 		gone = append(gone, t)
