@@ -224,7 +224,7 @@ func TestRestartLeavesSendmailAlone(t *testing.T) {
 		strings.Contains(h.Log(), "sent HUP") {
 		t.Errorf("sendmail %d became %d\n%s", pid, h.PID(), h.Log())
 	}
-	r.want(0, "serves serial ", "renew", "--rekey") // this renewal sends the HUP
+	r.want(0, "serves serial ", "renew", "--rekey", "--now") // this renewal sends the HUP
 	r.want(0, "Stopping", "stop")
 	if !h.Alive(h.PID()) {
 		t.Error("sendmail is gone")

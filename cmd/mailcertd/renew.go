@@ -19,7 +19,7 @@ func (a *app) renewCommand() *cobra.Command {
 		Long: `Issues a new certificate for the same key, installs it and waits until sendmail
 serves it. TLSA 3 1 1 records stay valid. With --rekey, where there are TLSA
 records, the new key is made now, and used when its record has been in the DNS
-for long enough.`,
+for long enough; where the DNS gives no answer, it waits for one.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if now && !rekey {
 				return usageError{errors.New("--now works only together with --rekey")}

@@ -23,9 +23,11 @@ func Decide(in Input, now time.Time) Decision {
 		return x.d
 	}
 	x.d.Governed = x.governed()
-	x.notePresent()
+	x.d.neverAsked = !x.d.Governed && x.m.Looked.IsZero()
+	x.dropGone()
+	fresh := x.notePresent()
 	for _, p := range in.Pairs {
-		x.begin(p)
+		x.begin(p, fresh[p.Name])
 	}
 	for _, p := range in.Pairs {
 		x.judge(p)
@@ -79,98 +81,38 @@ func (x *decider) answered() bool {
 	})
 }
 
+// silent reports whether the DNS was asked in vain for so long that a key is changed without it.
+func (x *decider) silent() bool {
+	until := x.silentUntil()
+	return !until.IsZero() && !x.now.Before(until)
+}
+
+// silentUntil is when a DNS that gives no answer is waited for no longer; zero: it was not asked yet.
+func (x *decider) silentUntil() (until time.Time) {
+	for _, name := range x.in.Names {
+		n, _ := x.m.name(name)
+		if !n.known() && n.Since.IsZero() {
+			return time.Time{}
+		}
+		if at := n.Since.Add(unansweredFor); !n.known() && at.After(until) {
+			until = at
+		}
+	}
+	return until
+}
+
+// unanswered are the names of which it is not known whether they have records.
+func (x *decider) unanswered() (out []string) {
+	for _, name := range x.in.Names {
+		if n, _ := x.m.name(name); !n.known() {
+			out = append(out, plain(name))
+		}
+	}
+	return out
+}
+
 // free reports whether the DNS has said that there is no record that the change of a key would break.
 func (x *decider) free() bool { return !x.d.Governed && x.answered() }
-
-// notePresent compares the installed keys with those of the last decision. Where no record depends on them they are not
-// remembered.
-func (x *decider) notePresent() {
-	if !x.d.Governed {
-		x.m.Present = nil
-		for _, p := range x.in.Pairs {
-			if c, under := x.m.Changes[p.Name]; under && c.Next != "" && c.Next == p.Present.ID() {
-				delete(x.m.Changes, p.Name)
-			}
-		}
-		return
-	}
-	others := len(x.m.Present) > 0 && x.named()
-	for _, p := range x.in.Pairs {
-		is, was := p.Present.ID(), x.m.Present[p.Name]
-		if is == "" || is == was {
-			continue
-		}
-		switch _, under := x.m.Changes[p.Name]; {
-		case was != "":
-			x.changed(p, was, is)
-		case others && !under:
-			x.m.change(p.Name, Change{Why: Added, Since: x.now, Next: is, Made: x.now})
-		}
-		if x.m.Present == nil {
-			x.m.Present = map[string]string{}
-		}
-		x.m.Present[p.Name] = is
-	}
-	for pair, key := range x.m.Present {
-		if !slices.ContainsFunc(x.in.Pairs, func(p Pair) bool { return p.Name == pair }) { // the pair is gone
-			delete(x.m.Present, pair)
-			delete(x.m.Changes, pair)
-			x.m.retire(pair, key, x.now, false)
-		}
-	}
-}
-
-// changed notes that another key is installed now.
-func (x *decider) changed(p Pair, was, is string) {
-	c, under := x.m.Changes[p.Name]
-	x.m.retire(p.Name, was, x.now, false)
-	x.m.revive(is)
-	if under && c.Next == is { // if its record has been everywhere for long enough, the change is complete
-		c.Why, c.Since = AtOnce, x.now
-	} else {
-		if under {
-			x.m.retire(p.Name, c.Next, x.now, true)
-		}
-		c = Change{Why: AtOnce, Since: x.now, Next: is, Made: x.now}
-	}
-	x.m.change(p.Name, c)
-}
-
-// begin begins a change, and notes its next key.
-func (x *decider) begin(p Pair) {
-	c, under := x.m.Changes[p.Name]
-	if under && c.Why.installed() {
-		if c = x.agree(c); !c.Seen.IsZero() && x.left(c) <= 0 { // it is complete, and the next one may begin
-			delete(x.m.Changes, p.Name)
-			c, under = Change{}, false
-		}
-	}
-	switch {
-	case !under && p.Want != "" && x.d.Governed:
-		c, under = Change{Why: p.Want, Since: x.now}, true
-	case under && c.Why == Rotation && p.Want == Asked: // it goes on, also without a key.rotate_after
-		c.Why = Asked
-	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why.installed() && x.free():
-		x.m.retire(p.Name, c.Next, x.now, true)
-		delete(x.m.Changes, p.Name)
-		return
-	}
-	if !under {
-		return
-	}
-	if !c.Why.installed() {
-		staged := p.Staged.ID()
-		if c.Next != "" && c.Next != staged { // somebody has removed or replaced the next key
-			x.m.retire(p.Name, c.Next, x.now, true)
-			c.Next, c.Made, c.Seen, c.Agreed, c.Waited = "", time.Time{}, time.Time{}, time.Time{}, 0
-		}
-		if c.Next == "" && staged != "" {
-			c.Next, c.Made = staged, x.now
-			x.m.revive(staged)
-		}
-	}
-	x.m.change(p.Name, x.agree(c))
-}
 
 // agree notes since when every server has the record of the next key.
 func (x *decider) agree(c Change) Change {
@@ -285,9 +227,12 @@ func (x *decider) judge(p Pair) {
 		return
 	}
 	v := verdict{}
+	unknown := !x.d.Governed && !x.answered()
 	switch {
-	case c.Next == "":
+	case c.Next == "" && !(unknown && x.silent()):
 		v.stage = Making
+	case unknown:
+		v.stage, v.until, v.waits, v.may = Asking, x.silentUntil(), x.unanswered(), x.silent()
 	case x.gone():
 		v.stage, v.until = Waiting, x.forgotten()
 	case c.Seen.IsZero():
@@ -315,17 +260,6 @@ func (x *decider) judge(p Pair) {
 		v.may = len(v.waits) == 0
 	}
 	x.d.verdicts[p.Name] = v
-}
-
-// silent reports whether the DNS was asked in vain for so long that a key that is too old is changed without it.
-func (x *decider) silent() bool {
-	for _, name := range x.in.Names {
-		n, _ := x.m.name(name)
-		if !n.known() && (n.Since.IsZero() || x.now.Sub(n.Since) < unansweredFor) {
-			return false
-		}
-	}
-	return true
 }
 
 // obstacles are why a key may not be changed although its record has been in the DNS for long enough.
@@ -358,7 +292,10 @@ func (x *decider) lookAt() time.Time {
 	if x.in.Mode == None {
 		every = lookDaily
 	}
-	often := min(max(x.longest()/10, time.Second), lookOften)
+	often := lookOften
+	if l := x.longest(); l > 0 {
+		often = min(max(l/10, time.Second), lookOften)
+	}
 	if len(x.m.Changes) > 0 || len(x.d.Add)+len(x.d.Remove) > 0 && x.in.Mode != None {
 		every = often
 	}

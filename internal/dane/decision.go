@@ -24,9 +24,11 @@ type Pair struct {
 	Leaf    []byte // DER of the installed certificate; nil: none
 	// Renewal is when mailcertd renews it, zero: never; Ends is when it expires. Both are for messages.
 	Renewal, Ends time.Time
-	Want          Why  // Asked or Rotation where the key is to be changed, else ""
+	Want          Why  // Asked or Rotation where the key is to be changed, First where it is to be made, else ""
 	Rotates       bool // the configuration lets its key be changed by age
 	Idle          bool // sendmail does not use it yet, so no record has to fit its key
+	// Placeholder says that files without a key keep its place: its first key was found to have to wait.
+	Placeholder bool
 }
 
 // Input is all that a decision is based on.
@@ -55,8 +57,8 @@ const (
 	longestGap = 15 * time.Minute
 	// fresh is how old the look may be by which a key is changed.
 	fresh = time.Hour
-	// unansweredFor is how long the DNS may be silent before a key that is too old is changed without it, where no
-	// record was ever seen.
+	// unansweredFor is how long the DNS may be silent before a key is changed without it, where no record was ever
+	// seen.
 	unansweredFor = 7 * 24 * time.Hour
 )
 
@@ -77,7 +79,8 @@ type Decision struct {
 	// Longest is how long resolvers may remember records, as far as was seen.
 	Longest time.Duration
 
-	verdicts map[string]verdict
+	verdicts   map[string]verdict
+	neverAsked bool
 }
 
 // Edit is what one name must have afterwards. Other records stay.
@@ -102,7 +105,7 @@ func (l Line) String() string { return l.Record.Line(l.Name) }
 type verdict struct {
 	may   bool
 	stage Stage
-	until time.Time // when the wait ends at the earliest, for Waiting and Settling; zero: it is not known
+	until time.Time // when the wait ends, for Asking, Waiting and Settling; zero: it is not known
 	waits []string  // what the stage waits for
 }
 
@@ -122,6 +125,10 @@ func (d Decision) Under(pair string) bool {
 	return is && !c.Why.installed()
 }
 
+// NeverAsked reports whether the DNS was never asked, so that nobody knows what it has: after the state was lost, a
+// next key may have a record there.
+func (d Decision) NeverAsked() bool { return d.neverAsked }
+
 // GaveUp reports whether the key with that ID was made for a change that was given up.
 func (d Decision) GaveUp(key string) bool {
 	return slices.ContainsFunc(d.Memory.Old, func(o Old) bool { return o.Unused && o.Key == key })
@@ -133,6 +140,7 @@ type Stage string
 // The stages, in their order.
 const (
 	Making     Stage = "making"     // the next key is not made yet
+	Asking     Stage = "asking"     // the DNS has not answered whether there are records
 	Publishing Stage = "publishing" // not every name server has its record
 	Waiting    Stage = "waiting"    // resolvers may still remember the records without it
 	Ready      Stage = "ready"      // the key may be changed

@@ -43,6 +43,11 @@ const (
 	AtOnce Why = "at-once"
 	// Added: the pair is new, and there were records already, which its key does not fit.
 	Added Why = "added"
+	// First: the pair is new, there are records already, and sendmail.cf names the pair: its first key is made in
+	// advance as every next one.
+	First Why = "first"
+	// Resumed: the state was lost, and a next key was found that had been made before.
+	Resumed Why = "resumed"
 )
 
 // installed reports whether the next key of such a change is the installed one, whose record has to become known.

@@ -21,6 +21,7 @@ const (
 	AboutFragile  About = "fragile"  // a record will not fit the next certificate
 	AboutTTL      About = "ttl"      // the records have another time to live than the configuration
 	AboutUnknown  About = "unknown"  // a name could not be looked at
+	AboutForeign  About = "foreign"  // a record is of a key that this host does not know
 )
 
 // Grade is how grave a note is.
@@ -80,6 +81,17 @@ func (x *decider) noteChange(p Pair) {
 	switch v.stage {
 	case Making:
 		text = "its next key is made now, and is used when its TLSA record has been in the DNS for long enough"
+	case Asking:
+		grade = Warning
+		text = "its next key is not used yet, because the DNS has not answered whether there are TLSA records, which " +
+			"it would not fit: " + few(v.waits)
+		hint = "`mailcertd renew --rekey --now` uses the key without an answer"
+		if v.until.IsZero() {
+			text += "; it was not asked yet"
+		} else {
+			text += "; without an answer, the key is used at " + minute(v.until)
+			hint = "correct what [tlsa-unknown] says; " + hint
+		}
 	case Publishing:
 		text = "its next key is not used yet, because not every name server has its TLSA record: " + few(v.waits) +
 			"; it is used " + Spell(x.longest()) + " after all have it"
@@ -137,6 +149,11 @@ func (x *decider) noteChange(p Pair) {
 				"not " +
 				"signed, so no host checks them"
 		}
+	}
+	if c.Why == First {
+		text = "this pair is new, and sendmail.cf names it: " +
+			strings.ReplaceAll(text, "its next key", "its first key")
+		hint = strings.TrimPrefix(hint+"; until then sendmail serves the other pair alone", "; ")
 	}
 	x.note(Note{AboutChange, grade, p.Name, text, hint})
 	if v.stage == Settling && p.Want == Asked {
@@ -241,78 +258,6 @@ func (x *decider) besideWild(name string) string {
 		"count for it"
 }
 
-// noteName says what is wrong with the records of one name.
-func (x *decider) noteName(n Name) {
-	all := n.Records()
-	usable := slices.ContainsFunc(all, Record.usable)
-	refused := n.Signed == SignedBogus && usable // that is the graver news
-	if n.Err != "" && !refused && (x.in.Mode != None || len(n.Servers) > 0 || len(x.m.Changes) > 0) {
-		x.note(Note{AboutUnknown, Warning, "", fmt.Sprintf("the lookup of the TLSA records of %s has failed since %s: "+
-			"%s", plain(n.Name), minute(n.Since), n.Err), "no key is changed while that is so; correct dns.server or " +
-			"dns.resolver in mailcertd.yaml, or the name server in the message"})
-	}
-	if !usable {
-		return
-	}
-	switch n.Signed {
-	case SignedNo:
-		x.note(Note{AboutUnsigned, Warning, "", fmt.Sprintf("the TLSA records of %s have no effect, because they "+
-			"are not "+
-			"signed", plain(n.Name)), "sign the zone (DNSSEC), and give its DS record to the zone above it, " +
-			"usually through the registrar"})
-	case SignedBogus:
-		x.note(Note{AboutBogus, Error, "", fmt.Sprintf("the TLSA records of %s cannot be validated, so hosts that "+
-			"check "+
-			"them do not deliver mail to this host: %s", plain(n.Name), n.SignedWhy),
-			"sign the zone again, and check that the zone above it has the DS record of one of its keys"})
-	case SignedUnknown:
-		if n.SignedWhy != "" {
-			x.note(Note{AboutUnsigned, Notice, "", fmt.Sprintf("mailcertd cannot find out whether the TLSA records "+
-				"of %s are signed: %s", plain(n.Name), n.SignedWhy), "run a resolver on this host that checks " +
-				"signatures (DNSSEC), such as local_unbound, and set dns.resolver to 127.0.0.1"})
-		}
-	}
-	x.noteFragile(n, all)
-	x.noteTTL(n)
-}
-
-// noteFragile reports records that the next certificate will not fit.
-func (x *decider) noteFragile(n Name, all []Record) {
-	grade, alone := Notice, ""
-	for _, p := range x.in.Pairs {
-		stays := slices.DeleteFunc(slices.Clone(all), func(r Record) bool {
-			return r.Usage != usageEE || r.Selector != selectorSPKI
-		})
-		if len(p.Present.SPKI) > 0 && !holds(stays, p.Present, nil) && holds(all, p.Present, p.Leaf) {
-			grade, alone = Warning, p.File
-		}
-	}
-	for _, r := range all {
-		text := ""
-		switch {
-		case r.Usage == usageEE && r.Selector == selectorCert:
-			text = "names a whole certificate, and will not match the next one" + x.nextLeaf(r)
-		case r.Usage == usageTA:
-			text = "names a CA, and will not match the next certificate" + x.nextLeaf(r) + ", if another CA issues " +
-				"it, such as the issuer's next intermediate CA"
-		default:
-			continue
-		}
-		note := Note{AboutFragile, grade, "", fmt.Sprintf("the TLSA record %s %s… of %s %s", r.Kind(), head(r.Data),
-			plain(n.Name), text),
-			"remove it before that: the record 3 1 1 of the key is enough, because it stays"}
-		if grade == Warning {
-			note.Text += ", and no other record fits " + alone
-			note.Hint = "publish the record 3 1 1 of its key too, which stays when the certificate is renewed: " +
-				"`mailcertd status` shows it"
-			if x.in.Mode == Update {
-				note.Hint = "mailcertd adds the record 3 1 1 of its key, which stays when the certificate is renewed"
-			}
-		}
-		x.note(note)
-	}
-}
-
 // steps lists the steps of all changes, the earlier ones first.
 func (x *decider) steps() {
 	add := func(pair, what string, at time.Time, done bool) {
@@ -343,7 +288,8 @@ func (x *decider) steps() {
 			end = x.now
 		}
 		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
-			AtOnce: "the key was changed at once", Added: "the pair was added"}[c.Why]
+			AtOnce: "the key was changed at once", Added: "the pair was added", First: "the pair was added",
+			Resumed: "a next key of before was found"}[c.Why]
 		add(p.Name, first, c.Since, true)
 		if !c.Why.installed() {
 			add(p.Name, "the next key is made", c.Made, !c.Made.IsZero())

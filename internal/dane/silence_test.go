@@ -73,3 +73,59 @@ func TestSilentServer(t *testing.T) {
 	w.pass(time.Second, time.Second)
 	w.stage(Ready, true)
 }
+
+// Without an answer of the DNS nobody knows whether there are records: a key that a person asks for waits for one.
+func TestAskedInSilence(t *testing.T) {
+	asked := func(failed string) *world {
+		w := newWorld(t, None)
+		w.failed = failed
+		w.in.Pairs[0].Want = Asked
+		w.look()
+		w.in.Pairs[0].Want = "" // a person asks once
+		w.stage(Making, false)
+		w.in.Pairs[0].Staged = key("b")
+		w.decide()
+		return w
+	}
+	w := asked("no resolver answers")
+	w.stage(Asking, false)
+	w.says(AboutChange, Warning, "not answered whether there are TLSA records", mail[:len(mail)-1],
+		"the key is used at 2026-06-08 12:00 UTC", "--now")
+	w.says(AboutUnknown, Warning, "no resolver answers")
+	if len(w.last.Edits)+len(w.last.Add) > 0 || !w.last.LookAt.Equal(w.now.Add(lookOften)) {
+		t.Errorf("%+v", w.last)
+	}
+	w.pass(7*24*hour-hour, 12*hour)
+	w.stage(Asking, false)
+	w.pass(hour, hour)
+	w.stage(Asking, true)
+
+	w = asked("no resolver answers") // it answers that there are none
+	w.failed = ""
+	w.look()
+	w.stage(Ready, true)
+	w.in.Pairs[0].Present, w.in.Pairs[0].Staged = key("b"), Key{}
+	w.decide()
+	w.stage("", true)
+	if len(w.last.Memory.Changes)+len(w.last.Notes) > 0 {
+		t.Errorf("%+v", w.last)
+	}
+
+	w = asked("no resolver answers") // it answers that there is one
+	w.failed = ""
+	for s := range w.servers {
+		w.servers[s] = []Record{rec("a", hour)}
+	}
+	w.look()
+	w.stage(Publishing, false)
+	w.says(AboutAdd, Warning, rec("b", 0).Data)
+
+	w = newWorld(t, None) // it was never asked
+	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Asked, key("b")
+	w.decide()
+	w.stage(Asking, false)
+	w.says(AboutChange, Warning, "it was not asked yet")
+	w.in.Asks, w.in.Memory = false, Memory{}
+	w.decide()
+	w.stage("", true)
+}

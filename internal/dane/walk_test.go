@@ -17,18 +17,22 @@ type past struct {
 // Whatever happens, in whatever order, to name servers, daemons and clocks: no resolver ever remembers records that the
 // key in use does not fit, unless the key was lost. Each walk is another order of events.
 func TestWalks(t *testing.T) {
-	changed, lost := 0, 0
-	for seed := range uint64(48) {
-		c, l := walk(t, rand.New(rand.NewPCG(seed, 1)), seed, []Mode{Update, Manual, None}[seed%3])
-		changed, lost = changed+c, lost+l
+	var all walked
+	for seed := range uint64(60) {
+		n := walk(t, rand.New(rand.NewPCG(seed, 1)), seed, []Mode{Update, Manual, None}[seed%3])
+		all.changed, all.lost, all.forgot = all.changed+n.changed, all.lost+n.lost, all.forgot+n.forgot
+		all.waited, all.named = all.waited+n.waited, all.named+n.named
 	}
-	if changed < 40 || lost < 20 {
-		t.Errorf("only %d changes of keys, and %d lost ones", changed, lost)
+	if all.changed < 40 || all.lost < 20 || all.forgot < 20 || all.waited < 20 || all.named < 20 {
+		t.Errorf("the walks have too little of something: %+v", all)
 	}
 }
 
-// walk returns how many keys were changed, and how many were lost.
-func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int) {
+// walked is how many keys were changed or lost, how often the state was lost, how many second pairs have waited for
+// their record, and how many were there before sendmail.cf named them.
+type walked struct{ changed, lost, forgot, waited, named int }
+
+func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (n walked) {
 	w := published(t, mode)
 	most := 180 * time.Minute // no time to live is longer
 	ttl := time.Duration(1+r.IntN(180)) * time.Minute
@@ -41,6 +45,14 @@ func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int
 	really := start // the time without the steps of the clock
 	var history []past
 	keys, lag, broken := 0, false, time.Time{}
+	steady := r.IntN(2) == 0 // the time to live stays, so that it may be forgotten
+	inUse := func(id string) bool {
+		return slices.ContainsFunc(w.in.Pairs, func(p Pair) bool { return p.Present.ID() == id && !p.Idle })
+	}
+	next := func() Key {
+		keys++
+		return key(fmt.Sprintf("k%d", keys))
+	}
 	set := func(s string, records []Record) {
 		if !slices.Equal(w.servers[s], records) {
 			history = append(history, past{w.servers[s], really})
@@ -57,7 +69,7 @@ func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int
 			lag = !lag
 		case 2: // a person deletes all records of one key, but not of the one in use
 			gone := rec(fmt.Sprintf("k%d", r.IntN(keys+1)), 0)
-			if gone.Data != w.in.Pairs[0].Present.ID() {
+			if !inUse(gone.Data) {
 				for s, have := range w.servers {
 					set(s, slices.DeleteFunc(slices.Clone(have), gone.Same))
 				}
@@ -73,6 +85,9 @@ func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int
 		case 6:
 			w.in.Served = !w.in.Served
 		case 9: // somebody changes the time to live of all records, or of those to come
+			if steady {
+				break
+			}
 			if ttl = time.Duration(1+r.IntN(180)) * time.Minute; r.IntN(2) == 0 {
 				w.in.TTL = ttl
 				break
@@ -85,12 +100,16 @@ func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int
 				set(s, have)
 			}
 		case 10: // where a person publishes for mailcertd to look at: all records go, or the first one comes
-			if mode != None {
+			if mode != None || w.in.Memory.Looked.IsZero() { // nobody can know what was there before the state was lost
 				break
 			}
 			var all []Record
 			if len(w.servers["ns1"]) == 0 {
-				all = []Record{RecordOf(w.in.Pairs[0].Present.ID(), ttl)}
+				for _, p := range w.in.Pairs {
+					if p.Present.ID() != "" && !p.Idle {
+						all = append(all, RecordOf(p.Present.ID(), ttl))
+					}
+				}
 			}
 			for s := range w.servers {
 				set(s, all)
@@ -101,26 +120,58 @@ func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int
 			}
 		case 8:
 			if r.IntN(8) == 0 {
-				keys++
-				lost++
-				w.in.Pairs[0].Present = key(fmt.Sprintf("k%d", keys))
+				n.lost++
+				w.in.Pairs[0].Present = next()
 				broken = really
 			}
+		case 11: // a second pair is configured, and sendmail.cf names it or does not
+			if len(w.in.Pairs) == 1 {
+				p := Pair{Name: "host-ecdsa", File: "host-ecdsa.key", Want: First}
+				if r.IntN(2) == 0 {
+					p.Idle, p.Want, p.Present = true, "", next()
+				}
+				w.in.Pairs = append(w.in.Pairs, p)
+			} else if r.IntN(4) == 0 { // it is not configured any more
+				w.in.Pairs = w.in.Pairs[:1]
+			}
+		case 12: // the state is lost while the records are there
+			if !steady || mode != Update && len(w.servers["ns1"]) == 0 || w.broken["ns2"] != "" {
+				break
+			}
+			w.in.Memory, w.seen = Memory{}, time.Time{}
+			n.forgot++
 		}
-		d := w.look()
+		d := w.decide()
+		if forgot := w.seen.IsZero() && w.in.Memory.Looked.IsZero(); !forgot || r.IntN(2) == 0 {
+			d = w.look() // otherwise mailcertd decides before it asks the DNS
+		}
+		if len(w.in.Pairs) > 1 {
+			p := &w.in.Pairs[1]
+			switch stage := d.Stage(p.Name); {
+			case p.Want == First && stage == Making:
+				p.Staged = next()
+			case p.Want == First && d.Under(p.Name) && d.May(p.Name):
+				p.Present, p.Staged, p.Want, p.Placeholder = p.Staged, Key{}, "", false
+				n.waited++
+			case p.Want == First && !d.Under(p.Name):
+				p.Present, p.Want = next(), ""
+			case p.Idle && stage == "" && r.IntN(20) == 0:
+				p.Idle = false
+				n.named++
+			}
+			p.Placeholder = p.Want == First
+		}
 		want := w.in.Pairs[0].Want
 		w.in.Pairs[0].Want = ""
 		switch {
 		case d.Stage("host") == "" && want != "" && d.May("host"):
-			keys++
-			changed++
-			w.in.Pairs[0].Present = key(fmt.Sprintf("k%d", keys))
+			n.changed++
+			w.in.Pairs[0].Present = next()
 		case d.Stage("host") == Making:
-			keys++
-			w.in.Pairs[0].Staged = key(fmt.Sprintf("k%d", keys))
+			w.in.Pairs[0].Staged = next()
 		case d.Stage("host") == Ready && d.May("host"):
 			w.in.Pairs[0].Present, w.in.Pairs[0].Staged = w.in.Pairs[0].Staged, Key{}
-			changed++
+			n.changed++
 		}
 		d = w.decide()
 		before := map[string][]Record{"ns1": w.servers["ns1"], "ns2": w.servers["ns2"]}
@@ -152,14 +203,15 @@ func walk(t *testing.T, r *rand.Rand, seed uint64, mode Mode) (changed, lost int
 			for _, r := range p.records {
 				remembered = max(remembered, r.TTL)
 			}
-			if really.Sub(p.until) < time.Duration(remembered)*time.Second && len(p.records) > 0 &&
-				!holds(p.records, w.in.Pairs[0].Present, nil) {
-				t.Fatalf("walk %d, at %s (the clock says %s): a resolver may remember %v, and the key is %s", seed,
-					really,
-					w.now, p.records, w.in.Pairs[0].Present.ID())
+			for _, pair := range w.in.Pairs {
+				if really.Sub(p.until) < time.Duration(remembered)*time.Second && len(p.records) > 0 && !pair.Idle &&
+					pair.Present.ID() != "" && !holds(p.records, pair.Present, nil) {
+					t.Fatalf("walk %d, at %s (the clock says %s): a resolver may remember %v, and the key of the pair "+
+						"%s is %s", seed, really, w.now, p.records, pair.Name, pair.Present.ID())
+				}
 			}
 		}
 		history = slices.DeleteFunc(history, func(p past) bool { return really.Sub(p.until) > 24*hour })
 	}
-	return changed, lost
+	return n
 }

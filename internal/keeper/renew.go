@@ -15,6 +15,9 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	if wish.Rekey {
 		unknown = k.tlsa.lookNow(ctx, k.Check(ctx, plan.Wish{}).Plan)
 	}
+	if !wish.Now { // the key waits, and the plan says what for
+		unknown = nil
+	}
 	r, err := k.renew(ctx, wish)
 	if wish.Now { // after a pickup r was planned without the wish
 		r.Plan.Problems = plan.Make(k.cfg, r.Observed, wish, k.o.Now()).Problems

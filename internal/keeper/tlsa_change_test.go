@@ -81,8 +81,8 @@ func TestLostKeyPublishedFirst(t *testing.T) {
 	}
 }
 
-// renew --rekey waits for the DNS as long as it must, and shows a person that it does. Where records were seen, a DNS
-// that is silent forbids the change of a key; where the DNS never had one, it is done, and the doubt is told.
+// renew --rekey asks the DNS, and shows a person that it waits. A DNS that is silent forbids the change of a key, also
+// where no record was ever seen: the next key waits for an answer, and --now uses it.
 func TestRekeyWithSilentDNS(t *testing.T) {
 	t.Parallel()
 	for _, seen := range []bool{true, false} {
@@ -104,9 +104,17 @@ func TestRekeyWithSilentDNS(t *testing.T) {
 			t.Errorf("nothing is shown: %q", shown)
 		}
 		worst, text := said(r, plan.TLSAUnknown)
-		if changed := s.key() != before; changed == seen || worst != plan.Warning ||
-			!strings.Contains(text, "_25._tcp."+name) {
-			t.Errorf("records were seen: %v; changed: %v: %s", seen, changed, text)
+		if s.key() != before || worst != plan.Warning || !strings.Contains(text, "_25._tcp."+name) {
+			t.Errorf("records were seen: %v; changed: %v: %s", seen, s.key() != before, text)
+		}
+		waits := map[bool]string{true: "not every name server has its",
+			false: "not answered whether there are TLSA records"}
+		if _, text = said(r, plan.TLSAChange); !strings.Contains(text, waits[seen]) {
+			t.Errorf("records were seen: %v: %s", seen, text)
+		}
+		r, err = s.rekey(true)
+		if worst, text = said(r, plan.TLSAUnknown); err != nil || s.key() == before || worst != plan.Warning {
+			t.Errorf("records were seen: %v; with --now: %v, changed: %v: %s", seen, err, s.key() != before, text)
 		}
 	}
 }

@@ -146,6 +146,10 @@ func complaints(p *pair, wanted []need, repaired bool) []Problem {
 			pr.Hint = n.hint(p)
 		}
 		switch n.reason {
+		case KeyMissing, CertMissing:
+			if p.placeholder() { // it is a step that was expected
+				pr.Severity = Notice
+			}
 		case KeyUnusable:
 			pr = convertible(pr, p.keyFile.Key.Err, true)
 		case CertUnusable:

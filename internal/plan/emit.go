@@ -151,8 +151,14 @@ func copied(a *assessment, f File) (c Copied, needed bool) {
 	c.Name = f.Name
 	switch of, _ := certdir.FileOf(f.Name); of.Kind {
 	case certdir.KindKey:
+		if a.pair(of.Pair).keyFile.IsPlaceholder() {
+			return c, false
+		}
 		c.Foreign, c.Secret = !a.pair(of.Pair).keyIsOurs() || link, true
 	case certdir.KindCert:
+		if a.pair(of.Pair).certFile.IsPlaceholder() {
+			return c, false
+		}
 		c.Foreign = !a.pair(of.Pair).owner.mine() || link
 	case certdir.KindCA:
 		c.Foreign = !bundleIsOurs(a) || link

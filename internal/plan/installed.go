@@ -52,12 +52,14 @@ func (i installed) unreadable() (durable.Node, bool) {
 // unusable.
 func (i installed) keyUnusable() bool {
 	e := i.keyFile
-	return e.Node.IsRegular && e.Node.Err == nil && e.Key.Err != nil && !errors.Is(e.Key.Err, pki.ErrUnsupported)
+	return e.Node.IsRegular && e.Node.Err == nil && e.Key.Err != nil && !errors.Is(e.Key.Err, pki.ErrUnsupported) &&
+		!e.IsPlaceholder()
 }
 
 func (i installed) certUnusable() bool {
 	e := i.certFile
-	return e.Node.IsRegular && e.Node.Err == nil && e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported)
+	return e.Node.IsRegular && e.Node.Err == nil && e.File.Err != nil && !errors.Is(e.File.Err, pki.ErrUnsupported) &&
+		!e.IsPlaceholder()
 }
 
 // whole reports whether certificate and key are complete and match, so that nobody is still copying them.

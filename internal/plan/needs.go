@@ -49,7 +49,7 @@ func (p *pair) needs() (out []need) {
 // needs lists every case in which a certificate is issued or taken from newcerts, the most important first.
 var needs = []need{
 	{reason: KeyMissing, severity: Error, key: true, broken: true, path: keyPath,
-		applies: func(p *pair) bool { return !p.keyFile.Node.Exists && p.keyFile.Node.Err == nil },
+		applies: func(p *pair) bool { return p.lacksKey() },
 		text:    func(p *pair) string { return missing(p.keyFile.Node) }},
 	{reason: KeyUnusable, severity: Error, key: true, broken: true, path: keyPath,
 		applies: func(p *pair) bool { return p.keyUnusable() },
@@ -67,7 +67,7 @@ var needs = []need{
 				pki.WeakDigest + ")"
 		}},
 	{reason: CertMissing, severity: Error, broken: true, path: certPath,
-		applies: func(p *pair) bool { return !p.certFile.Node.Exists && p.certFile.Node.Err == nil },
+		applies: func(p *pair) bool { return p.lacksCert() },
 		text:    func(p *pair) string { return missing(p.certFile.Node) }},
 	{reason: CertUnusable, severity: Error, broken: true, path: certPath,
 		applies: func(p *pair) bool { return p.certUnusable() },
@@ -163,8 +163,11 @@ func signature(c *x509.Certificate) string {
 }
 
 func missing(n durable.Node) string {
-	if n.Kind == durable.Link {
+	switch {
+	case n.Kind == durable.Link:
 		return "is a dangling link to " + n.Target
+	case n.Exists:
+		return "is a placeholder, and its first key may be used now"
 	}
 	return "is missing"
 }

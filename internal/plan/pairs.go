@@ -29,6 +29,8 @@ func others(a *assessment, sofar finding) (out outcome) {
 			if slices.Contains(p.obs.Pending.Staged, p.is.KeyFile) {
 				out = out.and(finishStaged(p))
 			}
+		case !p.wanted && p.placeholder() && p.used():
+			out = out.and(keepPlaceholders(p))
 		case !p.wanted && !p.kept():
 			out = out.and(unwanted(p))
 		case p.is == certdir.Client && p.wanted && a.issuer.remote() && p.cfg.Client.Issuer.Kind == config.IssuerSSH &&
@@ -63,8 +65,8 @@ func unwanted(p *pair) (out outcome) {
 			return outcome{finding: blocked(n)}
 		}
 	}
-	certOurs := p.owner.mine() || p.fileIsOurs(p.certFile.Digest)
-	keyOurs := p.keyIsOurs()
+	certOurs := p.owner.mine() || p.fileIsOurs(p.certFile.Digest) || p.certFile.IsPlaceholder()
+	keyOurs := p.keyIsOurs() || p.keyFile.IsPlaceholder()
 	if p.certFile.Node.Exists && !certOurs || p.keyFile.Node.Exists && !keyOurs ||
 		p.keyFile.Node.Kind == durable.Link ||
 		p.certFile.Node.Kind == durable.Link {
@@ -90,7 +92,7 @@ func unwanted(p *pair) (out outcome) {
 			continue
 		}
 		out.change.Drop = append(out.change.Drop, f.name)
-		if worthKeeping(f.n) {
+		if worthKeeping(f.n) && !p.placeholder() {
 			out.change.Copies = append(out.change.Copies, Copied{Name: f.name, Secret: f.secret})
 		}
 	}

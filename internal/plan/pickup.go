@@ -283,6 +283,9 @@ func refused(a *assessment, sofar finding) (found finding) {
 		if c.Path == a.obs.CF.Path {
 			continue // cfProblems tells it
 		}
+		if c.Of == mta.SecondServer && !c.Fatal && a.pair(certdir.HostECDSA).placeholder() {
+			continue // its first key waits, which TLSAChange tells
+		}
 		sev := Warning
 		if c.Fatal {
 			sev = Error

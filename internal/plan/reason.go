@@ -152,5 +152,6 @@ const (
 	TLSAFragile  Reason = "tlsa-fragile"  // a record will not fit the next certificate
 	TLSATTL      Reason = "tlsa-ttl"      // the records have another TTL than dane.ttl
 	TLSAUnknown  Reason = "tlsa-unknown"  // the DNS could not be asked for the records
+	TLSAForeign  Reason = "tlsa-foreign"  // a record is of a key that this host does not know
 	TLSAUpdate   Reason = "tlsa-update"   // the records could not be published
 )

@@ -90,6 +90,9 @@ func pairSection(p *pair, sofar finding) outcome {
 	if n, bad := p.unreadable(); bad {
 		return outcome{finding: blocked(n)}
 	}
+	if firstWaits(p) {
+		return firstKey(p)
+	}
 	if p.held() {
 		var out outcome
 		hint := ""

@@ -41,6 +41,9 @@ func finishStaged(p *pair) (out outcome) {
 	if unread, is := stagedUnread(p); is {
 		return outcome{finding: unread}
 	}
+	if p.is.Server() && p.tlsa.NeverAsked() { // after the state was lost, its record may be in the DNS
+		return out
+	}
 	staged := p.staged.Public
 	if until, asked := p.waitsForAnswer(staged); asked {
 		out.lookAt(until, "mailcertd stops waiting for the answer to a request")

@@ -33,7 +33,7 @@ type row struct {
 // rows are the rows of all tables.
 var rows = slices.Concat(hostRows, askedRows, setRows, trustRows, caRows, memberRows, clockRows, sendmailRows,
 	choreRows, pairRows, acmeRows, formerRows, fallbackRows, outlookRows, publicRows, tlsaRows, tlsaSettingsRows,
-	fragileRows, daemonRows, tracesRows)
+	fragileRows, daemonRows, tracesRows, tlsaFirstRows)
 
 func TestTable(t *testing.T) {
 	dump := os.Getenv("MAILCERTD_ROWS") // a file to which the decisions are written, to copy them into new rows

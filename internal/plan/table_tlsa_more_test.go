@@ -62,7 +62,7 @@ var tlsaSettingsRows = []row{
 	{"the records of a name with records of others have another time to live", Host(Publishes(dane.Update),
 		TLSAFor(2*time.Hour), InDNS(TLSAOf("host"), TLSAOf("other"))),
 		"",
-		"notice tlsa-ttl",
+		"notice tlsa-foreign, notice tlsa-ttl",
 		"141.1 days: renewal is due", ""},
 	{"a person publishes, and the records have another time to live", Host(Publishes(dane.Manual),
 		TLSAFor(2*time.Hour), InDNS(TLSAOf("host"))),

@@ -17,7 +17,8 @@ import (
 const TLSAFailure = "publish TLSA"
 
 // tlsaReasons are the reasons for which the next key of a pair is made.
-var tlsaReasons = map[dane.Why]Reason{dane.Asked: AskedKey, dane.Rotation: KeyRotation}
+var tlsaReasons = map[dane.Why]Reason{dane.Asked: AskedKey, dane.Rotation: KeyRotation, dane.Resumed: AskedKey,
+	dane.First: KeyMissing}
 
 // TLSANames are the names of the TLSA records of this host, which has that name; "": it has none.
 func TLSANames(cfg config.Config, name string) (out []string) {
@@ -49,7 +50,8 @@ func tlsaInput(a *assessment) dane.Input {
 			continue
 		}
 		one := dane.Pair{Name: p.is.Name, File: p.is.KeyFile, Present: publicKey(p.keyFile.Key.Public),
-			Staged: publicKey(p.staged.Public), Rotates: p.cfg.Key.RotateAfter > 0, Idle: idlePair(a, p)}
+			Staged: publicKey(p.staged.Public), Rotates: p.cfg.Key.RotateAfter > 0, Idle: idlePair(a, p),
+			Placeholder: p.placeholder()}
 		if p.leaf != nil {
 			one.Leaf, one.Ends = p.leaf.Raw, p.leaf.NotAfter.UTC()
 			if p.owner.mine() && p.issuer.Kind != config.IssuerNone {
@@ -58,6 +60,8 @@ func tlsaInput(a *assessment) dane.Input {
 		}
 		switch {
 		case p.keptForeign():
+		case wantsFirst(p):
+			one.Want = dane.First
 		case p.askedKey && !p.wish.Now:
 			one.Want = dane.Asked
 		case p.rotates():
@@ -68,9 +72,13 @@ func tlsaInput(a *assessment) dane.Input {
 	return in
 }
 
-// idlePair reports whether a second pair is there, or is wanted, that sendmail.cf does not name.
+// idlePair reports whether a second pair is there, or is wanted, that no sendmail.cf names. A cf that cannot be read
+// may name it.
 func idlePair(a *assessment, p *pair) bool {
-	return p.is == certdir.HostECDSA && !namesPair(a.obs.CF, a.obs.Certs, p.is)
+	if p.is != certdir.HostECDSA || a.obs.CF.Node.Err != nil || namesPair(a.obs.CF, a.obs.Certs, p.is) {
+		return false
+	}
+	return a.obs.RunningCF == nil || !namesPair(*a.obs.RunningCF, a.obs.Certs, p.is)
 }
 
 // publicKey is a key as package dane has it; the zero Key where there is none, or one of an unknown kind.
@@ -91,17 +99,21 @@ func (p *pair) mayChangeKey() bool { return !p.is.Server() || p.tlsa.May(p.is.Na
 
 // askedNow reports whether a person has asked for a new key, now or earlier, and it may be used.
 func askedNow(p *pair) bool {
-	asked := p.askedKey || p.is.Server() && p.tlsa.Memory.Changes[p.is.Name].Why == dane.Asked
+	why := p.tlsa.Memory.Changes[p.is.Name].Why
+	asked := p.askedKey || p.is.Server() && (why == dane.Asked || why == dane.Resumed)
 	return asked && (p.mayChangeKey() || p.askedKey && p.wish.Now)
 }
 
 // TLSAObjection is why a key that a person brings or restores is not installed; nil: no TLSA record speaks against it.
 func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair certdir.Pair, now time.Time) error {
 	has := obs.Certs.Pair(pair).Key.Key.Public
-	if !pair.Server() || has == nil || pki.SamePublicKey(key, has) {
+	if !pair.Server() || has != nil && pki.SamePublicKey(key, has) {
 		return nil
 	}
 	d := assess(cfg, obs, Wish{}, now).tlsa
+	if has == nil && d.Memory.Changes[pair.Name].Why != dane.First { // there is nothing to serve, or nobody uses it
+		return nil
+	}
 	staged := obs.Staged[pair.Name].Key.Public
 	if !d.Governed || d.May(pair.Name) && pki.SamePublicKey(key, staged) {
 		return nil
@@ -116,7 +128,7 @@ func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair c
 var tlsaAbout = map[dane.About]Reason{dane.AboutChange: TLSAChange, dane.AboutAdd: TLSAAdd,
 	dane.AboutRemove: TLSARemove, dane.AboutWrong: TLSAWrong, dane.AboutUnsigned: TLSAUnsigned,
 	dane.AboutBogus: TLSABogus, dane.AboutFragile: TLSAFragile, dane.AboutUnknown: TLSAUnknown,
-	dane.AboutTTL: TLSATTL}
+	dane.AboutTTL: TLSATTL, dane.AboutForeign: TLSAForeign}
 
 // TLSAUpdateHint is what a person does about records that could not be published.
 const TLSAUpdateHint = "correct dns: in mailcertd.yaml, or the name server; certificates are renewed meanwhile"

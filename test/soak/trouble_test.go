@@ -173,7 +173,7 @@ var troubles = []trouble{
 	{"check", 2, "ab", verb("check")},
 	{"status", 2, "ab", verb("status", "--json")},
 	{"renew", 5, "ab", verb("renew")},
-	{"renew --rekey", 4, "ab", verb("renew", "--rekey")},
+	{"renew --rekey", 4, "ab", verb("renew", "--rekey", "--now")},
 	{"issue", 2, "a", func(h *host, dice *rand.Rand) (func(), time.Duration) {
 		name := fmt.Sprintf("other%d.example.test", dice.IntN(1_000_000))
 		h.s.beside(func() { h.mailcertd("issue", "--yes", name, "-o", "/run/"+name) })

@@ -77,6 +77,17 @@ func Lost(name string) Fact {
 	})
 }
 
+// Placeholders are in place of the files of a pair.
+func Placeholders(p certdir.Pair) Fact {
+	return later(func(h *host) {
+		for _, name := range []string{p.KeyFile, p.CertFile} {
+			n, _ := h.file(name, 0o600, certdir.Placeholder())
+			h.Seen.Certs.Put(name, n)
+		}
+		h.Seen.State.PickedUp.Set = plan.SetID(h.Seen.Certs)
+	})
+}
+
 // Names lets sendmail.cf name the pair in the options for it.
 func Names(p certdir.Pair) Fact {
 	return Seeing(func(o *plan.Observed) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/dane"
 	"mailcertd/internal/pki"
@@ -69,6 +70,11 @@ func DNSNeverAsked() Fact { return later(func(h *host) { h.Seen.State.DANE = dan
 // KeyChange has begun to change the key of the host's pair two hours ago. next is the label of the next key, "" while
 // it is not made. Every name server has had its record for so long; negative: not every one has it.
 func KeyChange(why dane.Why, next string, seen time.Duration) Fact {
+	return KeyChangeOf(certdir.Host, why, next, seen)
+}
+
+// KeyChangeOf is KeyChange for a pair.
+func KeyChangeOf(p certdir.Pair, why dane.Why, next string, seen time.Duration) Fact {
 	return later(func(h *host) {
 		c := dane.Change{Why: why, Since: h.Now.Add(-2 * time.Hour)}
 		if next != "" {
@@ -78,10 +84,13 @@ func KeyChange(why dane.Why, next string, seen time.Duration) Fact {
 			c.Seen, c.Agreed, c.Waited = h.Now.Add(-seen), h.Now.Add(-time.Minute), int(seen/time.Second)
 		}
 		m := h.Seen.State.DANE.Clone()
-		m.Changes = map[string]dane.Change{"host": c}
+		m.Changes = map[string]dane.Change{p.Name: c}
 		h.Seen.State.DANE = m
 	})
 }
+
+// NoKeyKnown is a state that remembers no key, as a new one does.
+func NoKeyKnown() Fact { return later(func(h *host) { h.Seen.State.DANE.Present = nil }) }
 
 // KeyBefore is a key that was replaced so long ago.
 func KeyBefore(label string, ago time.Duration) Fact {
