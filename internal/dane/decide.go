@@ -220,8 +220,11 @@ func (x *decider) judge(p Pair) {
 	c, under := x.m.Changes[p.Name]
 	if !under {
 		v := verdict{may: !x.d.Governed}
-		if v.may && p.Want == Rotation && !x.answered() {
-			v.may = x.silent()
+		if v.may && p.Want == Rotation {
+			x.d.Careful = true
+			if v.may = x.recent(); !x.answered() {
+				v.may = x.silent()
+			}
 		}
 		x.d.verdicts[p.Name] = v
 		return
@@ -243,7 +246,8 @@ func (x *decider) judge(p Pair) {
 	default:
 		v.stage = Ready
 	}
-	if c.Next != "" && !c.Why.installed() && x.free() { // somebody has removed all records
+	x.d.Careful = x.d.Careful || !x.d.Governed && !c.Why.installed()
+	if c.Next != "" && !c.Why.installed() && x.free() && x.recent() { // somebody has removed all records
 		x.d.verdicts[p.Name] = verdict{may: true, stage: Ready}
 		return
 	}
@@ -260,6 +264,13 @@ func (x *decider) judge(p Pair) {
 		v.may = len(v.waits) == 0
 	}
 	x.d.verdicts[p.Name] = v
+}
+
+// recent reports whether the DNS was asked within the last hour. Somebody may have published the first record since an
+// earlier look.
+func (x *decider) recent() bool {
+	age := x.now.Sub(x.m.Looked)
+	return age <= fresh && age >= -fresh
 }
 
 // obstacles are why a key may not be changed although its record has been in the DNS for long enough.
@@ -287,6 +298,9 @@ func (x *decider) lookAt() time.Time {
 		if _, seen := x.m.name(name); !seen {
 			return x.now
 		}
+	}
+	if x.d.Careful && !x.recent() {
+		return x.now
 	}
 	every := lookHourly
 	if x.in.Mode == None {

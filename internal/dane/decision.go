@@ -76,6 +76,9 @@ type Decision struct {
 	Steps    []Step   // of all changes, in their order
 	Notes    []Note
 	LookAt   time.Time // when the DNS is to be asked at the latest; zero: never
+	// Careful says that a key is changed by what the next look sees where no record is known: the name servers
+	// themselves have to be asked, because a resolver may remember for hours that there was no record.
+	Careful bool
 	// Longest is how long resolvers may remember records, as far as was seen.
 	Longest time.Duration
 

@@ -36,7 +36,7 @@ func (k *Keeper) Examine(ctx context.Context, wish plan.Wish) Result {
 		obs.Outlook = k.outlook(ctx, obs)
 	}
 	r := Result{View: pickup.View{Observed: obs, Plan: plan.Make(k.cfg, obs, wish, k.o.Now())}}
-	if seen, looked := k.tlsa.look(ctx, r.Plan); looked {
+	if seen, looked := k.tlsa.look(ctx, r.Plan, false); looked {
 		r.Observed.State.DANE = obs.State.DANE.Saw(seen)
 		r.Plan = plan.Make(k.cfg, r.Observed, wish, k.o.Now())
 	}

@@ -44,8 +44,9 @@ type tlsaAsker struct {
 type tlsaQuestions struct {
 	names []string
 	edits []dane.Edit
-	// brief says that a name without any record, as the resolver says, needs no question to its name servers.
-	brief bool
+	// brief says that a name without any record, as the resolver says, needs no question to its name servers. With
+	// careful they are asked nevertheless, as far as they answer.
+	brief, careful bool
 	// former are the names that are no longer configured: of them too the resolver's word is enough that all is gone.
 	former []string
 	// seats are the servers that were asked before, by the names of the records.
@@ -70,7 +71,7 @@ type tlsaAnswer struct {
 // questions prepares a round for this decision.
 func (ta *tlsaAsker) questions(d dane.Decision, edits []dane.Edit) (tlsaQuestions, error) {
 	q := tlsaQuestions{names: d.Names, edits: edits,
-		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed}
+		brief: ta.cfg.DANE.Publish == config.PublishNone && !d.Governed, careful: d.Careful}
 	for _, l := range d.Former {
 		q.former = append(q.former, l.Name)
 	}
@@ -181,8 +182,9 @@ func (ta *tlsaAsker) arrivals(ctx context.Context) {
 	}
 }
 
-// look looks at the records while a person waits. Nothing is published or remembered.
-func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan) (dane.Look, bool) {
+// look looks at the records while a person waits, carefully where a key is changed by it. Nothing is published or
+// remembered.
+func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan, careful bool) (dane.Look, bool) {
 	if !ta.o.DANE || !plan.AsksTLSA(ta.cfg, p.State.DANE) {
 		return dane.Look{}, false
 	}
@@ -190,6 +192,7 @@ func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan) (dane.Look, bool) {
 	if err != nil || len(q.names) == 0 {
 		return dane.Look{}, false
 	}
+	q.careful = q.careful || careful
 	defer ta.working("asking the DNS for TLSA records", tlsaWaited)()
 	a := q.ask(ctx, tlsaWaited, ta.o.Now)
 	return a.look, ctx.Err() == nil
@@ -198,7 +201,7 @@ func (ta *tlsaAsker) look(ctx context.Context, p plan.Plan) (dane.Look, bool) {
 // lookNow is look, and what was seen is remembered. The problems say of which names it is not known whether they have
 // records that another key will not fit; a name that had some is not among them, because its key is not changed.
 func (ta *tlsaAsker) lookNow(ctx context.Context, p plan.Plan) (unknown []plan.Problem) {
-	seen, looked := ta.look(ctx, p)
+	seen, looked := ta.look(ctx, p, true)
 	if !looked {
 		return nil
 	}
@@ -307,7 +310,8 @@ func (q tlsaQuestions) edit(ctx context.Context, e dane.Edit) (changed bool, err
 func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 	n := dane.Name{Name: name}
 	v, verr := q.client.Validated(ctx, name, dns.TypeTLSA)
-	if (q.brief || slices.Contains(q.former, name)) && verr == nil && len(v.Records) == 0 {
+	none := (q.brief || slices.Contains(q.former, name)) && verr == nil && len(v.Records) == 0
+	if none && !q.careful {
 		return n
 	}
 	if ctx.Err() != nil {
@@ -326,6 +330,9 @@ func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 			before.all = nil
 		}
 		views, err = q.client.Everywhere(ctx, p.Zone, p.Name, dns.TypeTLSA, before.all)
+	}
+	if none && err != nil { // the resolver's word is all there is
+		return dane.Name{Name: name}
 	}
 	if err != nil {
 		n.Err = err.Error()

@@ -41,7 +41,7 @@ func (k *Keeper) Foresee(ctx context.Context, wish plan.Wish) Result {
 	if !wish.Rekey {
 		return r
 	}
-	if seen, looked := k.tlsa.look(ctx, r.Plan); looked {
+	if seen, looked := k.tlsa.look(ctx, r.Plan, true); looked {
 		doubts := k.tlsa.doubts(seen, r.Plan)
 		r.Observed.State.DANE = r.Observed.State.DANE.Saw(seen)
 		r.Plan = plan.Make(k.cfg, r.Observed, wish, k.o.Now())
