@@ -378,7 +378,7 @@ func TestForeignRecords(t *testing.T) {
 	}{
 		{start.Add(240 * hour), start.Add(480 * hour), "next certificate, which is due at 2026-06-11 12:00 UTC, if "},
 		{start, start.Add(480 * hour), "next certificate, which is due now, if "},
-		{time.Time{}, start.Add(480 * hour), "which is needed before 2026-06-21 12:00 UTC, when the present one ends"},
+		{time.Time{}, start.Add(480 * hour), "which is needed before 2026-06-21 12:00 UTC, when the present one expires"},
 	} {
 		w.in.Pairs[0].Renewal, w.in.Pairs[0].Ends = c.renewal, c.ends
 		w.decide()
@@ -400,7 +400,7 @@ func TestForeignRecords(t *testing.T) {
 		w.servers[s] = []Record{leaf, stranger}
 	}
 	w.look()
-	w.says(AboutWrong, Error, "_25._tcp.mail.example.org fits the key in host.key", "ns1.example.org")
+	w.says(AboutWrong, Error, "_25._tcp.mail.example.org matches the key in host.key", "ns1.example.org")
 	w.signed = SignedNo
 	w.look()
 	w.says(AboutWrong, Warning, "ns2.example.org")

@@ -18,7 +18,7 @@ func (x *decider) nextLeaf(r Record) string {
 	case !renewal.IsZero():
 		return ", which is due at " + minute(renewal)
 	case !ends.IsZero():
-		return ", which is needed before " + minute(ends) + ", when the present one ends"
+		return ", which is needed before " + minute(ends) + ", when the present one expires"
 	}
 	return "" // the record names none of the installed certificates
 }

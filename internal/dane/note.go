@@ -84,7 +84,7 @@ func (x *decider) noteChange(p Pair) {
 	case Asking:
 		grade = Warning
 		text = "its next key is not used yet, because the DNS has not answered whether there are TLSA records, which " +
-			"it would not fit: " + few(v.waits)
+			"it would not match: " + few(v.waits)
 		hint = "`mailcertd renew --rekey --now` uses the key without an answer"
 		if v.until.IsZero() {
 			text += "; it was not asked yet"
@@ -166,7 +166,8 @@ func (x *decider) noteChange(p Pair) {
 // added says when hosts that check TLSA records accept a new pair.
 func (x *decider) added(p Pair, c Change, v verdict) (grade Grade, text, hint string) {
 	if x.signed(SignedNo) {
-		return Notice, "this pair is new; the TLSA records are not signed, so no host checks whether its key fits", ""
+		return Notice, "this pair is new; the TLSA records are not signed, so no host checks whether they match its " +
+			"key", ""
 	}
 	when := "after " + minute(v.until)
 	if v.until.IsZero() {
@@ -214,9 +215,8 @@ func (x *decider) noteWrong(p Pair) {
 		if len(wrong) == 0 {
 			continue
 		}
-		note := Note{AboutWrong, Error, p.Name, fmt.Sprintf("no TLSA record of %s fits the key in %s, so hosts that "+
-			"check "+
-			"them do not deliver mail to this host: %s", plain(name), p.File, few(wrong)),
+		note := Note{AboutWrong, Error, p.Name, fmt.Sprintf("no TLSA record of %s matches the key in %s, so hosts "+
+			"that check them do not deliver mail to this host: %s", plain(name), p.File, few(wrong)),
 			"publish " + RecordOf(p.Present.ID(), x.ttl()).Line(name)}
 		if n.Signed == SignedNo {
 			note.Grade = Warning

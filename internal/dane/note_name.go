@@ -67,7 +67,7 @@ func (x *decider) noteFragile(n Name, all []Record) {
 			plain(n.Name), text),
 			"remove it before that: the record 3 1 1 of the key is enough, because it stays"}
 		if grade == Warning {
-			note.Text += ", and no other record fits " + alone
+			note.Text += ", and no other record matches " + alone
 			note.Hint = "publish the record 3 1 1 of its key too, which stays when the certificate is renewed: " +
 				"`mailcertd status` shows it"
 			if x.in.Mode == Update {
@@ -103,9 +103,9 @@ func (x *decider) noteForeign(n Name, all []Record) {
 	if len(lines) == 0 {
 		return
 	}
-	what := "1 TLSA record of another key, which fits no key of this host"
+	what := "1 TLSA record of another key, which matches no key of this host"
 	if len(lines) > 1 {
-		what = fmt.Sprintf("%d TLSA records of other keys, which fit no key of this host", len(lines))
+		what = fmt.Sprintf("%d TLSA records of other keys, which match no key of this host", len(lines))
 	}
 	x.note(Note{AboutForeign, Notice, "", plain(n.Name) + " has " + what + ": " + few(lines), "mailcertd never " +
 		"removes records of keys that it does not know; if no other host of this name uses it, remove the record " +

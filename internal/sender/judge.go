@@ -71,7 +71,7 @@ func (d Domain) authenticate(c Course, a Address) Row {
 	}
 	for _, r := range c.Usable {
 		if r.NamesLeaf() && r.Fits(a.Chain[0]) {
-			return Row{Verdict: Verified, Reason: Matched, Record: r, Text: r.Kind() + " fits the server's " + what(r)}
+			return Row{Verdict: Verified, Reason: Matched, Record: r, Text: r.Kind() + " matches the server's " + what(r)}
 		}
 	}
 	for _, r := range c.Usable {
@@ -86,13 +86,13 @@ func (d Domain) authenticate(c Course, a Address) Row {
 		case !met:
 		case why != "":
 			row = Row{Verdict: Refused, Reason: BadChain, Record: r,
-				Text: r.Kind() + " fits a CA of the chain, which is not valid: " + why}
+				Text: r.Kind() + " matches a CA of the chain, which is not valid: " + why}
 		case !slices.ContainsFunc(names, func(n string) bool { return named(a.Chain[0], n) }):
 			row = Row{Verdict: Refused, Reason: BadName, Record: r,
-				Text: fmt.Sprintf("%s fits a CA of the chain, and the certificate is for %s, not for %s", r.Kind(),
+				Text: fmt.Sprintf("%s matches a CA of the chain, and the certificate is for %s, not for %s", r.Kind(),
 					strings.Join(pki.CertNames(a.Chain[0]), ", "), strings.Join(slices.Compact(names), " or "))}
 		default:
-			return Row{Verdict: Verified, Reason: Matched, Record: r, Text: r.Kind() + " fits the " + what(r) +
+			return Row{Verdict: Verified, Reason: Matched, Record: r, Text: r.Kind() + " matches the " + what(r) +
 				" of a CA in its chain, and the certificate names the host"}
 		}
 	}
