@@ -71,7 +71,8 @@ func (d Domain) authenticate(c Course, a Address) Row {
 	}
 	for _, r := range c.Usable {
 		if r.NamesLeaf() && r.Fits(a.Chain[0]) {
-			return Row{Verdict: Verified, Reason: Matched, Record: r, Text: r.Kind() + " matches the server's " + what(r)}
+			return Row{Verdict: Verified, Reason: Matched, Record: r,
+				Text: r.Kind() + " matches the server's " + what(r)}
 		}
 	}
 	for _, r := range c.Usable {
