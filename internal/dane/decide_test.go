@@ -378,7 +378,7 @@ func TestForeignRecords(t *testing.T) {
 	}{
 		{start.Add(240 * hour), start.Add(480 * hour), "next certificate, which is due at 2026-06-11 12:00 UTC, if "},
 		{start, start.Add(480 * hour), "next certificate, which is due now, if "},
-		{time.Time{}, start.Add(480 * hour), "which is needed before 2026-06-21 12:00 UTC, when the present one expires"},
+		{time.Time{}, start.Add(480 * hour), "needed before 2026-06-21 12:00 UTC, when the present one expires"},
 	} {
 		w.in.Pairs[0].Renewal, w.in.Pairs[0].Ends = c.renewal, c.ends
 		w.decide()
