@@ -15,17 +15,6 @@ import (
 	"mailcertd/internal/pki"
 )
 
-// The other names in the certs directory, as FreeBSD's freebsd.mc has them; those of pairs are in pair.go.
-const (
-	KeyName    = "host.key"
-	CertName   = "host.cert"
-	CAName     = "cacert.pem"
-	DHName     = "dh.param"
-	CRLName    = "crl.pem"
-	TrustDir   = "trust"
-	StagingDir = ".mailcertd"
-)
-
 // The largest files, in octets, and the most names in a directory that are read.
 const (
 	maxDH      = 1 << 20
