@@ -11,7 +11,6 @@ import (
 	"mailcertd/internal/ca"
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
-	"mailcertd/internal/issuer"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -236,39 +235,13 @@ func leaves(obs plan.Observed) []*x509.Certificate {
 
 func serial(c *x509.Certificate) string { return ca.FormatSerial(c.SerialNumber) }
 
-// failBy is fail for a question to an issuer on another host. What another one said before does not count.
+// failBy notes a failure of what, a failure key. by is the issuer on another host that was asked.
 func failBy(by string, st *state.State, what string, err error, now time.Time) {
-	if f := st.Failures[what]; f.By != "" && f.By != by {
-		delete(st.Failures, what)
-	}
-	fail(st, what, err, now)
-	f := st.Failures[what]
-	f.By = by
-	st.Failures[what] = f
-}
-
-// fail counts one failure of what, a failure key, and sets the earliest time of the next attempt.
-func fail(st *state.State, what string, err error, now time.Time) {
-	f := st.Failures[what]
-	if f.Count == 0 {
-		f.First = now.UTC().Truncate(time.Second)
-	}
-	f.Count++
-	f.Last = now.UTC().Truncate(time.Second)
-	f.Next = f.Last.Add(state.Backoff(f.Count))
-	f.Error = err.Error()
-	var no issuer.Refusal
-	if errors.As(err, &no) && no.Kind != "" {
-		if f.Kind != string(no.Kind) { // a CA that was away for long is not to make the wait after a typing error long
-			f.Kind, f.Same = string(no.Kind), 0
-		}
-		f.Same++
-		f.Next = plan.AskAgain(no, f.Same, f.Last)
-	} else {
-		f.Kind, f.Same = "", 0
-	}
 	if st.Failures == nil {
 		st.Failures = map[string]state.Failure{}
 	}
-	st.Failures[what] = f
+	st.Failures[what] = plan.Failed(st.Failures[what], by, err, now)
 }
+
+// fail is failBy for what no issuer on another host has to do with.
+func fail(st *state.State, what string, err error, now time.Time) { failBy("", st, what, err, now) }

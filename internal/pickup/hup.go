@@ -77,7 +77,7 @@ func (t *Teller) deliver(ctx context.Context, r *View, impatient bool) error {
 		d := *st.Pickup
 		d.Attempts++
 		d.LastError = err.Error()
-		d.Next = now.Add(state.Backoff(d.Attempts))
+		d.Next = now.Add(plan.Backoff(d.Attempts))
 		d.Proving = time.Time{}
 		id := plan.Instance(t.o.Identify(ctx))
 		_, signalled := plan.HUPOf(d, id)

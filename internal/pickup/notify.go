@@ -169,7 +169,7 @@ func (n *Notifier) take(st *state.State) {
 		default:
 			nd.Attempts++
 			nd.LastError = errors.Join(e.err, e.said).Error()
-			nd.Next = now.Add(state.Backoff(nd.Attempts))
+			nd.Next = now.Add(plan.Backoff(nd.Attempts))
 			n.o.Log(slog.LevelError, "a notify command failed", "reason", string(plan.NotifyPending), "command", line,
 				"error", nd.LastError, "next", nd.Next.Format(time.RFC3339))
 		}

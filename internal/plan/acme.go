@@ -4,7 +4,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
-	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
@@ -85,38 +84,6 @@ func RefusalReason(kind issuer.Kind) Reason {
 	return is.reason
 }
 
-// waits returns the first and the longest wait after a refusal, by what it is about. A CA that is away is soon back; a
-// person has to do something about most others.
-func waits(kind issuer.Kind) (first, longest time.Duration) {
-	switch kind {
-	case issuer.KindAway, issuer.KindClock, issuer.KindStore:
-		return time.Minute, time.Hour
-	case issuer.KindChallenge:
-		return 10 * time.Minute, 12 * time.Hour
-	}
-	return time.Hour, 24 * time.Hour
-}
-
-// longestWait bounds a Retry-After that a CA asks for.
-const longestWait = 31 * 24 * time.Hour
-
-// AskAgain is when the CA is asked again after the nth refusal in a row: later each time, and never before the time
-// that it has named. A person may ask at any time.
-func AskAgain(no issuer.Refusal, n int, now time.Time) time.Time {
-	d, longest := waits(no.Kind)
-	for ; n > 1 && d < longest; n-- {
-		d *= 2
-	}
-	next := now.Add(min(d, longest))
-	if no.NotBefore.After(next) {
-		next = no.NotBefore
-	}
-	if last := now.Add(longestWait); next.After(last) {
-		next = last
-	}
-	return next.UTC().Truncate(time.Second)
-}
-
 // orders reports on the ACME CA: why it gave no certificate, and what its certificates are not for.
 func orders(a *assessment, by *pairIssuer) (found finding) {
 	for _, p := range a.pairs {
@@ -162,9 +129,6 @@ func noFrom(p *pair, by string, f state.Failure) Problem {
 			counted(f.Count, "attempt"), f.Error),
 		Hint: is.hint + "; the present files stay in use, and mailcertd asks again at " + day(f.Next)}
 }
-
-// PollFailure is the key of state.Failures for failed questions when a pair's certificate is to be renewed.
-func PollFailure(p certdir.Pair) string { return "renewal-info " + p.Name }
 
 // poll asks the ACME CA when to renew the installed certificates, as often as it wants to be asked (RFC 9773).
 func poll(a *assessment, by *pairIssuer, sofar finding) (found finding) {

@@ -27,7 +27,7 @@ func TestWithinReach(t *testing.T) {
 			build = now.AddDate(1, 0, 0) // a clock before the build is not believed
 		}
 		got := withinReach(st, now)
-		most := now.Add(state.BackoffCap)
+		most := now.Add(backoffCap)
 		for name, at := range map[string]time.Time{"pickup": got.Pickup.Next, "notify": got.Notify["a"].Next,
 			"running": got.Notify["a"].Running, "failure": got.Failures[ObtainFailure].Next} {
 			if !at.Equal(most) {

@@ -15,7 +15,7 @@ import (
 func withinReach(s state.State, now time.Time) state.State {
 	s = s.Clone()
 	stamp := now.UTC().Truncate(time.Second)
-	most := stamp.Add(state.BackoffCap)
+	most := stamp.Add(backoffCap)
 	for key, f := range s.Failures {
 		most := most
 		if f.Kind != "" { // an ACME CA may want to be left alone for days: the wait began at Last

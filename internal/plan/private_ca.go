@@ -8,34 +8,10 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
-	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pki"
 )
-
-// ObtainFailure is the key of state.Failures for failed requests to the issuer.
-const ObtainFailure = "obtain"
-
-// ObtainFailureOf is that key for one pair; the host's own has ObtainFailure.
-func ObtainFailureOf(p certdir.Pair) string {
-	if p == certdir.Host || p == (certdir.Pair{}) {
-		return ObtainFailure
-	}
-	return ObtainFailure + " " + p.Name
-}
-
-// CAHostFailure is that key for questions to the CA host that are not about one pair. It is the key of the pair that
-// the CA host issues: another issuer of this host does not wait because of it.
-func CAHostFailure(cfg config.Config) string { return ObtainFailureOf(pairOfCAHost(cfg)) }
-
-// pairOfCAHost is the first pair that the CA on another host issues.
-func pairOfCAHost(cfg config.Config) certdir.Pair {
-	if cfg.Issuer.Kind == config.IssuerSSH {
-		return certdir.Host
-	}
-	return certdir.Client
-}
 
 // canSign reports whether the local CA exists, is valid and its key can be used.
 func canSign(a *assessment) bool {

@@ -317,37 +317,6 @@ func TestChainComesWithTheLeaf(t *testing.T) {
 	}
 }
 
-// A refusal is waited for, longer each time, and never less than the CA says; no answer of a CA makes it endless.
-func TestAskAgain(t *testing.T) {
-	now := Now
-	for _, c := range []struct {
-		kind  issuer.Kind
-		n     int
-		no    time.Duration // NotBefore, from now
-		least time.Duration
-		most  time.Duration
-	}{
-		{issuer.KindAway, 1, 0, time.Minute, time.Minute},
-		{issuer.KindAway, 50, 0, time.Hour, time.Hour},
-		{issuer.KindAway, 1, 5 * time.Minute, 5 * time.Minute, 5 * time.Minute},
-		{issuer.KindChallenge, 1, 0, 10 * time.Minute, 10 * time.Minute},
-		{issuer.KindChallenge, 50, 0, 12 * time.Hour, 12 * time.Hour},
-		{issuer.KindRateLimit, 1, 7 * Day, 7 * Day, 7 * Day},
-		{issuer.KindRateLimit, 50, 0, Day, Day},
-		{issuer.KindRateLimit, 1, 4000 * Day, 31 * Day, 31 * Day},
-		{issuer.KindRateLimit, 1, -Day, time.Hour, time.Hour},
-		{"of tomorrow", 1, 0, time.Hour, time.Hour},
-	} {
-		no := issuer.Refusal{Kind: c.kind}
-		if c.no != 0 {
-			no.NotBefore = now.Add(c.no)
-		}
-		if d := plan.AskAgain(no, c.n, now).Sub(now); d < c.least || d > c.most {
-			t.Errorf("%s, attempt %d, %s: %s", c.kind, c.n, c.no, d)
-		}
-	}
-}
-
 // The moment of a window is in it, the same each time, and another one for another host.
 func TestMomentIn(t *testing.T) {
 	c := Host(Public()).Seen.Certs.Cert.File.Certs[0]

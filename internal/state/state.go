@@ -316,19 +316,3 @@ func (s *State) AddPending(digest, kind string, now time.Time, installed ...stri
 	o.Pending = true
 	s.Ours[digest] = o
 }
-
-// The wait between attempts: one minute, doubled with each failure, at most an hour.
-const (
-	backoffFirst = time.Minute
-	// BackoffCap is the longest time between two attempts.
-	BackoffCap = time.Hour
-)
-
-// Backoff is the wait after n failures in a row; n counts from 1.
-func Backoff(n int) time.Duration {
-	d := backoffFirst
-	for ; n > 1 && d < BackoffCap; n-- {
-		d *= 2
-	}
-	return min(d, BackoffCap)
-}

@@ -127,12 +127,6 @@ func TestBounds(t *testing.T) {
 	if !s.Ours["0999"].At.Equal(at) {
 		t.Error("the age of a known file changed")
 	}
-	for n, want := range map[int]time.Duration{0: time.Minute, 1: time.Minute, 2: 2 * time.Minute, 6: 32 * time.Minute,
-		7: time.Hour, 1000: time.Hour} {
-		if got := Backoff(n); got != want {
-			t.Errorf("Backoff(%d) = %s, want %s", n, got, want)
-		}
-	}
 }
 
 // A state that loads can be saved, and loads again as the same state.
