@@ -166,7 +166,7 @@ func TestGenerations(t *testing.T) {
 	ctx := context.Background()
 	leaf1 := issue(t, d, o, time.Now())
 	old := Observe(o.Dir, Filter{}).Current.Cert
-	cert, err := NextGeneration(ctx, d, o, rand.Reader, time.Now())
+	cert, err := nextGeneration(ctx, d, o, rand.Reader, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +217,7 @@ func TestPruneKeepsBridges(t *testing.T) {
 	leaf := issue(t, d, o, time.Now())
 	first := Observe(o.Dir, Filter{}).Current.Cert
 	for range 2 {
-		if _, err := NextGeneration(t.Context(), d, o, rand.Reader, time.Now()); err != nil {
+		if _, err := nextGeneration(t.Context(), d, o, rand.Reader, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

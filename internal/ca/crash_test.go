@@ -73,7 +73,7 @@ func disasters(t *testing.T) []disaster {
 	see := func(o Options) Observed { return Observe(o.Dir, Filter{Name: o.Host}) }
 	next := func(t *testing.T, o Options) { // the third generation waits
 		one(t, o)
-		if _, err := NextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+		if _, err := nextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
 			t.Fatal(err)
 		}
 		one(t, o)
@@ -150,7 +150,7 @@ func disasters(t *testing.T) []disaster {
 			return err
 		}},
 		{name: "generation", before: one, do: func(d *durable.Disk, o Options) error {
-			_, err := NextGeneration(ctx, d, o, rand.Reader, start)
+			_, err := nextGeneration(ctx, d, o, rand.Reader, start)
 			return err
 		}},
 		{name: "revoke", before: func(t *testing.T, o Options) { one(t, o); one(t, o); remember(o) }, do: revoke,
@@ -172,7 +172,7 @@ func disasters(t *testing.T) []disaster {
 			}},
 		{name: "crl", before: func(t *testing.T, o Options) {
 			one(t, o)
-			if _, err := NextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
+			if _, err := nextGeneration(ctx, &durable.Disk{}, o, rand.Reader, start); err != nil {
 				t.Fatal(err)
 			}
 			if err := errors.Join(revoke(&durable.Disk{}, o),

@@ -188,7 +188,7 @@ func TestOverviewOfMany(t *testing.T) {
 // heldOverview computes the same by holding all rows: the counts, and the rows that are neither revoked nor replaced,
 // in the order in which they end.
 func heldOverview(text string, now time.Time) (c Counts, out []Entry) {
-	rows, _ := ParseIndex([]byte(text))
+	rows, _ := parseIndex([]byte(text))
 	for i, e := range rows {
 		now := func(e Entry) string { return status(&e, now) }
 		switch now(e) {

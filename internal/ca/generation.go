@@ -115,15 +115,6 @@ func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certific
 	return next.Cert, dropNext(disk, o.Dir)
 }
 
-// NextGeneration starts the next generation and puts it in force at once.
-func NextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
-	now time.Time) (*x509.Certificate, error) {
-	if _, err := StartNext(ctx, disk, o, rnd, now); err != nil {
-		return nil, err
-	}
-	return Promote(ctx, disk, o)
-}
-
 // dropNext removes next/, whose certificate is in force now. It removes the key first: StartNext would use a key
 // without a certificate again.
 func dropNext(disk *durable.Disk, dir string) error {

@@ -42,11 +42,11 @@ type Entry struct {
 // errCut is the Err of a last line that begins as a revoked row and was cut off.
 var errCut = errors.New("is cut off and starts with R: a certificate was revoked")
 
-// ParseIndex parses all of an index.txt into memory, for a file that is small or has to be changed; questions about a
+// parseIndex parses all of an index.txt into memory, for a file that is small or has to be changed; questions about a
 // large one go through scan. torn means that the last line has no line feed and cannot be parsed, because a write was
 // interrupted. Such a line is not among the rows, unless it begins as a revocation: only a rewrite of the whole file
 // writes one of those, so it cannot be a row that was just being added.
-func ParseIndex(data []byte) (rows []Entry, torn bool) {
+func parseIndex(data []byte) (rows []Entry, torn bool) {
 	text := string(data)
 	for n := 1; text != ""; n++ {
 		line, rest, whole := strings.Cut(text, "\n")

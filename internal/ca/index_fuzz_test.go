@@ -14,9 +14,9 @@ func FuzzIndex(f *testing.F) {
 				"R\t20510101000000Z\t300101000000Z,keyCompromise\t0A\tunknown\t/C=JP/CN=x\n"))
 	f.Add([]byte("V\t36\nE\t491231235959Z\t\tFF\tunknown\t/\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rows, torn := ParseIndex(data)
+		rows, torn := parseIndex(data)
 		if !torn && !bytes.Contains(data, []byte("#")) && len(rows) > 0 {
-			again, _ := ParseIndex(formatIndex(rows))
+			again, _ := parseIndex(formatIndex(rows))
 			if len(again) != len(rows) {
 				t.Fatalf("%d rows became %d", len(rows), len(again))
 			}

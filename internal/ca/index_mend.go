@@ -34,7 +34,7 @@ func interruptedIndex(dir string) ([]byte, error) {
 		if n.Err != nil || len(n.Data) == 0 || n.Data[len(n.Data)-1] != '\n' {
 			continue
 		}
-		rows, torn := ParseIndex(n.Data)
+		rows, torn := parseIndex(n.Data)
 		if whole := !torn && len(rows) > 0; whole && !anyUnread(rows) {
 			return n.Data, nil
 		}
@@ -55,7 +55,7 @@ func anyUnread(rows []Entry) bool {
 func missingFrom(before []byte, rows []Entry, data *[]byte) []Entry {
 	*data = before
 	had := map[string]bool{}
-	old, _ := ParseIndex(before)
+	old, _ := parseIndex(before)
 	for i := range old {
 		had[old[i].serial()] = true
 	}
@@ -150,7 +150,7 @@ func mendIndex(disk *durable.Disk, o *Observed) error {
 
 // sharedSubject says whether two valid rows have the same subject.
 func sharedSubject(data []byte) bool {
-	rows, _ := ParseIndex(data)
+	rows, _ := parseIndex(data)
 	seen := map[string]string{}
 	for i := range rows {
 		if e := &rows[i]; e.Err == nil && e.Status == Valid {

@@ -137,7 +137,7 @@ func TestRowsAgainstOpenssl(t *testing.T) {
 	// What openssl wrote is read, and written back unchanged.
 	for _, dir := range []string{o.Dir, twin} {
 		data, _ := os.ReadFile(filepath.Join(dir, indexName))
-		entries, torn := ParseIndex(data)
+		entries, torn := parseIndex(data)
 		if torn || !bytes.Equal(formatIndex(entries), data) {
 			t.Errorf("torn %v, written back:\n%s", torn, formatIndex(entries))
 		}
@@ -347,7 +347,7 @@ func FuzzParseIndex(f *testing.F) {
 				"R\t20510101000000Z\t300101000000Z,keyTime,20260101000000Z\t0a\tunknown\t/C=JP/CN=x\n"))
 	f.Add([]byte("# note\n\nE\t491231235959Z\t\tFF\tunknown\t/\r\n\t\n\r\nV\t36"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		entries, torn := ParseIndex(data)
+		entries, torn := parseIndex(data)
 		var want []byte
 		lines := bytes.SplitAfter(data, []byte("\n"))
 		for i, l := range lines {
@@ -360,7 +360,7 @@ func FuzzParseIndex(f *testing.F) {
 		if !bytes.Equal(once, want) {
 			t.Fatalf("%q became %q", want, once)
 		}
-		again, torn := ParseIndex(once)
+		again, torn := parseIndex(once)
 		if torn || len(again) != len(entries) || !bytes.Equal(formatIndex(again), once) {
 			t.Fatalf("%q changes when it is read and written again", once)
 		}

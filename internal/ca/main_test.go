@@ -1,12 +1,17 @@
 package ca
 
 import (
+	"context"
+	"crypto/x509"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"mailcertd/internal/durable"
 )
 
 // The tests of the database name certificates by their serials 01, 02 and so on, which are counted in the serial file.
@@ -41,4 +46,13 @@ func counted(o *Observed) *big.Int {
 		panic(err)
 	}
 	return n
+}
+
+// nextGeneration starts the next generation and puts it in force at once.
+func nextGeneration(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader,
+	now time.Time) (*x509.Certificate, error) {
+	if _, err := StartNext(ctx, disk, o, rnd, now); err != nil {
+		return nil, err
+	}
+	return Promote(ctx, disk, o)
 }

@@ -17,8 +17,8 @@ type Memory struct {
 	large bool // see Large
 }
 
-// Forget drops the result, so that the next look reads the disk.
-func (m *Memory) Forget() {
+// forget drops the result, so that the next look reads the disk.
+func (m *Memory) forget() {
 	if m != nil {
 		*m = Memory{large: m.large}
 	}

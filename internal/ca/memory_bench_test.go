@@ -72,7 +72,7 @@ func TestLargePassIsTold(t *testing.T) {
 	}
 	small := t.TempDir()
 	crowd(t, small, 100, false)
-	m.Forget()
+	m.forget()
 	if _, err := m.database(small, question{}); err != nil || m.Large() {
 		t.Errorf("a small index.txt is a large pass: %v", err)
 	}

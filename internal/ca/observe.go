@@ -172,7 +172,7 @@ func (m *Memory) Observe(dir string, f Filter) Observed {
 	o.Faults = inspect(&o, next, f.Serving)
 	o.ServingRows = servingRows(o.db, f.Serving)
 	if o.db.unread() != nil {
-		m.Forget() // the next look must try again
+		m.forget() // the next look must try again
 	}
 	return o
 }

@@ -46,7 +46,7 @@ func TestLoopingLinkIsNoError(t *testing.T) {
 		"gen-1/" + crlName, crlName, nextName} {
 		t.Run(name, func(t *testing.T) {
 			o, d := made(t)
-			if _, err := NextGeneration(context.Background(), d, o, rand.Reader, start); err != nil {
+			if _, err := nextGeneration(context.Background(), d, o, rand.Reader, start); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(o.Dir, name)
@@ -73,7 +73,7 @@ func TestBlockedListLeavesTheOthers(t *testing.T) {
 
 func blockedList(t *testing.T, block func(string) error) {
 	o, d := made(t)
-	if _, err := NextGeneration(context.Background(), d, o, rand.Reader, start); err != nil {
+	if _, err := nextGeneration(context.Background(), d, o, rand.Reader, start); err != nil {
 		t.Fatal(err)
 	}
 	write := func() error {

@@ -147,7 +147,7 @@ func TestRevokeWhileIndexIsReplaced(t *testing.T) { // not parallel, because all
 	if err := s.Revoke(other.SerialNumber, "", time.Now()); err != nil {
 		t.Error(err)
 	}
-	rows, _ := ParseIndex(durable.Read(filepath.Join(o.Dir, indexName), maxIndex).Data)
+	rows, _ := parseIndex(durable.Read(filepath.Join(o.Dir, indexName), maxIndex).Data)
 	if len(rows) != 2 || rows[0].Status != Revoked || rows[1].Status != Valid {
 		t.Errorf("%+v", rows)
 	}
@@ -158,7 +158,7 @@ func TestRevokeWhileIndexIsReplaced(t *testing.T) { // not parallel, because all
 func TestLastLeafWhileIndexIsReplaced(t *testing.T) {
 	o, d := made(t)
 	cert := issue(t, d, o, time.Now())
-	if _, err := NextGeneration(context.Background(), d, o, rand.Reader, time.Now()); err != nil {
+	if _, err := nextGeneration(context.Background(), d, o, rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(o.Dir, indexName)

@@ -98,7 +98,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 	if o.Status == Absent || o.Status == Unfinished || len(o.Faults) == 0 {
 		return o, nil
 	}
-	m.Forget()
+	m.forget()
 	for patient := newPatience(); ; {
 		if rewrites(o.Faults) { // another program may have been in the middle of writing it
 			if err := rested(dir); err != nil {
@@ -115,7 +115,7 @@ func reconcile(disk *durable.Disk, dir string, m *Memory) (Observed, error) {
 		if err == nil {
 			break
 		}
-		if m.Forget(); !errors.Is(err, errMoved) || !patient.wait() {
+		if m.forget(); !errors.Is(err, errMoved) || !patient.wait() {
 			return o, err
 		}
 		if o = m.Observe(dir, Filter{}); o.Err != nil {

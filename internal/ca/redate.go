@@ -23,7 +23,7 @@ func Redate(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, n
 		return err
 	}
 	defer s.Close()
-	defer o.Memory.Forget()
+	defer o.Memory.forget()
 	current := s.obs.Current.Cert
 	if s.obs.Made && pki.SelfSigned(current) && now.Before(current.NotBefore) {
 		if current, err = again(current, nil, s.key, rnd, now); err != nil {

@@ -9,7 +9,7 @@ import (
 // index returns all rows of index.txt.
 func (o Observed) index() []Entry {
 	data, _ := os.ReadFile(filepath.Join(o.Dir.Path, indexName))
-	rows, _ := ParseIndex(data)
+	rows, _ := parseIndex(data)
 	return rows
 }
 

@@ -15,7 +15,7 @@ import (
 // naive computes what a pass over index.txt finds, by holding all rows.
 func naive(data string, q question) *database {
 	db := &database{answers: answersTo(q), plain: true, highest: new(big.Int)}
-	rows, torn := ParseIndex([]byte(data))
+	rows, torn := parseIndex([]byte(data))
 	db.torn, db.whole, db.lines, db.rows = torn, data == "" || strings.HasSuffix(data, "\n"),
 		strings.Count(data, "\n"), len(rows)
 	for l := range strings.SplitSeq(strings.TrimSuffix(data, "\n"), "\n") {
@@ -104,7 +104,7 @@ func sameAsNaive(t *testing.T, dir, data string) {
 	if got, want := db.said(), want.said(); got != want {
 		t.Fatalf("%.300q\nscanned:\n%.3000s\nheld:\n%.3000s", data, got, want)
 	}
-	rows, _ := ParseIndex([]byte(data))
+	rows, _ := parseIndex([]byte(data))
 	i := 0
 	scan(db.path, func(l *line) bool {
 		e, w := l.entry(), rows[i]

@@ -117,12 +117,12 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 		return nil, err
 	}
 	if m := s.o.Memory; m != nil && m.db == s.obs.db && !m.holds() {
-		m.Forget() // another program has changed the database: the next look reads it again
+		m.forget() // another program has changed the database: the next look reads it again
 	}
 	name := FormatSerial(cert.SerialNumber) + ".pem"
 	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw),
 		publicMode); err != nil {
-		s.o.Memory.Forget()
+		s.o.Memory.forget()
 		if n := durable.Look(filepath.Join(dir, newCertsName, name)); n.Kind != durable.Missing {
 			err = fmt.Errorf("%w: %w", ErrMade, err)
 		}
@@ -135,7 +135,7 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 		}
 	}
 	if err != nil {
-		s.o.Memory.Forget()
+		s.o.Memory.forget()
 		return nil, fmt.Errorf("%w: %w", ErrMade, err)
 	}
 	return cert, nil
@@ -159,7 +159,7 @@ func (s *Session) addRow(c *x509.Certificate) error {
 		if err := s.rewrite(func(data []byte) []byte { return append(data, row...) }); err != nil {
 			return err
 		}
-		s.o.Memory.Forget() // the next look reads the new file
+		s.o.Memory.forget() // the next look reads the new file
 		db.node = durable.Node{}
 		return nil
 	}
@@ -172,14 +172,14 @@ func (s *Session) addRow(c *x509.Certificate) error {
 	}
 	now := durable.Look(path)
 	if now.Err != nil || now.Ino != db.node.Ino || now.Dev != db.node.Dev || now.Size != db.node.Size+int64(len(row)) {
-		s.o.Memory.Forget() // another program changed it meanwhile
+		s.o.Memory.forget() // another program changed it meanwhile
 		db.node = durable.Node{}
 		return nil
 	}
 	if m := s.o.Memory; m != nil && m.db == db {
 		m.added(s.o.Dir, row[:len(row)-1], now)
 	} else {
-		m.Forget()
+		m.forget()
 		db.added(row[:len(row)-1])
 		db.node = now
 	}
@@ -284,7 +284,7 @@ func (s *Session) refresh() error {
 
 // reread reads the database again.
 func (s *Session) reread() error {
-	s.o.Memory.Forget()
+	s.o.Memory.forget()
 	o := s.o.Memory.Observe(s.o.Dir, Filter{})
 	if o.Err == nil {
 		o.Err = o.db.unread()

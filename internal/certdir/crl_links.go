@@ -28,7 +28,7 @@ func isCRLLinkName(name string) bool {
 func CRLLinks(have map[string]string, issuers []*x509.Certificate) []LinkChange {
 	var out []LinkChange
 	keep := map[string]bool{}
-	for _, h := range Hashes(issuers) {
+	for _, h := range subjectHashes(issuers) {
 		for n := 0; ; n++ {
 			name := fmt.Sprintf("%08x.r%d", h, n)
 			target, there := have[name]

@@ -36,7 +36,7 @@ func Links(have []Link, want map[string][]*x509.Certificate) []LinkChange {
 	}
 	sort.Strings(targets)
 	for _, t := range targets {
-		for _, h := range Hashes(want[t]) {
+		for _, h := range subjectHashes(want[t]) {
 			wanted[h] = append(wanted[h], t)
 		}
 	}

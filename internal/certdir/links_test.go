@@ -185,7 +185,7 @@ func TestUnknownLinkIsNotDoubled(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, CAName), pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	name := fmt.Sprintf("%08x.0", Hashes([]*x509.Certificate{c})[0])
+	name := fmt.Sprintf("%08x.0", subjectHashes([]*x509.Certificate{c})[0])
 	if err := os.Symlink(CAName, filepath.Join(dir, name)); err != nil {
 		t.Fatal(err)
 	}

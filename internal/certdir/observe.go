@@ -276,8 +276,8 @@ func local(target string) bool {
 	return !filepath.IsAbs(clean) && (!strings.Contains(clean, "/") || filepath.Dir(clean) == TrustDir) && clean != ".."
 }
 
-// Hashes returns the subject hashes of certificates, without repetition and in the order of the certificates.
-func Hashes(certs []*x509.Certificate) []uint32 {
+// subjectHashes returns the subject hashes of certificates, without repetition and in the order of the certificates.
+func subjectHashes(certs []*x509.Certificate) []uint32 {
 	var out []uint32
 	seen := map[uint32]bool{}
 	for _, c := range certs {

@@ -39,7 +39,11 @@ func TestUnreadGenerationStaysTrusted(t *testing.T) {
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	o := s.CA.Options(s.observer.observe(context.Background()))
-	if _, err := ca.NextGeneration(context.Background(), &durable.Disk{}, o, rand.Reader, s.now); err != nil {
+	_, err := ca.StartNext(context.Background(), &durable.Disk{}, o, rand.Reader, s.now)
+	if err == nil {
+		_, err = ca.Promote(context.Background(), &durable.Disk{}, o)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.settle(plan.Wish{})

@@ -95,7 +95,7 @@ func ReadCF(path string, argv ...string) CF {
 		cf.CAs.Node.Data = nil
 	}
 	cf.Resolved = map[string]string{}
-	for _, name := range cf.TLSFiles() {
+	for _, name := range cf.tlsFiles() {
 		if real, err := durable.Resolve(name); err == nil {
 			cf.Resolved[name] = real
 		} else if dir, err := durable.Resolve(filepath.Dir(name)); err == nil {

@@ -59,7 +59,7 @@ func TestPidFile(t *testing.T) {
 		{"", 0, 0, false}, {"0\nx", 0, 0, false}, {"1\nx", 0, 0, false}, {"-5\nx", 0, 0, false},
 		{"99999999999\nx", 0, 0, false}, {"abc\n", 0, 0, false},
 	} {
-		pid, argv, err := ParsePidFile([]byte(c.text))
+		pid, argv, err := parsePidFile([]byte(c.text))
 		if pid != c.pid || len(argv) != c.argv || (err == nil) != c.ok {
 			t.Errorf("%q: %d %v %v", c.text, pid, argv, err)
 		}
@@ -163,7 +163,7 @@ func TestProbeUntrusted(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 			defer cancel()
-			s := Probe(ctx, Endpoint{Addr: script(t, c.lines...)}, "probe.example.org")
+			s := Probe(ctx, Endpoint{Addr: script(t, c.lines...)}, "probe.example.org", "")
 			if s.Offered != c.offered || c.err == "" && s.Err != nil ||
 				c.err != "" && (s.Err == nil || !strings.Contains(s.Err.Error(), c.err)) {
 				t.Errorf("%+v", s)
@@ -172,7 +172,7 @@ func TestProbeUntrusted(t *testing.T) {
 	}
 	l, _ := net.Listen("tcp", "127.0.0.1:0")
 	l.Close()
-	if s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "x"); !s.Refused {
+	if s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "x", ""); !s.Refused {
 		t.Errorf("no program listens: %+v", s)
 	}
 }
@@ -203,7 +203,7 @@ func TestProbeSees(t *testing.T) {
 		_, _ = bufio.NewReader(tc).ReadString('\n')
 		_, _ = tc.Write([]byte("221 bye\r\n"))
 	}()
-	s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "probe.example.org")
+	s := Probe(context.Background(), Endpoint{Addr: l.Addr().String()}, "probe.example.org", "")
 	if s.Err != nil || s.Leaf == nil || s.Leaf.SerialNumber.Int64() != 77 || s.Banner != "two" {
 		t.Errorf("%+v", s)
 	}
@@ -244,7 +244,7 @@ func FuzzPidFile(f *testing.F) {
 	f.Add("123\n/usr/sbin/sendmail -bd -C x\n")
 	f.Add("-1\nx")
 	f.Fuzz(func(t *testing.T, s string) {
-		pid, argv, err := ParsePidFile([]byte(s))
+		pid, argv, err := parsePidFile([]byte(s))
 		if err == nil && pid < 2 {
 			t.Fatalf("%q gives %d", s, pid)
 		}

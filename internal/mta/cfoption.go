@@ -135,8 +135,8 @@ func uncommented(s string) string {
 	return strings.TrimRight(b.String(), " \t")
 }
 
-// TLSFiles returns all files and directories that the cf names for TLS, each once.
-func (cf CF) TLSFiles() []string {
+// tlsFiles returns all files and directories that the cf names for TLS, each once.
+func (cf CF) tlsFiles() []string {
 	all := slices.Concat(cf.ServerCert, cf.ServerKey, cf.ClientCert, cf.ClientKey,
 		[]string{cf.CACert, cf.CACertPath, cf.DH, cf.CRL})
 	all = slices.DeleteFunc(all, func(p string) bool { return !strings.HasPrefix(p, "/") })

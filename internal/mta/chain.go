@@ -37,11 +37,11 @@ const (
 // maxChain is the default verify depth of OpenSSL, in certificates.
 const maxChain = 100
 
-// VerifyChain returns "" where shown, leaf first, leads to a self-signed certificate in store and is valid for the
+// verifyChain returns "" where shown, leaf first, leads to a self-signed certificate in store and is valid for the
 // purpose at now; otherwise why not. It judges like X509_verify_cert(3) of that OpenSSL, whose first error decides
 // sendmail's verify=. crypto/x509 would be stricter about some things (SHA-1 at the root, odd names), less strict about
 // others (authority key identifiers), and it tries more paths. CRLs are not checked.
-func VerifyChain(by pki.Libssl, shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
+func verifyChain(by pki.Libssl, shown, store []*x509.Certificate, usage x509.ExtKeyUsage, now time.Time) string {
 	if len(shown) == 0 {
 		return noLocalIssuer
 	}
@@ -51,10 +51,10 @@ func VerifyChain(by pki.Libssl, shown, store []*x509.Certificate, usage x509.Ext
 	return buildChain(shown, store, now).fault(by, usage, now)
 }
 
-// Objection is the result of VerifyChain for the chain of a server, without what is reported in other ways: dates, a
+// Objection is the result of verifyChain for the chain of a server, without what is reported in other ways: dates, a
 // missing root, and the purposes of the leaf. It is "" where there is no objection.
 func Objection(by pki.Libssl, shown, store []*x509.Certificate, now time.Time) string {
-	why := VerifyChain(by, shown, store, x509.ExtKeyUsageServerAuth, now)
+	why := verifyChain(by, shown, store, x509.ExtKeyUsageServerAuth, now)
 	switch why {
 	case noIssuer, noLocalIssuer, hasExpired, notYetValid, badPurpose:
 		return ""

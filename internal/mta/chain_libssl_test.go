@@ -222,7 +222,7 @@ func TestChainsAsLibssl(t *testing.T) {
 		}
 		questions = append(questions, fmt.Sprintf("chain\t%s\t%d\t%d\t%s\t%s", word, w.now.Unix(), level,
 			write("store", store), write("shown", shown)))
-		ours = append(ours, VerifyChain(pki.Libssl{}.AtLevel(level), shown, store, usage, w.now))
+		ours = append(ours, verifyChain(pki.Libssl{}.AtLevel(level), shown, store, usage, w.now))
 	}
 	good, words := 0, 0
 	for i, answer := range libssl(t, questions) {

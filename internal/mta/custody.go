@@ -12,11 +12,11 @@ import (
 	"mailcertd/internal/durable"
 )
 
-// Custody returns who, other than root and the user of this process, could change the file that a path leads to, or a
+// custody returns who, other than root and the user of this process, could change the file that a path leads to, or a
 // directory or link on the way; "" where nobody could. mailcertd must not let such a file decide which process root
 // signals or which program root runs. A sticky bit keeps others from replacing files that are not theirs, but not from
 // making links. hint says how to correct it.
-func Custody(path string) (who, hint string) {
+func custody(path string) (who, hint string) {
 	n := durable.Look(path).Located()
 	if n.Err != nil {
 		return n.Err.Error(), "run as root"
@@ -66,7 +66,7 @@ func linkedFrom(path string) (dirs []string) {
 	return dirs
 }
 
-// keepers is Custody for a path without any link in it.
+// keepers is custody for a path without any link in it.
 func keepers(path string) (who, hint string) {
 	owners := []uint32{0}
 	if uid := uint32(unix.Geteuid()); uid != 0 {
@@ -87,13 +87,6 @@ func keepers(path string) (who, hint string) {
 			return "", ""
 		}
 	}
-}
-
-// StillThere says whether a process with this pid exists and the pid file is that of this instance. It is cheap, for
-// waiting; it does not check what the process runs, as Identify does.
-func (i Instance) StillThere() bool {
-	n := durable.Look(i.PIDFile)
-	return i.PID > 1 && unix.Kill(i.PID, 0) != unix.ESRCH && n.Exists && pidFileID(n) == i.PIDFileID
 }
 
 func pidFileID(n durable.Node) string {

@@ -49,7 +49,7 @@ func TestProbeForFamily(t *testing.T) {
 				for _, h := range c.has {
 					has = has || h == family
 				}
-				s := ProbeFor(ctx, at, "probe.example.org", family)
+				s := Probe(ctx, at, "probe.example.org", family)
 				switch {
 				case has && (s.Err != nil || s.Leaf == nil || s.Leaf.Subject.CommonName != family):
 					t.Errorf("%s: %+v", family, s)

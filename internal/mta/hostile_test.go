@@ -20,9 +20,9 @@ func TestParsersTakeAnything(t *testing.T) {
 		strings.Repeat("x\\\n", 200), "\xff\xfe", "é"} {
 		cf := ParseCF([]byte(in), "-O"+in, "-C", in)
 		cf.Endpoints()
-		cf.TLSFiles()
+		cf.tlsFiles()
 		_, _ = mailer([]byte(in), "sendmail")
-		_, _, _ = ParsePidFile([]byte(in))
+		_, _, _ = parsePidFile([]byte(in))
 		rc := ReadRC(map[string]string{"sendmail_flags": in, "sendmail_enable": in, "sendmail_program": in,
 			"sendmail_pidfile": in})
 		rc.Argv()

@@ -133,7 +133,7 @@ func identify(ctx context.Context, o IdentifyOptions) Identity {
 	if !n.Exists {
 		return id.is(NotRunning, "there is no pid file", "")
 	}
-	pid, argv, err := ParsePidFile(n.Data)
+	pid, argv, err := parsePidFile(n.Data)
 	if err != nil {
 		return id.is(BadPidFile, err.Error(), "run `service sendmail restart`")
 	}
@@ -197,7 +197,7 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 			return id
 		}
 	}
-	if who, hint := Custody(id.PidFile); who != "" {
+	if who, hint := custody(id.PidFile); who != "" {
 		return id.is(Exposed, "no HUP is sent to the process that it names: "+who, hint)
 	}
 	exe, deleted := strings.CutSuffix(p.exe, " (deleted)") // Linux adds this after an upgrade
@@ -233,7 +233,7 @@ func (id Identity) judge(ctx context.Context, p process) Identity {
 			if path == "" {
 				continue
 			}
-			if who, hint := Custody(path); who != "" && id.isSendmail(exe) {
+			if who, hint := custody(path); who != "" && id.isSendmail(exe) {
 				return id.is(Exposed, "a HUP would start "+now+", and "+who, hint)
 			}
 		}
@@ -330,7 +330,7 @@ const SanePatience = 90 * time.Second
 // SaneCF lets sendmail itself parse a cf: `program -bt -C cf </dev/null`. program must be the configured one, never one
 // that a pid file names, because it runs as root.
 func SaneCF(ctx context.Context, program, cf string) error {
-	if who, hint := Custody(program); who != "" {
+	if who, hint := custody(program); who != "" {
 		return fmt.Errorf("%s is not run to test %s: %s; %s", program, cf, who, hint)
 	}
 	said, err := command.Command{Argv: []string{program, "-bt", "-C", cf}, Patience: SanePatience,

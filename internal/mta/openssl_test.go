@@ -161,7 +161,7 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 				append([]string{"-cert", file(c.pair + ".pem"), "-key", file(c.pair + ".key")}, c.args...)...)}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			s := Probe(ctx, addr, "probe.example.org")
+			s := Probe(ctx, addr, "probe.example.org", "")
 			g, _ := look(ctx, addr, "probe.example.org", byGo(&tls.Config{}, ""))
 			o, ses := look(ctx, addr, "probe.example.org", byOpenSSL("", credentials{}, ""))
 			if c.err != "" {
@@ -193,7 +193,7 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 			s := Served{Refused: true}
 			for until := time.Now().Add(10 * time.Second); s.Refused &&
 				time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-				s = Probe(t.Context(), at, "probe.example.org")
+				s = Probe(t.Context(), at, "probe.example.org", "")
 			}
 			if s.Err != nil || !s.Offered || s.Leaf == nil || s.Leaf.Subject.CommonName != "rsa" {
 				t.Errorf("%+v", s)

@@ -158,7 +158,7 @@ func Peer(ctx context.Context, o PeerOptions) PeerReport {
 
 // verdict judges a chain by the CAs that we trust.
 func (o PeerOptions) verdict(chain []*x509.Certificate, purpose x509.ExtKeyUsage) (v Verify, reason string) {
-	if reason = VerifyChain(o.Libssl, chain, o.Trusted, purpose, o.Now); reason != "" {
+	if reason = verifyChain(o.Libssl, chain, o.Trusted, purpose, o.Now); reason != "" {
 		return VerifyFail, reason
 	}
 	return VerifyOK, ""

@@ -161,7 +161,7 @@ func TestChainAgainstOpenssl(t *testing.T) {
 			if m := regexp.MustCompile(`error \d+ at \d+ depth lookup: (.*)`).FindSubmatch(out); m != nil {
 				first = string(m[1])
 			}
-			if got := VerifyChain(pki.Libssl{}, shown, store, x509.ExtKeyUsageServerAuth, now); got != first ||
+			if got := verifyChain(pki.Libssl{}, shown, store, x509.ExtKeyUsageServerAuth, now); got != first ||
 				got != c.want {
 				t.Errorf("%q, want %q, openssl %v\n%s", got, c.want, err, out)
 			}

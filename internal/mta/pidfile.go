@@ -11,8 +11,8 @@ import (
 // maxPidFile bounds a pid file and a mailer.conf, in octets.
 const maxPidFile = 64 << 10
 
-// ParsePidFile parses sendmail's pid file: the pid, then the command line.
-func ParsePidFile(data []byte) (pid int, argv []string, err error) {
+// parsePidFile parses sendmail's pid file: the pid, then the command line.
+func parsePidFile(data []byte) (pid int, argv []string, err error) {
 	first, rest, _ := strings.Cut(string(data), "\n")
 	pid, err = strconv.Atoi(strings.TrimSpace(first))
 	if err != nil {

@@ -51,23 +51,20 @@ const Patience = 6 * time.Minute
 // QUIT. It does not verify the certificate. Every step has a deadline as long as that of a mail host; ctx bounds all of
 // them.
 //
+// family is a key family, "rsa" or "ecdsa" (pki.KeyType.Family): the probe accepts only certificates of that family, so
+// that a sendmail with two pairs serves the one of that family; "" accepts any.
+//
 // It tries Go's TLS first, which needs no other program. But that has no DHE, not all ciphers, and its own limits for
 // keys, so its failure says nothing about a mail host. After a failed handshake it tries the system's openssl, the
-// library that sendmail itself uses.
-func Probe(ctx context.Context, at Endpoint, helo string) Served { return ProbeFor(ctx, at, helo, "") }
-
-// ProbeFor is Probe with a client that accepts only certificates of one key family, "rsa" or "ecdsa"
-// (pki.KeyType.Family), so that a sendmail with two pairs serves the one of that family; "" accepts any.
-//
-// It uses Go's TLS with TLS 1.2, where the cipher suite selects the family: for TLS 1.3, Go does not let a client
-// choose the signature algorithms. openssl asks a server that has only TLS 1.3.
-func ProbeFor(ctx context.Context, at Endpoint, helo, family string) Served {
-	s := probeFor(ctx, at, helo, family)
+// library that sendmail itself uses. With a family, Go's TLS uses TLS 1.2, where the cipher suite selects it: for TLS
+// 1.3, Go does not let a client choose the signature algorithms. openssl asks a server that has only TLS 1.3.
+func Probe(ctx context.Context, at Endpoint, helo, family string) Served {
+	s := probe(ctx, at, helo, family)
 	s.Family = family
 	return s
 }
 
-func probeFor(ctx context.Context, at Endpoint, helo, family string) Served {
+func probe(ctx context.Context, at Endpoint, helo, family string) Served {
 	s, _ := look(ctx, at, helo, byGo(&tls.Config{}, family))
 	// A server may serve an Ed25519 certificate with a cipher suite of ECDSA.
 	if s.Leaf != nil && family != "" && pki.TypeOf(s.Leaf.PublicKey).Family() != family {

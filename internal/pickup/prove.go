@@ -124,13 +124,13 @@ func families(r *View) []string {
 // see asks at an endpoint and, where a program listens and shows no certificate, at the host's other addresses. If
 // none of those shows one either, it returns the first answer.
 func (a asker) see(ctx context.Context, at mta.Endpoint, family string) mta.Served {
-	first := mta.ProbeFor(ctx, at, a.helo, family)
+	first := mta.Probe(ctx, at, a.helo, family)
 	if first.Leaf != nil || first.Refused || first.Lacks || ctx.Err() != nil || !a.auto {
 		return first
 	}
 	for _, other := range otherAddrs(at.Addr) {
 		pctx, cancel := context.WithTimeout(ctx, mta.Patience)
-		s := mta.ProbeFor(pctx, mta.Endpoint{Addr: other, TLS: at.TLS}, a.helo, family)
+		s := mta.Probe(pctx, mta.Endpoint{Addr: other, TLS: at.TLS}, a.helo, family)
 		cancel()
 		if s.Leaf != nil || s.Lacks {
 			return s

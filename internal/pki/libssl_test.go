@@ -180,9 +180,10 @@ func TestOddCertificates(t *testing.T) {
 		}
 		c := f.Certs[0]
 		want := strings.TrimSpace(string(openssl(t, data, "x509", "-noout", "-hash")))
-		if Parses(c) || HashName(c.RawSubject, 0) != want+".0" ||
+		_, parse := x509.ParseCertificate(c.Raw) // otherwise the case is not odd enough
+		if parse == nil || HashName(c.RawSubject, 0) != want+".0" ||
 			!SamePublicKey(c.PublicKey, ReadKeyFile(key).Public) || c.NotAfter.Before(time.Now()) || !SelfSigned(c) {
-			t.Errorf("%s: parses %v, hash %s, want %s, ends %v, %q", name, Parses(c), HashName(c.RawSubject, 0), want,
+			t.Errorf("%s: parses with %v, hash %s, want %s, ends %v, %q", name, parse, HashName(c.RawSubject, 0), want,
 				c.NotAfter, c.Subject)
 		}
 	}

@@ -45,13 +45,6 @@ func (e refusedError) Error() string { return ErrRefused.Error() + ": " + e.faul
 
 func (e refusedError) Is(target error) bool { return target == ErrRefused || target == ErrGarbage }
 
-// Parses says whether crypto/x509 accepts the certificate as well. Where it does not, checks that need it cannot be
-// made.
-func Parses(c *x509.Certificate) bool {
-	_, err := x509.ParseCertificate(c.Raw)
-	return err == nil
-}
-
 type rawTBS struct {
 	Raw        asn1.RawContent
 	Version    int `asn1:"optional,explicit,default:0,tag:0"`

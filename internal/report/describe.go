@@ -44,7 +44,7 @@ func NewStatus(program string, cfg config.Config, r keeper.Result, now time.Time
 	}
 	if o.CA.Status != ca.Absent {
 		rep.Issued = &Issued{Valid: rep.CA.Valid, Expired: rep.CA.Expired, Revoked: rep.CA.Revoked, NextDue: []Listed{}}
-		here := InstalledIn(o.Certs)
+		here := installedIn(o.Certs)
 		for _, l := range next {
 			rep.Issued.NextDue = append(rep.Issued.NextDue, NewListed(o.CA, l, here, now))
 		}

@@ -132,8 +132,8 @@ func NewListed(o ca.Observed, l ca.Listed, here Installed, now time.Time) Listed
 // Installed are the certificates in the certs directory, by the names of their pairs.
 type Installed map[string]*x509.Certificate
 
-// InstalledIn returns the certificates of an observed certs directory.
-func InstalledIn(d certdir.Dir) Installed {
+// installedIn returns the certificates of an observed certs directory.
+func installedIn(d certdir.Dir) Installed {
 	here := Installed{}
 	for _, p := range certdir.Pairs() {
 		if cs := d.Pair(p).Cert.File.Certs; len(cs) > 0 {
@@ -150,7 +150,7 @@ func ReadInstalled(path string) Installed {
 	for _, p := range certdir.Pairs() {
 		d.Pair(p).Cert = certdir.ReadCert(filepath.Join(path, p.CertFile))
 	}
-	return InstalledIn(d)
+	return installedIn(d)
 }
 
 // pair is the name of the pair that uses the certificate of that row; "" for none.

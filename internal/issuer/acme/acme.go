@@ -28,8 +28,8 @@ const (
 	Command    = "command"     // dns-01 with a program of the owner
 )
 
-// Challenges returns the values that Options.Challenge may have.
-func Challenges() []string { return []string{HTTP, DNS01, DNSPersist, Command} }
+// challenges returns the values that Options.Challenge may have.
+func challenges() []string { return []string{HTTP, DNS01, DNSPersist, Command} }
 
 // DefaultPatience is the longest time for one question, with the validation by the CA.
 const DefaultPatience = 10 * time.Minute
@@ -128,8 +128,8 @@ func New(o Options) (*Issuer, error) {
 	if i.url, err = DirectoryURL(o.Directory); err != nil {
 		errs = append(errs, err)
 	}
-	if !slices.Contains(Challenges(), o.Challenge) {
-		errs = append(errs, fmt.Errorf("challenge %q: must be %s", o.Challenge, strings.Join(Challenges(), ", ")))
+	if !slices.Contains(challenges(), o.Challenge) {
+		errs = append(errs, fmt.Errorf("challenge %q: must be %s", o.Challenge, strings.Join(challenges(), ", ")))
 	}
 	if o.Store == nil || o.Now == nil {
 		errs = append(errs, errors.New("a store and a clock are required"))
