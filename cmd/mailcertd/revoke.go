@@ -131,7 +131,7 @@ func (o *localCA) revoke(ctx context.Context, serials []string, reason string) e
 
 // handedOn says whether sendmail's CRL contains the list that the CA made last.
 func handedOn(cfg config.Config) bool {
-	list, copied := durable.Read(filepath.Join(cfg.CA.Dir, certdir.CRLName), maxCRL),
+	list, copied := durable.Read(filepath.Join(cfg.CA.Dir, ca.CRLName), maxCRL),
 		durable.Read(filepath.Join(cfg.Certs.Dir, certdir.CRLName), maxCRL)
 	want, _ := pem.Decode(list.Data)
 	for rest := copied.Data; want != nil; {

@@ -39,7 +39,7 @@ func fill(tb testing.TB, o Options, n int) {
 			tb.Fatal(err)
 		}
 		rows = append(rows, entryFor(c))
-		if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+		if err := os.WriteFile(filepath.Join(o.Dir, NewCertsDir, FormatSerial(c.SerialNumber)+".pem"),
 			pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 			tb.Fatal(err)
 		}

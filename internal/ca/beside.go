@@ -25,7 +25,7 @@ func Beside(dir string) string {
 var madeFiles = []string{confName, keyName, serialName, indexName, attrName, crlNumName, certName}
 
 // emptied are the names that an interrupted makeBeside may have left in its temporary directory.
-var emptied = append(madeFiles, newCertsName)
+var emptied = append(madeFiles, NewCertsDir)
 
 // The contents of serial and crlnumber, and of index.txt.attr, in a CA that has issued nothing.
 const (
@@ -96,7 +96,7 @@ func makeBeside(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reade
 			return nil, err
 		}
 	}
-	if err := disk.MakeDirs(filepath.Join(dir, newCertsName), dirMode); err != nil {
+	if err := disk.MakeDirs(filepath.Join(dir, NewCertsDir), dirMode); err != nil {
 		return nil, err
 	}
 	if err := disk.SyncNewDir(dir); err != nil {

@@ -124,14 +124,14 @@ func TestServedIsListed(t *testing.T) {
 		heals bool
 	}{
 		{"lost whole", func(dir, serial string) error {
-			return os.Remove(filepath.Join(dir, newCertsName, serial+".pem"))
+			return os.Remove(filepath.Join(dir, NewCertsDir, serial+".pem"))
 		}, FaultUnlisted, true},
 		{"another in its place", func(dir, serial string) error {
 			data, err := os.ReadFile(filepath.Join(dir, certName))
 			if err != nil {
 				return err
 			}
-			return os.WriteFile(filepath.Join(dir, newCertsName, serial+".pem"), data, 0o644)
+			return os.WriteFile(filepath.Join(dir, NewCertsDir, serial+".pem"), data, 0o644)
 		}, FaultTaken, false},
 		{"another row", func(dir, serial string) error {
 			return os.WriteFile(filepath.Join(dir, indexName),
@@ -221,7 +221,7 @@ func TestThirtyAtOnce(t *testing.T) {
 		if rows[serial] != 1 {
 			t.Errorf("serial %s is in %d rows", serial, rows[serial])
 		}
-		if cs, err := readCerts(filepath.Join(o.Dir, newCertsName, serial+".pem")); err != nil || len(cs) != 1 ||
+		if cs, err := readCerts(filepath.Join(o.Dir, NewCertsDir, serial+".pem")); err != nil || len(cs) != 1 ||
 			string(cs[0].Raw) != string(c.Raw) {
 			t.Errorf("newcerts/%s.pem: %v", serial, err)
 		}

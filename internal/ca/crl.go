@@ -94,7 +94,7 @@ func (c CRL) Ends() time.Time {
 func readLists(signers []Generation) CRL {
 	var c CRL
 	for _, g := range signers {
-		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, crlName), Fixed: !g.HasKey}
+		l := RevocationList{N: g.N, Path: filepath.Join(g.Dir, CRLName), Fixed: !g.HasKey}
 		n := durable.Read(l.Path, maxIndex)
 		if n.Unread() {
 			l.Err = n.Err
@@ -169,7 +169,7 @@ func (s *Session) WriteCRL(rnd io.Reader, now time.Time) error {
 	lists := map[string][]byte{}
 	var failed []error
 	for _, g := range s.obs.signers() {
-		path := filepath.Join(g.Dir, crlName)
+		path := filepath.Join(g.Dir, CRLName)
 		if !g.HasKey {
 			continue // its last list stays, since nothing can sign a new one
 		}

@@ -118,11 +118,11 @@ var events = []event{
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(h.path(newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+		return os.WriteFile(h.path(NewCertsDir, FormatSerial(c.SerialNumber)+".pem"),
 			pki.EncodeCertificate(c.Raw), 0o644)
 	}},
 	{"lost certificate", func(h *history, arg int) error {
-		return os.Remove(h.path(newCertsName, fmt.Sprintf("%02X.pem", 1+arg%6)))
+		return os.Remove(h.path(NewCertsDir, fmt.Sprintf("%02X.pem", 1+arg%6)))
 	}},
 	{"no index", func(h *history, arg int) error {
 		if arg%4 != 0 {

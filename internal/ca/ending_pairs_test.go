@@ -43,7 +43,7 @@ func TestEndingOfPairs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+		if err := os.WriteFile(filepath.Join(o.Dir, NewCertsDir, FormatSerial(c.SerialNumber)+".pem"),
 			pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -54,7 +54,7 @@ func modeFaults(o *Observed) (found []Fault) {
 // holder of the lock may write such files, so the caller, who holds it, may remove all of them.
 func leftovers(o *Observed) []string {
 	var out []string
-	dirs := []string{"", newCertsName, nextName}
+	dirs := []string{"", NewCertsDir, nextName}
 	for _, g := range o.Older {
 		dirs = append(dirs, filepath.Base(g.Dir))
 	}
@@ -85,20 +85,20 @@ func leftoverFaults(o *Observed) (found []Fault) {
 
 // newCertsFaults reports a missing newcerts.
 func newCertsFaults(o *Observed) []Fault {
-	if durable.Look(o.path(newCertsName)).Kind != durable.Missing {
+	if durable.Look(o.path(NewCertsDir)).Kind != durable.Missing {
 		return nil
 	}
-	return []Fault{{Kind: FaultNewCerts, Path: o.path(newCertsName), Repairable: true}}
+	return []Fault{{Kind: FaultNewCerts, Path: o.path(NewCertsDir), Repairable: true}}
 }
 
 // inTheWay reports directories, dangling links and special files in place of the files that `openssl ca` reads, and
 // other files in place of its directories. It leaves out those of which reported has another fault.
 func inTheWay(o *Observed, reported []Fault) (found []Fault) {
-	for _, name := range []string{newCertsName, nextName, confName, attrName, serialName, crlNumName, indexName,
+	for _, name := range []string{NewCertsDir, nextName, confName, attrName, serialName, crlNumName, indexName,
 		certName, keyName} {
 		n := durable.Look(o.path(name))
 		want, got := "a file", ""
-		if name == newCertsName || name == nextName {
+		if name == NewCertsDir || name == nextName {
 			want = "a directory"
 		}
 		switch {

@@ -118,7 +118,7 @@ func TestFaultsInOrder(t *testing.T) {
 		os.Remove(in(keyName)),
 		os.WriteFile(in(durable.TempName(indexName)), nil, 0o600),
 		os.WriteFile(in(indexName), []byte(rows[0]+rows[1]+"\nhello\nV\t3601010"), 0o644),
-		os.Remove(in(newCertsName + "/" + FormatSerial(leaf.SerialNumber) + ".pem")),
+		os.Remove(in(NewCertsDir + "/" + FormatSerial(leaf.SerialNumber) + ".pem")),
 		os.WriteFile(in(attrName), []byte("unique_subject = yes\n"), 0o644),
 		os.WriteFile(in(serialName), []byte("01\n"), 0o644),
 		os.Remove(in(crlNumName)),

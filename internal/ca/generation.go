@@ -105,7 +105,7 @@ func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certific
 	if key.Err != nil {
 		return nil, key.Err
 	}
-	crl := durable.Read(filepath.Join(next.Dir, crlName), maxIndex)
+	crl := durable.Read(filepath.Join(next.Dir, CRLName), maxIndex)
 	if crl.Err != nil {
 		return nil, crl.Err
 	}
@@ -118,7 +118,7 @@ func Promote(ctx context.Context, disk *durable.Disk, o Options) (*x509.Certific
 // dropNext removes next/, whose certificate is in force now. It removes the key first: StartNext would use a key
 // without a certificate again.
 func dropNext(disk *durable.Disk, dir string) error {
-	if err := disk.RemoveDir(filepath.Join(dir, nextName), keyName, crlName, crossName, certName); err != nil {
+	if err := disk.RemoveDir(filepath.Join(dir, nextName), keyName, CRLName, crossName, certName); err != nil {
 		return err
 	}
 	return disk.SyncDir(dir)
@@ -148,12 +148,12 @@ func retire(disk *durable.Disk, dir string, obs Observed, cross *x509.Certificat
 	if err := disk.Replace(filepath.Join(to, keyName), key.Data, keyMode); err != nil {
 		return err
 	}
-	crl := durable.Read(filepath.Join(dir, crlName), maxIndex)
+	crl := durable.Read(filepath.Join(dir, CRLName), maxIndex)
 	if crl.Unread() { // without a copy, the change would lose it
 		return crl.Err
 	}
 	if crl.Exists && crl.Err == nil {
-		if err := disk.Replace(filepath.Join(to, crlName), crl.Data, publicMode); err != nil {
+		if err := disk.Replace(filepath.Join(to, CRLName), crl.Data, publicMode); err != nil {
 			return err
 		}
 	}
@@ -173,12 +173,12 @@ func change(disk *durable.Disk, dir string, key, cert, crl []byte) error {
 	steps := []durable.Step{{Op: durable.OpInstall, Name: keyName, Digest: sum(key)},
 		{Op: durable.OpInstall, Name: certName, Digest: sum(cert)}}
 	if len(crl) > 0 {
-		if err := set.Stage(crlName, crl, publicMode); err != nil {
+		if err := set.Stage(CRLName, crl, publicMode); err != nil {
 			return err
 		}
-		steps = append(steps, durable.Step{Op: durable.OpInstall, Name: crlName, Digest: sum(crl)})
-	} else if durable.Look(filepath.Join(dir, crlName)).Kind != durable.Missing {
-		steps = append(steps, durable.Step{Op: durable.OpRemove, Name: crlName})
+		steps = append(steps, durable.Step{Op: durable.OpInstall, Name: CRLName, Digest: sum(crl)})
+	} else if durable.Look(filepath.Join(dir, CRLName)).Kind != durable.Missing {
+		steps = append(steps, durable.Step{Op: durable.OpRemove, Name: CRLName})
 	}
 	return set.Commit(steps)
 }
@@ -199,7 +199,7 @@ func Prune(ctx context.Context, disk *durable.Disk, dir string, now time.Time) e
 		if !o.prunable(g, now) {
 			continue
 		}
-		err := disk.RemoveDir(g.Dir, keyName, crlName, crossName, certName)
+		err := disk.RemoveDir(g.Dir, keyName, CRLName, crossName, certName)
 		if errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, syscall.EEXIST) {
 			continue // a person has put files there: the directory stays without the generation
 		} else if err != nil {

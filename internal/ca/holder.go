@@ -50,7 +50,7 @@ const mostSuccessors = 4096
 
 // newOpener is for the CA in dir. It opens most files, or anyNumber.
 func newOpener(dir string, most int) *opener {
-	return &opener{dir: filepath.Join(dir, newCertsName), left: most, successors: map[string]*holder{}}
+	return &opener{dir: filepath.Join(dir, NewCertsDir), left: most, successors: map[string]*holder{}}
 }
 
 // spent says that it opens no more.

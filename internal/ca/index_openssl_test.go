@@ -35,7 +35,7 @@ func orphan(t testing.TB, o Options, serial int64, subject []byte, until time.Ti
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+	if err := os.WriteFile(filepath.Join(o.Dir, NewCertsDir, FormatSerial(c.SerialNumber)+".pem"),
 		pki.EncodeCertificate(c.Raw), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -214,7 +214,7 @@ func TestReasonsAgainstOpenssl(t *testing.T) {
 	}
 	read := func() map[string]string {
 		t.Helper()
-		data, err := os.ReadFile(filepath.Join(o.Dir, crlName))
+		data, err := os.ReadFile(filepath.Join(o.Dir, CRLName))
 		if err != nil {
 			t.Fatal(err)
 		}

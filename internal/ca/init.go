@@ -87,7 +87,7 @@ func Init(ctx context.Context, disk *durable.Disk, o Options, rnd io.Reader, now
 	if err != nil {
 		return nil, err
 	}
-	if err := disk.Mkdir(filepath.Join(o.Dir, newCertsName), dirMode); err != nil {
+	if err := disk.Mkdir(filepath.Join(o.Dir, NewCertsDir), dirMode); err != nil {
 		return nil, err
 	}
 	for _, f := range []struct{ name, text string }{{serialName, firstNumber}, {indexName, ""}, {attrName, firstAttr}} {

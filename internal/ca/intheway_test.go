@@ -19,9 +19,9 @@ func TestInTheWay(t *testing.T) {
 		"a dangling link": func(path string) error { return os.Symlink("nowhere", path) },
 	}
 	for _, name := range []string{confName, attrName, serialName, crlNumName, indexName, certName, keyName,
-		newCertsName, nextName} {
+		NewCertsDir, nextName} {
 		for what, make := range makes {
-			if what == "a directory" && (name == newCertsName || name == nextName) {
+			if what == "a directory" && (name == NewCertsDir || name == nextName) {
 				what, make = "a file", func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) }
 			}
 			dir := t.TempDir() + "/CA"

@@ -23,7 +23,7 @@ func TestIssueFails(t *testing.T) {
 		op, part string
 		made     bool
 	}{
-		{"write", newCertsName, false}, {"rename", newCertsName, false}, {"syncdir", newCertsName, true},
+		{"write", NewCertsDir, false}, {"rename", NewCertsDir, false}, {"syncdir", NewCertsDir, true},
 		{"append", indexName, true}, {"sync", indexName, true},
 	} {
 		o, d := made(t)
@@ -70,9 +70,9 @@ func TestUnreadCRL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
+	list, _ := os.ReadFile(filepath.Join(o.Dir, CRLName))
 	undo := durable.TestOnlyBeforeRead(func(op, path string) error {
-		if op == "open" && filepath.Base(path) == crlName {
+		if op == "open" && filepath.Base(path) == CRLName {
 			return syscall.EIO
 		}
 		return nil
@@ -83,7 +83,7 @@ func TestUnreadCRL(t *testing.T) {
 	if !errors.Is(got, syscall.EIO) {
 		t.Errorf("a CRL was made: %v", got)
 	}
-	if now, _ := os.ReadFile(filepath.Join(o.Dir, crlName)); string(now) != string(list) {
+	if now, _ := os.ReadFile(filepath.Join(o.Dir, CRLName)); string(now) != string(list) {
 		t.Error("the CRL was replaced")
 	}
 	if _, err := Reconcile(context.Background(), d, o.Dir, nil); err != nil {

@@ -99,7 +99,7 @@ const (
 
 // signedBy returns the number of the generation that signed the certificate with that serial; 0 is the current one.
 func signedBy(dir string, gens []Generation, serial *big.Int) int {
-	cs, err := readCerts(filepath.Join(dir, newCertsName, FormatSerial(serial)+".pem"))
+	cs, err := readCerts(filepath.Join(dir, NewCertsDir, FormatSerial(serial)+".pem"))
 	if len(cs) == 0 || err != nil {
 		return fileGone
 	}

@@ -17,18 +17,18 @@ import (
 
 // The names in the CA directory.
 const (
-	keyName      = "cakey.pem"
-	certName     = "cacert.pem"
-	serialName   = "serial"
-	indexName    = "index.txt"
-	attrName     = "index.txt.attr"
-	crlNumName   = "crlnumber"
-	crlName      = "crl.pem"
-	newCertsName = "newcerts"
-	confName     = "openssl.cnf"
-	crossName    = "cross.pem"    // in gen-N and next: the successor, signed by the generation before it
-	nextName     = "next"         // the generation that waits to be put in force
-	membersName  = "members.json" // the members
+	keyName     = "cakey.pem"
+	certName    = "cacert.pem"
+	serialName  = "serial"
+	indexName   = "index.txt"
+	attrName    = "index.txt.attr"
+	crlNumName  = "crlnumber"
+	CRLName     = "crl.pem"
+	NewCertsDir = "newcerts"
+	confName    = "openssl.cnf"
+	crossName   = "cross.pem"    // in gen-N and next: the successor, signed by the generation before it
+	nextName    = "next"         // the generation that waits to be put in force
+	membersName = "members.json" // the members
 
 	caplKeyName = "private/cakey.pem" // where CA.pl(1) and the stock openssl.cnf keep the key
 )
@@ -128,7 +128,7 @@ func confBegins(dir, words string) bool {
 func Owns(rel string, isDir bool) bool {
 	if isDir {
 		_, older := generationNumber(rel)
-		return older || rel == nextName || rel == newCertsName
+		return older || rel == nextName || rel == NewCertsDir
 	}
 	dir, name, below := strings.Cut(rel, "/")
 	if !below {
@@ -141,15 +141,15 @@ func Owns(rel string, isDir bool) bool {
 	switch {
 	case !below:
 		switch strings.TrimSuffix(name, ".old") {
-		case keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName, membersName:
+		case keyName, certName, serialName, indexName, attrName, crlNumName, CRLName, confName, membersName:
 			return true
 		}
 		return Aside(name)
-	case dir == newCertsName:
+	case dir == NewCertsDir:
 		serial, ok := strings.CutSuffix(name, ".pem")
 		return ok && canonicalSerial(serial)
 	case older || dir == nextName:
-		return slices.Contains([]string{keyName, certName, crossName, crlName, crlNumName}, name)
+		return slices.Contains([]string{keyName, certName, crossName, CRLName, crlNumName}, name)
 	}
 	return false
 }

@@ -70,7 +70,7 @@ func Each(o Observed, now time.Time, take func(Listed) error) error {
 		}
 		return cmp.Compare(a.at, b.at)
 	})
-	files, err := serialsIn(filepath.Join(o.Dir.Path, newCertsName))
+	files, err := serialsIn(filepath.Join(o.Dir.Path, NewCertsDir))
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func listed(o Observed, e *Entry, now time.Time, file bool) Listed {
 	var cs []*x509.Certificate
 	var err error
 	if file {
-		cs, err = readCerts(filepath.Join(o.Dir.Path, newCertsName, l.Serial+".pem"))
+		cs, err = readCerts(filepath.Join(o.Dir.Path, NewCertsDir, l.Serial+".pem"))
 	}
 	if err == nil && len(cs) > 0 {
 		l.Cert, l.Names, l.Begins = cs[0], pki.CertNames(cs[0]), cs[0].NotBefore.UTC()

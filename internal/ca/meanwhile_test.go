@@ -46,7 +46,7 @@ func TestRowThatCameMeanwhile(t *testing.T) { // not parallel, because all tests
 	if strings.Count(string(got), "\t"+FormatSerial(cert.SerialNumber)+"\t") != 1 {
 		t.Errorf("index.txt is\n%s", got)
 	}
-	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", crlName)
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", CRLName)
 }
 
 // A signature begins while `openssl ca` is between its two renames, so that there is no index.txt. openssl's file is
@@ -68,7 +68,7 @@ func TestIssueBetweenTwoRenames(t *testing.T) {
 	rename(path, path+".old")
 	back := false
 	d.Before = func(p durable.Point) error {
-		if !back && filepath.Base(filepath.Dir(p.Path)) == newCertsName {
+		if !back && filepath.Base(filepath.Dir(p.Path)) == NewCertsDir {
 			back = true
 			rename(path+".old", path)
 		}
@@ -85,5 +85,5 @@ func TestIssueBetweenTwoRenames(t *testing.T) {
 			t.Errorf("index.txt is\n%s", got)
 		}
 	}
-	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", crlName)
+	mustOpenssl(t, o.Dir, "ca", "-config", "openssl.cnf", "-gencrl", "-out", CRLName)
 }

@@ -29,7 +29,7 @@ func (m *Memory) database(dir string, q question) (*database, error) {
 	if m != nil && m.db != nil && m.dir == dir && m.db.asked.covers(q) && m.holds() {
 		return m.db, nil
 	}
-	certs := durable.Look(filepath.Join(dir, newCertsName)) // first, so that the next look sees a later change
+	certs := durable.Look(filepath.Join(dir, NewCertsDir)) // first, so that the next look sees a later change
 	db, err := readDatabase(dir, q)
 	if err == nil && m != nil {
 		db.seen = db.seen.folded()
@@ -51,7 +51,7 @@ func (m *Memory) Large() bool {
 // holds says whether index.txt and newcerts are unchanged since db was read.
 func (m *Memory) holds() bool {
 	return same(m.index, durable.Look(filepath.Join(m.dir, indexName))) &&
-		same(m.certs, durable.Look(filepath.Join(m.dir, newCertsName)))
+		same(m.certs, durable.Look(filepath.Join(m.dir, NewCertsDir)))
 }
 
 // added takes note of a row that was just appended to index.txt under the lock, without another change by anybody else.
@@ -62,7 +62,7 @@ func (m *Memory) added(dir string, row []byte, node durable.Node) {
 	}
 	m.db.added(row)
 	m.db.node = node
-	m.index, m.certs = node, durable.Look(filepath.Join(dir, newCertsName))
+	m.index, m.certs = node, durable.Look(filepath.Join(dir, NewCertsDir))
 }
 
 func same(a, b durable.Node) bool {

@@ -19,7 +19,7 @@ func (db *database) issued(dir, name string, rows []Entry) (out []Issued, unread
 		if row != nil && row.Status == Revoked {
 			continue
 		}
-		path := filepath.Join(dir, newCertsName, serial+".pem")
+		path := filepath.Join(dir, NewCertsDir, serial+".pem")
 		cs, err := readCerts(path)
 		if err != nil {
 			unread = err

@@ -43,7 +43,7 @@ func TestDamagedNextIsPartial(t *testing.T) {
 // and does not delay a certificate.
 func TestLoopingLinkIsNoError(t *testing.T) {
 	for _, name := range []string{"gen-1", "gen-1/" + certName, "gen-1/" + keyName, "gen-1/" + crossName,
-		"gen-1/" + crlName, crlName, nextName} {
+		"gen-1/" + CRLName, CRLName, nextName} {
 		t.Run(name, func(t *testing.T) {
 			o, d := made(t)
 			if _, err := nextGeneration(context.Background(), d, o, rand.Reader, start); err != nil {
@@ -67,7 +67,7 @@ func TestLoopingLinkIsNoError(t *testing.T) {
 func TestBlockedListLeavesTheOthers(t *testing.T) {
 	t.Run("a directory", func(t *testing.T) { blockedList(t, func(p string) error { return os.Mkdir(p, 0o755) }) })
 	t.Run("a link to itself", func(t *testing.T) {
-		blockedList(t, func(p string) error { return os.Symlink(crlName, p) })
+		blockedList(t, func(p string) error { return os.Symlink(CRLName, p) })
 	})
 }
 
@@ -87,18 +87,18 @@ func blockedList(t *testing.T, block func(string) error) {
 	if err := write(); err != nil {
 		t.Fatal(err)
 	}
-	blocked := filepath.Join(o.Dir, "gen-1", crlName)
+	blocked := filepath.Join(o.Dir, "gen-1", CRLName)
 	if err := errors.Join(os.Remove(blocked), block(blocked)); err != nil {
 		t.Fatal(err)
 	}
-	before, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
+	before, _ := os.ReadFile(filepath.Join(o.Dir, CRLName))
 	number, _ := os.ReadFile(filepath.Join(o.Dir, crlNumName))
 	for range 3 {
 		if err := write(); err == nil {
 			t.Error("there is no error for a CRL that cannot be replaced")
 		}
 	}
-	after, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
+	after, _ := os.ReadFile(filepath.Join(o.Dir, CRLName))
 	now, _ := os.ReadFile(filepath.Join(o.Dir, crlNumName))
 	if !bytes.Equal(before, after) || !bytes.Equal(number, now) {
 		t.Errorf("the other CRL was made again; its number changed from %q to %q", number, now)

@@ -23,7 +23,7 @@ type pass struct {
 func readDatabase(dir string, q question) (*database, error) {
 	db := &database{answers: answersTo(q), path: filepath.Join(dir, indexName), highest: new(big.Int), whole: true,
 		plain: true}
-	certs := filepath.Join(dir, newCertsName)
+	certs := filepath.Join(dir, NewCertsDir)
 	inFiles, err := serialsIn(certs)
 	if err != nil {
 		return nil, err

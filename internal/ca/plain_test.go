@@ -18,7 +18,7 @@ func TestPlainCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{newCertsName, indexName, serialName, confName} {
+	for _, name := range []string{NewCertsDir, indexName, serialName, confName} {
 		if err := os.RemoveAll(filepath.Join(o.Dir, name)); err != nil {
 			t.Fatal(err)
 		}

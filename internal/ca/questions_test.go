@@ -116,7 +116,7 @@ func TestListWhileIndexIsReplaced(t *testing.T) { // not parallel, because all t
 	if err := s.WriteCRL(rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	text, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
+	text, _ := os.ReadFile(filepath.Join(o.Dir, CRLName))
 	b, _ := pem.Decode(text)
 	list, err := x509.ParseRevocationList(b.Bytes)
 	if err != nil || len(list.RevokedCertificateEntries) != 1 {
@@ -206,7 +206,7 @@ func TestOrphanBesideASignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, newCertsName, "1234.pem"), pki.EncodeCertificate(c.Raw),
+	if err := os.WriteFile(filepath.Join(o.Dir, NewCertsDir, "1234.pem"), pki.EncodeCertificate(c.Raw),
 		0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -235,8 +235,8 @@ func TestSerialFarBehind(t *testing.T) {
 	}
 	orphan := FormatSerial(new(big.Int).Add(first, big.NewInt(8000))) + ".pem"
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, indexName), text, 0o644),
-		os.Mkdir(filepath.Join(dir, newCertsName), 0o755),
-		os.WriteFile(filepath.Join(dir, newCertsName, orphan), nil, 0o644)); err != nil {
+		os.Mkdir(filepath.Join(dir, NewCertsDir), 0o755),
+		os.WriteFile(filepath.Join(dir, NewCertsDir, orphan), nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
 	db, err := readDatabase(dir, question{})

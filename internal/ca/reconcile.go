@@ -130,7 +130,7 @@ func mend(disk *durable.Disk, dir string, o *Observed) error {
 	if err := o.db.unread(); err != nil { // every certificate would seem to have no row
 		return err
 	}
-	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
+	if err := disk.Mkdir(filepath.Join(dir, NewCertsDir), dirMode); err != nil {
 		return err
 	}
 	if durable.Look(o.path(nextName)).IsDir && !o.HasNext() && has(o.Faults, FaultInterrupted) {
@@ -226,7 +226,7 @@ func supply(disk *durable.Disk, dir string, o Options) error {
 	missing := func(name string) bool { return durable.Look(filepath.Join(dir, name)).Kind == durable.Missing }
 	conf0 := missing(confName)
 	if (missing(crlNumName) || unnumbered(dir)) && (conf0 || confBegins(dir, confMark)) {
-		n, err := crlNumber(filepath.Join(dir, crlName))
+		n, err := crlNumber(filepath.Join(dir, CRLName))
 		if err != nil {
 			return err
 		}

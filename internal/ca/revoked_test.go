@@ -38,7 +38,7 @@ func withCRL(t *testing.T, d *durable.Disk, o Options, reason string, serials ..
 // inCRL returns the serials in crl.pem with their reasons.
 func inCRL(t *testing.T, dir string) map[int64]int {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, crlName))
+	data, err := os.ReadFile(filepath.Join(dir, CRLName))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestRevocationsStay(t *testing.T) {
 			for range 3 {
 				issue(t, d, o, time.Now())
 			}
-			f := files{index: filepath.Join(o.Dir, indexName), crl: filepath.Join(o.Dir, crlName)}
+			f := files{index: filepath.Join(o.Dir, indexName), crl: filepath.Join(o.Dir, CRLName)}
 			before, _ := os.ReadFile(f.index)
 			f.before = string(before)
 			withCRL(t, d, o, "keyCompromise", 2, 3)
@@ -214,7 +214,7 @@ func TestLinksStay(t *testing.T) {
 	issue(t, d, o, time.Now())
 	withCRL(t, d, o, "")
 	elsewhere := t.TempDir()
-	names := []string{indexName, serialName, crlNumName, attrName, crlName}
+	names := []string{indexName, serialName, crlNumName, attrName, CRLName}
 	was := map[string][]byte{}
 	for _, n := range names {
 		at := filepath.Join(o.Dir, n)

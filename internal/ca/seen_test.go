@@ -30,7 +30,7 @@ func TestFreeSerialWithoutAnotherPass(t *testing.T) {
 	}
 	index := filepath.Join(dir, indexName)
 	if err := errors.Join(os.WriteFile(index, text, 0o644),
-		os.Mkdir(filepath.Join(dir, newCertsName), 0o755)); err != nil {
+		os.Mkdir(filepath.Join(dir, NewCertsDir), 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	db, err := readDatabase(dir, question{})

@@ -40,7 +40,7 @@ func (o *Observed) drawSerial(rnd io.Reader) (*big.Int, error) {
 		}
 		b[0] = b[0]&0x3F | 0x40
 		n := new(big.Int).SetBytes(b)
-		file := durable.Look(filepath.Join(o.Dir.Path, newCertsName, FormatSerial(n)+".pem"))
+		file := durable.Look(filepath.Join(o.Dir.Path, NewCertsDir, FormatSerial(n)+".pem"))
 		if file.Err != nil {
 			return nil, file.Err
 		}

@@ -50,7 +50,7 @@ func servingFaults(o *Observed, serving []*x509.Certificate) (found []Fault) {
 // unlisted compares the database with a certificate that a generation has issued.
 func unlisted(o *Observed, c *x509.Certificate) []Fault {
 	serial := FormatSerial(c.SerialNumber)
-	path := o.path(filepath.Join(newCertsName, serial+".pem"))
+	path := o.path(filepath.Join(NewCertsDir, serial+".pem"))
 	cs, err := readCerts(path)
 	there := durable.Look(path)
 	e, row := o.db.row(serial)
@@ -95,9 +95,9 @@ func sameRow(e Entry, c *x509.Certificate) bool {
 // putBack writes the certificate into newcerts, which a CA that was made with `openssl x509 -CA` does not have yet.
 // reconcile then adds its row, as for any certificate without one.
 func putBack(disk *durable.Disk, dir string, c *x509.Certificate) error {
-	if err := disk.Mkdir(filepath.Join(dir, newCertsName), dirMode); err != nil {
+	if err := disk.Mkdir(filepath.Join(dir, NewCertsDir), dirMode); err != nil {
 		return err
 	}
-	return disk.Replace(filepath.Join(dir, newCertsName, FormatSerial(c.SerialNumber)+".pem"),
+	return disk.Replace(filepath.Join(dir, NewCertsDir, FormatSerial(c.SerialNumber)+".pem"),
 		pki.EncodeCertificate(c.Raw), publicMode)
 }

@@ -120,10 +120,10 @@ func (s *Session) Issue(req Request, rnd io.Reader, now time.Time) (*x509.Certif
 		m.forget() // another program has changed the database: the next look reads it again
 	}
 	name := FormatSerial(cert.SerialNumber) + ".pem"
-	if err := s.disk.Replace(filepath.Join(dir, newCertsName, name), pki.EncodeCertificate(cert.Raw),
+	if err := s.disk.Replace(filepath.Join(dir, NewCertsDir, name), pki.EncodeCertificate(cert.Raw),
 		publicMode); err != nil {
 		s.o.Memory.forget()
-		if n := durable.Look(filepath.Join(dir, newCertsName, name)); n.Kind != durable.Missing {
+		if n := durable.Look(filepath.Join(dir, NewCertsDir, name)); n.Kind != durable.Missing {
 			err = fmt.Errorf("%w: %w", ErrMade, err)
 		}
 		return nil, err

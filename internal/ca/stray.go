@@ -25,7 +25,7 @@ func orphans(o *Observed) []stray {
 	var out []stray
 	var revoked map[string]x509.RevocationListEntry
 	for _, n := range o.db.orphans {
-		cs, err := readCerts(o.path(filepath.Join(newCertsName, n)))
+		cs, err := readCerts(o.path(filepath.Join(NewCertsDir, n)))
 		if err != nil {
 			out = append(out, stray{name: n, err: err})
 			continue
@@ -60,7 +60,7 @@ func orphans(o *Observed) []stray {
 // orphanFaults reports them.
 func orphanFaults(o *Observed) (found []Fault) {
 	for _, or := range orphans(o) {
-		f := Fault{Kind: FaultOrphan, Path: o.path(filepath.Join(newCertsName, or.name)), Repairable: or.err == nil}
+		f := Fault{Kind: FaultOrphan, Path: o.path(filepath.Join(NewCertsDir, or.name)), Repairable: or.err == nil}
 		if or.err != nil {
 			f.Got = or.err.Error()
 		}

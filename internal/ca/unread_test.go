@@ -115,20 +115,20 @@ func TestUnreadCRLAtRollover(t *testing.T) {
 	if _, err := StartNext(context.Background(), d, o, rand.Reader, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	list, _ := os.ReadFile(filepath.Join(o.Dir, crlName))
-	undo := unread(t, "CA/"+crlName)
+	list, _ := os.ReadFile(filepath.Join(o.Dir, CRLName))
+	undo := unread(t, "CA/"+CRLName)
 	_, err := Promote(context.Background(), d, o)
 	undo()
 	if !errors.Is(err, syscall.EIO) {
 		t.Errorf("%v", err)
 	}
-	if now, _ := os.ReadFile(filepath.Join(o.Dir, crlName)); string(now) != string(list) || len(list) == 0 {
+	if now, _ := os.ReadFile(filepath.Join(o.Dir, CRLName)); string(now) != string(list) || len(list) == 0 {
 		t.Error("the CRL has changed")
 	}
 	if _, err := Promote(context.Background(), d, o); err != nil {
 		t.Fatal(err)
 	}
-	if old, _ := os.ReadFile(filepath.Join(o.Dir, "gen-1", crlName)); string(old) != string(list) {
+	if old, _ := os.ReadFile(filepath.Join(o.Dir, "gen-1", CRLName)); string(old) != string(list) {
 		t.Error("the old generation has lost its CRL")
 	}
 }
@@ -173,8 +173,8 @@ func TestDatabaseOfAnything(t *testing.T) {
 		"-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n",
 		"-----BEGIN PRIVATE KEY-----\n-----END PRIVATE KEY-----\n", strings.Repeat("9", 5000)}
 	public := newKey(t).Public()
-	for _, name := range []string{keyName, certName, serialName, indexName, attrName, crlNumName, crlName, confName,
-		membersName, newCertsName + "/01.pem", indexName + ".old"} {
+	for _, name := range []string{keyName, certName, serialName, indexName, attrName, crlNumName, CRLName, confName,
+		membersName, NewCertsDir + "/01.pem", indexName + ".old"} {
 		o, d := made(t)
 		all := inputs
 		if name == certName { // a certificate that cannot be read is read again several times

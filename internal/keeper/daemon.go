@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"mailcertd/internal/ca"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/pickup"
 	"mailcertd/internal/plan"
@@ -22,7 +23,7 @@ const daemonPatience = time.Second
 func (k *Keeper) LockDaemon() (*durable.Locked, error) {
 	dir := k.cfg.State.Dir
 	if err := k.o.Disk.MkdirAll(dir, 0o700); err != nil {
-		dir = k.newcerts()
+		dir = filepath.Join(k.cfg.CA.Dir, ca.NewCertsDir)
 		switch n := durable.Look(dir); {
 		case n.Err != nil: // it is not known whether another daemon runs
 			return nil, errors.Join(err, n.Err)
@@ -39,12 +40,10 @@ func (k *Keeper) LockDaemon() (*durable.Locked, error) {
 	return lock, err
 }
 
-func (k *Keeper) newcerts() string { return filepath.Join(k.cfg.CA.Dir, "newcerts") }
-
 // daemon finds out whether a daemon runs. It makes no directory.
 func (k *Keeper) daemon() plan.Daemon {
 	is := plan.DaemonUnknown
-	for _, dir := range []string{k.cfg.State.Dir, k.newcerts()} {
+	for _, dir := range []string{k.cfg.State.Dir, filepath.Join(k.cfg.CA.Dir, ca.NewCertsDir)} {
 		switch held, err := durable.Held(dir); {
 		case held:
 			return plan.DaemonRuns

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"mailcertd/internal/config"
 	"mailcertd/internal/watch"
 )
 
@@ -199,6 +200,15 @@ func TestStderr(t *testing.T) {
 		log.Warn("loud", "key", "value")
 		if s := b.String(); strings.Contains(s, "quiet") || !strings.Contains(s, "[WARN]  mailcertd: loud: key=value") {
 			t.Errorf("%s: %q", target, s)
+		}
+	}
+}
+
+// Each facility that the configuration accepts has a code; without one its lines would be the kernel's.
+func TestFacilities(t *testing.T) {
+	for _, f := range config.Facilities() {
+		if facilities[f] == 0 {
+			t.Errorf("%s has no code", f)
 		}
 	}
 }
