@@ -43,14 +43,6 @@ type Note struct {
 	Hint  string // what a person can do; "": nothing
 }
 
-// Step is one step of the change of a key.
-type Step struct {
-	Pair string    `json:"pair"`
-	What string    `json:"what"`
-	At   time.Time `json:"at,omitzero"` // when it was done, or will be at the earliest; zero: not known yet
-	Done bool      `json:"done"`
-}
-
 func (x *decider) note(n Note) { x.d.Notes = append(x.d.Notes, n) }
 
 // notes says all that a person should know.
@@ -260,23 +252,19 @@ func (x *decider) besideWild(name string) string {
 
 // steps lists the steps of all changes, the earlier ones first.
 func (x *decider) steps() {
-	add := func(pair, what string, at time.Time, done bool) {
-		x.d.Steps = append(x.d.Steps, Step{pair, what, at, done})
-	}
-	goes := "the TLSA record of the old key is removed"
-	if x.in.Mode != Update {
-		goes = "the TLSA record of the old key may be removed"
+	add := func(pair string, word StepWord, at time.Time, done bool) {
+		x.d.Steps = append(x.d.Steps, Step{pair, word, x.sentence(word), at, done})
 	}
 	for _, o := range x.m.Old {
 		if x.m.Changes[o.Pair].replaced(o) {
 			continue
 		}
-		what := "the key was changed"
+		word := StepChanged
 		if o.Unused {
-			what = "a next key was given up"
+			word = StepGivenUp
 		}
-		add(o.Pair, what, o.Since, true)
-		add(o.Pair, goes, x.goes(o), false)
+		add(o.Pair, word, o.Since, true)
+		add(o.Pair, StepRemoved, x.goes(o), false)
 	}
 	for _, p := range x.in.Pairs {
 		c, under := x.m.Changes[p.Name]
@@ -287,26 +275,23 @@ func (x *decider) steps() {
 		if x.d.verdicts[p.Name].stage == Ready {
 			end = x.now
 		}
-		first := map[Why]string{Asked: "a new key was asked for", Rotation: "the key became too old",
-			AtOnce: "the key was changed at once", Added: "the pair was added", First: "the pair was added",
-			Resumed: "a next key of before was found"}[c.Why]
-		add(p.Name, first, c.Since, true)
+		add(p.Name, firstSteps[c.Why], c.Since, true)
 		if !c.Why.installed() {
-			add(p.Name, "the next key is made", c.Made, !c.Made.IsZero())
+			add(p.Name, StepMade, c.Made, !c.Made.IsZero())
 		}
-		add(p.Name, "every name server has its TLSA record", c.Seen, !c.Seen.IsZero())
+		add(p.Name, StepSeen, c.Seen, !c.Seen.IsZero())
 		if !c.Why.installed() {
-			add(p.Name, "the key may be changed", end, !end.IsZero() && x.d.verdicts[p.Name].may)
+			add(p.Name, StepMayChange, end, !end.IsZero() && x.d.verdicts[p.Name].may)
 			continue
 		}
-		add(p.Name, "no resolver remembers the records without it", end, false)
+		add(p.Name, StepSettled, end, false)
 		for _, o := range x.m.Old {
 			at := time.Time{} // it stays until every name server has the other one
 			if !c.Seen.IsZero() {
 				at = x.goes(o)
 			}
 			if o.Pair == p.Name && c.replaced(o) {
-				add(p.Name, goes, at, false)
+				add(p.Name, StepRemoved, at, false)
 			}
 		}
 	}

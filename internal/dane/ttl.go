@@ -2,12 +2,12 @@ package dane
 
 import "fmt"
 
-// otherTTL is the time to live of a record, at any server, that is not that of the configuration, in seconds; zero: all
-// have that one.
+// otherTTL is the time to live of a record, at any server of the zone, that is not that of the configuration, in
+// seconds; zero: all have that one. Records of a wildcard name have their own.
 func (x *decider) otherTTL(n Name) int {
 	for _, s := range n.Servers {
 		for _, r := range s.Records {
-			if s.Err == "" && r.TTL != RecordOf("", x.in.TTL).TTL {
+			if s.Err == "" && s.Beside == "" && !s.Wild && r.TTL != RecordOf("", x.in.TTL).TTL {
 				return r.TTL
 			}
 		}

@@ -76,3 +76,19 @@ func TestTTLOfOthers(t *testing.T) {
 	w.look()
 	w.silentOn(AboutTTL)
 }
+
+// A server that is no longer one of the zone's, and a wildcard name, have times to live that nobody corrects.
+func TestTTLElsewhere(t *testing.T) {
+	for _, s := range []Server{{Beside: Former}, {Beside: Above}, {Wild: true}} {
+		w := published(t, Update)
+		s.Name, s.Addr, s.Records = "ns3.example.org.", "192.0.2.3:53", []Record{rec("a", 24*hour)}
+		w.in.Memory.Names[0].Servers = append(w.in.Memory.Names[0].Servers, s)
+		w.decide()
+		for _, e := range w.last.Edits {
+			if len(e.Retime) > 0 {
+				t.Errorf("%+v: %+v", s, e)
+			}
+		}
+		w.silentOn(AboutTTL)
+	}
+}

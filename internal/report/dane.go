@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/dane"
 	"mailcertd/internal/keeper"
@@ -16,6 +17,7 @@ type DANE struct {
 	Looked  *time.Time `json:"looked,omitempty"`
 	Next    *time.Time `json:"next_look,omitempty"` // of the daemon, at the latest
 	Names   []DANEName `json:"names"`
+	Stages  []KeyStage `json:"stages"`          // how far the changes of keys are that are under way
 	Changes []KeyStep  `json:"changes"`         // the steps of all changes of keys, in their order
 	Add     []string   `json:"add"`             // records to be added, as lines of a zone file
 	Remove  []string   `json:"remove"`          // records to be removed
@@ -33,12 +35,19 @@ type DANEName struct {
 	Error   string      `json:"error,omitempty"`  // why the last look brought nothing
 }
 
+// KeyStage is how far the change of a pair's key is.
+type KeyStage struct {
+	Pair  string     `json:"pair"`
+	Stage dane.Stage `json:"stage"`
+}
+
 // KeyStep is one step of the change of a key.
 type KeyStep struct {
-	Pair string     `json:"pair"`
-	What string     `json:"what"`
-	At   *time.Time `json:"at,omitempty"` // when it was done, or will be at the earliest
-	Done bool       `json:"done"`
+	Pair string        `json:"pair"`
+	Step dane.StepWord `json:"step"`
+	What string        `json:"what"`         // the same as a sentence
+	At   *time.Time    `json:"at,omitempty"` // when it was done, or will be at the earliest
+	Done bool          `json:"done"`
 }
 
 // describeDANE returns nil where nobody publishes for this host and there are no records.
@@ -48,7 +57,8 @@ func describeDANE(cfg config.Config, r keeper.Result) *DANE {
 		return nil
 	}
 	out := &DANE{Publish: cfg.DANE.Publish, Looked: moment(d.Memory.Looked), Next: moment(d.LookAt),
-		Names: []DANEName{}, Changes: []KeyStep{}, Add: []string{}, Remove: []string{}}
+		Names: []DANEName{}, Stages: []KeyStage{},
+		Changes: []KeyStep{}, Add: []string{}, Remove: []string{}}
 	for _, n := range d.Memory.Names {
 		one := DANEName{Name: n.Name, Zone: n.Zone, Signed: n.Signed, Records: []string{}, Error: n.Err}
 		for _, rec := range n.Records() {
@@ -63,8 +73,14 @@ func describeDANE(cfg config.Config, r keeper.Result) *DANE {
 		}
 		out.Names = append(out.Names, one)
 	}
+	for _, c := range certdir.Pairs() {
+		if stage := d.Stage(c.Name); stage != "" {
+			out.Stages = append(out.Stages, KeyStage{c.Name, stage})
+		}
+	}
 	for _, s := range d.Steps {
-		out.Changes = append(out.Changes, KeyStep{Pair: s.Pair, What: s.What, At: moment(s.At), Done: s.Done})
+		out.Changes = append(out.Changes,
+			KeyStep{Pair: s.Pair, Step: s.Word, What: s.What, At: moment(s.At), Done: s.Done})
 	}
 	for _, l := range d.Add {
 		out.Add = append(out.Add, l.String())
@@ -96,14 +112,41 @@ func daneMetrics(m *metrics, d *DANE) {
 			f.truth(n.Signed == dane.SignedYes, "name", n.Name)
 		}
 	}
-	var f *family
-	for _, s := range d.Changes {
-		if !s.Done && s.At != nil {
-			if f == nil {
-				f = m.family("dane_step_timestamp_seconds", "When the next steps of a change of a key are at the "+
-					"earliest.")
-			}
-			f.time(*s.At, "pair", s.Pair, "step", s.What)
+	if len(d.Stages) > 0 {
+		f := m.family("dane_change_stage", "How far the change of a key is: the value is 1.")
+		for _, s := range d.Stages {
+			f.add(1, "pair", s.Pair, "stage", string(s.Stage))
 		}
+	}
+	stepMetrics(m, d.Changes)
+}
+
+// stepMetrics are about the next steps of the changes of keys. A pair may have several keys whose records go: the first
+// of equal steps counts, because a metric has one sample for the same labels.
+func stepMetrics(m *metrics, steps []KeyStep) {
+	type labels struct {
+		pair string
+		step dane.StepWord
+	}
+	first := map[labels]time.Time{}
+	var order []labels
+	for _, s := range steps {
+		l := labels{s.Pair, s.Step}
+		if s.Done || s.At == nil {
+			continue
+		}
+		if at, has := first[l]; !has {
+			order = append(order, l)
+			first[l] = *s.At
+		} else if s.At.Before(at) {
+			first[l] = *s.At
+		}
+	}
+	if len(order) == 0 {
+		return
+	}
+	f := m.family("dane_step_timestamp_seconds", "When the next steps of a change of a key are at the earliest.")
+	for _, l := range order {
+		f.time(first[l], "pair", l.pair, "step", string(l.step))
 	}
 }

@@ -228,6 +228,8 @@ func TestSchemasHaveTheWords(t *testing.T) {
 		"demand":   {words(t, "../../internal/sender", "Demand"), domain.Defs["host"].Properties["demand"].Enum},
 		"mode":     {words(t, "../../internal/sender", "Mode"), domain.Defs["policy"].Properties["mode"].Enum},
 		"signed":   {words(t, ".", "Signed"), domain.Properties["mx_signed"].Enum},
+		"stage":    {words(t, "../../internal/dane", "Stage"), status.Defs["keyStage"].Properties["stage"].Enum},
+		"step":     {words(t, "../../internal/dane", "StepWord"), status.Defs["keyStep"].Properties["step"].Enum},
 		"seen": {[]string{plan.Proven, plan.StartedLater, plan.NoneRunning, plan.Unproven},
 			status.Defs["sendmail"].Properties["seen"].Enum},
 	} {

@@ -1,0 +1,59 @@
+package dane
+
+import "time"
+
+// Step is one step of the change of a key.
+type Step struct {
+	Pair string
+	Word StepWord
+	What string    // the step as a sentence
+	At   time.Time // when it was done, or will be at the earliest; zero: not known yet
+	Done bool
+}
+
+// StepWord names a step for programs. The words must not change: JSON and the metrics have them.
+type StepWord string
+
+// The steps.
+const (
+	StepAsked     StepWord = "asked"
+	StepRotation  StepWord = "rotation"
+	StepAtOnce    StepWord = "at_once"
+	StepAdded     StepWord = "added"
+	StepResumed   StepWord = "resumed"
+	StepMade      StepWord = "made"
+	StepSeen      StepWord = "seen"
+	StepMayChange StepWord = "may_change"
+	StepChanged   StepWord = "changed"
+	StepGivenUp   StepWord = "given_up"
+	StepSettled   StepWord = "settled"
+	StepRemoved   StepWord = "removed"
+)
+
+// firstSteps are the steps with which changes begin, by their causes.
+var firstSteps = map[Why]StepWord{Asked: StepAsked, Rotation: StepRotation, AtOnce: StepAtOnce, Added: StepAdded,
+	First: StepAdded, Resumed: StepResumed}
+
+// stepSentences say the steps to a person.
+var stepSentences = map[StepWord]string{
+	StepAsked:     "a new key was asked for",
+	StepRotation:  "the key became too old",
+	StepAtOnce:    "the key was changed at once",
+	StepAdded:     "the pair was added",
+	StepResumed:   "a next key of before was found",
+	StepMade:      "the next key is made",
+	StepSeen:      "every name server has its TLSA record",
+	StepMayChange: "the key may be changed",
+	StepChanged:   "the key was changed",
+	StepGivenUp:   "a next key was given up",
+	StepSettled:   "no resolver remembers the records without it",
+	StepRemoved:   "the TLSA record of the old key is removed",
+}
+
+// sentence says a step to a person, who removes records where mailcertd does not.
+func (x *decider) sentence(w StepWord) string {
+	if w == StepRemoved && x.in.Mode != Update {
+		return "the TLSA record of the old key may be removed"
+	}
+	return stepSentences[w]
+}
