@@ -61,6 +61,11 @@ func TestRestoreAsksTLSA(t *testing.T) {
 		!strings.Contains(err.Error(), "--force") || snapshot(t, s.root) != before {
 		t.Errorf("the restored key is %s (first %s, second %s): %v", s.key(), first, second, err)
 	}
+	what, notes, err := s.RestoreTrial(t.Context(), gens[0].ID, true)
+	if err != nil || len(notes) != 1 || !strings.Contains(notes[0], dane.RecordOf(first, time.Hour).String()) ||
+		!strings.HasPrefix(what, "would restore backup "+gens[0].ID+": ") || snapshot(t, s.root) != before {
+		t.Errorf("a dry run by force: %q, %q, %v", what, notes, err)
+	}
 	if _, err := s.Restore(t.Context(), gens[0].ID, true); err != nil || s.key() != first {
 		t.Errorf("by force: %v", err)
 	}

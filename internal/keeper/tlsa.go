@@ -106,11 +106,14 @@ func (ta *tlsaAsker) due(d dane.Decision, st state.State) (at time.Time, edits [
 	switch {
 	case failed && now.Before(f.Next):
 		return soonest(d.LookAt, f.Next), nil
-	case failed, fmt.Sprint(d.Edits) != ta.tried:
+	case failed, textOf(d.Edits) != ta.tried:
 		return now, d.Edits
 	}
 	return d.LookAt, d.Edits
 }
+
+// textOf is equal for equal edits, which have the same times to live too.
+func textOf(edits []dane.Edit) string { return fmt.Sprintf("%#v", edits) }
 
 // askLater begins a round if it is due, and returns when the next one is.
 func (ta *tlsaAsker) askLater(ctx context.Context, p plan.Plan) time.Time {
@@ -159,7 +162,7 @@ func (ta *tlsaAsker) begin(ctx context.Context, p plan.Plan, edits []dane.Edit) 
 		return err
 	}
 	if len(edits) > 0 {
-		ta.tried = fmt.Sprint(edits)
+		ta.tried = textOf(edits)
 	}
 	ta.asking = true
 	go func() {

@@ -138,3 +138,13 @@ func TestSignatures(t *testing.T) {
 		}
 	}
 }
+
+// Edits that differ in the time to live alone are made at once, too.
+func TestTTLIsAnEdit(t *testing.T) {
+	of := func(ttl time.Duration) string {
+		return textOf([]dane.Edit{{Name: "a.", Must: []dane.Record{dane.RecordOf("ab", ttl)}}})
+	}
+	if of(time.Hour) == of(time.Minute) || of(time.Hour) != of(time.Hour) {
+		t.Error("edits are not told apart")
+	}
+}
