@@ -275,7 +275,7 @@ func (x *decider) steps() {
 		if x.d.verdicts[p.Name].stage == Ready {
 			end = x.now
 		}
-		add(p.Name, firstSteps[c.Why], c.Since, true)
+		add(p.Name, firstStep(c.Why), c.Since, true)
 		if !c.Why.installed() {
 			add(p.Name, StepMade, c.Made, !c.Made.IsZero())
 		}

@@ -30,24 +30,38 @@ const (
 	StepRemoved   StepWord = "removed"
 )
 
-// firstSteps are the steps with which changes begin, by their causes.
-var firstSteps = map[Why]StepWord{Asked: StepAsked, Rotation: StepRotation, AtOnce: StepAtOnce, Added: StepAdded,
-	First: StepAdded, Resumed: StepResumed}
+// firstStep is the step with which a change begins.
+func firstStep(w Why) StepWord {
+	switch w {
+	case Asked:
+		return StepAsked
+	case Rotation:
+		return StepRotation
+	case AtOnce:
+		return StepAtOnce
+	case Resumed:
+		return StepResumed
+	}
+	return StepAdded
+}
 
-// stepSentences say the steps to a person.
-var stepSentences = map[StepWord]string{
-	StepAsked:     "a new key was asked for",
-	StepRotation:  "the key became too old",
-	StepAtOnce:    "the key was changed at once",
-	StepAdded:     "the pair was added",
-	StepResumed:   "a next key of before was found",
-	StepMade:      "the next key is made",
-	StepSeen:      "every name server has its TLSA record",
-	StepMayChange: "the key may be changed",
-	StepChanged:   "the key was changed",
-	StepGivenUp:   "a next key was given up",
-	StepSettled:   "no resolver remembers the records without it",
-	StepRemoved:   "the TLSA record of the old key is removed",
+// stepSentences say the steps to a person. It is no map, which would be made at each start of the program.
+var stepSentences = [...]struct {
+	word StepWord
+	text string
+}{
+	{StepAsked, "a new key was asked for"},
+	{StepRotation, "the key became too old"},
+	{StepAtOnce, "the key was changed at once"},
+	{StepAdded, "the pair was added"},
+	{StepResumed, "a next key of before was found"},
+	{StepMade, "the next key is made"},
+	{StepSeen, "every name server has its TLSA record"},
+	{StepMayChange, "the key may be changed"},
+	{StepChanged, "the key was changed"},
+	{StepGivenUp, "a next key was given up"},
+	{StepSettled, "no resolver remembers the records without it"},
+	{StepRemoved, "the TLSA record of the old key is removed"},
 }
 
 // sentence says a step to a person, who removes records where mailcertd does not.
@@ -55,5 +69,10 @@ func (x *decider) sentence(w StepWord) string {
 	if w == StepRemoved && x.in.Mode != Update {
 		return "the TLSA record of the old key may be removed"
 	}
-	return stepSentences[w]
+	for _, s := range stepSentences {
+		if s.word == w {
+			return s.text
+		}
+	}
+	return ""
 }

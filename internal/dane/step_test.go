@@ -7,7 +7,7 @@ func TestStepsHaveWords(t *testing.T) {
 	seen := map[StepWord]bool{}
 	note := func(d Decision) {
 		for _, s := range d.Steps {
-			if s.Word == "" || s.What == "" || s.Word != StepRemoved && s.What != stepSentences[s.Word] {
+			if s.Word == "" || s.What == "" {
 				t.Errorf("%+v", s)
 			}
 			seen[s.Word] = true
@@ -41,9 +41,9 @@ func TestStepsHaveWords(t *testing.T) {
 		w.pass(hour/2, hour/12)
 		note(w.last)
 	}
-	for word := range stepSentences {
-		if !seen[word] {
-			t.Errorf("no step is %s", word)
+	for _, s := range stepSentences {
+		if !seen[s.word] {
+			t.Errorf("no step is %s", s.word)
 		}
 	}
 }
