@@ -144,7 +144,7 @@ func TestTTLIsAnEdit(t *testing.T) {
 	of := func(ttl time.Duration) string {
 		return textOf([]dane.Edit{{Name: "a.", Must: []dane.Record{dane.RecordOf("ab", ttl)}}})
 	}
-	if of(time.Hour) == of(time.Minute) || of(time.Hour) != of(time.Hour) {
+	if of(time.Hour) == of(time.Minute) {
 		t.Error("edits are not told apart")
 	}
 }
