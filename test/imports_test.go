@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -123,6 +124,29 @@ func TestImports(t *testing.T) {
 	}
 	if seen != len(allowed) {
 		t.Errorf("%d rooms, %d known", seen, len(allowed))
+	}
+}
+
+// Each file that ARCHITECTURE.md and docs/decisions.md name exists. A name without a room is in the room before it.
+func TestFilesOfArchitecture(t *testing.T) {
+	for _, page := range []string{"../ARCHITECTURE.md", "../docs/decisions.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		room := ""
+		for _, name := range regexp.MustCompile(`[a-z_]+(/[a-z_]+)*\.go\b`).FindAllString(string(text), -1) {
+			if strings.Contains(name, "/") {
+				room = filepath.Dir(name)
+			}
+			path := filepath.Join("..", "internal", room, filepath.Base(name))
+			if room == "test" {
+				path = filepath.Join("..", name)
+			}
+			if _, err := os.Stat(path); err != nil {
+				t.Errorf("%s names %s: %v", page, name, err)
+			}
+		}
 	}
 }
 
