@@ -18,6 +18,7 @@ type changeStory struct {
 	pairs  int
 	verb   []string // what is killed before a daemon runs; nil: the daemon is
 	atOnce bool     // the key does not wait for its record: without a verb, because it is lost
+	added  bool     // it is the first key of a second pair, which sendmail.cf names already
 	least  int      // operations
 	usual  int      // each of so many operations is tried without -every-change
 }
@@ -30,14 +31,16 @@ func TestChangeKilled(t *testing.T) {
 	must(t, "ip", "link", "set", "lo", "up")
 	world := newSimulatedDNS(t, changeTTL/2)
 	for _, c := range []changeStory{
-		{"update", false, 1, nil, false, 60, 10},
-		{"manual", true, 1, nil, false, 60, 15},
-		{"two-pairs", false, 2, nil, false, 80, 20},
-		{"asked", false, 1, []string{"renew", "--rekey"}, false, 10, 3},
-		{"asked-now", false, 1, []string{"renew", "--rekey", "--now"}, true, 40, 10},
-		{"lost", false, 1, nil, true, 60, 15},
-		{"lost-manual", true, 1, nil, true, 60, 25},
-		{"lost-two-pairs", false, 2, nil, true, 80, 25},
+		{"update", false, 1, nil, false, false, 60, 10},
+		{"manual", true, 1, nil, false, false, 60, 15},
+		{"two-pairs", false, 2, nil, false, false, 80, 20},
+		{"asked", false, 1, []string{"renew", "--rekey"}, false, false, 10, 3},
+		{"asked-now", false, 1, []string{"renew", "--rekey", "--now"}, true, false, 40, 10},
+		{"lost", false, 1, nil, true, false, 60, 15},
+		{"lost-manual", true, 1, nil, true, false, 60, 25},
+		{"lost-two-pairs", false, 2, nil, true, false, 80, 25},
+		{"first-key", false, 1, nil, false, true, 80, 15},
+		{"first-key-manual", true, 1, nil, false, true, 80, 25},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -75,6 +78,8 @@ func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string
 	}
 	killedFirst, then := func() (bool, error) { return s.daemon(t, crash, over) }, func() error { return nil }
 	switch {
+	case c.added:
+		old, made, err = "", 2, s.addPair(fmt.Sprintf("%s-%d", c.name, n))
 	case c.verb == nil && c.atOnce:
 		for _, pair := range s.pairs {
 			err = errors.Join(err, os.Remove(filepath.Join(s.root, "etc/mail/certs", pair+".key")))
@@ -99,6 +104,9 @@ func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string
 	}
 	if err == nil {
 		_, err = s.daemon(t, "", over)
+	}
+	if err == nil && c.added { // check would say that every user may write in /tmp, which is above the site
+		err = os.Remove(filepath.Join(s.root, "etc/mail/sendmail.cf"))
 	}
 	if err == nil {
 		err = s.well(t, c.atOnce)
