@@ -25,7 +25,12 @@ func (a *app) revokeCommand() *cobra.Command {
 	var reason string
 	cmd := &cobra.Command{
 		Use: "revoke NAME|SERIAL", Args: oneArg("a host's name, or a serial number in hex"),
-		Short: "revoke a certificate of this host's CA, or its own one of an ACME CA",
+		Short: "revoke a certificate of this host's CA, or this host's own from an ACME CA",
+		Long: `Revokes a certificate of the CA on this host, and makes a new certificate
+revocation list (CRL). sendmail reads a CRL only if sendmail.cf names one: see
+crl.install in mailcertd.yaml(5). For this host's own certificate from an ACME
+CA, asks that CA to revoke it, and obtains another one, with the reasons
+keyCompromise and CACompromise for another key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if _, known := ca.Reasons()[reason]; !known && reason != "" {
 				var all []string
