@@ -75,11 +75,11 @@ func (x *decider) noteChange(p Pair) {
 		text = "its next key is made now, and is used when its TLSA record has been in the DNS for long enough"
 	case Asking:
 		grade = Warning
-		text = "its next key is not used yet, because the DNS has not answered whether there are TLSA records, which " +
-			"it would not match: " + few(v.waits)
+		text = "its next key is not used yet, because the DNS has not answered whether there are TLSA records that " +
+			"the key does not match: " + few(v.waits)
 		hint = "`mailcertd renew --rekey --now` uses the key without an answer"
 		if v.until.IsZero() {
-			text += "; it was not asked yet"
+			text += "; mailcertd has not asked it yet"
 		} else {
 			text += "; without an answer, the key is used at " + minute(v.until)
 			hint = "correct what [tlsa-unknown] says; " + hint

@@ -124,7 +124,7 @@ func TestAskedInSilence(t *testing.T) {
 	w.in.Pairs[0].Want, w.in.Pairs[0].Staged = Asked, key("b")
 	w.decide()
 	w.stage(Asking, false)
-	w.says(AboutChange, Warning, "it was not asked yet")
+	w.says(AboutChange, Warning, "mailcertd has not asked it yet")
 	w.in.Asks, w.in.Memory = false, Memory{}
 	w.decide()
 	w.stage("", true)

@@ -54,7 +54,7 @@ var stepSentences = [...]struct {
 	{StepRotation, "the key became too old"},
 	{StepAtOnce, "the key was changed at once"},
 	{StepAdded, "the pair was added"},
-	{StepResumed, "a next key of before was found"},
+	{StepResumed, "an earlier next key was found"},
 	{StepMade, "the next key is made"},
 	{StepSeen, "every name server has its TLSA record"},
 	{StepMayChange, "the key may be changed"},

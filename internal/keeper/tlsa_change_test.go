@@ -132,7 +132,7 @@ func TestRekeySays(t *testing.T) {
 	}
 	for who, r := range map[string]Result{"check": s.Examine(t.Context(), plan.Wish{Once: true}),
 		"status": s.Report(t.Context(), plan.Wish{})} {
-		if _, text := said(r, plan.DaemonDown); !strings.Contains(text, "the next key of host.key is never used") {
+		if _, text := said(r, plan.DaemonDown); !strings.Contains(text, "the next key of host.key is not used") {
 			t.Errorf("%s says %q", who, text)
 		}
 	}

@@ -20,7 +20,7 @@ func daneRows(d *report.DANE, p *Page) {
 	if d.Looked != nil {
 		text += "; mailcertd last looked them up on " + p.minute(*d.Looked) + ", " + relative(*d.Looked, p.Now)
 	} else {
-		text += "; the DNS was not asked yet"
+		text += "; mailcertd has not asked the DNS yet"
 	}
 	p.row("DANE", "%s", text)
 	for _, n := range d.Names {

@@ -196,7 +196,7 @@ func windowRows(label string, c *report.Certificate, p *Page) {
 		p.row(label, "the window begins too late: renewed when a tenth of the lifetime is left")
 	case w.Start != nil:
 	case c.Window == nil:
-		p.row(label, "the CA was not asked yet")
+		p.row(label, "mailcertd has not asked the CA yet")
 	case c.RenewalBy == plan.DueByDays:
 		p.row(label, "the CA proposes none: renewed validity.renew_before days before the end")
 	default:

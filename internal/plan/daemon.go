@@ -34,14 +34,14 @@ func WithoutDaemon(cfg config.Config, is Daemon, p Plan) []Problem {
 		hint = "run `mailcertd --root " + cfg.Root + " run`"
 	}
 	return []Problem{{Reason: DaemonDown, Severity: Warning, Path: cfg.Certs.Dir,
-		Text: "no mailcertd daemon is running: until one does, " + strings.Join(waits, "; "), Hint: hint}}
+		Text: "no mailcertd daemon is running: until one runs, " + strings.Join(waits, "; "), Hint: hint}}
 }
 
 // waitsForDaemon says what a daemon would do now or later that no action of the plan does.
 func waitsForDaemon(cfg config.Config, p Plan) (out []string) {
 	for _, c := range certdir.Pairs() {
 		if p.TLSA.Under(c.Name) {
-			out = append(out, "the next key of "+c.KeyFile+" is never used")
+			out = append(out, "the next key of "+c.KeyFile+" is not used")
 		}
 	}
 	switch asked := !p.TLSA.Memory.Looked.IsZero(); {
