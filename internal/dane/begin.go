@@ -81,6 +81,9 @@ func (x *decider) changed(p Pair, was, is string) {
 			x.m.retire(p.Name, c.Next, x.now, true)
 		}
 		c = Change{Why: AtOnce, Since: x.now, Next: is, Made: x.now}
+		if k, known := x.m.Known[is]; known { // a person has published its record before
+			c.Seen, c.Agreed, c.Waited = k.Seen, k.Agreed, k.Waited
+		}
 	}
 	x.m.change(p.Name, c)
 }

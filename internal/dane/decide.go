@@ -32,6 +32,8 @@ func Decide(in Input, now time.Time) Decision {
 	for _, p := range in.Pairs {
 		x.judge(p)
 	}
+	x.noteKnown()
+	x.d.known = x.knows()
 	x.records()
 	x.forget()
 	x.former()
@@ -183,7 +185,9 @@ func (x *decider) ignored(key string) (out []string) {
 	for _, name := range x.in.Names {
 		n, _ := x.m.name(name)
 		for _, s := range n.Servers {
-			if s.Err == "" && slices.ContainsFunc(s.Records, RecordOf(key, 0).Same) && !holds(s.Records, k, nil) {
+			r := RecordOf(key, 0)
+			if s.Err == "" && slices.ContainsFunc(s.Records, r.Same) && weaker(s.Records, r) &&
+				!holds(s.Records, k, nil) {
 				out = append(out, fmt.Sprintf("%s: %s: mail hosts ignore the record 3 1 1 of this key, because there "+
 					"is a record 3 1 2 of another key", plain(name), s.String()))
 			}
@@ -310,7 +314,7 @@ func (x *decider) lookAt() time.Time {
 	if l := x.longest(); l > 0 {
 		often = min(max(l/10, time.Second), lookOften)
 	}
-	if len(x.m.Changes) > 0 || len(x.d.Add)+len(x.d.Remove) > 0 && x.in.Mode != None {
+	if len(x.m.Changes) > 0 || x.getsKnown() || len(x.d.Add)+len(x.d.Remove) > 0 && x.in.Mode != None {
 		every = often
 	}
 	next := x.m.Looked.Add(every)

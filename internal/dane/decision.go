@@ -83,6 +83,7 @@ type Decision struct {
 	Longest time.Duration
 
 	verdicts   map[string]verdict
+	known      []string // the keys whose records resolvers know
 	neverAsked bool
 }
 

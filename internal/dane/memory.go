@@ -27,6 +27,8 @@ type Memory struct {
 	Present map[string]string `json:"present,omitempty"`
 	// Changes are the changes of keys that are not complete, by the names of the pairs.
 	Changes map[string]Change `json:"changes,omitempty"`
+	// Known are the records 3 1 1 that every server has, by the IDs of their keys.
+	Known map[string]Known `json:"known,omitempty"`
 	// Old are keys that are no longer used, and whose records may still be in the DNS.
 	Old []Old `json:"old,omitempty"`
 }
@@ -81,6 +83,7 @@ type Old struct {
 // Clone is a deep copy in which empty lists and maps are nil.
 func (m Memory) Clone() Memory {
 	m.Present, m.Changes, m.Old = cloned(m.Present), cloned(m.Changes), some(m.Old)
+	m.Known = cloned(m.Known)
 	m.Names = some(m.Names)
 	for i := range m.Names {
 		n := &m.Names[i]

@@ -103,6 +103,7 @@ func (k *Keeper) InstallFile(ctx context.Context, in Incoming) (Result, []string
 	}
 	unlock := func() {}
 	if !in.DryRun { // lock makes the certs directory if it is missing, because the lock is held on the directory
+		k.lookIfGoverned(ctx)
 		lock, err := k.lock(ctx)
 		if err != nil {
 			return Result{}, nil, err

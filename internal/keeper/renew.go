@@ -26,6 +26,14 @@ func (k *Keeper) Renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	return r, err
 }
 
+// lookIfGoverned asks the DNS where there are TLSA records, for a person who brings another key: its record may be
+// there, and from now on it is known since when.
+func (k *Keeper) lookIfGoverned(ctx context.Context) {
+	if p := k.Check(ctx, plan.Wish{}).Plan; p.TLSA.Governed {
+		_ = k.tlsa.lookNow(ctx, p)
+	}
+}
+
 // renew settles, and asks the issuer of each pair that a wish replaces.
 func (k *Keeper) renew(ctx context.Context, wish plan.Wish) (Result, error) {
 	r, err := k.Settle(ctx, wish)

@@ -28,6 +28,7 @@ func (k *Keeper) Backups() ([]durable.Backup, error) {
 // applied to it, and the present files are backed up. The restored certificate is then kept until its renewal is due. A
 // key that TLSA records speak against is restored only with force.
 func (k *Keeper) Restore(ctx context.Context, id string, force bool) (Result, error) {
+	k.lookIfGoverned(ctx)
 	lock, err := k.lock(ctx)
 	if err != nil {
 		return Result{}, err

@@ -63,7 +63,7 @@ var tlsaSettingsRows = []row{
 		TLSAFor(2*time.Hour), InDNS(TLSAOf("host"), TLSAOf("other"))),
 		"",
 		"notice tlsa-foreign, notice tlsa-ttl",
-		"141.1 days: renewal is due", ""},
+		"141.1 days: renewal is due", "dane"},
 	{"a person publishes, and the records have another time to live", Host(Publishes(dane.Manual),
 		TLSAFor(2*time.Hour), InDNS(TLSAOf("host"))),
 		"",

@@ -201,7 +201,7 @@ var tlsaRows = []row{
 	{"the TLSA records are of another key", Host(InDNS(TLSAOf("other"))),
 		"",
 		"error tlsa-wrong, notice tlsa-foreign",
-		"141.1 days: renewal is due", ""},
+		"141.1 days: renewal is due", "dane"},
 	{"the TLSA records are not signed", Host(InDNS(TLSAOf("host")), Signatures(dane.SignedNo, "")),
 		"",
 		"warning tlsa-unsigned",

@@ -101,6 +101,16 @@ func KeyBefore(label string, ago time.Duration) Fact {
 	})
 }
 
+// Known is a record of another key that every name server has had for so long.
+func Known(label string, d time.Duration) Fact {
+	return later(func(h *host) {
+		m := h.Seen.State.DANE.Clone()
+		m.Known = map[string]dane.Known{pki.KeyFingerprint(public(label)): {Seen: h.Now.Add(-d),
+			Agreed: h.Now.Add(-time.Minute), Waited: int(d / time.Second)}}
+		h.Seen.State.DANE = m
+	})
+}
+
 // RekeyNow asks for a new key at once.
 func RekeyNow() Fact {
 	return Wish(func(w *plan.Wish) { w.Renew, w.Rekey, w.Now, w.Once = true, true, true, true })
