@@ -20,8 +20,8 @@ const TLSAFailure = "publish TLSA"
 var tlsaReasons = map[dane.Why]Reason{dane.Asked: AskedKey, dane.Rotation: KeyRotation, dane.Resumed: AskedKey,
 	dane.First: KeyMissing}
 
-// TLSANames are the names of the TLSA records of this host, which has that name; "": it has none.
-func TLSANames(cfg config.Config, name string) (out []string) {
+// tlsaNames are the names of the TLSA records of this host, which has that name; "": it has none.
+func tlsaNames(cfg config.Config, name string) (out []string) {
 	hosts := cfg.DANE.Names
 	if len(hosts) == 0 && name != "" {
 		hosts = []string{name}
@@ -42,7 +42,7 @@ func AsksTLSA(cfg config.Config, seen dane.Memory) bool {
 
 // tlsaInput is what the decision about TLSA records is based on.
 func tlsaInput(a *assessment) dane.Input {
-	in := dane.Input{Mode: dane.Mode(a.cfg.DANE.Publish), Names: TLSANames(a.cfg, a.name), TTL: a.cfg.DANE.TTL,
+	in := dane.Input{Mode: dane.Mode(a.cfg.DANE.Publish), Names: tlsaNames(a.cfg, a.name), TTL: a.cfg.DANE.TTL,
 		Asks: AsksTLSA(a.cfg, a.obs.State.DANE), Served: a.obs.State.Pickup == nil,
 		ServedSince: a.obs.State.PickedUp.At, Believed: a.clock == clockFine, Memory: a.obs.State.DANE}
 	for _, p := range a.pairs {
