@@ -49,6 +49,8 @@ var seconds = []second{
 		log: `use_certificate_file\(.*b.cert\) failed`, says: "use_certificate_file"},
 	{name: "key garbage", damage: "echo hello > b.key", rsa: true, offered: true,
 		log: `use_PrivateKey_file\(.*b.key\) failed`, says: "use_PrivateKey_file"},
+	{name: "neither file can be loaded", damage: "echo hello > b.key; echo hello > b.cert", rsa: true, offered: true,
+		log: `(?s)use_PrivateKey_file\(.*b.key\) failed.*use_certificate_file\(.*b.cert\) failed`, says: "use_PrivateKey_file"},
 	{name: "they do not belong together", damage: "openssl ecparam -name prime256v1 -genkey -noout -out b.key",
 		rsa: true, offered: true,
 		log: "check_private_key 2 failed", says: "check_private_key"},

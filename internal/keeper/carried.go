@@ -33,7 +33,7 @@ func (k *Keeper) Request(ctx context.Context, p certdir.Pair, rekey bool) ([]byt
 	if name == "" {
 		return nil, errors.New("the host name cannot be certified: set host.name, or the host name")
 	}
-	if p != certdir.Host && obs.Certs.Pair(p).Key.Node.Kind == durable.Missing {
+	if is := obs.Certs.Pair(p).Key; p != certdir.Host && (is.Node.Kind == durable.Missing || is.IsPlaceholder()) {
 		rekey = true // ensure makes no key for this pair without an issuer
 	}
 	if rekey {

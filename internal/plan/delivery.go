@@ -31,7 +31,7 @@ func holds(n durable.Node, ours bool) holding {
 // replaces nothing of theirs: for a missing or empty host.cert, and for a missing or empty host.key unless their
 // certificate waits for it.
 func (p *pair) delivering() bool {
-	if p.issuer.Kind != config.IssuerNone || p.keptForeign() || p.held() {
+	if p.issuer.Kind != config.IssuerNone || p.keptForeign() || p.held() || p.placeholder() {
 		return false
 	}
 	broken, newKey := false, false

@@ -165,6 +165,9 @@ func complaints(p *pair, wanted []need, repaired bool) []Problem {
 // without one.
 func bridges(d demand) bool {
 	p := d.pair
+	if p.placeholder() { // sendmail serves the other pair
+		return false
+	}
 	if p.is != certdir.Host && !(p.is == certdir.HostECDSA && namesPair(p.cf(), p.obs.Certs, p.is)) {
 		return false
 	}

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"testing"
 	"time"
 
 	"mailcertd/internal/dane"
@@ -61,6 +62,18 @@ var tlsaFirstRows = []row{
 		"install key-missing: host-ecdsa.key, host-ecdsa.cert",
 		"notice tlsa-change, notice key-missing+, notice cert-missing+",
 		"4m0s: ask the name servers for the TLSA records again", ""},
+	{"a member, and the record of a first key was there for long enough", Host(MemberOf("ca"), WantsSecond(),
+		Names(second), Placeholders(second), StagedFor(second, "rsa-2048"), Publishes(dane.Update),
+		InDNS(TLSAOf("host"), TLSAOf("rsa-2048")), KeyChangeOf(second, dane.First, "rsa-2048", 61*time.Minute)),
+		"ask key-missing, new key",
+		"notice tlsa-change, notice key-missing, notice cert-missing",
+		"4m0s: ask the name servers for the TLSA records again", ""},
+	{"issuer none, and the record of a first key was there for long enough", Host(NoIssuer(), WantsSecond(),
+		Names(second), Placeholders(second), StagedFor(second, "rsa-2048"), Publishes(dane.Update),
+		InDNS(TLSAOf("host"), TLSAOf("rsa-2048")), KeyChangeOf(second, dane.First, "rsa-2048", 61*time.Minute)),
+		"",
+		"notice tlsa-change, notice key-missing, notice cert-missing",
+		"4m0s: ask the name servers for the TLSA records again", ""},
 	{"a second pair is not configured any more while its first key waits", Host(Names(second), Placeholders(second),
 		StagedFor(second, "rsa-2048"), Publishes(dane.Update), InDNS(TLSAOf("host"), TLSAOf("rsa-2048")),
 		KeyChangeOf(second, dane.First, "rsa-2048", 50*time.Minute)),
@@ -102,4 +115,35 @@ var tlsaFirstRows = []row{
 		"",
 		"notice tlsa-change",
 		"59m1s: the key may be changed", "dane"},
+}
+
+// A pair that a person brings waits as the first key does, which alone may be installed when its time has come.
+func TestBroughtFirstKey(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		seen   time.Duration
+		staged bool // it is the staged key
+		wrong  bool
+	}{
+		{"another key", 61 * time.Minute, false, true},
+		{"the first key, too early", 50 * time.Minute, true, true},
+		{"the first key", 61 * time.Minute, true, false},
+	} {
+		w := Host(WantsSecond(), Names(second), Placeholders(second), StagedFor(second, "rsa-2048"),
+			Publishes(dane.Update), InDNS(TLSAOf("host"), TLSAOf("rsa-2048")),
+			KeyChangeOf(second, dane.First, "rsa-2048", c.seen))
+		key := w.Seen.Staged[second.Name].Key.Public
+		if !c.staged {
+			key = w.Seen.Certs.Key.Key.Public
+		}
+		err := plan.TLSAObjection(w.Config, w.Seen, key, second, w.Now)
+		if (err != nil) != c.wrong {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	// Where sendmail.cf does not name the pair, nobody sees its key yet.
+	w := Host(WantsSecond(), Publishes(dane.Update), InDNS(TLSAOf("host")))
+	if err := plan.TLSAObjection(w.Config, w.Seen, w.Seen.Certs.Key.Key.Public, second, w.Now); err != nil {
+		t.Error(err)
+	}
 }
