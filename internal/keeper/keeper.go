@@ -194,6 +194,7 @@ func (k *Keeper) Configure(cfg config.Config) {
 	k.cfg = cfg
 	k.pickup.Configure(k.pickupSettings())
 	k.notifier.Configure(k.cfg.Notify)
+	k.tlsa.reread = true
 	k.log(Info, "configuration read", "file", cfg.Path)
 }
 

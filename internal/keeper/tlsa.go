@@ -34,6 +34,9 @@ type tlsaAsker struct {
 	// tried are the edits of the last round. Edits that differ from them are made at once, and the same ones again when
 	// the next look is due: a secondary name server may only be late.
 	tried string
+	// reread says that a person has let the daemon read its configuration since the last round: what failed is tried
+	// again at once, because it may be what the person has corrected.
+	reread bool
 	// last is when the last round began; zero: none has.
 	last time.Time
 	// seen is when this process last looked, with the reading of the monotonic clock; zero: it has not.
@@ -104,6 +107,8 @@ func (ta *tlsaAsker) due(d dane.Decision, st state.State) (at time.Time, edits [
 	}
 	f, failed := st.Failures[plan.TLSAFailure]
 	switch {
+	case ta.reread:
+		return now, d.Edits
 	case failed && now.Before(f.Next):
 		return soonest(d.LookAt, f.Next), nil
 	case failed, textOf(d.Edits) != ta.tried:
@@ -156,7 +161,7 @@ func (ta *tlsaAsker) publishFirst(ctx context.Context, p plan.Plan) {
 
 // begin begins a round.
 func (ta *tlsaAsker) begin(ctx context.Context, p plan.Plan, edits []dane.Edit) error {
-	ta.last = ta.o.Now()
+	ta.last, ta.reread = ta.o.Now(), false
 	q, err := ta.questions(p.TLSA, edits)
 	if err != nil {
 		return err

@@ -94,6 +94,15 @@ func TestTLSAHoldsUpNothing(t *testing.T) {
 	if f = failures(); f.Count != 2 || f.Next.Sub(s.now) < time.Minute {
 		t.Errorf("after the backoff: %+v", f)
 	}
+	s.now = s.now.Add(61 * time.Second)
+	if s.Look(ctx, "test"); failures().Count != 2 {
+		t.Errorf("in the backoff: %+v", failures())
+	}
+	s.Configure(s.cfg) // a person may have corrected what fails
+	s.Look(ctx, "test")
+	if f = failures(); f.Count != 3 {
+		t.Errorf("after the configuration was read: %+v", f)
+	}
 }
 
 // Without a state that can be written a round is not begun again at once.
