@@ -42,7 +42,7 @@ func (c *Client) Zone(ctx context.Context, name string) (Zone, error) {
 // (RFC 2308), which saves the steps between.
 func (c *Client) above(ctx context.Context, name string, fits func(zone string) bool) (Zone, error) {
 	unknown := &Error{Kind: NoZone, Name: name,
-		Detail: "no zone contains this name: neither it nor a name above it has an SOA record",
+		Detail: "no zone contains this name: there is no SOA record for it or for a name above it",
 		Hint:   "set dns.zone, or set dns.resolver to a server that knows the zone"}
 	for off, end := 0, false; !end; off, end = wire.NextLabel(name, off) {
 		at := name[off:]
