@@ -268,7 +268,8 @@ func TestManualHasEveryStatus(t *testing.T) {
 func TestManualHasTheEnvironment(t *testing.T) {
 	code := []string{"PATH", "TZ"}
 	sources(t, func(path string, file *ast.File) {
-		if strings.HasPrefix(filepath.Base(path), "arm_") { // this file is in no binary that is installed
+		if strings.HasPrefix(filepath.Base(path), "arm_") || // these files are in no binary that is installed
+			strings.Contains(path, "/openssltest/") {
 			return
 		}
 		ast.Inspect(file, func(n ast.Node) bool {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
 
@@ -56,21 +57,10 @@ func issue(t testing.TB, d *durable.Disk, o Options, now time.Time) *x509.Certif
 	return c
 }
 
-// needOpenssl skips the test if there is no openssl, or fails it if tests must not be skipped.
-func needOpenssl(t testing.TB) {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("MAILCERTD_NOSKIP") != "" {
-			t.Fatal("openssl is not installed, and nothing may be skipped")
-		}
-		t.Skip("openssl is not installed")
-	}
-}
-
 // openssl runs openssl in the CA directory, as the comment in openssl.cnf says.
 func openssl(t testing.TB, dir string, args ...string) (string, error) {
 	t.Helper()
-	needOpenssl(t)
+	openssltest.Need(t)
 	cmd := exec.Command("openssl", args...)
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
 
@@ -93,7 +94,7 @@ func load(t *testing.T, o Options, name string) *x509.Certificate {
 }
 
 func TestGenerationsAgainstOpenssl(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	o := options(filepath.Join(t.TempDir(), "CA"))
 	o.Subject = Subject{Country: "JP", Organization: "Müller/Söhne ", CommonName: "Home CA"}
 	all := eras(t, o, "mail.example.org")
@@ -159,7 +160,7 @@ func TestGenerationsAgainstOpenssl(t *testing.T) {
 // permitted_domains applies to every generation, and to the cross-certificate that the previous generation signed for
 // it.
 func TestNameConstraintsAgainstOpenssl(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	o := options(filepath.Join(t.TempDir(), "CA"))
 	o.Host, o.PermittedDomains = "mail.example.net", []string{"example.net", "example.org"}
 	all := eras(t, o, "mail.example.net")
@@ -204,7 +205,7 @@ func TestNameConstraintsAgainstOpenssl(t *testing.T) {
 // The CRLs of all generations serve the leaves of each: openssl uses any of them, because the generations have the same
 // name.
 func TestCRLAgainstOpenssl(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	o := options(filepath.Join(t.TempDir(), "CA"))
 	all := eras(t, o, "mail.example.org")
 	d, now := &durable.Disk{}, time.Now()

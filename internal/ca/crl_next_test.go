@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"mailcertd/internal/openssltest"
 )
 
 // The waiting generation has its CRL before it is put into force, and keeps it then, so that a host which trusts both
 // generations has both CRLs at all times.
 func TestCRLBeforePromotion(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	o, d := made(t)
 	ctx, now := context.Background(), time.Now()
 	issue(t, d, o, now)

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
 
@@ -212,7 +213,7 @@ func script(names ...string) (program []byte) {
 
 // Whatever happens to the database, and whoever changes it, a Memory gives the same as reading the disk.
 func TestMemory(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	rnd := mathrand.New(mathrand.NewPCG(1, 2))
 	happened := live(t, generations)
 	for range 25 {
@@ -232,7 +233,7 @@ func TestMemory(t *testing.T) {
 }
 
 func FuzzMemory(f *testing.F) {
-	needOpenssl(f)
+	openssltest.Need(f)
 	f.Add(generations)
 	f.Fuzz(func(t *testing.T, program []byte) { live(t, program[:min(len(program), 40)]) })
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
 
@@ -161,7 +162,7 @@ func sortedKeys[V any](m map[string]V) []string {
 
 // openssl and mailcertd revoke for every reason that openssl knows. The rows are the same, and so are the CRLs.
 func TestReasonsAgainstOpenssl(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	o, d := made(t)
 	var flags [][]string
 	for _, reason := range sortedKeys(Reasons()) {

@@ -13,6 +13,7 @@ import (
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
@@ -193,7 +194,7 @@ func TestCAWithoutCRLSign(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(dir, "newcerts"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	needOpenssl(t)
+	openssltest.Need(t)
 	if out, err := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout",
 		filepath.Join(dir, "cakey.pem"),
 		"-out", filepath.Join(dir, "cacert.pem"), "-subj", "/CN=by hand", "-days", "3000", "-addext",

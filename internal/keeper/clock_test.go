@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"mailcertd/internal/ca"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/state"
@@ -143,7 +144,7 @@ func TestMissingByAWrongClock(t *testing.T) {
 // The first boot happens with a wrong clock. When the clock is right, at once or later, everything that was made is
 // made again with the right dates; the CA keeps its key.
 func TestFirstBootByAWrongClock(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	for _, c := range []struct {
 		name  string
 		wrong time.Time // the wrong time, in place of June 2026

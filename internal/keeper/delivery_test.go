@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/plan"
 )
 
@@ -148,7 +149,7 @@ func TestDeliveryLeftAlone(t *testing.T) {
 // Files that nobody has bought are not protected in this way: the stanza's throw-away certificate, and an interim
 // certificate that no state remembers.
 func TestDeliveryOfNothing(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	for name, c := range map[string]struct {
 		before func(s *site) error
 		yields bool // it is replaced by an interim certificate

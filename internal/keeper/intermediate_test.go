@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
@@ -71,7 +72,7 @@ func (s *site) chains(b bought) bool {
 // The intermediates of a certificate that is kept can be found by hash links with the names that openssl rehash gives.
 // They are removed together with the certificate.
 func TestIntermediates(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	s := newSite(t, "")
 	b := buy(t, s.now, 7)
 	hostCert := bundle(b.leaf, b.low, b.high)
@@ -128,7 +129,7 @@ func TestIntermediates(t *testing.T) {
 // A certificate of ours has no intermediates. Those of a bought one are removed when `renew --force` replaces it, and
 // stay while a person copies files.
 func TestIntermediatesStay(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	s := newSite(t, "issuer: none")
 	b := buy(t, s.now, 7)
 	hostCert := bundle(b.leaf, b.low, b.high)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
@@ -60,9 +61,7 @@ func reasons(r Result) string {
 
 // The set of the base stanza gets a certificate of our CA for its own key. The stanza's certificate is backed up.
 func TestStanzaSet(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	openssltest.Need(t)
 	s := newSite(t, "")
 	s.now = time.Now()
 	if out, err := exec.Command("sh", "../../scripts/stanza.sh", s.cfg.Certs.Dir, name).CombinedOutput(); err != nil {
@@ -256,9 +255,7 @@ func TestInTheWay(t *testing.T) {
 // With a locked CA a working certificate stays. An interim certificate bridges a missing one, and is replaced when the
 // CA can sign again.
 func TestLockedCA(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	openssltest.Need(t)
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	cakey := filepath.Join(s.cfg.CA.Dir, "cakey.pem")

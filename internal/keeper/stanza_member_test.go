@@ -6,15 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
 
 // The base stanza's throw-away CA is trusted only as long as its certificate serves. This is true on a member too,
 // which trusts the CA on the other host before its own certificate comes.
 func TestStanzaOfMember(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	openssltest.Need(t)
 	f := newFamily(t, "", "", "a.example.org")
 	m := f.members["a.example.org"]
 	f.ca.now = time.Now().Add(time.Minute)

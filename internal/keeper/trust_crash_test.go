@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"mailcertd/internal/durable"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/plan"
 )
 
 // A change of the trusted CAs is interrupted at any operation. The next ensure completes it: no half-written file, no
 // dangling link, and no file of sendmail's set changed.
 func TestTrustCutShort(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	a, b, twin := caCert(t, "A", false), caCert(t, "B", true), caCert(t, "A", false)
 	cut := errors.New("cut short")
 	for n := int64(1); ; n++ {

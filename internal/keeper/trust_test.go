@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"mailcertd/internal/config"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
@@ -116,18 +117,12 @@ func (s *site) configure(yaml string) {
 	s.cfg = cfg
 }
 
-func needOpenssl(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
-}
-
 type cas = []*x509.Certificate
 
 // CAs come and go with the bundle and the configuration. cacert.pem does not grow, sendmail has nothing to pick up, and
 // files that a person put into trust/ stay.
 func TestTrustFollowsBundle(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	s := newSite(t, "")
 	s.settle(plan.Wish{})
 	a, old, b, twin, own := caCert(t, "A", false), caCert(t, "Old", true), caCert(t, "B", false), caCert(t, "A", false),
@@ -199,7 +194,7 @@ func TestTrustFollowsBundle(t *testing.T) {
 
 // A bundle that cannot be read removes no trust, and one that can be read still adds its CAs.
 func TestTrustStays(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	a, b, c := caCert(t, "A", false), caCert(t, "B", false), caCert(t, "C", false)
 	for name, x := range map[string]struct {
 		damage func(s *site) error
@@ -264,7 +259,7 @@ func TestTrustStays(t *testing.T) {
 
 // `system` means the first of the base system's stores that exists, below --root.
 func TestTrustSystem(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	s := newSite(t, "trust: [system]")
 	if r := s.settle(plan.Wish{}); !strings.Contains(reasons(r), "trust-unreadable") {
 		t.Errorf("none exists: %s", reasons(r))
@@ -292,7 +287,7 @@ func TestTrustSystem(t *testing.T) {
 // Many hosts have cacert.pem as a link to a public bundle. It is never written through or replaced, every CA in it is
 // linked, and ours is added beside it.
 func TestTrustLinkedBundle(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	data, err := os.ReadFile(publicCAs)
 	if err != nil {
 		t.Skip(err)
@@ -330,7 +325,7 @@ func TestTrustLinkedBundle(t *testing.T) {
 
 // The daemon removes nothing while a bundle is being written.
 func TestTrustSettles(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	s := newSite(t, "trust: [/etc/dir]")
 	a, b := caCert(t, "A", false), caCert(t, "B", false)
 	s.write(s.root+"/etc/dir/a.pem", bundle(a))

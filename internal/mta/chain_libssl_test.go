@@ -10,17 +10,16 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
-	"errors"
 	"fmt"
 	"math/big"
 	mrand "math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
 
@@ -225,7 +224,7 @@ func TestChainsAsLibssl(t *testing.T) {
 		ours = append(ours, verifyChain(pki.Libssl{}.AtLevel(level), shown, store, usage, w.now))
 	}
 	good, words := 0, 0
-	for i, answer := range libssl(t, questions) {
+	for i, answer := range openssltest.Libssl(t, questions) {
 		_, theirs, _ := strings.Cut(answer, "\t")
 		switch {
 		case (ours[i] == "") != (theirs == ""):
@@ -313,32 +312,4 @@ func digestOf(a x509.SignatureAlgorithm, b []byte) []byte {
 	}
 	sum := sha256.Sum256(b)
 	return sum[:]
-}
-
-// libssl passes many questions at once to the system's own libssl, see judge.c.
-func libssl(t *testing.T, questions []string) []string {
-	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings a C compiler
-			t.Fatal("there is no C compiler")
-		}
-		t.Skip("there is no C compiler")
-	}
-	judge := filepath.Join(t.TempDir(), "judge")
-	if out, err := exec.Command(cc, "-o", judge, "../../test/libssl/judge.c", "-ldl").CombinedOutput(); err != nil {
-		t.Fatalf("cc: %v\n%s", err, out)
-	}
-	cmd := exec.Command(judge)
-	cmd.Stdin = strings.NewReader(strings.Join(questions, "\n") + "\n")
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 2 {
-		t.Skipf("no OpenSSL 3 here: %s", exit.Stderr)
-	}
-	answers := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if err != nil || len(answers) != len(questions) {
-		t.Fatalf("%d answers to %d questions: %v", len(answers), len(questions), err)
-	}
-	return answers
 }

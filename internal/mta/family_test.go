@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"mailcertd/internal/openssltest"
 )
 
 // A server with two pairs shows each client the certificate that it asks for, with any version of TLS. A server without
 // a key type is recognised as lacking it.
 func TestProbeForFamily(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip(err)
-	}
+	openssltest.Need(t)
 	dir := t.TempDir()
 	file := func(n string) string { return filepath.Join(dir, n) }
 	for n, args := range map[string][]string{"rsa": {"-newkey", "rsa:2048"},

@@ -16,31 +16,15 @@ import (
 	"testing"
 	"time"
 
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 )
-
-// tlsServer starts an OpenSSL server that speaks TLS from the beginning, and returns its address.
-func tlsServer(t *testing.T, serverArgs ...string) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tlsAddr := free.Addr().String()
-	free.Close()
-	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", tlsAddr, "-rev", "-quiet"}, serverArgs...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	return tlsAddr
-}
 
 // behindSMTP starts a server that speaks SMTP up to STARTTLS and then connects the client with a real `openssl
 // s_server` with these arguments. It returns the address.
 func behindSMTP(t *testing.T, serverArgs ...string) string {
 	t.Helper()
-	tlsAddr := tlsServer(t, serverArgs...)
+	tlsAddr := openssltest.Server(t, serverArgs...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -57,12 +41,8 @@ func behindSMTP(t *testing.T, serverArgs ...string) string {
 				}
 			}
 		}
-		var s net.Conn
-		for until := time.Now().Add(5 * time.Second); s == nil &&
-			time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-			s, _ = net.Dial("tcp", tlsAddr)
-		}
-		if s == nil {
+		s, err := net.Dial("tcp", tlsAddr)
+		if err != nil {
 			return
 		}
 		defer s.Close()
@@ -101,12 +81,7 @@ func behindSMTP(t *testing.T, serverArgs ...string) string {
 
 // The probe sees every certificate that OpenSSL's own client sees.
 func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("MAILCERTD_NOSKIP") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	openssltest.Need(t)
 	dir := t.TempDir()
 	run := func(args ...string) {
 		t.Helper()
@@ -183,8 +158,8 @@ func TestProbeSeesWhatOpenSSLSees(t *testing.T) {
 	for name, args := range map[string][]string{"at once": nil,
 		"TLS from the beginning, DHE": {"-tls1_2", "-cipher", "DHE", "-dhparam", file("dh")}} {
 		t.Run(name, func(t *testing.T) {
-			at := Endpoint{
-				tlsServer(t, append([]string{"-cert", file("rsa.pem"), "-key", file("rsa.key")}, args...)...), true}
+			args := append([]string{"-cert", file("rsa.pem"), "-key", file("rsa.key")}, args...)
+			at := Endpoint{openssltest.Server(t, args...), true}
 			// The path is too long for a socket.
 			t.Setenv("TMPDIR", filepath.Join(dir, strings.Repeat("a-long-name/", 9)))
 			if err := os.MkdirAll(os.Getenv("TMPDIR"), 0o700); err != nil {

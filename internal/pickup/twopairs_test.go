@@ -2,28 +2,22 @@ package pickup
 
 import (
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/mta"
+	"mailcertd/internal/openssltest"
 	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
 // Two pairs are proven when both are served, each to a client that accepts only its key type.
 func TestTwoPairsProven(t *testing.T) {
-	if _, err := exec.LookPath("openssl"); err != nil {
-		if os.Getenv("MAILCERTD_NOSKIP") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	openssltest.Need(t)
 	dir := t.TempDir()
 	file := func(n string) string { return filepath.Join(dir, n) }
 	pair := func(n, serial string, args ...string) {
@@ -67,7 +61,7 @@ func TestTwoPairsProven(t *testing.T) {
 			if c.second != "" {
 				args = append(args, "-dcert", file(c.second+".cert"), "-dkey", file(c.second+".key"))
 			}
-			addr := serve(t, args...)
+			addr := openssltest.Server(t, args...)
 			a := asker{at: []mta.Endpoint{{Addr: addr, TLS: true}}, helo: "probe.example.org", families: families(&r)}
 			got, err := a.prove(t.Context(), &r)
 			if c.err != nil {
@@ -81,27 +75,4 @@ func TestTwoPairsProven(t *testing.T) {
 			}
 		})
 	}
-}
-
-// serve starts an OpenSSL server that speaks TLS at once, and returns its address.
-func serve(t *testing.T, args ...string) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
-	cmd := exec.Command("openssl", append([]string{"s_server", "-accept", addr, "-rev", "-quiet"}, args...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
-		if c, err := net.Dial("tcp", addr); err == nil {
-			c.Close()
-			break
-		}
-	}
-	return addr
 }

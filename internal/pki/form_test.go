@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailcertd/internal/openssltest"
 )
 
 // Every form in which public CAs and other programs deliver keys and certificates is recognised, and the command in the
 // hint converts it to PEM.
 func TestForms(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	dir := t.TempDir()
 	file := func(name string, data []byte) string {
 		path := filepath.Join(dir, name)
@@ -90,7 +92,7 @@ func TestForms(t *testing.T) {
 // The error for a file that cannot be used names its form and the command that converts it to PEM. It never contains
 // any of the file's content.
 func TestFormInError(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	cert := openssl(t, key, "req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", "-config", "/dev/null")
 	pkcs7 := openssl(t, cert, "crl2pkcs7", "-nocrl", "-certfile", "/dev/stdin")

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailcertd/internal/openssltest"
 )
 
 // revocations makes a CRL with one row.
@@ -151,7 +153,7 @@ func TestFilesAsLibssl(t *testing.T) {
 		files = append(files, data)
 		questions = append(questions, "pair\t1\t"+path+"\t", "pair\t1\t\t"+path, "cas\t"+path)
 	}
-	answers := libssl(t, questions)
+	answers := openssltest.Libssl(t, questions)
 	unsure, loads := 0, 0
 	for n, data := range files {
 		leaf := ReadLeafFile(data)

@@ -11,42 +11,14 @@ import (
 	"fmt"
 	"math/big"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
-)
 
-// libssl passes many questions at once to the system's own libssl. Each answer is "ok", or the call that failed and
-// why. See judge.c.
-func libssl(t *testing.T, questions []string) []string {
-	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		if os.Getenv("MAILCERTD_PARTS") != "" { // the test command brings a C compiler
-			t.Fatal("there is no C compiler")
-		}
-		t.Skip("there is no C compiler")
-	}
-	judge := filepath.Join(t.TempDir(), "judge")
-	if out, err := exec.Command(cc, "-o", judge, "../../test/libssl/judge.c", "-ldl").CombinedOutput(); err != nil {
-		t.Fatalf("cc: %v\n%s", err, out)
-	}
-	cmd := exec.Command(judge)
-	cmd.Stdin = strings.NewReader(strings.Join(questions, "\n") + "\n")
-	out, err := cmd.Output()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() == 2 {
-		t.Skipf("no OpenSSL 3 here: %s", exit.Stderr)
-	}
-	answers := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if err != nil || len(answers) != len(questions) {
-		t.Fatalf("%d answers to %d questions: %v", len(answers), len(questions), err)
-	}
-	return answers
-}
+	"mailcertd/internal/openssltest"
+)
 
 // host makes a key and a certificate for it that another key has signed.
 func host(t *testing.T, kt KeyType, alg x509.SignatureAlgorithm) (cert, key []byte) {
@@ -154,7 +126,7 @@ func TestStrengthAsLibssl(t *testing.T) {
 		(Libssl{}).AtLevel(0).SecurityLevel() != 0 {
 		t.Error("the zero value is not level 1")
 	}
-	for i, answer := range libssl(t, questions) {
+	for i, answer := range openssltest.Libssl(t, questions) {
 		name, want, _ := strings.Cut(wants[i], ": ")
 		_, why, _ := strings.Cut(answer, "\t")
 		if want != why {
@@ -218,7 +190,7 @@ func TestKeyLabelsAsLibssl(t *testing.T) {
 		}
 	}
 	taken := 0
-	for i, answer := range libssl(t, questions) {
+	for i, answer := range openssltest.Libssl(t, questions) {
 		if keys[i].Err == nil {
 			taken++
 		}

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailcertd/internal/openssltest"
 )
 
 // dn builds the DER of a name from its attributes, in any string type. openssl cannot make it, because it uses only the
@@ -106,9 +108,7 @@ func TestNamesAgainstOpenssl(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
-	}
+	openssltest.Need(t)
 	cmd := exec.Command("sh", "-c",
 		`for f in *; do echo "file=$f"; openssl x509 -noout -hash -subject -nameopt compat -in "$f" 2>&1; done; true`)
 	cmd.Dir = dir

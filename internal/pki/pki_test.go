@@ -10,15 +10,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"mailcertd/internal/openssltest"
 )
 
 func openssl(t testing.TB, stdin []byte, args ...string) []byte {
 	t.Helper()
-	path, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("openssl is not installed")
-	}
-	cmd := exec.Command(path, args...)
+	openssltest.Need(t)
+	cmd := exec.Command("openssl", args...)
 	cmd.Stdin = bytes.NewReader(stdin)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs

@@ -15,13 +15,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"mailcertd/internal/openssltest"
 )
 
 // ask lets openssl make a request with the options in req, for a key that genpkey's options describe. ~ stands for a
 // blank within a word.
 func ask(t testing.TB, genpkey, req string) []byte {
 	t.Helper()
-	needOpenssl(t)
+	openssltest.Need(t)
 	key := openssl(t, nil, append([]string{"genpkey"}, strings.Fields(genpkey)...)...)
 	args := []string{"req", "-new", "-config", "/dev/null", "-key", "/dev/stdin"}
 	for w := range strings.FieldsSeq(req) {
@@ -38,7 +40,7 @@ const (
 
 // Requests that openssl makes are accepted or refused for the right reason.
 func TestRequestsOfOpenssl(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	const host = " -subj /CN=Host.example"
 	takes := Request{CommonName: "host.example"}
 	for name, c := range map[string]struct {
@@ -123,7 +125,7 @@ func TestRequestsOfOpenssl(t *testing.T) {
 
 // DSA, and a directory name as SAN, need files.
 func TestRequestsOfOpensslFromFiles(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "conf")
 	if err := os.WriteFile(conf,

@@ -3,28 +3,16 @@ package pki
 import (
 	"crypto/rand"
 	"errors"
-	"os"
-	"os/exec"
 	"strings"
 	"testing"
-)
 
-// needOpenssl skips the test if there is no openssl, or fails it if tests must not be skipped.
-func needOpenssl(t testing.TB) {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); err == nil {
-		return
-	}
-	if os.Getenv("MAILCERTD_NOSKIP") != "" {
-		t.Fatal("needs openssl")
-	}
-	t.Skip("needs openssl")
-}
+	"mailcertd/internal/openssltest"
+)
 
 // plainKeys returns one key of every type, as openssl genpkey writes it.
 func plainKeys(t testing.TB) map[string][]byte {
 	t.Helper()
-	needOpenssl(t)
+	openssltest.Need(t)
 	return map[string][]byte{
 		"rsa-2048": openssl(t, nil, "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"),
 		"p256":     openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"),
@@ -154,7 +142,7 @@ func TestEncryptAgainstOpenssl(t *testing.T) {
 
 // A key that openssl encrypts in a way that we do not support is not reported as a wrong passphrase.
 func TestDecryptOtherKinds(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	for name, args := range map[string][]string{
 		"ed448":     {"genpkey", "-algorithm", "ED448"},
 		"x25519":    {"genpkey", "-algorithm", "X25519"},

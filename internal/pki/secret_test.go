@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"mailcertd/internal/openssltest"
 )
 
 // sealed makes an ENCRYPTED PRIVATE KEY block with any parameters.
@@ -160,7 +162,7 @@ func FuzzDecrypt(f *testing.F) {
 	f.Add(sealed(f, oidPBKDF2, pbkdf2Parameters{Salt: []byte("salt"), Iterations: 1}, make([]byte, 32)),
 		[]byte("secret"))
 	f.Add(sealed(f, oidScrypt, scryptParameters{[]byte("salt"), 2, 1, 1, 32}, make([]byte, 32)), []byte("secret"))
-	needOpenssl(f)
+	openssltest.Need(f)
 	for _, command := range []string{
 		"pkcs8 -topk8 -iter 1", "pkcs8 -topk8 -iter 2 -v2 des3 -v2prf hmacWithSHA512",
 		"pkcs8 -topk8 -scrypt -scrypt_N 2 -scrypt_r 1 -scrypt_p 1",

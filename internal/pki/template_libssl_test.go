@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"mailcertd/internal/openssltest"
 )
 
 // node is a value of DER that can be changed and written again.
@@ -123,7 +125,7 @@ func TestTemplateAsLibssl(t *testing.T) {
 		}
 		change("an indefinite length", func() { n.body = append(bytes.Clone(was.body), 0x81) })
 	})
-	answers := libssl(t, questions)
+	answers := openssltest.Libssl(t, questions)
 	unsure := 0
 	for i, name := range names {
 		leaf := ReadLeafFile(files[i])
@@ -170,7 +172,7 @@ func TestRefusedBesideOthers(t *testing.T) {
 
 // openssl reads a request after a byte-order mark, and so do we.
 func TestRequestBehindMark(t *testing.T) {
-	needOpenssl(t)
+	openssltest.Need(t)
 	key := openssl(t, nil, "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
 	csr := openssl(t, key, "req", "-new", "-key", "/dev/stdin", "-subj", "/CN=mx.example.org", "-config", "/dev/null")
 	if _, err := requestBlock(append([]byte("\xef\xbb\xbf"), csr...)); err != nil {
