@@ -62,7 +62,7 @@ func TestBought(t *testing.T) {
 			}
 			run := h.Command(m, "--config=/etc/mail/mailcertd.yaml", "--log-level=debug", "run")
 			d := &daemon{}
-			run.Stdout, run.Stderr = d, d
+			run.Stdout, run.Stderr = &d.out, &d.out
 			run.WaitDelay = time.Second // the daemon itself ends when the host does
 			if err := run.Start(); err != nil {
 				t.Fatal(err)

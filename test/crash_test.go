@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 
 	"mailcertd/test/bed"
@@ -42,11 +41,6 @@ func run(t testing.TB, binary, root string, env []string, args ...string) (out s
 	return string(b), cmd.ProcessState
 }
 
-func killed(s *os.ProcessState) bool {
-	ws, ok := s.Sys().(syscall.WaitStatus)
-	return ok && ws.Signaled() && ws.Signal() == syscall.SIGKILL
-}
-
 // mailcertd is killed before each durable operation in turn. The next ensure must make a set that sendmail accepts,
 // must not issue a second certificate, must not use a serial twice, and openssl must still work on the CA.
 func TestKilledAtEveryPoint(t *testing.T) {
@@ -76,7 +70,7 @@ func TestKilledAtEveryPoint(t *testing.T) {
 				}
 				before := serialOf(root)
 				out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, c.args...)
-				if !killed(st) {
+				if !bed.Killed(st) {
 					if !st.Success() {
 						t.Fatalf("point %d: %v\n%s", n, st, out)
 					}

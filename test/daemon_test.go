@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -16,25 +15,14 @@ import (
 	"mailcertd/test/bed"
 )
 
-// daemon is a `mailcertd run` with a --root of its own. mu guards buf, its output.
+// daemon is a `mailcertd run` with a --root of its own.
 type daemon struct {
 	root string
 	cmd  *exec.Cmd
-	mu   sync.Mutex
-	buf  bytes.Buffer
+	out  bed.Output
 }
 
-func (d *daemon) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.buf.Write(p)
-}
-
-func (d *daemon) log() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.buf.String()
-}
+func (d *daemon) log() string { return d.out.String() }
 
 func (d *daemon) certs(name string) string { return filepath.Join(d.root, "etc/mail/certs", name) }
 
@@ -43,7 +31,7 @@ func startDaemon(t *testing.T, root string) *daemon {
 	t.Helper()
 	d := &daemon{root: root}
 	d.cmd = exec.Command(bed.Binary(t, ""), "--root", root, "--log-level", "debug", "run")
-	d.cmd.Stdout, d.cmd.Stderr = d, d
+	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +168,7 @@ func TestDaemonEarlyHangup(t *testing.T) {
 	d.cmd = exec.Command("strace", "-f", "-o", "/dev/null", "-e", "trace=flock", "-e",
 		"inject=flock:delay_enter=1s:when=1",
 		bed.Binary(t, ""), "--root", d.root, "--log-level", "debug", "run")
-	d.cmd.Stdout, d.cmd.Stderr = d, d
+	d.cmd.Stdout, d.cmd.Stderr = &d.out, &d.out
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

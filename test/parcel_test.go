@@ -35,7 +35,7 @@ func TestIssueKilled(t *testing.T) {
 		file := filepath.Join(to, "a.pem")
 		args := []string{"issue", "a.example.test", "--yes", "-o", file}
 		out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, args...)
-		if !killed(st) {
+		if !bed.Killed(st) {
 			if !st.Success() {
 				t.Fatalf("point %d: %s", n, out)
 			}

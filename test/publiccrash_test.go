@@ -112,7 +112,7 @@ func (s orderSite) daemon(env, old string) (killedItself bool, err error) {
 	for limit := time.After(bed.Patience); ; {
 		select {
 		case <-ended:
-			if killed(cmd.ProcessState) {
+			if bed.Killed(cmd.ProcessState) {
 				return true, nil
 			}
 			return false, fmt.Errorf("the daemon has ended: %s\n%s", cmd.ProcessState, said.String())
@@ -127,7 +127,7 @@ func (s orderSite) daemon(env, old string) (killedItself bool, err error) {
 		}
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-ended
-		return killed(cmd.ProcessState), nil
+		return bed.Killed(cmd.ProcessState), nil
 	}
 }
 
@@ -197,10 +197,10 @@ func TestOrderKilled(t *testing.T) {
 					return s.daemon(env, old)
 				}
 				out, st := run(t, s.armed, s.root, []string{env}, c.verb...)
-				if !killed(st) && !st.Success() {
+				if !bed.Killed(st) && !st.Success() {
 					return false, errors.New(out)
 				}
-				return killed(st), nil
+				return bed.Killed(st), nil
 			}
 			// heals runs what comes next.
 			heals := func(s orderSite, old string) error {

@@ -262,7 +262,7 @@ func TestPurgeKilled(t *testing.T) {
 			t.Fatalf("%v: %s", err, out)
 		}
 		if out, st := run(t, armed, root, []string{fmt.Sprintf("MAILCERTD_CRASH_AT=%d", n)}, "purge",
-			"--yes"); !killed(st) {
+			"--yes"); !bed.Killed(st) {
 			if !st.Success() || n < 30 {
 				t.Errorf("point %d: %v\n%s", n, st, out)
 			}

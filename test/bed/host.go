@@ -29,7 +29,7 @@ type Host struct {
 	dir      string
 	holder   *exec.Cmd
 	init     string // pid of the namespaces' first process, in this machine's numbers
-	log      *syslog
+	log      *Output
 }
 
 // Need skips the test, with the reason, unless it runs as root (where root is true) and all programs are installed.

@@ -1,14 +1,12 @@
 package bed
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 )
@@ -20,7 +18,7 @@ type Named struct {
 	addr    string // the first of its addresses
 	command func(args ...string) *exec.Cmd
 	cmd     *exec.Cmd
-	said    *said
+	said    *Output
 }
 
 // NamedZone is a zone of a name server: Statements go into its zone block, and Text is its zone file, "" for none.
@@ -101,7 +99,7 @@ func (n *Named) put(t testing.TB, name, text string) {
 // Start starts the server and waits until it answers.
 func (n *Named) Start(t testing.TB) {
 	t.Helper()
-	n.said = &said{}
+	n.said = &Output{}
 	n.cmd = n.command("named", "-g", "-n", "1", "-c", filepath.Join(n.dir, "named.conf"))
 	n.cmd.Stdout, n.cmd.Stderr = n.said, n.said
 	n.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -197,21 +195,3 @@ func (n *Named) control(args ...string) (string, error) {
 
 // Log is the server's output since its start.
 func (n *Named) Log() string { return n.said.String() }
-
-// said keeps the output of a program. mu guards b.
-type said struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}

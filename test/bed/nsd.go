@@ -16,7 +16,7 @@ type NSD struct {
 	dir     string
 	command func(args ...string) *exec.Cmd
 	cmd     *exec.Cmd
-	said    *said
+	said    *Output
 }
 
 // NSDZone is a zone of an NSD: Lines go into its section zone, and Text is its zone file. Without Text the server has
@@ -32,7 +32,7 @@ type NSDZone struct {
 func NewNSD(t testing.TB, command func(args ...string) *exec.Cmd, addr string, zones ...NSDZone) *NSD {
 	t.Helper()
 	Need(t, true, "nsd", "nsd-control")
-	n := &NSD{dir: tempDir(t), command: command, said: &said{}}
+	n := &NSD{dir: tempDir(t), command: command, said: &Output{}}
 	var conf strings.Builder
 	conf.WriteString("server:\n ip-address: " + addr + "\n server-count: 1\n username: \"\"\n chroot: \"\"\n" +
 		" zonesdir: \"" + n.dir + "\"\n database: \"\"\n pidfile: \"" + n.dir + "/pid\"\n" +

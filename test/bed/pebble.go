@@ -33,7 +33,7 @@ type Pebble struct {
 	o    PebbleOptions
 	dir  string
 	cmd  []*exec.Cmd
-	said *said
+	said *Output
 	addr string // where its directory listens
 	// posts is held by a Front while Pebble answers a POST.
 	posts sync.Mutex
@@ -61,7 +61,7 @@ type PebbleOptions struct {
 // NewPebble starts a Pebble that lives as long as the test.
 func NewPebble(t testing.TB, o PebbleOptions) *Pebble {
 	t.Helper()
-	p := &Pebble{o: o, dir: tempDir(t), said: &said{}}
+	p := &Pebble{o: o, dir: tempDir(t), said: &Output{}}
 	p.CAFile = filepath.Join(p.dir, "cert.pem")
 	if o.Host != nil {
 		p.CAFile = "/etc/mail/pebble.pem"

@@ -98,9 +98,9 @@ func (h *Host) AsAccount(args ...string) []string {
 // error so far.
 func (h *Host) Daemon(t testing.TB, args ...string) (log func() string) {
 	t.Helper()
-	out := &syslog{}
+	out := &Output{}
 	cmd := h.Command(args...)
-	cmd.Stderr = writer{out}
+	cmd.Stderr = out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -109,13 +109,5 @@ func (h *Host) Daemon(t testing.TB, args ...string) (log func() string) {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	return out.text
-}
-
-type writer struct{ s *syslog }
-
-func (w writer) Write(p []byte) (int, error) {
-	w.s.mu.Lock()
-	defer w.s.mu.Unlock()
-	return w.s.buf.Write(p)
+	return out.String
 }

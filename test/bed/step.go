@@ -25,7 +25,7 @@ import (
 type Step struct {
 	Root []byte // PEM; it also vouches for the https of the directories
 	port int
-	said *said
+	said *Output
 }
 
 // NewStep starts a step-ca that lives as long as the test. directories has the life of the certificates of each
@@ -38,7 +38,7 @@ func NewStep(t testing.TB, names *Pebble, directories map[string]time.Duration, 
 		t.Fatal(err)
 	}
 	Need(t, false, program)
-	s := &Step{port: Port(t), said: &said{}}
+	s := &Step{port: Port(t), said: &Output{}}
 	dir := tempDir(t)
 	file := func(name string) string { return filepath.Join(dir, name) }
 	put := func(name string, data []byte) {

@@ -14,7 +14,7 @@ import (
 // configuration.
 type Unbound struct {
 	cmd  *exec.Cmd
-	said *said
+	said *Output
 }
 
 // NewUnbound starts a resolver that runs as long as the test. command prepares a program that runs where the resolver
@@ -44,7 +44,7 @@ func NewUnbound(t testing.TB, command func(args ...string) *exec.Cmd, addrs []st
 			t.Fatal(err)
 		}
 	}
-	u := &Unbound{said: &said{}}
+	u := &Unbound{said: &Output{}}
 	// On a Host a signal would reach nsenter(1) only, so the program says which process it is.
 	u.cmd = command("sh", "-c", "echo $$ >"+dir+"/pid && exec unbound -d -c "+dir+"/unbound.conf")
 	u.cmd.Stdout, u.cmd.Stderr = u.said, u.said

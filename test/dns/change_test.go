@@ -68,7 +68,7 @@ func (c changeStory) once(t *testing.T, world *simulatedDNS, n int, crash string
 	verb := func(crash string, args ...string) (bool, error) {
 		cmd := s.mailcertd(t, crash, args...)
 		out, err := cmd.CombinedOutput()
-		if killed(cmd.ProcessState) {
+		if bed.Killed(cmd.ProcessState) {
 			return true, nil
 		}
 		if err != nil {

@@ -228,7 +228,7 @@ func (s *changeSite) daemon(t *testing.T, crash string, left func() error) (kill
 	for limit := time.Now().Add(bed.Patience); ; time.Sleep(100 * time.Millisecond) {
 		select {
 		case <-ended:
-			if killed(cmd.ProcessState) {
+			if bed.Killed(cmd.ProcessState) {
 				return true, nil
 			}
 			return false, fmt.Errorf("the daemon has ended: %s", cmd.ProcessState)
@@ -242,11 +242,6 @@ func (s *changeSite) daemon(t *testing.T, crash string, left func() error) (kill
 			return false, fmt.Errorf("the change does not come to an end: %w", why)
 		}
 	}
-}
-
-func killed(s *os.ProcessState) bool {
-	ws, is := s.Sys().(syscall.WaitStatus)
-	return is && ws.Signaled() && ws.Signal() == syscall.SIGKILL
 }
 
 // complete says what is missing until a change is over: the key old is replaced, both servers have the records of the
