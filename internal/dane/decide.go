@@ -37,8 +37,7 @@ func Decide(in Input, now time.Time) Decision {
 	x.records()
 	x.forget()
 	x.former()
-	x.notes()
-	x.steps()
+	x.d.Notes, x.d.Steps = notes(x), steps(x)
 	x.d.LookAt, x.d.Longest = x.lookAt(), x.longest()
 	x.d.Memory = x.m.Clone()
 	return x.d

@@ -30,6 +30,57 @@ const (
 	StepRemoved   StepWord = "removed"
 )
 
+// steps returns the steps of all changes, the earlier ones first.
+func steps(x *decider) (out []Step) {
+	add := func(pair string, word StepWord, at time.Time, done bool) {
+		out = append(out, Step{pair, word, sentence(x, word), at, done})
+	}
+	for _, o := range x.m.Old {
+		if x.m.Changes[o.Pair].replaced(o) {
+			continue
+		}
+		word := StepChanged
+		if o.Unused {
+			word = StepGivenUp
+		}
+		add(o.Pair, word, o.Since, true)
+		add(o.Pair, StepRemoved, x.goes(o), false)
+	}
+	for _, p := range x.in.Pairs {
+		c, under := x.m.Changes[p.Name]
+		if !under {
+			continue
+		}
+		end := x.d.verdicts[p.Name].until
+		if x.d.verdicts[p.Name].stage == Ready {
+			end = x.now
+		}
+		add(p.Name, firstStep(c.Why), c.Since, true)
+		if !c.Why.installed() {
+			add(p.Name, StepMade, c.Made, !c.Made.IsZero())
+		}
+		add(p.Name, StepSeen, c.Seen, !c.Seen.IsZero())
+		if !c.Why.installed() {
+			add(p.Name, StepMayChange, end, !end.IsZero() && x.d.verdicts[p.Name].may)
+			continue
+		}
+		add(p.Name, StepSettled, end, false)
+		for _, o := range x.m.Old {
+			at := time.Time{} // it stays until every name server has the other one
+			if !c.Seen.IsZero() {
+				at = x.goes(o)
+			}
+			if o.Pair == p.Name && c.replaced(o) {
+				add(p.Name, StepRemoved, at, false)
+			}
+		}
+	}
+	return out
+}
+
+// replaced reports whether the change has replaced that key before its time.
+func (c Change) replaced(o Old) bool { return c.Why == AtOnce && o.Since.Equal(c.Since) && !o.Unused }
+
 // firstStep is the step with which a change begins.
 func firstStep(w Why) StepWord {
 	switch w {
@@ -65,7 +116,7 @@ var stepSentences = [...]struct {
 }
 
 // sentence says a step to a person, who removes records where mailcertd does not.
-func (x *decider) sentence(w StepWord) string {
+func sentence(x *decider, w StepWord) string {
 	if w == StepRemoved && x.in.Mode != Update {
 		return "the TLSA record of the old key may be removed"
 	}

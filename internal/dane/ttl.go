@@ -29,11 +29,11 @@ func (x *decider) retimes(n Name) (out []Record) {
 	return out
 }
 
-// noteTTL reports a time to live that mailcertd does not correct.
-func (x *decider) noteTTL(n Name) {
+// ttlNotes report a time to live that mailcertd does not correct.
+func ttlNotes(x *decider, n Name) []Note {
 	is, ours := x.otherTTL(n), x.ours(n)
 	if x.in.Mode == None || is == 0 || len(ours) == 0 || x.retimes(n) != nil {
-		return
+		return nil
 	}
 	note := Note{AboutTTL, Notice, "", fmt.Sprintf("the TLSA records of %s have a TTL of %d seconds, and dane.ttl "+
 		"is %d", plain(n.Name), is, RecordOf("", x.in.TTL).TTL), "change it in the DNS, or change dane.ttl"}
@@ -42,5 +42,5 @@ func (x *decider) noteTTL(n Name) {
 			"all records of a name have one TTL"
 		note.Hint = "change it where these records are made, or change dane.ttl"
 	}
-	x.note(note)
+	return []Note{note}
 }
