@@ -49,12 +49,14 @@ const (
 
 // Name is what the DNS has of one name.
 type Name struct {
-	Name    string    `json:"name"`            // such as _25._tcp.mail.example.org.
-	Alias   string    `json:"alias,omitempty"` // where its CNAME records lead; "": it has none
-	Zone    string    `json:"zone,omitempty"`
-	At      time.Time `json:"at,omitzero"` // when the servers answered; zero: never
-	Servers []Server  `json:"servers,omitempty"`
-	Signed  Signed    `json:"signed,omitempty"`
+	Name  string `json:"name"`            // such as _25._tcp.mail.example.org.
+	Alias string `json:"alias,omitempty"` // where its CNAME records lead; "": it has none
+	// AliasTTL is the longest time to live of these CNAME records, in seconds.
+	AliasTTL int       `json:"alias_ttl,omitempty"`
+	Zone     string    `json:"zone,omitempty"`
+	At       time.Time `json:"at,omitzero"` // when the servers answered; zero: never
+	Servers  []Server  `json:"servers,omitempty"`
+	Signed   Signed    `json:"signed,omitempty"`
 	// SignedWhy is why Signed is not yes.
 	SignedWhy string `json:"signed_why,omitempty"`
 	// Err is why the last look at the name brought nothing, and Since when the first of these looks was; the rest is

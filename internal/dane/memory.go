@@ -129,7 +129,10 @@ func (m Memory) Saw(l Look) Memory {
 				n.Since = at
 			}
 		} else {
-			before, _ := m.name(n.Name)
+			before, seen := m.name(n.Name)
+			if seen && before.Alias != n.Alias {
+				out.moved(before)
+			}
 			n.At, n.Since, n.Servers = at, time.Time{}, leaving(before.Servers, n.Servers, out.Elapsed)
 		}
 		out.Names = append(out.Names, n)
@@ -137,6 +140,19 @@ func (m Memory) Saw(l Look) Memory {
 	}
 	out.sawTTL(longest)
 	return out.Clone()
+}
+
+// moved notes that the CNAME records of a name lead elsewhere, or are gone. Resolvers may remember those of before, and
+// ask for the records there until the last moment: no wait counts that began before.
+func (m *Memory) moved(before Name) {
+	if most := before.AliasTTL + before.longest(); before.longest() > 0 && most > m.Longest {
+		m.Longest, m.LoweredAt, m.Lowered, m.LoweredTo = most, time.Time{}, 0, 0
+	}
+	for pair, c := range m.Changes {
+		c.Seen, c.Agreed, c.Waited = time.Time{}, time.Time{}, 0
+		m.Changes[pair] = c
+	}
+	m.Known = nil
 }
 
 // leaving are the servers of a look, without those that have not been servers of the zone for so long that no resolver

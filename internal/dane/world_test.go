@@ -23,20 +23,22 @@ func rec(name string, ttl time.Duration) Record { return RecordOf(key(name).ID()
 
 // world is a host, its zone on two servers, and a clock.
 type world struct {
-	t       *testing.T
-	now     time.Time
-	in      Input
-	servers map[string][]Record            // what they have of the name mail
-	more    map[string]map[string][]Record // what they have of other names
-	broken  map[string]string              // servers that answer with an error
-	signed  Signed
-	failed  string        // why nothing can be looked at
-	seen    time.Time     // when the last look was
-	jumped  time.Duration // how far the clock was set since then
-	took    time.Duration // how long a look takes
-	beside  []Server      // what is asked too, of the name mail
-	wild    bool          // the records of the name mail are those of a wildcard name
-	last    Decision
+	t        *testing.T
+	now      time.Time
+	in       Input
+	servers  map[string][]Record            // what they have of the name mail
+	more     map[string]map[string][]Record // what they have of other names
+	broken   map[string]string              // servers that answer with an error
+	signed   Signed
+	failed   string        // why nothing can be looked at
+	seen     time.Time     // when the last look was
+	jumped   time.Duration // how far the clock was set since then
+	took     time.Duration // how long a look takes
+	beside   []Server      // what is asked too, of the name mail
+	alias    string        // where the CNAME record of all names leads
+	aliasTTL int
+	wild     bool // the records of the name mail are those of a wildcard name
+	last     Decision
 }
 
 func newWorld(t *testing.T, mode Mode) *world {
@@ -52,7 +54,7 @@ func newWorld(t *testing.T, mode Mode) *world {
 func (w *world) look() Decision {
 	l := Look{At: w.now, Took: w.took}
 	for _, name := range Decide(w.in, w.now).Names {
-		n := Name{Name: name, Signed: w.signed, Err: w.failed}
+		n := Name{Name: name, Signed: w.signed, Err: w.failed, Alias: w.alias, AliasTTL: w.aliasTTL}
 		if w.signed == SignedBogus {
 			n.SignedWhy = "the resolver answers SERVFAIL"
 		}

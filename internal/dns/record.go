@@ -111,6 +111,14 @@ func alias(rrs []wire.RR, name string) string {
 	return ""
 }
 
+// aliasTTL is the time to live of the CNAME record of a name.
+func aliasTTL(rrs []wire.RR, name string) time.Duration {
+	for _, r := range records(rrs, name, Type(wire.TypeCNAME)) {
+		return r.TTL()
+	}
+	return 0
+}
+
 // canonical returns a name fully qualified and in lower case.
 func canonical(name string) string { return wire.CanonicalName(name) }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	wire "github.com/miekg/dns"
 )
@@ -21,6 +22,8 @@ type Place struct {
 	Name    string   // the record's name, after all CNAME records
 	Zone    Zone     // the zone with that name
 	Aliases []string // the names with CNAME records on the way there, the original name first
+	// AliasTTL is the longest time to live of these CNAME records.
+	AliasTTL time.Duration
 }
 
 // Zone finds the zone of a name, which is the nearest name at or above it with a SOA record.
@@ -90,14 +93,14 @@ func (c *Client) Place(ctx context.Context, name string) (Place, error) {
 			return p, err
 		}
 		p.Zone = zone
-		next, err := c.alias(ctx, zone, p.Name)
+		next, ttl, err := c.alias(ctx, zone, p.Name)
 		if err != nil {
 			return p, err
 		}
 		if next == "" {
 			break
 		}
-		p.Aliases = append(p.Aliases, p.Name)
+		p.Aliases, p.AliasTTL = append(p.Aliases, p.Name), max(p.AliasTTL, ttl)
 		if slices.Contains(p.Aliases, next) {
 			return p, &Error{Kind: Aliases, Zone: zone.Name, Name: canonical(name),
 				Detail: "its CNAME records point in a circle: " + chain(append(p.Aliases, next)),
@@ -132,26 +135,26 @@ func chain(names []string) string {
 	return strings.Join(out, " -> ")
 }
 
-// alias returns the target of a CNAME record at a name, "" where there is none.
-func (c *Client) alias(ctx context.Context, zone Zone, name string) (string, error) {
+// alias returns the target of a CNAME record at a name and its time to live, "" where there is none.
+func (c *Client) alias(ctx context.Context, zone Zone, name string) (target string, ttl time.Duration, err error) {
 	servers, err := c.servers(ctx, zone)
 	if err == nil {
 		for _, s := range servers {
 			for _, addr := range s.addrs {
 				answer, err := c.exchange(ctx, addr, question(name, wire.TypeCNAME, false), Key{})
 				if ctx.Err() != nil {
-					return "", ctx.Err()
+					return "", 0, ctx.Err()
 				}
 				if err == nil && answer.Authoritative &&
 					(answer.Rcode == wire.RcodeSuccess || answer.Rcode == wire.RcodeNameError) {
-					return alias(answer.Answer, name), nil
+					return alias(answer.Answer, name), aliasTTL(answer.Answer, name), nil
 				}
 			}
 		}
 	}
 	answer, err := c.ask(ctx, name, wire.TypeCNAME)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
-	return alias(answer.Answer, name), nil
+	return alias(answer.Answer, name), aliasTTL(answer.Answer, name), nil
 }

@@ -331,7 +331,7 @@ func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 	if err == nil {
 		n.Zone = p.Zone.Name
 		if len(p.Aliases) > 0 {
-			n.Alias = p.Name
+			n.Alias, n.AliasTTL = p.Name, int(p.AliasTTL/time.Second)
 		}
 		before := q.seats[name]
 		if before.zone != p.Zone.Name {

@@ -1,6 +1,7 @@
 package dane
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ var otherServers = []disturbance{
 	{name: "only the zone above names a server that lacks the record", run: serverAbove},
 	{name: "a server that lags is a name server no longer", lags: true, run: serverGoes},
 	{name: "the records are those of a wildcard name", run: wildcard},
+	{name: "an alias is given up that resolvers remember", run: aliasGoes},
 }
 
 // names makes these servers those of the zone.
@@ -104,5 +106,33 @@ func wildcard(w *world) []span {
 	w.judge.verifies()
 	w.rekey()
 	w.changes(w.published(second))
+	return nil
+}
+
+// The resolver remembers the alias for half a minute, and finds only the record of the old key at its end.
+func aliasGoes(w *world) []span {
+	mine, err := os.ReadFile(w.h.Path("/etc/mail/tsig.key"))
+	w.ok(err)
+	w.edit("/etc/mail/tsig.key", string(mine), w.person) // mailcertd's own key may change only one name
+	was, cname := w.key("host"), tlsaName+" 30 IN CNAME _dane."+domain+"."
+	w.update(func(m *wire.Msg) {
+		m.RemoveRRset([]wire.RR{&wire.TLSA{Hdr: wire.RR_Header{Name: tlsaName, Rrtype: wire.TypeTLSA}}})
+		m.Insert([]wire.RR{w.rr("_dane." + domain + ". 2 IN TLSA " + record(was)), w.rr(cname)})
+	})
+	w.until("the resolver remembers the alias", func() error {
+		out := w.h.Must(w.t, "drill", "TLSA", strings.TrimSuffix(tlsaName, "."), "@"+resolver)
+		return errorUnless(strings.Contains(out, "CNAME"), "%s", out)
+	})
+	w.must("renew", "--rekey") // it looks at the records
+	w.soon("mailcertd knows of the alias", func() bool { return w.memory().Names[0].Alias != "" })
+	w.update(func(m *wire.Msg) {
+		m.Remove([]wire.RR{w.rr(cname)})
+		m.Insert([]wire.RR{w.rr(tlsaName + " 2 IN TLSA " + record(was))})
+	})
+	gone := time.Now()
+	w.changes(w.published(second))
+	if took := time.Since(gone); took < 30*time.Second {
+		w.t.Errorf("the key was changed %s after the alias was gone", took)
+	}
 	return nil
 }
