@@ -31,7 +31,8 @@ func (k *Keeper) Request(ctx context.Context, p certdir.Pair, rekey bool) ([]byt
 	obs := k.observer.observe(ctx)
 	name, _ := plan.HostName(k.cfg, obs.Host)
 	if name == "" {
-		return nil, errors.New("the host name cannot be certified: set host.name, or the host name")
+		return nil, errors.New("this host has no name that a certificate can be for: set a host name with a domain, " +
+			"or host.name in mailcertd.yaml")
 	}
 	if is := obs.Certs.Pair(p).Key; p != certdir.Host && (is.Node.Kind == durable.Missing || is.IsPlaceholder()) {
 		rekey = true // ensure makes no key for this pair without an issuer

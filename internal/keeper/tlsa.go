@@ -226,7 +226,7 @@ func (ta *tlsaAsker) doubts(seen dane.Look, p plan.Plan) (unknown []plan.Problem
 		unknown = append(unknown, plan.Problem{Reason: plan.TLSAUnknown, Severity: plan.Warning, Path: ta.cfg.Path,
 			Text: "mailcertd could not find out whether " + n.Name + " has TLSA records, which a new key would not " +
 				"match: " + n.Err,
-			Hint: "if you have published some, correct them now"})
+			Hint: "if there are such records, publish that of the new key now: `mailcertd status` shows it"})
 	}
 	return unknown
 }

@@ -122,7 +122,7 @@ func unusable(p *pair, c *x509.Certificate) (why, hint string) {
 		return "it is for " + strings.Join(CertNames(c), ", ") + ", must be for " + strings.Join(p.names, ", "),
 			"check host.name and host.altnames here, and `mailcertd ca show` on the CA host"
 	case !p.fitsPurpose(c):
-		return "it lacks serverAuth or clientAuth", ""
+		return "its extendedKeyUsage lacks serverAuth or clientAuth", ""
 	case p.tooEarly(c):
 		return "it becomes valid on " + day(c.NotBefore) + ", but the clock of this host says " + day(p.now),
 			"the clocks of the two hosts differ: set the one that is wrong"

@@ -30,7 +30,10 @@ const (
 // member decides which generations in the last answer of the CA on another host are accepted.
 func member(a *assessment, by *pairIssuer) (found finding) {
 	if f, failed := a.obs.State.Failures[CAHostFailure(a.cfg)]; failed {
-		severity := Warning
+		severity, setting := Warning, "issuer.ssh"
+		if pairOfCAHost(a.cfg) == certdir.Client {
+			setting = "client.issuer.ssh"
+		}
 		for _, p := range a.pairs {
 			if p.is == pairOfCAHost(a.cfg) {
 				severity = p.failing()
@@ -39,7 +42,8 @@ func member(a *assessment, by *pairIssuer) (found finding) {
 		found.report(Problem{Reason: IssuerAway, Severity: severity, Path: a.cfg.Path,
 			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%s): %s",
 				by.name(), day(f.First), counted(f.Count, "attempt"), f.Error),
-			Hint: "the present files stay in use; mailcertd asks again at " + day(f.Next)})
+			Hint: "check " + setting + " in mailcertd.yaml, and run `mailcertd ca show` on the CA host; the present " +
+				"files stay in use, and mailcertd asks again at " + day(f.Next)})
 	}
 	if a.obs.AcceptedErr != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Error, Path: a.cfg.State.Dir,
