@@ -217,7 +217,8 @@ func (in *installer) save(obs plan.Observed, st *state.State, c *plan.Change, re
 		id, err := ar.Add(now, reason, items)
 		// This is no loss: newcerts contains our certificates, and nobody needs our replaced key.
 		if err != nil && !items[0].Foreign {
-			in.log(Warn, "the replaced files have no backup", "reason", string(plan.StateUnwritable), "error", err.Error())
+			in.log(Warn, "the replaced files have no backup", "reason", string(plan.StateUnwritable), "error",
+				err.Error())
 			continue
 		}
 		if err != nil {
