@@ -104,6 +104,9 @@ func (x *decider) begin(p Pair, fresh bool) {
 		c, under = Change{Why: p.Want, Since: x.now}, true
 	case !under && p.Idle && x.named() && x.missing(p.Present.ID()):
 		c, under = Change{Why: Added, Since: x.now, Next: p.Present.ID(), Made: x.now}, true
+	case under && c.Why == First && x.answered() && !x.remembered(): // it need not wait
+		delete(x.m.Changes, p.Name)
+		return
 	case under && c.Why == Rotation && p.Want == Asked: // it goes on, also without a key.rotate_after
 		c.Why = Asked
 	case under && c.Why == Rotation && p.Want == "" && !p.Rotates, under && c.Why == First && p.Want != First,
@@ -137,13 +140,19 @@ func (x *decider) begins(p Pair, fresh bool) bool {
 	case Rotation:
 		return x.d.Governed
 	case First: // a key that was there before was lost, and does not wait
-		return fresh && !p.Idle && x.remembered() || p.Placeholder && !x.answered()
+		unknown := !x.answered() && (p.Placeholder || x.in.Mode != None && x.served())
+		return fresh && !p.Idle && (x.remembered() || unknown) || p.Placeholder && unknown
 	}
 	return false
 }
 
 // remembered reports whether there are records that a key may not fit, or a resolver may remember some.
 func (x *decider) remembered() bool { return x.named() || x.m.Longest > 0 }
+
+// served reports whether a pair is installed, so that a record may have been published for it.
+func (x *decider) served() bool {
+	return slices.ContainsFunc(x.in.Pairs, func(p Pair) bool { return p.Present.ID() != "" })
+}
 
 // missing reports whether a name server is known to lack the record of a key.
 func (x *decider) missing(key string) bool {

@@ -146,3 +146,33 @@ func TestFirstKeyAfterLoss(t *testing.T) {
 		w.secondIs(Ready, true)
 	}
 }
+
+// A second pair is configured before the DNS is asked for the first time: where somebody publishes for this host, there
+// may be records. The answer says whether the key waits.
+func TestFirstKeyBeforeTheAnswer(t *testing.T) {
+	for _, records := range []bool{true, false} {
+		w := newWorld(t, Update)
+		p := w.second()
+		w.decide()
+		w.secondIs(Making, false)
+		p.Staged = key("e")
+		w.decide()
+		if records {
+			for s := range w.servers {
+				w.servers[s] = []Record{rec("a", hour)}
+			}
+		}
+		w.look()
+		if under := w.last.Under("host-ecdsa"); under != records || len(w.last.Memory.Old) > 0 {
+			t.Errorf("records: %v; it waits: %v; %+v", records, under, w.last.Memory)
+		}
+	}
+	// On an empty disk both pairs are made at once.
+	w := newWorld(t, Update)
+	w.in.Pairs[0].Present = Key{}
+	w.second()
+	w.decide()
+	if w.last.Under("host-ecdsa") {
+		t.Error("it waits, and no pair is there")
+	}
+}
