@@ -205,8 +205,8 @@ var hints = map[Reason]string{
 		"registrar",
 	MXUnsigned: "sign the zone of the domain (DNSSEC)",
 	Bogus:      "sign the zone again, and check that the zone above it has the DS record of one of its keys",
-	NoAnswer: "ask the name servers of the zone directly, as `drill MX DOMAIN @SERVER` does, and see the log of " +
-		"the resolver",
+	NoAnswer: "check that the resolver runs, and see its log; `drill MX DOMAIN @SERVER` asks a name server of the " +
+		"zone directly",
 	Unchecked: "run a resolver on this host that checks signatures (DNSSEC), such as local_unbound, and set " +
 		"dns.resolver to 127.0.0.1",
 	Away: "run `mailcertd check` on that host; if it reports nothing, look for a firewall between the hosts that " +
