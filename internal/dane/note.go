@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"mailcertd/internal/text"
 )
 
 // About is what a note is about.
@@ -122,7 +124,7 @@ func plain(name string) string { return strings.TrimSuffix(name, ".") }
 
 func head(s string) string { return s[:min(len(s), 12)] }
 
-func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+func minute(t time.Time) string { return text.Moment(t) }
 
 // Spell writes a time to live in words.
 func Spell(d time.Duration) string {

@@ -5,14 +5,14 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"golang.org/x/text/width"
+
+	"mailcertd/internal/text"
 )
 
 // Page is a text for people. Except for verbatim lines no line is wider than Width. Only printable characters and the
@@ -96,21 +96,10 @@ func (p *Page) hanging(first ink, head, indent, text string) {
 	}
 }
 
-// utc matches a time as plan writes it. It is compiled at first use, so that commands without a page start faster.
-var utc = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2} UTC`)
-})
-
-// local converts the times in a text of plan to the page's zone, and names the zone: a message is also read in a mail
+// local converts the times in a message to the page's zone, and names the zone: a message is also read in a mail
 // or a ticket, where nobody knows which zone the host has.
-func (p *Page) local(text string) string {
-	return utc().ReplaceAllStringFunc(text, func(s string) string {
-		t, err := time.Parse("2006-01-02 15:04 UTC", s)
-		if err != nil {
-			return s
-		}
-		return t.In(p.Zone).Format("2006-01-02 15:04 MST")
-	})
+func (p *Page) local(message string) string {
+	return text.EachMoment(message, func(t time.Time) string { return t.In(p.Zone).Format("2006-01-02 15:04 MST") })
 }
 
 // day and minute print t in the page's zone.

@@ -99,7 +99,7 @@ func orders(a *assessment, by *pairIssuer) (found finding) {
 		if failed {
 			no := noFrom(p, by.name(), f)
 			if from, ever := fallbackFrom(p); ever && a.now.Before(from) {
-				no.Hint += "; it asks the fallback " + by.fallback() + " from " + day(from) + " on"
+				no.Hint += "; it asks the fallback " + by.fallback() + " from " + moment(from) + " on"
 			}
 			found.report(no)
 		}
@@ -125,9 +125,9 @@ func noFrom(p *pair, by string, f state.Failure) Problem {
 		is = refusals[issuer.KindAway]
 	}
 	return Problem{Reason: is.reason, Severity: p.failing(), Path: p.cfg.Path,
-		Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", by, p.is.CertFile, day(f.First),
+		Text: fmt.Sprintf("%s has given no certificate for %s since %s (%s): %s", by, p.is.CertFile, moment(f.First),
 			counted(f.Count, "attempt"), f.Error),
-		Hint: is.hint + "; the present files stay in use, and mailcertd asks again at " + day(f.Next)}
+		Hint: is.hint + "; the present files stay in use, and mailcertd asks again at " + moment(f.Next)}
 }
 
 // poll asks the ACME CA when to renew the installed certificates, as often as it wants to be asked (RFC 9773).

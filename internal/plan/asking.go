@@ -98,7 +98,7 @@ func rejected(d demand, sofar finding, by string) (found finding, is bool) {
 	found.rejected = why
 	found.report(Problem{Reason: IssuerAway, Severity: p.failing(), Path: p.cfg.Path, Hint: hint,
 		Text: fmt.Sprintf("%s sent a certificate that this host cannot use: %s; mailcertd asks again at %s",
-			p.issuer.theCA(), why, day(again))})
+			p.issuer.theCA(), why, moment(again))})
 	found.lookAt(again, "ask the CA again")
 	return found, true
 }
@@ -124,17 +124,17 @@ func unusable(p *pair, c *x509.Certificate) (why, hint string) {
 	case !p.fitsPurpose(c):
 		return "its extendedKeyUsage lacks serverAuth or clientAuth", ""
 	case p.tooEarly(c):
-		return "it becomes valid on " + day(c.NotBefore) + ", but the clock of this host says " + day(p.now),
+		return "it becomes valid on " + moment(c.NotBefore) + ", but the clock of this host says " + moment(p.now),
 			"the clocks of the two hosts differ: set the one that is wrong"
 	case p.at.After(c.NotAfter):
-		return "it expired on " + day(c.NotAfter) + ", but the clock of this host says " + day(p.now),
+		return "it expired on " + moment(c.NotAfter) + ", but the clock of this host says " + moment(p.now),
 			"the clocks of the two hosts differ: set the one that is wrong"
 	case !p.issuer.living(c, p.at):
 		return "the CA that issued it has expired", "see `mailcertd ca show` on the CA host"
 	case isListed(p, c):
 		return "it was revoked", "see `mailcertd list` on the CA host"
 	case p.isDue(c):
-		return "it expires on " + day(c.NotAfter) + ", so its renewal would be due at once",
+		return "it expires on " + moment(c.NotAfter) + ", so its renewal would be due at once",
 			"check validity in mailcertd.yaml, and the clocks of the two hosts"
 	}
 	return "", ""

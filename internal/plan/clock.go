@@ -183,9 +183,9 @@ func clockProblems(a *assessment) (found finding) {
 	case clockFine:
 		return found
 	case clockEarly:
-		pr.Reason, pr.Text = ClockImplaus, says+", before this program was built ("+day(j.seen)+")"
+		pr.Reason, pr.Text = ClockImplaus, says+", before this program was built ("+moment(j.seen)+")"
 	case clockLate:
-		pr.Reason, pr.Text = ClockImplaus, says+", past the CA's end ("+day(j.seen)+")"
+		pr.Reason, pr.Text = ClockImplaus, says+", past the CA's end ("+moment(j.seen)+")"
 		pr.Hint = "set the clock; if it is right, the CA has expired: run `mailcertd renew --trust-clock` to make " +
 			"its next generation"
 		if a.issuer.remote() || !hasKey(a) {
@@ -193,12 +193,12 @@ func clockProblems(a *assessment) (found finding) {
 		}
 	case clockBehind:
 		pr.Reason, pr.Text = ClockBehind,
-			"the clock was set to "+day(j.doubt.Since)+", but mailcertd has seen "+day(j.seen)+" before"
+			"the clock was set to "+moment(j.doubt.Since)+", but mailcertd has seen "+moment(j.seen)+" before"
 	case clockAhead:
 		pr.Reason, pr.Text = ClockAhead,
-			"the clock says "+day(j.doubt.Since)+", "+span(j.doubt.Since.Sub(j.seen))+" after mailcertd last saw it"
+			"the clock says "+moment(j.doubt.Since)+", "+span(j.doubt.Since.Sub(j.seen))+" after mailcertd last saw it"
 		if a.host.leaf != nil && a.now.After(a.host.leaf.NotAfter) {
-			pr.Text += "; by this clock the certificate expired on " + day(a.host.leaf.NotAfter)
+			pr.Text += "; by this clock the certificate expired on " + moment(a.host.leaf.NotAfter)
 		}
 		pr.Severity = graveness(a, a.now.Sub(j.seen))
 	}

@@ -72,13 +72,13 @@ func await(p *pair, wanted []need) (out outcome) {
 		told = told || pr.Reason == Mismatch
 		if waiting && !p.matches {
 			pr.Severity = Warning
-			pr.Text += fmt.Sprintf("; somebody may be copying, so mailcertd checks again on %s", day(until))
+			pr.Text += fmt.Sprintf("; somebody may be copying, so mailcertd checks again on %s", moment(until))
 		}
 		out.report(pr)
 	}
 	if !told && !waiting {
 		out.report(Problem{Reason: Mismatch, Severity: Error, Path: certPath(p),
-			Text: fmt.Sprintf("%s and %s have not matched since %s", p.is.KeyFile, p.is.CertFile, day(since.Since)),
+			Text: fmt.Sprintf("%s and %s have not matched since %s", p.is.KeyFile, p.is.CertFile, moment(since.Since)),
 			Hint: "issuer is none: install a matching pair with `mailcertd install FILE`"})
 	}
 	return out

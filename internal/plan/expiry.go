@@ -34,7 +34,7 @@ func expiry(p *pair, sofar finding) (found finding) {
 	left := p.leaf.NotAfter.Sub(p.at)
 	if left <= 0 {
 		found.report(Problem{Reason: reason, Severity: Error, Path: certPath(p),
-			Text: "expired on " + day(p.leaf.NotAfter)})
+			Text: "expired on " + moment(p.leaf.NotAfter)})
 		return found
 	}
 	found.lookAt(p.leaf.NotAfter, "the certificate expires")
@@ -65,7 +65,7 @@ func expiry(p *pair, sofar finding) (found finding) {
 		sev = Error
 	}
 	found.report(Problem{Reason: reason, Severity: sev, Path: certPath(p),
-		Text: fmt.Sprintf("expires on %s, in less than %s", day(p.leaf.NotAfter), counted(days, "day"))})
+		Text: fmt.Sprintf("expires on %s, in less than %s", moment(p.leaf.NotAfter), counted(days, "day"))})
 	return found
 }
 

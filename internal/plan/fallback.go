@@ -89,7 +89,7 @@ func fallbacks(p *pair) (found finding) {
 	if fromFallback(p) {
 		found.report(Problem{Reason: ACMEFallback, Severity: Warning, Path: certPath(p),
 			Text: "the fallback " + by + " issued it, because " + p.issuer.name() + " gave no certificate in time",
-			Hint: "its renewal asks " + p.issuer.name() + " first, on " + day(p.dueOf(p.leaf)) +
+			Hint: "its renewal asks " + p.issuer.name() + " first, on " + moment(p.dueOf(p.leaf)) +
 				"; to ask it now, run `mailcertd renew`"})
 	}
 	return found

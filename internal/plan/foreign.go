@@ -80,7 +80,7 @@ func foreign(p *pair) (found finding) {
 	}
 	if p.at.Before(p.leaf.NotBefore) {
 		found.report(Problem{Reason: NotYetValid, Severity: Warning, Path: certPath(p), Text: "not valid before " +
-			day(p.leaf.NotBefore)})
+			moment(p.leaf.NotBefore)})
 		found.lookAt(p.leaf.NotBefore, "certificate becomes valid")
 	}
 	return found

@@ -114,11 +114,11 @@ func early(a *assessment) (found finding, anew bool) {
 		return found, false
 	}
 	pr := Problem{Reason: CAEarly, Severity: Warning, Path: o.Dir.Path,
-		Text: "the CA's next generation becomes valid on " + day(next) + ": it cannot be put into force before that"}
+		Text: "the CA's next generation becomes valid on " + moment(next) + ": it cannot be put into force before that"}
 	own := later
 	if now {
 		own = own || o.Made && pki.SelfSigned(o.Current.Cert)
-		pr.Severity, pr.Text = Error, "the CA's certificate becomes valid on "+day(begins)+
+		pr.Severity, pr.Text = Error, "the CA's certificate becomes valid on "+moment(begins)+
 			": until then every peer refuses what it has signed"
 	}
 	switch {

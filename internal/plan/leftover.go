@@ -79,7 +79,7 @@ func leftovers(a *assessment, before finding) (found finding) {
 			}
 			found.lookAt(ends, "an unreadable state file is removed")
 			found.report(Problem{Reason: KeptAside, Severity: Notice, Path: l.Path,
-				Text: "this is a state file that could not be read; mailcertd removes it on " + day(ends),
+				Text: "this is a state file that could not be read; mailcertd removes it on " + moment(ends),
 				Hint: "nothing uses it: find out what is wrong with it, or remove it"})
 		case DatabaseAside:
 			found.report(Problem{Reason: KeptAside, Severity: Notice, Path: l.Path,

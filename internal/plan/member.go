@@ -41,9 +41,9 @@ func member(a *assessment, by *pairIssuer) (found finding) {
 		}
 		found.report(Problem{Reason: IssuerAway, Severity: severity, Path: a.cfg.Path,
 			Text: fmt.Sprintf("the CA at %s has given no usable answer since %s (%s): %s",
-				by.name(), day(f.First), counted(f.Count, "attempt"), f.Error),
+				by.name(), moment(f.First), counted(f.Count, "attempt"), f.Error),
 			Hint: "check " + setting + " in mailcertd.yaml, and run `mailcertd ca show` on the CA host; the present " +
-				"files stay in use, and mailcertd asks again at " + day(f.Next)})
+				"files stay in use, and mailcertd asks again at " + moment(f.Next)})
 	}
 	if a.obs.AcceptedErr != nil {
 		found.report(Problem{Reason: Unreadable, Severity: Error, Path: a.cfg.State.Dir,

@@ -99,7 +99,7 @@ var needs = []need{
 		}},
 	{reason: Expired, severity: Error, path: certPath,
 		applies: func(p *pair) bool { return p.owner.mine() && p.at.After(p.leaf.NotAfter) },
-		text:    func(p *pair) string { return "expired on " + day(p.leaf.NotAfter) }},
+		text:    func(p *pair) string { return "expired on " + moment(p.leaf.NotAfter) }},
 	{reason: LeafRevoked, severity: Error, key: true, path: certPath,
 		applies: func(p *pair) bool { return p.revoked != nil && p.revoked.keyLost },
 		text:    func(p *pair) string { return p.revoked.String() + ", so a new key is needed too" }},
@@ -109,7 +109,7 @@ var needs = []need{
 	{reason: NotYetValid, severity: Error, path: certPath,
 		applies: func(p *pair) bool { return p.owner.mine() && (p.tooEarly(p.leaf) || p.olderServes()) },
 		text: func(p *pair) string {
-			return "not valid before " + day(p.leaf.NotBefore) +
+			return "not valid before " + moment(p.leaf.NotBefore) +
 				": compare `date` with another host first; if the clock is right, the certificate is issued again"
 		}},
 	{reason: IssuerGone, severity: Error, path: certPath,
@@ -142,7 +142,7 @@ var needs = []need{
 		}},
 	{reason: Due, severity: Notice, path: certPath,
 		applies: func(p *pair) bool { return p.owner.mine() && p.isDue(p.leaf) && gains(p) },
-		text:    func(p *pair) string { return "expires on " + day(p.leaf.NotAfter) + "; its renewal is due" }},
+		text:    func(p *pair) string { return "expires on " + moment(p.leaf.NotAfter) + "; its renewal is due" }},
 	{reason: AskedForce, severity: Notice, path: certPath,
 		applies: func(p *pair) bool { return p.asked && p.wish.Force && p.owner == Foreign },
 		text:    func(*pair) string { return "somebody asked to replace a certificate of another CA" }},

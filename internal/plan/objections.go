@@ -26,10 +26,10 @@ func objections(p Carried, obs Observed, name string, now time.Time, pair certdi
 	}
 	if now.After(c.NotAfter) {
 		wrong = append(wrong, fmt.Errorf("expired on %s, and the clock says %s", c.NotAfter.UTC().Format("2006-01-02"),
-			now.UTC().Format("2006-01-02 15:04 UTC")))
+			moment(now)))
 	} else if now.Before(c.NotBefore) {
 		wrong = append(wrong, fmt.Errorf("is not valid before %s, and the clock says %s",
-			c.NotBefore.UTC().Format("2006-01-02 15:04 UTC"), now.UTC().Format("2006-01-02 15:04 UTC")))
+			moment(c.NotBefore), moment(now)))
 	}
 	server, client := purposes(c)
 	if pair.Server() && !server {

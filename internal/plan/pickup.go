@@ -225,7 +225,7 @@ const provingEvery = 10 * time.Second
 
 // pending reports a set that a running sendmail has not yet picked up.
 func pending(a *assessment, d state.Pickup) (found finding) {
-	text := "sendmail (pid " + fmt.Sprint(d.Instance.PID) + ") has not picked up the files since " + day(d.Since)
+	text := "sendmail (pid " + fmt.Sprint(d.Instance.PID) + ") has not picked up the files since " + moment(d.Since)
 	sev := Warning
 	proving := d.Proving.After(a.now) && d.Proving.Sub(a.now) <= mta.Patience
 	if proving { // an earlier failure is not reported during the next attempt

@@ -62,7 +62,7 @@ func obtainable(p *pair, sofar finding) (can bool, found finding) {
 		found.lookAt(f.Next, "ask the issuer again")
 		found.report(Problem{Reason: NoIssuer, Severity: Error, Path: p.cfg.CA.Dir,
 			Text: fmt.Sprintf("no certificate could be issued, %s since %s; the last error: %s",
-				counted(f.Count, "attempt"), day(f.First), f.Error),
+				counted(f.Count, "attempt"), moment(f.First), f.Error),
 			Hint: "correct the cause of the last error; mailcertd tries again " + again(f.Next, p.now) +
 				"; to try it now, run `mailcertd renew`"})
 		return false, found

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mailcertd/internal/pki"
+	"mailcertd/internal/text"
 )
 
 // Severity orders problems by how soon a person must act.
@@ -40,7 +41,8 @@ func counted(n int, noun string) string {
 	return fmt.Sprintf("%d %s", n, noun)
 }
 
-func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
+// moment is a time as all messages have it.
+func moment(t time.Time) string { return text.Moment(t) }
 
 func span(d time.Duration) string {
 	switch {

@@ -166,7 +166,7 @@ func dueNow(a *assessment, sofar finding) finding {
 		}
 		text := act.Text.CouldNot() + ": " + f.Error
 		if f.Count > 1 {
-			text += fmt.Sprintf("; %d attempts since %s", f.Count, day(f.First))
+			text += fmt.Sprintf("; %d attempts since %s", f.Count, moment(f.First))
 		}
 		told.report(Problem{Reason: StepFailed, Severity: sev, Path: act.Path, Text: text,
 			Hint: "correct the cause of the error; mailcertd tries again " + again(f.Next, a.now) +
@@ -191,5 +191,5 @@ func again(at, now time.Time) string {
 	if !now.Before(at) {
 		return "soon"
 	}
-	return "at " + day(at)
+	return "at " + moment(at)
 }

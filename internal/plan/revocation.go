@@ -63,9 +63,9 @@ func lists(a *assessment) (found finding) {
 	case refuses:
 		text = "by this clock sendmail's CRL is not valid, so sendmail refuses every certificate"
 	case !early.IsZero():
-		text = "the CRL becomes valid on " + day(early)
+		text = "the CRL becomes valid on " + moment(early)
 	case !crl.Behind:
-		text = "the CRL expires on " + day(crl.Ends())
+		text = "the CRL expires on " + moment(crl.Ends())
 	}
 	act := Action{Kind: WriteCRL, Reason: CRLDue, Path: a.cfg.CA.Dir, Text: toMake.With("a new CRL")}
 	can := hasKey(a) && a.clock == clockFine
@@ -120,7 +120,7 @@ func revocation(a *assessment, sofar finding) (out outcome) {
 		serves := !refuseAll(has, a.at) && a.at.Before(firstGone(has))
 		if a.issuer.remote() { // for the CA on this host, lists reports it
 			out.report(Problem{Reason: CRLStale, Severity: Warning, Path: path,
-				Text: "the CA's CRL becomes valid on " + day(early) +
+				Text: "the CA's CRL becomes valid on " + moment(early) +
 					"; mailcertd installs it then, because before that sendmail would refuse every certificate",
 				Hint: "the clocks of the two hosts differ: set the one that is wrong"})
 		}

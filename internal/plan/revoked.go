@@ -16,7 +16,7 @@ type revoked struct {
 }
 
 func (r *revoked) String() string {
-	text := "was revoked on " + day(r.at)
+	text := "was revoked on " + moment(r.at)
 	if r.reason != "" {
 		text += " (" + r.reason + ")"
 	}

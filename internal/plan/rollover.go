@@ -36,7 +36,7 @@ func generation(a *assessment) (found finding) {
 	if a.at.After(c.NotAfter) {
 		found.report(Problem{Reason: CAEnded, Severity: Error, Path: o.Dir.Path,
 			Repairable: hasKey(a) && a.clock == clockFine,
-			Text:       "the CA expired on " + day(c.NotAfter)})
+			Text:       "the CA expired on " + moment(c.NotAfter)})
 	}
 	if weak(c.PublicKey) {
 		found.report(Problem{Reason: KeyWeak, Severity: Warning, Path: o.Key.Path, Text: "the CA's key is " +
@@ -58,7 +58,7 @@ func generation(a *assessment) (found finding) {
 		return found
 	}
 	canMake := hasKey(a) && a.clock == clockFine
-	text := "the CA expires on " + day(c.NotAfter) + "; its next generation is due"
+	text := "the CA expires on " + moment(c.NotAfter) + "; its next generation is due"
 	if asked {
 		text = "somebody asked for the next generation"
 	}
@@ -100,7 +100,7 @@ func promote(a *assessment) (found finding) {
 		found.lookAt(deadline, "the CA's next generation is put into force")
 		found.report(Problem{Reason: CAWaiting, Severity: Notice, Path: o.Dir.Path,
 			Text: fmt.Sprintf("the next generation waits for %s to trust it, until %s at the latest",
-				strings.Join(waiting, ", "), day(deadline)),
+				strings.Join(waiting, ", "), moment(deadline)),
 			Hint: "each member asks once a day; to go on without waiting, run `mailcertd ca rollover --now`"})
 	}
 	return found
@@ -125,7 +125,7 @@ func locked(a *assessment) (found finding) {
 	text, sev := "the CA key has a passphrase, so the daemon cannot sign", Warning
 	if a.host.leaf != nil && a.host.owner.mine() {
 		due := RenewalDue(a.host.leaf, a.name, a.cfg.Validity.RenewBefore)
-		text += "; the certificate expires on " + day(a.host.leaf.NotAfter)
+		text += "; the certificate expires on " + moment(a.host.leaf.NotAfter)
 		if !a.at.Before(due) {
 			sev = Error
 			text += ", in " + span(a.host.leaf.NotAfter.Sub(a.at))

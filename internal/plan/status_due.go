@@ -199,7 +199,7 @@ func sendmailDue(f DueFacts, _ time.Duration, now time.Time) []DueRow {
 		rows = append(rows, DueRow{Severity: Error, What: what, Name: name, Text: text})
 	}
 	if d := f.Plan.State.Pickup; d != nil && (d.Attempts > 0 || now.Sub(d.Since) > pickupGrace) {
-		text := "has not picked up the files on disk since " + day(d.Since)
+		text := "has not picked up the files on disk since " + moment(d.Since)
 		if d.LastError != "" {
 			text += ": " + d.LastError
 		}

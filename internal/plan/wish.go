@@ -99,7 +99,7 @@ func spared(a *assessment) (found finding) {
 		}
 		at := a.obs.State.Ours[FileID(p.certFile.Digest)].At
 		found.report(Problem{Reason: Asked, Severity: Notice, Path: certPath(p),
-			Text: "is not renewed again, because it is from " + day(at) + ": only what failed then is tried again"})
+			Text: "is not renewed again, because it is from " + moment(at) + ": only what failed then is tried again"})
 	}
 	return found
 }

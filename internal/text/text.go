@@ -1,4 +1,5 @@
-// Package text makes the words of other programs and hosts fit into one line of a message: short and printable.
+// Package text makes the words of other programs and hosts fit into one line of a message, short and printable, and has
+// the one form in which messages write a time.
 package text
 
 import (

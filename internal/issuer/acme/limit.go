@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/text"
 )
 
 // At most this many orders for the same names are placed in a day, whoever asks: Let's Encrypt allows five certificates
@@ -70,7 +71,7 @@ func (s ordering) count(unsure bool) error {
 		again := same[len(same)-MaxOrders].At.Add(ordersEvery)
 		return issuer.Refusal{Kind: issuer.KindRateLimit, NotBefore: again, Reason: fmt.Sprintf(
 			"%d orders for %s were placed within 24 hours, and mailcertd places no more of them before %s",
-			MaxOrders, strings.Join(s.want.names, ", "), again.UTC().Format("2006-01-02 15:04 UTC"))}
+			MaxOrders, strings.Join(s.want.names, ", "), text.Moment(again))}
 	}
 	all = append(all, placedOrder{Names: s.want.names, At: now.UTC().Truncate(time.Second)})
 	return s.save(name, all[max(0, len(all)-maxPlaced):])
@@ -81,7 +82,7 @@ func (s ordering) uncertain(orders []placedOrder, next time.Time) error {
 	return issuer.Refusal{Kind: issuer.KindAway, NotBefore: next, Reason: fmt.Sprintf(
 		"the CA was asked for %d orders for %s within 24 hours and gave no order, so mailcertd does not ask for "+
 			"another one before %s", len(orders), strings.Join(s.want.names, ", "),
-		next.UTC().Format("2006-01-02 15:04 UTC"))}
+		text.Moment(next))}
 }
 
 // unplaced notes that the CA did not place the last order that it was asked for.

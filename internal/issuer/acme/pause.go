@@ -3,6 +3,8 @@ package acme
 import (
 	"context"
 	"time"
+
+	"mailcertd/internal/text"
 )
 
 // The shortest and longest wait before the CA is asked again about its progress.
@@ -19,7 +21,7 @@ type pauses struct{ next time.Duration }
 type notYet struct{ at time.Time }
 
 func (e notYet) Error() string {
-	return "the CA asks to wait until " + e.at.UTC().Format("2006-01-02 15:04 UTC")
+	return "the CA asks to wait until " + text.Moment(e.at)
 }
 
 // wait waits until the next question. If the CA wants to be asked only after the end of ctx, it returns notYet at once.
