@@ -33,9 +33,8 @@ type Keeper struct {
 	tlsa       *tlsaAsker
 	pickup     *pickup.Teller
 	notifier   *pickup.Notifier
+	problems   *problemLog
 	wake       chan struct{}
-	// told contains the problems that were logged already, by reason, path and text.
-	told map[string]bool
 }
 
 // New makes a Keeper. It reads nothing from the disk yet.
@@ -58,8 +57,8 @@ func New(o Options) *Keeper {
 	}
 	b := &base{o: o, cfg: o.Config}
 	k := &Keeper{base: b, CA: &PrivateCA{base: b}, run: newRun(), state: &stateFile{base: b},
-		candidates: &candidates{base: b, replies: map[string][]byte{}}, told: map[string]bool{},
-		wake: make(chan struct{}, 1)}
+		candidates: &candidates{base: b, replies: map[string][]byte{}},
+		problems:   &problemLog{base: b, told: map[string]bool{}}, wake: make(chan struct{}, 1)}
 	k.observer = &observer{base: b, run: k.run, state: k.state, candidates: k.candidates, ca: k.CA}
 	k.installer = &installer{base: b, state: k.state}
 	k.applier = &applier{base: b, run: k.run, state: k.state, candidates: k.candidates, ca: k.CA,
@@ -120,7 +119,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	pending := r.Plan.State.Pickup != nil || len(r.Plan.State.Notify) > 0
 	if !k.hasWork(r.Plan, r.Observed) && !(wish.Once && pending) {
 		lock.Unlock()
-		k.tell(r.Plan)
+		k.problems.tell(r.Plan)
 		return r, nil
 	}
 	if errors.Is(err, durable.ErrLocked) {
@@ -174,7 +173,7 @@ func (k *Keeper) Settle(ctx context.Context, wish plan.Wish) (Result, error) {
 	if lock == nil { // a pickup gave the lock back and could not get it again
 		return r, failed
 	}
-	k.tell(r.Plan)
+	k.problems.tell(r.Plan)
 	return r, failed
 }
 
@@ -231,41 +230,4 @@ func soonest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-// tell logs each problem when it first appears and when its text changes. A problem that disappears is forgotten, so
-// that it is logged when it comes again.
-func (k *Keeper) tell(p plan.Plan) {
-	seen := map[string]bool{}
-	for _, pr := range p.Problems {
-		// Each attempt to repair it, to publish the records, or to remove them, has been logged.
-		if pr.Repairable || pr.Reason == plan.StepFailed || pr.Reason == plan.TLSAUpdate ||
-			pr.Reason == plan.ACMETraces {
-			continue
-		}
-		// One path may have two problems with the same reason.
-		id := string(pr.Reason) + "\x00" + pr.Path + "\x00" + pr.Text
-		seen[id] = true
-		if k.told[id] {
-			continue
-		}
-		k.told[id] = true
-		kv := []any{"reason", string(pr.Reason)}
-		if pr.Path != "" {
-			kv = append(kv, "path", pr.Path)
-		}
-		if pr.Hint != "" {
-			kv = append(kv, "hint", pr.Hint)
-		}
-		level := []Level{Info, Warn, Fail}[pr.Severity]
-		if pr.Reason == plan.SendmailDown { // at every boot sendmail starts after mailcertd, so this is normal
-			level = Debug
-		}
-		k.log(level, pr.Text, kv...)
-	}
-	for id := range k.told {
-		if !seen[id] {
-			delete(k.told, id)
-		}
-	}
 }

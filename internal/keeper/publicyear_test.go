@@ -195,7 +195,7 @@ func (y *publicYear) looked() (next time.Time, asked int) {
 
 // says reports whether the last look had a problem with that reason.
 func (y *publicYear) says(r plan.Reason) bool {
-	for id := range y.Keeper.told {
+	for id := range y.Keeper.problems.told {
 		if strings.HasPrefix(id, string(r)+"\x00") {
 			return true
 		}

@@ -106,7 +106,7 @@ func TestToldOnce(t *testing.T) {
 		{Reason: plan.Unreadable, Severity: plan.Warning, Path: "/state", Text: "no look"},
 	}}
 	for _, p := range []plan.Plan{two, two, two, {}, two} { // they are logged again after they had disappeared
-		k.tell(p)
+		k.problems.tell(p)
 	}
 	if said["no list"] != 2 || said["no look"] != 2 {
 		t.Errorf("logged %v", said)
