@@ -61,7 +61,7 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, " (zone %s)", plain(e.Zone))
 	}
 	if e.Hint != "" {
-		b.WriteString(": " + e.Hint)
+		b.WriteString("; " + e.Hint)
 	}
 	return text.Escaped(b.String())
 }
