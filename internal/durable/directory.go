@@ -144,3 +144,12 @@ func (d *Disk) SyncNewDir(path string) error {
 	d.unsynced.Delete(path)
 	return nil
 }
+
+// Writable returns why this process cannot make a file in dir, by access(2): the file system is read-only, or the
+// permissions or an immutable flag forbid it. nil is no promise, since the file system may be full.
+func Writable(dir string) error {
+	if err := unix.Access(dir, unix.W_OK|unix.X_OK); err != nil {
+		return &os.PathError{Op: "access", Path: dir, Err: err}
+	}
+	return nil
+}

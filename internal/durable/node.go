@@ -223,3 +223,18 @@ func kindOf(m fs.FileMode) Kind {
 	}
 	return Other
 }
+
+// Stat describes what is at path through links, with one stat(2). It sets neither Target nor Resolved, and Kind only to
+// Unknown. Err is nil where nothing exists.
+func Stat(path string) Node {
+	n := Node{Path: path}
+	si, err := stat(path)
+	if err != nil {
+		if !absent(err) {
+			n.Kind, n.Err = Unknown, err
+		}
+		return n
+	}
+	n.describe(si)
+	return n
+}
