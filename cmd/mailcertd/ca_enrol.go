@@ -16,6 +16,7 @@ import (
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
 	"mailcertd/internal/keeper"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/plan"
 )
 
@@ -30,7 +31,7 @@ Prints what to set up: the user that members log in as, the line for its
 authorized_keys, and the configuration of the member. Root need not log in
 anywhere, and that user cannot read the CA's key.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name := strings.ToLower(strings.TrimSuffix(args[0], "."))
+			name := pki.CanonicalName(args[0])
 			alt, from = separated(alt), separated(from)
 			for _, n := range append([]string{name}, alt...) {
 				if err := plan.NameError(n); err != nil && (n == name || net.ParseIP(n) == nil) {

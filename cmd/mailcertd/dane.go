@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"mailcertd/internal/mta"
 	"mailcertd/internal/page"
@@ -66,7 +65,7 @@ func (a *app) dane(ctx context.Context, args []string, format string) error {
 
 // mailDomain checks the name of a mail domain, and leaves its last dot out.
 func mailDomain(s string) (string, error) {
-	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	name := pki.CanonicalName(s)
 	if fault := pki.HostNameFault(name); fault != "" {
 		return "", errors.New(fault)
 	}

@@ -110,7 +110,7 @@ func (r *Request) count() int {
 
 // readName returns a DNS name in lower case without its last dot, or an IP address. kind is the word for it in errors.
 func readName(kind, s string) (string, net.IP, error) {
-	name := strings.ToLower(strings.TrimSuffix(s, "."))
+	name := CanonicalName(s)
 	if ip := net.ParseIP(name); ip != nil {
 		return "", ip, nil
 	}

@@ -58,7 +58,7 @@ func HostName(cfg config.Config, h Host) (name string, configured bool) {
 	default:
 		name = h.System
 	}
-	name = strings.ToLower(strings.TrimSuffix(strings.TrimSpace(name), "."))
+	name = pki.CanonicalName(strings.TrimSpace(name))
 	if !UsableName(name) {
 		return "", configured
 	}

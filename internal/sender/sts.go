@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"mailcertd/internal/dane"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/text"
 )
 
@@ -91,7 +92,7 @@ func (p *Policy) parse(body string, fault func(string, ...any)) {
 		case !is:
 			fault("the line %s of the policy must be KEY: VALUE", quote(line))
 		case key == "mx":
-			p.MX = append(p.MX, strings.ToLower(strings.TrimSuffix(value, ".")))
+			p.MX = append(p.MX, pki.CanonicalName(value))
 		default:
 			if _, twice := one[key]; !twice {
 				one[key] = value

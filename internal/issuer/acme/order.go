@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/text"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -46,7 +47,7 @@ func wanted(r issuer.Request) (want, error) {
 		dns = append(dns, cn)
 	}
 	for _, n := range dns {
-		w.ids = append(w.ids, acme.Identifier{Type: "dns", Value: strings.ToLower(strings.TrimSuffix(n, "."))})
+		w.ids = append(w.ids, acme.Identifier{Type: "dns", Value: pki.CanonicalName(n)})
 	}
 	for _, ip := range csr.IPAddresses {
 		w.ids = append(w.ids, acme.Identifier{Type: "ip", Value: ip.String()})

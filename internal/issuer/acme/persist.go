@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"mailcertd/internal/issuer"
+	"mailcertd/internal/pki"
 	"mailcertd/internal/text"
 
 	"github.com/mholt/acmez/v3/acme"
@@ -52,7 +53,7 @@ func (persistWay) undo(context.Context) []error          { return nil }
 // 8659 section 4.2, with accounturi.
 func permits(value string, issuers []string, account string, wildcard bool, now time.Time) bool {
 	parts := strings.Split(value, ";")
-	if !slices.Contains(issuers, strings.ToLower(strings.TrimSuffix(strings.Trim(parts[0], " \t"), "."))) {
+	if !slices.Contains(issuers, pki.CanonicalName(strings.Trim(parts[0], " \t"))) {
 		return false
 	}
 	tags := map[string]string{}
