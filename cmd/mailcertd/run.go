@@ -17,6 +17,7 @@ import (
 	"mailcertd/internal/certdir"
 	"mailcertd/internal/config"
 	"mailcertd/internal/durable"
+	"mailcertd/internal/inbox"
 	"mailcertd/internal/keeper"
 	"mailcertd/internal/page"
 	"mailcertd/internal/plan"
@@ -103,11 +104,11 @@ func watchOptions(cfg config.Config) watch.Options {
 			dirs = append(dirs, d)
 		}
 	}
-	var inbox []string
+	var requests []string
 	if plan.Obtains(cfg, config.IssuerLocal) {
-		inbox = []string{filepath.Join(cfg.CA.Inbox, "in")}
+		requests = []string{inbox.Requests(cfg.CA.Inbox)}
 	}
-	return watch.Options{Dirs: dirs, Optional: inbox, Files: []string{cfg.Sendmail.CF, cfg.Path},
+	return watch.Options{Dirs: dirs, Optional: requests, Files: []string{cfg.Sendmail.CF, cfg.Path},
 		Swept: sweptPaths(cfg)}
 }
 

@@ -37,6 +37,9 @@ const (
 	reachable       = 0o055 // the account must be able to pass through DIR
 )
 
+// Requests is the directory to which the forced command adds requests.
+func Requests(dir string) string { return filepath.Join(dir, inName) }
+
 // The largest request that is read, and the largest answer, in bytes. They are those of the messages in package
 // issuer, which the inbox carries without reading them.
 const (
@@ -130,7 +133,7 @@ func Look(dir string, gid int, now time.Time) Box {
 		b.Exists = true
 		return b
 	}
-	in, out := durable.Look(filepath.Join(dir, inName)), durable.Look(filepath.Join(dir, outName))
+	in, out := durable.Look(Requests(dir)), durable.Look(filepath.Join(dir, outName))
 	if in.Kind == durable.Missing && out.Kind == durable.Missing {
 		return b
 	}
@@ -225,7 +228,7 @@ func Owns(rel string, isDir bool) bool {
 
 // Made reports whether dir is an inbox that mailcertd made, by the mode of in/. An error means that this is unknown.
 func Made(dir string) (bool, error) {
-	box, in := durable.Look(dir), durable.Look(filepath.Join(dir, inName))
+	box, in := durable.Look(dir), durable.Look(Requests(dir))
 	return in.Kind == durable.Directory && in.Mode == inMode && box.Kind == durable.Directory,
 		errors.Join(box.Err, in.Err)
 }

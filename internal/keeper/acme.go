@@ -64,7 +64,7 @@ func (s acmeStore) Remove(name string) error {
 
 // acmeFiles describes the directory of the accounts and the files in it.
 func (b *base) acmeFiles() []durable.Node {
-	dir := durable.Look(filepath.Join(b.cfg.State.Dir, acmeDir))
+	dir := durable.Look(b.statePath(acmeDir))
 	if dir.Kind == durable.Missing {
 		return nil
 	}
@@ -112,7 +112,7 @@ func (b *base) acmeClient(tell func(step string), fallback bool) (x *acmeAsker, 
 	if fallback {
 		c, section = c.AtFallback(), section+"fallback."
 	}
-	x = &acmeAsker{dir: filepath.Join(b.cfg.State.Dir, acmeDir)}
+	x = &acmeAsker{dir: b.statePath(acmeDir)}
 	x.o = acme.Options{Directory: c.Directory, AgreeTOS: c.AgreeTOS, Contact: c.Contact, Profile: c.Profile,
 		Challenge: c.Challenge, Listener: acme.Listener{Listen: c.HTTP.Listen, Webroot: c.HTTP.Webroot},
 		Command: c.Command, PreferredChain: c.PreferredChain, Store: acmeStore{b.o.Disk, x.dir}, Dir: x.dir,
@@ -311,7 +311,7 @@ func (c *candidates) keepOrder(p certdir.Pair, r issuer.Reply) error {
 // observeOrders reads the last answers of the ACME CA.
 func (c *candidates) observeOrders(obs *plan.Observed) {
 	obs.Orders, obs.OrderErrs = map[string]issuer.Reply{}, map[string]error{}
-	store := acmeStore{c.o.Disk, filepath.Join(c.cfg.State.Dir, acmeDir)}
+	store := acmeStore{c.o.Disk, c.statePath(acmeDir)}
 	// An account that cannot be read is reported by the next order.
 	if a, err := acme.ReadAccount(c.cfg.Issuer.ACME.Directory, store); err == nil {
 		obs.AtCA = plan.CAAccount{URL: a.URL, Profile: a.Profile}

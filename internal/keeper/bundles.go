@@ -57,7 +57,7 @@ func (ob *observer) sources(files *certdir.Reader) []plan.TrustSource {
 func (in *installer) stillOwn(names []string) []string {
 	var out []string
 	for _, name := range names {
-		e := certdir.ReadCert(filepath.Join(in.cfg.Certs.Dir, name))
+		e := certdir.ReadCert(in.Path(name))
 		if e.Node.Kind == durable.Missing || plan.OwnTrust(e) {
 			out = append(out, name)
 		}

@@ -48,12 +48,12 @@ type candidates struct {
 }
 
 func (c *candidates) path(name string) string {
-	return filepath.Join(c.cfg.State.Dir, candidatesDir, name)
+	return filepath.Join(c.statePath(candidatesDir), name)
 }
 
 // turn lets one mailcertd after another ask the CA host. Without the directory nobody waits.
 func (c *candidates) turn() turn {
-	return turn{filepath.Join(c.cfg.State.Dir, candidatesDir), ssh.DefaultPatience}
+	return turn{c.statePath(candidatesDir), ssh.DefaultPatience}
 }
 
 // observeAnswer reads the last answers of the CA on the other host, and the CA certificates that are accepted from it.
@@ -125,7 +125,7 @@ func (c *candidates) prepare() error {
 	if err := c.o.Disk.MkdirAll(c.cfg.State.Dir, 0o700); err != nil {
 		return err
 	}
-	return c.o.Disk.Mkdir(filepath.Join(c.cfg.State.Dir, candidatesDir), 0o700)
+	return c.o.Disk.Mkdir(c.statePath(candidatesDir), 0o700)
 }
 
 // write writes a file of candidates/.

@@ -102,7 +102,7 @@ func (in *installer) unchanged(obs plan.Observed, files []staged) error {
 		if !known {
 			continue
 		}
-		is := durable.Look(filepath.Join(in.cfg.Certs.Dir, f.Name))
+		is := durable.Look(in.Path(f.Name))
 		if is.Err != nil {
 			return is.Err
 		}
@@ -137,7 +137,7 @@ func (in *installer) contents(c *plan.Change, at time.Time) ([]staged, error) {
 			out = append(out, s)
 			continue
 		case plan.FromStripped:
-			n := durable.Read(filepath.Join(in.cfg.Certs.Dir, f.Name), certdir.MaxFile)
+			n := durable.Read(in.Path(f.Name), certdir.MaxFile)
 			if n.Err != nil {
 				return nil, n.Err
 			}
@@ -172,7 +172,7 @@ func (in *installer) save(obs plan.Observed, st *state.State, c *plan.Change, re
 	}
 	var foreign, own []durable.Item
 	for _, a := range c.Copies {
-		path := filepath.Join(in.cfg.Certs.Dir, a.Name)
+		path := in.Path(a.Name)
 		n := durable.Look(path)
 		// A link may point to nothing, because only its target's path is copied.
 		if n.Err != nil && n.Kind != durable.Link {

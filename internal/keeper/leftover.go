@@ -53,12 +53,12 @@ func (ob *observer) observeLeftovers(obs *plan.Observed) {
 			add(plan.Leftover{Kind: plan.StateAside, Path: n.Path, Since: n.Changed})
 		}
 	})
-	in(filepath.Join(ob.cfg.State.Dir, candidatesDir), func(name string, n durable.Node) {
+	in(ob.statePath(candidatesDir), func(name string, n durable.Node) {
 		if base, _ := durable.TempOf(name); slices.Contains(candidateNames(), base) {
 			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path, Since: n.Changed})
 		}
 	})
-	in(filepath.Join(ob.cfg.State.Dir, acmeDir), func(name string, n durable.Node) {
+	in(ob.statePath(acmeDir), func(name string, n durable.Node) {
 		if _, temporary := durable.TempOf(name); temporary {
 			add(plan.Leftover{Kind: plan.Unwritten, Path: n.Path, Since: n.Changed})
 		}

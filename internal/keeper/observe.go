@@ -167,7 +167,7 @@ func (ob *observer) observeState(obs *plan.Observed) {
 	backups := ob.backups()
 	obs.Backups, obs.BackupsErr = backups.List()
 	if obs.FormerBackups = ""; backups.Former() {
-		obs.FormerBackups = filepath.Join(ob.cfg.State.Dir, state.FormerBackupsDir)
+		obs.FormerBackups = ob.statePath(state.FormerBackupsDir)
 	}
 }
 

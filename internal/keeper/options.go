@@ -89,8 +89,11 @@ func (b *base) Path(name string) string { return filepath.Join(b.cfg.Certs.Dir, 
 
 // backups returns the backups of the set, which are below the state directory.
 func (b *base) backups() *durable.Backups {
-	return durable.OpenBackups(b.o.Disk, b.backupsDir(), filepath.Join(b.cfg.State.Dir, state.FormerBackupsDir))
+	return durable.OpenBackups(b.o.Disk, b.backupsDir(), b.statePath(state.FormerBackupsDir))
 }
 
+// statePath returns the path of a file or directory in the state directory.
+func (b *base) statePath(name string) string { return filepath.Join(b.cfg.State.Dir, name) }
+
 // backupsDir returns the directory of the backups.
-func (b *base) backupsDir() string { return filepath.Join(b.cfg.State.Dir, state.BackupsDir) }
+func (b *base) backupsDir() string { return b.statePath(state.BackupsDir) }

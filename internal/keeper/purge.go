@@ -232,8 +232,8 @@ func (k *Keeper) Purge(ctx context.Context, agree func([]Purged) error) error {
 		}
 	}
 	// The directories themselves are removed only when they are empty. A link in their place was made by a person.
-	for _, dir := range []string{filepath.Join(k.cfg.Certs.Dir, certdir.TrustDir), k.cfg.Certs.Dir, k.backupsDir(),
-		filepath.Join(k.cfg.State.Dir, state.FormerBackupsDir), k.cfg.State.Dir} {
+	for _, dir := range []string{k.Path(certdir.TrustDir), k.cfg.Certs.Dir, k.backupsDir(),
+		k.statePath(state.FormerBackupsDir), k.cfg.State.Dir} {
 		if durable.Look(dir).Kind != durable.Directory {
 			continue
 		}
