@@ -50,13 +50,26 @@ type Error struct {
 	Err    error  // the system's or the context's reason; nil where a server answered
 }
 
-func (e *Error) Error() string {
+func (e *Error) Error() string { return "DNS: " + e.about("") }
+
+// Reason is why something about a name failed, for a message that says the name itself.
+func Reason(err error, name string) string {
+	if e, is := err.(*Error); is { // not one below other text, which stays
+		return e.about(name)
+	}
+	return err.Error()
+}
+
+// about is the text without the name of the record, if that is the one that was said.
+func (e *Error) about(said string) string {
 	var b strings.Builder
-	b.WriteString("DNS: ")
 	if e.Server != "" {
 		b.WriteString(e.Server + ": ")
 	}
-	fmt.Fprintf(&b, "%s: %s", plain(e.Name), e.Detail)
+	if said == "" || canonical(e.Name) != canonical(said) {
+		b.WriteString(plain(e.Name) + ": ")
+	}
+	b.WriteString(e.Detail)
 	if e.Zone != "" {
 		fmt.Fprintf(&b, " (zone %s)", plain(e.Zone))
 	}

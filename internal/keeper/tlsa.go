@@ -343,26 +343,26 @@ func (q tlsaQuestions) look(ctx context.Context, name string) dane.Name {
 		return dane.Name{Name: name}
 	}
 	if err != nil {
-		n.Err = err.Error()
+		n.Err = dns.Reason(err, name)
 		for _, cause := range []error{err, verr} {
 			if errors.Is(cause, dns.ErrBogus) { // nothing can be found in such a zone
-				n.Signed, n.SignedWhy = dane.SignedBogus, cause.Error()
+				n.Signed, n.SignedWhy = dane.SignedBogus, dns.Reason(cause, name)
 			}
 		}
 		return n
 	}
 	for _, view := range views {
-		n.Servers = append(n.Servers, serverOf(view))
+		n.Servers = append(n.Servers, serverOf(view, name))
 	}
-	n.Signed, n.SignedWhy = signatures(v, verr, n.Servers)
+	n.Signed, n.SignedWhy = signatures(v, verr, n)
 	return n
 }
 
-// serverOf is a view as package dane has it.
-func serverOf(v dns.View) dane.Server {
+// serverOf is a view of that name as package dane has it.
+func serverOf(v dns.View, name string) dane.Server {
 	s := dane.Server{Name: v.Server, Addr: v.Addr, Away: v.Away, Beside: dane.Beside(v.Beside), Wild: v.Wild}
 	if v.Err != nil {
-		s.Err = v.Err.Error()
+		s.Err = dns.Reason(v.Err, name)
 	}
 	if v.Alias != "" {
 		s.Err = "it has a CNAME record that points to " + v.Alias
@@ -377,14 +377,14 @@ func serverOf(v dns.View) dane.Server {
 }
 
 // signatures is what the resolver says of the signatures, and why that is not yes.
-func signatures(v dns.Validation, err error, servers []dane.Server) (dane.Signed, string) {
+func signatures(v dns.Validation, err error, n dane.Name) (dane.Signed, string) {
 	var e *dns.Error
-	answered := slices.ContainsFunc(servers, func(s dane.Server) bool { return s.Err == "" })
+	answered := slices.ContainsFunc(n.Servers, func(s dane.Server) bool { return s.Err == "" })
 	switch {
 	case errors.Is(err, dns.ErrBogus), errors.As(err, &e) && e.Kind == dns.Failed && answered:
-		return dane.SignedBogus, err.Error()
+		return dane.SignedBogus, dns.Reason(err, n.Name)
 	case err != nil:
-		return dane.SignedUnknown, err.Error()
+		return dane.SignedUnknown, dns.Reason(err, n.Name)
 	case !v.Local:
 		return dane.SignedUnknown, "the resolver " + v.Resolver + " is not on this host, so its answer could be " +
 			"changed on the way"

@@ -142,7 +142,8 @@ func TestSignatures(t *testing.T) {
 		{dns.Validation{}, fmt.Errorf("DNS: %w", dns.ErrBogus), silent, dane.SignedBogus},
 		{dns.Validation{}, errors.New("no resolver"), answers, dane.SignedUnknown},
 	} {
-		if got, why := signatures(c.v, c.err, c.servers); got != c.want || (why == "") != (got == dane.SignedYes) {
+		got, why := signatures(c.v, c.err, dane.Name{Servers: c.servers})
+		if got != c.want || (why == "") != (got == dane.SignedYes) {
 			t.Errorf("%+v, %v: %q, %q", c.v, c.err, got, why)
 		}
 	}
