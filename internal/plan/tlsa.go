@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"fmt"
+	"strings"
 	"time"
 
 	"mailcertd/internal/certdir"
@@ -110,7 +111,8 @@ func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair c
 	if !pair.Server() || has != nil && pki.SamePublicKey(key, has) {
 		return nil
 	}
-	d := assess(cfg, obs, Wish{}, now).tlsa
+	a := assess(cfg, obs, Wish{}, now)
+	d := a.tlsa
 	if has == nil && d.Memory.Changes[pair.Name].Why != dane.First { // there is nothing to serve, or nobody uses it
 		return nil
 	}
@@ -118,10 +120,13 @@ func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair c
 	if !d.Governed || d.May(pair.Name) && pki.SamePublicKey(key, staged) || d.Knows(pki.KeyFingerprint(key)) {
 		return nil
 	}
-	r := dane.RecordOf(pki.KeyFingerprint(key), cfg.DANE.TTL)
+	var lines []string
+	for _, name := range tlsaNames(cfg, a.name) {
+		lines = append(lines, dane.RecordOf(pki.KeyFingerprint(key), cfg.DANE.TTL).Line(name))
+	}
 	return fmt.Errorf("its key is not the installed one, and there are TLSA records: hosts that check them would "+
-		"not deliver mail to this host; publish the record %s beside the others, and wait until it has been there "+
-		"for %s", r, dane.Spell(d.Longest))
+		"not deliver mail to this host; publish this beside the others, and wait until every name server has had it "+
+		"for %s: %s", dane.Spell(d.Longest), strings.Join(lines, ", "))
 }
 
 // tlsaAbout are the reasons of the problems about TLSA records.

@@ -30,7 +30,7 @@ func TestKeyByHand(t *testing.T) {
 	install := func() (string, int) { return w.h.Run(w.mailcertd("install", "/etc/mail/own.pem")...) }
 	refused := func() {
 		t.Helper()
-		if out, code := install(); code == 0 || !strings.Contains(out, "publish the record 3 1 1 "+own) ||
+		if out, code := install(); code == 0 || !strings.Contains(out, " IN TLSA 3 1 1 "+own) ||
 			w.key("host") != was {
 			t.Fatalf("status %d: %s", code, out)
 		}
