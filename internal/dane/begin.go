@@ -146,20 +146,6 @@ func (x *decider) begins(p Pair, fresh bool) bool {
 	return false
 }
 
-// remembered reports whether there are records that a key may not fit, or a resolver may remember some.
-func (x *decider) remembered() bool { return x.named() || x.m.Longest > 0 }
-
-// served reports whether a pair is installed, so that a record may have been published for it.
-func (x *decider) served() bool {
-	return slices.ContainsFunc(x.in.Pairs, func(p Pair) bool { return p.Present.ID() != "" })
-}
-
-// missing reports whether a name server is known to lack the record of a key.
-func (x *decider) missing(key string) bool {
-	missing, _ := x.lacks(key)
-	return key != "" && len(missing) > 0
-}
-
 // leftOver reports whether there is a next key that no change explains: the state was lost.
 func (x *decider) leftOver(p Pair) bool {
 	next, present := p.Staged.ID(), p.Present.ID()

@@ -1,22 +1,16 @@
 package dane
 
-import (
-	"fmt"
-	"slices"
-	"time"
-)
+import "time"
 
 // decider works out one decision.
 type decider struct {
-	in  Input
-	now time.Time
-	m   Memory
-	d   Decision
+	seen
+	d Decision
 }
 
 // Decide decides.
 func Decide(in Input, now time.Time) Decision {
-	x := &decider{in: in, now: now.UTC().Truncate(time.Second), m: in.Memory.Clone()}
+	x := &decider{seen: seen{in: in, now: now.UTC().Truncate(time.Second), m: in.Memory.Clone()}}
 	x.d.verdicts = map[string]verdict{}
 	if !in.Asks && in.Mode == None {
 		x.d.Memory = x.m
@@ -47,71 +41,6 @@ func Decide(in Input, now time.Time) Decision {
 // remember one.
 func (x *decider) governed() bool { return x.in.Mode != None || x.named() || x.m.Longest > 0 }
 
-// named reports whether a name server has a record that the change of a key would break.
-func (x *decider) named() bool {
-	return slices.ContainsFunc(x.in.Names, func(name string) bool {
-		n, _ := x.m.name(name)
-		return n.named()
-	})
-}
-
-// gone reports whether all records were removed, and resolvers may remember them.
-func (x *decider) gone() bool {
-	return x.in.Mode == None && x.m.Longest > 0 && x.answered() && !x.named()
-}
-
-// forgotten is when no resolver remembers records that were removed.
-func (x *decider) forgotten() time.Time {
-	return x.lastLook().Add(time.Duration(x.m.Longest-x.m.Lowered+1) * time.Second)
-}
-
-// lastLook is when the DNS was last asked, from which a wait is counted, so that its end is the same one at each
-// decision. It is now if the DNS was not asked lately.
-func (x *decider) lastLook() time.Time {
-	if age := x.now.Sub(x.m.Looked); age < 0 || age > longestGap {
-		return x.now
-	}
-	return x.m.Looked
-}
-
-// answered reports whether the last look has seen all names.
-func (x *decider) answered() bool {
-	return !slices.ContainsFunc(x.in.Names, func(name string) bool {
-		n, _ := x.m.name(name)
-		return !n.known()
-	})
-}
-
-// silent reports whether the DNS was asked in vain for so long that a key is changed without it.
-func (x *decider) silent() bool {
-	until := x.silentUntil()
-	return !until.IsZero() && !x.now.Before(until)
-}
-
-// silentUntil is when a DNS that gives no answer is waited for no longer; zero: it was not asked yet.
-func (x *decider) silentUntil() (until time.Time) {
-	for _, name := range x.in.Names {
-		n, _ := x.m.name(name)
-		if !n.known() && n.Since.IsZero() {
-			return time.Time{}
-		}
-		if at := n.Since.Add(unansweredFor); !n.known() && at.After(until) {
-			until = at
-		}
-	}
-	return until
-}
-
-// unanswered are the names of which it is not known whether they have records.
-func (x *decider) unanswered() (out []string) {
-	for _, name := range x.in.Names {
-		if n, _ := x.m.name(name); !n.known() {
-			out = append(out, plain(name))
-		}
-	}
-	return out
-}
-
 // free reports whether the DNS has said that there is no record that the change of a key would break.
 func (x *decider) free() bool { return !x.d.Governed && x.answered() }
 
@@ -136,86 +65,6 @@ func (x *decider) agree(c Change) Change {
 		c.Agreed = looked
 	}
 	return c
-}
-
-// looked is when the name was looked at whose look is the oldest.
-func (x *decider) looked() (at time.Time) {
-	for i, name := range x.in.Names {
-		if n, _ := x.m.name(name); i == 0 || n.At.Before(at) {
-			at = n.At
-		}
-	}
-	return at
-}
-
-// lacks says which servers lack the record of a key, and of which it is not known; both nil: every server of every name
-// has it.
-func (x *decider) lacks(key string) (missing, unknown []string) {
-	r := RecordOf(key, 0)
-	for _, name := range x.in.Names {
-		n, _ := x.m.name(name)
-		no, why := n.lacks(r)
-		if len(no) > 0 {
-			missing = append(missing, plain(name)+": "+few(no))
-		}
-		if len(why) > 0 {
-			unknown = append(unknown, plain(name)+": "+few(why))
-		}
-	}
-	return missing, unknown
-}
-
-// waits says what is missing until every server has the record of a key, and mail hosts use it.
-func (x *decider) waits(key string) []string {
-	return append(slices.Concat(x.lacks(key)), x.ignored(key)...)
-}
-
-// ignored says at which servers mail hosts would ignore the record of a key. When the record with the stronger digest
-// is gone, resolvers still remember it, so a wait begins only then.
-func (x *decider) ignored(key string) (out []string) {
-	var k Key
-	for _, p := range x.in.Pairs {
-		for _, of := range []Key{p.Present, p.Staged} {
-			if of.ID() == key {
-				k = of
-			}
-		}
-	}
-	for _, name := range x.in.Names {
-		n, _ := x.m.name(name)
-		for _, s := range n.Servers {
-			r := RecordOf(key, 0)
-			if s.Err == "" && slices.ContainsFunc(s.Records, r.Same) && weaker(s.Records, r) &&
-				!holds(s.Records, k, nil) {
-				out = append(out, fmt.Sprintf("%s: %s: mail hosts ignore the record 3 1 1 of this key, because there "+
-					"is a record 3 1 2 of another key", plain(name), s.String()))
-			}
-		}
-	}
-	return out
-}
-
-// longest is the longest time to live that a record may have in a resolver's memory.
-func (x *decider) longest() time.Duration {
-	most := time.Duration(x.m.Longest) * time.Second
-	if x.in.Mode != None {
-		most = max(most, x.in.TTL)
-	}
-	return most
-}
-
-// left is how long the change still has to wait. Where the daemon runs all the time, it is the longest time to live,
-// from when every server had the record, and a second, because the times of looks have full seconds.
-func (x *decider) left(c Change) time.Duration {
-	return x.longest() + time.Second - time.Duration(c.Waited)*time.Second
-}
-
-// ends is when the wait ends at the earliest; zero: it does not go on, because of the servers of silent.
-func (x *decider) ends(c Change) (at time.Time, silent []string) {
-	if _, silent = x.lacks(c.Next); len(silent) > 0 {
-		return time.Time{}, silent
-	}
-	return x.lastLook().Add(max(x.left(c), 0)), nil
 }
 
 // judge says whether the key of a pair may be changed.
@@ -267,32 +116,6 @@ func (x *decider) judge(p Pair) {
 		v.may = len(v.waits) == 0
 	}
 	x.d.verdicts[p.Name] = v
-}
-
-// recent reports whether the DNS was asked within the last hour. Somebody may have published the first record since an
-// earlier look.
-func (x *decider) recent() bool {
-	age := x.now.Sub(x.m.Looked)
-	return age <= fresh && age >= -fresh
-}
-
-// obstacles are why a key may not be changed although its record has been in the DNS for long enough.
-func (x *decider) obstacles(c Change) (out []string) {
-	if !x.in.Believed {
-		out = append(out, "mailcertd does not believe the clock of this host, and another problem says why")
-	}
-	_, unknown := x.lacks(c.Next)
-	out = append(out, unknown...)
-	if age := x.now.Sub(x.looked()); age > fresh || age < -fresh {
-		out = append(out, "the last answers of the DNS are more than an hour old")
-	}
-	for _, name := range x.in.Names {
-		n, _ := x.m.name(name)
-		if n.Signed == SignedBogus && n.Err == "" {
-			out = append(out, fmt.Sprintf("%s: %s", plain(name), n.SignedWhy))
-		}
-	}
-	return out
 }
 
 // lookAt is when the DNS is asked next.

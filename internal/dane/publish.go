@@ -27,14 +27,6 @@ func (x *decider) must() (out []Line) {
 	return out
 }
 
-// ttl is the time to live of the records that are added: where others publish, the one that theirs have.
-func (x *decider) ttl() time.Duration {
-	if x.in.Mode == None && x.m.Longest > 0 {
-		return time.Duration(x.m.Longest) * time.Second
-	}
-	return x.in.TTL
-}
-
 // records works out what each name must have and has too much.
 func (x *decider) records() {
 	must := x.must()
@@ -133,24 +125,4 @@ func (x *decider) former() {
 			x.d.Former = append(x.d.Former, ours...)
 		}
 	}
-}
-
-// ours are the records of a name that are 3 1 1 records of keys of this host.
-func (x *decider) ours(n Name) (out []Line) {
-	keys := map[string]string{} // the names of the pairs, by the IDs of the keys
-	for _, o := range x.m.Old {
-		keys[o.Key] = o.Pair
-	}
-	for pair, c := range x.m.Changes {
-		keys[c.Next] = pair
-	}
-	for _, p := range x.in.Pairs {
-		keys[p.Present.ID()] = p.Name
-	}
-	for _, r := range n.Records() {
-		if pair, is := keys[r.Data]; is && r.Same(RecordOf(r.Data, 0)) {
-			out = append(out, Line{n.Name, r, pair})
-		}
-	}
-	return out
 }

@@ -2,19 +2,6 @@ package dane
 
 import "fmt"
 
-// otherTTL is the time to live of a record, at any server of the zone, that is not that of the configuration, in
-// seconds; zero: all have that one. Records of a wildcard name have their own.
-func (x *decider) otherTTL(n Name) int {
-	for _, s := range n.Servers {
-		for _, r := range s.Records {
-			if s.Err == "" && s.Beside == "" && !s.Wild && r.TTL != RecordOf("", x.in.TTL).TTL {
-				return r.TTL
-			}
-		}
-	}
-	return 0
-}
-
 // retimes are the records of a name, in the DNS now, that get the time to live of the configuration; nil: it is right,
 // or it is not for mailcertd to change. The time to live belongs to all records of a name (RFC 2181, section 5.2):
 // where others have records too, they may rely on theirs, and two programs with two settings would change it in turns.
