@@ -129,12 +129,12 @@ rest | stepca | raced) # a part, which writes its counts into a file
 *)
 	first
 	(cd test && go build -o ../bin/tally ./tally) || exit 1
-	beside rest nice; rest=$!
+	beside rest nice -n 5; rest=$!
 	beside stepca; stepca=$!
 	race='' detector='' raced=''
 	if have gcc || have cc; then
 		race='CGO_ENABLED=1' detector=-race
-		beside raced nice; raced=$!
+		beside raced nice -n 5; raced=$!
 	else
 		skip "-race" "no C compiler"
 	fi
