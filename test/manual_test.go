@@ -78,6 +78,7 @@ func TestHelpReadsAsTheManual(t *testing.T) {
 		name, text := page[at[2]:at[3]], page[at[0]:end]
 		// The next heading, and a sentence before the next list, are not part of the item.
 		text = regexp.MustCompile(`(?m)^(   \S|     [^ \[]).*$`).ReplaceAllString(text, "")
+		text = regexp.MustCompile(`(\pL-)\n +`).ReplaceAllString(text, "$1") // a word that was divided at its hyphen
 		got, err := exec.Command(m, "help", "["+name+"]").Output()
 		said := strings.ReplaceAll(words(string(got)), " in mailcertd(8)", "") // where it names a section of the page
 		if err != nil || said != strings.ReplaceAll(words(text), " in mailcertd(8)", "") {

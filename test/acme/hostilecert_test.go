@@ -100,7 +100,7 @@ func TestWrongCertificates(t *testing.T) {
 		{"more than 10 MB", good + ca + strings.Repeat("\n", 11<<20), issuer.KindAway, "more than"},
 		{"expired", f.leaf(csr.PublicKey, "mx.example.test", -90*day, -day) + ca, issuer.KindClock, "old already"},
 		{"ends before it begins", f.leaf(csr.PublicKey, "mx.example.test", 90*day, -day) + ca, issuer.KindAway,
-			"ends before it begins"},
+			"its notAfter is not later than its notBefore"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			orders := p.Orders()
