@@ -60,8 +60,12 @@ func (x *decider) agree(c Change) Change {
 	switch looked := x.looked(); {
 	case c.Seen.IsZero():
 		c.Seen, c.Agreed, c.Waited = looked, looked, -x.m.Took
-	case !c.Agreed.Equal(looked): // another look
-		c.Waited += min(x.m.Elapsed, int(longestGap/time.Second))
+	case !c.Agreed.Equal(looked) && x.m.Elapsed > 0: // another look
+		passed := min(x.m.Elapsed, int(longestGap/time.Second))
+		if c.Agreed.Equal(c.Seen) { // another process may have seen it first, after the last look of this one
+			passed = min(passed, since(c.Seen, looked))
+		}
+		c.Waited += passed
 		c.Agreed = looked
 	}
 	return c

@@ -182,7 +182,11 @@ func (m *Memory) sawTTL(seen int) {
 		m.LoweredAt, m.Lowered, m.LoweredTo = m.Looked, -m.Took, seen
 		return
 	}
-	m.Lowered, m.LoweredTo = m.Lowered+m.Elapsed, max(m.LoweredTo, seen)
+	passed := m.Elapsed
+	if m.Lowered <= 0 { // another process may have seen it first, after the last look of this one
+		passed = min(passed, since(m.LoweredAt, m.Looked))
+	}
+	m.Lowered, m.LoweredTo = m.Lowered+passed, max(m.LoweredTo, seen)
 	if m.Lowered <= m.Longest {
 		return
 	}
@@ -230,3 +234,6 @@ func (m *Memory) retire(pair, key string, now time.Time, unused bool) {
 func (m *Memory) revive(key string) {
 	m.Old = slices.DeleteFunc(slices.Clone(m.Old), func(o Old) bool { return o.Key == key })
 }
+
+// since is how many seconds lie between two times; 0 where the clock was set back.
+func since(from, to time.Time) int { return max(0, int(to.Sub(from)/time.Second)) }
