@@ -39,12 +39,14 @@ const postPassphrase = "correct horse battery staple"
 // postSetup gives a test host what FreeBSD has: its own /root and /usr/local, service(8) and sysrc(8) with the real
 // rc.d/mailcertd, the base system's certificates, ssh for root, and a log file.
 const postSetup = `set -e
-for d in /root /usr/local/sbin /usr/local/etc /usr/local/share; do mount -t tmpfs -o mode=755 tmpfs $d; done
-mkdir -p /usr/local/etc/rc.d /usr/local/share/certs /var/log /root/.ssh /run/sshd
+for d in sbin etc share; do mount -t tmpfs -o mode=755 tmpfs /usr/local/$d; done
 cd /usr/local
+mkdir -p etc/rc.d share/certs
 cp "$1/mailcertd" sbin/mailcertd; cp "$1/daemon" sbin/daemon
 cp "$2/scripts/stanza.sh" etc/stanza.sh; cp "$2/test/rcsubr/rc.subr" etc/rc.subr
 sed 's|%%PREFIX%%|/usr/local|g; s|/usr/sbin/daemon|/usr/local/sbin/daemon|; s|/etc/rc.subr|/usr/local/etc/rc.subr|' "$2/rc.d/mailcertd" > etc/rc.d/mailcertd
+mount -t tmpfs -o mode=755 tmpfs /root # only now, because $2 may be in it
+mkdir -p /var/log /root/.ssh /run/sshd
 cat > sbin/sysrc <<'END'
 #!/bin/sh
 to=rc.conf; if [ "$1" = -f ]; then to=$(basename "$2"); shift 2; fi

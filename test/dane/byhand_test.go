@@ -41,7 +41,7 @@ func TestKeyByHand(t *testing.T) {
 	came := time.Now()
 	refused()
 	w.until("it is installed", func() error {
-		time.Sleep(w.ttl / 2) // each try asks the DNS, and the daemon waits for its turn after that
+		time.Sleep(w.ttl) // each try asks the DNS, and the daemon waits for its turn after that
 		out, code := install()
 		return errorUnless(code == 0, "%s", out)
 	})
