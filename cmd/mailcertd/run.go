@@ -22,6 +22,7 @@ import (
 	"mailcertd/internal/page"
 	"mailcertd/internal/plan"
 	"mailcertd/internal/rcd"
+	"mailcertd/internal/state"
 	"mailcertd/internal/watch"
 )
 
@@ -108,7 +109,10 @@ func watchOptions(cfg config.Config) watch.Options {
 	if plan.Obtains(cfg, config.IssuerLocal) {
 		requests = []string{inbox.Requests(cfg.CA.Inbox)}
 	}
-	return watch.Options{Dirs: dirs, Optional: requests, Files: []string{cfg.Sendmail.CF, cfg.Path},
+	// A command that a person types may note in the state what the daemon has to go on with, such as what it has seen in
+	// the DNS.
+	noted := filepath.Join(cfg.State.Dir, state.FileName)
+	return watch.Options{Dirs: dirs, Optional: requests, Files: []string{cfg.Sendmail.CF, cfg.Path, noted},
 		Swept: sweptPaths(cfg)}
 }
 

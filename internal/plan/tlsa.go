@@ -125,8 +125,8 @@ func TLSAObjection(cfg config.Config, obs Observed, key crypto.PublicKey, pair c
 		lines = append(lines, dane.RecordOf(pki.KeyFingerprint(key), cfg.DANE.TTL).Line(name))
 	}
 	return fmt.Errorf("its key is not the installed one, and there are TLSA records: hosts that check them would "+
-		"not deliver mail to this host; publish this beside the others, run `service mailcertd reload`, and wait "+
-		"until every name server has had it for %s: %s", dane.Spell(d.Longest), strings.Join(lines, ", "))
+		"not deliver mail to this host; publish this beside the others, and wait until every name server has "+
+		"had it for %s: %s", dane.Spell(d.Longest), strings.Join(lines, ", "))
 }
 
 // tlsaAbout are the reasons of the problems about TLSA records.
