@@ -109,8 +109,8 @@ func watchOptions(cfg config.Config) watch.Options {
 	if plan.Obtains(cfg, config.IssuerLocal) {
 		requests = []string{inbox.Requests(cfg.CA.Inbox)}
 	}
-	// A command that a person types may note in the state what the daemon has to go on with, such as what it has seen in
-	// the DNS.
+	// A command that a person types may note in the state what the daemon has to go on with, such as what it has seen
+	// in the DNS.
 	noted := filepath.Join(cfg.State.Dir, state.FileName)
 	return watch.Options{Dirs: dirs, Optional: requests, Files: []string{cfg.Sendmail.CF, cfg.Path, noted},
 		Swept: sweptPaths(cfg)}

@@ -12,7 +12,7 @@ import (
 	"mailcertd/internal/watch"
 )
 
-// What a command has noted in the state makes the daemon look: it may have to go on with it before its next look is due.
+// What a command has noted in the state makes the daemon look, which may have to go on with it at once.
 func TestStateIsWatched(t *testing.T) {
 	cfg, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"), t.TempDir())
 	if err != nil {

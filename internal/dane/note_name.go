@@ -139,3 +139,19 @@ func foreignNotes(x *decider, n Name, all []Record) []Note {
 		"removes records of keys that it does not know; if no other host of this name uses it, remove the record " +
 		"from the DNS"}}
 }
+
+// ttlNotes report a time to live that mailcertd does not correct.
+func ttlNotes(x *decider, n Name) []Note {
+	is, ours := x.otherTTL(n), x.ours(n)
+	if x.in.Mode == None || is == 0 || len(ours) == 0 || x.retimes(n) != nil {
+		return nil
+	}
+	note := Note{AboutTTL, Notice, "", fmt.Sprintf("the TLSA records of %s have a TTL of %d seconds, and dane.ttl "+
+		"is %d", plain(n.Name), is, RecordOf("", x.in.TTL).TTL), "change it in the DNS, or change dane.ttl"}
+	if x.in.Mode == Update {
+		note.Text += "; mailcertd does not change it, because the name also has records that it has not made, and " +
+			"all records of a name have one TTL"
+		note.Hint = "change it where these records are made, or change dane.ttl"
+	}
+	return []Note{note}
+}

@@ -126,3 +126,17 @@ func (x *decider) former() {
 		}
 	}
 }
+
+// retimes are the records of a name, in the DNS now, that get the time to live of the configuration; nil: it is right,
+// or it is not for mailcertd to change. The time to live belongs to all records of a name (RFC 2181, section 5.2):
+// where others have records too, they may rely on theirs, and two programs with two settings would change it in turns.
+func (x *decider) retimes(n Name) (out []Record) {
+	ours := x.ours(n)
+	if x.in.Mode != Update || x.otherTTL(n) == 0 || len(ours) < len(n.Records()) {
+		return nil
+	}
+	for _, l := range ours {
+		out = append(out, RecordOf(l.Record.Data, x.in.TTL))
+	}
+	return out
+}
