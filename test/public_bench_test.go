@@ -148,7 +148,7 @@ func BenchmarkPublicDaemon(b *testing.B) {
 	h.Start(b)
 	interim := h.OnDisk(b)
 	memory := func(field string) (mib float64) {
-		out := h.Must(b, "sh", "-c", "grep "+field+": /proc/$(pgrep -x mailcertd)/status")
+		out := h.Must(b, "grep", field+":", "/proc/"+daemonPID(b, h)+"/status")
 		if _, err := fmt.Sscanf(out, field+": %f kB", &mib); err != nil {
 			b.Fatalf("%v: %q", err, out)
 		}

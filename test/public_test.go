@@ -22,8 +22,14 @@ func publicYAML(p *bed.Pebble) string {
 // reread makes the host's daemon read its configuration again.
 func reread(t *testing.T, h *bed.Host) {
 	t.Helper()
-	pid := strings.TrimSpace(h.Must(t, "pgrep", "-x", "mailcertd"))
-	h.Must(t, "kill", "-HUP", pid)
+	h.Must(t, "kill", "-HUP", daemonPID(t, h))
+}
+
+// daemonPID is the process of the host's daemon. A program that it is just starting has its name for a moment, so the
+// oldest one counts.
+func daemonPID(t testing.TB, h *bed.Host) string {
+	t.Helper()
+	return strings.TrimSpace(h.Must(t, "pgrep", "-o", "-x", "mailcertd"))
 }
 
 // inState changes a time in the state file, so that a test need not wait: Pebble tells clients to ask about renewal
@@ -186,7 +192,7 @@ func TestPublic(t *testing.T) {
 	serves(t, h, back)
 
 	// purge removes what mailcertd made, also the account's key.
-	h.Must(t, "kill", strings.TrimSpace(h.Must(t, "pgrep", "-x", "mailcertd")))
+	h.Must(t, "kill", daemonPID(t, h))
 	bed.Wait(t, "purge to find no daemon", func() error {
 		if out, code := h.Run(m, publicConf, "purge", "--yes"); code != 0 {
 			return fmt.Errorf("%d\n%s", code, out)
